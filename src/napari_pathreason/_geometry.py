@@ -1,0 +1,111 @@
+"""Boxes, regions and the map between what the model saw and the slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._errors import RegionError
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box (x, y, w, h); on a slide always in level-0 pixels."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def area(self) -> float:
+        """Area in square units of the box's own frame."""
+        return max(self.w, 0.0) * max(self.h, 0.0)
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """The box as (x1, y1, x2, y2)."""
+        return self.x, self.y, self.x + self.w, self.y + self.h
+
+    @classmethod
+    def from_corners(cls, x1: float, y1: float, x2: float, y2: float) -> Box:
+        """Box from any two opposite corners, in either order."""
+        return cls(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of a slide in whole level-0 pixels, (x, y) its upper left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def box(self) -> Box:
+        """The same rectangle as a `Box`."""
+        return Box(self.x, self.y, self.width, self.height)
+
+    def clipped(self, width: int, height: int) -> Region:
+        """Return the part of this region that lies on a slide of the given size.
+
+        Parameters
+        ----------
+        width, height : int
+            Slide size in level-0 pixels.
+
+        Raises
+        ------
+        RegionError
+            If the region is empty or does not touch the slide.
+        """
+        if self.width <= 0 or self.height <= 0:
+            raise RegionError(
+                f"the region is empty ({self.width} x {self.height} px); "
+                "give a width and a height above zero"
+            )
+        x1, y1 = max(self.x, 0), max(self.y, 0)
+        x2, y2 = min(self.x + self.width, width), min(self.y + self.height, height)
+        if x2 <= x1 or y2 <= y1:
+            raise RegionError(
+                f"the region {self.x} {self.y} {self.width} {self.height} lies outside the slide "
+                f"({width} x {height} px); choose x, y, w, h inside it"
+            )
+        return Region(x1, y1, x2 - x1, y2 - y1)
+
+
+@dataclass(frozen=True, slots=True)
+class VisualFrame:
+    """Affine map between a region and the resized picture that the model reads.
+
+    Parameters
+    ----------
+    region : Region
+        Where on the slide, level-0 pixels.
+    size : tuple[int, int]
+        (width, height) of the resized picture in pixels.
+    """
+
+    region: Region
+    size: tuple[int, int]
+
+    def to_slide(self, box: Box) -> Box:
+        """Map a box from resized pixels to level-0 pixels."""
+        sx, sy = self.region.width / self.size[0], self.region.height / self.size[1]
+        return Box(self.region.x + box.x * sx, self.region.y + box.y * sy, box.w * sx, box.h * sy)
+
+    def to_picture(self, box: Box) -> Box:
+        """Map a box from level-0 pixels to resized pixels."""
+        sx, sy = self.size[0] / self.region.width, self.size[1] / self.region.height
+        return Box(
+            (box.x - self.region.x) * sx, (box.y - self.region.y) * sy, box.w * sx, box.h * sy
+        )
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes of one frame; 0 where both are empty."""
+    ax1, ay1, ax2, ay2 = a.corners
+    bx1, by1, bx2, by2 = b.corners
+    inter = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
+    union = a.area + b.area - inter
+    return inter / union if union > 0 else 0.0

@@ -1,0 +1,193 @@
+"""Frozen values that cross the borders between rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ._geometry import Box, Region
+
+TaskName = Literal["vqa", "subtyping", "detection"]
+Budget = int | Literal["auto", "native"]
+BoxSpace = Literal["relative", "resized"]
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked.
+
+    Parameters
+    ----------
+    task : {"vqa", "subtyping", "detection"}
+    question : str
+        Plain words; may be empty for subtyping and detection, which have a default wording.
+    options : tuple of str
+        Choices (vqa, subtyping) or lesion names (detection).
+    """
+
+    task: TaskName
+    question: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """How many visual tokens a region was given, and by whom.
+
+    ``budget`` is None for native size. ``source`` is ``user`` for a pinned rung, ``fixed`` for a
+    constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
+    own look at the overview cost. ``probabilities`` follow the order of the ladder.
+    """
+
+    budget: int | None
+    source: Literal["user", "fixed", "policy"]
+    tokens_spent: int = 0
+    probabilities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a performer wrote, with its own count of tokens and seconds."""
+
+    text: str
+    prompt_tokens: int
+    visual_tokens: int
+    new_tokens: int
+    finish: Literal["stop", "length", "cancelled"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBox:
+    """A box as the model wrote it, (x1, y1, x2, y2) in the checkpoint's own box space."""
+
+    label: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Parsed completion; malformed text is a value with ``well_formed`` False, never an error."""
+
+    rationale: str
+    text: str
+    boxes: tuple[AnswerBox, ...] = ()
+    well_formed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A labelled box on the slide, level-0 pixels."""
+
+    label: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDims:
+    """Sizes of a vision-language model, as far as its cost depends on them.
+
+    ``patch`` is the side of an encoder patch in px, ``merge`` how many patches a side go into one
+    visual token, so one token covers ``patch * merge`` px a side.
+    """
+
+    patch: int
+    merge: int
+    vision_depth: int
+    vision_hidden: int
+    vision_mlp: int
+    text_depth: int
+    text_hidden: int
+    text_mlp: int
+    text_heads: int
+    text_kv_heads: int
+    head_dim: int
+    vocabulary: int
+    vision_gated: bool = False
+
+    @property
+    def cell(self) -> int:
+        """Side of one visual token in pixels of the resized picture."""
+        return self.patch * self.merge
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a caller must know of a performer.
+
+    ``tissues`` names what a small model was trained on (empty: no statement), ``any_tissue_terms``
+    the words of a question that it was trained to answer on tissue of every kind.
+    """
+
+    name: str
+    family: Literal["qwen3_vl", "qwen2_5_vl"]
+    box_space: BoxSpace
+    dims: ModelDims
+    device: str = "cpu"
+    tissues: tuple[str, ...] = ()
+    any_tissue_terms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlideInfo:
+    """Identity of a slide without its path: file name, level-0 size in px, mpp in um/px (x, y)."""
+
+    name: str
+    width: int
+    height: int
+    mpp: tuple[float, float] | None = None
+    mpp_source: Literal["file", "user", "unknown"] = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """Account of one answer; all counts are visual tokens unless named otherwise."""
+
+    allocator: int
+    requested: int | None
+    realised: int
+    native: int
+    encoder_patches: int
+    prompt_tokens: int
+    new_tokens: int
+    flops: float
+    flops_native: float
+
+    @property
+    def saved(self) -> int:
+        """Tokens not spent against native size, the allocator's own counted (may be negative)."""
+        return self.native - self.realised - self.allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One question about one region, answered; `engine.result_to_dict` gives its JSON form."""
+
+    query: Query
+    region: Region
+    slide: SlideInfo
+    model: ModelInfo
+    allocation: Allocation
+    answer: Answer
+    detections: tuple[Detection, ...]
+    tokens: TokenReport
+    picture_size: tuple[int, int]
+    level: int
+    pixels_decoded: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    settings: GenerationSettings = GenerationSettings()

@@ -1,0 +1,58 @@
+"""What the engine asks of a model; `models` satisfies these, the engine never imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._types import Allocation, Completion, GenerationSettings, Messages, ModelInfo, Query
+
+
+class Performer(Protocol):
+    """A vision-language model that reads one picture and writes one answer."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, cell size, box space and dimensions."""
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> Iterator[str | Completion]:
+        """Stream the answer.
+
+        Parameters
+        ----------
+        pixels : uint8 array (height, width, 3)
+            Already of the planned size; the performer must not resize it.
+        messages : list of dict
+            Chat messages with one ``{"type": "image"}`` part.
+        settings : GenerationSettings
+        cancel : threading.Event
+            Once set, generation ends at the next token with ``finish="cancelled"``.
+
+        Yields
+        ------
+        str
+            Pieces of text as they are written.
+        Completion
+            Exactly once, last.
+        """
+
+
+class Allocator(Protocol):
+    """Decides how many visual tokens a region and a question deserve."""
+
+    @property
+    def overview_budget(self) -> int:
+        """Visual tokens of the overview it wants to see; 0 for none."""
+
+    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+        """Choose a budget from the overview (height, width, 3) and the question."""

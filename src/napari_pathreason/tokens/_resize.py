@@ -1,0 +1,48 @@
+"""Picture sizes that fill whole visual tokens, as Qwen's processors compute them."""
+
+from __future__ import annotations
+
+import math
+
+
+def smart_resize(
+    height: int, width: int, cell: int, min_pixels: int, max_pixels: int
+) -> tuple[int, int]:
+    """Size nearest to (height, width) whose sides are multiples of ``cell``.
+
+    Equal to the processors of Qwen2-VL and its successors wherever their result keeps
+    ``height * width <= max_pixels`` and no side is below one cell; where they break one of the
+    two (regions thinner than a cell at the target scale), the thin side is one cell and the long
+    side shrinks until the budget holds.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels, both above zero.
+    cell : int
+        Side of a visual token: 28 (Qwen2.5-VL) or 32 (Qwen3-VL).
+    min_pixels, max_pixels : int
+        Bounds of the area; ``max_pixels`` is the token budget times ``cell ** 2``.
+
+    Returns
+    -------
+    tuple of int
+        (height, width) in pixels.
+    """
+    h = max(cell, round(height / cell) * cell)
+    w = max(cell, round(width / cell) * cell)
+    if h * w > max_pixels:
+        beta = math.sqrt(height * width / max_pixels)
+        h = max(cell, math.floor(height / beta / cell) * cell)
+        w = max(cell, math.floor(width / beta / cell) * cell)
+    elif h * w < min_pixels:
+        beta = math.sqrt(min_pixels / (height * width))
+        h = math.ceil(height * beta / cell) * cell
+        w = math.ceil(width * beta / cell) * cell
+    if h * w > max_pixels:
+        cells = max_pixels // (cell * cell)
+        if h >= w:
+            h = max(1, cells // (w // cell)) * cell
+        else:
+            w = max(1, cells // (h // cell)) * cell
+    return h, w
