@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .._types import Allocation, Result
-from ..tokens import ReadPlan
+from napari_pathreason._types import Allocation, Result
+from napari_pathreason.tokens import ReadPlan
 
 
 class Stage(StrEnum):

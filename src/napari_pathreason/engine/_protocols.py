@@ -9,7 +9,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Allocation, Completion, GenerationSettings, Messages, ModelInfo, Query
+from napari_pathreason._types import (
+    Allocation,
+    Completion,
+    GenerationSettings,
+    Messages,
+    ModelInfo,
+    Query,
+)
 
 
 class Performer(Protocol):

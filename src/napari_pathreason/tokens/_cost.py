@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._types import ModelDims
+from napari_pathreason._types import ModelDims
 
 
 def flops(dims: ModelDims, visual_tokens: int, text_tokens: int, new_tokens: int) -> float:
