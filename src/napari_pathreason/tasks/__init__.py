@@ -1,1 +1,29 @@
-"""."""
+"""The three tasks: how each asks, reads an answer and scores it. Pure text and geometry."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from napari_pathreason._types import TaskName
+
+from ._detection import Detection
+from ._metrics import count_score, iou_score, match_boxes, token_f1
+from ._subtyping import Subtyping
+from ._task import Target, Task
+from ._vqa import VQA
+
+TASKS: Mapping[TaskName, Task] = MappingProxyType(
+    {"vqa": VQA(), "subtyping": Subtyping(), "detection": Detection()}
+)
+
+__all__ = [
+    "TASKS",
+    "VQA",
+    "Detection",
+    "Subtyping",
+    "Target",
+    "Task",
+    "count_score",
+    "iou_score",
+    "match_boxes",
+    "token_f1",
+]

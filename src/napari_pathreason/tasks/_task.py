@@ -1,0 +1,29 @@
+"""What every task can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from napari_pathreason._types import Answer, AnswerBox, Messages, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A label: ``text`` for vqa and subtyping, ``boxes`` (0-1000 of the region) for detection."""
+
+    text: str = ""
+    boxes: tuple[AnswerBox, ...] = ()
+
+
+class Task(Protocol):
+    """One kind of question."""
+
+    def messages(self, query: Query) -> Messages:
+        """Build the chat messages; the only place where prompts are made."""
+
+    def parse(self, text: str, query: Query) -> Answer:
+        """Read a completion; total: any text gives an `Answer`, at worst a malformed one."""
+
+    def score(self, answer: Answer, target: Target) -> float:
+        """Agreement of an answer with a label, 0 to 1."""
