@@ -58,7 +58,11 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a performer wrote, with its own count of tokens and seconds."""
+    """What a performer wrote, with its own count of tokens and seconds.
+
+    ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
+    tokens written, the one that ended the answer included.
+    """
 
     text: str
     prompt_tokens: int
