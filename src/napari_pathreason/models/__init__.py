@@ -1,1 +1,45 @@
-"""."""
+"""Performers and allocators: loading, answering, and a child process that serves them.
+
+Importing this room loads neither torch nor transformers; what needs them is imported at first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._fixed import FixedAllocator
+from ._loading import load_models, load_performer
+from ._models import Models
+
+if TYPE_CHECKING:
+    from ._inputs import ModelInputs, build_inputs
+    from ._performer import VLMPerformer
+    from ._pixels import NORMALISATION, Normalisation
+
+__all__ = [
+    "NORMALISATION",
+    "FixedAllocator",
+    "ModelInputs",
+    "Models",
+    "Normalisation",
+    "VLMPerformer",
+    "build_inputs",
+    "load_models",
+    "load_performer",
+]
+
+_NEED_TORCH = {
+    "ModelInputs": "_inputs",
+    "build_inputs": "_inputs",
+    "VLMPerformer": "_performer",
+    "NORMALISATION": "_pixels",
+    "Normalisation": "_pixels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEED_TORCH:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_NEED_TORCH[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,108 @@
-"""A checkpoint's config as the plain values that the rest of the plugin knows."""
+"""A checkpoint's json files as the plain values that the rest of the plugin knows. No torch."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
-from napari_pathreason._types import ModelDims
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import BoxSpace, ModelDims, ModelInfo
+
+Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}
+"""Where each family writes boxes: 0 to 1000 of the picture, or pixels of the resized picture."""
+CARD = "pathreason.json"
+"""Optional file beside the weights that says what a checkpoint was trained for."""
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """Read one json object of the checkpoint called ``name``.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or is not a json object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"the model {name} lacks {path.name}; fetch the whole model") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path.name} of the model {name} is damaged; fetch it again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path.name} of the model {name} is damaged; fetch it again")
+    return value
+
+
+def read_info(folder: Path, name: str, device: str) -> ModelInfo:
+    """What a checkpoint's folder says of itself.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        How the model is called where its own ``pathreason.json`` gives no name.
+    device : str
+        Where it will run.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or the family is not served.
+    """
+    config = read_json(folder / "config.json", name)
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise ModelError(
+            f"the model {name} is of the family {family!r}; choose a Qwen3-VL or Qwen2.5-VL one"
+        )
+    try:
+        dims = read_dims(config)
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"config.json of the model {name} lacks {error}; fetch the whole model"
+        ) from error
+    card = read_card(folder, name)
+    return ModelInfo(
+        name=card.get("name", name),
+        family=family,
+        box_space=card.get("box_space", BOX_SPACES[family]),
+        dims=dims,
+        device=device,
+        tissues=tuple(card.get("tissues", ())),
+        any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
+    )
+
+
+def read_card(folder: Path, name: str) -> dict[str, Any]:
+    """The optional ``pathreason.json``, checked; empty if there is none.
+
+    Keys: ``name``, ``tissues``, ``any_tissue_terms`` and ``box_space`` (``relative`` where a
+    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000). Others are left alone.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or a value is of the wrong kind.
+    """
+    if not (folder / CARD).exists():
+        return {}
+    card = read_json(folder / CARD, name)
+    for key in ("tissues", "any_tissue_terms"):
+        words = card.get(key, [])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ModelError(f"{key} in {CARD} of the model {name} must be a list of texts")
+    if not isinstance(card.get("name", name), str):
+        raise ModelError(f"name in {CARD} of the model {name} must be a text")
+    if card.get("box_space", "relative") not in get_args(BoxSpace):
+        raise ModelError(f"box_space in {CARD} of the model {name} must be relative or resized")
+    return card
 
 
 def read_dims(config: dict[str, Any]) -> ModelDims:
-    """Dimensions out of ``config.json``, nested (transformers 5) or flat (hub, older).
+    """Dimensions out of ``config.json``, nested (Qwen3-VL, transformers 5) or flat (older).
 
     Raises
     ------
@@ -16,7 +110,6 @@ def read_dims(config: dict[str, Any]) -> ModelDims:
         If the config lacks one of them.
     """
     vision, text = config["vision_config"], config.get("text_config", config)
-    gated = config["model_type"] == "qwen2_5_vl"
     heads = text["num_attention_heads"]
     return ModelDims(
         patch=vision["patch_size"],
@@ -31,5 +124,5 @@ def read_dims(config: dict[str, Any]) -> ModelDims:
         text_kv_heads=text.get("num_key_value_heads", heads),
         head_dim=text.get("head_dim") or text["hidden_size"] // heads,
         vocabulary=text["vocab_size"],
-        vision_gated=gated,
+        vision_gated=config["model_type"] == "qwen2_5_vl",
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from ._config import Family
 
 TEMPORAL_PATCH = 2
 """Frames in one patch of both families; a still picture stands in each of them."""
@@ -21,7 +22,7 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
-NORMALISATION: dict[Literal["qwen3_vl", "qwen2_5_vl"], Normalisation] = {
+NORMALISATION: dict[Family, Normalisation] = {
     "qwen3_vl": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "qwen2_5_vl": Normalisation(
         (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

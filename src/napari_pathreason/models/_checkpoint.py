@@ -1,0 +1,129 @@
+"""From what a user calls a model to a folder that is known to be whole. No torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from napari_pathreason._errors import ModelError
+
+from ._config import read_json
+
+EMBEDDED = Path(__file__).parent / "embedded"
+INDEX = "model.safetensors.index.json"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
+
+
+def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
+    """Folder of a model and the name to call it by.
+
+    Parameters
+    ----------
+    spec : str or Path
+        ``embedded``, a folder, or a hub id such as ``Qwen/Qwen3-VL-2B-Instruct``; that one is
+        downloaded once, or taken from the cache where ``HF_HUB_OFFLINE`` is set.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or the hub cannot be asked and the cache does not hold it.
+    """
+    if spec == "embedded":
+        if not EMBEDDED.is_dir():
+            raise ModelError(
+                "this installation has no embedded model; install a released wheel, "
+                "or choose a model folder or a hub id"
+            )
+        return EMBEDDED, "embedded"
+    folder = Path(spec).expanduser()
+    if str(spec) and folder.is_dir():
+        return folder, folder.resolve().name
+    if folder.is_file():
+        raise ModelError(f"the model {folder.name} is a file; give the folder that holds it")
+    if isinstance(spec, str) and _HUB_ID.fullmatch(spec):
+        return _download(spec), spec
+    raise ModelError(
+        f"there is no model {folder.name!r}; give embedded, a folder that exists, "
+        "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
+    )
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(_NEEDED)))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"the model {hub_id} asks for consent; accept its terms on the hub, "
+            "then log in with: hf auth login"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"there is no model {hub_id} on the hub and no such folder; check the spelling"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        raise ModelError(
+            f"the model {hub_id} is not in the cache and {why}; "
+            "download it where there is a network, or choose embedded"
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"the model {hub_id} could not be downloaded ({type(error).__name__}); "
+            "check the network and the free disk space, then try again"
+        ) from error
+
+
+def check_whole(folder: Path, name: str) -> int:
+    """Make sure that tokenizer and weights are all there; return the bytes of the weights.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, cut off, or the weights are not safetensors.
+    """
+    if not (folder / "tokenizer.json").exists() and not (
+        (folder / "vocab.json").exists() and (folder / "merges.txt").exists()
+    ):
+        raise ModelError(f"the model {name} lacks its tokenizer.json; fetch the whole model")
+    shards = _shards(folder, name)
+    for shard in shards:
+        _check_shard(shard, name)
+    return sum(shard.stat().st_size for shard in shards)
+
+
+def _shards(folder: Path, name: str) -> list[Path]:
+    if (folder / INDEX).exists():
+        places = read_json(folder / INDEX, name).get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise ModelError(f"{INDEX} of the model {name} is damaged; fetch it again")
+        shards = [folder / file for file in sorted(set(places.values()))]
+    else:
+        shards = [folder / "model.safetensors"]
+    missing = [shard.name for shard in shards if not shard.exists()]
+    if missing:
+        raise ModelError(
+            f"the model {name} lacks {len(missing)} of {len(shards)} weight files "
+            f"({missing[0]}); fetch the whole model, as safetensors"
+        )
+    return shards
+
+
+def _check_shard(shard: Path, name: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(shard, framework="numpy") as weights:
+            weights.keys()
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{shard.name} of the model {name} is cut off or damaged; fetch it again"
+        ) from error

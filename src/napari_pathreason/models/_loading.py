@@ -1,0 +1,149 @@
+"""Load a model by name; every way in which that fails is one line with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Messages, ModelInfo
+
+from ._checkpoint import check_whole, find_checkpoint
+from ._config import read_info, read_json
+from ._device import choose_dtype, resolve_device
+from ._fixed import FixedAllocator
+from ._memory import memory_errors
+from ._models import Models
+
+if TYPE_CHECKING:
+    from ._performer import VLMPerformer
+    from ._pixels import Normalisation
+
+_PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+
+
+def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
+    """Load a performer and its allocator.
+
+    Parameters
+    ----------
+    spec : str or Path
+        ``embedded``, a folder, or a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown, incomplete, damaged, of another family, or not in the cache while
+        offline; or if the device is not there.
+    OutOfMemoryError
+        If the weights do not fit.
+    """
+    return Models(load_performer(spec, device), FixedAllocator())
+
+
+def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPerformer:
+    """Load the performer alone; parameters and errors as in `load_models`."""
+    folder, name = find_checkpoint(spec)
+    info = read_info(folder, name, "cpu")  # cheap, and fails before torch is loaded
+    weight_bytes = check_whole(folder, info.name)
+
+    from ._performer import VLMPerformer
+
+    place = resolve_device(device)
+    tokenizer = _load_tokenizer(folder, info)
+    normalisation = _read_normalisation(folder, info)
+    with memory_errors("choose a smaller model or close other programs"):
+        model = _load_model(folder, info, choose_dtype(place, weight_bytes)).to(place)
+    return VLMPerformer(model, tokenizer, read_info(folder, name, str(place)), normalisation)
+
+
+def _load_tokenizer(folder: Path, info: ModelInfo) -> Any:
+    from transformers import AutoTokenizer
+
+    from ._inputs import IMAGE_PAD, prompt_ids
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever a damaged file makes the tokenizer libraries raise
+        raise ModelError(
+            f"the tokenizer of the model {info.name} cannot be read; fetch the whole model"
+        ) from error
+    if (folder / "chat_template.json").exists():
+        # older checkpoints keep the template that knows pictures beside the tokenizer's own
+        template = read_json(folder / "chat_template.json", info.name)["chat_template"]
+        tokenizer.chat_template = template
+    pad = read_json(folder / "config.json", info.name).get("image_token_id")
+    if pad is None or tokenizer.convert_tokens_to_ids(IMAGE_PAD) != pad:
+        raise ModelError(
+            f"the tokenizer of the model {info.name} is not its own; fetch the whole model"
+        )
+    try:
+        prompt_ids(tokenizer, _PROBE, 1)
+    except Exception as error:  # a template is a program of the checkpoint's author
+        raise ModelError(
+            f"the chat template of the model {info.name} is missing or takes no picture; "
+            "fetch the whole model"
+        ) from error
+    return tokenizer
+
+
+def _read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
+    """Of the checkpoint's own preprocessor file, under either name; else its family's."""
+    from ._pixels import NORMALISATION, Normalisation
+
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / file).exists():
+            values = read_json(folder / file, info.name)
+            values = values.get("image_processor", values)
+            if "image_mean" in values and "image_std" in values:
+                mean, std = values["image_mean"], values["image_std"]
+                return Normalisation(tuple(mean), tuple(std))
+    return NORMALISATION[info.family]
+
+
+def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
+    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+
+    kind = {
+        "qwen3_vl": Qwen3VLForConditionalGeneration,
+        "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+    }[info.family]
+    damaged = f"the weights of the model {info.name} do not fit its config; fetch the whole model"
+    with _quiet_transformers():
+        try:
+            model, report = kind.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except MemoryError:
+            raise
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if "memory" in str(error).lower():
+                raise
+            raise ModelError(damaged) from error
+    if report["missing_keys"]:  # transformers would go on with random numbers in their place
+        raise ModelError(damaged)
+    return model.eval()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar and no loading report on stderr: what matters is raised."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

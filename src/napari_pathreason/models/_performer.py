@@ -1,0 +1,124 @@
+"""A vision-language model of the Qwen3-VL or Qwen2.5-VL family, answering one picture at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from threading import Event
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelInfo
+
+from ._decode import decode
+from ._inputs import VISION_TOKENS, build_inputs
+from ._memory import memory_errors
+from ._pixels import Normalisation
+from ._text import TextStream
+
+
+class VLMPerformer:
+    """A loaded model; satisfies `engine.Performer`.
+
+    Several answers may be drawn at once, each from its own iterator.
+
+    Parameters
+    ----------
+    model : transformers model of either family
+        In evaluation mode, on its device.
+    tokenizer : transformers tokenizer
+        With the checkpoint's chat template.
+    info : ModelInfo
+    normalisation : Normalisation
+        Of the pixels, as the checkpoint was trained.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, info: ModelInfo, normalisation: Normalisation
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._info = info
+        self._normalisation = normalisation
+        self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
+        self._stops = _stop_ids(model, tokenizer)
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, family, box space, dimensions and device."""
+        return self._info
+
+    @property
+    def model(self) -> Any:
+        """The transformers model, for training and evaluation."""
+        return self._model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, for training and evaluation."""
+        return self._tokenizer
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How pixels are normalised, for training and evaluation."""
+        return self._normalisation
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> Iterator[str | Completion]:
+        """Stream the answer; see `engine.Performer.generate`.
+
+        Raises
+        ------
+        ValueError
+            If ``pixels`` is not of whole cells or the messages hold not exactly one picture.
+        OutOfMemoryError
+            If the device cannot hold the picture and its attention.
+        """
+        began = time.perf_counter()
+        inputs = build_inputs(
+            self._tokenizer, self._info.dims, pixels, messages, self._normalisation
+        )
+        tokens = decode(
+            self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
+        )
+        stream, text, count = TextStream(self._tokenizer), "", 0
+        finish: Literal["stop", "length", "cancelled"] = "length"
+        while count < settings.max_new_tokens:
+            if cancel.is_set():
+                finish = "cancelled"
+                break
+            with memory_errors("ask with a smaller budget or close other programs"):
+                token = next(tokens)
+            count += 1
+            if token in self._stops:
+                finish = "stop"
+                break
+            if piece := stream.push(token):
+                text += piece
+                yield piece
+        if piece := stream.close():
+            text += piece
+            yield piece
+        yield Completion(
+            text=text,
+            prompt_tokens=inputs["input_ids"].shape[1],
+            visual_tokens=int(inputs["mm_token_type_ids"].sum()),
+            new_tokens=count,
+            finish=finish,
+            seconds=time.perf_counter() - began,
+        )
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Ids that end an answer: the checkpoint's own, and the end of a turn."""
+    named = model.generation_config.eos_token_id
+    ids = {*named} if isinstance(named, list) else {named}
+    ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    return frozenset(ids - {None, tokenizer.unk_token_id})

@@ -1,0 +1,322 @@
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from napari_pathreason._errors import ModelError, OutOfMemoryError
+from napari_pathreason._types import Allocation, GenerationSettings, Query
+from napari_pathreason.models import FixedAllocator, Models, load_models, load_performer
+from napari_pathreason.models import _loading as loading
+from napari_pathreason.models._device import choose_dtype, resolve_device
+
+
+@pytest.fixture
+def copy(checkpoints, tmp_path) -> Path:
+    """A whole checkpoint that a test may spoil."""
+    return Path(shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "copy"))
+
+
+def test_a_folder_loads_with_its_info(checkpoint, family):
+    models = load_models(checkpoint, "cpu")
+    assert isinstance(models, Models)
+    info = models.performer.info
+    assert (info.name, info.family, info.device) == (family, family, "cpu")
+    assert info.box_space == {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}[family]
+    assert info.dims.vision_gated is (family == "qwen2_5_vl")
+    assert info.tissues == ()
+    assert models.allocator == FixedAllocator()
+    config = load_performer(checkpoint).model.config
+    assert info.dims.vocabulary == config.text_config.vocab_size
+    assert info.dims.head_dim * info.dims.text_heads == info.dims.text_hidden
+
+
+def test_dims_agree_with_the_weights(checkpoint):
+    performer = load_performer(checkpoint, "cpu")
+    dims, layer = performer.info.dims, performer.model.model.language_model.layers[0]
+    assert layer.self_attn.q_proj.weight.shape == (
+        dims.text_heads * dims.head_dim,
+        dims.text_hidden,
+    )
+    assert layer.self_attn.k_proj.weight.shape[0] == dims.text_kv_heads * dims.head_dim
+    assert layer.mlp.gate_proj.weight.shape == (dims.text_mlp, dims.text_hidden)
+    block = performer.model.model.visual.blocks[0]
+    assert hasattr(block.mlp, "gate_proj") is dims.vision_gated
+    assert sum(p.numel() for p in performer.model.parameters()) < 1_000_000
+
+
+def test_the_card_beside_the_weights_names_model_and_tissues(copy):
+    card = {
+        "name": "mini",
+        "tissues": ["lymph node"],
+        "any_tissue_terms": ["nuclei"],
+        "box_space": "resized",
+        "scores": {"anything": "else"},
+    }
+    (copy / "pathreason.json").write_text(json.dumps(card))
+    info = load_performer(copy, "cpu").info
+    assert (info.name, info.tissues, info.any_tissue_terms) == (
+        "mini",
+        ("lymph node",),
+        ("nuclei",),
+    )
+    assert info.box_space == "resized"
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ('{"tissues": "lung"}', "list of texts"),
+        ('{"name": 3}', "must be a text"),
+        ('{"box_space": "level0"}', "relative or resized"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
+    ],
+)
+def test_a_wrong_card_is_named(copy, card, message):
+    (copy / "pathreason.json").write_text(card)
+    with pytest.raises(ModelError, match=message):
+        load_performer(copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"]
+)
+def test_a_half_downloaded_model_says_what_is_missing(copy, file):
+    (copy / file).unlink()
+    with pytest.raises(ModelError, match="fetch the whole model") as caught:
+        load_models(copy, "cpu")
+    assert str(copy) not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_a_damaged_json_file_is_named(copy, file):
+    (copy / file).write_text((copy / file).read_text()[:-40])
+    with pytest.raises(ModelError, match="fetch"):
+        load_models(copy, "cpu")
+
+
+def test_a_config_without_its_sizes_is_named(copy):
+    config = json.loads((copy / "config.json").read_text())
+    del config["vision_config"]["patch_size"]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="patch_size"):
+        load_models(copy, "cpu")
+
+
+@pytest.mark.parametrize("keep", [100, 4, 0, -1000])
+def test_cut_off_weights_are_named(copy, keep):
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="cut off or damaged; fetch it again"):
+        load_models(copy, "cpu")
+
+
+def test_weights_that_are_not_safetensors_are_named(copy):
+    (copy / "model.safetensors").write_bytes(b"\xff" * 4096)
+    with pytest.raises(ModelError, match="damaged"):
+        load_models(copy, "cpu")
+
+
+def test_missing_weights_are_not_replaced_by_random_ones(copy):
+    weights = load_file(copy / "model.safetensors")
+    gone = next(name for name in weights if "mlp" in name)
+    del weights[gone]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="do not fit its config"):
+        load_models(copy, "cpu")
+
+
+def test_weights_of_another_size_are_named(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"]["intermediate_size"] += 8
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="do not fit its config"):
+        load_models(copy, "cpu")
+
+
+def test_shards_load_and_a_missing_one_is_named(copy):
+    weights = load_file(copy / "model.safetensors")
+    whole = load_performer(copy, "cpu").model.state_dict()
+    (copy / "model.safetensors").unlink()
+    places = {name: f"model-{1 + i % 2:05}-of-00002.safetensors" for i, name in enumerate(weights)}
+    for shard in set(places.values()):
+        part = {name: weights[name] for name in weights if places[name] == shard}
+        save_file(part, copy / shard, {"format": "pt"})
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    again = load_performer(copy, "cpu").model.state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+    (copy / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ModelError, match="lacks 1 of 2 weight files"):
+        load_models(copy, "cpu")
+
+
+def test_another_family_is_named(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "model_type": "llava"}))
+    with pytest.raises(ModelError, match=r"family 'llava'; choose a Qwen3-VL or Qwen2.5-VL"):
+        load_models(copy, "cpu")
+
+
+def test_a_template_that_takes_no_picture_is_named(copy):
+    (copy / "chat_template.jinja").write_text("{{ messages[0].role }}")
+    with pytest.raises(ModelError, match="takes no picture"):
+        load_models(copy, "cpu")
+
+
+def test_an_older_checkpoints_template_file_wins(copy):
+    template = (copy / "chat_template.jinja").read_text()
+    (copy / "chat_template.jinja").write_text("{{ messages[0].role }}")
+    (copy / "chat_template.json").write_text(json.dumps({"chat_template": "OLD" + template}))
+    tokenizer = load_performer(copy, "cpu").tokenizer
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
+    assert text.startswith("OLD<|im_start|>user")
+
+
+def test_a_strange_tokenizer_is_named(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "image_token_id": 3}))
+    with pytest.raises(ModelError, match="is not its own"):
+        load_models(copy, "cpu")
+
+
+def test_normalisation_comes_from_the_checkpoint(copy):
+    path = copy / "preprocessor_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "image_mean": [0.1, 0.2, 0.3]}))
+    assert load_performer(copy, "cpu").normalisation.mean == (0.1, 0.2, 0.3)
+    # transformers 5 keeps it inside the processor's file
+    (copy / "processor_config.json").write_text(json.dumps({"image_processor": values}))
+    path.unlink()
+    assert load_performer(copy, "cpu").normalisation.mean == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("spec", ["nothing", "/no/such/folder", "a b/c", ""])
+def test_an_unknown_model_is_named_with_what_could_be_given(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="give embedded, a folder that exists, or a hub id"):
+        load_models(spec)
+
+
+def test_a_file_is_not_a_model(copy):
+    with pytest.raises(ModelError, match="give the folder that holds it"):
+        load_models(copy / "model.safetensors")
+
+
+def test_a_missing_embedded_model_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("napari_pathreason.models._checkpoint.EMBEDDED", tmp_path / "none")
+    with pytest.raises(ModelError, match="no embedded model; install a released wheel"):
+        load_models()
+
+
+def test_the_embedded_model_is_found_beside_the_code(monkeypatch, copy):
+    monkeypatch.setattr("napari_pathreason.models._checkpoint.EMBEDDED", copy)
+    assert load_models(device="cpu").performer.info.name == "embedded"
+
+
+def test_offline_and_not_cached_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="not in the cache and HF_HUB_OFFLINE is set"):
+        load_models("somebody/something")
+
+
+def test_offline_and_cached_loads(monkeypatch, tmp_path, checkpoints):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repo = tmp_path / "models--somebody--something"
+    shutil.copytree(checkpoints["qwen3_vl"], repo / "snapshots" / "abc123")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("abc123")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert load_models("somebody/something", "cpu").performer.info.name == "somebody/something"
+
+
+def test_devices_that_are_not_there_are_named(checkpoints, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:3"):
+        with pytest.raises(ModelError, match=f"'{device}' is not there.*auto or cpu"):
+            load_models(checkpoints["qwen3_vl"], device)
+    for device in ("gpu", "meta", ""):
+        with pytest.raises(ModelError, match="is not understood; give auto"):
+            load_models(checkpoints["qwen3_vl"], device)
+
+
+def test_auto_takes_the_best_device_there_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto").type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto").type == "cpu"
+
+
+def test_precision_follows_device_and_size(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    cuda = torch.device("cuda")
+    assert choose_dtype(torch.device("cpu"), 1 << 40) is torch.float32
+    assert choose_dtype(cuda, 1 << 20) is torch.float32
+    assert choose_dtype(cuda, 1 << 34) is torch.bfloat16
+    assert choose_dtype(torch.device("mps"), 1 << 34) is torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert choose_dtype(cuda, 1 << 34) is torch.float16
+
+
+def test_too_large_a_model_is_named(checkpoints, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+    monkeypatch.setattr(loading, "_load_model", fail)
+    with pytest.raises(OutOfMemoryError, match="choose a smaller model"):
+        load_models(checkpoints["qwen3_vl"], "cpu")
+
+
+def test_loading_writes_nothing_and_keeps_the_callers_logging(checkpoints, capfd):
+    from transformers.utils import logging
+
+    logging.set_verbosity_info()
+    try:
+        load_models(checkpoints["qwen3_vl"], "cpu")
+        assert logging.get_verbosity() == logging.INFO
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity_warning()
+    out, err = capfd.readouterr()
+    assert (out, [line for line in err.splitlines() if "Loading" in line]) == ("", [])
+
+
+def test_the_fixed_allocator_says_so():
+    allocator = FixedAllocator(16)
+    assert allocator.overview_budget == 0
+    allocation = allocator.allocate(None, Query("vqa", "?"))
+    assert allocation == Allocation(16, "fixed", 0, None)
+
+
+def test_a_query_is_answered_by_what_was_loaded(checkpoint):
+    performer = load_models(checkpoint, "cpu").performer
+    cell = performer.info.dims.cell
+    pixels = np.zeros((cell, cell, 3), np.uint8)
+    messages = [{"role": "user", "content": [{"type": "image"}]}]
+    items = list(performer.generate(pixels, messages, GenerationSettings(3), threading.Event()))
+    assert items[-1].visual_tokens == 1
+
+
+def test_importing_the_room_loads_no_torch():
+    code = (
+        "import sys, napari_pathreason.models as m; "
+        "m.FixedAllocator, m.load_models; "
+        "bad = {'torch', 'transformers', 'safetensors', 'huggingface_hub'} & set(sys.modules); "
+        "assert not bad, bad; "
+        "m.build_inputs, m.VLMPerformer; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
