@@ -1,1 +1,43 @@
-"""."""
+"""Between napari and the engine: layers to regions, answers to overlays. No Qt."""
+
+from ._answers import draw_entry, show_entry
+from ._camera import go_to
+from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
+from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_of
+from ._overlay import is_overlay, overlay_layer_data, placement, shapes_of_result
+from ._question import ModelLoading, Question, answer_question
+from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
+from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
+
+__all__ = [
+    "SLIDE_KEY",
+    "Entry",
+    "LayerFrame",
+    "LoadedModels",
+    "ModelLoading",
+    "ModelsFactory",
+    "Question",
+    "RegionSource",
+    "Session",
+    "answer_question",
+    "box_to_data",
+    "data_to_slide",
+    "draw_entry",
+    "go_to",
+    "is_overlay",
+    "known_mpp",
+    "layer_mpp",
+    "layer_size",
+    "marked_region",
+    "overlay_layer_data",
+    "placement",
+    "region_in_view",
+    "region_of",
+    "session_of",
+    "shapes_of_result",
+    "show_entry",
+    "slide_of",
+    "slide_to_data",
+    "start_drawing",
+    "unwrapped",
+]

@@ -1,1 +1,5 @@
-"""."""
+"""The docks; the only room that knows Qt."""
+
+from ._ask import AskWidget
+
+__all__ = ["AskWidget"]

@@ -1,0 +1,50 @@
+"""npe2 reader: a slide as one lazy layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Reader for a path or a list of paths; None where one of them does not exist."""
+    paths = [path] if isinstance(path, str) else path
+    if not all(Path(p).exists() for p in paths):
+        return None
+    return read_layers
+
+
+def read_layers(path: str | list[str]) -> list[LayerData]:
+    """One multiscale RGB layer for each path; nothing is decoded.
+
+    Scale and units are um where the file states its pixel size, else plain pixels. The metadata
+    holds the open `Slide`, never a path.
+
+    Raises
+    ------
+    SlideError
+        If a file is not an image that can be opened.
+    """
+    return [slide_layer(p) for p in ([path] if isinstance(path, str) else path)]
+
+
+def slide_layer(path: str | Path) -> LayerData:
+    """Layer data of one slide, see `read_layers`."""
+    from napari_pathreason.slides import open_slide
+    from napari_pathreason.viewer import SLIDE_KEY
+
+    slide = open_slide(path)
+    levels = slide.display_levels()
+    mpp = slide.info.mpp
+    attributes = {
+        "name": slide.info.name,
+        "rgb": True,
+        "multiscale": True,
+        "scale": (1.0, 1.0) if mpp is None else (mpp[1], mpp[0]),
+        "units": ("pixel", "pixel") if mpp is None else ("um", "um"),
+        "metadata": {SLIDE_KEY: slide},
+    }
+    return levels, attributes, "image"

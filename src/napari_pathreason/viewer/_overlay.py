@@ -1,0 +1,135 @@
+"""Answers as a Shapes layer: region outlines and boxes over the image they were asked of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._types import Result
+
+from ._frame import box_to_data
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer, Shapes
+
+OVERLAY_KEY = "pathreason_overlay"
+REGION_LABEL = "region"
+REGION_COLOR = "#1a5cff"
+BOX_COLORS = ("#00c853", "#ffd600", "#00e5ff", "#ff6d00", "#d500f9")
+"""Told apart from each other and from the pink and violet of H&E."""
+
+
+def is_overlay(layer: Layer) -> bool:
+    """Whether a layer holds answers of this plugin."""
+    return bool(layer.metadata.get(OVERLAY_KEY))
+
+
+def overlay_layer_data(
+    source: Image, results: Iterable[tuple[int, Result]]
+) -> tuple[list[NDArray[np.float64]], dict[str, Any], str]:
+    """One Shapes layer for a set of results about one image.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        Its scale, rotate, shear, translate, affine and units are carried over.
+    results : iterable of (int, Result)
+        Results with their ids.
+
+    Returns
+    -------
+    tuple
+        napari layer data: rectangles (4, 2) in the image's (row, column); features ``label``
+        (``region`` or the lesion's name), ``result`` (id) and ``tokens`` (visual tokens spent).
+    """
+    marks = _Marks()
+    for result_id, result in results:
+        marks.add(result_id, result)
+    attributes: dict[str, Any] = {
+        **placement(source),
+        "name": f"answers: {source.name}",
+        "shape_type": "rectangle",
+        "edge_color": marks.colors or REGION_COLOR,
+        "face_color": "transparent",
+        "edge_width": marks.widths or 1,
+        "features": marks.features(),
+        "feature_defaults": {"label": "", "result": 0, "tokens": 0},  # of shapes a user adds
+        "text": {
+            "string": "{result}: {label}",
+            "size": 10,
+            "color": "black",
+            "anchor": "upper_left",
+            "translation": np.zeros(2),
+        },
+        "metadata": {OVERLAY_KEY: True},
+    }
+    return marks.vertices, attributes, "shapes"
+
+
+def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
+    """Add the shapes of one more result to an overlay, leaving what the user did to it."""
+    marks = _Marks()
+    marks.add(result_id, result)
+    before = overlay.features.to_dict("list")
+    overlay.add_rectangles(
+        marks.vertices,
+        edge_color=marks.colors,
+        face_color="transparent",
+        edge_width=marks.widths,
+    )
+    overlay.features = {
+        name: [*before.get(name, []), *new] for name, new in marks.features().items()
+    }
+
+
+def shapes_of_result(overlay: Shapes, result_id: int) -> set[int]:
+    """Indices of the shapes that belong to one result."""
+    return {i for i, owner in enumerate(overlay.features.get("result", ())) if owner == result_id}
+
+
+def placement(source: Layer) -> dict[str, Any]:
+    """Where a layer lies in the world, as keyword arguments of another 2D layer."""
+    return {
+        "scale": np.asarray(source.scale[-2:]),
+        "rotate": np.asarray(source.rotate),
+        "shear": np.asarray(source.shear),
+        "translate": np.asarray(source.translate[-2:]),
+        "affine": np.asarray(source.affine.affine_matrix),
+        "units": tuple(source.units[-2:]),
+    }
+
+
+@dataclass
+class _Marks:
+    """Rectangles in the making, one entry of each list per shape."""
+
+    vertices: list[NDArray[np.float64]] = field(default_factory=list)
+    colors: list[str] = field(default_factory=list)
+    widths: list[float] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    results: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def add(self, result_id: int, result: Result) -> None:
+        """Append the region outline and every detection of a result."""
+        names = list(dict.fromkeys([*result.query.options, *(d.label for d in result.detections)]))
+        colors = {name: BOX_COLORS[i % len(BOX_COLORS)] for i, name in enumerate(names)}
+        boxes = [(REGION_LABEL, result.region.box, REGION_COLOR)]
+        boxes += [(d.label, d.box, colors[d.label]) for d in result.detections]
+        # line widths are in level-0 pixels: about two pixels of a screen that shows the region
+        width = max(result.region.width, result.region.height) / 300
+        for label, box, color in boxes:
+            self.vertices.append(box_to_data(box))
+            self.colors.append(color)
+            self.widths.append(width)
+            self.labels.append(label)
+            self.results.append(result_id)
+            self.tokens.append(result.tokens.realised + result.tokens.allocator)
+
+    def features(self) -> dict[str, Any]:
+        """Columns of the feature table."""
+        return {"label": self.labels, "result": self.results, "tokens": self.tokens}

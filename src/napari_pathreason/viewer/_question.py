@@ -1,0 +1,75 @@
+"""One question on its way: everything a worker needs, and nothing of napari."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Event as CancelFlag
+
+from napari_pathreason._errors import ModelError, PathreasonError
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Budget, GenerationSettings, Query
+from napari_pathreason.engine import Cancelled, Event, Failed, Job, Stage, run_job
+from napari_pathreason.slides import Slide
+
+from ._session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading:
+    """The model is being fetched or started; before the first stage of a job."""
+
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user asked, of which region, with which model.
+
+    Parameters
+    ----------
+    slide : Slide
+        Read in the worker only.
+    region : Region
+        Level-0 pixels.
+    query : Query
+    budget : int or {"auto", "native"}
+    model : str
+        ``embedded``, a folder or a hub id.
+    settings : GenerationSettings
+    """
+
+    slide: Slide
+    region: Region
+    query: Query
+    budget: Budget = "auto"
+    model: str = "embedded"
+    settings: GenerationSettings = field(default_factory=GenerationSettings)
+
+
+def answer_question(
+    session: Session, question: Question, cancel: CancelFlag
+) -> Iterator[ModelLoading | Event]:
+    """Events of one answer, from loading the model to an ending; never raises.
+
+    Meant for a worker thread. The events are those of `engine.run_job`, after `ModelLoading`.
+    """
+    yield ModelLoading(question.model)
+    try:
+        models = session.models(question.model)
+        if cancel.is_set():
+            yield Cancelled(Stage.OVERVIEW)
+            return
+        job = Job(
+            question.slide,
+            question.region,
+            question.query,
+            question.budget,
+            question.settings,
+        )
+        yield from run_job(job, models.performer, models.allocator, cancel)
+    except PathreasonError as error:
+        yield Failed(Stage.OVERVIEW, str(error), error)
+    except Exception as error:  # a fault of ours must end the run, not hang the dock
+        reason = f"{type(error).__name__}: {error}"
+        yield Failed(Stage.OVERVIEW, reason, ModelError(reason))

@@ -1,0 +1,129 @@
+"""What belongs to one viewer: its answers and the model that gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
+
+from psygnal import Signal
+
+from napari_pathreason._types import Result
+from napari_pathreason.engine import Allocator, Performer
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image
+
+
+class LoadedModels(Protocol):
+    """A performer and an allocator, possibly in another process."""
+
+    @property
+    def performer(self) -> Performer:
+        """What answers."""
+
+    @property
+    def allocator(self) -> Allocator:
+        """What chooses the budget."""
+
+    def close(self) -> None:
+        """Free memory and end the process, at once."""
+
+
+ModelsFactory = Callable[[str], LoadedModels]
+
+
+def spawn_models(spec: str) -> LoadedModels:
+    """Models of a folder, hub id or ``embedded``, served from a child process."""
+    from napari_pathreason.models import ModelProcess
+
+    return ModelProcess(spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One answer of a session; the image may have been closed since."""
+
+    id: int
+    result: Result
+    image: ReferenceType[Image]
+
+
+class Session:
+    """Answers and models of one viewer; knows neither the viewer nor Qt.
+
+    Parameters
+    ----------
+    models_factory : callable
+        Spec -> loaded models; may take long, so it is called in a worker.
+
+    Attributes
+    ----------
+    added : psygnal signal
+        Emitted with each new `Entry`, in the thread that added it.
+    """
+
+    added = Signal(Entry)
+
+    def __init__(self, models_factory: ModelsFactory = spawn_models) -> None:
+        self.models_factory = models_factory
+        self.entries: list[Entry] = []
+        self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
+        self._loading = Lock()
+        self._lock = Lock()
+        self._spec: str | None = None
+        self._models: LoadedModels | None = None
+
+    def add(self, result: Result, image: Image) -> Entry:
+        """Keep a result about an image layer and tell everyone."""
+        entry = Entry(len(self.entries) + 1, result, ref(image))
+        self.entries.append(entry)
+        self.added.emit(entry)
+        return entry
+
+    def entries_of(self, image: Image) -> list[Entry]:
+        """Entries about one image layer, oldest first."""
+        return [entry for entry in self.entries if entry.image() is image]
+
+    def models(self, spec: str) -> LoadedModels:
+        """Models of a spec, kept between questions; another spec frees the former first."""
+        with self._loading:  # one load at a time; `close_models` must not wait for it
+            with self._lock:
+                if self._models is not None and self._spec == spec:
+                    return self._models
+                self._drop()
+            models = self.models_factory(spec)
+            with self._lock:
+                self._models, self._spec = models, spec
+            return models
+
+    def close_models(self) -> None:
+        """End the model's process; the next question starts a fresh one."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        models, self._models, self._spec = self._models, None, None
+        if models is not None:
+            models.close()
+
+
+_sessions: WeakKeyDictionary[Viewer, Session] = WeakKeyDictionary()
+
+
+def session_of(viewer: Viewer) -> Session:
+    """Session of a viewer, made at the first call and closed with the viewer."""
+    viewer = unwrapped(viewer)
+    session = _sessions.get(viewer)
+    if session is None:
+        session = _sessions[viewer] = Session()
+        finalize(viewer, session.close_models)
+    return session
+
+
+def unwrapped(proxy: Any) -> Any:
+    """Object behind the proxy that napari hands to plugins; weak references need the object."""
+    return getattr(proxy, "__wrapped__", proxy)

@@ -1,0 +1,265 @@
+"""The Ask dock: ask a question of a region, see the answer, go back to earlier ones."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_pathreason._errors import PathreasonError
+from napari_pathreason._types import Result
+from napari_pathreason.engine import Cancelled, Event, Failed, Finished, TextDelta, result_to_dict
+from napari_pathreason.viewer import (
+    Entry,
+    ModelLoading,
+    Question,
+    Session,
+    draw_entry,
+    region_of,
+    session_of,
+    show_entry,
+    slide_of,
+    start_drawing,
+    unwrapped,
+)
+
+from ._answer_view import AnswerView
+from ._form import QuestionForm
+from ._history import History
+from ._progress import Progress
+from ._region_note import region_note
+from ._runner import Runner
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+NOTE_EVERY_MS = 400
+
+
+class AskWidget(QWidget):
+    """Dock widget of one viewer.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Held weakly.
+    session : Session, optional
+        Answers and models; default: the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
+        super().__init__()
+        self._viewer = ref(unwrapped(napari_viewer))
+        self.session = session_of(napari_viewer) if session is None else session
+        self.runner = Runner(self.session, self)
+        self.form = QuestionForm(napari_viewer)
+        self.ask_button = QPushButton("Ask")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setEnabled(False)
+        self.copy_button = QPushButton("Copy as JSON")
+        self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
+        self.copy_button.setEnabled(False)
+        self.progress = Progress()
+        self.answer = AnswerView()
+        self.history = History()
+        self._asked: ref[Image] | None = None
+        self._note_timer = QTimer(self)
+        self._note_timer.setInterval(NOTE_EVERY_MS)
+        self._lay_out()
+        self._connect(napari_viewer)
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.ask_button, 2)
+        buttons.addWidget(self.cancel_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(6)
+        layout.addWidget(self.form)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.answer, 3)
+        layout.addWidget(self.history, 1)
+        layout.addWidget(self.copy_button)
+        self.setMinimumWidth(300)
+
+    def _connect(self, viewer: Viewer) -> None:
+        self.ask_button.clicked.connect(self.ask)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.copy_button.clicked.connect(self.copy_json)
+        self.form.draw_wanted.connect(self._draw)
+        self.history.chosen.connect(self._go_back)
+        self.runner.happened.connect(self._follow)
+        self._note_timer.timeout.connect(self._update_note)
+        self.session.added.connect(self._list)
+        layers = unwrapped(viewer).layers
+        layers.events.inserted.connect(self._on_layers)
+        layers.events.removed.connect(self._on_removed)
+        layers.events.renamed.connect(self._on_layers)
+        layers.selection.events.active.connect(self._on_active)
+        for entry in self.session.entries:
+            self.history.add(entry)
+        self._on_active()
+        self._update_note()
+
+    # what the user does
+
+    def ask(self) -> None:
+        """Ask what the form says; problems are shown as notifications."""
+        viewer, image = self._viewer(), self.form.image
+        if viewer is None or self.runner.running:
+            return
+        try:
+            if image is None:
+                raise PathreasonError("there is no image to ask about; open a slide first")
+            query = self.form.query()
+            question = Question(
+                slide_of(image),
+                region_of(viewer, image, self.form.region_source),
+                query,
+                self.form.budget,
+                self.form.model,
+            )
+        except PathreasonError as error:
+            show_error(str(error))
+            return
+        self._asked = ref(image)
+        self.answer.begin(query)
+        self._set_running(True)
+        self.runner.ask(question)
+
+    def cancel(self) -> None:
+        """Stop the question that runs."""
+        if self.runner.running:
+            self.cancel_button.setEnabled(False)
+            self.progress.label.setText("Cancelling\N{HORIZONTAL ELLIPSIS}")
+            self.runner.cancel()
+
+    def copy_json(self) -> None:
+        """Put the answer that is shown on the clipboard, as JSON."""
+        entry = self.history.current
+        clipboard = QGuiApplication.clipboard()
+        if entry is not None and clipboard is not None:
+            clipboard.setText(json.dumps(result_to_dict(entry.result), indent=2))
+
+    def stop(self) -> None:
+        """Drop a running question and end the model's process; the dock stays usable."""
+        if self.runner.running:
+            self.progress.end("The dock was closed; the question was dropped.")
+        self._asked = None
+        self._set_running(False)
+        self.runner.close()
+
+    # what a run says
+
+    def _follow(self, event: ModelLoading | Event) -> None:
+        if isinstance(event, TextDelta):
+            self.answer.write(event.text)
+        elif isinstance(event, Finished):
+            self._finish(event.result)
+        elif isinstance(event, Failed):
+            self._end(f"Failed: {event.reason}")
+            show_error(event.reason)
+        elif isinstance(event, Cancelled):
+            image = self._asked() if self._asked is not None else None
+            self._end("Cancelled." if image is not None else "Cancelled: the image was closed.")
+        else:
+            self.progress.follow(event)
+
+    def _finish(self, result: Result) -> None:
+        image = self._asked() if self._asked is not None else None
+        self._set_running(False)
+        self.progress.end("")
+        self.answer.show_result(result)
+        viewer = self._viewer()
+        if image is not None and viewer is not None:
+            draw_entry(viewer, self.session, self.session.add(result, image))
+
+    def _end(self, text: str) -> None:
+        self._set_running(False)
+        self.progress.end("")
+        self.answer.note(text)
+
+    def _set_running(self, running: bool) -> None:
+        self.ask_button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
+
+    # earlier answers
+
+    def _list(self, entry: Entry) -> None:
+        self.history.add(entry)
+        self.copy_button.setEnabled(True)
+
+    def _go_back(self, entry: Entry) -> None:
+        viewer = self._viewer()
+        if viewer is None or self.runner.running:
+            return
+        self.answer.show_result(entry.result)
+        try:
+            show_entry(viewer, self.session, entry)
+        except PathreasonError as error:
+            show_warning(str(error))
+
+    # layers
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the image layers of the viewer; napari calls this when layers change."""
+        self.form.reset_choices()
+
+    def _on_layers(self, event: Any = None) -> None:
+        self.form.reset_choices()
+
+    def _on_active(self, event: Any = None) -> None:
+        viewer = self._viewer()
+        active = None if viewer is None else viewer.layers.selection.active
+        self.form.reset_choices()
+        if isinstance(active, Image):
+            self.form.image = active
+
+    def _on_removed(self, event: Any) -> None:
+        self.form.reset_choices()
+        if self.runner.running and self._asked is not None and self._asked() is event.value:
+            self._asked = None
+            show_warning("The image was closed, so the question about it was cancelled.")
+            self.cancel()
+
+    def _draw(self) -> None:
+        viewer, image = self._viewer(), self.form.image
+        if viewer is None or image is None:
+            show_error("there is no image to draw on; open a slide first")
+        else:
+            start_drawing(viewer, image)
+
+    def _update_note(self) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            note = region_note(viewer, self.form.image, self.form.region_source)
+            if note != self.form.region_note.text():
+                self.form.region_note.setText(note)
+
+    # the end
+
+    def event(self, event: QEvent) -> bool:
+        """Free the model when napari takes the widget out of its dock."""
+        if event.type() == QEvent.ParentChange and self.parent() is None:
+            self.stop()
+        return super().event(event)
+
+    def showEvent(self, event: Any) -> None:
+        """Follow the marked region only while someone can see it."""
+        self._note_timer.start()
+        super().showEvent(event)
+
+    def hideEvent(self, event: Any) -> None:
+        """Free the model when the window goes; a tab in front of the dock does not count."""
+        self._note_timer.stop()
+        window = self.window()
+        if not isinstance(window, QDockWidget) and not window.isVisible():
+            self.stop()
+        super().hideEvent(event)

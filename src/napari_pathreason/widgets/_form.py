@@ -1,0 +1,180 @@
+"""What is asked: image, region, task, question, budget, model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason._types import Budget, Query, TaskName
+from napari_pathreason.tokens import LADDER
+from napari_pathreason.viewer import RegionSource, unwrapped
+
+from ._rows import Rows, choice_box, keep_narrow, side_by_side
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+REGIONS = [("Selected rectangle", "shape"), ("Current view", "view"), ("Whole layer", "layer")]
+TASK_NAMES = [("Question", "vqa"), ("Subtyping", "subtyping"), ("Lesion detection", "detection")]
+BUDGETS: list[tuple[str, Budget]] = [
+    ("Auto", "auto"),
+    *((f"{rung:,} visual tokens", rung) for rung in LADDER),
+    ("Native size", "native"),
+]
+OPTIONS = {
+    "vqa": ("Choices", "optional: yes, no"),
+    "subtyping": ("Subtypes", "adenocarcinoma, squamous cell carcinoma"),
+    "detection": ("Lesions", "tumour"),
+}
+
+
+class QuestionForm(QWidget):
+    """Form that adapts to the task; reads as a `Query`, a budget and a model.
+
+    Signals
+    -------
+    draw_wanted
+        The user wants to draw a rectangle.
+    """
+
+    draw_wanted = Signal()
+
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = ref(unwrapped(viewer))
+        self.image_box = ComboBox(choices=self._image_choices, nullable=False)
+        keep_narrow(self.image_box.native).setToolTip("Image layer that is asked about")
+        self.region_box = choice_box(REGIONS, "Part of the image that is asked about")
+        draw = QToolButton()
+        draw.setText("Draw")
+        draw.setToolTip("Draw a rectangle on the image")
+        draw.clicked.connect(self._draw)
+        self.region_note = QLabel()
+        self.region_note.setWordWrap(True)
+        self.region_note.setTextFormat(Qt.PlainText)
+        self.task_box = choice_box(TASK_NAMES, "Kind of question")
+        self.question_edit = QPlainTextEdit()
+        self.question_edit.setTabChangesFocus(True)
+        self.question_edit.setFixedHeight(54)
+        self.options_edit = QLineEdit()
+        self.options_edit.setToolTip("Names, separated by commas")
+        self.budget_box = choice_box(
+            BUDGETS, "Most visual tokens to spend; Auto lets the allocator choose"
+        )
+        self.model_box = keep_narrow(QComboBox())
+        self.model_box.setEditable(True)
+        self.model_box.addItem("embedded")
+        self.model_box.setToolTip("embedded, a folder with a checkpoint, or a hub id")
+        browse = QToolButton()
+        browse.setText("\N{HORIZONTAL ELLIPSIS}")
+        browse.setToolTip("Choose a folder with a checkpoint")
+        browse.clicked.connect(self._choose_folder)
+
+        self._rows = Rows()
+        self._rows.add("Image", self.image_box.native)
+        self._rows.add("Region", side_by_side(self.region_box, draw))
+        self._rows.addRow(self.region_note)
+        self._rows.add("Task", self.task_box)
+        self._rows.add("Question", self.question_edit)
+        self._rows.add("Choices", self.options_edit)
+        self._rows.add("Budget", self.budget_box)
+        self._rows.add("Model", side_by_side(self.model_box, browse))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows)
+        self.task_box.currentIndexChanged.connect(self._adapt)
+        self._adapt()
+
+    @property
+    def image(self) -> Image | None:
+        """The chosen image layer."""
+        return self.image_box.value
+
+    @image.setter
+    def image(self, layer: Image) -> None:
+        self.image_box.value = layer
+
+    @property
+    def region_source(self) -> RegionSource:
+        """Where the region comes from."""
+        return self.region_box.currentData()
+
+    @property
+    def task(self) -> TaskName:
+        """The chosen task."""
+        return self.task_box.currentData()
+
+    @property
+    def budget(self) -> Budget:
+        """The chosen budget."""
+        return self.budget_box.currentData()
+
+    @property
+    def model(self) -> str:
+        """``embedded``, a folder or a hub id."""
+        return self.model_box.currentText().strip() or "embedded"
+
+    def query(self) -> Query:
+        """What is asked.
+
+        Raises
+        ------
+        QueryError
+            If something needed is missing.
+        """
+        question = " ".join(self.question_edit.toPlainText().split())
+        names = [name.strip() for name in self.options_edit.text().split(",")]
+        options = tuple(dict.fromkeys(name for name in names if name))
+        if self.task == "vqa" and not question:
+            raise QueryError("there is no question yet; type one, such as: How many nuclei?")
+        if self.task == "subtyping" and len(options) < 2:
+            raise QueryError("subtyping needs two or more subtypes, separated by commas")
+        if self.task == "detection" and not options:
+            raise QueryError("name at least one lesion to look for, such as: tumour")
+        return Query(self.task, question, options)
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the image layers that the viewer has now."""
+        self.image_box.reset_choices()
+
+    def choose(self, box: QComboBox, value: Any) -> None:
+        """Set one of the combo boxes by value."""
+        box.setCurrentIndex(box.findData(value))
+
+    def _image_choices(self, _: Any) -> list[tuple[str, Image]]:
+        viewer = self._viewer()
+        layers = [] if viewer is None else list(viewer.layers)
+        return [(layer.name, layer) for layer in layers if isinstance(layer, Image)]
+
+    def _adapt(self) -> None:
+        label, example = OPTIONS[self.task]
+        self._rows.rename(self.options_edit, label)
+        self.options_edit.setPlaceholderText(example)
+        needed = self.task == "vqa"
+        self.question_edit.setPlaceholderText(
+            "How many nuclei are there?" if needed else "optional: your own wording"
+        )
+
+    def _draw(self) -> None:
+        self.choose(self.region_box, "shape")
+        self.draw_wanted.emit()
+
+    def _choose_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder with a checkpoint")
+        if folder:
+            self.model_box.setEditText(folder)

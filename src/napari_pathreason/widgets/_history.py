@@ -1,0 +1,43 @@
+"""Earlier answers of a session, newest last."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+
+from napari_pathreason.viewer import Entry
+
+from ._answer_view import question_text
+
+
+class History(QListWidget):
+    """List of answers; choosing one by click or Enter emits `chosen` with its `Entry`."""
+
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextElideMode(Qt.ElideRight)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
+        self.setMinimumHeight(60)
+        self.itemClicked.connect(self._choose)
+        self.itemActivated.connect(self._choose)
+
+    def add(self, entry: Entry) -> None:
+        """Append an answer and make it the current one, without choosing it."""
+        answer = entry.result.answer.text or "(no answer)"
+        text = f"{entry.id}: {question_text(entry.result.query)} \N{RIGHTWARDS ARROW} {answer}"
+        item = QListWidgetItem(text)
+        item.setToolTip(text)
+        item.setData(Qt.UserRole, entry)
+        self.addItem(item)
+        self.setCurrentItem(item)
+
+    @property
+    def current(self) -> Entry | None:
+        """The entry that is highlighted."""
+        item = self.currentItem()
+        return None if item is None else item.data(Qt.UserRole)
+
+    def _choose(self, item: QListWidgetItem) -> None:
+        self.chosen.emit(item.data(Qt.UserRole))

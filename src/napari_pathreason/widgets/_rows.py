@@ -1,0 +1,63 @@
+"""Rows of a form that can be shown and hidden with their labels, and narrow combo boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+
+class Rows(QFormLayout):
+    """Form layout that remembers its labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setVerticalSpacing(4)
+        self.setFieldGrowthPolicy(QFormLayout.AllNonFixedFieldsGrow)
+        self._labels: dict[QWidget, QLabel] = {}
+
+    def add(self, text: str, field: QWidget) -> None:
+        """Add a labelled row."""
+        label = QLabel(text)
+        label.setBuddy(field)
+        self._labels[field] = label
+        self.addRow(label, field)
+
+    def rename(self, field: QWidget, text: str) -> None:
+        """Change the label of a row."""
+        self._labels[field].setText(text)
+
+    def show_row(self, field: QWidget, visible: bool) -> None:
+        """Show or hide a row with its label."""
+        field.setVisible(visible)
+        self._labels[field].setVisible(visible)
+
+
+def choice_box(choices: Sequence[tuple[str, Any]], tip: str) -> QComboBox:
+    """Combo box of (text, value) that does not widen the dock for long texts."""
+    box = QComboBox()
+    for text, value in choices:
+        box.addItem(text, value)
+    box.setToolTip(tip)
+    return keep_narrow(box)
+
+
+def keep_narrow(box: QComboBox) -> QComboBox:
+    """Let a combo box shrink below its longest entry."""
+    box.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    box.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Fixed)
+    return box
+
+
+def side_by_side(*widgets: QWidget) -> QWidget:
+    """Widgets in one row; the first takes the room."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for i, widget in enumerate(widgets):
+        layout.addWidget(widget, 1 if i == 0 else 0)
+    return row
