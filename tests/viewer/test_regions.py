@@ -94,7 +94,7 @@ def test_region_is_clipped_to_the_image(viewer: ViewerModel) -> None:
 def test_region_outside_names_the_remedy(viewer: ViewerModel, region: Region) -> None:
     image = image_in(viewer)
     viewer.add_shapes([box_to_data(region.box)])
-    with pytest.raises(RegionError, match="outside the image.*mark a place on it"):
+    with pytest.raises(RegionError, match=r"outside the image.*mark a place on it"):
         marked_region(viewer, image)
 
 

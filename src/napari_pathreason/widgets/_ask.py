@@ -104,7 +104,7 @@ class AskWidget(QWidget):
         layers.events.renamed.connect(self._on_layers)
         layers.selection.events.active.connect(self._on_active)
         for entry in self.session.entries:
-            self.history.add(entry)
+            self._list(entry)
         self._on_active()
         self._update_note()
 

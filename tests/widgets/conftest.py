@@ -1,0 +1,164 @@
+"""A performer that finds a marker in its picture, and a dock in a viewer."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import (
+    Allocation,
+    Completion,
+    GenerationSettings,
+    Messages,
+    ModelDims,
+    ModelInfo,
+    Query,
+)
+
+MARKER = (255, 0, 255)
+DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 100)
+
+
+@dataclass
+class FakePerformer:
+    """Answers with the box of all magenta pixels; ``behaviour`` makes it misbehave."""
+
+    behaviour: str = "answer"
+    info: ModelInfo = field(default_factory=lambda: ModelInfo("fake", "qwen3_vl", "relative", DIMS))
+    seen: list[NDArray[np.uint8]] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: threading.Event,
+    ) -> Iterator[str | Completion]:
+        self.seen.append(pixels)
+        if self.behaviour == "die":
+            raise ModelError("the model's process ended unexpectedly; ask again to restart it")
+        if self.behaviour == "deaf":  # hears no cancel, only the end of its process
+            self.closed.wait(20)
+            raise ModelError("the model's process was ended")
+        words = ["<think>", "upper left: ", "magenta", "</think>", "<answer>"]
+        words += [self._answer(pixels, messages), "</answer>"]
+        for word in words:
+            yield word
+            while self.behaviour == "slow" and not cancel.is_set():
+                time.sleep(0.01)
+            if cancel.is_set():
+                yield Completion("", 20, 64, 3, "cancelled", 0.1)
+                return
+        yield Completion("".join(words), 20, 64, len(words), "stop", 0.1)
+
+    def _answer(self, pixels: NDArray[np.uint8], messages: Messages) -> str:
+        if "bbox_2d" not in json.dumps(messages):
+            return "yes"
+        red, green, blue = (pixels[..., i].astype(int) for i in range(3))
+        rows, columns = np.nonzero((red > 128) & (blue > 128) & (green < 128))
+        if not len(rows):
+            return "[]"
+        height, width = pixels.shape[:2]
+        box = [
+            columns.min() / width,
+            rows.min() / height,
+            (columns.max() + 1) / width,
+            (rows.max() + 1) / height,
+        ]
+        return json.dumps([{"bbox_2d": [1000 * v for v in box], "label": "marker"}])
+
+
+class FakeAllocator:
+    overview_budget = 0
+
+    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+        return Allocation(64, "fixed")
+
+
+@dataclass
+class FakeModels:
+    performer: FakePerformer
+    allocator: FakeAllocator = field(default_factory=FakeAllocator)
+
+    def close(self) -> None:
+        self.performer.closed.set()
+
+
+@dataclass
+class FakeFactory:
+    """Counts how often models were made, with which spec; ``behaviour`` is for the next ones."""
+
+    behaviour: str = "answer"
+    made: list[tuple[str, FakeModels]] = field(default_factory=list)
+
+    def __call__(self, spec: str) -> FakeModels:
+        if spec == "unknown":
+            raise ModelError("there is no model 'unknown'; choose a folder or a hub id")
+        models = FakeModels(FakePerformer(self.behaviour))
+        self.made.append((spec, models))
+        return models
+
+
+@pytest.fixture
+def factory() -> FakeFactory:
+    return FakeFactory()
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Notifications of napari as (severity, text)."""
+    from napari.utils.notifications import notification_manager
+
+    caught: list[tuple[str, str]] = []
+
+    def keep(notification: Any) -> None:
+        caught.append((str(notification.severity), notification.message))
+
+    monkeypatch.setattr(notification_manager, "dispatch", keep)
+    return caught
+
+
+@pytest.fixture
+def make_dock(
+    make_napari_viewer_proxy: Callable[..., Any], factory: FakeFactory, messages: list[Any]
+) -> Callable[..., tuple[Any, Any]]:
+    """Viewer and dock whose models are fake."""
+    from napari_pathreason.viewer import session_of
+    from napari_pathreason.widgets import AskWidget
+
+    def make(**options: Any) -> tuple[Any, Any]:
+        viewer = make_napari_viewer_proxy(**options)
+        session_of(viewer).models_factory = factory
+        dock = AskWidget(viewer)
+        viewer.window.add_dock_widget(dock, name="Ask")
+        return viewer, dock
+
+    return make
+
+
+@pytest.fixture
+def finish(qtbot: Any) -> Callable[[Any], None]:
+    """Wait until a dock's question has ended."""
+
+    def wait(dock: Any) -> None:
+        qtbot.waitUntil(lambda: not dock.runner.running, timeout=20_000)
+
+    return wait
+
+
+@pytest.fixture
+def marked_image() -> NDArray[np.uint8]:
+    """White, 600 x 400, with a magenta marker at x 320..400, y 160..200."""
+    image = np.full((400, 600, 3), 255, np.uint8)
+    image[160:200, 320:400] = MARKER
+    return image

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_pathreason.viewer import session_of
+
+Make = Callable[..., tuple[Any, Any]]
+Wait = Callable[[Any], None]
+
+
+@pytest.fixture
+def asking(make_dock: Make, marked_image: NDArray[np.uint8]) -> Callable[..., tuple[Any, Any]]:
+    def start(**options: Any) -> tuple[Any, Any]:
+        viewer, dock = make_dock(**options)
+        viewer.add_image(marked_image, rgb=True)
+        dock.form.choose(dock.form.region_box, "layer")
+        dock.form.question_edit.setPlainText("Is it magenta?")
+        dock.ask()
+        return viewer, dock
+
+    return start
+
+
+def test_cancel_while_writing(asking: Make, qtbot: Any, finish: Wait, factory: Any) -> None:
+    factory.behaviour = "slow"
+    _, dock = asking()
+    qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
+    dock.cancel()
+    finish(dock)
+    assert "Cancelled" in dock.answer.toPlainText()
+    assert dock.session.entries == []
+    assert not factory.made[0][1].performer.closed.is_set()  # the model stays loaded
+
+
+def test_deaf_model_loses_its_process_and_the_next_question_gets_another(
+    asking: Make, qtbot: Any, finish: Wait, factory: Any
+) -> None:
+    factory.behaviour = "deaf"
+    _, dock = asking()
+    qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
+    dock.cancel()
+    finish(dock)
+    assert "Cancelled" in dock.answer.toPlainText()
+    qtbot.waitUntil(factory.made[0][1].performer.closed.is_set)
+    factory.behaviour = "answer"
+    dock.ask()
+    finish(dock)
+    assert len(factory.made) == 2
+    assert [entry.result.answer.text for entry in dock.session.entries] == ["yes"]
+
+
+def test_model_that_dies_is_reported(
+    asking: Make, finish: Wait, factory: Any, messages: list[tuple[str, str]]
+) -> None:
+    factory.behaviour = "die"
+    _, dock = asking()
+    finish(dock)
+    assert [severity for severity, _ in messages] == ["error"]
+    assert "ask again to restart it" in messages[0][1]
+    assert "ask again to restart it" in dock.answer.toPlainText()
+    assert dock.ask_button.isEnabled()
+
+
+def test_unknown_model_is_reported(
+    asking: Make, finish: Wait, messages: list[tuple[str, str]]
+) -> None:
+    _, dock = asking()
+    finish(dock)
+    dock.form.model_box.setEditText("unknown")
+    dock.ask()
+    finish(dock)
+    assert messages == [("error", "there is no model 'unknown'; choose a folder or a hub id")]
+
+
+def test_another_model_frees_the_former(asking: Make, finish: Wait, factory: Any) -> None:
+    _, dock = asking()
+    finish(dock)
+    dock.form.model_box.setEditText("/models/other")
+    dock.ask()
+    finish(dock)
+    assert [spec for spec, _ in factory.made] == ["embedded", "/models/other"]
+    assert factory.made[0][1].performer.closed.is_set()
+    assert not factory.made[1][1].performer.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("task", "question", "names", "remedy"),
+    [
+        ("vqa", " ", "", "type one"),
+        ("subtyping", "", "adenocarcinoma", "two or more subtypes"),
+        ("detection", "", " , ", "at least one lesion"),
+    ],
+)
+def test_missing_words_name_the_remedy(
+    make_dock: Make,
+    marked_image: NDArray[np.uint8],
+    messages: list[tuple[str, str]],
+    task: str,
+    question: str,
+    names: str,
+    remedy: str,
+) -> None:
+    viewer, dock = make_dock()
+    viewer.add_image(marked_image, rgb=True)
+    dock.form.choose(dock.form.task_box, task)
+    dock.form.question_edit.setPlainText(question)
+    dock.form.options_edit.setText(names)
+    dock.ask()
+    assert not dock.runner.running
+    assert messages[0][0] == "error"
+    assert remedy in messages[0][1]
+
+
+def test_no_image_and_no_region_name_the_remedy(
+    make_dock: Make, marked_image: NDArray[np.uint8], messages: list[tuple[str, str]]
+) -> None:
+    viewer, dock = make_dock()
+    dock.form.question_edit.setPlainText("Is it magenta?")
+    dock.ask()
+    viewer.add_image(marked_image, rgb=True)
+    dock.form.choose(dock.form.region_box, "shape")
+    dock.ask()
+    viewer.add_image(np.zeros((3, 64, 64)))
+    dock.form.choose(dock.form.region_box, "layer")
+    dock.ask()
+    texts = [text for _, text in messages]
+    assert len(texts) == 3
+    assert "open a slide first" in texts[0]
+    assert "no rectangle is selected" in texts[1]
+    assert "3 axes" in texts[2]
+
+
+def test_region_thinner_than_a_token_is_reported(
+    make_dock: Make, finish: Wait, messages: list[tuple[str, str]]
+) -> None:
+    viewer, dock = make_dock()
+    viewer.add_image(np.zeros((20, 400, 3), np.uint8), rgb=True)
+    dock.form.question_edit.setPlainText("Is it magenta?")
+    dock.form.choose(dock.form.region_box, "layer")
+    dock.ask()
+    finish(dock)
+    assert "thinner than one visual token" in messages[0][1]
+
+
+def test_image_closed_during_a_run(
+    asking: Make, finish: Wait, factory: Any, messages: list[tuple[str, str]]
+) -> None:
+    factory.behaviour = "slow"
+    viewer, dock = asking()
+    viewer.layers.clear()
+    finish(dock)
+    assert "the image was closed" in dock.answer.toPlainText()
+    assert messages[0][0] == "warning"
+    assert dock.session.entries == []
+
+
+def test_image_closed_after_its_answer(
+    asking: Make, finish: Wait, messages: list[tuple[str, str]]
+) -> None:
+    viewer, dock = asking()
+    finish(dock)
+    viewer.layers.clear()
+    dock.history.itemClicked.emit(dock.history.item(0))
+    assert "was closed" in messages[0][1]
+    assert "yes" in dock.answer.toPlainText()  # the words are not lost
+
+
+def test_dock_closed_during_a_run(asking: Make, qtbot: Any, factory: Any) -> None:
+    factory.behaviour = "slow"
+    viewer, dock = asking()
+    qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
+    viewer.window.remove_dock_widget(dock)
+    assert not dock.runner.running
+    qtbot.waitUntil(factory.made[0][1].performer.closed.is_set)
+
+
+def test_viewer_closed_during_a_run(asking: Make, qtbot: Any, factory: Any) -> None:
+    factory.behaviour = "slow"
+    viewer, dock = asking(show=True)
+    qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
+    viewer.close()
+    qtbot.waitUntil(factory.made[0][1].performer.closed.is_set)
+
+
+def test_closed_dock_is_freed_and_a_new_one_knows_the_answers(
+    asking: Make, qtbot: Any, finish: Wait
+) -> None:
+    from napari_pathreason.widgets import AskWidget
+
+    viewer, dock = asking()
+    finish(dock)
+    viewer.window.remove_dock_widget(dock)
+    gone = ref(dock)
+    del dock
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+    again = AskWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Ask")
+    assert again.history.count() == 1
+
+
+def test_sessions_do_not_mix(make_dock: Make) -> None:
+    (first, _), (second, _) = make_dock(), make_dock()
+    assert session_of(first) is session_of(first)
+    assert session_of(first) is not session_of(second)
