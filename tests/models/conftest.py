@@ -1,6 +1,9 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 
@@ -12,6 +15,19 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One tiny checkpoint of each family, shared by all tests; nobody writes into them."""
     folder = tmp_path_factory.mktemp("checkpoints")
     return {family: make_tiny_checkpoint(folder / family, family) for family in FAMILIES}  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def talkative(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose greedy answer never ends: its end-of-turn token has logit 0."""
+    folder = tmp_path_factory.mktemp("talkative") / "talkative"
+    shutil.copytree(checkpoints["qwen3_vl"], folder)
+    weights = load_file(folder / "model.safetensors")
+    stop = json.loads((folder / "config.json").read_text())["text_config"]["eos_token_id"]
+    (embedding,) = (name for name in weights if name.endswith("language_model.embed_tokens.weight"))
+    weights[embedding][stop] = 0
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 @pytest.fixture(params=FAMILIES)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._models import Models
+from ._process import ModelProcess
 
 if TYPE_CHECKING:
     from ._inputs import ModelInputs, build_inputs
@@ -20,6 +21,7 @@ __all__ = [
     "NORMALISATION",
     "FixedAllocator",
     "ModelInputs",
+    "ModelProcess",
     "Models",
     "Normalisation",
     "VLMPerformer",

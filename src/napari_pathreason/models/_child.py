@@ -1,0 +1,98 @@
+"""The model's own process: ``python -m napari_pathreason.models._child``, spoken to by pipe.
+
+Its main thread loads the model and answers one request after the other; a second thread reads the
+pipe, so that a cancel arrives while an answer is being written. When the pipe ends, because the
+parent closed it or died, the process ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from queue import SimpleQueue
+
+from napari_pathreason._types import Completion
+
+from ._loading import load_models
+from ._models import Models
+from ._wire import Allocate, Cancel, Done, Failure, Generate, Load, Piece, Ready, Wire
+
+Requests = SimpleQueue[tuple[Generate | Allocate, threading.Event]]
+
+
+def main() -> None:
+    """Serve the process at the other end of stdin and stdout until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's affair
+    wire = _claim_stdio()
+    load: Load = wire.receive()
+    requests: Requests = SimpleQueue()
+    threading.Thread(target=_listen, args=(wire, requests), daemon=True).start()
+    try:
+        models = load_models(load.spec, load.device)
+        ready = Ready(models.performer.info, models.allocator.overview_budget)
+    except Exception as error:  # the border: whatever it was, the parent must hear of it
+        traceback.print_exc()
+        wire.send(Failure.of(0, error))
+        return
+    wire.send(ready)
+    while True:
+        request, cancel = requests.get()
+        try:
+            _serve(models, wire, request, cancel)
+        except Exception as error:
+            traceback.print_exc()
+            wire.send(Failure.of(request.run, error))
+
+
+def _serve(
+    models: Models, wire: Wire, request: Generate | Allocate, cancel: threading.Event
+) -> None:
+    if isinstance(request, Allocate):
+        wire.send(Done(request.run, models.allocator.allocate(request.overview, request.query)))
+        return
+    for item in models.performer.generate(
+        request.pixels, request.messages, request.settings, cancel
+    ):
+        if isinstance(item, Completion):
+            wire.send(Done(request.run, item))
+        else:
+            wire.send(Piece(request.run, item))
+
+
+def _listen(wire: Wire, requests: Requests) -> None:
+    """Hand requests on; set the event of a run that is cancelled; end with the pipe."""
+    run, cancel = 0, threading.Event()
+    while True:
+        try:
+            message = wire.receive()
+        except EOFError:
+            os._exit(0)  # nothing to save, and the main thread may be deep in a forward pass
+        if isinstance(message, Cancel):
+            if message.run == run:
+                cancel.set()
+        else:
+            cancel.set()  # whoever asks anew has given up the run before
+            run, cancel = message.run, threading.Event()
+            requests.put((message, cancel))
+
+
+def _claim_stdio() -> Wire:
+    """Keep the two pipes for the wire alone.
+
+    What any library prints goes to stderr instead, and nobody else waits on stdin: on Windows a
+    thread that does so blocks others in the C runtime.
+    """
+    wire = Wire(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return wire
+
+
+if __name__ == "__main__":
+    main()

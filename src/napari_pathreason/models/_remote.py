@@ -1,0 +1,74 @@
+"""The performer and the allocator of a model process, as the engine sees them. No torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._types import (
+    Allocation,
+    Completion,
+    GenerationSettings,
+    Messages,
+    ModelInfo,
+    Query,
+)
+
+from ._wire import Allocate, Generate
+
+if TYPE_CHECKING:
+    from ._process import ModelProcess
+
+
+class ProcessPerformer:
+    """The performer of a `ModelProcess`; satisfies `engine.Performer`."""
+
+    def __init__(self, process: ModelProcess) -> None:
+        self._process = process
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself; the first time waits until it is loaded."""
+        return self._process.ready().info
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: threading.Event,
+    ) -> Iterator[str | Completion]:
+        """Stream the answer; see `engine.Performer.generate`.
+
+        A cancel reaches the child within one token; a child that does not answer it within
+        `PATIENCE` seconds is killed, and its Completion then counts only what had arrived.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot be loaded or its process died; the next question starts it again.
+        OutOfMemoryError
+            If the device cannot hold the picture.
+        """
+        request = Generate(self._process.next_run(), pixels, messages, settings)
+        return self._process.generate(request, cancel)
+
+
+class ProcessAllocator:
+    """The allocator of a `ModelProcess`; satisfies `engine.Allocator`."""
+
+    def __init__(self, process: ModelProcess) -> None:
+        self._process = process
+
+    @property
+    def overview_budget(self) -> int:
+        """Visual tokens of the overview it wants; the first time waits until it is loaded."""
+        return self._process.ready().overview_budget
+
+    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+        """Choose a budget; errors as `ProcessPerformer.generate`."""
+        return self._process.allocate(Allocate(self._process.next_run(), overview, query))

@@ -1,0 +1,311 @@
+"""The model in its own process. One child serves most tests; each leaves it fit for use."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Allocation, Completion, GenerationSettings, Query
+from napari_pathreason.models import ModelProcess, load_models
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
+
+MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
+PIXELS = np.random.default_rng(5).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+ENDLESS = GenerationSettings(max_new_tokens=100_000)
+NEVER = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def process(talkative) -> Iterator[ModelProcess]:
+    with ModelProcess(talkative, "cpu") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def local(talkative):
+    return load_models(talkative, "cpu").performer
+
+
+def ask(performer, settings, cancel=NEVER, pixels=PIXELS) -> Completion:
+    *pieces, last = performer.generate(pixels, MESSAGES, settings, cancel)
+    assert isinstance(last, Completion)
+    assert "".join(pieces) == last.text
+    return last
+
+
+def check_it_works(process, local):
+    settings = GenerationSettings(max_new_tokens=12)
+    assert ask(process.performer, settings).text == ask(local, settings).text
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process that is not our child has ended; its zombie is not ours to reap."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return state.stdout.strip()[:1] in ("", "Z")
+
+
+def reaped(pid: int) -> bool:
+    """Whether a child of this process has ended and left no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_the_model_says_the_same_of_itself_as_in_process(process, local):
+    assert process.performer.info == local.info
+
+
+@pytest.mark.parametrize("settings", [(60,), (60, 1.0, 1), (60, 1.0, 2)])
+def test_the_child_writes_exactly_what_the_model_writes_in_process(process, local, settings):
+    settings = GenerationSettings(*settings)
+    ours, theirs = ask(process.performer, settings), ask(local, settings)
+    assert ours.text == theirs.text
+    assert (ours.prompt_tokens, ours.visual_tokens) == (theirs.prompt_tokens, 6)
+    assert (ours.new_tokens, ours.finish) == (theirs.new_tokens, theirs.finish)
+
+
+def test_the_allocator_is_served_too(process):
+    assert process.allocator.overview_budget == 0
+    assert process.allocator.allocate(None, Query("vqa", "?")) == Allocation(64, "fixed")
+
+
+def test_text_streams_and_an_answer_may_be_given_up(process, local):
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
+    pieces = [next(stream) for _ in range(5)]
+    stream.close()
+    whole = ask(local, GenerationSettings(max_new_tokens=40)).text
+    assert whole.startswith("".join(pieces))
+    pid = process.pid
+    check_it_works(process, local)
+    assert process.pid == pid
+
+
+def test_cancel_reaches_the_child_which_stays(process, local):
+    cancel = threading.Event()
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, cancel)
+    for _ in range(3):
+        next(stream)
+    pid = process.pid
+    cancel.set()
+    *_, done = stream
+    assert (done.finish, done.visual_tokens) == ("cancelled", 6)  # the child's own count
+    check_it_works(process, local)
+    assert process.pid == pid
+
+
+def test_cancel_before_the_start_writes_nothing(process):
+    cancel = threading.Event()
+    cancel.set()
+    assert ask(process.performer, ENDLESS, cancel).text == ""
+
+
+def test_threads_take_turns(process, local):
+    texts: dict[int, str] = {}
+
+    def work(seed: int) -> None:
+        texts[seed] = ask(process.performer, GenerationSettings(30, 1.0, seed)).text
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == {seed: ask(local, GenerationSettings(30, 1.0, seed)).text for seed in range(4)}
+
+
+def test_a_second_answer_within_the_first_is_refused_and_harms_nothing(process):
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
+    next(stream)
+    with pytest.raises(ModelError, match="still answering"):
+        ask(process.performer, ENDLESS)
+    assert next(stream)
+    stream.close()
+
+
+def test_cancel_while_another_thread_has_the_turn(process):
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
+    next(stream)
+    cancel = threading.Event()
+    ends: list[Completion] = []
+    waiting = threading.Thread(target=lambda: ends.append(ask(process.performer, ENDLESS, cancel)))
+    waiting.start()
+    cancel.set()
+    waiting.join(timeout=30)
+    assert [end.finish for end in ends] == ["cancelled"]
+    stream.close()
+
+
+def test_a_wrong_request_is_one_line_and_the_child_stays(process, local):
+    pid = process.pid
+    with pytest.raises(ModelError, match="not whole cells of 32 px") as caught:
+        ask(process.performer, ENDLESS, pixels=np.zeros((33, 64, 3), np.uint8))
+    assert "\n" not in str(caught.value)
+    check_it_works(process, local)
+    assert process.pid == pid
+
+
+def test_a_child_killed_in_the_middle_is_reported_and_starts_anew(process, local):
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
+    next(stream)
+    pid = process.pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ModelError, match=r"signal 9.*ask again, it starts anew"):
+        list(stream)
+    check_it_works(process, local)
+    assert process.pid != pid
+    assert reaped(pid)
+
+
+def test_a_child_that_died_idle_leaves_no_zombie_and_starts_anew(process, local):
+    pid = process.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: reaped(pid))
+    assert process.pid is None
+    assert process.performer.info == local.info
+    check_it_works(process, local)
+
+
+def test_a_child_that_does_not_answer_a_cancel_is_killed(process, local):
+    cancel = threading.Event()
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, cancel)
+    pieces = [next(stream)]
+    pid = process.pid
+    os.kill(pid, signal.SIGSTOP)
+    cancel.set()
+    *rest, done = stream
+    assert done.finish == "cancelled"
+    assert done.text == "".join(pieces + rest)
+    assert done.new_tokens == len(pieces + rest)
+    assert reaped(pid)
+    check_it_works(process, local)
+
+
+def test_cancel_while_the_model_loads(talkative, local):
+    cancel = threading.Event()
+    with ModelProcess(talkative, "cpu") as process:
+        process.warm_up()
+        pid = process.pid
+        os.kill(pid, signal.SIGSTOP)
+        cancel.set()
+        assert ask(process.performer, ENDLESS, cancel).finish == "cancelled"
+        os.kill(pid, signal.SIGCONT)
+        check_it_works(process, local)
+        assert process.pid == pid
+    assert reaped(pid)
+
+
+def test_loading_errors_cross_the_border_and_a_mended_folder_loads(talkative, tmp_path):
+    folder = tmp_path / "spoilt"
+    folder.mkdir()
+    for file in talkative.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError) as here:
+        load_models(folder, "cpu")
+    with ModelProcess(folder, "cpu") as process:
+        for use in (lambda: process.performer.info, lambda: ask(process.performer, ENDLESS)):
+            with pytest.raises(ModelError) as there:
+                use()
+            assert str(there.value) == str(here.value)
+        (folder / "config.json").symlink_to(talkative / "config.json")
+        assert process.performer.info.name == "spoilt"
+
+
+def test_a_failure_while_warming_up_is_told_at_the_first_use(tmp_path):
+    with ModelProcess(tmp_path, "cpu") as process:
+        process.warm_up()
+        pid = process.pid
+        wait_until(lambda: process.pid is None)
+        assert reaped(pid)
+        with pytest.raises(ModelError, match=r"lacks config.json"):
+            process.allocator.allocate(None, Query("vqa", "?"))
+
+
+def test_closing_ends_the_child_and_a_run(talkative):
+    process = ModelProcess(talkative, "cpu")
+    stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
+    next(stream)
+    pid = process.pid
+    process.close()
+    process.close()
+    assert reaped(pid)
+    with pytest.raises(ModelError, match="closed while it was at work"):
+        list(stream)
+    with pytest.raises(ModelError, match="was closed; choose the model again"):
+        ask(process.performer, ENDLESS)
+
+
+def test_letting_go_of_it_ends_the_child(tmp_path):
+    process = ModelProcess(tmp_path, "cpu")
+    process.warm_up()
+    pid = process.pid
+    del process
+    gc.collect()
+    assert reaped(pid)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [("/no/such/python", "cannot be started"), ("/bin/false", "stopped with exit code 1")],
+)
+def test_a_process_that_cannot_run_is_named(monkeypatch, tmp_path, program, message):
+    monkeypatch.setattr(sys, "executable", program)
+    with (
+        ModelProcess(tmp_path, "cpu") as process,
+        pytest.raises(ModelError, match=message) as caught,
+    ):
+        process.performer.info  # noqa: B018
+    assert "\n" not in str(caught.value)
+
+
+SCRIPT = """
+import json, sys, threading
+import numpy as np
+from napari_pathreason.models import ModelProcess
+from napari_pathreason._types import GenerationSettings
+
+process = ModelProcess(sys.argv[1], "cpu")  # no __main__ guard: a plain script
+messages = [{"role": "user", "content": [{"type": "image"}]}]
+pixels = np.zeros((32, 32, 3), np.uint8)
+answer = process.performer.generate(pixels, messages, GenerationSettings(5), threading.Event())
+*_, done = answer
+said = {"pid": process.pid, "tokens": done.new_tokens, "info": process.performer.info.name,
+        "torch": [name for name in ("torch", "transformers") if name in sys.modules]}
+print(json.dumps(said), flush=True)
+endless = process.performer.generate(pixels, messages, GenerationSettings(10**6), threading.Event())
+for piece in endless:
+    pass
+"""
+
+
+def test_a_plain_script_needs_no_guard_nor_torch_and_its_death_ends_the_child(talkative, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "torch.py").write_text("raise SystemError('not torch')")  # must not be picked up
+    command = [sys.executable, "-P", "script.py", str(talkative)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as script:
+        assert script.stdout is not None
+        said = json.loads(script.stdout.readline())
+        assert said["torch"] == []
+        assert (said["tokens"], said["info"]) == (5, "talkative")
+        assert not gone(said["pid"])
+        script.kill()  # in the middle of an answer, with no chance to clean up
+    wait_until(lambda: gone(said["pid"]))
