@@ -10,7 +10,12 @@ from ._events import (
     StageStarted,
     TextDelta,
 )
+from ._job import Job
+from ._json import result_to_dict
 from ._protocols import Allocator, Performer
+from ._regions import parse_regions, read_regions
+from ._report import token_line
+from ._run import ask, run_job
 
 __all__ = [
     "Allocator",
@@ -18,9 +23,16 @@ __all__ = [
     "Event",
     "Failed",
     "Finished",
+    "Job",
     "Performer",
     "Planned",
     "Stage",
     "StageStarted",
     "TextDelta",
+    "ask",
+    "parse_regions",
+    "read_regions",
+    "result_to_dict",
+    "run_job",
+    "token_line",
 ]

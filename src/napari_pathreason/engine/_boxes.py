@@ -1,0 +1,48 @@
+"""From boxes as the model wrote them to detections on the slide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from napari_pathreason._geometry import Box, Region, VisualFrame
+from napari_pathreason._types import AnswerBox, BoxSpace, Detection
+
+RELATIVE_SIDE = 1000
+"""``relative`` boxes run from 0 to 1000 over the region, along each axis."""
+
+
+def to_detections(
+    boxes: Iterable[AnswerBox],
+    region: Region,
+    picture_size: tuple[int, int],
+    space: BoxSpace,
+) -> tuple[Detection, ...]:
+    """Place boxes on the slide, clipped to the region; what is empty then is dropped.
+
+    Parameters
+    ----------
+    boxes : iterable of AnswerBox
+        In the checkpoint's own box space.
+    region : Region
+        What the model was shown, level-0 pixels.
+    picture_size : tuple of int
+        (width, height) of the picture it was shown, pixels.
+    space : {"relative", "resized"}
+        0 to 1000 of the region, or pixels of the picture.
+    """
+    side = (RELATIVE_SIDE, RELATIVE_SIDE)
+    frame = VisualFrame(region, side if space == "relative" else picture_size)
+    placed = []
+    for box in boxes:
+        on_slide = _clip(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
+        if on_slide.area > 0:
+            placed.append(Detection(box.label, on_slide))
+    return tuple(placed)
+
+
+def _clip(box: Box, region: Region) -> Box:
+    x1, y1, x2, y2 = box.corners
+    left, top, right, bottom = region.box.corners
+    x1, x2 = (min(max(x, left), right) for x in (x1, x2))
+    y1, y2 = (min(max(y, top), bottom) for y in (y1, y2))
+    return Box(x1, y1, x2 - x1, y2 - y1)

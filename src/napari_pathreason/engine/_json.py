@@ -1,0 +1,70 @@
+"""A result as plain values for JSON; the shell, the writers and the docks share this form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_pathreason._types import Result
+
+
+def result_to_dict(result: Result) -> dict[str, Any]:
+    """Turn a result into values that `json.dumps` takes.
+
+    Boxes and the region are ``[x, y, w, h]`` in level-0 pixels, counts under ``tokens`` are
+    visual tokens unless named otherwise, and no path is in it.
+    """
+    tokens, slide = result.tokens, result.slide
+    return {
+        "answer": result.answer.text,
+        "rationale": result.answer.rationale,
+        "well_formed": result.answer.well_formed,
+        "detections": [
+            {"label": found.label, "box": [found.box.x, found.box.y, found.box.w, found.box.h]}
+            for found in result.detections
+        ],
+        "tokens": {
+            "allocator": tokens.allocator,
+            "requested": tokens.requested,
+            "realised": tokens.realised,
+            "native": tokens.native,
+            "saved": tokens.saved,
+            "encoder_patches": tokens.encoder_patches,
+            "prompt_tokens": tokens.prompt_tokens,
+            "new_tokens": tokens.new_tokens,
+            "flops": tokens.flops,
+            "flops_native": tokens.flops_native,
+        },
+        "pixels_decoded": result.pixels_decoded,
+        "level": result.level,
+        "picture_size": list(result.picture_size),
+        "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
+        "model": {
+            "name": result.model.name,
+            "family": result.model.family,
+            "device": result.model.device,
+        },
+        "slide": {
+            "name": slide.name,
+            "width": slide.width,
+            "height": slide.height,
+            "mpp": None if slide.mpp is None else list(slide.mpp),
+            "mpp_source": slide.mpp_source,
+        },
+        "region": [result.region.x, result.region.y, result.region.width, result.region.height],
+        "query": {
+            "task": result.query.task,
+            "question": result.query.question,
+            "options": list(result.query.options),
+        },
+        "allocation": {
+            "source": result.allocation.source,
+            "probabilities": (
+                None
+                if result.allocation.probabilities is None
+                else list(result.allocation.probabilities)
+            ),
+        },
+        "seed": result.settings.seed,
+        "temperature": result.settings.temperature,
+        "warnings": list(result.warnings),
+    }

@@ -1,0 +1,101 @@
+"""Regions out of GeoJSON, as QuPath, napari and other viewers write it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason._errors import RegionError
+from napari_pathreason._geometry import Region
+
+
+def read_regions(path: str | Path) -> list[Region]:
+    """Read the bounds of every polygon of a GeoJSON file; see `parse_regions`.
+
+    Raises
+    ------
+    RegionError
+        If the file cannot be read, is not GeoJSON, or holds no polygon.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise RegionError(
+            f"the regions file {path.name} cannot be read ({why}); check its name"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RegionError(
+            f"the regions file {path.name} is not GeoJSON; export the regions again as GeoJSON"
+        ) from error
+    return parse_regions(value)
+
+
+def parse_regions(value: Any) -> list[Region]:
+    """Bounds of every polygon of a FeatureCollection, Feature, geometry, or list of these.
+
+    Parameters
+    ----------
+    value : dict or list
+        Parsed GeoJSON with coordinates in level-0 pixels, (x, y).
+
+    Returns
+    -------
+    list of Region
+        In the order of the file, grown outwards to whole pixels; a multi-polygon gives one each.
+
+    Raises
+    ------
+    RegionError
+        If anything in it is not a polygon, or there is none.
+    """
+    regions = [region for geometry in _geometries(value) for region in _bounds(geometry)]
+    if not regions:
+        raise RegionError("the GeoJSON holds no region; draw at least one rectangle or polygon")
+    return regions
+
+
+def _geometries(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _geometries(item)
+        return
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind == "FeatureCollection":
+        yield from _geometries(value.get("features") or [])
+    elif kind == "GeometryCollection":
+        yield from _geometries(value.get("geometries") or [])
+    elif kind == "Feature":
+        yield value.get("geometry")
+    else:
+        yield value
+
+
+def _bounds(geometry: Any) -> Iterator[Region]:
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind not in ("Polygon", "MultiPolygon"):
+        found = f"a {kind}" if isinstance(kind, str) else "something else"
+        raise RegionError(
+            f"the GeoJSON holds {found} where a polygon is needed; keep only closed shapes"
+        )
+    try:
+        polygons = shape(geometry)
+        parts = list(getattr(polygons, "geoms", [polygons]))
+        corners = [part.bounds for part in parts]
+        empty = any(part.is_empty for part in parts) or not parts
+    except (ShapelyError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise RegionError(
+            f"a {kind} of the GeoJSON has broken coordinates; export the regions again"
+        ) from error
+    if empty or not all(math.isfinite(v) for bounds in corners for v in bounds):
+        raise RegionError(f"a {kind} of the GeoJSON has no coordinates; export the regions again")
+    for x1, y1, x2, y2 in corners:
+        left, top = math.floor(x1), math.floor(y1)
+        yield Region(left, top, math.ceil(x2) - left, math.ceil(y2) - top)

@@ -1,0 +1,57 @@
+"""The account of one answer: visual tokens, operations, and one line that sums them up."""
+
+from __future__ import annotations
+
+from napari_pathreason._types import (
+    Allocation,
+    Completion,
+    ModelDims,
+    Result,
+    TokenReport,
+)
+from napari_pathreason.tokens import ReadPlan, flops
+
+
+def token_report(
+    dims: ModelDims, allocation: Allocation, plan: ReadPlan, completion: Completion
+) -> TokenReport:
+    """Count what was spent, and what the same answer would have cost at native size."""
+    realised = completion.visual_tokens
+    words, written = completion.prompt_tokens - realised, completion.new_tokens
+    return TokenReport(
+        allocator=allocation.tokens_spent,
+        requested=allocation.budget,
+        realised=realised,
+        native=plan.native,
+        encoder_patches=realised * dims.merge**2,
+        prompt_tokens=completion.prompt_tokens,
+        new_tokens=written,
+        flops=flops(dims, realised, words, written),
+        flops_native=flops(dims, plan.native, words, written),
+    )
+
+
+def token_line(result: Result) -> str:
+    """Sum up what an answer cost.
+
+    For example ``64 of 1,024 visual tokens (-94 %), 0.2 of 4.2 Mpx decoded, 0.4 s``; tokens that
+    the allocator's own look took stand as ``64 + 16``.
+    """
+    tokens = result.tokens
+    spent = f"{tokens.realised:,}"
+    if tokens.allocator:
+        spent += f" + {tokens.allocator:,}"
+    change = round(-100 * tokens.saved / tokens.native)
+    # a positive change: the allocator's look cost more than its choice saved
+    sign = "+" if change > 0 else ""
+    whole = result.region.width * result.region.height
+    return (
+        f"{spent} of {tokens.native:,} visual tokens ({sign}{change} %), "
+        f"{_mega(result.pixels_decoded)} of {_mega(whole)} Mpx decoded, "
+        f"{sum(result.seconds.values()):.1f} s"
+    )
+
+
+def _mega(pixels: int) -> str:
+    millions = pixels / 1e6
+    return f"{millions:,.1f}" if millions >= 0.1 or not pixels else f"{millions:.1g}"

@@ -1,0 +1,188 @@
+"""The main job: the one way from a question to an answer, for docks, shell, tests and training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import CancelledError
+from threading import Event as Flag
+from typing import TYPE_CHECKING
+
+from napari_pathreason._errors import ModelError, SlideError
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Allocation, Completion, Messages, Result
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.tokens import plan as make_plan
+
+from ._boxes import to_detections
+from ._checks import check_plan, check_query, input_warnings, output_warnings
+from ._events import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Planned,
+    Stage,
+    StageStarted,
+    TextDelta,
+)
+from ._failure import as_user_error
+from ._job import Job
+from ._protocols import Allocator, Performer
+from ._report import token_report
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import RegionImage
+
+
+def run_job(
+    job: Job, performer: Performer, allocator: Allocator, cancel: Flag | None = None
+) -> Iterator[Event]:
+    """Answer a question, telling each step as it happens.
+
+    Parameters
+    ----------
+    job : Job
+    performer : Performer
+    allocator : Allocator
+        Asked only where the budget of the job is ``auto``.
+    cancel : threading.Event, optional
+        Once set, the job ends at the next token or stage; any thread may set it.
+
+    Yields
+    ------
+    Event
+        `StageStarted` for each stage, `Planned` before anything of the budget is spent,
+        `TextDelta` while the answer is written, and exactly one ending: `Finished`, `Cancelled`
+        or `Failed`. No exception leaves this iterator.
+    """
+    run = _Run(cancel or Flag())
+    try:
+        yield from _answer(job, performer, allocator, run)
+    except CancelledError:
+        yield Cancelled(run.stage)
+    except Exception as error:  # whatever went wrong, the user gets a line and no lost session
+        shown = as_user_error(error, run.stage)
+        yield Failed(run.stage, str(shown), shown)
+
+
+def ask(job: Job, performer: Performer, allocator: Allocator, cancel: Flag | None = None) -> Result:
+    """Run a job to its end; parameters as in `run_job`.
+
+    Raises
+    ------
+    PathreasonError
+        If the job failed; one line that names the remedy.
+    concurrent.futures.CancelledError
+        If ``cancel`` was set.
+    """
+    for event in run_job(job, performer, allocator, cancel):
+        if isinstance(event, Finished):
+            return event.result
+        if isinstance(event, Failed):
+            raise event.error
+    raise CancelledError
+
+
+class _Run:
+    """Where a run stands: its stage, the seconds of each, and whether it shall go on."""
+
+    def __init__(self, cancel: Flag) -> None:
+        self.cancel = cancel
+        self.stage = Stage.ALLOCATE  # what is refused before the first stage is a matter of this
+        self.seconds: dict[str, float] = {}
+        self._since: float | None = None
+
+    def begin(self, stage: Stage) -> StageStarted:
+        self.end()
+        self.stage, self._since = stage, time.perf_counter()
+        return StageStarted(stage)
+
+    def end(self) -> None:
+        if self._since is not None:
+            self.seconds[self.stage.value] = time.perf_counter() - self._since
+            self._since = None
+        if self.cancel.is_set():
+            raise CancelledError
+
+
+def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> Iterator[Event]:
+    run.end()
+    slide = job.slide.info
+    region = job.region.clipped(slide.width, slide.height)
+    check_query(job.query, job.budget)
+    model, task = performer.info, TASKS[job.query.task]
+    decoded = 0
+
+    if job.budget == "auto":
+        overview = None
+        if allocator.overview_budget > 0:
+            yield run.begin(Stage.OVERVIEW)
+            size = make_plan(region, allocator.overview_budget, model.dims.cell).size
+            image = _read(job, region, size)
+            overview, decoded = image.pixels, image.pixels_decoded
+        yield run.begin(Stage.ALLOCATE)
+        allocation = allocator.allocate(overview, job.query)
+    else:
+        yield run.begin(Stage.ALLOCATE)
+        allocation = Allocation(None if job.budget == "native" else job.budget, "user")
+    plan = make_plan(region, allocation.budget, model.dims.cell)
+    check_plan(plan)
+    yield Planned(allocation, plan)
+
+    yield run.begin(Stage.READ)
+    image = _read(job, region, plan.size)
+    decoded += image.pixels_decoded
+
+    yield run.begin(Stage.GENERATE)
+    completion = yield from _generate(job, performer, image, task.messages(job.query), run.cancel)
+
+    yield run.begin(Stage.PARSE)
+    answer = task.parse(completion.text, job.query)
+    detections = to_detections(answer.boxes, region, plan.size, model.box_space)
+    warnings = input_warnings(job.region, region, slide, job.query, model)
+    warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
+    tokens = token_report(model.dims, allocation, plan, completion)
+    run.end()
+    yield Finished(
+        Result(
+            query=job.query,
+            region=region,
+            slide=slide,
+            model=model,
+            allocation=allocation,
+            answer=answer,
+            detections=detections,
+            tokens=tokens,
+            picture_size=plan.size,
+            level=image.level,
+            pixels_decoded=decoded,
+            seconds=run.seconds,
+            warnings=tuple(warnings),
+            settings=job.settings,
+        )
+    )
+
+
+def _read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
+    image = job.slide.read_region(region, size)
+    if image.unreadable >= 1:
+        raise SlideError(
+            "no part of the region could be read, its tiles are damaged; "
+            "get a whole copy of the file or mark another region"
+        )
+    return image
+
+
+def _generate(
+    job: Job, performer: Performer, image: RegionImage, messages: Messages, cancel: Flag
+) -> Generator[Event, None, Completion]:
+    stream = performer.generate(image.pixels, messages, job.settings, cancel)
+    for piece in stream:
+        if isinstance(piece, str):
+            yield TextDelta(piece)
+            continue
+        if piece.finish == "cancelled":
+            raise CancelledError
+        return piece
+    raise ModelError("the model stopped without ending its answer; ask again")
