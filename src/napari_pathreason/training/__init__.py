@@ -1,1 +1,14 @@
-"""."""
+"""Headless training: data, supervised fine-tuning, evaluation. The GUI never imports it."""
+
+from ._recipe import Recipe, load_recipe
+from ._sample import Area, Facts, Sample, read_samples, write_samples
+
+__all__ = [
+    "Area",
+    "Facts",
+    "Recipe",
+    "Sample",
+    "load_recipe",
+    "read_samples",
+    "write_samples",
+]

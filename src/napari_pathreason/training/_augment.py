@@ -1,0 +1,67 @@
+"""Changes that keep a label true: turns and flips, and stain."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._places import PLACES
+from ._sample import Corners
+
+T = TypeVar("T", bound=np.generic)
+
+Turn = tuple[int, bool]
+"""Quarter turns anticlockwise (0 to 3), then a flip from left to right or not."""
+
+STAY: Turn = (0, False)
+
+
+def draw_turn(rng: Random) -> Turn:
+    """One of the eight symmetries of a square."""
+    return rng.randrange(4), rng.random() < 0.5
+
+
+def turn_array(array: NDArray[T], turn: Turn) -> NDArray[T]:
+    """Turn an array (height, width, ...) in its first two axes."""
+    turned = np.rot90(array, turn[0])
+    return np.ascontiguousarray(turned[:, ::-1] if turn[1] else turned)
+
+
+def turn_corners(corners: Corners, turn: Turn) -> Corners:
+    """Turn a box given in shares of width and height (0 to 1)."""
+    x1, y1, x2, y2 = corners
+    for _ in range(turn[0]):
+        x1, y1, x2, y2 = y1, 1 - x2, y2, 1 - x1
+    return (1 - x2, y1, 1 - x1, y2) if turn[1] else (x1, y1, x2, y2)
+
+
+def turn_place(answer: str, turn: Turn) -> str:
+    """Turn an answer that names a place; any other answer stays."""
+    if answer not in PLACES:
+        return answer
+    where = np.arange(9).reshape(3, 3) == PLACES.index(answer)
+    return PLACES[int(turn_array(where, turn).argmax())]
+
+
+def stain(pixels: NDArray[np.uint8], strength: float, rng: Random) -> NDArray[np.uint8]:
+    """Scale and shift each channel in optical density, -log((v + 1) / 256).
+
+    Parameters
+    ----------
+    pixels : uint8 array (height, width, 3)
+    strength : float
+        Standard deviation of the scale around 1; the shift has a quarter of it.
+    rng : Random
+    """
+    if strength <= 0:
+        return pixels
+    shared = rng.gauss(0, strength)
+    scale = np.array([1 + shared + rng.gauss(0, strength / 2) for _ in range(3)], np.float32)
+    shift = np.array([rng.gauss(0, strength / 4) for _ in range(3)], np.float32)
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    table = 256 * np.exp(np.log((levels + 1) / 256) * np.maximum(scale, 0.3) - shift) - 1
+    lookup = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+    return np.stack([lookup[pixels[..., c], c] for c in range(3)], axis=-1)

@@ -1,0 +1,62 @@
+"""Share of each cell of a grid that a class covers; the ground of dense targets and evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ._sample import Corners
+from ._view import View
+
+CLASSES = (
+    "tumour",
+    "nucleus",
+    "white cell",
+    "platelet",
+    "red cell",
+    "adenocarcinoma",
+    "squamous cell carcinoma",
+    "normal lung",
+)
+"""Classes of the dense auxiliary loss, in the order of its outputs."""
+
+
+def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Covered share of each cell, float32 (rows, columns), 0 to 1; None if not annotated."""
+    if label not in view.known:
+        return None
+    if label == "nucleus" and view.nuclei is not None:
+        picture = Image.fromarray(view.nuclei)
+        return np.asarray(picture.resize(grid, Image.Resampling.BOX), np.float32)
+    covered = np.zeros((grid[1], grid[0]), np.float32)
+    for name, corners in view.areas:
+        if name == label:
+            covered += _box_coverage(corners, grid)
+    return np.minimum(covered, 1.0)
+
+
+def dense_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Targets of the auxiliary loss.
+
+    Returns
+    -------
+    tuple
+        shares, float32 (tokens, classes), tokens in reading order; and which classes are
+        annotated, bool (classes,).
+    """
+    maps = [coverage(view, label, view.grid) for label in CLASSES]
+    empty = np.zeros(view.grid[::-1], np.float32)
+    shares = np.stack([empty if m is None else m for m in maps], axis=-1)
+    return shares.reshape(-1, len(CLASSES)), np.array([m is not None for m in maps])
+
+
+def _box_coverage(corners: Corners, grid: tuple[int, int]) -> NDArray[np.float32]:
+    x1, y1, x2, y2 = corners
+    return np.outer(_overlap(y1, y2, grid[1]), _overlap(x1, x2, grid[0]))
+
+
+def _overlap(start: float, end: float, cells: int) -> NDArray[np.float32]:
+    edges = np.linspace(0.0, 1.0, cells + 1)
+    shared = np.minimum(edges[1:], end) - np.maximum(edges[:-1], start)
+    return (np.clip(shared, 0.0, None) * cells).astype(np.float32)

@@ -1,0 +1,92 @@
+"""Rationales that can be checked: facts that labels state, each with a place.
+
+The cold start of the mini recipe (docs/design.md): ``upper left: tumour; centre: crowded
+nuclei``. `confirmed` reads such a rationale back and checks each cited fact against the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._coverage import coverage
+from ._places import PLACES
+from ._view import View
+
+THROUGHOUT = "throughout"
+CROWDED, SPARSE = "crowded nuclei", "sparse nuclei"
+CROWDED_SHARE, SPARSE_SHARE = 0.22, 0.12
+MOST = 4  # facts in one rationale
+SMALL = ("white cell", "platelet")
+WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
+
+
+def evidence(view: View) -> str:
+    """Facts of a view in fixed phrases, at most `MOST`, in reading order."""
+    facts = list(_facts(view))
+    if len(facts) > MOST:  # keep an even spread over the picture
+        facts = [facts[round(i * (len(facts) - 1) / (MOST - 1))] for i in range(MOST)]
+    return "; ".join(f"{place}: {what}" for place, what in facts)
+
+
+def _facts(view: View) -> Iterator[tuple[str, str]]:
+    for label in WHOLE:
+        if any(name == label for name, _ in view.areas):
+            yield THROUGHOUT, label
+    tumour = coverage(view, "tumour", (3, 3))
+    if tumour is not None:
+        shares = tumour.ravel()
+        if shares.max() < 0.02:
+            yield THROUGHOUT, "no tumour"
+        elif shares.min() > 0.9:
+            yield THROUGHOUT, "tumour"
+        else:
+            for place, share in zip(PLACES, shares, strict=True):
+                if share >= 0.5 or (share == shares.max() and share < 0.5):
+                    yield place, "tumour"
+    nuclei = coverage(view, "nucleus", (3, 3))
+    if nuclei is not None:
+        for place, share in zip(PLACES, nuclei.ravel(), strict=True):
+            if share >= CROWDED_SHARE:
+                yield place, CROWDED
+        if nuclei.max() < CROWDED_SHARE:
+            yield THROUGHOUT, SPARSE if nuclei.max() > 0 else "no nuclei"
+    for label in SMALL:
+        found = coverage(view, label, (3, 3))
+        if found is not None:
+            for name, (x1, y1, x2, y2) in view.areas:
+                if name == label:
+                    column, row = min(int((x1 + x2) * 1.5), 2), min(int((y1 + y2) * 1.5), 2)
+                    yield PLACES[3 * row + column], label
+
+
+def confirmed(rationale: str, view: View) -> tuple[int, int]:
+    """Check cited facts against the labels of a view.
+
+    Returns
+    -------
+    tuple of int
+        (facts confirmed, facts cited); a phrase that is no fact counts as cited, not confirmed.
+    """
+    cited = [part.strip() for part in rationale.split(";") if part.strip()]
+    return sum(_holds(part, view) for part in cited), len(cited)
+
+
+def _holds(phrase: str, view: View) -> bool:
+    place, _, what = (part.strip() for part in phrase.partition(":"))
+    if place != THROUGHOUT and place not in PLACES:
+        return False
+    if what in WHOLE:
+        return any(name == what for name, _ in view.areas)
+    absent = what.startswith("no ")
+    label = "nucleus" if "nuclei" in what else what.removeprefix("no ")
+    shares = coverage(view, label, (3, 3))
+    if shares is None:
+        return False
+    share = float(shares.mean() if place == THROUGHOUT else shares.ravel()[PLACES.index(place)])
+    if absent:
+        return share == 0.0
+    if what == CROWDED:
+        return share >= CROWDED_SHARE
+    if what == SPARSE:
+        return 0.0 < share < CROWDED_SHARE
+    return share >= 0.3 if label == "tumour" else share > 0.0

@@ -1,0 +1,73 @@
+"""The log of a run: JSONL while it goes, a learning curve as PNG beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class RunLog:
+    """Appends records of a run to ``log.jsonl``; after a resume, later records are dropped."""
+
+    def __init__(self, folder: Path, resume_at: int) -> None:
+        self._path = folder / "log.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = [record for record in self.records() if record["step"] <= resume_at]
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        os.replace(partial, self._path)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record; ``step`` must be among its keys."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records; a line cut off by a kill is left out."""
+        if not self._path.is_file():
+            return []
+        records = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+        return records
+
+    def draw(self) -> None:
+        """Write ``curve.png``: losses over steps, training smoothed, validation as points."""
+        from matplotlib.figure import Figure
+
+        records = self.records()
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for panel, key, title in zip(
+            panels,
+            ("text", "dense"),
+            ("answer: cross-entropy", "cells: binary cross-entropy"),
+            strict=True,
+        ):
+            train = [(r["step"], r[key]) for r in records if "lr" in r]
+            val = [(r["step"], r[f"val_{key}"]) for r in records if f"val_{key}" in r]
+            if train:
+                steps, values = zip(*train, strict=True)
+                panel.plot(steps, values, color="0.8", linewidth=0.5)
+                panel.plot(steps, _smooth(values), color="C0", label="train")
+            if val:
+                panel.plot(*zip(*val, strict=True), "o-", color="C1", markersize=3, label="val")
+            panel.set(title=title, xlabel="step")
+            if train or val:
+                panel.legend()
+        partial = self._path.with_name("curve.partial.png")
+        figure.savefig(partial, dpi=120)
+        os.replace(partial, self._path.with_name("curve.png"))
+
+
+def _smooth(values: tuple[float, ...], keep: float = 0.95) -> list[float]:
+    smoothed, last = [], values[0]
+    for value in values:
+        last = keep * last + (1 - keep) * value
+        smoothed.append(last)
+    return smoothed

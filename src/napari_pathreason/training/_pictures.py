@@ -1,0 +1,76 @@
+"""Pictures of samples, decoded once and kept; grids of tiles are composed when asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from napari_pathreason._errors import SlideError
+from napari_pathreason._geometry import Region
+
+from ._sample import Sample
+
+Pixels = NDArray[np.uint8]
+
+
+class Pictures:
+    """Decoded files of one JSONL folder, kept in memory up to a limit.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the JSONL; file names in samples are relative to it.
+    most : int
+        Files to keep; beyond that the oldest go.
+    """
+
+    def __init__(self, folder: Path, most: int = 8000) -> None:
+        self._folder = folder
+        self._most = most
+        self._kept: dict[str, Pixels] = {}
+
+    def picture(self, sample: Sample) -> Pixels:
+        """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels."""
+        if isinstance(sample.image, str):
+            return self._file(sample.image, "RGB")
+        rows = [np.hstack([self._file(name, "RGB") for name in row]) for row in sample.image]
+        return np.vstack(rows)
+
+    def region(self, sample: Sample) -> Region:
+        """Region of a sample; the whole picture where it names none."""
+        if sample.region is not None:
+            return Region(*sample.region)
+        height, width = self.picture(sample).shape[:2]
+        return Region(0, 0, width, height)
+
+    def read(self, sample: Sample, region: Region, size: tuple[int, int]) -> Pixels:
+        """Region at ``size`` (width, height), by the reader that serves answers as well."""
+        part = self.picture(sample)[
+            region.y : region.y + region.height, region.x : region.x + region.width
+        ]
+        return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.LANCZOS))
+
+    def nuclei(self, sample: Sample, region: Region) -> NDArray[np.float32] | None:
+        """Mask of nuclei in a region, 0 or 1, float32 (height, width); None if not annotated."""
+        if sample.facts.nuclei is None:
+            return None
+        mask = self._file(sample.facts.nuclei, None)
+        part = mask[region.y : region.y + region.height, region.x : region.x + region.width]
+        return (part > 0).astype(np.float32)
+
+    def _file(self, name: str, mode: str | None) -> Pixels:
+        if name not in self._kept:
+            if len(self._kept) >= self._most:
+                self._kept.pop(next(iter(self._kept)))
+            try:
+                with Image.open(self._folder / name) as file:
+                    self._kept[name] = np.asarray(file.convert(mode) if mode else file)
+            except (OSError, UnidentifiedImageError):
+                raise SlideError(
+                    f"{Path(name).name} cannot be read; run `pathreason data convert` again "
+                    "where the pictures are"
+                ) from None
+        return self._kept[name]

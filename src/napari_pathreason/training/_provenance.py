@@ -1,0 +1,35 @@
+"""What a run was made of, written beside its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from ._recipe import Recipe
+
+PACKAGES = ("napari-pathreason", "torch", "transformers", "accelerate", "tokenizers")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the JSONL files of a data folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.jsonl")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def provenance(out: Path, recipe: Recipe, data: Path) -> None:
+    """Write ``run.json``: resolved recipe, versions, data fingerprint. Names no host or path."""
+    resolved = recipe.model_dump(mode="json")
+    resolved["output"], resolved["data"]["folder"] = out.name, data.name
+    record = {
+        "recipe": resolved,
+        "data_sha256": fingerprint(data),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,93 @@
+"""Recipes: every hyper-parameter of a run, from YAML; an unknown key is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_pathreason._errors import QueryError
+
+from ._targets import Style
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(_Strict):
+    """Where samples come from and how often each source is drawn (relative weights)."""
+
+    folder: str
+    weights: dict[str, float] = {}
+    turn: bool = True
+    stain: float = 0.08
+
+
+class ModelRecipe(_Strict):
+    """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from."""
+
+    start: str | None = None
+    vocabulary: Positive = 2048
+    vision_depth: Positive = 6
+    vision_hidden: Positive = 256
+    vision_heads: Positive = 4
+    vision_mlp: Positive = 768
+    deepstack: tuple[int, ...] = (2,)
+    text_depth: Positive = 4
+    text_hidden: Positive = 256
+    text_heads: Positive = 4
+    text_kv_heads: Positive = 2
+    text_mlp: Positive = 768
+
+
+class SFTRecipe(_Strict):
+    """Supervised fine-tuning."""
+
+    style: Style = "evidence"
+    budgets: dict[int, float] = {4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1}
+    steps: Positive = 4000
+    batch: Positive = 16
+    lr: float = 6e-4
+    warmup: int = 100
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    dense_weight: float = 1.0
+    box_quantum: Positive = 10
+    checkpoint_every: Positive = 200
+    validate_every: Positive = 200
+    validate_samples: Positive = 128
+
+
+class Recipe(_Strict):
+    """A whole run."""
+
+    seed: int = 0
+    output: str
+    data: DataRecipe
+    model: ModelRecipe = ModelRecipe()
+    sft: SFTRecipe = SFTRecipe()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    QueryError
+        If the file is missing, is not YAML, or holds an unknown key or a wrong type; names it.
+    """
+    if not path.is_file():
+        raise QueryError(f"the recipe {path.name} is not there; see recipes/mini.yaml")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise QueryError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise QueryError(f"{path.name}: {key}: {first['msg']}") from None

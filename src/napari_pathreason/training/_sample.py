@@ -1,0 +1,116 @@
+"""One labelled question about one region, and its JSONL form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason._types import Query, TaskName
+
+Corners = tuple[float, float, float, float]
+
+
+class Area(BaseModel):
+    """A labelled box of a picture: (x1, y1, x2, y2) in level-0 pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    corners: Corners
+
+
+class Facts(BaseModel):
+    """What the labels state of a picture, beyond the answer to one question.
+
+    ``known`` names the classes that were annotated (a class that is known and has no area is
+    absent); ``nuclei`` is the file of a mask whose non-zero pixels are nuclei.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    known: tuple[str, ...] = ()
+    areas: tuple[Area, ...] = ()
+    nuclei: str | None = None
+
+
+class Sample(BaseModel):
+    """A labelled question.
+
+    ``image`` is a file, or a grid of files (rows of equal tiles) that is composed when it is read.
+    ``region`` is (x, y, w, h) in level-0 pixels, None for the whole picture. Files are relative to
+    the folder of the JSONL.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str | tuple[tuple[str, ...], ...]
+    task: TaskName
+    question: str
+    choices: tuple[str, ...] = ()
+    answer: str = ""
+    boxes: tuple[Area, ...] = ()
+    region: tuple[int, int, int, int] | None = None
+    facts: Facts = Facts()
+    source: str = "user"
+    topic: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Kind of question that scores are grouped by: the topic, or else the source."""
+        return self.topic or self.source
+
+    @property
+    def query(self) -> Query:
+        """The question as the engine takes it."""
+        return Query(self.task, self.question, self.choices)
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> int:
+    """Write JSONL atomically; returns the number of lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    count = 0
+    with partial.open("w", encoding="utf-8") as file:
+        for sample in samples:
+            file.write(sample.model_dump_json(exclude_defaults=True) + "\n")
+            count += 1
+    os.replace(partial, path)
+    return count
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Read JSONL.
+
+    Raises
+    ------
+    QueryError
+        If the file is missing, empty, or a line is not a sample; names the line.
+    """
+    if not path.is_file():
+        raise QueryError(f"{path.name} is not there; make it with `pathreason data convert`")
+    samples = list(_parse(path))
+    if not samples:
+        raise QueryError(f"{path.name} holds no samples; make it with `pathreason data convert`")
+    return samples
+
+
+def _parse(path: Path) -> Iterator[Sample]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                yield Sample.model_validate(json.loads(line))
+            except (ValidationError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise QueryError(f"{path.name}, line {number}: not a sample ({reason})") from None
+
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")

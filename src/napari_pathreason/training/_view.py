@@ -1,0 +1,83 @@
+"""A sample as the model sees it at one budget, with its labels in the same frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._geometry import Region
+from napari_pathreason.tokens import plan
+
+from ._augment import STAY, Turn, draw_turn, stain, turn_array, turn_corners, turn_place
+from ._pictures import Pictures
+from ._sample import Area, Corners, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What may change between two readings of one sample."""
+
+    turn: bool = True
+    stain: float = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One reading of a sample.
+
+    ``boxes`` and ``areas`` are (label, corners) with corners in shares of width and height;
+    ``nuclei`` is a 0/1 mask at native size, or None; ``grid`` is (columns, rows) of tokens.
+    """
+
+    pixels: NDArray[np.uint8]
+    grid: tuple[int, int]
+    answer: str
+    boxes: tuple[tuple[str, Corners], ...]
+    areas: tuple[tuple[str, Corners], ...]
+    known: tuple[str, ...]
+    nuclei: NDArray[np.float32] | None
+
+
+def read_view(
+    sample: Sample,
+    pictures: Pictures,
+    budget: int | None,
+    cell: int,
+    augmentation: Augmentation | None = None,
+    rng: Random | None = None,
+) -> View:
+    """Read a sample at a budget; without ``augmentation`` exactly as it is."""
+    region = pictures.region(sample)
+    reading = plan(region, budget, cell)
+    turn = STAY
+    pixels = pictures.read(sample, region, reading.size)
+    nuclei = pictures.nuclei(sample, region)
+    if augmentation is not None and rng is not None:
+        turn = draw_turn(rng) if augmentation.turn else STAY
+        pixels = stain(pixels, augmentation.stain, rng)
+    pixels = turn_array(pixels, turn)
+    return View(
+        pixels=pixels,
+        grid=(pixels.shape[1] // cell, pixels.shape[0] // cell),
+        answer=turn_place(sample.answer, turn),
+        boxes=_shares(sample.boxes, region, turn),
+        areas=_shares(sample.facts.areas, region, turn),
+        known=sample.facts.known,
+        nuclei=None if nuclei is None else turn_array(nuclei, turn),
+    )
+
+
+def _shares(areas: tuple[Area, ...], region: Region, turn: Turn) -> tuple[tuple[str, Corners], ...]:
+    shares = []
+    for area in areas:
+        x1, y1, x2, y2 = area.corners
+        left, right = ((x - region.x) / region.width for x in (x1, x2))
+        top, bottom = ((y - region.y) / region.height for y in (y1, y2))
+        inside = (max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0))
+        turned = turn_corners(inside, turn)
+        if turned[2] > turned[0] and turned[3] > turned[1]:
+            shares.append((area.label, turned))
+    return tuple(sorted(shares, key=lambda item: (item[1][1], item[1][0])))

@@ -1,0 +1,89 @@
+"""Blood smears: boxes, counts and presence of white cells, platelets and red cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+from xml.etree import ElementTree
+
+from napari_pathreason.training._sample import Area, Facts, Sample, Split
+
+from . import _wording as wording
+from ._tables import read_table
+
+NAMES = {"WBC": "white cell", "Platelets": "platelet", "RBC": "red cell"}
+WIDTH, HEIGHT = 640, 480
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """Whole smears, and ``views - 1`` crops of each, with one question per view and kind."""
+    rng = Random(f"{seed}-{split}")
+    for row in read_table(folder / "index.csv"):
+        if row["split"] != split:
+            continue
+        cells = _read_voc(folder / row["boxes"])
+        for view in range(views):
+            region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
+            inside = tuple(cell for cell in cells if _centre_inside(cell, region))
+            for kind in ("boxes", "count", "presence"):
+                yield _question(rng, kind, str(folder / row["image"]), region, inside)
+
+
+def _question(
+    rng: Random, kind: str, image: str, region: tuple[int, int, int, int], cells: tuple[Area, ...]
+) -> Sample:
+    facts = Facts(known=tuple(NAMES.values()), areas=cells)
+    common: dict[str, Any] = {"image": image, "region": region, "facts": facts, "source": "blood"}
+    if kind == "boxes":
+        names = rng.choice((("white cell",), ("platelet",), ("white cell", "platelet")))
+        return Sample(
+            **common,
+            task="detection",
+            question=wording.draw(rng, wording.FIND, " and ".join(names)),
+            choices=names,
+            boxes=tuple(cell for cell in cells if cell.label in names),
+            topic="boxes of " + " and ".join(names),
+        )
+    name = rng.choice(tuple(NAMES.values()))
+    number = sum(cell.label == name for cell in cells)
+    if kind == "count":
+        return Sample(
+            **common,
+            task="vqa",
+            question=wording.draw(rng, wording.COUNT, name + "s"),
+            answer=str(number),
+            topic=f"number of {name}s",
+        )
+    return Sample(
+        **common,
+        task="vqa",
+        question=wording.draw(rng, wording.PRESENCE, name + "s"),
+        choices=("yes", "no"),
+        answer="yes" if number else "no",
+        topic=f"presence of {name}s",
+    )
+
+
+def _read_voc(path: Path) -> tuple[Area, ...]:
+    """Pascal VOC boxes, sorted in reading order; boxes without area are left out."""
+    cells = []
+    for item in ElementTree.parse(path).getroot().iter("object"):
+        x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{edge}") or 0) for edge in EDGES)
+        name = NAMES.get(item.findtext("name") or "")
+        if name and x2 > x1 and y2 > y1:
+            cells.append(Area(label=name, corners=(x1, y1, x2, y2)))
+    return tuple(sorted(cells, key=lambda cell: (cell.corners[1], cell.corners[0])))
+
+
+def _crop(rng: Random) -> tuple[int, int, int, int]:
+    side = rng.randrange(160, 449, 32)
+    return rng.randint(0, WIDTH - side), rng.randint(0, HEIGHT - side), side, side
+
+
+def _centre_inside(cell: Area, region: tuple[int, int, int, int]) -> bool:
+    x = (cell.corners[0] + cell.corners[2]) / 2 - region[0]
+    y = (cell.corners[1] + cell.corners[3]) / 2 - region[1]
+    return 0 <= x < region[2] and 0 <= y < region[3]
