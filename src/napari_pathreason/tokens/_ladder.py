@@ -22,7 +22,7 @@ def parse_budget(text: str | int) -> Budget:
         return "auto"
     if word == "native":
         return "native"
-    if word.isdigit() and int(word) > 0:
+    if word.isdecimal() and int(word) > 0:
         return int(word)
     raise QueryError(
         f"the budget {text!r} is not understood; give auto, native or a number of visual tokens "

@@ -29,8 +29,7 @@ def smart_resize(
     tuple of int
         (height, width) in pixels.
     """
-    h = max(cell, round(height / cell) * cell)
-    w = max(cell, round(width / cell) * cell)
+    h, w = round(height / cell) * cell, round(width / cell) * cell
     if h * w > max_pixels:
         beta = math.sqrt(height * width / max_pixels)
         h = max(cell, math.floor(height / beta / cell) * cell)
@@ -39,6 +38,7 @@ def smart_resize(
         beta = math.sqrt(min_pixels / (height * width))
         h = math.ceil(height * beta / cell) * cell
         w = math.ceil(width * beta / cell) * cell
+    h, w = max(cell, h), max(cell, w)
     if h * w > max_pixels:
         cells = max_pixels // (cell * cell)
         if h >= w:
