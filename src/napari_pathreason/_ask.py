@@ -1,0 +1,92 @@
+"""Ask from Python in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import QueryError
+from ._geometry import Region
+from ._types import Budget, GenerationSettings, Query, Result, TaskName
+
+if TYPE_CHECKING:
+    from .models import Models
+    from .slides import Slide
+
+
+def ask(
+    slide: str | Path | Slide,
+    *,
+    region: Region | tuple[int, int, int, int] | None = None,
+    question: str = "",
+    task: TaskName = "vqa",
+    choices: Sequence[str] = (),
+    budget: Budget = "auto",
+    model: str | Path | Models = "embedded",
+    device: str = "auto",
+    seed: int = 0,
+    mpp: float | tuple[float, float] | None = None,
+) -> Result:
+    """Ask a question about a region of a slide.
+
+    Parameters
+    ----------
+    slide : str, Path or Slide
+        A file that is opened and closed again, or an open slide.
+    region : Region or (x, y, width, height), optional
+        Level-0 pixels; the whole slide if not given.
+    question : str
+        Plain words; may be empty for subtyping and detection.
+    task : {"vqa", "subtyping", "detection"}
+    choices : sequence of str
+        Choices (vqa, subtyping) or lesion names (detection).
+    budget : int, "auto" or "native"
+        Most visual tokens to spend; ``auto`` leaves it to the allocator.
+    model : str, Path or Models
+        ``embedded``, a folder, a hub id, or what `models.load_models` returned: with that, several
+        questions load the model once.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
+    seed : int
+        For models that sample; greedy answers do not depend on it.
+    mpp : float or (float, float), optional
+        Micrometres per level-0 pixel, where the file does not say.
+
+    Returns
+    -------
+    Result
+        Answer, rationale, boxes in level-0 pixels, and the account of tokens.
+
+    Raises
+    ------
+    PathreasonError
+        One line that names the remedy.
+
+    Examples
+    --------
+    >>> result = ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
+    >>> result.answer.text, result.tokens.saved
+    """
+    from .engine import Job
+    from .engine import ask as run
+    from .models import Models, load_models
+    from .slides import open_slide
+
+    if isinstance(slide, str | Path):
+        opened = open_slide(slide, mpp)
+    elif mpp is None:
+        opened = nullcontext(slide)
+    else:
+        raise QueryError("the slide is open already; give mpp to open_slide instead")
+    with opened as source:
+        whole = Region(0, 0, source.info.width, source.info.height)
+        if region is None:
+            region = whole
+        elif not isinstance(region, Region):
+            region = Region(*region)
+        query = Query(task, question, tuple(choices))
+        job = Job(source, region, query, budget, GenerationSettings(seed=seed))
+        loaded = model if isinstance(model, Models) else load_models(model, device)
+        return run(job, loaded.performer, loaded.allocator)
