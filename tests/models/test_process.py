@@ -92,7 +92,7 @@ def test_text_streams_and_an_answer_may_be_given_up(process, local):
     stream = process.performer.generate(PIXELS, MESSAGES, ENDLESS, NEVER)
     pieces = [next(stream) for _ in range(5)]
     stream.close()
-    whole = ask(local, GenerationSettings(max_new_tokens=40)).text
+    whole = ask(local, GenerationSettings(max_new_tokens=2000)).text
     assert whole.startswith("".join(pieces))
     pid = process.pid
     check_it_works(process, local)

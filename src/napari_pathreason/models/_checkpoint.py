@@ -53,6 +53,7 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
+        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -75,7 +76,7 @@ def _download(hub_id: str) -> Path:
             f"the model {hub_id} is not in the cache and {why}; "
             "download it where there is a network, or choose embedded"
         ) from error
-    except OSError as error:
+    except (HfHubHTTPError, OSError) as error:
         raise ModelError(
             f"the model {hub_id} could not be downloaded ({type(error).__name__}); "
             "check the network and the free disk space, then try again"

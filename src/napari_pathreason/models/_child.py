@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from queue import SimpleQueue
 
@@ -19,6 +20,10 @@ from napari_pathreason._types import Completion
 from ._loading import load_models
 from ._models import Models
 from ._wire import Allocate, Cancel, Done, Failure, Generate, Load, Piece, Ready, Wire
+
+FRAME = 0.02
+"""Seconds between two pieces of text: a small model writes faster than anyone reads, and waking
+the parent for each token costs a tenth of its speed."""
 
 Requests = SimpleQueue[tuple[Generate | Allocate, threading.Event]]
 
@@ -53,13 +58,18 @@ def _serve(
     if isinstance(request, Allocate):
         wire.send(Done(request.run, models.allocator.allocate(request.overview, request.query)))
         return
+    held, sent = "", 0.0
     for item in models.performer.generate(
         request.pixels, request.messages, request.settings, cancel
     ):
+        if isinstance(item, str):
+            held += item
+        now = time.monotonic()
+        if held and (now - sent >= FRAME or isinstance(item, Completion)):
+            wire.send(Piece(request.run, held))
+            held, sent = "", now
         if isinstance(item, Completion):
             wire.send(Done(request.run, item))
-        else:
-            wire.send(Piece(request.run, item))
 
 
 def _listen(wire: Wire, requests: Requests) -> None:

@@ -36,7 +36,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def read_info(folder: Path, name: str, device: str) -> ModelInfo:
+def read_info(folder: Path, name: str) -> ModelInfo:
     """What a checkpoint's folder says of itself.
 
     Parameters
@@ -44,8 +44,6 @@ def read_info(folder: Path, name: str, device: str) -> ModelInfo:
     folder : Path
     name : str
         How the model is called where its own ``pathreason.json`` gives no name.
-    device : str
-        Where it will run.
 
     Raises
     ------
@@ -70,7 +68,6 @@ def read_info(folder: Path, name: str, device: str) -> ModelInfo:
         family=family,
         box_space=card.get("box_space", BOX_SPACES[family]),
         dims=dims,
-        device=device,
         tissues=tuple(card.get("tissues", ())),
         any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
     )

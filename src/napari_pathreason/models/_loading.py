@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ._device import choose_dtype, resolve_device
 from ._fixed import FixedAllocator
 from ._memory import memory_errors
 from ._models import Models
+from ._quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from ._performer import VLMPerformer
@@ -48,7 +48,7 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
 def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPerformer:
     """Load the performer alone; parameters and errors as in `load_models`."""
     folder, name = find_checkpoint(spec)
-    info = read_info(folder, name, "cpu")  # cheap, and fails before torch is loaded
+    info = read_info(folder, name)  # cheap, and fails before torch is loaded
     weight_bytes = check_whole(folder, info.name)
 
     from ._performer import VLMPerformer
@@ -58,7 +58,7 @@ def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPe
     normalisation = _read_normalisation(folder, info)
     with memory_errors("choose a smaller model or close other programs"):
         model = _load_model(folder, info, choose_dtype(place, weight_bytes)).to(place)
-    return VLMPerformer(model, tokenizer, read_info(folder, name, str(place)), normalisation)
+    return VLMPerformer(model, tokenizer, replace(info, device=str(place)), normalisation)
 
 
 def _load_tokenizer(folder: Path, info: ModelInfo) -> Any:
@@ -113,7 +113,7 @@ def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
         "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
     }[info.family]
     damaged = f"the weights of the model {info.name} do not fit its config; fetch the whole model"
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             model, report = kind.from_pretrained(
                 folder,
@@ -131,19 +131,3 @@ def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         raise ModelError(damaged)
     return model.eval()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no loading report on stderr: what matters is raised."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

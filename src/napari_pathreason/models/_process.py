@@ -201,7 +201,8 @@ class ModelProcess:
         if self._closed:
             return ModelError("the model was closed while it was at work; choose it again")
         return ModelError(
-            f"the model process {gone}; ask again, it starts anew; if it stays, lower the budget"
+            f"the model process {gone}; ask again, it starts anew; "
+            "if that does not help, lower the budget or run: pathreason doctor"
         )
 
     @contextmanager

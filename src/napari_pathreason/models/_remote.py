@@ -45,7 +45,7 @@ class ProcessPerformer:
         """Stream the answer; see `engine.Performer.generate`.
 
         A cancel reaches the child within one token; a child that does not answer it within
-        `PATIENCE` seconds is killed, and its Completion then counts only what had arrived.
+        `PATIENCE` seconds is killed, and its Completion then counts pieces of text, not tokens.
 
         Raises
         ------

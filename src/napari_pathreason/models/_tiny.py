@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from ._config import Family
+from ._quiet import quiet_transformers
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -108,8 +110,6 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
     Path
         ``folder``, with config, tokenizer, chat template, preprocessor config and safetensors.
     """
-    import json
-
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
@@ -132,7 +132,8 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
                 torch.nn.init.normal_(parameter, std=0.2)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     pixels = NORMALISATION[family]
     preprocessor = {
