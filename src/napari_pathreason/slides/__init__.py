@@ -1,1 +1,14 @@
-"""."""
+"""Open a slide, show it lazily, read any region of it at any size."""
+
+from ._open import open_slide, slide_from_arrays
+from ._slide import RegionImage, Slide
+from ._synthetic import coded_pixels, write_synthetic_slide
+
+__all__ = [
+    "RegionImage",
+    "Slide",
+    "coded_pixels",
+    "open_slide",
+    "slide_from_arrays",
+    "write_synthetic_slide",
+]

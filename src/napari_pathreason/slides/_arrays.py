@@ -1,0 +1,105 @@
+"""Pyramids that already are arrays: numpy, dask or zarr, of napari layers or flat files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._errors import SlideError
+
+from ._source import Decoded, Window, white
+
+SAMPLE = 1_000_000  # pixels of the coarsest level that the 8-bit range is taken from
+
+
+class ArraySource:
+    """Levels of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of any numeric type.
+
+    Eight-bit pixels stay as they are. Other types are stretched to 8 bits between the 0.1 and the
+    99.9 percentile of the coarsest level (the same for all channels), and grey becomes RGB;
+    ``notes`` says so. Alpha is laid over white.
+
+    Parameters
+    ----------
+    levels : sequence of array-like
+        Level 0 first.
+
+    Raises
+    ------
+    SlideError
+        If a shape is none of these.
+    """
+
+    def __init__(self, levels: Sequence[Any]) -> None:
+        if not levels:
+            raise SlideError("the layer holds no pixels; choose another image layer")
+        for level in levels:
+            shape = tuple(level.shape)
+            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+                raise SlideError(
+                    f"the image has shape {shape}; give a 2D picture (height, width), RGB or RGBA, "
+                    "or choose one plane of the stack"
+                )
+            if min(shape[:2]) < 1:
+                raise SlideError("the image is empty; choose another one")
+        self._levels = tuple(levels)
+        self.notes: tuple[str, ...] = ()
+        self._stretch: tuple[float, float] | None = None
+        dtype = np.dtype(levels[0].dtype)
+        if dtype != np.uint8:
+            self._stretch = self._range()
+            self.notes += (f"{dtype.name} pixels were stretched to 8 bits for the model",)
+        if len(levels[0].shape) == 2 or levels[0].shape[2] == 1:
+            self.notes += ("a single channel was read as grey; the model was trained on RGB",)
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """See `Source.level_sizes`."""
+        return tuple((int(level.shape[1]), int(level.shape[0])) for level in self._levels)
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """See `Source.chunk`."""
+        width, height = self.level_sizes[0]
+        return min(512, width), min(512, height)
+
+    def read(self, level: int, window: Window) -> Decoded:
+        """See `Source.read`."""
+        x1, y1, x2, y2 = window
+        area = (x2 - x1) * (y2 - y1)
+        try:
+            values = np.asarray(self._levels[level][y1:y2, x1:x2])
+        except (OSError, ValueError, RuntimeError):  # a damaged or missing chunk
+            return Decoded(white(x2 - x1, y2 - y1), area, area)
+        return Decoded(self._to_rgb(values), area)
+
+    def close(self) -> None:
+        """Nothing to release: the arrays belong to the caller."""
+
+    def _range(self) -> tuple[float, float]:
+        coarse = self._levels[-1]
+        step = max(1, int(np.sqrt(coarse.shape[0] * coarse.shape[1] / SAMPLE)))
+        values = np.asarray(coarse[::step, ::step], np.float64)
+        values = values[np.isfinite(values)]
+        if values.size == 0:
+            return 0.0, 1.0
+        low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
+        return low, high if high > low else low + 1.0
+
+    def _to_rgb(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        if values.ndim == 2:
+            values = values[..., None]
+        if self._stretch is not None:
+            low, high = self._stretch
+            scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255.0 / (high - low))
+            values = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        if values.shape[2] == 4:
+            alpha = values[..., 3:].astype(np.uint16)
+            mixed = (values[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha) + 127) // 255
+            return mixed.astype(np.uint8)
+        if values.shape[2] == 1:
+            values = np.repeat(values, 3, axis=2)
+        return np.ascontiguousarray(values)

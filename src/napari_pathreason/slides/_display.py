@@ -1,0 +1,139 @@
+"""Lazy levels for the viewer: arrays that decode just what is sliced.
+
+napari loads the smallest level whole and grows requests to whole chunks, so coarse levels are
+appended until the last has at most `SMALL` pixels, and ``chunks`` are native tiles.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ._source import Source, Window
+
+SMALL = 1_048_576  # pixels of the last level
+KEPT = 16 * SMALL  # appended levels up to this size are computed once and kept
+BAND = 1024  # rows read at once while a level is computed
+
+
+class DisplayLevel:
+    """An array-like (height, width, 3), uint8, of one level; decodes on ``__getitem__``."""
+
+    def __init__(self, size: tuple[int, int], chunk: tuple[int, int]) -> None:
+        width, height = size
+        self.shape = (height, width, 3)
+        self.dtype = np.dtype(np.uint8)
+        self.ndim = 3
+        self.size = height * width * 3
+        self.chunks = (min(chunk[1], height), min(chunk[0], width), 3)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole level if it were in memory."""
+        return self.size
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Pixels of a window, uint8 (height, width, 3)."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        y, x, channel = _parts(key)
+        rows, columns = _range(y, self.shape[0]), _range(x, self.shape[1])
+        pixels = np.empty((len(rows), len(columns), 3), np.uint8)
+        if len(rows) and len(columns):
+            window = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+            pixels = self.read(window)[:: rows.step, :: columns.step]
+        row, column = (slice(None) if isinstance(part, slice) else 0 for part in (y, x))
+        return pixels[row, column, channel]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self.read((0, 0, self.shape[1], self.shape[0]))
+        return whole if dtype is None else whole.astype(dtype)
+
+
+class NativeLevel(DisplayLevel):
+    """A level that the file holds."""
+
+    def __init__(self, source: Source, level: int) -> None:
+        super().__init__(source.level_sizes[level], source.chunk)
+        self._source, self._level = source, level
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """See `DisplayLevel.read`."""
+        return self._source.read(self._level, window).pixels
+
+
+class HalvedLevel(DisplayLevel):
+    """Half the size of the level below, by 2 x 2 means; small ones are computed once and kept."""
+
+    def __init__(self, below: DisplayLevel) -> None:
+        height, width = below.shape[:2]
+        super().__init__((max(1, width // 2), max(1, height // 2)), (512, 512))
+        self._below = below
+        self._kept: NDArray[np.uint8] | None = None
+        self._lock = Lock()
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """See `DisplayLevel.read`."""
+        height, width = self.shape[:2]
+        if height * width > KEPT:
+            return self._halve(window)
+        with self._lock:
+            if self._kept is None:
+                kept = np.empty(self.shape, np.uint8)
+                for top in range(0, height, BAND):
+                    bottom = min(top + BAND, height)
+                    kept[top:bottom] = self._halve((0, top, width, bottom))
+                self._kept = kept
+        x1, y1, x2, y2 = window
+        return self._kept[y1:y2, x1:x2]
+
+    def _halve(self, window: Window) -> NDArray[np.uint8]:
+        x1, y1, x2, y2 = window
+        below_height, below_width = self._below.shape[:2]
+        finer = (2 * x1, 2 * y1, min(2 * x2, below_width), min(2 * y2, below_height))
+        picture = Image.fromarray(np.ascontiguousarray(self._below.read(finer)))
+        if picture.size == (2 * (x2 - x1), 2 * (y2 - y1)):
+            return np.asarray(picture.reduce(2))
+        return np.asarray(picture.resize((x2 - x1, y2 - y1), Image.Resampling.BOX))
+
+
+def display_levels(source: Source) -> list[DisplayLevel]:
+    """Native levels, each strictly smaller than the last, and halved ones down to `SMALL`."""
+    levels: list[DisplayLevel] = []
+    for index, (width, height) in enumerate(source.level_sizes):
+        if not levels or (width < levels[-1].shape[1] and height < levels[-1].shape[0]):
+            levels.append(NativeLevel(source, index))
+    while levels[-1].shape[0] * levels[-1].shape[1] > SMALL and min(levels[-1].shape[:2]) > 1:
+        levels.append(HalvedLevel(levels[-1]))
+    return levels
+
+
+def _parts(key: Any) -> tuple[Any, Any, Any]:
+    """A key as its three parts: rows, columns, channels."""
+    parts = key if isinstance(key, tuple) else (key,)
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    before, after = parts[:at], parts[at + 1 :]
+    middle = [slice(None)] * (3 - len(before) - len(after))
+    whole: tuple[Any, ...] = (*before, *middle, *after)
+    y, x, channel = whole
+    return y, x, channel
+
+
+def _range(part: Any, length: int) -> range:
+    if isinstance(part, slice):
+        chosen = range(*part.indices(length))
+        if chosen.step < 0:
+            raise IndexError("a lazy level is read forwards; turn the result instead")
+        return chosen
+    index = int(part)
+    if not -length <= index < length:
+        raise IndexError(f"index {index} is outside {length} pixels")
+    return range(index % length, index % length + 1)

@@ -1,0 +1,47 @@
+"""Micrometres per pixel: from the file, else from the user, else unknown; never guessed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from napari_pathreason._errors import SlideError
+
+Mpp = tuple[float, float] | None
+"""(x, y) in micrometres per level-0 pixel, None where unknown."""
+
+PLAUSIBLE = (0.01, 1000.0)  # um per pixel; a TIFF resolution tag of 72 dpi (353 um) is a default
+DEFAULT_RESOLUTIONS = (72.0, 96.0, 300.0)  # dpi written by programs that know nothing of the scale
+
+
+def checked_mpp(mpp: float | tuple[float, float] | None) -> Mpp:
+    """Scale that a user gave, as a pair.
+
+    Raises
+    ------
+    SlideError
+        If it is not above zero.
+    """
+    if mpp is None:
+        return None
+    pair = (
+        (float(mpp), float(mpp)) if isinstance(mpp, int | float) else (float(mpp[0]), float(mpp[1]))
+    )
+    if not all(math.isfinite(value) and value > 0 for value in pair):
+        raise SlideError(f"mpp {mpp} makes no sense; give micrometres per pixel, such as 0.5")
+    return pair
+
+
+def mpp_of_tiffslide(slide: Any) -> Mpp:
+    """Scale that the file states through tiffslide; None if it states none or a default dpi."""
+    values = [slide.properties.get(f"tiffslide.mpp-{axis}") for axis in "xy"]
+    try:
+        x, y = (float(value) for value in values)
+    except (TypeError, ValueError):
+        return None
+    low, high = PLAUSIBLE
+    if not (low <= x <= high and low <= y <= high):
+        return None
+    if any(math.isclose(x, 25400 / dpi, rel_tol=1e-3) for dpi in DEFAULT_RESOLUTIONS):
+        return None
+    return x, y
