@@ -112,6 +112,13 @@ def test_cancel_reaches_the_child_which_stays(process, local):
     assert process.pid == pid
 
 
+def test_the_turn_is_over_when_the_end_is_told(process):
+    stream = process.performer.generate(PIXELS, MESSAGES, GenerationSettings(3), NEVER)
+    while not isinstance(next(stream), Completion):
+        pass
+    assert ask(process.performer, GenerationSettings(3)).new_tokens == 3  # stream is still held
+
+
 def test_cancel_before_the_start_writes_nothing(process):
     cancel = threading.Event()
     cancel.set()

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -110,22 +110,20 @@ class ModelProcess:
     def generate(self, request: Generate, cancel: threading.Event) -> Iterator[str | Completion]:
         """Stream one answer; see `engine.Performer.generate`."""
         began, written, pieces = time.perf_counter(), "", 0
+        done: Completion | None = None
         with self._turn(cancel) as mine:
             child = self._loaded_child(cancel) if mine else None
             if child is not None:
-                replies = self._replies(child, request, cancel)
-                try:
+                with closing(self._replies(child, request, cancel)) as replies:
                     for reply in replies:
                         if isinstance(reply, Piece):
                             written, pieces = written + reply.text, pieces + 1
                             yield reply.text
                         elif isinstance(reply, Done) and isinstance(reply.value, Completion):
-                            yield reply.value
-                            return
-                finally:
-                    replies.close()
-        # cancelled with no word from the model itself: before its turn, or it had to be killed
-        yield Completion(written, 0, 0, pieces, "cancelled", time.perf_counter() - began)
+                            done = reply.value
+        # the turn is over before the end is told: whoever takes the end may never come back.
+        # No word from the model itself: cancelled before its turn, or it had to be killed
+        yield done or Completion(written, 0, 0, pieces, "cancelled", time.perf_counter() - began)
 
     def allocate(self, request: Allocate) -> Allocation:
         """Allot a budget; see `engine.Allocator.allocate`."""
@@ -187,7 +185,7 @@ class ModelProcess:
                 raise reply.error()
             if isinstance(reply, Ready):
                 self._ready, child.loaded = reply, True
-        return child
+        return None if cancel is not None and cancel.is_set() else child
 
     def _living_child(self) -> Child:
         with self._state:

@@ -94,6 +94,7 @@ class Failure:
         """Wrap an error; one that is not meant for users becomes a `ModelError`."""
         if isinstance(error, PathreasonError):
             return cls(run, type(error).__name__, str(error))
+        # its words may be told: a child knows its model, and nothing of the slide but pixels
         first = (str(error).strip() or "no message").splitlines()[0]
         return cls(
             run,
