@@ -45,3 +45,40 @@ def mpp_of_tiffslide(slide: Any) -> Mpp:
     if any(math.isclose(x, 25400 / dpi, rel_tol=1e-3) for dpi in DEFAULT_RESOLUTIONS):
         return None
     return x, y
+
+
+MICROMETRES = {
+    "µm": 1.0,
+    "um": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "nanometre": 1e-3,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "millimetre": 1e3,
+}
+"""Units of length that OME files name."""
+
+
+def mpp_of_ome(xml: str | None) -> Mpp:
+    """Scale that OME-XML states for its first picture; None if it states none."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(xml or "")
+    except ElementTree.ParseError:
+        return None
+    pixels = next((item for item in root.iter() if item.tag.endswith("}Pixels")), None)
+    if pixels is None:
+        return None
+    try:
+        x, y = (
+            float(pixels.attrib[f"PhysicalSize{axis}"])
+            * MICROMETRES[pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm")]
+            for axis in "XY"
+        )
+    except (KeyError, ValueError):
+        return None
+    return (x, y) if x > 0 and y > 0 else None

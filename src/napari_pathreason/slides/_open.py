@@ -10,7 +10,7 @@ from napari_pathreason._errors import SlideError
 from napari_pathreason._types import SlideInfo
 
 from ._arrays import ArraySource
-from ._mpp import Mpp, checked_mpp, mpp_of_tiffslide
+from ._mpp import Mpp, checked_mpp, mpp_of_ome, mpp_of_tiffslide
 from ._slide import Slide
 from ._source import Source
 
@@ -94,8 +94,8 @@ def _open_tiff(path: Path) -> tuple[Source, Mpp]:
         slide = TiffSlide(path)
     except Exception:  # tiffslide raises many kinds for what it does not know
         return _flat_tiff(path), None
-    mpp = mpp_of_tiffslide(slide)
     tiff = slide.ts_tifffile
+    mpp = mpp_of_tiffslide(slide) or mpp_of_ome(tiff.ome_metadata)
     pages = [
         level.keyframe
         for series in tiff.series[:1]

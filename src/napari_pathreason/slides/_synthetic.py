@@ -39,7 +39,7 @@ def write_synthetic_slide(
     tile: int = 256,
     mpp: float | None = 0.5,
 ) -> Path:
-    """Write a tiled, losslessly packed TIFF pyramid with `coded_pixels`.
+    """Write a tiled, losslessly packed OME-TIFF pyramid with `coded_pixels`.
 
     Parameters
     ----------
@@ -56,12 +56,14 @@ def write_synthetic_slide(
     """
     import tifffile
 
-    with tifffile.TiffWriter(path) as writer:
+    about: dict[str, object] = {"axes": "YXS"}
+    if mpp is not None:
+        about |= {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
+    with tifffile.TiffWriter(path, ome=True) as writer:
         for index, zoom in enumerate(downsamples):
             columns, rows = round(width / zoom), round(height / zoom)
             xs = (np.arange(columns) + 0.5) * width / columns
             ys = (np.arange(rows) + 0.5) * height / rows
-            scale = None if mpp is None else 1e4 / (mpp * zoom)
             writer.write(
                 coded_pixels(xs, ys),
                 tile=(tile, tile),
@@ -69,8 +71,6 @@ def write_synthetic_slide(
                 compression="zlib",
                 subifds=len(downsamples) - 1 if index == 0 else None,
                 subfiletype=0 if index == 0 else 1,
-                resolution=None if scale is None else (scale, scale),
-                resolutionunit=None if scale is None else "CENTIMETER",
-                metadata=None,
+                metadata=about if index == 0 else None,
             )
     return path

@@ -84,7 +84,7 @@ class TiffSource:
                 return (xb - xa) * (yb - ya)
             part = pixels[ya - top : yb - top, xa - left : xb - left]
             out[ya - y1 : ya - y1 + part.shape[0], xa - x1 : xa - x1 + part.shape[1]] = part
-            return (xb - xa) * (yb - ya) - part.shape[0] * part.shape[1]
+            return int((xb - xa) * (yb - ya) - part.shape[0] * part.shape[1])
 
         alone = self._pool is None or len(tiles) == 1
         lost = map(place, tiles) if alone or self._pool is None else self._pool.map(place, tiles)

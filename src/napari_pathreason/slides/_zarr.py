@@ -9,17 +9,7 @@ import numpy as np
 
 from napari_pathreason._errors import SlideError
 
-from ._mpp import Mpp
-
-MICROMETRES = {
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "um": 1.0,
-    "nanometer": 1e-3,
-    "nanometre": 1e-3,
-    "millimeter": 1e3,
-    "millimetre": 1e3,
-}
+from ._mpp import MICROMETRES, Mpp
 
 
 class PlaneOfArray:
