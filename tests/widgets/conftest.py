@@ -50,6 +50,7 @@ class FakePerformer:
         if self.behaviour == "deaf":  # hears no cancel, only the end of its process
             self.closed.wait(20)
             raise ModelError("the model's process was ended")
+        tokens = (pixels.shape[0] // 32) * (pixels.shape[1] // 32)
         words = ["<think>", "upper left: ", "magenta", "</think>", "<answer>"]
         words += [self._answer(pixels, messages), "</answer>"]
         for word in words:
@@ -57,9 +58,9 @@ class FakePerformer:
             while self.behaviour == "slow" and not cancel.is_set():
                 time.sleep(0.01)
             if cancel.is_set():
-                yield Completion("", 20, 64, 3, "cancelled", 0.1)
+                yield Completion("", 20, tokens, 3, "cancelled", 0.1)
                 return
-        yield Completion("".join(words), 20, 64, len(words), "stop", 0.1)
+        yield Completion("".join(words), 20, tokens, len(words), "stop", 0.1)
 
     def _answer(self, pixels: NDArray[np.uint8], messages: Messages) -> str:
         if "bbox_2d" not in json.dumps(messages):

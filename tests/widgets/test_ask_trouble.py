@@ -93,13 +93,14 @@ def test_another_model_frees_the_former(asking: Make, finish: Wait, factory: Any
 @pytest.mark.parametrize(
     ("task", "question", "names", "remedy"),
     [
-        ("vqa", " ", "", "type one"),
-        ("subtyping", "", "adenocarcinoma", "two or more subtypes"),
+        ("vqa", " ", "", "write what you want to know"),
+        ("subtyping", "", "adenocarcinoma", "at least two subtypes"),
         ("detection", "", " , ", "at least one lesion"),
     ],
 )
 def test_missing_words_name_the_remedy(
     make_dock: Make,
+    finish: Wait,
     marked_image: NDArray[np.uint8],
     messages: list[tuple[str, str]],
     task: str,
@@ -109,11 +110,12 @@ def test_missing_words_name_the_remedy(
 ) -> None:
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True)
+    dock.form.choose(dock.form.region_box, "layer")
     dock.form.choose(dock.form.task_box, task)
     dock.form.question_edit.setPlainText(question)
     dock.form.options_edit.setText(names)
     dock.ask()
-    assert not dock.runner.running
+    finish(dock)
     assert messages[0][0] == "error"
     assert remedy in messages[0][1]
 

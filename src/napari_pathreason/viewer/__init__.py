@@ -1,6 +1,6 @@
 """Between napari and the engine: layers to regions, answers to overlays. No Qt."""
 
-from ._answers import draw_entry, show_entry
+from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
 from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_of
@@ -31,6 +31,7 @@ __all__ = [
     "marked_region",
     "overlay_layer_data",
     "placement",
+    "prepare_overlay",
     "region_in_view",
     "region_of",
     "session_of",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from napari_pathreason._errors import PathreasonError
 
 from ._camera import go_to
-from ._overlay import append_to_overlay, overlay_layer_data, placement, shapes_of_result
+from ._overlay import append_to_overlay, overlay_layer_data, place_like, shapes_of_result
 from ._session import Entry, Session
 
 if TYPE_CHECKING:
@@ -26,14 +27,24 @@ def draw_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes | None:
     image = entry.image()
     if image is None or image not in viewer.layers:
         return None
-    overlay = _overlay_of(viewer, session, image)
-    if overlay is None:
-        return _new_overlay(viewer, session, image)
-    for name, value in placement(image).items():
-        setattr(overlay, name, value)
+    overlay = prepare_overlay(viewer, session, image)
+    place_like(overlay, image)
     if not shapes_of_result(overlay, entry.id):
         append_to_overlay(overlay, entry.id, entry.result)
     return overlay
+
+
+def prepare_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
+    """Overlay of an image, with its earlier answers, made if there is none.
+
+    napari takes about 0.1 s to add a layer: done when a question is asked, so that nothing stalls
+    while it is answered.
+    """
+    known = session.overlays.get(image)
+    overlay: Shapes | None = known() if known is not None else None
+    if overlay is not None and overlay in viewer.layers:
+        return overlay
+    return _new_overlay(viewer, session, image)
 
 
 def show_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
@@ -57,15 +68,7 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
     go_to(viewer, image, entry.result.region)
 
 
-def _overlay_of(viewer: Viewer, session: Session, image: Image) -> Shapes | None:
-    known = session.overlays.get(image)
-    overlay: Shapes | None = known() if known is not None else None
-    return overlay if overlay is not None and overlay in viewer.layers else None
-
-
 def _new_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
-    from weakref import ref
-
     selected = set(viewer.layers.selection)
     data, attributes, _ = overlay_layer_data(
         image, [(entry.id, entry.result) for entry in session.entries_of(image)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ def overlay_layer_data(
     -------
     tuple
         napari layer data: rectangles (4, 2) in the image's (row, column); features ``label``
-        (``region`` or the lesion's name), ``result`` (id) and ``tokens`` (visual tokens spent).
+        (``region`` or the lesion's name), ``result`` (id), ``tokens`` (visual tokens spent) and
+        ``caption``.
     """
     marks = _Marks()
     for result_id, result in results:
@@ -56,12 +57,12 @@ def overlay_layer_data(
         "edge_color": marks.colors or REGION_COLOR,
         "face_color": "transparent",
         "edge_width": marks.widths or 1,
-        "features": marks.features(),
-        "feature_defaults": {"label": "", "result": 0, "tokens": 0},  # of shapes a user adds
+        "features": with_captions(marks.features(), marks.vertices),
+        "feature_defaults": {"label": "", "result": 0, "tokens": 0, "caption": ""},  # user's own
         "text": {
-            "string": "{result}: {label}",
+            "string": {"feature": "caption"},
             "size": 10,
-            "color": "black",
+            "color": REGION_COLOR,
             "anchor": "upper_left",
             "translation": np.zeros(2),
         },
@@ -81,14 +82,34 @@ def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
         face_color="transparent",
         edge_width=marks.widths,
     )
-    overlay.features = {
-        name: [*before.get(name, []), *new] for name, new in marks.features().items()
-    }
+    after = {name: [*before.get(name, []), *new] for name, new in marks.features().items()}
+    overlay.features = with_captions(after, overlay.data)
 
 
 def shapes_of_result(overlay: Shapes, result_id: int) -> set[int]:
     """Indices of the shapes that belong to one result."""
     return {i for i, owner in enumerate(overlay.features.get("result", ())) if owner == result_id}
+
+
+def with_captions(
+    features: dict[str, Any], vertices: Sequence[NDArray[np.float64]]
+) -> dict[str, Any]:
+    """Features with a column ``caption``: what is written at each shape.
+
+    Outlines of the same region share one caption, as texts on top of each other cannot be read.
+    """
+    captions = []
+    first: dict[bytes, int] = {}
+    for i, (label, result) in enumerate(zip(features["label"], features["result"], strict=True)):
+        captions.append(f"{result}: {label}" if label else "")
+        if label != REGION_LABEL:
+            continue
+        captions[i] = str(result)
+        same = first.setdefault(np.round(vertices[i]).tobytes(), i)
+        if same != i:
+            captions[same] += f", {result}"
+            captions[i] = ""
+    return {**features, "caption": np.asarray(captions, dtype=object)}
 
 
 def placement(source: Layer) -> dict[str, Any]:
@@ -101,6 +122,14 @@ def placement(source: Layer) -> dict[str, Any]:
         "affine": np.asarray(source.affine.affine_matrix),
         "units": tuple(source.units[-2:]),
     }
+
+
+def place_like(overlay: Layer, source: Layer) -> None:
+    """Move a layer to where another lies; touches only what differs, as each change redraws."""
+    own = placement(overlay)
+    for name, value in placement(source).items():
+        if not np.array_equal(own[name], value):
+            setattr(overlay, name, value)
 
 
 @dataclass
@@ -120,8 +149,8 @@ class _Marks:
         colors = {name: BOX_COLORS[i % len(BOX_COLORS)] for i, name in enumerate(names)}
         boxes = [(REGION_LABEL, result.region.box, REGION_COLOR)]
         boxes += [(d.label, d.box, colors[d.label]) for d in result.detections]
-        # line widths are in level-0 pixels: about two pixels of a screen that shows the region
-        width = max(result.region.width, result.region.height) / 300
+        # line widths are in level-0 pixels: two to three pixels of a screen that shows the region
+        width = max(result.region.width, result.region.height) / 250
         for label, box, color in boxes:
             self.vertices.append(box_to_data(box))
             self.colors.append(color)
@@ -132,4 +161,8 @@ class _Marks:
 
     def features(self) -> dict[str, Any]:
         """Columns of the feature table."""
-        return {"label": self.labels, "result": self.results, "tokens": self.tokens}
+        return {
+            "label": np.asarray(self.labels, dtype=object),
+            "result": np.asarray(self.results, dtype=int),
+            "tokens": np.asarray(self.tokens, dtype=int),
+        }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event as CancelFlag
 
-from napari_pathreason._errors import ModelError, PathreasonError
+from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Budget, GenerationSettings, Query
 from napari_pathreason.engine import Cancelled, Event, Failed, Job, Stage, run_job
@@ -71,5 +71,7 @@ def answer_question(
     except PathreasonError as error:
         yield Failed(Stage.OVERVIEW, str(error), error)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
-        reason = f"{type(error).__name__}: {error}"
-        yield Failed(Stage.OVERVIEW, reason, ModelError(reason))
+        reason = f"unexpected {type(error).__name__} while asking; please report it"
+        shown = PathreasonError(reason)
+        shown.__cause__ = error  # its own message may hold paths
+        yield Failed(Stage.OVERVIEW, reason, shown)

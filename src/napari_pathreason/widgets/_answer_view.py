@@ -12,7 +12,6 @@ from napari_pathreason.tasks import TASKS
 
 MUTED = "#888888"  # legible on napari's dark and light ground alike
 ALERT = "#d9822b"
-MALFORMED = "The answer did not follow the form it was asked for; it is shown as written."
 
 
 class AnswerView(QTextBrowser):
@@ -50,15 +49,12 @@ class AnswerView(QTextBrowser):
 
     def show_result(self, result: Result) -> None:
         """Show a finished answer."""
-        warnings = list(result.warnings)
-        if not result.answer.well_formed and not warnings:
-            warnings.append(MALFORMED)
         self._show(
             _muted(question_text(result.query)),
             f"<p style='font-size: large'><b>{escape(result.answer.text) or '(no answer)'}</b></p>",
             _paragraph(result.answer.rationale),
             _muted(token_line(result)),
-            *(_colored(warning, ALERT) for warning in warnings),
+            *(_colored(warning, ALERT) for warning in result.warnings),
         )
 
     def _show(self, *parts: str) -> None:

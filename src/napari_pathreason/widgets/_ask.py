@@ -21,6 +21,7 @@ from napari_pathreason.viewer import (
     Question,
     Session,
     draw_entry,
+    prepare_overlay,
     region_of,
     session_of,
     show_entry,
@@ -130,6 +131,7 @@ class AskWidget(QWidget):
             show_error(str(error))
             return
         self._asked = ref(image)
+        prepare_overlay(viewer, self.session, image)
         self.answer.begin(query)
         self._set_running(True)
         self.runner.ask(question)

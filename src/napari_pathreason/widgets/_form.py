@@ -13,8 +13,8 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QLabel,
     QLineEdit,
-    QPlainTextEdit,
-    QToolButton,
+    QPushButton,
+    QTextEdit,
     QVBoxLayout,
     QWidget,
 )
@@ -60,15 +60,15 @@ class QuestionForm(QWidget):
         self.image_box = ComboBox(choices=self._image_choices, nullable=False)
         keep_narrow(self.image_box.native).setToolTip("Image layer that is asked about")
         self.region_box = choice_box(REGIONS, "Part of the image that is asked about")
-        draw = QToolButton()
-        draw.setText("Draw")
+        draw = QPushButton("Draw")
         draw.setToolTip("Draw a rectangle on the image")
         draw.clicked.connect(self._draw)
         self.region_note = QLabel()
         self.region_note.setWordWrap(True)
         self.region_note.setTextFormat(Qt.PlainText)
         self.task_box = choice_box(TASK_NAMES, "Kind of question")
-        self.question_edit = QPlainTextEdit()
+        self.question_edit = QTextEdit()
+        self.question_edit.setAcceptRichText(False)
         self.question_edit.setTabChangesFocus(True)
         self.question_edit.setFixedHeight(54)
         self.options_edit = QLineEdit()
@@ -80,8 +80,7 @@ class QuestionForm(QWidget):
         self.model_box.setEditable(True)
         self.model_box.addItem("embedded")
         self.model_box.setToolTip("embedded, a folder with a checkpoint, or a hub id")
-        browse = QToolButton()
-        browse.setText("\N{HORIZONTAL ELLIPSIS}")
+        browse = QPushButton("\N{HORIZONTAL ELLIPSIS}")
         browse.setToolTip("Choose a folder with a checkpoint")
         browse.clicked.connect(self._choose_folder)
 
@@ -130,20 +129,16 @@ class QuestionForm(QWidget):
         return self.model_box.currentText().strip() or "embedded"
 
     def query(self) -> Query:
-        """What is asked.
+        """What is asked; the engine checks that it can be.
 
         Raises
         ------
         QueryError
-            If something needed is missing.
+            If a search for lesions names none.
         """
         question = " ".join(self.question_edit.toPlainText().split())
         names = [name.strip() for name in self.options_edit.text().split(",")]
         options = tuple(dict.fromkeys(name for name in names if name))
-        if self.task == "vqa" and not question:
-            raise QueryError("there is no question yet; type one, such as: How many nuclei?")
-        if self.task == "subtyping" and len(options) < 2:
-            raise QueryError("subtyping needs two or more subtypes, separated by commas")
         if self.task == "detection" and not options:
             raise QueryError("name at least one lesion to look for, such as: tumour")
         return Query(self.task, question, options)

@@ -27,6 +27,7 @@ class History(QListWidget):
         """Append an answer and make it the current one, without choosing it."""
         answer = entry.result.answer.text or "(no answer)"
         text = f"{entry.id}: {question_text(entry.result.query)} \N{RIGHTWARDS ARROW} {answer}"
+        text = " ".join(text.split())  # one line, whatever the model wrote
         item = QListWidgetItem(text)
         item.setToolTip(text)
         item.setData(Qt.UserRole, entry)

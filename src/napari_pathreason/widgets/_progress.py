@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_pathreason.engine import Event, Planned, Stage, StageStarted
 from napari_pathreason.viewer import ModelLoading
@@ -22,7 +22,7 @@ class Progress(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.label = QLabel()
-        self.label.setWordWrap(True)
+        self.label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Fixed)
         self.bar = QProgressBar()
         self.bar.setRange(0, len(Stage) + 1)
         self.bar.setTextVisible(False)
@@ -32,6 +32,10 @@ class Progress(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.label)
         layout.addWidget(self.bar)
+        # hidden when idle, but with its room kept: laying the dock out anew would stall a run
+        policy = self.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.setSizePolicy(policy)
         self.end("")
 
     def follow(self, event: ModelLoading | Event) -> None:
@@ -42,16 +46,16 @@ class Progress(QWidget):
             self._step(list(Stage).index(event.stage) + 1, WORDS[event.stage])
         elif isinstance(event, Planned):
             plan = event.plan
-            self.label.setText(
-                f"Planned: {plan.tokens:,} of {plan.native:,} visual tokens, "
-                f"{plan.size[0]} \N{MULTIPLICATION SIGN} {plan.size[1]} px"
-            )
+            size = f"{plan.size[0]} \N{MULTIPLICATION SIGN} {plan.size[1]} px"
+            self.label.setText(f"{plan.tokens:,} of {plan.native:,} visual tokens, {size}")
 
     def end(self, text: str) -> None:
-        """Stop the bar and leave a line of text."""
+        """Stop the bar and leave a line of text; nothing to say, nothing to see."""
         self.label.setText(text)
         self.bar.setValue(0)
+        self.setVisible(bool(text))
 
     def _step(self, step: int, text: str) -> None:
+        self.setVisible(True)
         self.bar.setValue(step)
         self.label.setText(f"{text}\N{HORIZONTAL ELLIPSIS}")

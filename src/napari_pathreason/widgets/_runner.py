@@ -14,8 +14,8 @@ from napari_pathreason._errors import ModelError
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, Stage, StageStarted
 from napari_pathreason.viewer import ModelLoading, Question, Session, answer_question
 
-PATIENCE_MS = 600
-"""How long a cancelled model may take to stop by itself before its process is ended."""
+PATIENCE_MS = 900
+"""How long a cancelled run may take to stop by itself before its model's process is ended."""
 
 
 class Runner(QObject):

@@ -1,0 +1,172 @@
+"""How long the Ask dock holds up napari: python benchmarks/dock.py [--json FILE] [--quick].
+
+A timer of 1 ms runs in the event loop of a real window with the sample slide; the longest time
+between two ticks while a question is answered is the longest stall a user could feel. The model
+runs in its child process, as always. Also measured: from pressing Cancel to the dock being ready,
+while the model writes and while it loads. On a display without a graphics card the canvas is
+painted by the CPU, which counts as well; the row "panning" shows how much that is by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+WRITTEN = "How many nuclei are there, and where are they crowded?"
+
+
+class Stalls:
+    """Longest gap between two ticks of a 1 ms timer, in milliseconds."""
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import Qt, QTimer
+
+        self._last = time.perf_counter()
+        self.gaps: list[float] = []
+        self.timer = QTimer()
+        self.timer.setTimerType(Qt.PreciseTimer)
+        self.timer.setInterval(1)
+        self.timer.timeout.connect(self._tick)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.gaps.append(1000 * (now - self._last))
+        self._last = now
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Measure while the block runs."""
+        self.gaps.clear()
+        self._last = time.perf_counter()
+        self.timer.start()
+        yield
+        self.timer.stop()
+
+
+def wait_until(ready: Callable[[], bool], seconds: float = 120) -> float:
+    """Run the event loop until something is so; returns the seconds it took."""
+    from qtpy.QtCore import QEventLoop
+    from qtpy.QtWidgets import QApplication
+
+    began = time.perf_counter()
+    while not ready():
+        if time.perf_counter() - began > seconds:
+            raise SystemExit("the dock did not get ready in time")
+        QApplication.processEvents(QEventLoop.AllEvents | QEventLoop.WaitForMoreEvents, 20)
+    return time.perf_counter() - began
+
+
+def pause(seconds: float) -> None:
+    """Let the event loop run for a while."""
+    until = time.perf_counter() + seconds
+    wait_until(lambda: time.perf_counter() > until)
+
+
+def measure(spec: str, answers: int) -> list[dict[str, Any]]:
+    """One row for each thing measured."""
+    import napari
+
+    rows: list[dict[str, Any]] = []
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1280, 800)
+    viewer.open_sample("napari-pathreason", "skin")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-pathreason", "Ask")
+    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.question_edit.setPlainText(WRITTEN)
+    dock.form.model_box.setEditText(spec)
+    stalls = Stalls()
+    stalls.timer.start()
+    pause(2)
+    stalls.timer.stop()
+
+    def row(what: str, seconds: float) -> None:
+        gaps = sorted(stalls.gaps)
+        rows.append(
+            {
+                "what": what,
+                "seconds": round(seconds, 2),
+                "longest_stall_ms": round(gaps[-1], 1),
+                "second_longest_ms": round(gaps[-2], 1),
+            }
+        )
+
+    with stalls.watched():
+        pause(2)
+    row("idle", 2)
+    with stalls.watched():
+        began = time.perf_counter()
+        x = viewer.scene.camera.center[-1]
+        for step in range(20):
+            viewer.scene.camera.center = (*viewer.scene.camera.center[:-1], x + step)
+            pause(0.05)
+        seconds = time.perf_counter() - began
+    row("panning, nothing asked", seconds)
+    for i in range(answers):
+        with stalls.watched():
+            dock.ask()
+            seconds = wait_until(lambda: not dock.runner.running)
+            pause(0.5)  # painting of the result
+        row("first answer, with loading" if i == 0 else f"answer {i + 1}", seconds)
+        if len(dock.session.entries) != i + 1:
+            raise SystemExit(f"no answer: {dock.answer.toPlainText()[-300:]}")
+
+    with stalls.watched():
+        dock.ask()
+        wait_until(lambda: "Writing" in dock.progress.label.text())
+        pause(0.1)
+        dock.cancel()
+        seconds = wait_until(lambda: not dock.runner.running)
+    row("cancel while writing", seconds)
+    dock.session.close_models()
+    with stalls.watched():
+        dock.ask()
+        pause(0.5)
+        dock.cancel()
+        seconds = wait_until(lambda: not dock.runner.running)
+    row("cancel while loading", seconds)
+    viewer.close()
+    return rows
+
+
+def tiny_model(folder: str) -> str:
+    """A tiny checkpoint of random weights, which writes until it may write no more."""
+    from napari_pathreason.models._tiny import make_tiny_checkpoint
+
+    return str(make_tiny_checkpoint(Path(folder) / "tiny"))
+
+
+def main() -> None:
+    """Measure and print a table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", type=Path, help="also write the figures to this file")
+    options.add_argument("--quick", action="store_true", help="two answers instead of six")
+    options.add_argument("--model", help="embedded, a folder or a hub id; default: a tiny one")
+    chosen = options.parse_args()
+    display: Any = nullcontext()
+    if platform.system() == "Linux" and not os.environ.get("DISPLAY"):
+        from pyvirtualdisplay import Display
+
+        display = Display(visible=False, size=(1600, 1000))
+    with display, tempfile.TemporaryDirectory() as folder:
+        rows = measure(chosen.model or tiny_model(folder), 2 if chosen.quick else 6)
+    print(f"{'':28}{'seconds':>9}{'longest stall':>15}{'second':>9}")
+    for row in rows:
+        print(
+            f"{row['what']:28}{row['seconds']:9.2f}"
+            f"{row['longest_stall_ms']:12.1f} ms{row['second_longest_ms']:6.1f} ms"
+        )
+    if chosen.json:
+        machine = {"machine": platform.platform(), "cores": os.cpu_count()}
+        chosen.json.write_text(json.dumps({**machine, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
