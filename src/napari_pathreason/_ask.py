@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ def ask(
     from .models import Models, load_models
     from .slides import open_slide
 
+    opened: AbstractContextManager[Slide]
     if isinstance(slide, str | Path):
         opened = open_slide(slide, mpp)
     elif mpp is None:

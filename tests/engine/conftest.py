@@ -54,6 +54,7 @@ class MarkedSlide:
     mpp: tuple[float, float] | None = (0.5, 0.5)
     unreadable: float = 0.0
     error: Exception | None = None
+    notes: tuple[str, ...] = ()
     reads: list[tuple[Region, tuple[int, int]]] = field(default_factory=list)
 
     @property

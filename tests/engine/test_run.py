@@ -114,6 +114,7 @@ def test_a_region_partly_outside_is_cut_and_said(slide, performer, allocator, fi
 
 def test_every_doubt_is_told(slide, performer, allocator):
     slide.mpp, slide.unreadable = None, 0.123
+    slide.notes = ("grey values were stretched",)
     performer.tissues = ("lung", "blood")
     performer.text, performer.finish = "<think>well", "length"
     query = Query("vqa", "Is this a tumour?")
@@ -121,6 +122,7 @@ def test_every_doubt_is_told(slide, performer, allocator):
     assert not result.answer.well_formed
     told = "\n".join(result.warnings)
     for part in (
+        "grey values were stretched",
         "does not state its resolution",
         "only on lung and blood",
         "12 % of the region is damaged",
@@ -129,7 +131,7 @@ def test_every_doubt_is_told(slide, performer, allocator):
         "form of an answer",
     ):
         assert part in told
-    assert len(result.warnings) == 6
+    assert len(result.warnings) == 7
 
 
 @pytest.mark.parametrize(

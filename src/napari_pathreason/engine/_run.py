@@ -140,7 +140,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     yield run.begin(Stage.PARSE)
     answer = task.parse(completion.text, job.query)
     detections = to_detections(answer.boxes, region, plan.size, model.box_space)
-    warnings = input_warnings(job.region, region, slide, job.query, model)
+    warnings = [*job.slide.notes, *input_warnings(job.region, region, slide, job.query, model)]
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
     tokens = token_report(model.dims, allocation, plan, completion)
     run.end()

@@ -1,0 +1,148 @@
+"""``pathreason doctor``: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING, Literal
+
+from ._display import find_display
+
+if TYPE_CHECKING:
+    from ._main import Subparsers
+
+PACKAGE = "napari-pathreason"
+BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    ``state`` is ``ok``, ``missing`` for what nothing works without, and ``note`` for what only
+    a part (the viewer, a faster device) needs.
+    """
+
+    state: Literal["ok", "missing", "note"]
+    name: str
+    text: str
+    remedy: str = ""
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``doctor`` to the command line."""
+    parser = commands.add_parser("doctor", help="say what is installed and what is missing")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 1 if something is missing that every answer needs."""
+    from ._progress import quiet_libraries
+
+    quiet_libraries()
+    marks = {"ok": "ok", "missing": "MISSING", "note": "note"}
+    sick = False
+    for found in examine():
+        sick |= found.state == "missing"
+        print(f"{marks[found.state]:<9}{found.name:<19}{found.text}".rstrip())
+        if found.remedy:
+            print(f"{'':<28}-> {found.remedy}")
+    print()
+    if sick:
+        print("Something that every answer needs is missing; see the arrows above.")
+    else:
+        print("Ready: pathreason ask SLIDE --question TEXT")
+    return int(sick)
+
+
+def examine() -> Iterator[Finding]:
+    """Look at this installation; every finding stands alone, whatever is broken."""
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    yield Finding("ok", PACKAGE, version(PACKAGE))
+    for name in required_packages():
+        yield _package(name)
+    yield _device()
+    yield _model()
+    yield from _viewer()
+
+
+def required_packages() -> list[str]:
+    """Packages that this one declares, extras left out."""
+    lines = [line for line in requires(PACKAGE) or [] if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("ok", name, version(name))
+    except PackageNotFoundError:
+        return Finding("missing", name, "not installed", f"pip install {name}")
+
+
+def _device() -> Finding:
+    try:
+        import torch
+    except Exception as error:  # a broken build fails in many ways
+        return Finding(
+            "missing",
+            "device",
+            f"torch cannot be loaded ({type(error).__name__})",
+            "pip install --force-reinstall torch",
+        )
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Finding("ok", "device", f"cuda: {torch.cuda.get_device_name(0)}, {memory:.0f} GB")
+    if torch.backends.mps.is_available():
+        return Finding("ok", "device", "mps (Apple GPU)")
+    return Finding("ok", "device", f"cpu, {torch.get_num_threads()} threads; no GPU is used")
+
+
+def _model() -> Finding:
+    """Load the embedded model: nothing less shows that it would answer."""
+    from napari_pathreason import PathreasonError
+    from napari_pathreason.models import load_performer
+
+    try:
+        performer = load_performer("embedded", "cpu")
+    except PathreasonError as error:
+        what, _, remedy = str(error).partition("; ")
+        return Finding("missing", "model", what, remedy)
+    except Exception as error:  # a missing or broken package; its own line says which
+        return Finding("missing", "model", f"cannot be loaded ({type(error).__name__})")
+    info = performer.info
+    millions = performer.model.num_parameters() / 1e6
+    trained = f"; trained on {', '.join(info.tissues)}" if info.tissues else ""
+    return Finding("ok", "model", f"{info.name}, {millions:.1f} M parameters{trained}")
+
+
+def _viewer() -> Iterator[Finding]:
+    install = f'pip install "{PACKAGE}[napari]"'
+    try:
+        yield Finding("ok", "napari", version("napari"))
+    except PackageNotFoundError:
+        yield Finding("note", "napari", "not installed; the shell works without it", install)
+        return
+    found = {name: v for name in BINDINGS if (v := _version(name)) is not None}
+    if not found:
+        yield Finding("note", "Qt", "no binding; napari cannot open a window", install)
+    elif len(found) > 1:
+        names = ", ".join(found)
+        keep = next(iter(found))
+        drop = " ".join(name for name in found if name != keep)
+        yield Finding("note", "Qt", f"several bindings: {names}", f"pip uninstall {drop}")
+    else:
+        yield Finding("ok", "Qt", " ".join(*found.items()))
+    display, remedy = find_display(sys.platform)
+    yield Finding("note" if remedy else "ok", "display", display, remedy)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,107 @@
+"""Words to commands, and errors to one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn, TypeAlias
+
+from napari_pathreason import PathreasonError, __version__
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+TRACEBACK = "PATHREASON_TRACEBACK"
+"""Environment variable that shows where an error came from, for reports."""
+
+COMMANDS = {
+    "ask": ("._ask", "add_parser", "answer a question about regions of a slide"),
+    "doctor": ("._doctor", "add_parser", "say what is installed and what to do about the rest"),
+    "data": (
+        "napari_pathreason.training._commands",
+        "add_data_parser",
+        "make training samples out of labelled folders",
+    ),
+    "train": (
+        "napari_pathreason.training._commands",
+        "add_train_parser",
+        "train a model on samples",
+    ),
+    "evaluate": (
+        "napari_pathreason.training._commands",
+        "add_evaluate_parser",
+        "score a model per task and per budget",
+    ),
+}
+"""Command -> (module, function that adds its parser, help); imported only when it is used."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong word in one line, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"pathreason: {message}; see {self.prog} --help\n")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        Arguments after the program's name; those of this process if not given.
+
+    Returns
+    -------
+    int
+        0; 1 where ``doctor`` finds something missing; 2 for an error, with one line on stderr;
+        130 after Ctrl-C.
+    """
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        args = _parser(words).parse_args(words)
+        run: Callable[[argparse.Namespace], int] = args.run
+        code = run(args)
+        sys.stdout.flush()  # a pipe that was closed shows here, not at exit
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"pathreason: {_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pathreason",
+        description="Ask questions of whole-slide images, at a visual-token budget you can see. "
+        "For research use only.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    used = next((word for word in words if not word.startswith("-")), None)
+    for command, (module, add, help_) in COMMANDS.items():
+        if command == used:
+            getattr(import_module(module, __package__), add)(commands)
+        else:
+            commands.add_parser(command, help=help_)
+    return parser
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, PathreasonError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; choose a smaller model or budget"
+    if isinstance(error, ModuleNotFoundError):
+        return f"the module {error.name} is missing; run pathreason doctor"
+    return (
+        f"unexpected {type(error).__name__}; run again with {TRACEBACK}=1 and report what it says"
+    )

@@ -1,0 +1,55 @@
+"""A result as text for people."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+
+from napari_pathreason import Box, Result
+from napari_pathreason.engine import token_line
+
+INDENT = 11
+
+
+def describe(result: Result) -> str:
+    """Lines of question, answer, rationale, boxes, token account and warnings."""
+    region, query = result.region, result.query
+    size = f"{region.width:,} x {region.height:,} px"
+    if result.slide.mpp is not None:
+        x, y = (
+            s * m / 1000
+            for s, m in zip((region.width, region.height), result.slide.mpp, strict=True)
+        )
+        size += f", {x:.2f} x {y:.2f} mm"
+    asked = query.question.strip() or query.task
+    if query.options:
+        asked += f" ({', '.join(query.options)})"
+    rows = [
+        ("Slide", result.slide.name),
+        ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
+        ("Question", asked),
+        ("Answer", result.answer.text or "(none)"),
+        ("Rationale", result.answer.rationale),
+        *(
+            ("Box", f"{found.label}: " + " ".join(f"{v:.0f}" for v in _numbers(found.box)))
+            for found in result.detections
+        ),
+        ("Tokens", token_line(result)),
+        ("Model", f"{result.model.name} on {result.model.device}"),
+        *(("Warning", warning) for warning in result.warnings),
+    ]
+    width = max(60, min(shutil.get_terminal_size().columns, 100))
+    return "\n".join(_row(name, text, width) for name, text in rows if text)
+
+
+def _row(name: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        " ".join(text.split()),
+        width,
+        initial_indent=name.ljust(INDENT),
+        subsequent_indent=" " * INDENT,
+    )
+
+
+def _numbers(box: Box) -> tuple[float, float, float, float]:
+    return box.x, box.y, box.w, box.h

@@ -1,0 +1,88 @@
+"""A picture with a dark spot, and a model that finds it, in place of a slide and real weights."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Allocation, Completion, ModelDims, ModelInfo
+from napari_pathreason.models import Models
+
+DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
+SPOT = (256, 128, 64, 96)
+
+
+class SpotFinder:
+    info = ModelInfo("finder", "qwen3_vl", "relative", DIMS)
+
+    def generate(self, pixels, messages, settings, cancel):
+        rows, columns = np.nonzero(pixels[..., 0] < 128)
+        height, width = pixels.shape[:2]
+        text = "<think>all white</think><answer>[]</answer>"
+        if rows.size:
+            corners = (
+                columns.min() / width,
+                rows.min() / height,
+                (columns.max() + 1) / width,
+                (rows.max() + 1) / height,
+            )
+            box = {"bbox_2d": [1000 * float(v) for v in corners], "label": "spot"}
+            text = f"<think>one dark spot</think><answer>{json.dumps([box])}</answer>"
+        yield text
+        visual = height * width // 32**2
+        yield Completion(text, visual + 20, visual, 30, "stop", 0.1)
+
+
+class Fixed64:
+    overview_budget = 0
+
+    def allocate(self, overview, query):
+        return Allocation(64, "fixed")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """File of 640 x 480 px, white with one dark spot."""
+    pixels = np.full((480, 640, 3), 255, np.uint8)
+    x, y, w, h = SPOT
+    pixels[y : y + h, x : x + w] = 0
+    file = tmp_path / "spot.png"
+    Image.fromarray(pixels).save(file)
+    return str(file)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Put the finder in place of every model; the list tells what was asked for."""
+    asked = []
+
+    def load_models(spec="embedded", device="auto"):
+        asked.append((spec, device))
+        if spec == "unknown":
+            raise ModelError("there is no model 'unknown'; give embedded or a folder")
+        return Models(SpotFinder(), Fixed64())
+
+    monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
+    return asked
+
+
+@pytest.fixture
+def shell(capsys, monkeypatch):
+    """Run a command line: returns exit code, stdout and stderr."""
+    from napari_pathreason.cli import main
+
+    for variable in ("TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setenv(variable, "error" if "VERBOSITY" in variable else "1")
+
+    def run(*words):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        told = capsys.readouterr()
+        return SimpleNamespace(code=code, out=told.out, err=told.err)
+
+    return run

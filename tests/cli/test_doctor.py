@@ -1,0 +1,111 @@
+import pytest
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason.cli import _display, _doctor
+from napari_pathreason.cli._display import find_display
+
+
+class Loaded:
+    class info:
+        name, tissues = "embedded", ("lung", "blood")
+
+    class model:
+        @staticmethod
+        def num_parameters():
+            return 7_900_000
+
+
+@pytest.fixture
+def well(monkeypatch):
+    monkeypatch.setattr("napari_pathreason.models.load_performer", lambda *_: Loaded)
+
+
+def test_a_healthy_installation(shell, well):
+    done = shell("doctor")
+    assert done.code == 0
+    assert "embedded, 7.9 M parameters; trained on lung, blood" in done.out
+    assert "MISSING" not in done.out
+    for name in ("python", "torch", "transformers", "tiffslide", "device", "napari", "display"):
+        assert name in done.out
+    assert "Ready" in done.out
+
+
+def test_a_missing_package_is_named_with_its_remedy(shell, well, monkeypatch):
+    def version(name):
+        if name == "imagecodecs":
+            raise _doctor.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(_doctor, "version", version)
+    done = shell("doctor")
+    assert done.code == 1
+    assert "pip install imagecodecs" in done.out
+
+
+def test_a_missing_model_is_named_with_its_remedy(shell, monkeypatch):
+    def load(*_):
+        raise ModelError("this installation has no embedded model; install a released wheel")
+
+    monkeypatch.setattr("napari_pathreason.models.load_performer", load)
+    done = shell("doctor")
+    assert done.code == 1
+    assert "no embedded model\n" in done.out
+    assert "-> install a released wheel" in done.out
+
+
+def test_a_broken_model_does_not_end_the_report(shell, monkeypatch):
+    def load(*_):
+        raise RuntimeError("/home/someone")
+
+    monkeypatch.setattr("napari_pathreason.models.load_performer", load)
+    done = shell("doctor")
+    assert done.code == 1
+    assert "display" in done.out
+    assert "someone" not in done.out
+
+
+def test_the_shell_needs_no_viewer(shell, well, monkeypatch):
+    real = _doctor.version
+
+    def version(name):
+        if name in ("napari", *_doctor.BINDINGS):
+            raise _doctor.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(_doctor, "version", version)
+    done = shell("doctor")
+    assert done.code == 0
+    assert "napari-pathreason[napari]" in done.out
+
+
+def test_two_qt_bindings_are_one_too_many(shell, well, monkeypatch):
+    real = _doctor.version
+    versions = {"PyQt6": "6", "PySide6": "6"}
+    monkeypatch.setattr(_doctor, "version", lambda name: versions.get(name) or real(name))
+    assert "pip uninstall PySide6" in shell("doctor").out
+
+
+@pytest.fixture
+def libraries(monkeypatch):
+    there = set(_display.LIBRARIES)
+    monkeypatch.setattr(
+        "ctypes.util.find_library", lambda name: f"lib{name}.so" if name in there else None
+    )
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    return there
+
+
+def test_a_display_is_found(libraries, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":7")
+    assert find_display("linux") == ("DISPLAY=:7", "")
+    assert find_display("darwin")[1] == ""
+
+
+def test_no_display_has_a_remedy(libraries):
+    assert "xvfb-run" in find_display("linux")[1]
+
+
+def test_missing_libraries_are_named_by_their_package(libraries):
+    libraries -= {"xcb-icccm", "EGL"}
+    assert find_display("linux")[1] == "apt install libegl1 libxcb-icccm4"
