@@ -1,0 +1,56 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Nothing else is needed but
+# Python 3.11 or newer and, for the viewer tests on Linux, what .ci/system-packages names.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
+ASK = $(BIN)/pathreason ask $(SAMPLE) --region 880 800 256 256
+
+.PHONY: demo test lint env system napari bench clean
+
+demo: $(READY)
+	@mkdir -p demo
+	$(ASK) --question "How many nuclei are there?" --figure demo/how-many.png
+	@echo
+	$(ASK) --question "Where are the nuclei most crowded?" \
+		--choices "upper left,upper right,lower left,lower right" --figure demo/where-crowded.png
+	@echo
+	@echo "Figures: demo/how-many.png, demo/where-crowded.png"
+
+test: lint system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+napari: $(READY)
+	$(BIN)/napari $(SAMPLE) --plugin napari-pathreason --with napari-pathreason Ask
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python benchmarks/slides.py
+	$(BIN)/python benchmarks/ask.py
+
+env: $(READY)
+
+# the stamp is older than pyproject.toml where a dependency was changed since
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" \
+		if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV); this takes a few minutes the first time"
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[napari]" --group dev
+	@touch $@
+
+system:
+	@.ci/system-packages
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis
