@@ -81,10 +81,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     budgets: list[int | None] = []
     for word in args.budgets.split(","):
-        budget = parse_budget(word)
-        if budget == "auto":
+        rung = parse_budget(word)
+        if rung == "auto":
             raise QueryError("evaluate measures rungs; give numbers of visual tokens or native")
-        budgets.append(None if budget == "native" else int(budget))
+        budgets.append(None if rung == "native" else rung)
     samples = pick(read_samples(args.data), args.per_topic, args.seed)
     pictures = Pictures(args.data.parent)
     models = load_models(args.model, args.device)

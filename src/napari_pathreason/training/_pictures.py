@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from napari_pathreason._errors import SlideError
 from napari_pathreason._geometry import Region
+from napari_pathreason.slides import slide_from_arrays
 
 from ._sample import Sample
 
@@ -48,10 +49,8 @@ class Pictures:
 
     def read(self, sample: Sample, region: Region, size: tuple[int, int]) -> Pixels:
         """Region at ``size`` (width, height), by the reader that serves answers as well."""
-        part = self.picture(sample)[
-            region.y : region.y + region.height, region.x : region.x + region.width
-        ]
-        return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.LANCZOS))
+        slide = slide_from_arrays([self.picture(sample)], "sample")
+        return slide.read_region(region, size).pixels
 
     def nuclei(self, sample: Sample, region: Region) -> NDArray[np.float32] | None:
         """Mask of nuclei in a region, 0 or 1, float32 (height, width); None if not annotated."""

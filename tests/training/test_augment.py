@@ -1,0 +1,49 @@
+"""Turns move pixels, boxes and places together; stain keeps white and order."""
+
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_pathreason.training._augment import STAY, stain, turn_array, turn_corners, turn_place
+from napari_pathreason.training._places import PLACES, place_of
+
+turns = st.tuples(st.integers(0, 3), st.booleans())
+
+
+@given(turns, st.integers(0, 5), st.integers(0, 7))
+def test_boxes_follow_their_pixels(turn, row, column):
+    picture = np.zeros((6, 8))
+    picture[row, column] = 1
+    turned = turn_array(picture, turn)
+    x1, y1, x2, y2 = turn_corners((column / 8, row / 6, (column + 1) / 8, (row + 1) / 6), turn)
+    y, x = np.argwhere(turned == 1)[0]
+    assert (x1 * turned.shape[1], y1 * turned.shape[0]) == pytest.approx((x, y), abs=1e-9)
+    assert (x2 * turned.shape[1], y2 * turned.shape[0]) == pytest.approx((x + 1, y + 1))
+
+
+@given(turns, st.sampled_from(PLACES))
+def test_places_follow_their_boxes(turn, place):
+    row, column = divmod(PLACES.index(place), 3)
+    x1, y1, x2, y2 = turn_corners((column / 3, row / 3, (column + 1) / 3, (row + 1) / 3), turn)
+    assert turn_place(place, turn) == place_of((x1 + x2) / 2, (y1 + y2) / 2)
+
+
+def test_other_answers_stay():
+    assert turn_place("adenocarcinoma", (1, True)) == "adenocarcinoma"
+    assert turn_place("upper left", STAY) == "upper left"
+
+
+@given(st.integers(0, 1000))
+def test_stain_keeps_the_order_of_grey_values(seed):
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    changed = stain(ramp, 0.2, Random(seed)).astype(int)
+    assert (np.diff(changed, axis=1) >= 0).all()
+    assert changed.shape == ramp.shape
+
+
+def test_no_strength_no_change():
+    picture = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    assert stain(picture, 0.0, Random(0)) is picture

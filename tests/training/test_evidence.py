@@ -1,0 +1,74 @@
+"""Targets and evidence: what is written can be read back, scored and confirmed."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.training import read_samples
+from napari_pathreason.training._coverage import CLASSES, coverage, dense_targets
+from napari_pathreason.training._evidence import MOST, confirmed, evidence
+from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training._targets import score_target, target_text
+from napari_pathreason.training._view import Augmentation, View, read_view
+
+
+@pytest.fixture(scope="module")
+def views(converted):
+    pictures = Pictures(converted)
+    samples = read_samples(converted / "train.jsonl")
+    return [
+        (sample, read_view(sample, pictures, 64, 32, Augmentation(), Random(i)))
+        for i, sample in enumerate(samples)
+    ]
+
+
+def test_a_target_scores_full_marks_on_its_own_label(views):
+    for sample, view in views:
+        answer = TASKS[sample.task].parse(target_text(sample, view, "evidence", 1), sample.query)
+        assert answer.well_formed, sample
+        assert TASKS[sample.task].score(answer, score_target(view)) > 0.9, sample
+
+
+def test_evidence_is_confirmed_by_the_labels_it_came_from(views):
+    for sample, view in views:
+        right, cited = confirmed(evidence(view), view)
+        assert right == cited <= MOST, (sample, evidence(view))
+
+
+def test_evidence_of_another_picture_is_not(views):
+    free = next(v for s, v in views if s.source == "lymph_node" and not v.areas)
+    full = next(v for s, v in views if s.source == "lymph_node" and v.areas)
+    assert confirmed(evidence(full), free) == (0, 1)
+    assert confirmed(evidence(free), full) == (0, 1)
+    assert confirmed("upper left: unicorn; nonsense", full) == (0, 2)
+
+
+def test_answer_only_targets_have_no_rationale(views):
+    sample, view = views[0]
+    assert target_text(sample, view, "answer").startswith("<think></think><answer>")
+
+
+def _view(areas, grid=(4, 2)):
+    pixels = np.zeros((32 * grid[1], 32 * grid[0], 3), np.uint8)
+    return View(pixels, grid, "", (), areas, ("tumour",), None)
+
+
+def test_coverage_by_hand():
+    view = _view((("tumour", (0.0, 0.0, 0.375, 0.5)),))
+    shares = coverage(view, "tumour", (4, 2))
+    np.testing.assert_allclose(shares, [[1, 0.5, 0, 0], [0, 0, 0, 0]], atol=1e-6)
+    assert coverage(view, "platelet", (4, 2)) is None
+
+
+def test_overlapping_areas_do_not_count_twice():
+    area = ("tumour", (0.0, 0.0, 1.0, 1.0))
+    np.testing.assert_allclose(coverage(_view((area, area)), "tumour", (2, 2)), 1.0)
+
+
+def test_dense_targets_follow_the_order_of_tokens():
+    shares, known = dense_targets(_view((("tumour", (0.75, 0.5, 1.0, 1.0)),)))
+    assert shares.shape == (8, len(CLASSES))
+    assert shares[:, 0].argmax() == 7
+    assert known.tolist() == [name == "tumour" for name in CLASSES]

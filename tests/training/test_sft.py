@@ -1,0 +1,68 @@
+"""The loop: it learns, it survives a kill with the same result, its model answers."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_pathreason.engine import Job, ask
+from napari_pathreason.models import load_models
+from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.training import read_samples
+from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training.sft import train_sft
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def _weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path):
+    whole = tmp_path / "run"
+    train_sft(recipe)
+    cut = recipe.model_copy(update={"output": str(tmp_path / "cut")})
+    (tmp_path / "cut").mkdir()
+    shutil.copytree(whole / "tokenizer", tmp_path / "cut" / "tokenizer")
+    train_sft(cut, stop_after=3)
+    assert json.loads((tmp_path / "cut/checkpoint/step.json").read_text()) == {"step": 3}
+    train_sft(cut)
+    a, b = _weights(whole), _weights(tmp_path / "cut")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "cut/log.jsonl").read_text().splitlines()
+    ]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_parameter_moves_and_the_model_answers(recipe, converted, tmp_path):
+    one = recipe.model_copy(update={"sft": recipe.sft.model_copy(update={"steps": 1, "lr": 0.0})})
+    before = _weights(train_sft(one).parent)
+    shutil.rmtree(tmp_path / "run")
+    folder = train_sft(recipe)
+    after = _weights(folder.parent)
+    still = [name for name in after if torch.equal(before[name], after[name])]
+    assert not still
+    sample = read_samples(converted / "test.jsonl")[0]
+    pictures = Pictures(converted)
+    models = load_models(str(folder), "cpu")
+    with slide_from_arrays([pictures.picture(sample)], "sample") as slide:
+        job = Job(slide, pictures.region(sample), sample.query, 16)
+        result = ask(job, models.performer, models.allocator)
+    assert result.tokens.realised <= 16
+    assert result.model.name == "pathreason-mini"
+
+
+def test_what_the_run_was_made_of_names_no_folder(recipe, converted):
+    folder = train_sft(
+        recipe.model_copy(update={"sft": recipe.sft.model_copy(update={"steps": 1})})
+    )
+    text = (folder.parent / "run.json").read_text()
+    record = json.loads(text)
+    assert len(record["data_sha256"]) == 64
+    assert record["recipe"]["sft"]["steps"] == 1
+    assert str(converted.parent) not in text
