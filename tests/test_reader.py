@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_pathreason._errors import SlideError
-from napari_pathreason._reader import get_reader
+from napari_pathreason._reader import LayerData, get_reader
 from napari_pathreason._sample_data import skin
 from napari_pathreason.viewer import SLIDE_KEY
 
@@ -23,8 +23,15 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_sample_is_one_lazy_layer_in_micrometres() -> None:
-    ((levels, attributes, kind),) = skin()
+@pytest.fixture
+def sample() -> Iterator[LayerData]:
+    (layer,) = skin()
+    yield layer
+    layer[1]["metadata"][SLIDE_KEY].close()
+
+
+def test_sample_is_one_lazy_layer_in_micrometres(sample: LayerData) -> None:
+    levels, attributes, kind = sample
     assert kind == "image"
     assert attributes["rgb"]
     assert attributes["multiscale"]
@@ -35,8 +42,8 @@ def test_sample_is_one_lazy_layer_in_micrometres() -> None:
     assert all(a.shape[0] > b.shape[0] for a, b in itertools.pairwise(levels))
 
 
-def test_no_path_leaves_with_the_layer() -> None:
-    ((_, attributes, _),) = skin()
+def test_no_path_leaves_with_the_layer(sample: LayerData) -> None:
+    attributes = sample[1]
     told = {key: value for key, value in attributes.items() if key != "metadata"}
     assert "/" not in str(told)
     assert set(attributes["metadata"]) == {SLIDE_KEY}
@@ -83,3 +90,4 @@ def test_sample_opens_from_the_menu(make_napari_viewer_proxy: Callable[..., Any]
     (layer,) = viewer.open_sample("napari-pathreason", "skin")
     assert str(layer.units[0]) == "micrometer"
     assert viewer.dims.ndim == 2
+    layer.metadata[SLIDE_KEY].close()

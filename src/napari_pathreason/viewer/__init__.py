@@ -3,7 +3,7 @@
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
-from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_of
+from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_opener
 from ._overlay import is_overlay, overlay_layer_data, placement, shapes_of_result
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
@@ -37,7 +37,7 @@ __all__ = [
     "session_of",
     "shapes_of_result",
     "show_entry",
-    "slide_of",
+    "slide_opener",
     "slide_to_data",
     "start_drawing",
     "unwrapped",

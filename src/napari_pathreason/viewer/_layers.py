@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_pathreason._errors import SlideError
@@ -49,20 +51,21 @@ def known_mpp(layer: Image) -> tuple[float, float] | None:
     return slide.info.mpp if isinstance(slide, Slide) else layer_mpp(layer)
 
 
-def slide_of(layer: Image) -> Slide:
-    """Slide behind an image layer: the one it was opened from, else one over its arrays.
+def slide_opener(layer: Image) -> Callable[[], Slide]:
+    """What gives, in any thread, the slide behind an image layer.
 
-    Works for numpy, dask and zarr data, single or multiscale, RGB, RGBA or one channel; nothing
-    is decoded here.
+    That is the one it was opened from, else one over its arrays: numpy, dask or zarr, single or
+    multiscale, RGB, RGBA or one channel. Opening may read pixels (the range of 16-bit values), so
+    it is left to a worker.
 
     Raises
     ------
     SlideError
-        If the layer is not one plane or its values cannot be read as a picture.
+        If the layer is not one plane; the opener does, if its values are no picture.
     """
     slide: Any = layer.metadata.get(SLIDE_KEY)
     if isinstance(slide, Slide):
-        return slide
+        return lambda: slide
     layer_size(layer)
     levels = list(layer.data) if layer.multiscale else [layer.data]
-    return slide_from_arrays(levels, layer.name, layer_mpp(layer))
+    return partial(slide_from_arrays, levels, layer.name, layer_mpp(layer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event as CancelFlag
 
@@ -28,8 +28,8 @@ class Question:
 
     Parameters
     ----------
-    slide : Slide
-        Read in the worker only.
+    slide : callable
+        Gives the `Slide`; called in the worker.
     region : Region
         Level-0 pixels.
     query : Query
@@ -39,7 +39,7 @@ class Question:
     settings : GenerationSettings
     """
 
-    slide: Slide
+    slide: Callable[[], Slide]
     region: Region
     query: Query
     budget: Budget = "auto"
@@ -61,7 +61,7 @@ def answer_question(
             yield Cancelled(Stage.OVERVIEW)
             return
         job = Job(
-            question.slide,
+            question.slide(),
             question.region,
             question.query,
             question.budget,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -25,7 +27,7 @@ from napari_pathreason.viewer import (
     region_of,
     session_of,
     show_entry,
-    slide_of,
+    slide_opener,
     start_drawing,
     unwrapped,
 )
@@ -108,6 +110,8 @@ class AskWidget(QWidget):
             self._list(entry)
         self._on_active()
         self._update_note()
+        # napari imports it with the first table of features: 0.3 s, better not during an answer
+        Thread(target=import_module, args=("pandas",), daemon=True).start()
 
     # what the user does
 
@@ -121,7 +125,7 @@ class AskWidget(QWidget):
                 raise PathreasonError("there is no image to ask about; open a slide first")
             query = self.form.query()
             question = Question(
-                slide_of(image),
+                slide_opener(image),
                 region_of(viewer, image, self.form.region_source),
                 query,
                 self.form.budget,
