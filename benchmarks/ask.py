@@ -1,0 +1,223 @@
+"""What one answer costs at each rung: python benchmarks/ask.py [--json FILE] [--quick].
+
+Two tables. The first runs the same question at every rung of the ladder and at native size: visual
+tokens, pixels decoded, seconds, and how that compares with native. The second takes the engine's
+own share: the main job, its reading left out, against a bare ``model.generate`` of transformers on
+the same pixels and prompt with the same number of written tokens (wanted: at most 5 % more). Each
+number is the median of its repeats, and the two sides of the second table take turns, so that a
+busy machine slows both. Without --slide a pyramid of 8192 x 8192 px with levels at 1, 4 and 16 is
+written; without --model a checkpoint of random weights at the size of the embedded one: seconds
+depend on sizes, not on what was learnt, and the answers mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Budget, GenerationSettings, Query
+from napari_pathreason.cli._progress import quiet_libraries
+from napari_pathreason.engine import Job, ask
+from napari_pathreason.models import Models, build_inputs, load_models
+from napari_pathreason.slides import Slide, open_slide, write_synthetic_slide
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.tokens import LADDER, plan
+
+QUERY = Query("vqa", "How many nuclei are there?")
+
+
+def median_result(job: Job, models: Models, repeats: int) -> tuple[Any, float]:
+    """Last result and median seconds of a job."""
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        result = ask(job, models.performer, models.allocator)
+        seconds.append(time.perf_counter() - began)
+    return result, statistics.median(seconds)
+
+
+def rungs(
+    slide: Slide, region: Region, models: Models, settings: GenerationSettings, repeats: int
+) -> list[dict[str, Any]]:
+    """The same question at every rung and at native size."""
+    budgets: list[Budget] = [*LADDER, "native"]
+    rows = []
+    for budget in budgets:
+        job = Job(slide, region, QUERY, budget, settings)
+        result, seconds = median_result(job, models, repeats)
+        rows.append(
+            {
+                "budget": budget,
+                "realised": result.tokens.realised,
+                "native": result.tokens.native,
+                "pixels_decoded": result.pixels_decoded,
+                "level": result.level,
+                "read_seconds": result.seconds["read"],
+                "seconds": seconds,
+                "gflops": result.tokens.flops / 1e9,
+                "new_tokens": result.tokens.new_tokens,
+            }
+        )
+    for row in rows:
+        row["times_native_seconds"] = row["seconds"] / rows[-1]["seconds"]
+        row["times_native_flops"] = row["gflops"] / rows[-1]["gflops"]
+    return rows
+
+
+def overhead(
+    slide: Slide, region: Region, models: Models, budget: int, new_tokens: int, repeats: int
+) -> dict[str, Any]:
+    """The main job without its reading, against transformers alone on the same pixels."""
+    import torch
+
+    performer: Any = models.performer
+    info = performer.info
+    made = plan(region, budget, info.dims.cell)
+    pixels = slide.read_region(region, made.size).pixels
+    messages = TASKS[QUERY.task].messages(QUERY)
+    settings = GenerationSettings(max_new_tokens=new_tokens)
+    job = Job(slide, region, QUERY, budget, settings)
+
+    def bare() -> int:
+        inputs = build_inputs(
+            performer.tokenizer, info.dims, pixels, messages, performer.normalisation
+        )
+        inputs = {name: value.to(performer.model.device) for name, value in inputs.items()}
+        with torch.inference_mode():
+            out = performer.model.generate(**inputs, max_new_tokens=written, do_sample=False)
+        performer.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :])
+        return int(out.shape[1] - inputs["input_ids"].shape[1])
+
+    first = ask(job, models.performer, models.allocator)
+    written = first.tokens.new_tokens
+    if bare() != written:  # also the warm-up
+        raise SystemExit("the two sides wrote answers of different lengths; nothing to compare")
+    ours, theirs = [], []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        result = ask(job, models.performer, models.allocator)
+        ours.append(time.perf_counter() - began - result.seconds["read"])
+        began = time.perf_counter()
+        bare()
+        theirs.append(time.perf_counter() - began)
+    job_seconds, bare_seconds = statistics.median(ours), statistics.median(theirs)
+    return {
+        "budget": budget,
+        "new_tokens": written,
+        "job_seconds": job_seconds,
+        "bare_seconds": bare_seconds,
+        "overhead": job_seconds / bare_seconds - 1,
+    }
+
+
+@contextmanager
+def things(slide: Path | None, model: str | None) -> Iterator[tuple[Path, str]]:
+    """Slide and model to measure with; made where none is named."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield (
+            slide or write_synthetic_slide(Path(folder) / "pyramid.tif", 8192, 8192, (1, 4, 16)),
+            model or str(random_checkpoint(Path(folder) / "random-8M")),
+        )
+
+
+def random_checkpoint(folder: Path) -> Path:
+    """Write random weights at the size of the embedded model."""
+    from napari_pathreason.models._tiny import make_tiny_checkpoint
+
+    make_tiny_checkpoint(folder)
+    from transformers import AutoConfig, Qwen3VLForConditionalGeneration
+
+    config = AutoConfig.from_pretrained(folder)
+    for part, depth in ((config.vision_config, 6), (config.text_config, 4)):
+        part.hidden_size, part.intermediate_size = 256, 768
+        setattr(part, "depth" if part is config.vision_config else "num_hidden_layers", depth)
+    config.vision_config.out_hidden_size = 256
+    config.text_config.head_dim = 64
+    config.text_config.rope_parameters["mrope_section"] = [12, 10, 10]
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = config.text_config.eos_token_id
+    model.save_pretrained(folder)
+    return folder
+
+
+def machine(models: Models) -> str:
+    """Where these figures were taken."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{platform.machine()}, {cores} cores, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{models.performer.info.device}"
+    )
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print both tables as Markdown."""
+    print(f"{report['machine']}; model {report['model']}; {report['slide']}, ", end="")
+    print("region {} {} {} {}\n".format(*report["region"]))
+    print("| budget | tokens | Mpx decoded | level | read s | total s | of native | GFLOP | of |")
+    print("|-------:|-------:|------------:|------:|-------:|--------:|----------:|------:|---:|")
+    for row in report["rungs"]:
+        print(
+            f"| {row['budget']} | {row['realised']:,} | {row['pixels_decoded'] / 1e6:.2f} "
+            f"| {row['level']} | {row['read_seconds']:.3f} | {row['seconds']:.2f} "
+            f"| {row['times_native_seconds']:.0%} | {row['gflops']:,.1f} "
+            f"| {row['times_native_flops']:.0%} |"
+        )
+    print("\n| budget | written tokens | main job s | bare generate s | overhead |")
+    print("|-------:|---------------:|-----------:|----------------:|---------:|")
+    for row in report["overhead"]:
+        print(
+            f"| {row['budget']} | {row['new_tokens']} | {row['job_seconds']:.3f} "
+            f"| {row['bare_seconds']:.3f} | {row['overhead']:+.1%} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What one answer costs at each rung.")
+    parser.add_argument("--slide", type=Path, help="default: a pyramid made here")
+    parser.add_argument("--region", nargs=4, type=int, metavar=("X", "Y", "W", "H"))
+    parser.add_argument("--model", help="embedded, a folder or a hub id")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--new-tokens", type=int, default=64, help="most tokens of an answer")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="one repeat and a small region")
+    args = parser.parse_args()
+    quiet_libraries()
+    side = 512 if args.quick else 2048
+    region = Region(*(args.region or (side, side, side, side)))
+    repeats = 1 if args.quick else 3
+    settings = GenerationSettings(max_new_tokens=args.new_tokens)
+    with things(args.slide, args.model) as (file, model), open_slide(file) as slide:
+        models = load_models(model, args.device)
+        ask(Job(slide, region, QUERY, 64, settings), models.performer, models.allocator)  # warm-up
+        region = region.clipped(slide.width, slide.height)
+        report = {
+            "machine": machine(models),
+            "model": models.performer.info.name,
+            "slide": slide.info.name,
+            "region": [region.x, region.y, region.width, region.height],
+            "rungs": rungs(slide, region, models, settings, repeats),
+            "overhead": [
+                overhead(slide, region, models, budget, args.new_tokens, 3 * repeats)
+                for budget in (16, 64, 256)
+            ],
+        }
+    show(report)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
