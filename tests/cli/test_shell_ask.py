@@ -137,8 +137,8 @@ def test_several_figures_are_numbered(shell, loads, picture, tmp_path):
         (("--task", "poetry"), "invalid choice: 'poetry'"),
         (("--task", "vqa"), "the question is empty"),
         (("--model", "unknown"), "there is no model 'unknown'"),
-        (("--mpp", "-1"), "give um per pixel"),
-        (("--mpp", "nan"), "give um per pixel"),
+        (("--mpp", "-1"), "give micrometres per pixel"),
+        (("--mpp", "nan"), "give micrometres per pixel"),
         (("--temperature", "-1"), "give 0 or more"),
         (("--json", "no/such/folder/x.json"), "there is no folder"),
         (("--figure", "."), "is a folder"),
@@ -161,6 +161,14 @@ def test_not_an_image(shell, loads, tmp_path, content):
     assert done.code == 2
     assert one_line(done.err), done.err
     assert not loads  # the slide is looked at before the model costs its seconds
+
+
+def test_what_a_model_writes_cannot_steer_the_terminal(shell, loads, picture):
+    done = shell("ask", picture, *FIND, "--question", "red \x1b[31m ink\x07")
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "\x07" not in done.out
+    assert "[31m ink" in done.out
 
 
 def test_no_such_slide(shell, loads):

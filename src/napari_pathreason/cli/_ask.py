@@ -79,8 +79,6 @@ def run(args: argparse.Namespace) -> int:
     args.budget = parse_budget(args.budget)
     if args.temperature < 0:
         raise QueryError(f"the temperature is {args.temperature:g}; give 0 or more")
-    if args.mpp is not None and not 0 < args.mpp < float("inf"):
-        raise QueryError(f"--mpp is {args.mpp:g}; give um per pixel, such as 0.25")
     for file in (args.figure, None if args.json == "-" else args.json):
         if file is not None:
             _check_writable(Path(file))
@@ -181,10 +179,10 @@ def _check_writable(file: Path) -> None:
 
 
 def _write_json(file: str, value: object) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    if file == "-":
-        print(text)
+    if file == "-":  # a terminal or pipe may know no more than ASCII
+        print(json.dumps(value, indent=2, allow_nan=False))
         return
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     try:
         Path(file).write_text(text + "\n", encoding="utf-8")
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ def main(words: Sequence[str] | None = None) -> int:
         130 after Ctrl-C.
     """
     words = sys.argv[1:] if words is None else list(words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a narrow terminal encoding is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         args = _parser(words).parse_args(words)
         run: Callable[[argparse.Namespace], int] = args.run

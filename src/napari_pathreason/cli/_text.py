@@ -43,8 +43,10 @@ def describe(result: Result) -> str:
 
 
 def _row(name: str, text: str, width: int) -> str:
+    line = " ".join(text.split())
     return textwrap.fill(
-        " ".join(text.split()),
+        # what a model writes must not steer the terminal
+        "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line),
         width,
         initial_indent=name.ljust(INDENT),
         subsequent_indent=" " * INDENT,
