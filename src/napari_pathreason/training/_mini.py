@@ -108,6 +108,34 @@ def mini_config(recipe: ModelRecipe, tokenizer: Any) -> Any:
     )
 
 
+def order_embeddings(model: Any, tokenizer: Any) -> None:
+    """Give positions of patches and number tokens a start in which neighbours are alike.
+
+    Random ones are learnt too slowly for a model of this size to write where a thing is: position
+    embeddings become two-dimensional sines, and half of each number's embedding becomes sines of
+    its value (the other half stays random, so that small counts can be told apart).
+    """
+    import torch
+
+    def sines(values: torch.Tensor, width: int, most: float) -> torch.Tensor:
+        waves = torch.logspace(math.log10(0.5), math.log10(most), width // 2)
+        phase = 2 * math.pi * values[:, None] * waves[None]
+        return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+    with torch.no_grad():
+        places = model.model.visual.pos_embed.weight
+        side = math.isqrt(places.shape[0])
+        steps = sines(torch.arange(side) / side, places.shape[1] // 2, side / 4)
+        rows = steps[:, None].expand(side, side, -1)
+        columns = steps[None].expand(side, side, -1)
+        places.copy_(0.3 * torch.cat([rows, columns], dim=2).reshape(places.shape))
+        words = model.get_input_embeddings().weight
+        ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(NUMBERS)))
+        half = words.shape[1] // 2
+        scale = words.std() * math.sqrt(2)
+        words[ids, :half] = scale * sines(torch.arange(len(ids)) / len(ids), half, 64)
+
+
 def save_checkpoint(folder: Path, model: Any, tokenizer: Any, about: dict[str, Any]) -> None:
     """Write weights in half precision, tokenizer and configs as `load_models` reads them.
 

@@ -11,7 +11,7 @@ import torch
 from napari_pathreason.tasks import TASKS
 
 from ._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
-from ._mini import mini_config, mini_tokenizer
+from ._mini import mini_config, mini_tokenizer, order_embeddings
 from ._places import PLACES
 from ._recipe import Recipe
 from ._sample import Sample
@@ -38,6 +38,7 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
         tokenizer.save_pretrained(kept)
     torch.manual_seed(recipe.seed)
     model = Qwen3VLForConditionalGeneration(mini_config(recipe.model, tokenizer))
+    order_embeddings(model, tokenizer)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
