@@ -21,6 +21,8 @@ REGION_LABEL = "region"
 REGION_COLOR = "#1a5cff"
 BOX_COLORS = ("#00c853", "#ffd600", "#00e5ff", "#ff6d00", "#d500f9")
 """Told apart from each other and from the pink and violet of H&E."""
+USERS_OWN = {"label": "", "result": 0, "tokens": 0, "caption": "", "color": REGION_COLOR}
+"""Features of shapes that a user adds to an overlay."""
 
 
 def is_overlay(layer: Layer) -> bool:
@@ -44,8 +46,8 @@ def overlay_layer_data(
     -------
     tuple
         napari layer data: rectangles (4, 2) in the image's (row, column); features ``label``
-        (``region`` or the lesion's name), ``result`` (id), ``tokens`` (visual tokens spent) and
-        ``caption``.
+        (``region`` or the lesion's name), ``result`` (id), ``tokens`` (visual tokens spent),
+        ``caption`` and ``color``.
     """
     marks = _Marks()
     for result_id, result in results:
@@ -54,15 +56,16 @@ def overlay_layer_data(
         **placement(source),
         "name": f"answers: {source.name}",
         "shape_type": "rectangle",
+        "opacity": 1.0,
         "edge_color": marks.colors or REGION_COLOR,
         "face_color": "transparent",
         "edge_width": marks.widths or 1,
         "features": with_captions(marks.features(), marks.vertices),
-        "feature_defaults": {"label": "", "result": 0, "tokens": 0, "caption": ""},  # user's own
+        "feature_defaults": USERS_OWN,
         "text": {
             "string": {"feature": "caption"},
             "size": 10,
-            "color": REGION_COLOR,
+            "color": {"feature": "color"},
             "anchor": "upper_left",
             "translation": np.zeros(2),
         },
@@ -96,19 +99,20 @@ def with_captions(
 ) -> dict[str, Any]:
     """Features with a column ``caption``: what is written at each shape.
 
-    Outlines of the same region share one caption, as texts on top of each other cannot be read.
+    The same outline in several results has one caption that names them all, as texts on top of
+    each other cannot be read.
     """
-    captions = []
-    first: dict[bytes, int] = {}
+    first: dict[tuple[str, bytes], int] = {}
+    owners: dict[int, list[str]] = {}
     for i, (label, result) in enumerate(zip(features["label"], features["result"], strict=True)):
-        captions.append(f"{result}: {label}" if label else "")
-        if label != REGION_LABEL:
-            continue
-        captions[i] = str(result)
-        same = first.setdefault(np.round(vertices[i]).tobytes(), i)
-        if same != i:
-            captions[same] += f", {result}"
-            captions[i] = ""
+        place = first.setdefault((label, np.round(vertices[i]).tobytes()), i)
+        owners.setdefault(place, []).append(str(result))
+    captions = [""] * len(vertices)
+    for i, results in owners.items():
+        label = features["label"][i]
+        ids = ", ".join(results)
+        # a shape that the user added has no label, and no caption
+        captions[i] = ids if label == REGION_LABEL else f"{ids}: {label}" if label else ""
     return {**features, "caption": np.asarray(captions, dtype=object)}
 
 
@@ -165,4 +169,5 @@ class _Marks:
             "label": np.asarray(self.labels, dtype=object),
             "result": np.asarray(self.results, dtype=int),
             "tokens": np.asarray(self.tokens, dtype=int),
+            "color": np.asarray(self.colors, dtype=object),
         }
