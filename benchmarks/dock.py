@@ -123,7 +123,7 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
             pause(0.02)  # the click is answered and painted
         row(f"pressing Ask, {i + 1}", time.perf_counter() - began)
         with stalls.watched():
-            seconds = wait_until(lambda: not dock.runner.running)
+            seconds = wait_until(lambda: not dock.busy)
             pause(0.5)  # painting of the result
         row("answer 1, with loading" if i == 0 else f"answer {i + 1}", seconds)
         if len(dock.session.entries) != i + 1:
@@ -134,14 +134,14 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
         wait_until(lambda: "Writing" in dock.progress.label.text())
         pause(0.1)
         dock.cancel()
-        seconds = wait_until(lambda: not dock.runner.running)
+        seconds = wait_until(lambda: not dock.busy)
     row("cancel while writing", seconds)
     dock.session.close_models()
     with stalls.watched():
         dock.ask()
         pause(0.5)
         dock.cancel()
-        seconds = wait_until(lambda: not dock.runner.running)
+        seconds = wait_until(lambda: not dock.busy)
     row("cancel while loading", seconds)
     viewer.close()
     return rows

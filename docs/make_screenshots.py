@@ -93,7 +93,7 @@ def settle(seconds: float) -> None:
 def wait_for(dock: Any) -> None:
     """Wait until the question of a dock has ended, at most two minutes."""
     for _ in range(1200):
-        if not dock.runner.running:
+        if not dock.busy:
             return
         settle(0.1)
     raise SystemExit("no answer within two minutes")

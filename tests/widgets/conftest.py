@@ -152,7 +152,7 @@ def finish(qtbot: Any) -> Callable[[Any], None]:
     """Wait until a dock's question has ended."""
 
     def wait(dock: Any) -> None:
-        qtbot.waitUntil(lambda: not dock.runner.running, timeout=20_000)
+        qtbot.waitUntil(lambda: not dock.busy, timeout=20_000)
 
     return wait
 

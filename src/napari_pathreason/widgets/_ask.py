@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 NOTE_EVERY_MS = 400
+DRAW_AFTER_MS = 60
+"""The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
 
 
 class AskWidget(QWidget):
@@ -74,6 +76,10 @@ class AskWidget(QWidget):
         self._asked: ref[Image] | None = None
         self._note_timer = QTimer(self)
         self._note_timer.setInterval(NOTE_EVERY_MS)
+        self._undrawn: list[Entry] = []
+        self._draw_timer = QTimer(self)
+        self._draw_timer.setSingleShot(True)
+        self._draw_timer.setInterval(DRAW_AFTER_MS)
         self._lay_out()
         self._connect(napari_viewer)
 
@@ -100,6 +106,7 @@ class AskWidget(QWidget):
         self.history.chosen.connect(self._go_back)
         self.runner.happened.connect(self._follow)
         self._note_timer.timeout.connect(self._update_note)
+        self._draw_timer.timeout.connect(self._draw_boxes)
         self.session.added.connect(self._list)
         layers = unwrapped(viewer).layers
         layers.events.inserted.connect(self._on_layers)
@@ -112,6 +119,11 @@ class AskWidget(QWidget):
         self._update_note()
         # napari imports it with the first table of features: 0.3 s, better not during an answer
         Thread(target=import_module, args=("pandas",), daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question runs or its boxes are still to be drawn."""
+        return self.runner.running or bool(self._undrawn)
 
     # what the user does
 
@@ -144,7 +156,7 @@ class AskWidget(QWidget):
         """Stop the question that runs."""
         if self.runner.running:
             self.cancel_button.setEnabled(False)
-            self.progress.label.setText("Cancelling\N{HORIZONTAL ELLIPSIS}")
+            self.progress.say("Cancelling\N{HORIZONTAL ELLIPSIS}")
             self.runner.cancel()
 
     def copy_json(self) -> None:
@@ -181,15 +193,22 @@ class AskWidget(QWidget):
     def _finish(self, result: Result) -> None:
         image = self._asked() if self._asked is not None else None
         self._set_running(False)
-        self.progress.end("")
+        self.progress.end()
         self.answer.show_result(result)
-        viewer = self._viewer()
-        if image is not None and viewer is not None:
-            draw_entry(viewer, self.session, self.session.add(result, image))
+        if image is not None:
+            self._undrawn.append(self.session.add(result, image))
+            self._draw_timer.start()
+
+    def _draw_boxes(self) -> None:
+        viewer, entries = self._viewer(), self._undrawn
+        self._undrawn = []
+        for entry in entries:
+            if viewer is not None:
+                draw_entry(viewer, self.session, entry)
 
     def _end(self, text: str) -> None:
         self._set_running(False)
-        self.progress.end("")
+        self.progress.end()
         self.answer.note(text)
 
     def _set_running(self, running: bool) -> None:
