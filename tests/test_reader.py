@@ -42,6 +42,17 @@ def test_sample_is_one_lazy_layer_in_micrometres(sample: LayerData) -> None:
     assert all(a.shape[0] > b.shape[0] for a, b in itertools.pairwise(levels))
 
 
+def test_nothing_is_decoded_at_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("pixels were read")
+
+    monkeypatch.setattr("napari_pathreason.slides._tiff.TiffSource.read", refuse)
+    ((levels, attributes, _),) = skin()
+    with pytest.raises(AssertionError, match="pixels were read"):
+        levels[0][:8, :8]
+    attributes["metadata"][SLIDE_KEY].close()
+
+
 def test_no_path_leaves_with_the_layer(sample: LayerData) -> None:
     attributes = sample[1]
     told = {key: value for key, value in attributes.items() if key != "metadata"}

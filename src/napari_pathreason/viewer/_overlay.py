@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason._types import Result
 
-from ._frame import box_to_data
+from ._frame import LayerFrame, box_to_data
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -129,11 +129,12 @@ def placement(source: Layer) -> dict[str, Any]:
 
 
 def place_like(overlay: Layer, source: Layer) -> None:
-    """Move a layer to where another lies; touches only what differs, as each change redraws."""
-    own = placement(overlay)
+    """Move a layer to where another lies; does nothing where it lies there, as changes redraw."""
+    here, there = LayerFrame.of(overlay).matrix, LayerFrame.of(source).matrix
+    if tuple(overlay.units) == tuple(source.units[-2:]) and np.allclose(here, there):
+        return
     for name, value in placement(source).items():
-        if not np.array_equal(own[name], value):
-            setattr(overlay, name, value)
+        setattr(overlay, name, value)
 
 
 @dataclass
