@@ -12,6 +12,7 @@ from napari_pathreason.tasks import TASKS
 
 MUTED = "#888888"  # legible on napari's dark and light ground alike
 ALERT = "#d9822b"
+LARGE_UP_TO = 80  # characters; longer answers are set in plain size
 
 
 class AnswerView(QTextBrowser):
@@ -49,9 +50,11 @@ class AnswerView(QTextBrowser):
 
     def show_result(self, result: Result) -> None:
         """Show a finished answer."""
+        text = escape(result.answer.text) or "(no answer)"
+        size = "large" if len(text) <= LARGE_UP_TO else "medium"
         self._show(
             _muted(question_text(result.query)),
-            f"<p style='font-size: large'><b>{escape(result.answer.text) or '(no answer)'}</b></p>",
+            f"<p style='font-size: {size}'><b>{text}</b></p>",
             _paragraph(result.answer.rationale),
             _muted(token_line(result)),
             *(_colored(warning, ALERT) for warning in result.warnings),
