@@ -50,27 +50,34 @@ def rungs(
     slide: Slide, region: Region, models: Models, settings: GenerationSettings, repeats: int
 ) -> list[dict[str, Any]]:
     """The same question at every rung and at native size."""
-    budgets: list[Budget] = [*LADDER, "native"]
-    rows = []
+    budgets: list[Budget] = ["native", *LADDER]  # native first: the others are compared with it
+    print("| budget | tokens | Mpx decoded | level | read s | total s | of native | GFLOP | of |")
+    print("|-------:|-------:|------------:|------:|-------:|--------:|----------:|------:|---:|")
+    rows: list[dict[str, Any]] = []
     for budget in budgets:
         job = Job(slide, region, QUERY, budget, settings)
         result, seconds = median_result(job, models, repeats)
-        rows.append(
-            {
-                "budget": budget,
-                "realised": result.tokens.realised,
-                "native": result.tokens.native,
-                "pixels_decoded": result.pixels_decoded,
-                "level": result.level,
-                "read_seconds": result.seconds["read"],
-                "seconds": seconds,
-                "gflops": result.tokens.flops / 1e9,
-                "new_tokens": result.tokens.new_tokens,
-            }
+        row = {
+            "budget": budget,
+            "realised": result.tokens.realised,
+            "native": result.tokens.native,
+            "pixels_decoded": result.pixels_decoded,
+            "level": result.level,
+            "read_seconds": result.seconds["read"],
+            "seconds": seconds,
+            "gflops": result.tokens.flops / 1e9,
+            "new_tokens": result.tokens.new_tokens,
+        }
+        rows.append(row)
+        row["times_native_seconds"] = seconds / rows[0]["seconds"]
+        row["times_native_flops"] = row["gflops"] / rows[0]["gflops"]
+        print(
+            f"| {budget} | {row['realised']:,} | {row['pixels_decoded'] / 1e6:.2f} "
+            f"| {row['level']} | {row['read_seconds']:.3f} | {seconds:.2f} "
+            f"| {row['times_native_seconds']:.0%} | {row['gflops']:,.1f} "
+            f"| {row['times_native_flops']:.0%} |",
+            flush=True,
         )
-    for row in rows:
-        row["times_native_seconds"] = row["seconds"] / rows[-1]["seconds"]
-        row["times_native_flops"] = row["gflops"] / rows[-1]["gflops"]
     return rows
 
 
@@ -111,12 +118,17 @@ def overhead(
         bare()
         theirs.append(time.perf_counter() - began)
     job_seconds, bare_seconds = statistics.median(ours), statistics.median(theirs)
+    more = job_seconds / bare_seconds - 1
+    print(
+        f"| {budget} | {written} | {job_seconds:.3f} | {bare_seconds:.3f} | {more:+.1%} |",
+        flush=True,
+    )
     return {
         "budget": budget,
         "new_tokens": written,
         "job_seconds": job_seconds,
         "bare_seconds": bare_seconds,
-        "overhead": job_seconds / bare_seconds - 1,
+        "overhead": more,
     }
 
 
@@ -162,28 +174,6 @@ def machine(models: Models) -> str:
     )
 
 
-def show(report: dict[str, Any]) -> None:
-    """Print both tables as Markdown."""
-    print(f"{report['machine']}; model {report['model']}; {report['slide']}, ", end="")
-    print("region {} {} {} {}\n".format(*report["region"]))
-    print("| budget | tokens | Mpx decoded | level | read s | total s | of native | GFLOP | of |")
-    print("|-------:|-------:|------------:|------:|-------:|--------:|----------:|------:|---:|")
-    for row in report["rungs"]:
-        print(
-            f"| {row['budget']} | {row['realised']:,} | {row['pixels_decoded'] / 1e6:.2f} "
-            f"| {row['level']} | {row['read_seconds']:.3f} | {row['seconds']:.2f} "
-            f"| {row['times_native_seconds']:.0%} | {row['gflops']:,.1f} "
-            f"| {row['times_native_flops']:.0%} |"
-        )
-    print("\n| budget | written tokens | main job s | bare generate s | overhead |")
-    print("|-------:|---------------:|-----------:|----------------:|---------:|")
-    for row in report["overhead"]:
-        print(
-            f"| {row['budget']} | {row['new_tokens']} | {row['job_seconds']:.3f} "
-            f"| {row['bare_seconds']:.3f} | {row['overhead']:+.1%} |"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="What one answer costs at each rung.")
     parser.add_argument("--slide", type=Path, help="default: a pyramid made here")
@@ -203,18 +193,24 @@ def main() -> None:
         models = load_models(model, args.device)
         ask(Job(slide, region, QUERY, 64, settings), models.performer, models.allocator)  # warm-up
         region = region.clipped(slide.width, slide.height)
+        name, where = models.performer.info.name, machine(models)
+        print(f"{where}; model {name}; {slide.info.name}, region", end=" ")
+        print(f"{region.x} {region.y} {region.width} {region.height}\n")
+        of_rungs = rungs(slide, region, models, settings, repeats)
+        print("\n| budget | written tokens | main job s | bare generate s | overhead |")
+        print("|-------:|---------------:|-----------:|----------------:|---------:|")
+        of_engine = [
+            overhead(slide, region, models, budget, args.new_tokens, 3 * repeats)
+            for budget in (16, 64, 256)
+        ]
         report = {
-            "machine": machine(models),
-            "model": models.performer.info.name,
+            "machine": where,
+            "model": name,
             "slide": slide.info.name,
             "region": [region.x, region.y, region.width, region.height],
-            "rungs": rungs(slide, region, models, settings, repeats),
-            "overhead": [
-                overhead(slide, region, models, budget, args.new_tokens, 3 * repeats)
-                for budget in (16, 64, 256)
-            ],
+            "rungs": of_rungs,
+            "overhead": of_engine,
         }
-    show(report)
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
