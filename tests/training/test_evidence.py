@@ -7,7 +7,7 @@ import pytest
 
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
-from napari_pathreason.training._coverage import CLASSES, coverage, dense_targets
+from napari_pathreason.training._coverage import CLASSES, box_targets, coverage, dense_targets
 from napari_pathreason.training._evidence import MOST, confirmed, evidence
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._targets import score_target, target_text
@@ -72,3 +72,16 @@ def test_dense_targets_follow_the_order_of_tokens():
     assert shares.shape == (8, len(CLASSES))
     assert shares[:, 0].argmax() == 7
     assert known.tolist() == [name == "tumour" for name in CLASSES]
+
+
+def test_each_cell_of_a_box_is_taught_its_corners():
+    small, large = (0.0, 0.0, 0.25, 0.5), (0.0, 0.0, 0.5, 1.0)
+    corners, boxed = box_targets(_view((("tumour", large), ("tumour", small))))
+    assert boxed.tolist() == [True, True, False, False] * 2
+    np.testing.assert_allclose(corners[0], small)
+    np.testing.assert_allclose(corners[[1, 4, 5]], [large] * 3)
+
+
+def test_a_box_smaller_than_a_cell_still_has_one():
+    _, boxed = box_targets(_view((("platelet", (0.51, 0.1, 0.55, 0.2)),)))
+    assert boxed.tolist() == [False, False, True, False] + [False] * 4

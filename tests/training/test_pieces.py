@@ -15,7 +15,7 @@ from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training._batch import IGNORE
 from napari_pathreason.training._draw import Draw
 from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._losses import dense_loss, sft_loss
+from napari_pathreason.training._losses import box_loss, dense_loss, sft_loss
 from napari_pathreason.training._mini import mini_tokenizer
 from napari_pathreason.training._recipe import DataRecipe
 
@@ -55,8 +55,15 @@ def test_dense_loss_counts_annotated_classes_only():
     assert dense_loss(logits, shares, torch.zeros_like(known)).item() == 0.0
 
 
-def test_the_shipped_recipe_is_valid():
-    assert load_recipe(ROOT / "recipes/mini.yaml").sft.style == "evidence"
+def test_box_loss_counts_cells_in_boxes_only():
+    predicted, corners = torch.tensor([[0.1, 0.2, 0.3, 0.4], [9.0] * 4]), torch.zeros(2, 4)
+    assert box_loss(predicted, corners, torch.tensor([True, False])).item() == pytest.approx(0.25)
+    assert box_loss(predicted, corners, torch.tensor([False, False])).item() == 0.0
+
+
+@pytest.mark.parametrize("name", ["mini-start", "mini"])
+def test_the_shipped_recipes_are_valid(name):
+    assert load_recipe(ROOT / f"recipes/{name}.yaml").sft.style == "evidence"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,8 @@ def test_a_wrong_recipe_names_the_key(tmp_path, text, named):
 def test_a_resumed_log_drops_what_came_after_the_checkpoint(tmp_path):
     log = RunLog(tmp_path, 0)
     for step in (1, 2, 3):
-        losses = {"text": 1.0, "dense": 1.0, "val_text": 1.0, "val_dense": 1.0}
+        losses = {"text": 1.0, "dense": 1.0, "boxes": 1.0}
+        losses |= {f"val_{name}": loss for name, loss in losses.items()}
         log.write({"step": step, "lr": 1e-3, **losses})
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "te')  # cut off by a kill

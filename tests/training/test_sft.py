@@ -25,9 +25,10 @@ def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path)
     whole = tmp_path / "run"
     train_sft(recipe)
     cut = recipe.model_copy(update={"output": str(tmp_path / "cut")})
+    killed = cut.model_copy(update={"sft": recipe.sft.model_copy(update={"stop_after": 3})})
     (tmp_path / "cut").mkdir()
     shutil.copytree(whole / "tokenizer", tmp_path / "cut" / "tokenizer")
-    train_sft(cut, stop_after=3)
+    train_sft(killed)
     assert json.loads((tmp_path / "cut/checkpoint/step.json").read_text()) == {"step": 3}
     train_sft(cut)
     a, b = _weights(whole), _weights(tmp_path / "cut")

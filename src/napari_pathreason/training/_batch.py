@@ -13,7 +13,7 @@ from napari_pathreason.models._inputs import build_inputs
 from napari_pathreason.models._pixels import Normalisation
 from napari_pathreason.tasks import TASKS
 
-from ._coverage import dense_targets
+from ._coverage import box_targets, dense_targets
 from ._sample import Sample
 from ._view import View
 
@@ -26,13 +26,16 @@ class Batch:
 
     ``inputs`` are keyword arguments of the model's forward pass, padded on the right to (batch,
     length); ``labels`` (batch, length) hold `IGNORE` outside the target; ``dense`` and ``known``
-    are (visual tokens of the whole batch, classes).
+    are (visual tokens of the whole batch, classes); ``boxes`` (tokens, 4) hold the box that a
+    cell lies in, where ``boxed`` (tokens,) says that it lies in one.
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     dense: torch.Tensor
     known: torch.Tensor
+    boxes: torch.Tensor
+    boxed: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -41,6 +44,8 @@ class Batch:
             self.labels.to(device),
             self.dense.to(device),
             self.known.to(device),
+            self.boxes.to(device),
+            self.boxed.to(device),
         )
 
 
@@ -82,6 +87,7 @@ def collate(
         visual[row, :start] = prompt["mm_token_type_ids"][0]
         attention[row, :end] = 1
     dense = [dense_targets(view) for _, view, _ in items]
+    boxes = [box_targets(view) for _, view, _ in items]
     return Batch(
         inputs={
             "input_ids": input_ids,
@@ -93,6 +99,8 @@ def collate(
         labels=labels,
         dense=torch.from_numpy(_stack([shares for shares, _ in dense])),
         known=torch.from_numpy(_stack([_spread(shares, known) for shares, known in dense])),
+        boxes=torch.from_numpy(_stack([corners for corners, _ in boxes])),
+        boxed=torch.from_numpy(_stack([inside for _, inside in boxes])),
     )
 
 

@@ -21,6 +21,9 @@ CLASSES = (
 )
 """Classes of the dense auxiliary loss, in the order of its outputs."""
 
+BOXED = ("tumour", "white cell", "platelet")
+"""Classes whose boxes the auxiliary loss teaches each of their cells."""
+
 
 def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
     """Covered share of each cell, float32 (rows, columns), 0 to 1; None if not annotated."""
@@ -49,6 +52,30 @@ def dense_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     empty = np.zeros(view.grid[::-1], np.float32)
     shares = np.stack([empty if m is None else m for m in maps], axis=-1)
     return shares.reshape(-1, len(CLASSES)), np.array([m is not None for m in maps])
+
+
+def box_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """For each cell that lies in a boxed thing, the corners of its box.
+
+    A cell belongs to the smallest box that holds its centre, or whose centre it holds.
+
+    Returns
+    -------
+    tuple
+        corners in shares, float32 (tokens, 4), tokens in reading order; and which cells belong to
+        a box, bool (tokens,).
+    """
+    columns, rows = view.grid
+    corners = np.zeros((rows, columns, 4), np.float32)
+    boxed = np.zeros((rows, columns), np.bool_)
+    xs, ys = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+    areas = [box for label, box in view.areas if label in BOXED]
+    for x1, y1, x2, y2 in sorted(areas, key=lambda b: (b[0] - b[2]) * (b[3] - b[1])):
+        inside = np.outer((y1 <= ys) & (ys < y2), (x1 <= xs) & (xs < x2))
+        row, column = int((y1 + y2) / 2 * rows), int((x1 + x2) / 2 * columns)
+        inside[min(row, rows - 1), min(column, columns - 1)] = True
+        corners[inside], boxed[inside] = (x1, y1, x2, y2), True
+    return corners.reshape(-1, 4), boxed.reshape(-1)
 
 
 def _box_coverage(corners: Corners, grid: tuple[int, int]) -> NDArray[np.float32]:

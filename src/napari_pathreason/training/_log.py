@@ -41,12 +41,12 @@ class RunLog:
         from matplotlib.figure import Figure
 
         records = self.records()
-        figure = Figure(figsize=(9, 3.5), layout="constrained")
-        panels = figure.subplots(1, 2)
+        figure = Figure(figsize=(12, 3.5), layout="constrained")
+        panels = figure.subplots(1, 3)
         for panel, key, title in zip(
             panels,
-            ("text", "dense"),
-            ("answer: cross-entropy", "cells: binary cross-entropy"),
+            ("text", "dense", "boxes"),
+            ("answer: cross-entropy", "cells: binary cross-entropy", "boxes: absolute error"),
             strict=True,
         ):
             train = [(r["step"], r[key]) for r in records if "lr" in r]

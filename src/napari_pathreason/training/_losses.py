@@ -32,3 +32,16 @@ def dense_loss(logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor) 
     """
     each = functional.binary_cross_entropy_with_logits(logits.float(), shares, reduction="none")
     return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def box_loss(predicted: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error of box corners, over the cells that lie in a box.
+
+    Parameters
+    ----------
+    predicted, corners : float tensor (visual tokens, 4)
+        Shares of width and height, 0 to 1.
+    boxed : bool tensor (visual tokens,)
+    """
+    each = (predicted.float() - corners).abs().mean(dim=1)
+    return (each * boxed).sum() / boxed.sum().clamp(min=1)

@@ -46,17 +46,19 @@ class ModelRecipe(_Strict):
 
 
 class SFTRecipe(_Strict):
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule."""
 
     style: Style = "evidence"
     budgets: dict[int, float] = {4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1}
     steps: Positive = 4000
+    stop_after: Positive | None = None
     batch: Positive = 16
     lr: float = 6e-4
     warmup: int = 100
     weight_decay: float = 0.05
     clip: float = 1.0
     dense_weight: float = 1.0
+    box_weight: float = 2.0
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200

@@ -2,8 +2,9 @@
 
 Each step draws samples by source and a rung of the ladder for each, reads the regions just as an
 answer would, and learns two things: to write the target (rationale and answer) and, from the
-merged visual tokens, what covers each cell (dense auxiliary loss). Left out on purpose: epochs
-(samples are drawn, not walked through), mixed precision on CPU, gradient accumulation.
+merged visual tokens, what covers each cell and which box it lies in (dense auxiliary losses).
+Left out on purpose: epochs (samples are drawn, not walked through), mixed precision on CPU,
+gradient accumulation.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ._batch import Batch, collate
 from ._coverage import CLASSES
 from ._draw import Draw
 from ._log import RunLog
-from ._losses import dense_loss, sft_loss
+from ._losses import box_loss, dense_loss, sft_loss
 from ._mini import save_checkpoint
 from ._pictures import Pictures
 from ._provenance import provenance
@@ -46,14 +47,12 @@ ABOUT = {
 }
 
 
-def train_sft(recipe: Recipe, stop_after: int | None = None) -> Path:
+def train_sft(recipe: Recipe) -> Path:
     """Train until ``recipe.sft.steps``; continues from the last checkpoint of ``output``.
 
     Parameters
     ----------
     recipe : Recipe
-    stop_after : int, optional
-        End early at this step, as a kill would, but with a checkpoint written.
 
     Returns
     -------
@@ -61,13 +60,14 @@ def train_sft(recipe: Recipe, stop_after: int | None = None) -> Path:
         Folder of the checkpoint that `load_models` reads.
     """
     settings, out = recipe.sft, Path(recipe.output)
+    last = min(settings.steps, settings.stop_after or settings.steps)
     accelerator = Accelerator()
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     model, tokenizer = start_model(recipe, train)
     dims, normalisation = read_dims(model.config.to_dict()), NORMALISATION["qwen3_vl"]
-    head = torch.nn.Linear(dims.text_hidden, len(CLASSES))
+    head = torch.nn.Linear(dims.text_hidden, len(CLASSES) + 4)
     model.add_module("dense_head", head)  # one module, so that a data-parallel wrapper sees both
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay
@@ -91,36 +91,39 @@ def train_sft(recipe: Recipe, stop_after: int | None = None) -> Path:
             items.append((sample, view, text))
         return collate(items, tokenizer, dims, normalisation)
 
-    def losses(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         batch = batch.to(accelerator.device)
         merged.clear()
         logits = model(**batch.inputs).logits
         text = sft_loss(logits, batch.labels)
-        cells = dense_loss(head(merged[0].float()), batch.dense, batch.known)
-        return text, cells
+        cells = head(merged[0].float())
+        covered = dense_loss(cells[:, :-4], batch.dense, batch.known)
+        return text, covered, box_loss(cells[:, -4:], batch.boxes, batch.boxed)
 
     def validate() -> dict[str, float]:
         model.eval()
-        sums = torch.zeros(2)
+        sums = torch.zeros(3)
         count = max(1, settings.validate_samples // settings.batch)
         with torch.no_grad():
             for at in range(count):
                 sums += torch.stack(losses(make(fixed, at, None))).cpu()
         model.train()
-        return {"val_text": float(sums[0]) / count, "val_dense": float(sums[1]) / count}
+        names = ("val_text", "val_dense", "val_boxes")
+        return {name: value / count for name, value in zip(names, sums.tolist(), strict=True)}
 
     model.train()
-    bar = tqdm(total=settings.steps, initial=step, desc="sft", unit="step", mininterval=5)
+    bar = tqdm(total=last, initial=step, desc="sft", unit="step", mininterval=5)
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(make, draw, step, augmentation)
-        while step < min(settings.steps, stop_after or settings.steps):
+        while step < last:
             started = time.perf_counter()
             batch = coming.result()
             coming = reader.submit(make, draw, step + 1, augmentation)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * _schedule(step, settings.warmup, settings.steps)
-            text, cells = losses(batch)
-            accelerator.backward(text + settings.dense_weight * cells)
+            text, cells, boxes = losses(batch)
+            dense = settings.dense_weight * cells + settings.box_weight * boxes
+            accelerator.backward(text + dense)
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
             optimizer.zero_grad()
@@ -129,16 +132,17 @@ def train_sft(recipe: Recipe, stop_after: int | None = None) -> Path:
                 "step": step,
                 "text": round(text.item(), 4),
                 "dense": round(cells.item(), 4),
+                "boxes": round(boxes.item(), 4),
                 "lr": optimizer.param_groups[0]["lr"],
                 "seconds": round(time.perf_counter() - started, 3),
             }
-            if step % settings.validate_every == 0 or step == settings.steps:
+            if step % settings.validate_every == 0 or step == last:
                 record |= validate()
             if accelerator.is_main_process:
                 log.write(record)
                 bar.update()
                 bar.set_postfix(text=record["text"], cells=record["dense"], refresh=False)
-            if step % settings.checkpoint_every == 0 or step in (settings.steps, stop_after):
+            if step % settings.checkpoint_every == 0 or step == last:
                 _checkpoint(accelerator, out, step)
                 if accelerator.is_main_process:
                     log.draw()

@@ -19,7 +19,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
-    """Whole smears, and ``views - 1`` crops of each, with one question per view and kind."""
+    """Whole smears, and ``views - 1`` crops of each; half of the questions ask for boxes."""
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "index.csv"):
         if row["split"] != split:
@@ -28,7 +28,7 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
         for view in range(views):
             region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
             inside = tuple(cell for cell in cells if _centre_inside(cell, region))
-            for kind in ("boxes", "count", "presence"):
+            for kind in ("boxes", "boxes", "count", "presence"):
                 yield _question(rng, kind, str(folder / row["image"]), region, inside)
 
 
