@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
-ASK = $(BIN)/pathreason ask $(SAMPLE) --region 880 800 256 256
+ASK = $(BIN)/pathreason ask $(SAMPLE) --region 1100 700 512 512
 
 .PHONY: demo test lint env system napari bench clean
 
@@ -14,10 +14,12 @@ demo: $(READY)
 	@mkdir -p demo
 	$(ASK) --question "How many nuclei are there?" --figure demo/how-many.png
 	@echo
+	$(ASK) --question "Are the nuclei dense or sparse?" --choices dense,sparse --figure demo/dense.png
+	@echo
 	$(ASK) --question "Where are the nuclei most crowded?" \
 		--choices "upper left,upper right,lower left,lower right" --figure demo/where-crowded.png
 	@echo
-	@echo "Figures: demo/how-many.png, demo/where-crowded.png"
+	@echo "Figures: demo/how-many.png, demo/dense.png, demo/where-crowded.png"
 
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -15,7 +15,7 @@ from PIL import Image
 from pyvirtualdisplay import Display
 
 SIZE = (1280, 800)
-REGION = (620, 900, 640, 512)
+REGION = (1100, 700, 512, 512)
 IMAGES = Path(__file__).parent / "images"
 
 
@@ -67,7 +67,8 @@ def picture_of_the_dock(output: Path, theme: str, task: str, spec: str) -> None:
     go_to(viewer, image, region, margin=0.3)
     dock.form.choose(dock.form.task_box, task)
     if task == "vqa":
-        dock.form.question_edit.setPlainText("How many nuclei are there?")
+        dock.form.question_edit.setPlainText("Are the nuclei dense or sparse?")
+        dock.form.options_edit.setText("dense, sparse")
     else:
         dock.form.options_edit.setText("nucleus, hair follicle")
     dock.form.model_box.setEditText(spec)

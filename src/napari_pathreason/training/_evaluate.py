@@ -107,14 +107,24 @@ def _truth(sample: Sample, view: View) -> str:
 
 
 def constant_score(samples: Sequence[Sample], pictures: Pictures, cell: int) -> float:
-    """Best mean score of one fixed answer; for boxes of the empty list."""
+    """Best mean score of one fixed answer to each wording of a kind; for boxes the empty list.
+
+    Questions of one kind may be asked as yes or no and as a choice of names; each set of choices
+    has its own best answer.
+    """
+    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.task, *sorted(sample.choices)].append(sample)
+    total = sum(len(group) * _best_constant(group, pictures, cell) for group in groups.values())
+    return total / len(samples)
+
+
+def _best_constant(samples: Sequence[Sample], pictures: Pictures, cell: int) -> float:
     task = TASKS[samples[0].task]
     targets = [score_target(read_view(sample, pictures, 4, cell)) for sample in samples]
-    guesses = {target.text for target in targets} or {""}
-    query = samples[0].query
-    body = "[]" if samples[0].task == "detection" else None
+    boxes = samples[0].task == "detection"
     scores = []
-    for guess in guesses:
-        answer = task.parse(f"<think></think><answer>{body or guess}</answer>", query)
+    for guess in {"[]"} if boxes else {target.text for target in targets}:
+        answer = task.parse(f"<think></think><answer>{guess}</answer>", samples[0].query)
         scores.append(sum(task.score(answer, target) for target in targets) / len(targets))
     return max(scores)

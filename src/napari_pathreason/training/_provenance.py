@@ -26,6 +26,9 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     """Write ``run.json``: resolved recipe, versions, data fingerprint. Names no host or path."""
     resolved = recipe.model_dump(mode="json")
     resolved["output"], resolved["data"]["folder"] = out.name, data.name
+    start = recipe.model.start
+    if start is not None and Path(start).exists():  # a folder: its name, not where it lies
+        resolved["model"]["start"] = "/".join(Path(start).parts[-2:])
     record = {
         "recipe": resolved,
         "data_sha256": fingerprint(data),
