@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason._errors import SlideError
 
-from ._source import Decoded, Window, white
+from ._source import Decoded, Window, over_white, white
 
 SAMPLE = 1_000_000  # pixels of the coarsest level that the 8-bit range is taken from
 
@@ -20,12 +21,14 @@ class ArraySource:
 
     Eight-bit pixels stay as they are. Other types are stretched to 8 bits between the 0.1 and the
     99.9 percentile of the coarsest level (the same for all channels), and grey becomes RGB;
-    ``notes`` says so. Alpha is laid over white.
+    ``notes`` says so. Alpha is laid over white. Nothing is sliced before the first read.
 
     Parameters
     ----------
     levels : sequence of array-like
         Level 0 first.
+    close : callable, optional
+        Releases the file that the arrays read from.
 
     Raises
     ------
@@ -33,7 +36,7 @@ class ArraySource:
         If a shape is none of these.
     """
 
-    def __init__(self, levels: Sequence[Any]) -> None:
+    def __init__(self, levels: Sequence[Any], close: Callable[[], None] | None = None) -> None:
         if not levels:
             raise SlideError("the layer holds no pixels; choose another image layer")
         for level in levels:
@@ -46,11 +49,12 @@ class ArraySource:
             if min(shape[:2]) < 1:
                 raise SlideError("the image is empty; choose another one")
         self._levels = tuple(levels)
+        self._close = close
         self.notes: tuple[str, ...] = ()
-        self._stretch: tuple[float, float] | None = None
+        self._range: tuple[float, float] | None = None
+        self._lock = Lock()
         dtype = np.dtype(levels[0].dtype)
         if dtype != np.uint8:
-            self._stretch = self._range()
             self.notes += (f"{dtype.name} pixels were stretched to 8 bits for the model",)
         if len(levels[0].shape) == 2 or levels[0].shape[2] == 1:
             self.notes += ("a single channel was read as grey; the model was trained on RGB",)
@@ -72,14 +76,23 @@ class ArraySource:
         area = (x2 - x1) * (y2 - y1)
         try:
             values = np.asarray(self._levels[level][y1:y2, x1:x2])
+            return Decoded(self._to_rgb(values), area)
         except (OSError, ValueError, RuntimeError):  # a damaged or missing chunk
             return Decoded(white(x2 - x1, y2 - y1), area, area)
-        return Decoded(self._to_rgb(values), area)
 
     def close(self) -> None:
-        """Nothing to release: the arrays belong to the caller."""
+        """Release the file, if there is one; plain arrays belong to the caller."""
+        if self._close is not None:
+            self._close()
 
-    def _range(self) -> tuple[float, float]:
+    def _stretch(self) -> tuple[float, float]:
+        """Range that becomes 0 to 255; found once, at the first read."""
+        with self._lock:
+            if self._range is None:
+                self._range = self._find_range()
+            return self._range
+
+    def _find_range(self) -> tuple[float, float]:
         coarse = self._levels[-1]
         step = max(1, int(np.sqrt(coarse.shape[0] * coarse.shape[1] / SAMPLE)))
         values = np.asarray(coarse[::step, ::step], np.float64)
@@ -92,14 +105,12 @@ class ArraySource:
     def _to_rgb(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         if values.ndim == 2:
             values = values[..., None]
-        if self._stretch is not None:
-            low, high = self._stretch
+        if values.dtype != np.uint8:
+            low, high = self._stretch()
             scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255.0 / (high - low))
             values = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         if values.shape[2] == 4:
-            alpha = values[..., 3:].astype(np.uint16)
-            mixed = (values[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha) + 127) // 255
-            return mixed.astype(np.uint8)
+            return over_white(values)
         if values.shape[2] == 1:
             values = np.repeat(values, 3, axis=2)
         return np.ascontiguousarray(values)

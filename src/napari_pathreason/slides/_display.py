@@ -6,6 +6,7 @@ appended until the last has at most `SMALL` pixels, and ``chunks`` are native ti
 
 from __future__ import annotations
 
+import operator
 from threading import Lock
 from typing import Any
 
@@ -17,7 +18,7 @@ from ._source import Source, Window
 
 SMALL = 1_048_576  # pixels of the last level
 KEPT = 16 * SMALL  # appended levels up to this size are computed once and kept
-BAND = 1024  # rows read at once while a level is computed
+BLOCK = 1024  # side of the squares in which a level is computed, so that memory stays flat
 
 
 class DisplayLevel:
@@ -48,8 +49,9 @@ class DisplayLevel:
         rows, columns = _range(y, self.shape[0]), _range(x, self.shape[1])
         pixels = np.empty((len(rows), len(columns), 3), np.uint8)
         if len(rows) and len(columns):
-            window = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-            pixels = self.read(window)[:: rows.step, :: columns.step]
+            (left, right), (top, bottom) = _ends(columns), _ends(rows)
+            window = self.read((left, top, right, bottom))
+            pixels = window[:: rows.step, :: columns.step]  # a step below zero starts at the end
         row, column = (slice(None) if isinstance(part, slice) else 0 for part in (y, x))
         return pixels[row, column, channel]
 
@@ -84,16 +86,22 @@ class HalvedLevel(DisplayLevel):
         """See `DisplayLevel.read`."""
         height, width = self.shape[:2]
         if height * width > KEPT:
-            return self._halve(window)
+            return self._blocks(window)
         with self._lock:
             if self._kept is None:
-                kept = np.empty(self.shape, np.uint8)
-                for top in range(0, height, BAND):
-                    bottom = min(top + BAND, height)
-                    kept[top:bottom] = self._halve((0, top, width, bottom))
-                self._kept = kept
+                self._kept = self._blocks((0, 0, width, height))
         x1, y1, x2, y2 = window
         return self._kept[y1:y2, x1:x2]
+
+    def _blocks(self, window: Window) -> NDArray[np.uint8]:
+        x1, y1, x2, y2 = window
+        out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
+        for top in range(y1, y2, BLOCK):
+            for left in range(x1, x2, BLOCK):
+                right, bottom = min(left + BLOCK, x2), min(top + BLOCK, y2)
+                part = self._halve((left, top, right, bottom))
+                out[top - y1 : bottom - y1, left - x1 : right - x1] = part
+        return out
 
     def _halve(self, window: Window) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = window
@@ -119,7 +127,10 @@ def display_levels(source: Source) -> list[DisplayLevel]:
 def _parts(key: Any) -> tuple[Any, Any, Any]:
     """A key as its three parts: rows, columns, channels."""
     parts = key if isinstance(key, tuple) else (key,)
-    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    dots = [i for i, part in enumerate(parts) if part is Ellipsis]
+    if len(parts) - len(dots) > 3 or len(dots) > 1:
+        raise IndexError(f"a level has three axes (rows, columns, channels), not {len(parts)}")
+    at = dots[0] if dots else len(parts)
     before, after = parts[:at], parts[at + 1 :]
     middle = [slice(None)] * (3 - len(before) - len(after))
     whole: tuple[Any, ...] = (*before, *middle, *after)
@@ -129,11 +140,13 @@ def _parts(key: Any) -> tuple[Any, Any, Any]:
 
 def _range(part: Any, length: int) -> range:
     if isinstance(part, slice):
-        chosen = range(*part.indices(length))
-        if chosen.step < 0:
-            raise IndexError("a lazy level is read forwards; turn the result instead")
-        return chosen
-    index = int(part)
+        return range(*part.indices(length))
+    index = operator.index(part)
     if not -length <= index < length:
         raise IndexError(f"index {index} is outside {length} pixels")
     return range(index % length, index % length + 1)
+
+
+def _ends(chosen: range) -> tuple[int, int]:
+    """First and one past the last pixel that a range meets, whichever way it runs."""
+    return min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from napari_pathreason._errors import SlideError
 from napari_pathreason._types import SlideInfo
 
 from ._arrays import ArraySource
+from ._flat import HELP, SUFFIXES, open_flat_tiff, open_picture
 from ._mpp import Mpp, checked_mpp, mpp_of_ome, mpp_of_tiffslide
 from ._slide import Slide
 from ._source import Source
-
-HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
-FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+from ._tiff import TiffSource, is_plain
+from ._tiffslide import TiffSlideLevel
 
 
 def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None) -> Slide:
@@ -42,8 +43,8 @@ def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None)
 
         levels, found = open_zarr(path)
         return _slide(ArraySource(levels), path, found, given)
-    if path.suffix.lower() in FLAT:
-        return _slide(_flat_picture(path), path, None, given)
+    if path.suffix.lower() in SUFFIXES:
+        return _slide(ArraySource([open_picture(path)]), path, None, given)
     source, found = _open_tiff(path)
     return _slide(source, path, found, given)
 
@@ -85,71 +86,40 @@ def _slide(source: Source, path: Path, found: Mpp, given: Mpp) -> Slide:
 
 def _open_tiff(path: Path) -> tuple[Source, Mpp]:
     import tifffile
+
+    with ExitStack() as files:  # closes what no source takes over
+        try:
+            tiff = files.enter_context(tifffile.TiffFile(path))
+            levels = list(tiff.series[0].levels)
+        except Exception:  # tifffile raises many kinds for what is no TIFF
+            raise SlideError(f"{path.name} cannot be read as an image; {HELP}") from None
+        slide, sizes, mpp = _vendor_view(path, files)
+        mpp = mpp or mpp_of_ome(tiff.ome_metadata)
+        pages = [level.keyframe for level in levels if len(level.pages) == 1]
+        if len(pages) == len(levels) and all(is_plain(page) for page in pages):
+            if sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
+                source = TiffSource(path, tiff, pages)
+                if slide is not None:
+                    slide.close()
+                files.pop_all()
+                return source, mpp
+        if slide is None or sizes is None or (len(sizes) == 1 and not levels[0].keyframe.is_tiled):
+            return ArraySource([open_flat_tiff(path)]), mpp
+        arrays = ArraySource(
+            [TiffSlideLevel(slide, level) for level in range(len(sizes))], slide.close
+        )
+        tiff.close()
+        files.pop_all()
+        return arrays, mpp
+
+
+def _vendor_view(path: Path, files: ExitStack) -> tuple[Any, list[tuple[int, int]] | None, Mpp]:
+    """What tiffslide knows of a file: the open slide, the sizes of its levels, its mpp."""
     from tiffslide import TiffSlide
 
-    from ._tiff import TiffSource, is_plain
-    from ._tiffslide import TiffSlideSource
-
     try:
-        slide = TiffSlide(path)
+        slide = files.enter_context(closing(TiffSlide(path)))
+        sizes = [(int(width), int(height)) for width, height in slide.level_dimensions]
+        return slide, sizes, mpp_of_tiffslide(slide)
     except Exception:  # tiffslide raises many kinds for what it does not know
-        return _flat_tiff(path), None
-    tiff = slide.ts_tifffile
-    mpp = mpp_of_tiffslide(slide) or mpp_of_ome(tiff.ome_metadata)
-    pages = [
-        level.keyframe
-        for series in tiff.series[:1]
-        for level in series.levels
-        if len(level.pages) == 1
-    ]
-    sizes = tuple((page.imagewidth, page.imagelength) for page in pages)
-    if sizes == tuple(slide.level_dimensions) and all(is_plain(page) for page in pages):
-        slide.close()
-        tiff = tifffile.TiffFile(path)
-        pages = [level.keyframe for level in tiff.series[0].levels]
-        return TiffSource(path, tiff, pages), mpp
-    if len(slide.level_dimensions) == 1 and pages and not pages[0].is_tiled:
-        slide.close()
-        return _flat_tiff(path), mpp
-    return TiffSlideSource(slide), mpp
-
-
-def _flat_tiff(path: Path) -> ArraySource:
-    """A TIFF without tiles, read whole."""
-    import numpy as np
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            axes, pixels = series.axes, series.asarray()
-    except Exception:  # tifffile raises many kinds for damaged files
-        raise SlideError(f"{path.name} cannot be read as an image; {HELP}") from None
-    for place in reversed([i for i, axis in enumerate(axes) if axis not in "YXSC"]):
-        if pixels.shape[place] != 1:
-            raise SlideError(
-                f"{path.name} is a stack ({axes} {pixels.shape}); save one plane of it"
-            )
-        pixels = pixels.take(0, place)
-        axes = axes.replace(axes[place], "", 1)
-    if "C" in axes and "S" not in axes:
-        pixels = np.moveaxis(pixels, axes.index("C"), -1)
-    return ArraySource([pixels])
-
-
-def _flat_picture(path: Path) -> ArraySource:
-    """PNG, JPEG and the like, decoded once; napari and the engine then read the array."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as file:
-            mode = {"L": "L", "RGB": "RGB", "RGBA": "RGBA"}.get(file.mode)
-            if mode is None:
-                mode = "RGBA" if "transparency" in file.info else "RGB"
-            pixels = np.asarray(file if file.mode.startswith("I") else file.convert(mode))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        raise SlideError(
-            f"{path.name} is not an image or is cut off; {HELP}, or copy the file again"
-        ) from None
-    return ArraySource([pixels])
+        return None, None, None

@@ -14,6 +14,8 @@ from napari_pathreason._geometry import Region
 from ._source import Source, white
 
 SUPPORT = 3.0  # reach of the Lanczos kernel in target pixels
+LARGE = 16_777_216  # pixels of a window that is read at once
+BLOCK = 2048  # side of the blocks in which a larger one is read, in pixels of the level
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +44,114 @@ def choose_level(sizes: tuple[tuple[int, int], ...], region: Region, size: tuple
 
 
 def read_resampled(source: Source, region: Region, size: tuple[int, int]) -> tuple[int, Resampled]:
-    """Level that was read, and the region at ``size`` (width, height)."""
+    """Level that was read, and the region at ``size`` (width, height).
+
+    Only target pixels that touch the slide are computed; the others are white.
+    """
     sizes = source.level_sizes
     level = choose_level(sizes, region, size)
     (width, height), (level_width, level_height) = sizes[0], sizes[level]
-    zoom_x, zoom_y = level_width / width, level_height / height
-    left, top = region.x * zoom_x, region.y * zoom_y
-    right, bottom = (region.x + region.width) * zoom_x, (region.y + region.height) * zoom_y
-    identity = level == 0 and size == (region.width, region.height)
-    x1, x2 = _span(left, right, size[0], level_width, identity)
-    y1, y2 = _span(top, bottom, size[1], level_height, identity)
-    inside = (max(x1, 0), max(y1, 0), min(x2, level_width), min(y2, level_height))
-    done = source.read(level, inside)
-    canvas = done.pixels
-    if inside != (x1, y1, x2, y2):
-        canvas = white(x2 - x1, y2 - y1)
-        canvas[inside[1] - y1 : inside[3] - y1, inside[0] - x1 : inside[2] - x1] = done.pixels
-    wanted = (inside[2] - inside[0]) * (inside[3] - inside[1])
-    if not identity:
-        box = (left - x1, top - y1, min(right - x1, x2 - x1), min(bottom - y1, y2 - y1))
-        picture = Image.fromarray(canvas).resize(size, Image.Resampling.LANCZOS, box)
-        canvas = np.array(picture)
-    return level, Resampled(canvas, done.decoded, done.unreadable, wanted)
+    exact = level == 0 and size == (region.width, region.height)
+    across = _axis(region.x, region.width, size[0], width, level_width, exact)
+    down = _axis(region.y, region.height, size[1], height, level_height, exact)
+    window = (across.first, down.first, across.last, down.last)
+    wanted = (across.last - across.first) * (down.last - down.first)
+    if exact:
+        done = source.read(level, window)
+        pixels, decoded, lost = done.pixels, done.decoded, done.unreadable
+    else:
+        pixels, decoded, lost = _resize(source, level, across, down)
+    if pixels.shape[:2] != (size[1], size[0]):
+        canvas = white(*size)
+        canvas[down.start : down.stop, across.start : across.stop] = pixels
+        pixels = canvas
+    return level, Resampled(pixels, decoded, lost, wanted)
 
 
-def _span(start: float, end: float, target: int, length: int, identity: bool) -> tuple[int, int]:
-    """Whole pixels to read along one axis: the region and, inside the level, the kernel's reach."""
-    first, last = math.floor(start + 1e-6), math.ceil(end - 1e-6)
-    if identity:
-        return first, last
-    reach = math.ceil(SUPPORT * max(1.0, (end - start) / target))
-    return min(first, max(first - reach, 0)), max(last, min(last + reach, length))
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One axis of a read: target pixels [start, stop), the level's [first, last), their map.
+
+    Target pixel edge ``start`` lies at ``edge`` on the level; one target pixel is ``step`` wide.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    edge: float
+    step: float
+
+    @property
+    def end(self) -> float:
+        """Where the target's last edge lies on the level."""
+        return self.edge + (self.stop - self.start) * self.step
+
+
+def _axis(origin: int, extent: int, target: int, full: int, length: int, exact: bool) -> _Axis:
+    """Plan of one axis; ``full`` and ``length`` are the slide's sizes on level 0 and the level."""
+    zoom = length / full
+    step, left = extent * zoom / target, origin * zoom
+    start = max(0, math.floor(-left / step + 1e-9))
+    stop = min(target, math.ceil((length - left) / step - 1e-9))
+    stop = max(stop, start + 1)
+    edge = left + start * step
+    end = left + stop * step
+    reach = 0 if exact else math.ceil(SUPPORT * max(1.0, step))
+    first = max(0, math.floor(edge + 1e-6) - reach)
+    last = min(length, math.ceil(end - 1e-6) + reach)
+    return _Axis(start, stop, min(first, length - 1), max(last, 1), edge, step)
+
+
+def _resize(
+    source: Source, level: int, across: _Axis, down: _Axis
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Antialiased pixels of the touched targets, pixels decoded, pixels that were unreadable."""
+    canvas, factor, decoded, lost = _reduced(source, level, across, down)
+    # white beyond the slide, as far as the touched targets look
+    box = [
+        (across.edge - across.first) / factor,
+        (down.edge - down.first) / factor,
+        (across.end - across.first) / factor,
+        (down.end - down.first) / factor,
+    ]
+    height, width = canvas.shape[:2]
+    left, top = max(0, math.ceil(-box[0] - 1e-6)), max(0, math.ceil(-box[1] - 1e-6))
+    right = max(0, math.ceil(box[2] - width - 1e-6))
+    bottom = max(0, math.ceil(box[3] - height - 1e-6))
+    if left or top or right or bottom:
+        wider = white(left + width + right, top + height + bottom)
+        wider[top : top + height, left : left + width] = canvas
+        canvas = wider
+    x1, y1, x2, y2 = box[0] + left, box[1] + top, box[2] + left, box[3] + top
+    inside = (max(x1, 0), max(y1, 0), min(x2, canvas.shape[1]), min(y2, canvas.shape[0]))
+    size = (across.stop - across.start, down.stop - down.start)
+    picture = Image.fromarray(canvas).resize(size, Image.Resampling.LANCZOS, inside)
+    return np.array(picture), decoded, lost
+
+
+def _reduced(
+    source: Source, level: int, across: _Axis, down: _Axis
+) -> tuple[NDArray[np.uint8], int, int, int]:
+    """The window of the level, halved or more in blocks while it is read if it is large.
+
+    Keeps at least twice the detail of the target, so that memory does not grow with the slide
+    where a file has no coarse level. Returns pixels, factor, pixels decoded and unreadable.
+    """
+    x1, y1, x2, y2 = across.first, down.first, across.last, down.last
+    factor = max(1, int(min(across.step, down.step) / 2))
+    spanned = max(across.end - across.edge, x2 - x1) * max(down.end - down.edge, y2 - y1)
+    if spanned <= LARGE or factor == 1:
+        done = source.read(level, (x1, y1, x2, y2))
+        return done.pixels, 1, done.decoded, done.unreadable
+    block = max(1, BLOCK // factor) * factor
+    out = np.empty((-(-(y2 - y1) // factor), -(-(x2 - x1) // factor), 3), np.uint8)
+    decoded = lost = 0
+    for top in range(y1, y2, block):
+        for left in range(x1, x2, block):
+            done = source.read(level, (left, top, min(left + block, x2), min(top + block, y2)))
+            part = np.asarray(Image.fromarray(done.pixels).reduce(factor))
+            row, column = (top - y1) // factor, (left - x1) // factor
+            out[row : row + part.shape[0], column : column + part.shape[1]] = part
+            decoded, lost = decoded + done.decoded, lost + done.unreadable
+    return out, factor, decoded, lost

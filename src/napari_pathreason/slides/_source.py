@@ -46,3 +46,10 @@ class Source(Protocol):
 def white(width: int, height: int) -> NDArray[np.uint8]:
     """White pixels, uint8 (height, width, 3)."""
     return np.full((height, width, 3), 255, np.uint8)
+
+
+def over_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB of RGBA pixels (..., 4) laid over white."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    mixed = (pixels[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)

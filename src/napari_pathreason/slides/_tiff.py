@@ -18,20 +18,38 @@ from numpy.typing import NDArray
 
 from napari_pathreason._errors import SlideError
 
-from ._source import Decoded, Window, white
+from ._source import Decoded, Window, over_white, white
 
+CLOSED = "the slide was closed; open it again"
 THREADS = min(8, os.cpu_count() or 1)
+FEW = 4  # tiles that are decoded sooner than handed to threads
+BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
 
 
 def is_plain(page: Any) -> bool:
-    """Whether a tifffile page is a tiled 8-bit RGB or grey picture that this source reads."""
+    """Whether a tifffile page is 8-bit RGB or grey, in tiles or small strips."""
+    import tifffile
+
+    width, length = _grid(page)
+    colours = {
+        1: (tifffile.PHOTOMETRIC.MINISBLACK,),
+        3: (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR),
+        4: (tifffile.PHOTOMETRIC.RGB,),
+    }
     return bool(
-        page.is_tiled
-        and page.dtype == np.uint8
-        and page.samplesperpixel in (1, 3, 4)
-        and page.planarconfig == 1
+        page.dtype == np.uint8
+        and page.photometric in colours.get(page.samplesperpixel, ())
+        and (page.planarconfig == 1 or page.samplesperpixel == 1)
         and page.imagedepth == 1
+        and 0 < width * length <= BLOCK
     )
+
+
+def _grid(page: Any) -> tuple[int, int]:
+    """(width, height) of a tile or strip."""
+    if page.is_tiled:
+        return int(page.tilewidth), int(page.tilelength)
+    return int(page.imagewidth), min(int(page.rowsperstrip), int(page.imagelength))
 
 
 class TiffSource:
@@ -49,46 +67,62 @@ class TiffSource:
     def __init__(self, path: Path, tiff: Any, pages: Sequence[Any]) -> None:
         self._tiff = tiff
         self._pages = tuple(pages)
+        self._grids = tuple(_grid(page) for page in pages)
+        self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
         self._pool = ThreadPoolExecutor(THREADS, "tiles") if THREADS > 1 else None
 
     @property
     def level_sizes(self) -> tuple[tuple[int, int], ...]:
         """See `Source.level_sizes`."""
-        return tuple((page.imagewidth, page.imagelength) for page in self._pages)
+        return self._sizes
 
     @property
     def chunk(self) -> tuple[int, int]:
         """See `Source.chunk`."""
-        return self._pages[0].tilewidth, self._pages[0].tilelength
+        return self._grids[0]
 
     def read(self, level: int, window: Window) -> Decoded:
         """See `Source.read`."""
-        page = self._pages[level]
+        page, (width, length) = self._pages[level], self._grids[level]
         x1, y1, x2, y2 = window
-        width, length = int(page.tilewidth), int(page.tilelength)
-        columns = -(-int(page.imagewidth) // width)
+        columns = -(-self._sizes[level][0] // width)
         tiles = [
             (row * columns + column, column * width, row * length)
             for row in range(y1 // length, -(-y2 // length))
             for column in range(x1 // width, -(-x2 // width))
         ]
-        out = white(x2 - x1, y2 - y1)
+        decoded = len(tiles) * width * length
+        if len(tiles) == 1:  # no canvas, no copy of a whole tile
+            index, left, top = tiles[0]
+            alone = self._tile(page, index)
+            if alone is not None:
+                part = alone[y1 - top : y2 - top, x1 - left : x2 - left]
+                if part.shape[:2] == (y2 - y1, x2 - x1):
+                    return Decoded(np.ascontiguousarray(part), decoded)
+        out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
 
         def place(tile: tuple[int, int, int]) -> int:
             index, left, top = tile
             xa, xb = max(left, x1), min(left + width, x2)
             ya, yb = max(top, y1), min(top + length, y2)
+            target = out[ya - y1 : yb - y1, xa - x1 : xb - x1]
             pixels = self._tile(page, index)
             if pixels is None:
+                target[:] = 255
                 return (xb - xa) * (yb - ya)
             part = pixels[ya - top : yb - top, xa - left : xb - left]
-            out[ya - y1 : ya - y1 + part.shape[0], xa - x1 : xa - x1 + part.shape[1]] = part
+            if part.shape != target.shape:
+                target[:] = 255
+            target[: part.shape[0], : part.shape[1]] = part
             return int((xb - xa) * (yb - ya) - part.shape[0] * part.shape[1])
 
-        alone = self._pool is None or len(tiles) == 1
-        lost = map(place, tiles) if alone or self._pool is None else self._pool.map(place, tiles)
-        return Decoded(out, len(tiles) * width * length, sum(lost))
+        if self._pool is None or len(tiles) < FEW:
+            return Decoded(out, decoded, sum(map(place, tiles)))
+        try:
+            return Decoded(out, decoded, sum(self._pool.map(place, tiles)))
+        except RuntimeError:  # no new work after `close`
+            raise SlideError(CLOSED) from None
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -103,18 +137,21 @@ class TiffSource:
             return None
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:
-            return white(page.tilewidth, page.tilelength)
+            return white(*_grid(page))
         data = self._file.read(count, offset)
         if len(data) < count:
             return None
+        tables = page.jpegtables  # both are None where the file has none
         try:
-            decoded = page.decode(data, index, jpegtables=page.jpegtables)[0]
+            decoded = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)[0]
         except Exception:  # codecs raise whatever they like; a damaged tile is not fatal
             return None
         if decoded is None:
             return None
         tile = decoded[0]
-        return np.broadcast_to(tile, (*tile.shape[:2], 3)) if tile.shape[2] == 1 else tile[..., :3]
+        if tile.shape[2] == 4:
+            return over_white(tile) if page.extrasamples[:1] != (0,) else tile[..., :3]
+        return np.broadcast_to(tile, (*tile.shape[:2], 3)) if tile.shape[2] == 1 else tile
 
 
 class _PositionedFile:
@@ -132,7 +169,7 @@ class _PositionedFile:
                 self._file.seek(offset)
                 return self._file.read(count) or b""
         except ValueError:
-            raise SlideError("the slide was closed; open it again") from None
+            raise SlideError(CLOSED) from None
         except OSError:
             return b""
 
