@@ -11,6 +11,7 @@ from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._models import Models
 from ._process import ModelProcess
+from ._threads import wait_passively
 
 if TYPE_CHECKING:
     from ._inputs import ModelInputs, build_inputs
@@ -28,6 +29,7 @@ __all__ = [
     "build_inputs",
     "load_models",
     "load_performer",
+    "wait_passively",
 ]
 
 _NEED_TORCH = {

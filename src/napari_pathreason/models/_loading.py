@@ -16,6 +16,7 @@ from ._fixed import FixedAllocator
 from ._memory import memory_errors
 from ._models import Models
 from ._quiet import quiet_transformers
+from ._threads import wait_passively
 
 if TYPE_CHECKING:
     from ._performer import VLMPerformer
@@ -51,6 +52,7 @@ def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPe
     info = read_info(folder, name)  # cheap, and fails before torch is loaded
     weight_bytes = check_whole(folder, info.name)
 
+    wait_passively()
     from ._performer import VLMPerformer
 
     place = resolve_device(device)

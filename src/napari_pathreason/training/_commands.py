@@ -61,7 +61,11 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _sft(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+
     from ._recipe import load_recipe
+
+    wait_passively()
     from .sft import train_sft
 
     print(train_sft(load_recipe(args.recipe)))  # noqa: T201

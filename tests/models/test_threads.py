@@ -1,0 +1,51 @@
+"""Threads sleep at their barriers, unless the user or an earlier torch decided otherwise."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+ASK = (
+    "import os; import napari_pathreason.models as m; {}; "
+    "m.wait_passively(); print(os.environ.get('OMP_WAIT_POLICY'))"
+)
+
+
+def _policy(first="pass", **set_by_user):
+    known = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    words = [sys.executable, "-c", ASK.format(first)]
+    done = subprocess.run(
+        words, env=known | set_by_user, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("first", "user", "policy"),
+    [
+        ("pass", {}, "PASSIVE"),
+        ("pass", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ("import sys; sys.modules['torch'] = None", {}, "None"),
+    ],
+    ids=["default", "user", "too-late"],
+)
+def test_policy(first, user, policy):
+    assert _policy(first, **user) == policy
+
+
+def test_loading_asks_for_it_before_torch(tmp_path):
+    code = (
+        "import sys;"
+        "from napari_pathreason.models import _loading, load_performer;"
+        "seen = []; wait = _loading.wait_passively;"
+        "_loading.wait_passively = lambda: (seen.append('torch' in sys.modules), wait());"
+        "load_performer(sys.argv[1], 'cpu'); print(seen)"
+    )
+    from napari_pathreason.models._tiny import make_tiny_checkpoint
+
+    folder = make_tiny_checkpoint(tmp_path / "tiny")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[False]"
