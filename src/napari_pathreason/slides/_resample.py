@@ -52,8 +52,9 @@ def read_resampled(source: Source, region: Region, size: tuple[int, int]) -> tup
     level = choose_level(sizes, region, size)
     (width, height), (level_width, level_height) = sizes[0], sizes[level]
     exact = level == 0 and size == (region.width, region.height)
-    across = _axis(region.x, region.width, size[0], width, level_width, exact)
-    down = _axis(region.y, region.height, size[1], height, level_height, exact)
+    tile = (1, 1) if exact else source.chunk
+    across = _axis(region.x, region.width, size[0], width, level_width, tile[0])
+    down = _axis(region.y, region.height, size[1], height, level_height, tile[1])
     window = (across.first, down.first, across.last, down.last)
     wanted = (across.last - across.first) * (down.last - down.first)
     if exact:
@@ -88,8 +89,12 @@ class _Axis:
         return self.edge + (self.stop - self.start) * self.step
 
 
-def _axis(origin: int, extent: int, target: int, full: int, length: int, exact: bool) -> _Axis:
-    """Plan of one axis; ``full`` and ``length`` are the slide's sizes on level 0 and the level."""
+def _axis(origin: int, extent: int, target: int, full: int, length: int, tile: int) -> _Axis:
+    """Plan of one axis; ``full`` and ``length`` are the slide's sizes on level 0 and the level.
+
+    The antialiasing kernel may look beyond the region, but only into tiles that the region itself
+    meets: it is not worth decoding another ring of tiles for.
+    """
     zoom = length / full
     step, left = extent * zoom / target, origin * zoom
     start = max(0, math.floor(-left / step + 1e-9))
@@ -97,9 +102,10 @@ def _axis(origin: int, extent: int, target: int, full: int, length: int, exact: 
     stop = max(stop, start + 1)
     edge = left + start * step
     end = left + stop * step
-    reach = 0 if exact else math.ceil(SUPPORT * max(1.0, step))
-    first = max(0, math.floor(edge + 1e-6) - reach)
-    last = min(length, math.ceil(end - 1e-6) + reach)
+    reach = math.ceil(SUPPORT * max(1.0, step))
+    inner, outer = max(0, math.floor(edge + 1e-6)), math.ceil(end - 1e-6)
+    first = max(inner - reach, inner // tile * tile)
+    last = min(length, outer + reach, -(-outer // tile) * tile)
     return _Axis(start, stop, min(first, length - 1), max(last, 1), edge, step)
 
 
