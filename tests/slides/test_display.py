@@ -107,7 +107,7 @@ def test_a_computed_level_never_asks_for_much_at_once(monkeypatch: pytest.Monkey
     asked = []
 
     class Counting:
-        level_sizes, chunk = ((40_000, 30_000),), (512, 512)
+        level_sizes, chunk = ((20_000, 15_000),), (512, 512)
 
         def read(self, level, window):
             x1, y1, x2, y2 = window

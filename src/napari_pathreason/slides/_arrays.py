@@ -107,7 +107,8 @@ class ArraySource:
             values = values[..., None]
         if values.dtype != np.uint8:
             low, high = self._stretch()
-            scaled = (np.nan_to_num(values.astype(np.float32)) - low) * (255.0 / (high - low))
+            finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+            scaled = (finite - low) * (255.0 / (high - low))
             values = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         if values.shape[2] == 4:
             return over_white(values)

@@ -117,9 +117,12 @@ def _vendor_view(path: Path, files: ExitStack) -> tuple[Any, list[tuple[int, int
     """What tiffslide knows of a file: the open slide, the sizes of its levels, its mpp."""
     from tiffslide import TiffSlide
 
-    try:
-        slide = files.enter_context(closing(TiffSlide(path)))
-        sizes = [(int(width), int(height)) for width, height in slide.level_dimensions]
-        return slide, sizes, mpp_of_tiffslide(slide)
-    except Exception:  # tiffslide raises many kinds for what it does not know
-        return None, None, None
+    with ExitStack() as own:
+        try:
+            slide = own.enter_context(closing(TiffSlide(path)))
+            sizes = [(int(width), int(height)) for width, height in slide.level_dimensions]
+            mpp = mpp_of_tiffslide(slide)
+        except Exception:  # tiffslide raises many kinds for what it does not know
+            return None, None, None
+        files.push(own.pop_all())
+        return slide, sizes, mpp

@@ -67,6 +67,7 @@ class TiffSource:
     def __init__(self, path: Path, tiff: Any, pages: Sequence[Any]) -> None:
         self._tiff = tiff
         self._pages = tuple(pages)
+        self._decoders = tuple(page.decode for page in pages)  # first access is not thread-safe
         self._grids = tuple(_grid(page) for page in pages)
         self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
@@ -84,7 +85,7 @@ class TiffSource:
 
     def read(self, level: int, window: Window) -> Decoded:
         """See `Source.read`."""
-        page, (width, length) = self._pages[level], self._grids[level]
+        width, length = self._grids[level]
         x1, y1, x2, y2 = window
         columns = -(-self._sizes[level][0] // width)
         tiles = [
@@ -95,7 +96,7 @@ class TiffSource:
         decoded = len(tiles) * width * length
         if len(tiles) == 1:  # no canvas, no copy of a whole tile
             index, left, top = tiles[0]
-            alone = self._tile(page, index)
+            alone = self._tile(level, index)
             if alone is not None:
                 part = alone[y1 - top : y2 - top, x1 - left : x2 - left]
                 if part.shape[:2] == (y2 - y1, x2 - x1):
@@ -107,7 +108,7 @@ class TiffSource:
             xa, xb = max(left, x1), min(left + width, x2)
             ya, yb = max(top, y1), min(top + length, y2)
             target = out[ya - y1 : yb - y1, xa - x1 : xb - x1]
-            pixels = self._tile(page, index)
+            pixels = self._tile(level, index)
             if pixels is None:
                 target[:] = 255
                 return (xb - xa) * (yb - ya)
@@ -131,19 +132,20 @@ class TiffSource:
         if self._pool is not None:
             self._pool.shutdown(wait=False)
 
-    def _tile(self, page: Any, index: int) -> NDArray[np.uint8] | None:
+    def _tile(self, level: int, index: int) -> NDArray[np.uint8] | None:
         """Decoded tile (height, width, 3); white where the file has none, None if damaged."""
+        page, decode = self._pages[level], self._decoders[level]
         if index >= len(page.dataoffsets):
             return None
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:
-            return white(*_grid(page))
+            return white(*self._grids[level])
         data = self._file.read(count, offset)
         if len(data) < count:
             return None
         tables = page.jpegtables  # both are None where the file has none
         try:
-            decoded = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)[0]
+            decoded = decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)[0]
         except Exception:  # codecs raise whatever they like; a damaged tile is not fatal
             return None
         if decoded is None:

@@ -72,12 +72,13 @@ def open_zarr(path: Path) -> tuple[list[PlaneOfArray], Mpp]:
 
 def _scale(multiscale: Any, axes: list[dict[str, Any]]) -> Mpp:
     """Scale of level 0 where both axes have a unit of length."""
-    found = {}
+    found: dict[str, float] = {}
     try:
         steps = multiscale["datasets"][0]["coordinateTransformations"]
         scale = next(step["scale"] for step in steps if step["type"] == "scale")
         for axis, value in zip(axes, scale, strict=True):
-            found[axis["name"].lower()] = float(value) * MICROMETRES[axis.get("unit", "")]
+            if axis["name"].lower() in ("x", "y"):
+                found[axis["name"].lower()] = float(value) * MICROMETRES[axis["unit"]]
     except (KeyError, StopIteration, TypeError, ValueError):
-        found = {name: value for name, value in found.items() if name in "xy"}
-    return (found["x"], found["y"]) if {"x", "y"} <= found.keys() else None
+        return None
+    return (found["x"], found["y"]) if min(found.values(), default=0) > 0 else None

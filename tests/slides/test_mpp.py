@@ -1,0 +1,88 @@
+"""Micrometres per pixel: from the file, else from the user, else unknown; never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_pathreason._errors import SlideError
+from napari_pathreason.slides import open_slide, slide_from_arrays, write_synthetic_slide
+from napari_pathreason.slides._mpp import mpp_of_ome
+
+PIXELS = np.zeros((64, 64, 3), np.uint8)
+
+
+def scale(path: Path, mpp=None) -> tuple:
+    with open_slide(path, mpp) as slide:
+        return slide.info.mpp, slide.info.mpp_source
+
+
+def test_the_file_goes_before_the_user(tmp_path: Path):
+    path = write_synthetic_slide(tmp_path / "a.ome.tif", 200, 100, (1,), tile=64, mpp=0.25)
+    assert scale(path) == ((0.25, 0.25), "file")
+    assert scale(path, 0.5) == ((0.25, 0.25), "file")
+
+
+def test_without_both_it_is_unknown(tmp_path: Path):
+    path = write_synthetic_slide(tmp_path / "a.ome.tif", 200, 100, (1,), tile=64, mpp=None)
+    assert scale(path) == (None, "unknown")
+    assert scale(path, 0.5) == ((0.5, 0.5), "user")
+    assert scale(path, (0.5, 0.6)) == ((0.5, 0.6), "user")
+
+
+@pytest.mark.parametrize("mpp", [0, -1, float("nan"), float("inf"), (0.5, 0)])
+def test_a_senseless_scale_is_refused(mpp):
+    with pytest.raises(SlideError, match="micrometres"):
+        slide_from_arrays([PIXELS], "a", mpp)
+
+
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_a_resolution_in_centimetres_is_a_scale(tmp_path: Path, tile):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, PIXELS, photometric="rgb", tile=tile, resolution=(20000, 40000), resolutionunit=3
+    )
+    assert scale(path) == ((0.5, 0.25), "file")
+
+
+@pytest.mark.parametrize("dpi", [1, 72, 96, 300])
+def test_a_default_resolution_is_no_scale(tmp_path: Path, dpi: int):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, PIXELS, photometric="rgb", tile=(64, 64), resolution=(dpi, dpi), resolutionunit=2
+    )
+    assert scale(path) == (None, "unknown")
+
+
+@given(x=st.floats(1e-3, 10), y=st.floats(1e-3, 10))
+def test_units_of_ome(x: float, y: float):
+    pixels = f'<Pixels PhysicalSizeX="{x}" PhysicalSizeXUnit="nm" PhysicalSizeY="{y}"/>'
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    assert mpp_of_ome(f"<OME {space}><Image>{pixels}</Image></OME>") == (x * 1e-3, y)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        "",
+        "<Pixels/>",
+        '<Pixels PhysicalSizeX="1"/>',
+        '<Pixels PhysicalSizeX="1" PhysicalSizeY="0"/>',
+        '<Pixels PhysicalSizeX="a" PhysicalSizeY="1"/>',
+        '<Pixels PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeXUnit="pixel"/>',
+        "<broken",
+    ],
+)
+def test_ome_without_a_scale(pixels: str):
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    assert mpp_of_ome(f"<OME {space}><Image>{pixels}</Image></OME>") is None
+
+
+@pytest.mark.parametrize("xml", [None, "", "no xml"])
+def test_no_ome_at_all(xml: str | None):
+    assert mpp_of_ome(xml) is None
