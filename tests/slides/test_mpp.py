@@ -86,3 +86,16 @@ def test_ome_without_a_scale(pixels: str):
 @pytest.mark.parametrize("xml", [None, "", "no xml"])
 def test_no_ome_at_all(xml: str | None):
     assert mpp_of_ome(xml) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [("MPP = 0.2520", (0.252, 0.252)), ("MPP=nan", None), ("MPP = 0", None), ("AppMag = 20", None)],
+)
+def test_the_description_of_an_svs(tmp_path: Path, stated: str, expected):
+    path = tmp_path / "a.svs"
+    about = f"Aperio Image Library v11.2.1\r\n64x64 (64x64) RAW|Date = 12/29/09|{stated}|Left = 1"
+    tifffile.imwrite(
+        path, PIXELS, photometric="rgb", tile=(64, 64), description=about, metadata=None
+    )
+    assert scale(path)[0] == expected

@@ -47,6 +47,19 @@ def mpp_of_tiffslide(slide: Any) -> Mpp:
     return x, y
 
 
+def mpp_of_aperio(tiff: Any) -> Mpp:
+    """Scale that the description of an SVS states; None if it states none."""
+    if not tiff.is_svs:
+        return None
+    items = (item.partition("=") for item in tiff.pages[0].description.split("|"))
+    about = {key.strip(): value.strip() for key, _, value in items}
+    try:
+        value = float(about["MPP"])
+    except (KeyError, ValueError):
+        return None
+    return (value, value) if PLAUSIBLE[0] <= value <= PLAUSIBLE[1] else None
+
+
 MICROMETRES = {
     "µm": 1.0,
     "um": 1.0,
@@ -64,10 +77,12 @@ MICROMETRES = {
 
 def mpp_of_ome(xml: str | None) -> Mpp:
     """Scale that OME-XML states for its first picture; None if it states none."""
+    if not xml:
+        return None
     from xml.etree import ElementTree
 
     try:
-        root = ElementTree.fromstring(xml or "")
+        root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return None
     pixels = next((item for item in root.iter() if item.tag.endswith("}Pixels")), None)

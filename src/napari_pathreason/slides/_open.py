@@ -12,7 +12,7 @@ from napari_pathreason._types import SlideInfo
 
 from ._arrays import ArraySource
 from ._flat import HELP, SUFFIXES, open_flat_tiff, open_picture
-from ._mpp import Mpp, checked_mpp, mpp_of_ome, mpp_of_tiffslide
+from ._mpp import Mpp, checked_mpp, mpp_of_aperio, mpp_of_ome, mpp_of_tiffslide
 from ._slide import Slide
 from ._source import Source
 from ._tiff import TiffSource, is_plain
@@ -93,16 +93,19 @@ def _open_tiff(path: Path) -> tuple[Source, Mpp]:
             levels = list(tiff.series[0].levels)
         except Exception:  # tifffile raises many kinds for what is no TIFF
             raise SlideError(f"{path.name} cannot be read as an image; {HELP}") from None
-        slide, sizes, mpp = _vendor_view(path, files)
-        mpp = mpp or mpp_of_ome(tiff.ome_metadata)
         pages = [level.keyframe for level in levels if len(level.pages) == 1]
-        if len(pages) == len(levels) and all(is_plain(page) for page in pages):
-            if sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
-                source = TiffSource(path, tiff, pages)
-                if slide is not None:
-                    slide.close()
-                files.pop_all()
-                return source, mpp
+        plain = len(pages) == len(levels) and all(is_plain(page) for page in pages)
+        mpp = mpp_of_ome(tiff.ome_metadata) or mpp_of_aperio(tiff)
+        if plain and mpp is not None:  # tiffslide knows no more, and takes long to import
+            files.pop_all()
+            return TiffSource(path, tiff, pages), mpp
+        slide, sizes, found = _vendor_view(path, files)
+        mpp = mpp or found
+        if plain and sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
+            if slide is not None:
+                slide.close()
+            files.pop_all()
+            return TiffSource(path, tiff, pages), mpp
         if slide is None or sizes is None or (len(sizes) == 1 and not levels[0].keyframe.is_tiled):
             return ArraySource([open_flat_tiff(path)]), mpp
         arrays = ArraySource(
