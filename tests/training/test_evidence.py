@@ -7,11 +7,19 @@ import pytest
 
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
-from napari_pathreason.training._coverage import CLASSES, box_targets, coverage, dense_targets
+from napari_pathreason.training._coverage import (
+    CLASSES,
+    COUNTED,
+    box_targets,
+    count_targets,
+    coverage,
+    dense_targets,
+    place_targets,
+)
 from napari_pathreason.training._evidence import MOST, confirmed, evidence
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._targets import score_target, target_text
-from napari_pathreason.training._view import Augmentation, View, read_view
+from napari_pathreason.training._view import Augmentation, View, read_view, read_views
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +58,9 @@ def test_answer_only_targets_have_no_rationale(views):
     assert target_text(sample, view, "answer").startswith("<think></think><answer>")
 
 
-def _view(areas, grid=(4, 2)):
+def _view(areas, grid=(4, 2), lesions=(), centres=(), known=("tumour",)):
     pixels = np.zeros((32 * grid[1], 32 * grid[0], 3), np.uint8)
-    return View(pixels, grid, "", (), areas, ("tumour",), None)
+    return View(pixels, grid, "", (), areas, lesions, centres, known, None)
 
 
 def test_coverage_by_hand():
@@ -85,3 +93,38 @@ def test_each_cell_of_a_box_is_taught_its_corners():
 def test_a_box_smaller_than_a_cell_still_has_one():
     _, boxed = box_targets(_view((("platelet", (0.51, 0.1, 0.55, 0.2)),)))
     assert boxed.tolist() == [False, False, True, False] + [False] * 4
+
+
+def test_a_lesion_of_many_areas_teaches_its_bounding_box():
+    pieces = (("tumour", (0.0, 0.0, 0.25, 0.5)), ("tumour", (0.25, 0.5, 0.5, 1.0)))
+    view = _view(pieces, lesions=(("tumour", (0.0, 0.0, 0.5, 1.0)),))
+    corners, boxed = box_targets(view)
+    assert boxed.reshape(2, 4).tolist() == [[True, True, False, False]] * 2
+    assert corners[0].tolist() == [0.0, 0.0, 0.5, 1.0]
+
+
+def test_things_are_counted_where_their_centre_lies():
+    cells = (("red cell", (0.0, 0.0, 0.6, 0.4)), ("red cell", (0.3, 0.1, 0.4, 0.2)))
+    view = _view(cells, centres=((0.99, 0.99), (1.0, 1.0)), known=("red cell", "nucleus"))
+    numbers, known = count_targets(view)
+    red, nucleus = COUNTED.index("red cell"), COUNTED.index("nucleus")
+    assert numbers[:, red].tolist() == [0, 2, 0, 0, 0, 0, 0, 0]
+    assert numbers[:, nucleus].tolist() == [0, 0, 0, 0, 0, 0, 0, 2]
+    assert known.tolist() == [name in ("red cell", "nucleus") for name in COUNTED]
+
+
+def test_each_cell_is_taught_its_own_place():
+    places = place_targets(_view(()))
+    assert places.shape == (8, 2)
+    assert places[1].tolist() == [0.375, 0.25]
+    assert places[4].tolist() == [0.125, 0.75]
+
+
+def test_questions_about_one_picture_share_its_turn(converted):
+    samples = [s for s in read_samples(converted / "train.jsonl") if s.source == "blood"]
+    first = [s for s in samples if (s.image, s.region) == (samples[0].image, samples[0].region)]
+    views = read_views(first, Pictures(converted), 64, 32, Augmentation(), Random(3))
+    assert all(view.pixels is views[0].pixels and view.areas == views[0].areas for view in views)
+    for sample, view in zip(first, views, strict=True):
+        if sample.task == "detection":
+            assert set(view.boxes) == {a for a in view.areas if a[0] in sample.choices}

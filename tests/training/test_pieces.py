@@ -12,12 +12,18 @@ from hypothesis import strategies as st
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
-from napari_pathreason.training._batch import IGNORE
 from napari_pathreason.training._draw import Draw
 from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._losses import box_loss, dense_loss, sft_loss
+from napari_pathreason.training._losses import (
+    box_loss,
+    count_loss,
+    dense_loss,
+    place_loss,
+    sft_loss,
+)
 from napari_pathreason.training._mini import mini_tokenizer
 from napari_pathreason.training._recipe import DataRecipe
+from napari_pathreason.training._sample import Sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,31 +33,82 @@ def test_a_draw_depends_on_seed_step_and_rank_alone(converted):
     data, budgets = DataRecipe(folder="x", weights={"lung": 1, "blood": 0}), {4: 1.0, 16: 1.0}
 
     def names(seed, step, rank):
-        return [
-            (s.question, b) for s, b, _ in Draw(samples, data, budgets, seed).batch(step, rank, 8)
-        ]
+        drawn = Draw(samples, data, budgets, seed).batch(step, rank, 8, 1000)
+        return [(tuple(s.question for s in d.samples), d.budget) for d in drawn]
 
     assert names(0, 3, 0) == names(0, 3, 0)
     assert names(0, 3, 0) != names(0, 4, 0)
     assert names(0, 3, 0) != names(0, 3, 1)
-    drawn = [
-        s for step in range(30) for s, _, _ in Draw(samples, data, budgets, 0).batch(step, 0, 8)
-    ]
+    draw = Draw(samples, data, budgets, 0)
+    drawn = [d.samples[0] for step in range(30) for d in draw.batch(step, 0, 8, 1000)]
     assert not any(s.source == "blood" for s in drawn)
     assert any(s.source == "lung" for s in drawn)
 
 
+def test_a_draw_asks_several_questions_of_one_picture(converted):
+    draw = Draw(
+        read_samples(converted / "train.jsonl"), DataRecipe(folder="x", questions=3), {16: 1}, 0
+    )
+    sizes = set()
+    for drawn in draw.batch(0, 0, 40, 10_000):
+        assert len({(s.image, s.region) for s in drawn.samples}) == 1
+        assert len(set(drawn.samples)) == len(drawn.samples)
+        sizes.add(len(drawn.samples))
+    assert max(sizes) == 3
+
+
+@given(st.sampled_from((4, 16, 64, 256)), st.integers(1, 64), st.integers(1, 2000))
+def test_a_step_keeps_to_its_visual_tokens(budget, most, tokens):
+    sample = Sample(image="a.png", task="vqa", question="?")
+    draw = Draw([sample], DataRecipe(folder="x"), {budget: 1.0}, 0)
+    pictures = len(draw.batch(0, 0, most, tokens))
+    assert 1 <= pictures <= most
+    assert pictures == 1 or pictures * budget <= tokens
+
+
+def _soft(value, spread, step):
+    """Arguments of the text loss for one target: the number ``value``; token ids are values."""
+    numbers = torch.arange(1001)
+    return (
+        torch.tensor([value]),
+        torch.tensor([value]),
+        torch.tensor([float(spread)]),
+        torch.tensor([step]),
+        numbers,
+    )
+
+
 def test_text_loss_by_hand():
-    logits = torch.zeros(1, 3, 4)
-    logits[0, 1, 2] = math.log(3)
-    labels = torch.tensor([[IGNORE, IGNORE, 2]])  # predicted from position 1: 3 / (3 + 3)
-    assert sft_loss(logits, labels).item() == pytest.approx(math.log(2))
+    logits = torch.zeros(1, 1001)
+    logits[0, 2] = math.log(1000)  # against 1000 others
+    assert sft_loss(logits, *_soft(2, 0, 1)).item() == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_a_near_number_costs_less_than_a_far_one():
+    def loss(guess):
+        logits = torch.zeros(1, 1001)
+        logits[0, guess] = 10.0
+        return sft_loss(logits, *_soft(500, 7.5, 10)).item()
+
+    assert loss(500) < loss(510) < loss(520) < loss(900) == pytest.approx(loss(100))
+    assert loss(505) == pytest.approx(loss(900))  # no multiple of ten: never a target
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 60.0), st.sampled_from((1, 10)))
+def test_the_text_loss_is_least_where_the_prediction_is_the_target(value, spread, step):
+    value -= value % step
+    written = torch.arange(1001)
+    weight = torch.exp(-0.5 * ((written - value) / spread) ** 2) * (written % step == 0)
+    best = (weight / weight.sum()).clamp(min=1e-30).log()[None]
+    other = best + 0.5 * torch.sin(written)[None]
+    arguments = _soft(value, spread, step)
+    assert sft_loss(best, *arguments) <= sft_loss(other, *arguments) + 1e-5
 
 
 def test_dense_loss_counts_annotated_classes_only():
     logits, shares = torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [0.5, 1.0]])
     known = torch.tensor([[True, False], [True, False]])
-    assert dense_loss(logits, shares, known).item() == pytest.approx(math.log(2))
+    assert dense_loss(logits, shares, known).item() == pytest.approx(math.log(2), abs=1e-5)
     assert dense_loss(logits, shares, torch.zeros_like(known)).item() == 0.0
 
 
@@ -61,9 +118,20 @@ def test_box_loss_counts_cells_in_boxes_only():
     assert box_loss(predicted, corners, torch.tensor([False, False])).item() == 0.0
 
 
-@pytest.mark.parametrize("name", ["mini-start", "mini"])
-def test_the_shipped_recipes_are_valid(name):
-    assert load_recipe(ROOT / f"recipes/{name}.yaml").sft.style == "evidence"
+def test_count_loss_is_relative_and_counts_annotated_classes_only():
+    predicted, numbers = torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, 0.0]])
+    assert count_loss(predicted, numbers, torch.tensor([[True, False]])).item() == 1.0
+    assert count_loss(predicted, numbers, torch.tensor([[False, False]])).item() == 0.0
+
+
+def test_place_loss_by_hand():
+    assert place_loss(torch.tensor([[0.5, 0.1]]), torch.tensor([[0.1, 0.1]])).item() == (
+        pytest.approx(0.2)
+    )
+
+
+def test_the_shipped_recipe_is_valid():
+    assert load_recipe(ROOT / "recipes/mini.yaml").sft.style == "evidence"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +153,7 @@ def test_a_wrong_recipe_names_the_key(tmp_path, text, named):
 def test_a_resumed_log_drops_what_came_after_the_checkpoint(tmp_path):
     log = RunLog(tmp_path, 0)
     for step in (1, 2, 3):
-        losses = {"text": 1.0, "dense": 1.0, "boxes": 1.0}
+        losses = dict.fromkeys(("text", "cells", "boxes", "counts", "places"), 1.0)
         losses |= {f"val_{name}": loss for name, loss in losses.items()}
         log.write({"step": step, "lr": 1e-3, **losses})
     with (tmp_path / "log.jsonl").open("a") as file:

@@ -25,6 +25,10 @@ BOXED = ("tumour", "white cell", "platelet")
 """Classes whose boxes the auxiliary loss teaches each of their cells."""
 
 
+COUNTED = ("nucleus", "white cell", "platelet", "red cell")
+"""Classes whose number in each cell the auxiliary loss teaches."""
+
+
 def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
     """Covered share of each cell, float32 (rows, columns), 0 to 1; None if not annotated."""
     if label not in view.known:
@@ -69,13 +73,48 @@ def box_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     corners = np.zeros((rows, columns, 4), np.float32)
     boxed = np.zeros((rows, columns), np.bool_)
     xs, ys = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
-    areas = [box for label, box in view.areas if label in BOXED]
+    areas = [box for label, box in view.lesions or view.areas if label in BOXED]
     for x1, y1, x2, y2 in sorted(areas, key=lambda b: (b[0] - b[2]) * (b[3] - b[1])):
         inside = np.outer((y1 <= ys) & (ys < y2), (x1 <= xs) & (xs < x2))
         row, column = int((y1 + y2) / 2 * rows), int((x1 + x2) / 2 * columns)
         inside[min(row, rows - 1), min(column, columns - 1)] = True
         corners[inside], boxed[inside] = (x1, y1, x2, y2), True
     return corners.reshape(-1, 4), boxed.reshape(-1)
+
+
+def count_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Number of things whose centre lies in a cell.
+
+    Returns
+    -------
+    tuple
+        numbers, float32 (tokens, counted classes), tokens in reading order; and which classes
+        are annotated, bool (counted classes,).
+    """
+    columns, rows = view.grid
+    numbers = np.zeros((rows, columns, len(COUNTED)), np.float32)
+    for index, label in enumerate(COUNTED):
+        for x, y in centres(view, label):
+            row, column = min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)
+            numbers[max(row, 0), max(column, 0), index] += 1
+    known = [label in view.known for label in COUNTED]
+    return numbers.reshape(-1, len(COUNTED)), np.array(known)
+
+
+def place_targets(view: View) -> NDArray[np.float32]:
+    """Where each cell's own centre lies, float32 (tokens, 2), (x, y) in shares, reading order."""
+    columns, rows = view.grid
+    xs, ys = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    return np.stack([xs, ys], axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def centres(view: View, label: str) -> list[tuple[float, float]]:
+    """Centres of all things of a class, (x, y) in shares of width and height."""
+    if label == "nucleus":
+        return list(view.centres)
+    return [
+        ((x1 + x2) / 2, (y1 + y2) / 2) for name, (x1, y1, x2, y2) in view.areas if name == label
+    ]
 
 
 def _box_coverage(corners: Corners, grid: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,23 +1,37 @@
-"""Which samples a step reads, at which budgets; a pure function of (seed, step, rank)."""
+"""Which pictures a step reads, at which budget; a pure function of (seed, step, rank)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from ._recipe import DataRecipe
 from ._sample import Sample
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Questions about one picture, a budget and a generator for the augmentation."""
+
+    samples: tuple[Sample, ...]
+    budget: int
+    rng: Random
+
+
 class Draw:
     """Draws batches so that a resumed run reads just what an undisturbed one would have read.
+
+    All pictures of a step share one rung, so that no sequence is padded to another's length; a
+    high rung takes fewer pictures, so that every step costs about the same.
 
     Parameters
     ----------
     samples : sequence of Sample
-    weights : dict
-        Relative weight of each source; a source without a weight counts by its size.
+        Neighbours of one image and region are questions about one picture.
+    data : DataRecipe
+        Weight of each source; a source without one counts by its size. Questions a picture.
     budgets : dict
         Relative weight of each rung.
     seed : int
@@ -26,22 +40,28 @@ class Draw:
     def __init__(
         self, samples: Sequence[Sample], data: DataRecipe, budgets: dict[int, float], seed: int
     ) -> None:
-        sources: dict[str, list[Sample]] = defaultdict(list)
+        pictures: dict[object, list[Sample]] = defaultdict(list)
         for sample in samples:
-            sources[sample.source].append(sample)
+            pictures[sample.source, sample.image, sample.region].append(sample)
+        sources: dict[str, list[list[Sample]]] = defaultdict(list)
+        for questions in pictures.values():
+            sources[questions[0].source].append(questions)
         self._sources = dict(sources)
         self._shares = [
-            data.weights.get(name, len(items) / len(samples)) for name, items in sources.items()
+            data.weights.get(name, len(items) / len(pictures)) for name, items in sources.items()
         ]
+        self._questions = data.questions
         self._budgets = budgets
         self._seed = seed
 
-    def batch(self, step: int, rank: int, size: int) -> list[tuple[Sample, int, Random]]:
-        """Samples with a budget and a generator for their augmentation."""
+    def batch(self, step: int, rank: int, most: int, tokens: int) -> list[Drawn]:
+        """At most ``most`` pictures, and about ``tokens`` visual tokens at the most."""
         rng = Random(f"{self._seed}-{step}-{rank}")
-        names = rng.choices(list(self._sources), self._shares, k=size)
-        rungs = rng.choices(list(self._budgets), list(self._budgets.values()), k=size)
-        return [
-            (rng.choice(self._sources[name]), rung, Random(rng.random()))
-            for name, rung in zip(names, rungs, strict=True)
-        ]
+        budget = rng.choices(list(self._budgets), list(self._budgets.values()))[0]
+        size = min(most, max(1, tokens // budget))
+        drawn = []
+        for name in rng.choices(list(self._sources), self._shares, k=size):
+            questions = rng.choice(self._sources[name])
+            chosen = rng.sample(questions, min(self._questions, len(questions)))
+            drawn.append(Drawn(tuple(chosen), budget, Random(rng.random())))
+        return drawn

@@ -41,12 +41,18 @@ class RunLog:
         from matplotlib.figure import Figure
 
         records = self.records()
-        figure = Figure(figsize=(12, 3.5), layout="constrained")
-        panels = figure.subplots(1, 3)
+        figure = Figure(figsize=(16, 3), layout="constrained")
+        panels = figure.subplots(1, 5)
         for panel, key, title in zip(
             panels,
-            ("text", "dense", "boxes"),
-            ("answer: cross-entropy", "cells: binary cross-entropy", "boxes: absolute error"),
+            ("text", "cells", "boxes", "counts", "places"),
+            (
+                "answer: cross-entropy",
+                "cells: cross-entropy",
+                "boxes: error",
+                "counts: error",
+                "places: error",
+            ),
             strict=True,
         ):
             train = [(r["step"], r[key]) for r in records if "lr" in r]

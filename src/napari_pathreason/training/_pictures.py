@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from napari_pathreason._errors import SlideError
 from napari_pathreason._geometry import Region
 from napari_pathreason.slides import slide_from_arrays
 
+from ._augment import draw_turn, turn_array
 from ._sample import Sample
 
 Pixels = NDArray[np.uint8]
@@ -33,12 +35,20 @@ class Pictures:
         self._most = most
         self._kept: dict[str, Pixels] = {}
 
-    def picture(self, sample: Sample) -> Pixels:
-        """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels."""
+    def picture(self, sample: Sample, rng: Random | None = None) -> Pixels:
+        """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels.
+
+        With ``rng`` every tile of a composed picture is turned by itself: its label stays true.
+        """
         if isinstance(sample.image, str):
             return self._file(sample.image, "RGB")
-        rows = [np.hstack([self._file(name, "RGB") for name in row]) for row in sample.image]
-        return np.vstack(rows)
+        return np.vstack(
+            [np.hstack([self._tile(name, rng) for name in row]) for row in sample.image]
+        )
+
+    def _tile(self, name: str, rng: Random | None) -> Pixels:
+        tile = self._file(name, "RGB")
+        return tile if rng is None else turn_array(tile, draw_turn(rng))
 
     def region(self, sample: Sample) -> Region:
         """Region of a sample; the whole picture where it names none."""
@@ -47,9 +57,11 @@ class Pictures:
         height, width = self.picture(sample).shape[:2]
         return Region(0, 0, width, height)
 
-    def read(self, sample: Sample, region: Region, size: tuple[int, int]) -> Pixels:
+    def read(
+        self, sample: Sample, region: Region, size: tuple[int, int], rng: Random | None = None
+    ) -> Pixels:
         """Region at ``size`` (width, height), by the reader that serves answers as well."""
-        slide = slide_from_arrays([self.picture(sample)], "sample")
+        slide = slide_from_arrays([self.picture(sample, rng)], "sample")
         return slide.read_region(region, size).pixels
 
     def nuclei(self, sample: Sample, region: Region) -> NDArray[np.float32] | None:

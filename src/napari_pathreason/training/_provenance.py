@@ -29,6 +29,10 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     start = recipe.model.start
     if start is not None and Path(start).exists():  # a folder: its name, not where it lies
         resolved["model"]["start"] = "/".join(Path(start).parts[-2:])
+    if recipe.model.tower is not None:
+        weights = Path(recipe.model.tower)
+        resolved["model"]["tower"] = weights.name
+        resolved["model"]["tower_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     record = {
         "recipe": resolved,
         "data_sha256": fingerprint(data),

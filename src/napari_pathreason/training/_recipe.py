@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,18 +20,26 @@ class _Strict(BaseModel):
 
 
 class DataRecipe(_Strict):
-    """Where samples come from and how often each source is drawn (relative weights)."""
+    """Where samples come from and how often each source is drawn (relative weights).
+
+    ``questions`` are asked of a picture at once, at the most.
+    """
 
     folder: str
     weights: dict[str, float] = {}
+    questions: Positive = 4
     turn: bool = True
     stain: float = 0.08
 
 
 class ModelRecipe(_Strict):
-    """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from."""
+    """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
+
+    ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as.
+    """
 
     start: str | None = None
+    tower: str | None = None
     vocabulary: Positive = 2048
     vision_depth: Positive = 6
     vision_hidden: Positive = 256
@@ -46,19 +54,28 @@ class ModelRecipe(_Strict):
 
 
 class SFTRecipe(_Strict):
-    """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule."""
+    """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
+
+    A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. ``tower_lr`` is the
+    vision tower's share of the learning rate.
+    """
 
     style: Style = "evidence"
     budgets: dict[int, float] = {4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1}
     steps: Positive = 4000
     stop_after: Positive | None = None
-    batch: Positive = 16
+    batch: Positive = 32
+    tokens: Positive = 1024
+    precision: Literal["no", "bf16"] = "no"
     lr: float = 6e-4
+    tower_lr: float = 1.0
     warmup: int = 100
     weight_decay: float = 0.05
     clip: float = 1.0
     dense_weight: float = 1.0
     box_weight: float = 2.0
+    count_weight: float = 1.0
+    place_weight: float = 2.0
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200

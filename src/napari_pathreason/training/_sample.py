@@ -14,6 +14,7 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Query, TaskName
 
 Corners = tuple[float, float, float, float]
+Phrasing = Literal["trained", "held_out"]
 
 
 class Area(BaseModel):
@@ -29,14 +30,18 @@ class Facts(BaseModel):
     """What the labels state of a picture, beyond the answer to one question.
 
     ``known`` names the classes that were annotated (a class that is known and has no area is
-    absent); ``nuclei`` is the file of a mask whose non-zero pixels are nuclei.
+    absent); ``boxes`` are the bounding boxes of lesions that ``areas`` cover piece by piece;
+    ``nuclei`` is the file of a mask whose non-zero pixels are nuclei, ``centres`` their centres
+    (x, y) in level-0 pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     known: tuple[str, ...] = ()
     areas: tuple[Area, ...] = ()
+    boxes: tuple[Area, ...] = ()
     nuclei: str | None = None
+    centres: tuple[tuple[int, int], ...] = ()
 
 
 class Sample(BaseModel):
@@ -44,7 +49,9 @@ class Sample(BaseModel):
 
     ``image`` is a file, or a grid of files (rows of equal tiles) that is composed when it is read.
     ``region`` is (x, y, w, h) in level-0 pixels, None for the whole picture. Files are relative to
-    the folder of the JSONL.
+    the folder of the JSONL. ``phrasing`` says whether the wording of the question was kept out of
+    training. Samples of one image and region are questions about one picture; training reads it
+    once for several of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +66,7 @@ class Sample(BaseModel):
     facts: Facts = Facts()
     source: str = "user"
     topic: str = ""
+    phrasing: Phrasing = "trained"
 
     @property
     def kind(self) -> str:

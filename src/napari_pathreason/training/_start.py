@@ -10,6 +10,7 @@ import torch
 
 from napari_pathreason.tasks import TASKS
 
+from ._dinov2 import load_dinov2
 from ._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
 from ._mini import mini_config, mini_tokenizer, order_embeddings
 from ._places import PLACES
@@ -39,6 +40,8 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
     torch.manual_seed(recipe.seed)
     model = Qwen3VLForConditionalGeneration(mini_config(recipe.model, tokenizer))
     order_embeddings(model, tokenizer)
+    if recipe.model.tower is not None:
+        load_dinov2(model.model.visual, Path(recipe.model.tower))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,8 @@ class Augmentation:
 class View:
     """One reading of a sample.
 
-    ``boxes`` and ``areas`` are (label, corners) with corners in shares of width and height;
+    ``boxes`` (of the question), ``areas`` and ``lesions`` (of the picture) are (label, corners)
+    with corners in shares of width and height; ``centres`` are (x, y) of nuclei in such shares;
     ``nuclei`` is a 0/1 mask at native size, or None; ``grid`` is (columns, rows) of tokens.
     """
 
@@ -37,6 +40,8 @@ class View:
     answer: str
     boxes: tuple[tuple[str, Corners], ...]
     areas: tuple[tuple[str, Corners], ...]
+    lesions: tuple[tuple[str, Corners], ...]
+    centres: tuple[tuple[float, float], ...]
     known: tuple[str, ...]
     nuclei: NDArray[np.float32] | None
 
@@ -50,24 +55,57 @@ def read_view(
     rng: Random | None = None,
 ) -> View:
     """Read a sample at a budget; without ``augmentation`` exactly as it is."""
-    region = pictures.region(sample)
+    return read_views([sample], pictures, budget, cell, augmentation, rng)[0]
+
+
+def read_views(
+    samples: Sequence[Sample],
+    pictures: Pictures,
+    budget: int | None,
+    cell: int,
+    augmentation: Augmentation | None = None,
+    rng: Random | None = None,
+) -> list[View]:
+    """Read several questions about one picture; they share its pixels and its turn."""
+    first = samples[0]
+    region = pictures.region(first)
     reading = plan(region, budget, cell)
     turn = STAY
-    pixels = pictures.read(sample, region, reading.size)
-    nuclei = pictures.nuclei(sample, region)
+    turned = rng if augmentation is not None and augmentation.turn else None
+    pixels = pictures.read(first, region, reading.size, turned)
+    nuclei = pictures.nuclei(first, region)
     if augmentation is not None and rng is not None:
         turn = draw_turn(rng) if augmentation.turn else STAY
         pixels = stain(pixels, augmentation.stain, rng)
     pixels = turn_array(pixels, turn)
-    return View(
-        pixels=pixels,
-        grid=(pixels.shape[1] // cell, pixels.shape[0] // cell),
-        answer=turn_place(sample.answer, turn),
-        boxes=_shares(sample.boxes, region, turn),
-        areas=_shares(sample.facts.areas, region, turn),
-        known=sample.facts.known,
-        nuclei=None if nuclei is None else turn_array(nuclei, turn),
-    )
+    picture: dict[str, Any] = {
+        "pixels": pixels,
+        "grid": (pixels.shape[1] // cell, pixels.shape[0] // cell),
+        "areas": _shares(first.facts.areas, region, turn),
+        "lesions": _shares(first.facts.boxes, region, turn),
+        "centres": _points(first.facts.centres, region, turn),
+        "known": first.facts.known,
+        "nuclei": None if nuclei is None else turn_array(nuclei, turn),
+    }
+    return [
+        View(
+            answer=turn_place(sample.answer, turn),
+            boxes=_shares(sample.boxes, region, turn),
+            **picture,
+        )
+        for sample in samples
+    ]
+
+
+def _points(
+    centres: tuple[tuple[int, int], ...], region: Region, turn: Turn
+) -> tuple[tuple[float, float], ...]:
+    points = []
+    for x, y in centres:
+        px, py = (x - region.x) / region.width, (y - region.y) / region.height
+        tx, ty, _, _ = turn_corners((px, py, px, py), turn)
+        points.append((tx, ty))
+    return tuple(points)
 
 
 def _shares(areas: tuple[Area, ...], region: Region, turn: Turn) -> tuple[tuple[str, Corners], ...]:

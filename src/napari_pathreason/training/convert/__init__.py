@@ -16,8 +16,8 @@ from ._lymph_node import lymph_node
 from ._nuclei import nuclei, nuclei_instances
 from ._tables import plain_folder
 
-FIELDS: dict[Split, int] = {"train": 6000, "val": 300, "test": 300}
-VIEWS: dict[Split, int] = {"train": 4, "val": 2, "test": 2}
+FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
+VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances")
 
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from napari_pathreason.training._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
+from ._alien import cannot_tell, offered
 from ._tables import read_table
 
 NAMES = {"WBC": "white cell", "Platelets": "platelet", "RBC": "red cell"}
@@ -19,7 +20,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
-    """Whole smears, and ``views - 1`` crops of each; half of the questions ask for boxes."""
+    """Whole smears, and ``views - 1`` crops of each; of each view boxes, numbers, presence."""
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "index.csv"):
         if row["split"] != split:
@@ -28,43 +29,51 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
         for view in range(views):
             region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
             inside = tuple(cell for cell in cells if _centre_inside(cell, region))
-            for kind in ("boxes", "boxes", "count", "presence"):
-                yield _question(rng, kind, str(folder / row["image"]), region, inside)
+            yield from _view(rng, split, str(folder / row["image"]), region, inside)
 
 
-def _question(
-    rng: Random, kind: str, image: str, region: tuple[int, int, int, int], cells: tuple[Area, ...]
-) -> Sample:
+def _view(
+    rng: Random,
+    split: Split,
+    image: str,
+    region: tuple[int, int, int, int],
+    cells: tuple[Area, ...],
+) -> Iterator[Sample]:
     facts = Facts(known=tuple(NAMES.values()), areas=cells)
     common: dict[str, Any] = {"image": image, "region": region, "facts": facts, "source": "blood"}
-    if kind == "boxes":
-        names = rng.choice((("white cell",), ("platelet",), ("white cell", "platelet")))
-        return Sample(
+    for names in (("white cell",), ("platelet",), ("white cell", "platelet")):
+        question, phrasing = wording.draw(rng, wording.FIND, split, " and ".join(names))
+        yield Sample(
             **common,
             task="detection",
-            question=wording.draw(rng, wording.FIND, " and ".join(names)),
+            question=question,
+            phrasing=phrasing,
             choices=names,
             boxes=tuple(cell for cell in cells if cell.label in names),
             topic="boxes of " + " and ".join(names),
         )
-    name = rng.choice(tuple(NAMES.values()))
-    number = sum(cell.label == name for cell in cells)
-    if kind == "count":
-        return Sample(
+    for name in NAMES.values():
+        number = sum(cell.label == name for cell in cells)
+        question, phrasing = wording.draw(rng, wording.COUNT, split, name + "s")
+        yield Sample(
             **common,
             task="vqa",
-            question=wording.draw(rng, wording.COUNT, name + "s"),
+            question=question,
+            phrasing=phrasing,
             answer=str(number),
             topic=f"number of {name}s",
         )
-    return Sample(
-        **common,
-        task="vqa",
-        question=wording.draw(rng, wording.PRESENCE, name + "s"),
-        choices=("yes", "no"),
-        answer="yes" if number else "no",
-        topic=f"presence of {name}s",
-    )
+        question, phrasing = wording.draw(rng, wording.PRESENCE, split, name + "s")
+        yield Sample(
+            **common,
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=offered(rng, ("yes", "no")),
+            answer="yes" if number else "no",
+            topic=f"presence of {name}s",
+        )
+    yield from cannot_tell(rng, split, "blood", common)
 
 
 def _read_voc(path: Path) -> tuple[Area, ...]:

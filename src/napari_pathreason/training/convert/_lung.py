@@ -10,15 +10,16 @@ from typing import Any
 from napari_pathreason.training._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
+from ._alien import LUNG_KINDS as KINDS
+from ._alien import cannot_tell, offered
 from ._tables import read_table
 
 SIDE = 224
-KINDS = ("adenocarcinoma", "squamous cell carcinoma", "normal")
 CLASSES = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
 
 
 def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
-    """Subtyping for most tiles, "is it normal" for the rest."""
+    """Of each tile its subtype, and whether it is normal."""
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "labels.csv"):
         if row["split"] != split:
@@ -30,21 +31,24 @@ def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
             "facts": Facts(known=CLASSES, areas=(fact,)),
             "source": "lung",
         }
-        if rng.random() < 0.8:
-            yield Sample(
-                **common,
-                task="subtyping",
-                question=wording.draw(rng, wording.LUNG_KIND),
-                choices=tuple(rng.sample(KINDS, 3)),
-                answer=kind,
-                topic="lung subtype",
-            )
-        else:
-            yield Sample(
-                **common,
-                task="vqa",
-                question=wording.draw(rng, wording.LUNG_NORMAL),
-                choices=("yes", "no"),
-                answer="yes" if kind == "normal" else "no",
-                topic="lung normal or not",
-            )
+        question, phrasing = wording.draw(rng, wording.LUNG_KIND, split)
+        yield Sample(
+            **common,
+            task="subtyping",
+            question=question,
+            phrasing=phrasing,
+            choices=offered(rng, tuple(rng.sample(KINDS, 3))),
+            answer=kind,
+            topic="lung subtype",
+        )
+        question, phrasing = wording.draw(rng, wording.LUNG_NORMAL, split)
+        yield Sample(
+            **common,
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=offered(rng, ("yes", "no")),
+            answer="yes" if kind == "normal" else "no",
+            topic="lung normal or not",
+        )
+        yield from cannot_tell(rng, split, "lung", common)

@@ -1,8 +1,6 @@
-"""Lymph node tiles, and fields composed of them.
+"""Questions on lymph node tiles, and on fields composed of them.
 
-A tile's label speaks of its central third. A field is an m x n grid of real tiles of one split
-with one rectangle of tumour tiles (the box) or none; its seams are visible, so a score on fields
-must be read with the words "composed of tiles" beside it.
+A tile's label speaks of its central third.
 """
 
 from __future__ import annotations
@@ -10,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from napari_pathreason.training._places import PLACES, place_of
 from napari_pathreason.training._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
+from ._alien import cannot_tell, offered
+from ._fields import Tile, draw_grid, draw_lesions
 from ._tables import read_table
 
 TILE = 96
@@ -32,88 +33,88 @@ def lymph_node(folder: Path, split: Split, seed: int, fields: int) -> Iterator[S
         tiles[row["label"] == "tumour"].append(str(folder / row["image"]))
     for tumour, files in tiles.items():
         for file in files:
-            yield _tile(rng, file, tumour)
-    for index in range(fields):
-        yield _field(rng, tiles, index)
+            yield from _tile(rng, split, file, tumour)
+    for _ in range(fields):
+        yield from _field(rng, split, tiles)
 
 
-def _tile(rng: Random, file: str, tumour: bool) -> Sample:
+def _tile(rng: Random, split: Split, file: str, tumour: bool) -> Iterator[Sample]:
     areas = (Area(label="tumour", corners=(0, 0, TILE, TILE)),) if tumour else ()
     facts = Facts(known=("tumour",), areas=areas)
-    if rng.random() < 0.5:
-        return Sample(
-            image=file,
-            task="vqa",
-            question=wording.draw(rng, wording.TUMOUR_PRESENT),
-            choices=YES_NO,
-            answer="yes" if tumour else "no",
-            facts=facts,
-            source="lymph_node",
-            topic="tumour in a tile",
-        )
-    return Sample(
-        image=file,
+    common: dict[str, Any] = {"image": file, "facts": facts, "source": "lymph_node"}
+    yield _presence(rng, split, common, tumour, "tumour in a tile")
+    question, phrasing = wording.draw(rng, wording.TUMOUR_KIND, split)
+    yield Sample(
+        **common,
         task="subtyping",
-        question=wording.draw(rng, wording.TUMOUR_KIND),
-        choices=tuple(rng.sample(LABELS, 2)),
+        question=question,
+        phrasing=phrasing,
+        choices=offered(rng, tuple(rng.sample(LABELS, 2))),
         answer=LABELS[0] if tumour else LABELS[1],
-        facts=facts,
-        source="lymph_node",
         topic="tumour in a tile",
     )
+    yield from cannot_tell(rng, split, "lymph", common)
 
 
-def _field(rng: Random, tiles: dict[bool, list[str]], index: int) -> Sample:
-    columns, rows = rng.randint(2, 6), rng.randint(2, 6)
-    inside = _rectangle(rng, columns, rows) if rng.random() < 0.6 else (0, 0, 0, 0)
-    x1, y1, x2, y2 = inside
-    grid = tuple(
-        tuple(rng.choice(tiles[x1 <= x < x2 and y1 <= y < y2]) for x in range(columns))
-        for y in range(rows)
-    )
-    tumour = x2 > x1
-    corners = (x1 * TILE, y1 * TILE, x2 * TILE, y2 * TILE)
-    boxes = (Area(label="tumour", corners=corners),) if tumour else ()
-    facts = Facts(known=("tumour",), areas=boxes)
-    if index % 3 == 0:
-        return Sample(
-            image=grid,
-            task="vqa",
-            question=wording.draw(rng, wording.TUMOUR_PRESENT),
-            choices=YES_NO,
-            answer="yes" if tumour else "no",
-            facts=facts,
-            source="lymph_field",
-            topic="tumour in a field",
-        )
-    if index % 3 == 1 and tumour:
-        centre = ((x1 + x2) / 2 / columns, (y1 + y2) / 2 / rows)
-        return Sample(
-            image=grid,
-            task="vqa",
-            question=wording.draw(rng, wording.TUMOUR_WHERE),
-            choices=(*PLACES, NOWHERE),
-            answer=place_of(*centre),
-            facts=facts,
-            source="lymph_field",
-            topic="where the tumour is",
-        )
+def _presence(
+    rng: Random, split: Split, common: dict[str, Any], tumour: bool, topic: str
+) -> Sample:
+    question, phrasing = wording.draw(rng, wording.TUMOUR_PRESENT, split)
     return Sample(
-        image=grid,
+        **common,
+        task="vqa",
+        question=question,
+        phrasing=phrasing,
+        choices=offered(rng, YES_NO),
+        answer="yes" if tumour else "no",
+        topic=topic,
+    )
+
+
+def _field(rng: Random, split: Split, tiles: dict[bool, list[str]]) -> Iterator[Sample]:
+    columns, rows = draw_grid(rng)
+    lesions = draw_lesions(rng, columns, rows)
+    tumour = set().union(*lesions)
+    grid = tuple(
+        tuple(rng.choice(tiles[(x, y) in tumour]) for x in range(columns)) for y in range(rows)
+    )
+    boxes = tuple(sorted((_box(lesion) for lesion in lesions), key=lambda a: a.corners[1::-1]))
+    facts = Facts(
+        known=("tumour",), areas=tuple(_box({tile}) for tile in sorted(tumour)), boxes=boxes
+    )
+    common: dict[str, Any] = {"image": grid, "facts": facts, "source": "lymph_field"}
+    question, phrasing = wording.draw(rng, wording.FIND, split, "tumour")
+    yield Sample(
+        **common,
         task="detection",
-        question=wording.draw(rng, wording.FIND, "tumour"),
+        question=question,
+        phrasing=phrasing,
         choices=("tumour",),
         boxes=boxes,
-        facts=facts,
-        source="lymph_field",
         topic="boxes of tumour",
     )
+    yield _presence(rng, split, common, bool(tumour), "tumour in a field")
+    if len(lesions) <= 1:
+        question, phrasing = wording.draw(rng, wording.TUMOUR_WHERE, split)
+        yield Sample(
+            **common,
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=(*PLACES, NOWHERE),
+            answer=_place(boxes[0], columns, rows) if boxes else NOWHERE,
+            topic="where the tumour is",
+        )
+    yield from cannot_tell(rng, split, "lymph", common)
 
 
-def _rectangle(rng: Random, columns: int, rows: int) -> tuple[int, int, int, int]:
-    """Tile corners of a rectangle that leaves at least one tile without tumour."""
-    width, height = rng.randint(1, columns), rng.randint(1, rows)
-    if width == columns and height == rows:
-        width -= 1
-    x, y = rng.randint(0, columns - width), rng.randint(0, rows - height)
-    return x, y, x + width, y + height
+def _box(lesion: set[Tile]) -> Area:
+    """Bounding box of tiles, level-0 pixels."""
+    xs, ys = [x for x, _ in lesion], [y for _, y in lesion]
+    corners = (min(xs) * TILE, min(ys) * TILE, (max(xs) + 1) * TILE, (max(ys) + 1) * TILE)
+    return Area(label="tumour", corners=corners)
+
+
+def _place(box: Area, columns: int, rows: int) -> str:
+    x1, y1, x2, y2 = box.corners
+    return place_of((x1 + x2) / 2 / (columns * TILE), (y1 + y2) / 2 / (rows * TILE))

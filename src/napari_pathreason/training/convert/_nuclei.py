@@ -19,6 +19,7 @@ from napari_pathreason.training._places import QUADRANTS
 from napari_pathreason.training._sample import Facts, Sample, Split
 
 from . import _wording as wording
+from ._alien import cannot_tell, offered
 from ._tables import read_table
 
 SMALLEST = 20  # pixels; smaller components are mask noise
@@ -30,7 +31,7 @@ def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "index.csv"):
         if row["split"] == split:
-            yield from _picture(rng, folder, row["image"], row["mask"], "nuclei", views)
+            yield from _picture(rng, split, folder, row["image"], row["mask"], "nuclei", views)
 
 
 def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -39,70 +40,88 @@ def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Itera
     if split == "train":
         for row in read_table(folder / "index.csv"):
             yield from _picture(
-                rng, folder, row["image"], row["instances"], "nuclei_instances", views
+                rng, split, folder, row["image"], row["instances"], "nuclei_instances", views
             )
 
 
 def _picture(
-    rng: Random, folder: Path, image: str, mask: str, source: str, views: int
+    rng: Random, split: Split, folder: Path, image: str, mask: str, source: str, views: int
 ) -> Iterator[Sample]:
     with Image.open(folder / mask) as file:
         labels = np.asarray(file)
-    instances = source == "nuclei_instances"
+    centres = nuclei_centres(labels, source == "nuclei_instances")
     for view in range(views):
         region = _crop(rng, labels.shape, whole=view == 0)
         x, y, w, h = region
-        part = labels[y : y + h, x : x + w]
-        number = count_nuclei(part, instances)
+        part = labels[y : y + h, x : x + w] > 0
+        inside = tuple(c for c in centres if x <= c[0] < x + w and y <= c[1] < y + h)
         common: dict[str, Any] = {
             "image": str(folder / image),
             "region": region,
-            "facts": Facts(known=("nucleus",), nuclei=str(folder / mask)),
+            "facts": Facts(known=("nucleus",), nuclei=str(folder / mask), centres=inside),
             "source": source,
-            "task": "vqa",
         }
+        yield from _questions(rng, split, common, part, len(inside))
+
+
+def _questions(
+    rng: Random, split: Split, common: dict[str, Any], part: NDArray[np.bool_], number: int
+) -> Iterator[Sample]:
+    question, phrasing = wording.draw(rng, wording.COUNT, split, "nuclei")
+    yield Sample(
+        **common,
+        task="vqa",
+        question=question,
+        phrasing=phrasing,
+        answer=str(number),
+        topic="number of nuclei",
+    )
+    covered = float(part.mean())
+    if covered >= DENSE or 0 < covered <= SPARSE:
+        question, phrasing = wording.draw(rng, wording.NUCLEI_DENSE, split)
         yield Sample(
             **common,
-            question=wording.draw(rng, wording.COUNT, "nuclei"),
-            answer=str(number),
-            topic="number of nuclei",
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=tuple(rng.sample(("dense", "sparse"), 2)),
+            answer="dense" if covered >= DENSE else "sparse",
+            topic="dense or sparse nuclei",
         )
-        covered = float((part > 0).mean())
-        if covered >= DENSE or 0 < covered <= SPARSE:
-            yield Sample(
-                **common,
-                question=wording.draw(rng, wording.NUCLEI_DENSE),
-                choices=tuple(rng.sample(("dense", "sparse"), 2)),
-                answer="dense" if covered >= DENSE else "sparse",
-                topic="dense or sparse nuclei",
-            )
-        if (place := crowded_quadrant(part > 0)) is not None:
-            yield Sample(
-                **common,
-                question=wording.draw(rng, wording.NUCLEI_WHERE),
-                choices=QUADRANTS,
-                answer=place,
-                topic="where nuclei are crowded",
-            )
-        if number == 0 or rng.random() < 0.15:
-            yield Sample(
-                **common,
-                question=wording.draw(rng, wording.PRESENCE, "nuclei"),
-                choices=("yes", "no"),
-                answer="yes" if number else "no",
-                topic="presence of nuclei",
-            )
+    if (place := crowded_quadrant(part)) is not None:
+        question, phrasing = wording.draw(rng, wording.NUCLEI_WHERE, split)
+        yield Sample(
+            **common,
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=QUADRANTS,
+            answer=place,
+            topic="where nuclei are crowded",
+        )
+    if number == 0 or rng.random() < 0.15:
+        question, phrasing = wording.draw(rng, wording.PRESENCE, split, "nuclei")
+        yield Sample(
+            **common,
+            task="vqa",
+            question=question,
+            phrasing=phrasing,
+            choices=offered(rng, ("yes", "no")),
+            answer="yes" if number else "no",
+            topic="presence of nuclei",
+        )
+    yield from cannot_tell(rng, split, "nuclei", common)
 
 
-def count_nuclei(labels: NDArray[np.integer], instances: bool) -> int:
-    """Nuclei of at least `SMALLEST` pixels, exact to 20 and to two digits above."""
+def nuclei_centres(labels: NDArray[np.integer[Any]], instances: bool) -> list[tuple[int, int]]:
+    """Centres (x, y) of nuclei of at least `SMALLEST` pixels."""
     from scipy import ndimage
 
-    parts = labels if instances else ndimage.label(labels > 0)[0]
-    sizes = np.bincount(np.asarray(parts).ravel())[1:]
-    number = int((sizes >= SMALLEST).sum())
-    step = 1 if number <= 20 else 5 if number <= 100 else 10
-    return round(number / step) * step
+    parts = np.asarray(labels if instances else ndimage.label(labels > 0)[0])
+    sizes = np.bincount(parts.ravel())
+    kept = [index for index in np.flatnonzero(sizes) if index > 0 and sizes[index] >= SMALLEST]
+    middles = ndimage.center_of_mass(parts > 0, parts, kept)
+    return [(round(x), round(y)) for y, x in middles]
 
 
 def crowded_quadrant(mask: NDArray[np.bool_]) -> str | None:

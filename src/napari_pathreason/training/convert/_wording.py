@@ -1,62 +1,139 @@
-"""Phrasings of each question; several for every kind, so that the wording itself teaches little."""
+"""Phrasings of each question; several for every kind, so that the wording itself teaches little.
+
+Some phrasings of each kind are held out: `test` alone asks them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
-TUMOUR_PRESENT = (
-    "Is there tumour in this field?",
-    "Does this lymph node tissue contain tumour?",
-    "Do you see metastasis here?",
-    "Is tumour present?",
-    "Any tumour cells in this region?",
-)
-TUMOUR_KIND = (
-    "Which label fits this lymph node tissue?",
-    "Classify this lymph node tissue.",
-    "What does this lymph node tissue show?",
-)
-TUMOUR_WHERE = (
-    "Where is the tumour?",
-    "In which part of the field does the tumour lie?",
-    "Which part shows tumour?",
-)
-LUNG_KIND = (
-    "Which subtype does this lung tissue show?",
-    "What type of lung tissue is this?",
-    "Classify this lung tissue.",
-    "Which lung subtype is it?",
-)
-LUNG_NORMAL = (
-    "Is this lung tissue normal?",
-    "Is this normal lung?",
-    "Does this lung tissue look normal?",
-)
-COUNT = (
-    "How many {} are there?",
-    "How many {} do you see?",
-    "Count the {}.",
-    "What is the number of {} in this region?",
-)
-PRESENCE = (
-    "Are there {} here?",
-    "Do you see any {}?",
-    "Are {} present?",
-    "Does this region contain {}?",
-)
-NUCLEI_DENSE = (
-    "Are the nuclei dense or sparse?",
-    "How closely packed are the nuclei?",
-    "Is this region dense or sparse in nuclei?",
-)
-NUCLEI_WHERE = (
-    "Where are the nuclei most crowded?",
-    "In which part are the nuclei most crowded?",
-    "Which part holds the most nuclei?",
-)
-FIND = ("", "", "Find every {}.", "Where is each {}?", "Mark every {}.", "Box each {}.")
+from napari_pathreason.training._sample import Phrasing, Split
+
+HELD_OUT_SHARE = 0.5
+"""Share of the questions of `test` that are put in a held-out phrasing."""
 
 
-def draw(rng: Random, phrasings: tuple[str, ...], name: str = "") -> str:
-    """One phrasing, with ``name`` filled in."""
-    return rng.choice(phrasings).format(name)
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Phrasings of one kind of question; ``{}`` is filled with a name."""
+
+    trained: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+TUMOUR_PRESENT = Wording(
+    (
+        "Is there tumour in this field?",
+        "Is there any tumour here?",
+        "Does this lymph node tissue contain tumour?",
+        "Does this region contain tumour?",
+        "Do you see metastasis here?",
+        "Do you see tumour in this picture?",
+        "Is tumour present?",
+        "Any tumour cells in this region?",
+        "Are there tumour cells in this field?",
+    ),
+    ("Do you see any tumour in this field?", "Is tumour present in this lymph node?"),
+)
+TUMOUR_KIND = Wording(
+    (
+        "Which label fits this lymph node tissue?",
+        "Classify this lymph node tissue.",
+        "What does this lymph node tissue show?",
+        "What does this region show?",
+        "Which label fits this region?",
+    ),
+    ("What does this field of lymph node show?", "Classify this region."),
+)
+TUMOUR_WHERE = Wording(
+    (
+        "Where is the tumour?",
+        "In which part of the field does the tumour lie?",
+        "In which part is the tumour?",
+        "Which part shows tumour?",
+        "Where in this region is the tumour?",
+    ),
+    ("Where does the tumour lie?", "Which part of the field shows the tumour?"),
+)
+LUNG_KIND = Wording(
+    (
+        "Which subtype does this lung tissue show?",
+        "What type of lung tissue is this?",
+        "Classify this lung tissue.",
+        "Which lung subtype is it?",
+        "What does this lung tissue show?",
+        "Which label fits this lung tissue?",
+    ),
+    ("Which subtype of lung tissue is this?", "What type does this lung tissue show?"),
+)
+LUNG_NORMAL = Wording(
+    (
+        "Is this lung tissue normal?",
+        "Is this normal lung?",
+        "Does this lung tissue look normal?",
+        "Is the lung normal here?",
+        "Does this region show normal lung?",
+    ),
+    ("Does this look like normal lung tissue?", "Is this a normal lung?"),
+)
+COUNT = Wording(
+    (
+        "How many {} are there?",
+        "How many {} do you see?",
+        "How many {} are in this region?",
+        "Count the {}.",
+        "Count the {} in this picture.",
+        "What is the number of {} in this region?",
+        "Number of {}?",
+    ),
+    ("How many {} does this region contain?", "What is the number of {} here?"),
+)
+PRESENCE = Wording(
+    (
+        "Are there {} here?",
+        "Are there any {}?",
+        "Do you see any {}?",
+        "Do you see {} in this region?",
+        "Are {} present?",
+        "Does this region contain {}?",
+    ),
+    ("Are any {} present here?", "Does this picture contain any {}?"),
+)
+NUCLEI_DENSE = Wording(
+    (
+        "Are the nuclei dense or sparse?",
+        "How closely packed are the nuclei?",
+        "Is this region dense or sparse in nuclei?",
+        "How dense are the nuclei here?",
+    ),
+    ("Are nuclei dense or sparse in this region?", "How closely packed are nuclei here?"),
+)
+NUCLEI_WHERE = Wording(
+    (
+        "Where are the nuclei most crowded?",
+        "In which part are the nuclei most crowded?",
+        "Which part holds the most nuclei?",
+        "Where are most nuclei?",
+    ),
+    ("Which part is most crowded with nuclei?", "In which part are most of the nuclei?"),
+)
+FIND = Wording(
+    (
+        "",
+        "",
+        "Find every {}.",
+        "Find each {}.",
+        "Where is each {}?",
+        "Mark every {}.",
+        "Box each {}.",
+    ),
+    ("Box every {}.", "Mark each {}."),
+)
+
+
+def draw(rng: Random, wording: Wording, split: Split, name: str = "") -> tuple[str, Phrasing]:
+    """A phrasing with ``name`` filled in, and whether training knows it."""
+    if split == "test" and rng.random() < HELD_OUT_SHARE:
+        return rng.choice(wording.held_out).format(name), "held_out"
+    return rng.choice(wording.trained).format(name), "trained"

@@ -1,0 +1,30 @@
+"""Optimiser and learning rate of a run."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ._recipe import SFTRecipe
+
+
+def optimizer_of(model: torch.nn.Module, settings: SFTRecipe) -> torch.optim.Optimizer:
+    """AdamW; the vision tower's blocks learn at their own share of the rate."""
+    tower = [p for n, p in model.named_parameters() if ".visual." in n and ".merger" not in n]
+    inside = {id(p) for p in tower}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    return torch.optim.AdamW(
+        [{"params": tower, "share": settings.tower_lr}, {"params": rest, "share": 1.0}],
+        settings.lr,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+    )
+
+
+def schedule(step: int, warmup: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to 2 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
