@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,11 +10,13 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Completion, ModelDims, ModelInfo
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training import _commands, read_samples
-from napari_pathreason.training._evaluate import answer_all, constant_score, pick
+from napari_pathreason.training import _commands, _evaluation, read_samples
+from napari_pathreason.training._constant import constant_items
+from napari_pathreason.training._evaluate import Examiner, others, pick
 from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._table import interval, markdown, table
+from napari_pathreason.training._table import Run, table
 
+RUN = Run("always")
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 100)
 
 
@@ -25,7 +28,10 @@ class Always:
     def __init__(self, text):
         self.text = text
 
+    asked = 0
+
     def generate(self, pixels, messages, settings, cancel):
+        self.asked += 1
         yield self.text
         yield Completion(self.text, 10, 4, 5, "stop", 0.0)
 
@@ -36,28 +42,63 @@ def tiles(converted):
     return [s for s in samples if s.topic == "lung subtype"], Pictures(converted)
 
 
+def _examine(tiles, performer, budgets=(4,), blank=False):
+    samples, pictures = tiles
+    examiner = Examiner(samples, pictures, performer, FixedAllocator())
+    return [item for budget in budgets for item in examiner.run(budget, blank=blank)]
+
+
 def test_a_constant_performer_scores_its_share(tiles):
     samples, pictures = tiles
     share = sum(s.answer == "normal" for s in samples) / len(samples)
-    performer = Always("<think>x: y</think><answer>normal</answer>")
-    items = list(answer_all(samples, pictures, performer, FixedAllocator(), 4))
-    (row,) = table(items, {"lung subtype": constant_score(samples, pictures, 32)})
-    assert row.score == pytest.approx(share)
-    assert row.low <= row.score <= row.high
-    assert row.constant >= row.score
-    assert row.tokens == 4
-    assert row.faithful == 0.0
-    assert "lung subtype" in markdown([row])
+    items = _examine(tiles, Always("<think>x: y</think><answer>normal</answer>"))
+    rows = table([*items, *constant_items(samples, pictures, 32)], RUN)
+    (row,) = [row for row in rows if row.topic == "lung subtype"]
+    assert row.values["score"] == pytest.approx(share)
+    assert row.values["low"] <= row.values["score"] <= row.values["high"]
+    assert row.values["constant"] >= row.values["score"]
+    assert row.values["tokens"] == 4
+    assert row.values["confirmed"] == row.values["shuffled"] == 0.0
+    assert (row.task, row.budget) == ("subtyping", "4")
 
 
-def test_blank_rows_stand_beside_not_among(tiles):
-    samples, pictures = tiles
+def test_text_only_stands_beside_not_among(tiles):
     performer = Always("<think></think><answer>normal</answer>")
-    shown = list(answer_all(samples, pictures, performer, FixedAllocator(), 4))
-    blank = list(answer_all(samples[:1], pictures, performer, FixedAllocator(), 4, blank=True))
-    (row,) = table(shown + blank, {"lung subtype": 0.5})
-    assert row.n == len(samples)
-    assert row.blank == float(samples[0].answer == "normal")
+    shown, blank = _examine(tiles, performer), _examine(tiles, performer, blank=True)
+    for row in table(shown + blank, RUN):
+        assert row.values["n"] == len(tiles[0])
+        assert row.values["text_only"] == row.values["score"]
+
+
+def test_a_picture_of_one_size_is_asked_once(tiles):
+    performer = Always("<think></think><answer>normal</answer>")
+    items = _examine(tiles, performer, budgets=(64, 256, None))  # 224 px: 49 tokens at the most
+    assert performer.asked == len(tiles[0])
+    assert [item.budget for item in items[:: len(tiles[0])]] == [64, 256, None]
+
+
+def test_true_evidence_holds_here_and_not_elsewhere(tiles):
+    samples, _ = tiles
+    kinds = {s.answer for s in samples}
+    said = "<think>throughout: adenocarcinoma</think><answer>adenocarcinoma</answer>"
+    items = _examine(tiles, Always(said))
+    for item, sample in zip(items, samples, strict=True):
+        assert item.confirmed == (sample.answer == "adenocarcinoma")
+    assert len(kinds) > 1
+    for index, other in enumerate(others(samples, 0)):
+        assert other is not None
+        assert items[index].shuffled == items[other].confirmed
+
+
+def test_others_are_other_pictures_of_the_topic(converted):
+    samples = read_samples(converted / "train.jsonl")
+    found = others(samples, 1)
+    assert found == others(samples, 1)
+    assert found != others(samples, 2)
+    for sample, other in zip(samples, found, strict=True):
+        if other is not None:
+            assert samples[other].kind == sample.kind
+            assert (samples[other].image, samples[other].region) != (sample.image, sample.region)
 
 
 def test_pick_is_by_topic_and_seed(converted):
@@ -67,10 +108,6 @@ def test_pick_is_by_topic_and_seed(converted):
     kinds = [s.kind for s in chosen]
     assert max(kinds.count(kind) for kind in kinds) == 2
     assert set(kinds) == {s.kind for s in samples}
-
-
-def test_interval_of_equal_scores_is_a_point():
-    assert interval([0.5] * 9, 0) == (0.5, 0.5)
 
 
 def _parse(*words):
@@ -91,11 +128,39 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path
         *("--items", str(tmp_path / "items.jsonl")),
     )
     assert args.run(args) == 0
-    rows = json.loads((tmp_path / "t.json").read_text())["rows"]
+    figures = json.loads((tmp_path / "t.json").read_text())
+    rows = figures["rows"]
     assert {row["budget"] for row in rows} == {"4", "native"}
+    assert {"model", "stage", "policy", "effort", "task", "topic", "n"} <= set(rows[0])
+    assert {"score", "low", "high", "tokens", "flops", "seconds", "share_of_native"} <= set(rows[0])
+    assert all(row["text_only"] <= 1 and row["constant"] <= 1 for row in rows)
+    (whole,) = [r for r in rows if r["task"] == r["topic"] == "all" and r["budget"] == "native"]
+    assert whole["share_of_native"] == 1
+    assert whole["megabytes"] > 0
+    assert {row["task"] for row in rows} == {"vqa", "subtyping", "detection", "all"}
+    assert any(target["name"].startswith("lung subtype") for target in figures["targets"])
     assert capsys.readouterr().out.strip() == (tmp_path / "t.md").read_text().strip()
     items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
-    assert len(items) == 3 * len(rows) / 2
+    assert len(items) == 5 * whole["n"]  # the model twice, text only twice, constant
+
+
+def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch):
+    performer = Always("<think></think><answer>yes</answer>")
+    models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    monkeypatch.setattr(_evaluation, "constant_items", lambda *_: iter(()))
+    given, generate = tmp_path / "items.jsonl", performer.generate
+
+    def cut(*args):
+        if performer.asked == 3:
+            raise KeyboardInterrupt
+        return generate(*args)
+
+    performer.generate = cut
+    plan = _evaluation.Plan("x", converted / "val.jsonl", (4,), 1, items=given)
+    with pytest.raises(KeyboardInterrupt):
+        _evaluation.evaluate(plan)
+    assert len(given.read_text().splitlines()) == 3
 
 
 def test_auto_is_no_rung(converted):

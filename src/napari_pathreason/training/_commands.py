@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +41,18 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
     parser.add_argument("--budgets", default="4,16,64,256", help="rungs, or native")
     parser.add_argument("--per-topic", type=int, default=60, help="questions of each kind")
-    parser.add_argument("--no-blank", action="store_true", help="leave the text-only run out")
+    parser.add_argument("--no-blank", action="store_true", help="leave the text-only runs out")
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="fit colour and texture on the train.jsonl beside the data, and score it too",
+    )
+    parser.add_argument("--stage", default="sft", help="training that the weights come out of")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--markdown", type=Path, help="write the table here too")
-    parser.add_argument("--json", type=Path, help="write rows as JSON")
-    parser.add_argument("--items", type=Path, help="write every answer as JSONL")
+    parser.add_argument("--markdown", type=Path, help="write the tables here too")
+    parser.add_argument("--json", type=Path, help="write rows, sizes and targets as JSON")
+    parser.add_argument("--items", type=Path, help="write every answer as JSONL, as it comes")
     parser.set_defaults(run=_evaluate)
 
 
@@ -73,52 +77,40 @@ def _sft(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
+    from ._evaluation import Plan, evaluate
 
-    from napari_pathreason.models import load_models
+    report = evaluate(
+        Plan(
+            model=args.model,
+            data=args.data,
+            budgets=_rungs(args.budgets),
+            per_topic=args.per_topic,
+            blank=not args.no_blank,
+            baseline=args.baseline,
+            stage=args.stage,
+            seed=args.seed,
+            device=args.device,
+            items=args.items,
+        )
+    )
+    print(report.markdown)  # noqa: T201
+    if args.markdown:
+        _write(args.markdown, report.markdown + "\n")
+    if args.json:
+        _write(args.json, report.json)
+    return 0
+
+
+def _rungs(words: str) -> tuple[int | None, ...]:
     from napari_pathreason.tokens import parse_budget
 
-    from ._evaluate import Item, answer_all, constant_score, pick
-    from ._pictures import Pictures
-    from ._sample import read_samples
-    from ._table import markdown, table
-
-    budgets: list[int | None] = []
-    for word in args.budgets.split(","):
+    rungs: list[int | None] = []
+    for word in words.split(","):
         rung = parse_budget(word)
         if rung == "auto":
             raise QueryError("evaluate measures rungs; give numbers of visual tokens or native")
-        budgets.append(None if rung == "native" else rung)
-    samples = pick(read_samples(args.data), args.per_topic, args.seed)
-    pictures = Pictures(args.data.parent)
-    models = load_models(args.model, args.device)
-    items: list[Item] = []
-    runs = [(budget, False) for budget in budgets]
-    if not args.no_blank:
-        runs.append((budgets[len(budgets) // 2], True))
-    with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
-        for budget, blank in runs:
-            answers = answer_all(
-                samples, pictures, models.performer, models.allocator, budget, blank=blank
-            )
-            for item in answers:
-                items.append(item)
-                bar.update()
-    cell = models.performer.info.dims.cell
-    constants = {
-        topic: constant_score([s for s in samples if s.kind == topic], pictures, cell)
-        for topic in {item.topic for item in items}
-    }
-    rows = table(items, constants, args.seed)
-    text = markdown(rows)
-    print(text)  # noqa: T201
-    if args.markdown:
-        _write(args.markdown, text + "\n")
-    if args.json:
-        _write(args.json, json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    if args.items:
-        _write(args.items, "".join(json.dumps(asdict(item)) + "\n" for item in items))
-    return 0
+        rungs.append(None if rung == "native" else rung)
+    return tuple(rungs)
 
 
 def _write(path: Path, text: str) -> None:

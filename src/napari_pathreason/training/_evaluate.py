@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 
-from napari_pathreason._types import GenerationSettings
+from napari_pathreason._types import Answer, GenerationSettings, Result
 from napari_pathreason.engine import Allocator, Job, Performer, ask
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.tokens import plan
 
 from ._evidence import confirmed
+from ._item import Item, matches
 from ._pictures import Pictures
 from ._sample import Sample
 from ._targets import score_target
 from ._view import View, read_view
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question answered; a line of the per-item record."""
-
-    topic: str
-    budget: int | None
-    blank: bool
-    score: float
-    tokens: int
-    seconds: float
-    answer: str
-    truth: str
-    well_formed: bool
-    cited: int
-    confirmed: int
+SMALLEST = 4
+"""Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
 
 
 def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
@@ -50,81 +39,136 @@ def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
     return chosen
 
 
-def answer_all(
-    samples: Sequence[Sample],
-    pictures: Pictures,
-    performer: Performer,
-    allocator: Allocator,
-    budget: int | None,
-    *,
-    blank: bool = False,
-) -> Iterator[Item]:
-    """Ask every sample at one budget; ``blank`` shows a white picture of the same size."""
-    for sample in samples:
-        yield _answer(sample, pictures, performer, allocator, budget, blank)
+class Examiner:
+    """Asks one performer the same questions at several rungs.
 
+    A picture that two rungs read at one size is asked once: greedy answers to the same pixels are
+    the same, and the second item is the first with its budget changed.
 
-def _answer(
-    sample: Sample,
-    pictures: Pictures,
-    performer: Performer,
-    allocator: Allocator,
-    budget: int | None,
-    blank: bool,
-) -> Item:
-    picture = pictures.picture(sample)
-    shown = np.full_like(picture, 255) if blank else picture
-    with slide_from_arrays([shown], "sample") as slide:
-        job = Job(
-            slide,
-            pictures.region(sample),
-            sample.query,
-            "native" if budget is None else budget,
-            GenerationSettings(max_new_tokens=192),
+    Parameters
+    ----------
+    samples : sequence of Sample
+    pictures : Pictures
+    performer, allocator : Performer, Allocator
+    seed : int
+        Of the other pictures that shuffled evidence is checked against.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        pictures: Pictures,
+        performer: Performer,
+        allocator: Allocator,
+        seed: int = 0,
+    ) -> None:
+        self.samples = samples
+        self._pictures = pictures
+        self._performer = performer
+        self._allocator = allocator
+        self._others = others(samples, seed)
+        self._asked: dict[tuple[int, bool, tuple[int, int]], Item] = {}
+
+    def run(self, budget: int | None, *, blank: bool = False) -> Iterator[Item]:
+        """Ask every question at a budget; ``blank`` shows a white picture of the same size."""
+        cell = self._performer.info.dims.cell
+        for index, sample in enumerate(self.samples):
+            size = plan(self._pictures.region(sample), budget, cell).size
+            item = self._asked.get((index, blank, size))
+            if item is None:
+                item = self._ask(index, budget, blank)
+                self._asked[index, blank, size] = item
+            yield replace(item, budget=budget)
+
+    def _ask(self, index: int, budget: int | None, blank: bool) -> Item:
+        sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
+        region, picture = pictures.region(sample), pictures.picture(sample)
+        shown = np.full_like(picture, 255) if blank else picture
+        with slide_from_arrays([shown], "sample") as slide:
+            job = Job(
+                slide,
+                region,
+                sample.query,
+                "native" if budget is None else budget,
+                GenerationSettings(max_new_tokens=192),
+            )
+            result = ask(job, self._performer, self._allocator)
+        view = read_view(sample, pictures, SMALLEST, cell)
+        answer, target = _relative(result), score_target(view)
+        right, cited = confirmed(answer.rationale, view)
+        other = self._others[index]
+        elsewhere = None
+        if other is not None and not blank:
+            elsewhere, _ = confirmed(
+                answer.rationale, read_view(self.samples[other], pictures, SMALLEST, cell)
+            )
+        return Item(
+            index=index,
+            arm="text_only" if blank else "model",
+            budget=budget,
+            task=sample.task,
+            topic=sample.kind,
+            side=max(region.width, region.height),
+            phrasing=sample.phrasing,
+            score=TASKS[sample.task].score(answer, target),
+            answer=answer.text,
+            truth=truth(sample, view),
+            rationale=answer.rationale,
+            well_formed=answer.well_formed,
+            matched=matches(sample.choices, answer.boxes, target.boxes)
+            if sample.task == "detection"
+            else None,
+            cited=cited,
+            confirmed=right,
+            shuffled=elsewhere,
+            tokens=result.tokens.realised,
+            native=result.tokens.native,
+            flops=result.tokens.flops,
+            flops_native=result.tokens.flops_native,
+            seconds=sum(result.seconds.values()),
+            confidence=_number(getattr(result, "confidence", None)),
+            strangeness=_number(getattr(result, "strangeness", None)),
         )
-        result = ask(job, performer, allocator)
-    view = read_view(sample, pictures, budget, performer.info.dims.cell)
-    right, cited = confirmed(result.answer.rationale, view)
-    return Item(
-        topic=sample.kind,
-        budget=budget,
-        blank=blank,
-        score=TASKS[sample.task].score(result.answer, score_target(view)),
-        tokens=result.tokens.realised,
-        seconds=sum(result.seconds.values()),
-        answer=result.answer.text,
-        truth=_truth(sample, view),
-        well_formed=result.answer.well_formed,
-        cited=cited,
-        confirmed=right,
-    )
 
 
-def _truth(sample: Sample, view: View) -> str:
+def truth(sample: Sample, view: View) -> str:
+    """The label in words."""
     if sample.task != "detection":
         return view.answer
     return ", ".join(label for label, _ in view.boxes) or "none found"
 
 
-def constant_score(samples: Sequence[Sample], pictures: Pictures, cell: int) -> float:
-    """Best mean score of one fixed answer to each wording of a kind; for boxes the empty list.
+def others(samples: Sequence[Sample], seed: int) -> list[int | None]:
+    """For each sample the index of one of the same topic about another picture; None if none."""
+    topics: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        topics[sample.kind].append(index)
+    found: list[int | None] = [None] * len(samples)
+    for topic, members in sorted(topics.items()):
+        order = Random(f"{seed}-{topic}-others").sample(members, len(members))
+        for place, index in enumerate(order):
+            for other in order[place + 1 :] + order[:place]:
+                if _picture(samples[other]) != _picture(samples[index]):
+                    found[index] = other
+                    break
+    return found
 
-    Questions of one kind may be asked as yes or no and as a choice of names; each set of choices
-    has its own best answer.
-    """
-    groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample.task, *sorted(sample.choices)].append(sample)
-    total = sum(len(group) * _best_constant(group, pictures, cell) for group in groups.values())
-    return total / len(samples)
+
+def _picture(sample: Sample) -> tuple[Any, ...]:
+    return sample.image, sample.region
 
 
-def _best_constant(samples: Sequence[Sample], pictures: Pictures, cell: int) -> float:
-    task = TASKS[samples[0].task]
-    targets = [score_target(read_view(sample, pictures, 4, cell)) for sample in samples]
-    boxes = samples[0].task == "detection"
-    scores = []
-    for guess in {"[]"} if boxes else {target.text for target in targets}:
-        answer = task.parse(f"<think></think><answer>{guess}</answer>", samples[0].query)
-        scores.append(sum(task.score(answer, target) for target in targets) / len(targets))
-    return max(scores)
+def _relative(result: Result) -> Answer:
+    """The answer with its boxes in 0-1000 of the region, as labels are given."""
+    if result.model.box_space == "relative":
+        return result.answer
+    x, y = (1000 / side for side in result.picture_size)
+    boxes = tuple(
+        replace(box, x1=box.x1 * x, x2=box.x2 * x, y1=box.y1 * y, y2=box.y2 * y)
+        for box in result.answer.boxes
+    )
+    return replace(result.answer, boxes=boxes)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

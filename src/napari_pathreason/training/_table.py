@@ -1,98 +1,187 @@
-"""Scores per kind of question and per rung, with intervals and what they must be read beside."""
+"""Rows of figures: per topic, per task and over all, at each rung, and by size of the region."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ._evaluate import Item
+from ._item import Arm, Item
+from ._measures import (
+    EVERY,
+    TOLERANCES,
+    Measure,
+    best_guess,
+    calibration_error,
+    interval,
+    phrasing_gap,
+    ratio,
+    topic_measures,
+)
+
+ALL = "all"
+BANDS = (128, 256, 512)
+"""Upper bounds of the long side of a region in level-0 pixels; the last band has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured.
+
+    ``stage`` is the training that the weights come out of, ``policy`` who chose the budget
+    (``fixed`` for rungs), ``effort`` the trade-off of a learned policy.
+    """
+
+    model: str
+    stage: str = "sft"
+    policy: str = "fixed"
+    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a topic at a rung.
+    """Figures of one group of questions at one rung.
 
-    ``constant`` is the best score that one fixed answer reaches on the same questions, ``blank``
-    the model's own score when the picture is white (text only); ``low`` and ``high`` bound the
-    score's 95 % interval (bootstrap over questions).
+    ``task`` and ``topic`` are ``all`` where a row spans several, ``side`` is a band of region
+    sizes or ``all``. ``values`` holds ``n``, ``score`` with ``low`` and ``high`` (95 %, bootstrap
+    over questions), means of ``tokens`` and ``flops``, the median of ``seconds``, and what else
+    the group has; ``X_low`` and ``X_high`` bound a measure X. ``constant``, ``text_only`` and
+    ``baseline`` are the scores of those arms on the same questions, ``constant_X`` and
+    ``baseline_X`` their other figures.
     """
 
-    topic: str
+    run: Run
     budget: str
-    n: int
-    score: float
-    low: float
-    high: float
-    constant: float
-    blank: float | None
-    tokens: float
-    seconds: float
-    well_formed: float
-    faithful: float | None
+    task: str
+    topic: str
+    side: str = ALL
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain values for JSON."""
+        identity = {
+            "model": self.run.model,
+            "stage": self.run.stage,
+            "policy": self.run.policy if self.budget != "native" else "native",
+            "budget": self.budget,
+            "effort": self.run.effort,
+            "task": self.task,
+            "topic": self.topic,
+            "side": self.side,
+        }
+        return identity | {name: _short(value) for name, value in self.values.items()}
 
 
-def table(items: Sequence[Item], constants: dict[str, float], seed: int = 0) -> list[Row]:
-    """Rows by topic and rung out of per-item records."""
-    groups: dict[tuple[str, int | None], list[Item]] = defaultdict(list)
-    blanks: dict[str, list[float]] = defaultdict(list)
-    for item in items:
-        if item.blank:
-            blanks[item.topic].append(item.score)
-        else:
-            groups[item.topic, item.budget].append(item)
-    rows = []
-    for (topic, budget), group in sorted(
-        groups.items(), key=lambda entry: (entry[0][0], entry[0][1] or 10**9)
-    ):
-        low, high = interval([item.score for item in group], seed)
-        cited = sum(item.cited for item in group)
-        rows.append(
-            Row(
-                topic=topic,
-                budget="native" if budget is None else str(budget),
-                n=len(group),
-                score=_mean([item.score for item in group]),
-                low=low,
-                high=high,
-                constant=constants[topic],
-                blank=_mean(blanks[topic]) if blanks[topic] else None,
-                tokens=_mean([item.tokens for item in group]),
-                seconds=float(np.median([item.seconds for item in group])),
-                well_formed=_mean([float(item.well_formed) for item in group]),
-                faithful=sum(item.confirmed for item in group) / cited if cited else None,
-            )
-        )
-    return rows
-
-
-def interval(scores: Sequence[float], seed: int, draws: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean."""
-    values = np.asarray(scores)
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (draws, len(values))).mean(axis=1)
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The table as Markdown."""
-    lines = [
-        "| question | budget | n | score (95 %) | constant answer | text only | tokens | seconds "
-        "| well formed | evidence confirmed |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+def table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
+    """Rows of every topic, every task and of all questions, at each rung."""
+    return [
+        _row(group, run, key, seed)
+        for key, group in _groups(items)
+        if any(i.arm == "model" for i in group)
     ]
+
+
+def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
+    """The same rows by size of the region; a topic that has one size only is left out."""
+    bands: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        bands[band(item.side)].append(item)
+    rows = []
+    for name in sorted(bands, key=lambda name: (">" in name, int(name.strip("<=> ")))):
+        rows += [_row(group, run, key, seed, name) for key, group in _groups(bands[name])]
+    sizes: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
-        blank = "-" if row.blank is None else f"{row.blank:.2f}"
-        faithful = "-" if row.faithful is None else f"{row.faithful:.2f}"
-        lines.append(
-            f"| {row.topic} | {row.budget} | {row.n} | {row.score:.3f} ({row.low:.2f}-"
-            f"{row.high:.2f}) | {row.constant:.3f} | {blank} | {row.tokens:.0f} | "
-            f"{row.seconds:.2f} | {row.well_formed:.2f} | {faithful} |"
-        )
-    return "\n".join(lines)
+        sizes[row.task, row.topic].add(row.side)
+    return [row for row in rows if len(sizes[row.task, row.topic]) > 1]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+def band(side: int) -> str:
+    """Name of the band of a region's long side, level-0 pixels."""
+    bound = next((bound for bound in BANDS if side <= bound), None)
+    return f"> {BANDS[-1]}" if bound is None else f"<= {bound}"
+
+
+def rung(budget: int | None) -> str:
+    """A budget as it stands in rows."""
+    return "native" if budget is None else str(budget)
+
+
+def _groups(items: Sequence[Item]) -> Iterator[tuple[tuple[str, str, int | None], list[Item]]]:
+    """Items by (task, topic, rung); constant and baseline, which have no rung, go to each."""
+    rungs = sorted({i.budget for i in items if i.arm == "model"}, key=lambda b: b or 10**9)
+    tasks: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        tasks[item.topic].add(item.task)
+    spans = [(min(kinds) if len(kinds) == 1 else ALL, topic) for topic, kinds in tasks.items()]
+    spans = sorted(spans, key=lambda span: span[1])
+    spans += [(task, ALL) for task in sorted({item.task for item in items})] + [(ALL, ALL)]
+    for task, topic in spans:
+        within = [i for i in items if (topic in (ALL, i.topic)) and (task in (ALL, i.task))]
+        for budget in rungs:
+            yield (
+                (task, topic, budget),
+                [i for i in within if i.budget == budget or i.arm in ("constant", "baseline")],
+            )
+
+
+def _row(
+    group: Sequence[Item], run: Run, key: tuple[str, str, int | None], seed: int, side: str = ALL
+) -> Row:
+    task, topic, budget = key
+    arms: dict[Arm, list[Item]] = defaultdict(list)
+    for item in group:
+        arms[item.arm].append(item)
+    ours = arms["model"]
+    measures = EVERY | (topic_measures(ours) if topic != ALL else {})
+    values: dict[str, float] = {"n": len(ours)}
+    for name, measure in measures.items():
+        values |= _figure(name, measure, ours, seed)
+    values["seconds"] = float(np.median([item.seconds for item in ours]))
+    values |= phrasing_gap(ours, seed)
+    if (error := calibration_error(ours)) is not None:
+        values["ece"] = error
+    for arm in ("constant", "text_only", "baseline"):
+        values |= _beside(arm, arms[arm], ours, measures)
+    return Row(run, rung(budget), task, topic, side, values)
+
+
+WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
+
+
+def _figure(name: str, measure: Measure, items: Sequence[Item], seed: int) -> dict[str, float]:
+    value = ratio(measure, items)
+    if value is None:
+        return {}
+    figures = {name: value}
+    if name in WITH_INTERVAL or name.startswith("f1_"):
+        low, high = interval(measure, items, seed)
+        prefix = "" if name == "score" else f"{name}_"
+        figures |= {f"{prefix}low": low, f"{prefix}high": high}
+    if name == "empty_right":
+        figures["empty_n"] = sum(measure(item) is not None for item in items)
+    return figures
+
+
+def _beside(
+    arm: Arm, items: Sequence[Item], ours: Sequence[Item], measures: Mapping[str, Measure]
+) -> dict[str, float]:
+    """Figures of another arm, where it answered the same questions."""
+    if {item.index for item in items} != {item.index for item in ours}:
+        return {}
+    figures = {}
+    for name, measure in measures.items():
+        value = ratio(measure, items)
+        if value is None or (name != "score" and name in EVERY):
+            continue
+        if arm == "constant" and name in TOLERANCES:  # the best number for this very measure
+            value = best_guess(items, TOLERANCES[name])
+        figures[arm if name == "score" else f"{arm}_{name}"] = value
+    return figures
+
+
+def _short(value: float) -> float:
+    """Four digits behind the point; large numbers as whole ones."""
+    return round(value) if abs(value) >= 1e5 else round(value, 4)

@@ -1,0 +1,151 @@
+"""A whole evaluation: every arm asked, every answer kept as it comes, tables out of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from napari_pathreason.models import load_models
+
+from ._baseline import baseline_items, check_installed
+from ._constant import constant_items
+from ._evaluate import Examiner, pick
+from ._goals import Outcome, outcomes
+from ._item import Item
+from ._markdown import markdown
+from ._pictures import Pictures
+from ._provenance import fingerprint
+from ._sample import read_samples
+from ._table import ALL, Row, Run, size_table, table
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to evaluate.
+
+    ``budgets`` are rungs, None for native size. ``blank`` asks each rung before a white picture as
+    well; ``baseline`` fits colour and texture on ``train.jsonl`` beside ``data``. ``items`` is
+    where each answer goes the moment it is there.
+    """
+
+    model: str
+    data: Path
+    budgets: tuple[int | None, ...]
+    per_topic: int = 60
+    blank: bool = True
+    baseline: bool = False
+    stage: str = "sft"
+    seed: int = 0
+    device: str = "auto"
+    items: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Figures of an evaluation; ``sizes`` are rows by the size of the region."""
+
+    rows: Sequence[Row]
+    sizes: Sequence[Row]
+    goals: Sequence[Outcome]
+    about: dict[str, Any]
+
+    @property
+    def markdown(self) -> str:
+        """The tables."""
+        return markdown(self.rows, self.sizes, self.goals)
+
+    @property
+    def json(self) -> str:
+        """``rows``, ``sizes``, ``targets`` and what was run, a row a line."""
+        parts = [
+            f'"about": {json.dumps(self.about)}',
+            *(
+                f'"{name}": [\n' + ",\n".join(json.dumps(part.as_dict()) for part in listed) + "\n]"
+                for name, listed in (
+                    ("rows", self.rows),
+                    ("sizes", self.sizes),
+                    ("targets", self.goals),
+                )
+            ),
+        ]
+        return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def evaluate(plan: Plan) -> Report:
+    """Ask, keep and sum up.
+
+    Raises
+    ------
+    PathreasonError
+        If the data, the model or a library of the baseline is missing; names the remedy.
+    """
+    if plan.baseline:
+        check_installed()
+        train = read_samples(plan.data.parent / "train.jsonl")
+    samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
+    pictures = Pictures(plan.data.parent)
+    models = load_models(plan.model, plan.device)
+    cell = models.performer.info.dims.cell
+    with _opened(plan.items) as file:
+        items = list(_kept(constant_items(samples, pictures, cell), file))
+        if plan.baseline:
+            fitted = baseline_items(
+                samples, pictures, train, Pictures(plan.data.parent, 500), cell, plan.seed
+            )
+            items += _kept(fitted, file)
+        examiner = Examiner(samples, pictures, models.performer, models.allocator, plan.seed)
+        runs = [(budget, blank) for budget in plan.budgets for blank in sorted({False, plan.blank})]
+        with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
+            for budget, blank in runs:
+                for item in _kept(examiner.run(budget, blank=blank), file):
+                    items.append(item)
+                    bar.update()
+    run = Run(models.performer.info.name, plan.stage)
+    rows = _with_size_of_file(table(items, run, plan.seed), plan.model)
+    about = {
+        "per_topic": plan.per_topic,
+        "seed": plan.seed,
+        "split": plan.data.stem,
+        "data_sha256": fingerprint(plan.data.parent),
+    }
+    return Report(rows, size_table(items, run, plan.seed), outcomes(rows), about)
+
+
+def _opened(path: Path | None) -> AbstractContextManager[IO[str] | None]:
+    if path is None:
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8")
+
+
+def _kept(items: Iterable[Item], file: IO[str] | None) -> Iterator[Item]:
+    """Pass items on, each written and flushed first, so that a cut run keeps what it had."""
+    for item in items:
+        if file is not None:
+            file.write(json.dumps(asdict(item)) + "\n")
+            file.flush()
+        yield item
+
+
+def _with_size_of_file(rows: Sequence[Row], model: str) -> list[Row]:
+    """Rows, those of all questions with the megabytes of the weights where they lie in a folder."""
+    folder = Path(model)
+    if model == "embedded":
+        from napari_pathreason import models
+
+        folder = Path(models.__file__).parent / "embedded"
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+    if not size:
+        return list(rows)
+    return [
+        replace(row, values={**row.values, "megabytes": size})
+        if row.task == row.topic == ALL
+        else row
+        for row in rows
+    ]

@@ -1,0 +1,176 @@
+"""Figures of a group of items: each is a sum over items divided by another, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._item import Item
+
+Part = tuple[float, float]
+"""What an item adds above and below the fraction line."""
+
+Measure = Callable[[Item], Part | None]
+"""None where the item does not speak to the measure."""
+
+DRAWS = 1000
+
+
+def counted(item: Item) -> bool:
+    """Whether the answer of a question is a number of things."""
+    return item.task == "vqa" and item.truth.isdecimal()
+
+
+def _within(tolerance: float) -> Measure:
+    def part(item: Item) -> Part | None:
+        if not counted(item):
+            return None
+        return float(near(item.answer, item.truth, tolerance)), 1.0
+
+    return part
+
+
+def near(answer: str, truth: str, tolerance: float) -> bool:
+    """Whether a count is within a share of the truth; a truth of 0 needs an exact 0."""
+    said = answer.strip()
+    return said.isdecimal() and abs(int(said) - int(truth)) <= tolerance * int(truth) + 1e-9
+
+
+def _f1(label: str | None) -> Measure:
+    """Micro F1 of boxes at an overlap of 0.5: 2 matched / (predicted + true) over all pictures."""
+
+    def part(item: Item) -> Part | None:
+        if item.matched is None or (label is not None and label not in item.matched):
+            return None
+        found = item.matched.values() if label is None else [item.matched[label]]
+        return 2.0 * sum(m for m, _, _ in found), float(sum(p + t for _, p, t in found))
+
+    return part
+
+
+def _empty_right(item: Item) -> Part | None:
+    if item.matched is None or any(true for _, _, true in item.matched.values()):
+        return None
+    return item.score, 1.0
+
+
+def _shuffled(item: Item) -> Part | None:
+    return None if item.shuffled is None else (item.shuffled, item.cited)
+
+
+EVERY: dict[str, Measure] = {
+    "score": lambda item: (item.score, 1.0),
+    "tokens": lambda item: (item.tokens, 1.0),
+    "flops": lambda item: (item.flops, 1.0),
+    "share_of_native": lambda item: (item.flops, item.flops_native),
+    "well_formed": lambda item: (float(item.well_formed), 1.0),
+    "confirmed": lambda item: (item.confirmed, item.cited),
+    "shuffled": _shuffled,
+}
+"""Measures that stand in every row."""
+
+TOLERANCES: dict[str, float] = {"exact": 0.0, "within_10": 0.1, "within_15": 0.15, "within_20": 0.2}
+
+BY_TOPIC: dict[str, Measure] = {name: _within(share) for name, share in TOLERANCES.items()} | {
+    "f1": _f1(None),
+    "empty_right": _empty_right,
+}
+"""Measures that speak of one kind of question only."""
+
+
+def topic_measures(items: Sequence[Item]) -> dict[str, Measure]:
+    """`BY_TOPIC`, and the F1 of each label where there are several."""
+    labels = sorted({label for item in items for label in item.matched or ()})
+    single = {f"f1_{label.replace(' ', '_')}": _f1(label) for label in labels}
+    return BY_TOPIC | (single if len(labels) > 1 else {})
+
+
+def ratio(measure: Measure, items: Sequence[Item]) -> float | None:
+    """Value of a measure; None where no item speaks to it."""
+    parts = _parts(measure, items)
+    below = float(parts[:, 1].sum())
+    return float(parts[:, 0].sum()) / below if below > 0 else None
+
+
+def interval(
+    measure: Measure, items: Sequence[Item], seed: int, draws: int = DRAWS
+) -> tuple[float, float]:
+    """95 % bootstrap interval of a measure, questions drawn with replacement."""
+    parts = _parts(measure, items)
+    sums = _weights(len(parts), seed, draws) @ parts
+    sums = sums[sums[:, 1] > 0]
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], (0.025, 0.975))
+    return float(low), float(high)
+
+
+def phrasing_gap(items: Sequence[Item], seed: int) -> dict[str, float]:
+    """Mean score in trained and in held-out phrasings, and by how much the first is higher.
+
+    Both means are taken per topic and then over topics that were asked in both, each with the
+    weight of its questions, so that one mixture of topics stands on both sides. Empty where no
+    topic was asked in both.
+    """
+    known, new, known_drawn, new_drawn, total = 0.0, 0.0, np.zeros(DRAWS), np.zeros(DRAWS), 0
+    for place, topic in enumerate(sorted({item.topic for item in items})):
+        sides = [
+            np.array([i.score for i in items if i.topic == topic and i.phrasing == phrasing])
+            for phrasing in ("trained", "held_out")
+        ]
+        if not all(map(len, sides)):
+            continue
+        weight = sum(map(len, sides))
+        total += weight
+        known += weight * float(sides[0].mean())
+        new += weight * float(sides[1].mean())
+        drawn = [
+            _weights(len(side), seed + 2 * place + side_index, DRAWS) @ side / len(side)
+            for side_index, side in enumerate(sides)
+        ]
+        known_drawn += weight * drawn[0]
+        new_drawn += weight * drawn[1]
+    if not total:
+        return {}
+    low, high = np.quantile((known_drawn - new_drawn) / total, (0.025, 0.975))
+    return {
+        "trained": known / total,
+        "held_out": new / total,
+        "gap": (known - new) / total,
+        "gap_low": float(low),
+        "gap_high": float(high),
+    }
+
+
+def calibration_error(items: Sequence[Item], bins: int = 10) -> float | None:
+    """ECE: mean distance of confidence from the share of right answers, over equal-width bins.
+
+    Right is a score of 1, so a count must be exact; boxes are left out. Guo et al. 2017
+    (arXiv:1706.04599), eq. 3. None where the model gave no confidence.
+    """
+    asked = [item for item in items if item.confidence is not None and item.task != "detection"]
+    if not asked:
+        return None
+    sure = np.array([item.confidence for item in asked], float)
+    right = np.array([item.score >= 1 - 1e-9 for item in asked], float)
+    bin_of = np.minimum((sure * bins).astype(int), bins - 1)
+    gaps = [abs((sure - right)[bin_of == index].sum()) for index in range(bins)]
+    return float(sum(gaps)) / len(asked)
+
+
+def best_guess(items: Sequence[Item], tolerance: float) -> float:
+    """Largest share of counts that one fixed number gets within a tolerance."""
+    truths = [item.truth for item in items]
+    hits = [sum(near(guess, truth, tolerance) for truth in truths) for guess in set(truths)]
+    return max(hits) / len(truths)
+
+
+def _parts(measure: Measure, items: Sequence[Item]) -> NDArray[np.float64]:
+    parts = [part for item in items if (part := measure(item)) is not None]
+    return np.array(parts, float).reshape(-1, 2)
+
+
+def _weights(n: int, seed: int, draws: int) -> NDArray[np.float64]:
+    """How often each of ``n`` items is drawn, float64 (draws, n)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), draws).astype(np.float64)
