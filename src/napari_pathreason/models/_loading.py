@@ -110,6 +110,8 @@ def _read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
 def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
+    from ._patch_embedding import embed_by_product
+
     kind = {
         "qwen3_vl": Qwen3VLForConditionalGeneration,
         "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
@@ -132,4 +134,5 @@ def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
             raise ModelError(damaged) from error
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         raise ModelError(damaged)
+    embed_by_product(model.model.visual)
     return model.eval()

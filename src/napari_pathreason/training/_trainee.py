@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional
+
+from napari_pathreason.models._patch_embedding import embed_by_product
 
 from ._batch import IGNORE, Batch
 from ._coverage import CLASSES, COUNTED
@@ -40,8 +40,7 @@ class Trainee(torch.nn.Module):
     def __init__(self, model: Any, hidden: int) -> None:
         super().__init__()
         self.model = model
-        embedding = model.model.visual.patch_embed
-        embedding.forward = partial(_embed, embedding)
+        embed_by_product(model.model.visual)
         self.head = torch.nn.Linear(hidden, sum(HEADS))
 
     def forward(self, batch: Batch) -> Predicted:
@@ -62,9 +61,3 @@ class Trainee(torch.nn.Module):
         ).last_hidden_state
         learnt = hidden[:, :-1][batch.labels[:, 1:] != IGNORE]
         return Predicted(self.model.lm_head(learnt), *dense.split(HEADS, dim=1))
-
-
-def _embed(embedding: Any, patches: torch.Tensor) -> torch.Tensor:
-    """The patch embedding as a matrix product: its convolution is slow backwards on a CPU."""
-    projection = embedding.proj
-    return functional.linear(patches, projection.weight.flatten(1), projection.bias)
