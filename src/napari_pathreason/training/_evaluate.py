@@ -119,8 +119,8 @@ class Examiner:
             if sample.task == "detection"
             else None,
             cited=cited,
-            confirmed=right,
-            shuffled=elsewhere,
+            confirmed=int(right),
+            shuffled=None if elsewhere is None else int(elsewhere),
             tokens=result.tokens.realised,
             native=result.tokens.native,
             flops=result.tokens.flops,
