@@ -8,7 +8,16 @@ READY = $(VENV)/.ready
 SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE) --region 1100 700 512 512
 
-.PHONY: demo test lint env system napari bench clean
+# `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
+# Each step goes on where it was cut; delete data/mini and runs/mini to begin anew.
+DATA ?= ../shared/data
+RUNGS ?= 4,16,64,256,native
+PER_TOPIC ?= 1000
+MINI = data/mini
+MODEL = runs/mini/model
+EMBEDDED = src/napari_pathreason/models/embedded
+
+.PHONY: demo test lint env system napari bench embedded clean
 
 demo: $(READY)
 	@mkdir -p demo
@@ -37,6 +46,19 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/slides.py
 	$(BIN)/python benchmarks/ask.py
+
+embedded: $(READY) $(MINI)/test.jsonl
+	$(BIN)/python -m napari_pathreason.training._fetch build/dinov2s.pt
+	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
+	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)
+	$(BIN)/pathreason evaluate $(MODEL) --data $(MINI)/test.jsonl --baseline --budgets $(RUNGS) \
+		--per-topic $(PER_TOPIC) --items runs/mini/items.jsonl --json docs/results.json \
+		--markdown docs/results.md --card $(EMBEDDED)/README.md
+	cp $(MODEL)/* $(EMBEDDED)/
+	cp runs/mini/run.json $(EMBEDDED)/
+
+$(MINI)/test.jsonl: | $(READY)
+	$(BIN)/pathreason data convert $(DATA) -o $(MINI)
 
 env: $(READY)
 

@@ -5,7 +5,7 @@ import pytest
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import _baseline, read_samples
-from napari_pathreason.training._baseline import baseline_items, features
+from napari_pathreason.training._baseline import BINS, baseline_items, features
 from napari_pathreason.training._pictures import Pictures
 
 
@@ -23,10 +23,10 @@ def test_features_tell_colour_and_texture():
     red[..., 0] = 220
     noise = np.random.default_rng(0).integers(100, 156, (64, 64, 3)).astype(np.uint8)
     sizes = {features(picture).shape for picture in (flat, red, noise, flat[:40, :50])}
-    assert sizes == {(6 * 16 + 12 + 10 + 18 + 26,)}
+    assert sizes == {(6 * BINS + 12 + 10 + 18 + 26,)}
     assert np.isfinite(features(flat)).all()
-    texture = slice(6 * 16 + 12, None)
-    assert np.abs(features(flat) - features(red))[: 6 * 16].sum() > 1
+    texture = slice(6 * BINS + 12, None)
+    assert np.abs(features(flat) - features(red))[: 6 * BINS].sum() > 1
     assert np.abs(features(flat) - features(noise))[texture].sum() > 1
 
 

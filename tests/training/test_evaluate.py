@@ -171,6 +171,14 @@ def test_auto_is_no_rung(converted):
         args.run(args)
 
 
+def test_a_page_without_marks_is_refused_before_anything_is_asked(converted, tmp_path):
+    page = tmp_path / "card.md"
+    page.write_text("Words.")
+    args = _parse("evaluate", "no model", "--data", "no data", "--card", str(page))
+    with pytest.raises(QueryError, match="no marks"):
+        args.run(args)
+
+
 def test_convert_from_the_shell(labelled, tmp_path, capsys):
     args = _parse("data", "convert", str(labelled / "lung"), "-o", str(tmp_path))
     assert args.run(args) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,10 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--stage", default="sft", help="training that the weights come out of")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--markdown", type=Path, help="write the tables here too")
+    parser.add_argument(
+        "--markdown", type=Path, help="write the tables here too, between the marks of a page"
+    )
+    parser.add_argument("--card", type=Path, help="put the main table and the targets here")
     parser.add_argument("--json", type=Path, help="write rows, sizes and targets as JSON")
     parser.add_argument("--items", type=Path, help="write every answer as JSONL, as it comes")
     parser.set_defaults(run=_evaluate)
@@ -77,8 +79,12 @@ def _sft(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    from ._card import around, fill, write_whole
     from ._evaluation import Plan, evaluate
 
+    for page in (args.markdown, args.card):
+        if page and page.exists():
+            around(page)  # better refused now than after an hour
     report = evaluate(
         Plan(
             model=args.model,
@@ -94,10 +100,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     )
     print(report.markdown)  # noqa: T201
-    if args.markdown:
-        _write(args.markdown, report.markdown + "\n")
     if args.json:
-        _write(args.json, report.json)
+        write_whole(args.json, report.json)
+    for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
+        if page:
+            fill(page, text)
     return 0
 
 
@@ -111,10 +118,3 @@ def _rungs(words: str) -> tuple[int | None, ...]:
             raise QueryError("evaluate measures rungs; give numbers of visual tokens or native")
         rungs.append(None if rung == "native" else rung)
     return tuple(rungs)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

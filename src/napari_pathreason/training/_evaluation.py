@@ -18,7 +18,7 @@ from ._constant import constant_items
 from ._evaluate import Examiner, pick
 from ._goals import Outcome, outcomes
 from ._item import Item
-from ._markdown import markdown
+from ._markdown import markdown, short_markdown
 from ._pictures import Pictures
 from ._provenance import fingerprint
 from ._sample import read_samples
@@ -59,6 +59,11 @@ class Report:
     def markdown(self) -> str:
         """The tables."""
         return markdown(self.rows, self.sizes, self.goals)
+
+    @property
+    def card(self) -> str:
+        """The main table and the targets, for a model card."""
+        return short_markdown(self.rows, self.goals)
 
     @property
     def json(self) -> str:

@@ -8,6 +8,7 @@ from ._goals import Outcome
 from ._table import ALL, Row
 
 Values = Mapping[str, float]
+Groups = Mapping[tuple[str, str], dict[str, Row]]
 
 
 def markdown(rows: Sequence[Row], sizes: Sequence[Row], goals: Sequence[Outcome]) -> str:
@@ -15,9 +16,9 @@ def markdown(rows: Sequence[Row], sizes: Sequence[Row], goals: Sequence[Outcome]
     rungs = list(dict.fromkeys(row.budget for row in rows))
     groups = _by_group(rows)
     topics = {key: group for key, group in groups.items() if key[1] != ALL}
-    parts = [
-        ("Score of each question at each rung", _main(groups, rungs)),
-        ("Targets", _goals(goals)),
+    return _page(
+        _titled_main(groups, rungs),
+        _titled_goals(goals),
         ("What a rung costs, over all questions", _costs(groups.get((ALL, ALL), {}))),
         ("Counts: share of questions within a relative error", _counts(topics)),
         (
@@ -30,7 +31,24 @@ def markdown(rows: Sequence[Row], sizes: Sequence[Row], goals: Sequence[Outcome]
         ),
         ("Phrasings that training knew, and held-out ones", _phrasings(groups)),
         ("Score by the long side of the region, px", _sizes(sizes, rungs)),
-    ]
+    )
+
+
+def short_markdown(rows: Sequence[Row], goals: Sequence[Outcome]) -> str:
+    """The main table and the targets."""
+    rungs = list(dict.fromkeys(row.budget for row in rows))
+    return _page(_titled_main(_by_group(rows), rungs), _titled_goals(goals))
+
+
+def _titled_main(groups: Groups, rungs: Sequence[str]) -> tuple[str, str]:
+    return "Score of each question at each rung", _main(groups, rungs)
+
+
+def _titled_goals(goals: Sequence[Outcome]) -> tuple[str, str]:
+    return "Targets", _goals(goals)
+
+
+def _page(*parts: tuple[str, str]) -> str:
     return "\n\n".join(f"**{title}**\n\n{text}" for title, text in parts if text)
 
 
@@ -46,7 +64,7 @@ def _by_group(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     return groups
 
 
-def _main(groups: Mapping[tuple[str, str], dict[str, Row]], rungs: Sequence[str]) -> str:
+def _main(groups: Groups, rungs: Sequence[str]) -> str:
     head = ["question", "n", *rungs, "95 % at best", "constant", "text only", "colour + texture"]
     lines = []
     for (task, topic), group in groups.items():
@@ -100,7 +118,7 @@ def _costs(group: Mapping[str, Row]) -> str:
     return _grid(["rung", *columns], lines)
 
 
-def _counts(groups: Mapping[tuple[str, str], dict[str, Row]]) -> str:
+def _counts(groups: Groups) -> str:
     lines = []
     for (_, topic), group in groups.items():
         row = best(group)
@@ -112,7 +130,7 @@ def _counts(groups: Mapping[tuple[str, str], dict[str, Row]]) -> str:
     return _grid([*head, "constant, 20 %", "colour + texture, 20 %"], lines)
 
 
-def _boxes(groups: Mapping[tuple[str, str], dict[str, Row]], rungs: Sequence[str]) -> str:
+def _boxes(groups: Groups, rungs: Sequence[str]) -> str:
     lines = []
     for (_, topic), group in groups.items():
         top = best(group).values
@@ -128,7 +146,7 @@ def _boxes(groups: Mapping[tuple[str, str], dict[str, Row]], rungs: Sequence[str
     return _grid(["boxes", "label", *rungs, f"free ones right at {' / '.join(rungs)}"], lines)
 
 
-def _evidence(groups: Mapping[tuple[str, str], dict[str, Row]]) -> str:
+def _evidence(groups: Groups) -> str:
     lines = []
     for (_, topic), group in groups.items():
         row = best(group)
@@ -138,7 +156,7 @@ def _evidence(groups: Mapping[tuple[str, str], dict[str, Row]]) -> str:
     return _grid(["question", "best rung", "confirmed", "shuffled"], lines)
 
 
-def _phrasings(groups: Mapping[tuple[str, str], dict[str, Row]]) -> str:
+def _phrasings(groups: Groups) -> str:
     lines = []
     for (task, topic), group in groups.items():
         row = best(group)
