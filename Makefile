@@ -9,7 +9,8 @@ SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE) --region 1100 700 512 512
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# Each step goes on where it was cut; delete data/mini and runs/mini to begin anew.
+# Training goes on where it was cut, evaluation begins anew; delete data/mini and runs/mini to begin
+# from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256,native
 PER_TOPIC ?= 1000
