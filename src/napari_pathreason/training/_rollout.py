@@ -1,0 +1,112 @@
+"""Groups of completions, drawn together on the key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ._actor import Actor, Read
+from ._prompts import Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Completions, padded on the right; those of one prompt stand together.
+
+    ``tokens`` int64 (prompts * group, longest); ``mask`` bool of the same shape, True up to and
+    with the token that ended a completion; ``finished`` bool (prompts * group,), False where the
+    limit cut one off.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    finished: torch.Tensor
+
+    def texts(self, tokenizer: Any) -> list[str]:
+        """Completions as text, without special tokens, as answers are read."""
+        return [
+            tokenizer.decode(
+                row[kept], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            for row, kept in zip(self.tokens.cpu(), self.mask.cpu(), strict=True)
+        ]
+
+
+@torch.no_grad()
+def roll_out(
+    actor: Actor,
+    prompts: Prompts,
+    group: int,
+    longest: int,
+    stops: Collection[int],
+    pad: int,
+    random: torch.Generator | None,
+) -> Rollout:
+    """Draw ``group`` completions of each prompt.
+
+    Tokens are drawn from the whole distribution: top-k or top-p would draw from another one than
+    the losses speak of. Rows that have ended leave the batch once they are half of it.
+
+    Parameters
+    ----------
+    actor : Actor
+        In evaluation mode.
+    prompts : Prompts
+        On the actor's device.
+    group, longest : int
+        Completions of a prompt; tokens of a completion, its end included.
+    stops : collection of int
+        Token ids that end a completion.
+    pad : int
+        Token id behind the end.
+    random : torch.Generator or None
+        On the CPU, so that a seed means the same on every device; None takes the likeliest token.
+    """
+    read = actor.read(prompts, group)
+    device, rows = read.last.device, len(read.last)
+    ends = torch.tensor(sorted(stops), device=device)
+    tokens = torch.full((rows, longest), pad, device=device)
+    mask = torch.zeros((rows, longest), dtype=torch.bool, device=device)
+    here = torch.arange(rows, device=device)  # which completion each row of the batch is
+    done = torch.zeros(rows, dtype=torch.bool, device=device)
+    hidden, attention = read.last, read.attention
+    for at in range(longest):
+        drawn = _draw(actor.log_chances(hidden), random).masked_fill(done, pad)
+        tokens[here, at] = drawn
+        mask[here, at] = ~done
+        done = done | torch.isin(drawn, ends)
+        if bool(done.all()) or at + 1 == longest:
+            break
+        attention = torch.cat([attention, torch.ones_like(attention[:, :1])], 1)
+        if 2 * int(done.sum()) >= len(done):
+            kept = (~done).nonzero()[:, 0]
+            read = _keep(read, kept)
+            here, attention, drawn, done = (x[kept] for x in (here, attention, drawn, done))
+        hidden = actor.go_on(read, drawn[:, None], attention)[:, -1]
+    used = int(mask.any(0).sum())
+    tokens, mask = tokens[:, :used], mask[:, :used]
+    finished = (torch.isin(tokens, ends) & mask).any(1)
+    return Rollout(tokens, mask, finished)
+
+
+def _draw(log_chances: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
+    if random is None:
+        return log_chances.argmax(-1)
+    drawn = torch.multinomial(log_chances.exp().cpu(), 1, generator=random)[:, 0]
+    return drawn.to(log_chances.device)
+
+
+def _keep(read: Read, rows: torch.Tensor) -> Read:
+    read.cache.batch_select_indices(rows)
+    return Read(read.cache, read.attention[rows], read.last[rows], read.position[rows])
+
+
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Ids that end a completion: the checkpoint's own, and the end of a turn."""
+    named = model.generation_config.eos_token_id
+    ids = {*named} if isinstance(named, list) else {named}
+    ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    return frozenset(ids - {None, tokenizer.unk_token_id})
