@@ -25,12 +25,21 @@ def add_data_parser(subparsers: Subparsers) -> None:
 
 
 def add_train_parser(subparsers: Subparsers) -> None:
-    """``pathreason train sft --recipe FILE``."""
+    """``pathreason train sft --recipe FILE``, and ``performer`` after it."""
     parser = subparsers.add_parser("train", help="train a performer on labels")
     steps = parser.add_subparsers(dest="step", required=True)
     sft = steps.add_parser("sft", help="supervised fine-tuning; resumes by itself")
     sft.add_argument("--recipe", type=Path, required=True)
     sft.set_defaults(run=_sft)
+    _add_performer_parser(steps)
+
+
+def _add_performer_parser(steps: Subparsers) -> None:
+    performer = steps.add_parser(
+        "performer", help="GRPO from the model of sft, on labels alone; resumes by itself"
+    )
+    performer.add_argument("--recipe", type=Path, required=True)
+    performer.set_defaults(run=_performer)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
@@ -75,6 +84,18 @@ def _sft(args: argparse.Namespace) -> int:
     from .sft import train_sft
 
     print(train_sft(load_recipe(args.recipe)))  # noqa: T201
+    return 0
+
+
+def _performer(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+
+    from ._recipe import load_recipe
+
+    wait_passively()
+    from .performer import train_performer
+
+    print(train_performer(load_recipe(args.recipe)))  # noqa: T201
     return 0
 
 

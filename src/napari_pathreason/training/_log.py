@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+SFT_PANELS = {
+    "text": "answer: cross-entropy",
+    "cells": "cells: cross-entropy",
+    "boxes": "boxes: error",
+    "counts": "counts: error",
+    "places": "places: error",
+}
 
 
 class RunLog:
@@ -36,26 +45,19 @@ class RunLog:
                 continue
         return records
 
-    def draw(self) -> None:
-        """Write ``curve.png``: losses over steps, training smoothed, validation as points."""
+    def draw(self, panels: Mapping[str, str] = SFT_PANELS) -> None:
+        """Write ``curve.png``: a panel for each key of the log, with its title.
+
+        Figures over steps, training smoothed, validation (``val_`` before the key) as points; a
+        record that lacks a key is left out of its panel.
+        """
         from matplotlib.figure import Figure
 
         records = self.records()
-        figure = Figure(figsize=(16, 3), layout="constrained")
-        panels = figure.subplots(1, 5)
-        for panel, key, title in zip(
-            panels,
-            ("text", "cells", "boxes", "counts", "places"),
-            (
-                "answer: cross-entropy",
-                "cells: cross-entropy",
-                "boxes: error",
-                "counts: error",
-                "places: error",
-            ),
-            strict=True,
-        ):
-            train = [(r["step"], r[key]) for r in records if "lr" in r]
+        figure = Figure(figsize=(3.2 * len(panels), 3), layout="constrained")
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, (key, title) in zip(row, panels.items(), strict=True):
+            train = [(r["step"], r[key]) for r in records if key in r and "lr" in r]
             val = [(r["step"], r[f"val_{key}"]) for r in records if f"val_{key}" in r]
             if train:
                 steps, values = zip(*train, strict=True)

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from ._recipe import SFTRecipe
+from ._recipe import GRPORecipe, SFTRecipe
 
 
-def optimizer_of(model: torch.nn.Module, settings: SFTRecipe) -> torch.optim.Optimizer:
+def optimizer_of(model: torch.nn.Module, settings: SFTRecipe | GRPORecipe) -> torch.optim.Optimizer:
     """AdamW; the vision tower's blocks learn at their own share of the rate."""
     tower = [p for n, p in model.named_parameters() if ".visual." in n and ".merger" not in n]
     inside = {id(p) for p in tower}

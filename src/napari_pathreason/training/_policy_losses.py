@@ -5,11 +5,9 @@ All take (completions, tokens), right-padded, and leave padding to `aggregate`.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
+from ._recipe import PolicyLoss
 
 
 def clipped_surrogate(

@@ -26,9 +26,9 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     """Write ``run.json``: resolved recipe, versions, data fingerprint. Names no host or path."""
     resolved = recipe.model_dump(mode="json")
     resolved["output"], resolved["data"]["folder"] = out.name, data.name
-    start = recipe.model.start
-    if start is not None and Path(start).exists():  # a folder: its name, not where it lies
-        resolved["model"]["start"] = "/".join(Path(start).parts[-2:])
+    for part, start in (("model", recipe.model.start), ("grpo", recipe.grpo.start)):
+        if start is not None and Path(start).exists():  # a folder: its name, not where it lies
+            resolved[part]["start"] = "/".join(Path(start).parts[-2:])
     if recipe.model.tower is not None:
         weights = Path(recipe.model.tower)
         resolved["model"]["tower"] = weights.name

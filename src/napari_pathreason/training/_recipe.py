@@ -10,9 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_pathreason._errors import QueryError
 
+from ._rewards import RewardKind
 from ._targets import Style
 
 Positive = Annotated[int, Field(gt=0)]
+Above = Annotated[float, Field(gt=0)]
+NotBelow = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
 
 
 class _Strict(BaseModel):
@@ -82,6 +87,52 @@ class SFTRecipe(_Strict):
     validate_samples: Positive = 128
 
 
+class GRPORecipe(_Strict):
+    """Group-relative policy optimisation of the performer, from labels alone.
+
+    ``start`` is a folder or hub id; None continues from the model that supervised fine-tuning of
+    the same recipe wrote. A step draws ``pictures`` and at most ``questions`` of each, about
+    ``tokens`` visual tokens, and ``group`` completions of at most ``longest`` tokens for every
+    question; the optimiser takes ``iterations`` steps on them. ``budgets`` are weights of rungs,
+    of which an allocator's policy leaves ``floor``. ``beta`` weighs the distance to the start,
+    ``clip_high`` is the upper bound where it differs from the lower one (DAPO).
+    """
+
+    start: str | None = None
+    reward: RewardKind = "task"
+    format_weight: NotBelow = 1.0
+    loss: PolicyLoss = "dapo"
+    scale: bool | None = None
+    beta: NotBelow = 0.001
+    clip: Above = 0.2
+    clip_high: Above | None = None
+    iterations: Positive = 1
+    group: Annotated[int, Field(ge=2)] = 8
+    temperature: Above = 1.0
+    longest: Positive = 192
+    budgets: dict[int, float] = {4: 1, 8: 1, 16: 1, 32: 1, 64: 1, 128: 1, 256: 1}
+    floor: Share = 0.25
+    pictures: Positive = 8
+    questions: Positive = 1
+    tokens: Positive = 1024
+    steps: Positive = 500
+    stop_after: Positive | None = None
+    precision: Literal["no", "bf16"] = "no"
+    lr: float = 1e-5
+    tower_lr: float = 1.0
+    warmup: int = 10
+    weight_decay: float = 0.0
+    max_norm: float = 1.0
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 50
+    validate_samples: Positive = 128
+
+    @property
+    def scaled(self) -> bool:
+        """Whether advantages are divided by their group's deviation; Dr. GRPO leaves it out."""
+        return self.loss != "dr_grpo" if self.scale is None else self.scale
+
+
 class Recipe(_Strict):
     """A whole run."""
 
@@ -90,6 +141,7 @@ class Recipe(_Strict):
     data: DataRecipe
     model: ModelRecipe = ModelRecipe()
     sft: SFTRecipe = SFTRecipe()
+    grpo: GRPORecipe = GRPORecipe()
 
 
 def load_recipe(path: Path) -> Recipe:

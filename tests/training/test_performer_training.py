@@ -1,0 +1,187 @@
+"""The GRPO loop: it climbs, it survives a kill with the same result, its model answers."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.cli import main
+from napari_pathreason.models import load_models
+from napari_pathreason.training import load_recipe, performer, read_samples
+from napari_pathreason.training._actor import Actor
+from napari_pathreason.training._advantages import group_advantages
+from napari_pathreason.training._budgets import mixed_chances
+from napari_pathreason.training._mini import save_checkpoint
+from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate
+from napari_pathreason.training._recipe import GRPORecipe, Recipe
+from napari_pathreason.training._rewards import Judged
+from napari_pathreason.training._start import start_model
+from napari_pathreason.training.performer import train_performer
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+TINY = {
+    "group": 3,
+    "longest": 6,
+    "budgets": {4: 1, 16: 1},
+    "pictures": 2,
+    "questions": 2,
+    "steps": 4,
+    "lr": 1e-3,
+    "warmup": 1,
+    "checkpoint_every": 2,
+    "validate_every": 4,
+    "validate_samples": 2,
+}
+
+
+@pytest.fixture
+def begun(recipe):
+    """A recipe whose model is there, untrained."""
+
+    def begin(**changes):
+        model, tokenizer = start_model(
+            recipe, read_samples(Path(recipe.data.folder, "train.jsonl"))
+        )
+        save_checkpoint(Path(recipe.output) / "model", model, tokenizer, {"name": "begun"})
+        return recipe.model_copy(update={"grpo": GRPORecipe.model_validate(TINY | changes)})
+
+    return begin
+
+
+def _weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def _records(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def _by_length(text, sample, view, kind):
+    return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
+
+
+def _elsewhere(recipe, folder, **changes):
+    shutil.copytree(Path(recipe.output) / "model", folder / "model")
+    grpo = recipe.grpo.model_copy(update=changes)
+    return recipe.model_copy(update={"output": str(folder), "grpo": grpo})
+
+
+@pytest.mark.parametrize("changes", [{}, {"iterations": 2, "loss": "dr_grpo", "beta": 0.0}])
+def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(
+    begun, tmp_path, monkeypatch, changes
+):
+    monkeypatch.setattr(performer, "judge", _by_length)
+    recipe = begun(**changes)
+    whole = train_performer(recipe)
+    killed = _elsewhere(recipe, tmp_path / "cut", stop_after=2)
+    train_performer(killed)
+    assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
+    cut = train_performer(killed.model_copy(update={"grpo": recipe.grpo}))
+    a, b = _weights(whole), _weights(cut)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    timeless = [
+        [{k: v for k, v in r.items() if "seconds" not in k and "val_" not in k} for r in records]
+        for records in (_records(whole.parent), _records(cut.parent))
+    ]
+    assert timeless[0] == timeless[1]
+    assert [record["step"] for record in timeless[0]] == [1, 2, 3, 4]
+
+
+def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch):
+    monkeypatch.setattr(performer, "judge", _by_length)
+    recipe = begun(loss="grpo")
+    folder = train_performer(recipe)
+    before, after = _weights(Path(recipe.output) / "model"), _weights(folder)
+    assert not [name for name in after if torch.equal(before[name], after[name])]
+    distances = [record["kl"] for record in _records(folder.parent)]
+    assert distances[0] == 0.0 < min(distances[1:])
+    assert load_models(str(folder), "cpu").performer.info.name == "begun"
+    assert (folder.parent / "curve.png").stat().st_size > 10_000
+
+
+def test_the_log_tells_what_was_learnt_from(begun):
+    recipe = begun()
+    train_performer(recipe)
+    first, *_, final = _records(Path(recipe.output) / "grpo")
+    assert first["kl"] == final["kl"] == 0.0  # nothing earned, nothing learnt
+    assert first["score"] == first["format"] == 0.0  # an untrained model
+    assert first["zero_variance"] == first["groups"]
+    assert 0 < first["length"] <= 6
+    assert first["entropy"] > 1
+    assert any(name.startswith("score_") for name in first)
+    assert {"val_score", "val_format", "words", "cited", "cut_off"} <= final.keys()
+    record = json.loads((Path(recipe.output) / "grpo/run.json").read_text())
+    assert record["recipe"]["grpo"]["group"] == 3
+
+
+def test_a_rewarded_word_becomes_the_rule(begun, monkeypatch):
+    monkeypatch.setattr(
+        performer, "judge", lambda text, *_: Judged(float("7" in text), True, 0, 0, 0)
+    )
+    recipe = begun(steps=18, longest=2, group=8, beta=0.0, lr=3e-2, validate_every=18)
+    train_performer(recipe)
+    scores = [record["score"] for record in _records(Path(recipe.output) / "grpo")]
+    assert sum(scores[:3]) / 3 < 0.7
+    assert sum(scores[-3:]) / 3 > 0.95
+
+
+def test_groups_of_equal_rewards_give_no_gradient():
+    log_p = torch.randn(8, 5, requires_grad=True)
+    rewards = torch.tensor([[1.3] * 4, [0.0] * 4])
+    gains = group_advantages(rewards, scale=True).view(-1)
+    each = clipped_surrogate(log_p, log_p.detach(), gains, 0.2, 0.2)
+    aggregate(each, torch.ones(8, 5, dtype=torch.bool), "dapo", tokens=40, longest=5).backward()
+    assert (log_p.grad == 0).all()
+
+
+def test_an_allocators_policy_leaves_a_floor(begun, monkeypatch):
+    assert mixed_chances({4: 1, 16: 3}, [(1.0, 0.0)], 0.2) == pytest.approx([0.85, 0.15])
+    assert mixed_chances({4: 1, 16: 3}, [(1, 0), (0, 1)], 0.0) == [0.5, 0.5]
+    asked = []
+
+    def policy(sample):
+        asked.append(sample)
+        return (0.0, 1.0)
+
+    recipe = begun(floor=0.0, steps=2)
+    train_performer(recipe, policy)
+    assert asked
+    assert all(record["budget"] == 16 for record in _records(Path(recipe.output) / "grpo"))
+
+
+def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
+    made = []
+    monkeypatch.setattr(performer, "Actor", lambda *args: made.append(Actor(*args)) or made[-1])
+    recipe = begun(steps=1, beta=0.0)
+    train_performer(recipe)
+    assert len(made) == 1
+    assert "kl" not in _records(Path(recipe.output) / "grpo")[0]
+
+
+def test_the_command_asks_for_a_model_first(recipe, tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.model_dump_json())
+    assert main(["train", "performer", "--recipe", str(path)]) != 0
+    assert "pathreason train sft" in capsys.readouterr().err
+
+
+def test_a_recipe_refuses_unknown_keys(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("output: x\ndata: {folder: y}\ngrpo: {grup: 8}\n")
+    with pytest.raises(QueryError, match=r"grpo\.grup"):
+        load_recipe(path)
+    path.write_text("output: x\ndata: {folder: y}\ngrpo: {group: 1}\n")
+    with pytest.raises(QueryError, match=r"grpo\.group"):
+        load_recipe(path)
+    settings = Recipe.model_validate({"output": "x", "data": {"folder": "y"}}).grpo
+    assert (settings.group, settings.lr, settings.beta, settings.clip) == (8, 1e-5, 0.001, 0.2)
+    assert math.isclose(settings.temperature, 1)
+    assert settings.scaled
+    assert not GRPORecipe(loss="dr_grpo").scaled
