@@ -125,7 +125,9 @@ def test_a_rewarded_word_becomes_the_rule(begun, monkeypatch):
     monkeypatch.setattr(
         performer, "judge", lambda text, *_: Judged(float("7" in text), True, 0, 0, 0)
     )
-    recipe = begun(steps=18, longest=2, group=8, beta=0.0, lr=3e-2, validate_every=18)
+    recipe = begun(
+        steps=30, stop_after=18, longest=2, group=8, beta=0.0, lr=3e-2, validate_every=50
+    )
     train_performer(recipe)
     scores = [record["score"] for record in _records(Path(recipe.output) / "grpo")]
     assert sum(scores[:3]) / 3 < 0.7
