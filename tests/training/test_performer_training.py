@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,28 +69,36 @@ def _by_length(text, sample, view, kind):
     return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
 
 
-def _elsewhere(recipe, folder, **changes):
+def _elsewhere(recipe, folder):
     shutil.copytree(Path(recipe.output) / "model", folder / "model")
-    grpo = recipe.grpo.model_copy(update=changes)
-    return recipe.model_copy(update={"output": str(folder), "grpo": grpo})
+    return recipe.model_copy(update={"output": str(folder)})
 
 
 @pytest.mark.parametrize("changes", [{}, {"iterations": 2, "loss": "dr_grpo", "beta": 0.0}])
-def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(
+def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, changes
 ):
     monkeypatch.setattr(performer, "judge", _by_length)
     recipe = begun(**changes)
     whole = train_performer(recipe)
-    killed = _elsewhere(recipe, tmp_path / "cut", stop_after=2)
-    train_performer(killed)
+    elsewhere = _elsewhere(recipe, tmp_path / "cut")
+
+    def dies(*question):  # in its fourth step, two after the last checkpoint
+        if len(_records(tmp_path / "cut/grpo")) == 3:
+            raise KeyboardInterrupt
+        return _by_length(*question)
+
+    monkeypatch.setattr(performer, "judge", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_performer(elsewhere)
     assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
-    cut = train_performer(killed.model_copy(update={"grpo": recipe.grpo}))
+    monkeypatch.setattr(performer, "judge", _by_length)
+    cut = train_performer(elsewhere)
     a, b = _weights(whole), _weights(cut)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
     timeless = [
-        [{k: v for k, v in r.items() if "seconds" not in k and "val_" not in k} for r in records]
+        [{k: v for k, v in r.items() if "seconds" not in k} for r in records]
         for records in (_records(whole.parent), _records(cut.parent))
     ]
     assert timeless[0] == timeless[1]
@@ -165,6 +176,26 @@ def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
     train_performer(recipe)
     assert len(made) == 1
     assert "kl" not in _records(Path(recipe.output) / "grpo")[0]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(begun, tmp_path):
+    recipe = begun(steps=2)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.model_dump_json())
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = ["-m", "napari_pathreason.cli", "train", "performer", "--recipe", str(path)]
+    told = subprocess.run(
+        [sys.executable, *launch, *command],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert [r["step"] for r in _records(Path(recipe.output) / "grpo")] == [1, 2]
+    assert load_models(str(Path(recipe.output) / "grpo/model"), "cpu").performer
 
 
 def test_the_command_asks_for_a_model_first(recipe, tmp_path, capsys):

@@ -89,3 +89,16 @@ def test_the_whole_loss_equals_the_published_formula(loss):
         per_row.append(row / int(lengths[i]))
     theirs = {"grpo": sum(per_row) / 6, "dapo": total / 20, "dr_grpo": total / (6 * 7)}[loss]
     assert ours == pytest.approx(float(theirs), abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo"])
+def test_averaged_losses_of_two_processes_are_the_loss_of_one(loss):
+    torch.manual_seed(1)
+    each, mask = torch.randn(6, 5), torch.arange(5)[None] < torch.tensor([[5], [1], [3]] * 2)
+    mask[4, 1:] = True
+    whole = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=5)
+    mean = float(mask.sum()) / 2
+    halves = [
+        aggregate(each[i : i + 3], mask[i : i + 3], loss, tokens=mean, longest=5) for i in (0, 3)
+    ]
+    assert whole.item() == pytest.approx(sum(halves).item() / 2, abs=1e-6)

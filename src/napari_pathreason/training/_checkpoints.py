@@ -13,7 +13,9 @@ from accelerate import Accelerator
 def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
     """Write the whole state beside the last one, then let it take its place."""
     fresh, last = out / "checkpoint.partial", out / "checkpoint"
-    shutil.rmtree(fresh, ignore_errors=True)
+    if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()  # nobody writes into what another still removes
     accelerator.save_state(str(fresh))
     if accelerator.is_main_process:
         (fresh / "step.json").write_text(json.dumps({"step": step}))

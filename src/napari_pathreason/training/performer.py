@@ -101,8 +101,9 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     model, optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
     actor = accelerator.unwrap_model(model)
     step = resume(accelerator, out)
-    log = RunLog(out, step)
-    provenance(out, recipe, folder)
+    with accelerator.main_process_first():  # both replace files: one process after the other
+        log = RunLog(out, step)
+        provenance(out, recipe, folder)
     pictures = Pictures(folder)
     augmentation = Augmentation(recipe.data.turn, recipe.data.stain)
     data = recipe.data.model_copy(update={"questions": settings.questions})
