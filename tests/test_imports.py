@@ -17,6 +17,7 @@ ROOMS = {
     "napari_pathreason.tasks": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.slides": HEAVY | GUI,
     "napari_pathreason.engine": HEAVY | GUI,
+    "napari_pathreason.exports": HEAVY | GUI | FILES | {"jinja2", "shapely"},
     "napari_pathreason.models": HEAVY | GUI,
     "napari_pathreason.training": GUI,
     "napari_pathreason.cli": HEAVY | GUI | FILES | {"numpy", "matplotlib"},

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._errors import (
+    ExportError,
     ModelError,
     OutOfMemoryError,
     PathreasonError,
@@ -35,6 +36,7 @@ __all__ = [
     "Answer",
     "Box",
     "Detection",
+    "ExportError",
     "ModelError",
     "OutOfMemoryError",
     "PathreasonError",

@@ -25,3 +25,7 @@ class ModelError(PathreasonError):
 
 class OutOfMemoryError(PathreasonError):
     """The answer needs more memory than the device has; a smaller budget helps."""
+
+
+class ExportError(PathreasonError):
+    """A file of results cannot be written, or cannot be read back."""

@@ -1,0 +1,179 @@
+"""What results say, shape by shape; GeoJSON and tables are both made of these."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_pathreason._geometry import Box
+from napari_pathreason._types import Detection, Result
+
+from ._feature import Colour, Feature, Shape
+
+REGION_COLOUR: Colour = (26, 92, 255)
+PALETTE: tuple[Colour, ...] = (
+    (0, 200, 83),
+    (255, 214, 0),
+    (0, 229, 255),
+    (255, 109, 0),
+    (213, 0, 249),
+)
+"""The colours of the overlay in napari."""
+KIND_KEY = "pathreason"
+"""Metadata key that says what an object of ours is."""
+
+Kind = Literal["region", "finding", "drawing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A shape on a slide and what is known of it.
+
+    Parameters
+    ----------
+    shape : Box or shapely geometry
+        Level-0 pixels, (x, y).
+    kind : {"region", "finding", "drawing"}
+        What was asked of, what was found there, or what a user drew.
+    label : str
+    colour : (int, int, int), optional
+    number : int
+        Of the result, counted from 1; 0 for a drawing.
+    result : Result, optional
+    run : str
+        UUID of the run.
+    confidence : float, optional
+        0 to 1.
+    mpp : (float, float), optional
+        Micrometres per level-0 pixel (x, y).
+    """
+
+    shape: Shape
+    kind: Kind
+    label: str = ""
+    colour: Colour | None = None
+    number: int = 0
+    result: Result | None = None
+    run: str = ""
+    confidence: float | None = None
+    mpp: tuple[float, float] | None = None
+
+    @property
+    def area_um2(self) -> float | None:
+        """Area in square micrometres; None where the pixel size is not known."""
+        return None if self.mpp is None else float(self.shape.area) * self.mpp[0] * self.mpp[1]
+
+
+def new_run() -> str:
+    """Fresh id of a run, a UUID."""
+    return str(uuid.uuid4())
+
+
+def marks_of(results: Iterable[Result], run: str) -> Iterator[Mark]:
+    """The region and the findings of each result, in order; results are counted from 1."""
+    colours: dict[str, Colour] = {}
+    for number, result in enumerate(results, 1):
+        yield Mark(
+            shape=result.region.box,
+            kind="region",
+            colour=REGION_COLOUR,
+            number=number,
+            result=result,
+            run=run,
+            confidence=confidence_of(result),
+            mpp=result.slide.mpp,
+        )
+        for name in (*result.query.options, *(found.label for found in result.detections)):
+            colours.setdefault(name, PALETTE[len(colours) % len(PALETTE)])
+        for found in result.detections:
+            yield Mark(
+                shape=found.box,
+                kind="finding",
+                label=found.label,
+                colour=colours[found.label],
+                number=number,
+                result=result,
+                run=run,
+                confidence=confidence_of(found),
+                mpp=result.slide.mpp,
+            )
+
+
+def features_of_marks(marks: Iterable[Mark]) -> Iterator[Feature]:
+    """Marks as QuPath objects: regions and drawings are annotations, findings detections.
+
+    Ids follow from the run and the order, so that the same run gives the same file.
+    """
+    for index, mark in enumerate(marks):
+        space = uuid.UUID(mark.run) if mark.run else None
+        label = " ".join(mark.label.split())  # QuPath takes no line break in a class
+        yield Feature(
+            shape=mark.shape,
+            object_type="detection" if mark.kind == "finding" else "annotation",
+            classes=tuple(label.split(": ")) if label else (),
+            colour=mark.colour,
+            name=f"region {mark.number}" if mark.kind == "region" else "",
+            measurements=_measurements(mark),
+            metadata=_metadata(mark),
+            id=str(uuid.uuid5(space, str(index)) if space else uuid.uuid4()),
+            locked=mark.kind == "region",
+        )
+
+
+def detections_in(features: Iterable[Feature]) -> Iterator[Detection]:
+    """Findings of a file as labelled boxes; of a file of another program, all its objects."""
+    for feature in features:
+        if feature.metadata.get(KIND_KEY) in (None, "finding"):
+            yield Detection(feature.label, feature.box)
+
+
+def confidence_of(value: Result | Detection) -> float | None:
+    """How sure the model is, 0 to 1; None where it does not say."""
+    number = getattr(value, "confidence", None)
+    known = isinstance(number, int | float) and math.isfinite(number)
+    return float(number) if number is not None and known else None
+
+
+def _measurements(mark: Mark) -> dict[str, float]:
+    told: dict[str, float] = {}
+    if mark.confidence is not None:
+        told["Confidence"] = round(mark.confidence, 6)
+    if mark.result is not None:
+        tokens = mark.result.tokens
+        told["Visual tokens"] = tokens.realised + tokens.allocator
+        if mark.kind == "region":
+            told["Visual tokens, native"] = tokens.native
+    if mark.area_um2 is not None:
+        told["Area µm^2"] = round(mark.area_um2, 3)
+    return told
+
+
+def _metadata(mark: Mark) -> dict[str, str]:
+    told: dict[str, str] = {KIND_KEY: mark.kind}
+    if mark.run:
+        told["run"] = mark.run
+    result = mark.result
+    if result is None:
+        return told
+    told |= {
+        "result": str(mark.number),
+        "slide": result.slide.name,
+        "task": result.query.task,
+        "question": result.query.question,
+        "answer": result.answer.text,
+        "rationale": result.answer.rationale,
+        "model": result.model.name,
+    }
+    if mark.kind == "region":
+        told["options"] = ", ".join(result.query.options)
+        if mark.mpp is not None:
+            told["um per pixel"] = " ".join(f"{value:.9g}" for value in mark.mpp)
+    return {name: text for name, text in told.items() if text}
+
+
+def box_um(box: Box, mpp: tuple[float, float]) -> Box:
+    """A level-0 box in micrometres from the slide's upper left corner."""
+    return Box(box.x * mpp[0], box.y * mpp[1], box.w * mpp[0], box.h * mpp[1])
