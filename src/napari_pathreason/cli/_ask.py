@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import PathreasonError, QueryError, Region, Result
 from napari_pathreason._types import GenerationSettings, Query, TaskName
 
+from ._files import Kept, add_files, check_writable, wanted_files
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
+    from napari_pathreason.exports import Asked
     from napari_pathreason.models import Models
     from napari_pathreason.slides import Slide
 
@@ -23,6 +26,8 @@ EXAMPLES = """examples:
   pathreason ask slide.svs --question "How many nuclei are there?"
   pathreason ask slide.svs --region 1000 2000 4096 4096 --task subtyping --choices "a,b" --json -
   pathreason ask slide.svs --regions regions.geojson --task detection --choices tumour --budget 256
+  pathreason ask slide.svs --question "Is there tumour?" --report a.html --manifest a.json
+  pathreason ask --from a.json --json -
 """
 
 
@@ -34,7 +39,14 @@ def add_parser(commands: Subparsers) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("slide", metavar="SLIDE", help="slide, image or OME-Zarr folder")
+    parser.add_argument("slide", metavar="SLIDE", nargs="?", help="slide, image or OME-Zarr folder")
+    parser.add_argument(
+        "--from",
+        dest="from_",
+        type=Path,
+        metavar="FILE",
+        help="repeat the run of this manifest; SLIDE may be left out where it lies beside it",
+    )
     where = parser.add_argument_group("where (default: the whole slide)")
     where.add_argument(
         "--region",
@@ -66,88 +78,106 @@ def add_parser(commands: Subparsers) -> None:
     out = parser.add_argument_group("results")
     out.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     out.add_argument("--figure", type=Path, metavar="FILE", help="draw the answer as a PNG")
-    parser.set_defaults(run=run)
+    add_files(parser)
+    parser.set_defaults(run=lambda args: run(args, parser))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Answer for every region; 2 if one of several could not be answered."""
-    from napari_pathreason.engine import read_regions
     from napari_pathreason.models import load_models
     from napari_pathreason.slides import open_slide
     from napari_pathreason.tokens import parse_budget
+
+    from ._repeat import check_same_model, check_same_slide, take_over
 
     args.budget = parse_budget(args.budget)
     if args.temperature < 0:
         raise QueryError(f"the temperature is {args.temperature:g}; give 0 or more")
     for file in (args.figure, None if args.json == "-" else args.json):
         if file is not None:
-            _check_writable(Path(file))
+            check_writable(Path(file))
+    files = wanted_files(args)
+    manifest = take_over(args, parser) if args.from_ is not None else None
+    if args.slide is None:
+        raise QueryError("there is no SLIDE; give one, or --from with a manifest")
     quiet_libraries()
     with Progress() as progress, open_slide(args.slide, args.mpp) as slide:
-        regions = [Region(*numbers) for numbers in args.region]
-        if args.regions:
-            regions += read_regions(args.regions)
-        regions = regions or [Region(0, 0, slide.width, slide.height)]
+        if manifest is not None:
+            check_same_slide(manifest, slide)
+            check_same_model(manifest, args.model)
+        asked = list(manifest.asked) if manifest is not None else _asked(args, slide)
         progress.show("loading the model")
         models = load_models(args.model, args.device)
-        return _answer_all(args, slide, regions, models, progress)
+        return _answer_all(args, Kept(slide, args.model, files), asked, models, progress)
+
+
+def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
+    """What the options ask, once for each region."""
+    from napari_pathreason.engine import read_regions
+    from napari_pathreason.exports import Asked
+
+    regions = [Region(*numbers) for numbers in args.region]
+    if args.regions:
+        regions += read_regions(args.regions)
+    regions = regions or [Region(0, 0, slide.width, slide.height)]
+    query = Query(args.task, args.question, args.choices)
+    settings = GenerationSettings(temperature=args.temperature, seed=args.seed)
+    return [Asked(region, query, args.budget, settings) for region in regions]
 
 
 def _answer_all(
     args: argparse.Namespace,
-    slide: Slide,
-    regions: list[Region],
+    kept: Kept,
+    questions: list[Asked],
     models: Models,
     progress: Progress,
 ) -> int:
     from napari_pathreason.engine import result_to_dict
+    from napari_pathreason.exports import digest_of
 
     from ._text import describe
 
     told: list[dict[str, Any]] = []
     failed = False
     try:
-        for number, region in enumerate(regions, 1):
-            which = f"region {number} of {len(regions)}: " if len(regions) > 1 else ""
+        for number, asked in enumerate(questions, 1):
+            which = f"region {number} of {len(questions)}: " if len(questions) > 1 else ""
             try:
-                result = _answer(args, slide, region, models, progress, which)
+                result = _answer(asked, kept.slide, models, progress, which)
                 if args.figure is not None:
                     from ._figure import write_figure
 
                     progress.show(f"{which}drawing")
-                    write_figure(slide, result, _numbered(args.figure, number, len(regions)))
+                    write_figure(kept.slide, result, _numbered(args.figure, number, len(questions)))
             except PathreasonError as error:
-                if len(regions) == 1:
+                if len(questions) == 1:
                     raise
                 failed = True
-                told.append({"region": _numbers(region), "error": str(error)})
+                told.append({"region": _numbers(asked.region), "error": str(error)})
                 progress.clear()
                 print(f"pathreason: {which}{error}", file=sys.stderr)
                 continue
             told.append(result_to_dict(result))
+            kept.add(replace(asked, digest=digest_of(result)), result)
             progress.clear()
             if args.json != "-":
-                print(describe(result), end="\n\n" if number < len(regions) else "\n", flush=True)
+                last = number == len(questions)
+                print(describe(result), end="\n" if last else "\n\n", flush=True)
+            if asked.digest and asked.digest != digest_of(result):
+                print(f"pathreason: {which}the answer differs from the run's", file=sys.stderr)
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and told:
-            _write_json(args.json, told[0] if len(regions) == 1 else told)
+            _write_json(args.json, told[0] if len(questions) == 1 else told)
+        kept.write(progress.show)
+        progress.clear()
     return 2 if failed else 0
 
 
-def _answer(
-    args: argparse.Namespace,
-    slide: Slide,
-    region: Region,
-    models: Models,
-    progress: Progress,
-    which: str,
-) -> Result:
+def _answer(asked: Asked, slide: Slide, models: Models, progress: Progress, which: str) -> Result:
     from napari_pathreason.engine import Failed, Finished, Job, StageStarted, run_job
 
-    query = Query(args.task, args.question, args.choices)
-    settings = GenerationSettings(temperature=args.temperature, seed=args.seed)
-    job = Job(slide, region, query, args.budget, settings)
+    job = Job(slide, asked.region, asked.query, asked.budget, asked.settings)
     for event in run_job(job, models.performer, models.allocator):
         if isinstance(event, StageStarted):
             progress.show(f"{which}{event.stage.value}")
@@ -170,20 +200,11 @@ def _numbered(file: Path, number: int, count: int) -> Path:
     return file if count == 1 else file.with_name(f"{file.stem}-{number}{file.suffix}")
 
 
-def _check_writable(file: Path) -> None:
-    """Refuse before the work what could not be kept after it."""
-    if file.is_dir():
-        raise QueryError(f"{file} is a folder; give a file to write to")
-    if not file.absolute().parent.is_dir():
-        raise QueryError(f"there is no folder {file.parent} to write to; make it first")
-
-
 def _write_json(file: str, value: object) -> None:
     if file == "-":  # a terminal or pipe may know no more than ASCII
         print(json.dumps(value, indent=2, allow_nan=False))
         return
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        Path(file).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise QueryError(f"{file} cannot be written ({error.strerror}); choose another") from error
+    from napari_pathreason.exports import atomic_text
+
+    with atomic_text(file) as out:
+        out.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

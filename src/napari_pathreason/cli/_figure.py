@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops, ImageDraw
 
-from napari_pathreason import Box, QueryError, Region, Result
+from napari_pathreason import Box, Region, Result
 from napari_pathreason._geometry import VisualFrame
 from napari_pathreason.engine import token_line
+from napari_pathreason.exports import atomic_bytes
 
 from ._canvas import ACCENT, FAINT, RULE, Column, font
 
@@ -40,14 +42,19 @@ def write_figure(slide: Slide, result: Result, file: Path) -> None:
 
     Raises
     ------
-    QueryError
+    ExportError
         If the file cannot be written.
     """
     figure = draw_figure(_picture(slide, result), _seen(slide, result), result)
-    try:
-        figure.save(file, format="PNG")
-    except OSError as error:
-        raise QueryError(f"{file} cannot be written ({error.strerror}); choose another") from error
+    with atomic_bytes(file) as out:
+        figure.save(out, format="PNG")
+
+
+def region_png(slide: Slide, result: Result) -> bytes:
+    """PNG of a result's region with its findings drawn in, 960 px on its longer side."""
+    out = io.BytesIO()
+    _mark(_picture(slide, result), result).save(out, format="PNG")
+    return out.getvalue()
 
 
 def draw_figure(picture: Image.Image, seen: Image.Image, result: Result) -> Image.Image:

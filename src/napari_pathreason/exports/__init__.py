@@ -3,26 +3,48 @@
 Importing this room loads neither torch nor napari.
 """
 
-from ._atomic import atomic_text
+from ._atomic import atomic_bytes, atomic_text
 from ._feature import Feature, ObjectType, Shape
+from ._fingerprint import fingerprint, weights_sha256
 from ._geojson_read import read_geojson
 from ._geojson_write import write_geojson
+from ._manifest import (
+    Asked,
+    Manifest,
+    UsedModel,
+    digest_of,
+    read_manifest,
+    versions_here,
+    write_manifest,
+)
 from ._marks import Mark, detections_in, features_of_marks, marks_of, new_run
+from ._report import write_report
 from ._table import write_table
 from ._transcript import write_transcript
 
 __all__ = [
+    "Asked",
     "Feature",
+    "Manifest",
     "Mark",
     "ObjectType",
     "Shape",
+    "UsedModel",
+    "atomic_bytes",
     "atomic_text",
     "detections_in",
+    "digest_of",
     "features_of_marks",
+    "fingerprint",
     "marks_of",
     "new_run",
     "read_geojson",
+    "read_manifest",
+    "versions_here",
+    "weights_sha256",
     "write_geojson",
+    "write_manifest",
+    "write_report",
     "write_table",
     "write_transcript",
 ]

@@ -16,12 +16,30 @@ from napari_pathreason._errors import ExportError
 
 @contextmanager
 def atomic_text(path: str | Path) -> Iterator[IO[str]]:
-    """Open a text file that takes its name only when the block has ended well.
+    """Open a text file as `atomic_bytes` does; UTF-8, packed where the name ends in ``.gz``."""
+    with atomic_bytes(path) as raw:
+        if str(path).lower().endswith(".gz"):
+            # neither the draft's name nor the time goes into the header
+            with (
+                gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as z,
+                io.TextIOWrapper(z, encoding="utf-8", newline="") as packed,
+            ):
+                yield packed
+        else:
+            plain = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+            yield plain
+            plain.detach()  # flushes, and leaves the file open
+
+
+@contextmanager
+def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name only when the block has ended well.
 
     Parameters
     ----------
     path : str or Path
-        UTF-8; packed where the name ends in ``.gz``. A file of that name is replaced at once.
+        A file of that name is replaced at once. What is no plain file, such as a pipe, is written
+        to as it is.
 
     Raises
     ------
@@ -29,47 +47,29 @@ def atomic_text(path: str | Path) -> Iterator[IO[str]]:
         If the folder is missing or cannot be written to, or the disk is full.
     """
     path = Path(path)
+    target = path.resolve()  # a link stays one
     try:
-        handle, name = tempfile.mkstemp(prefix=".pathreason-", dir=path.parent)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as raw:
+                yield raw
+            return
+        handle, name = tempfile.mkstemp(prefix=".pathreason-", dir=target.parent)
+        try:
+            with open(handle, "wb") as raw:
+                yield raw
+                raw.flush()
+                os.fsync(raw.fileno())
+            Path(name).chmod(0o666 & ~_umask())  # mkstemp shuts others out, a plain file would not
+            Path(name).replace(target)
+        finally:
+            with suppress(OSError):
+                Path(name).unlink()
     except OSError as error:
-        raise ExportError(_not_written(path, error)) from error
-    draft = Path(name)
-    try:
-        with open(handle, "wb") as raw:
-            with _text(raw, path.suffix.lower() == ".gz") as file:
-                yield file
-            raw.flush()
-            os.fsync(raw.fileno())
-        draft.chmod(0o666 & ~_umask())  # mkstemp shuts others out, a plain file would not
-        draft.replace(path)
-    except OSError as error:
-        raise ExportError(_not_written(path, error)) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()
-
-
-@contextmanager
-def _text(raw: IO[bytes], packed: bool) -> Iterator[IO[str]]:
-    if not packed:
-        plain = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-        yield plain
-        plain.detach()  # flushes, and leaves the file open
-        return
-    # neither the draft's name nor the time goes into the header
-    with (
-        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as pack,
-        io.TextIOWrapper(pack, encoding="utf-8", newline="") as file,
-    ):
-        yield file
+        why = error.strerror or type(error).__name__
+        raise ExportError(f"{path.name} cannot be written ({why}); choose another place") from error
 
 
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def _not_written(path: Path, error: OSError) -> str:
-    why = error.strerror or type(error).__name__
-    return f"{path.name} cannot be written ({why}); choose another place"
