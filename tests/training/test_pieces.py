@@ -15,9 +15,12 @@ from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training._draw import Draw
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._losses import (
+    FAR,
+    WIDER,
     box_loss,
     count_loss,
     dense_loss,
+    number_loss,
     place_loss,
     sft_loss,
 )
@@ -90,19 +93,34 @@ def test_a_near_number_costs_less_than_a_far_one():
         logits[0, guess] = 10.0
         return sft_loss(logits, *_soft(500, 7.5, 10)).item()
 
-    assert loss(500) < loss(510) < loss(520) < loss(900) == pytest.approx(loss(100))
-    assert loss(505) == pytest.approx(loss(900))  # no multiple of ten: never a target
+    assert loss(500) < loss(510) < loss(520) < loss(700) < loss(900)
+    assert loss(900) == pytest.approx(loss(100), rel=1e-3)
+    assert loss(505) > loss(510)  # no multiple of ten: never a target
+
+
+def test_number_loss_by_hand():
+    written, allowed = torch.tensor([0, 10, 20]), torch.tensor([[True, True, False]])
+    log_p = torch.tensor([[0.25, 0.75, 0.0]]).clamp(min=1e-9).log()
+    loss = number_loss(log_p, written, torch.tensor([0]), torch.tensor([1.0]), allowed)
+    narrow, wide = math.exp(-50), math.exp(-50 / WIDER**2)
+    target = [0.5 / (1 + narrow) + 0.5 / (1 + wide), 0.5 * wide / (1 + wide)]
+    expected = 7.5 / FAR - target[0] * math.log(0.25) - target[1] * math.log(0.75)
+    assert loss.item() == pytest.approx(expected, abs=1e-4)
 
 
 @given(st.integers(0, 1000), st.floats(0.01, 60.0), st.sampled_from((1, 10)))
-def test_the_text_loss_is_least_where_the_prediction_is_the_target(value, spread, step):
+def test_number_loss_falls_towards_the_number(value, spread, step):
     value -= value % step
     written = torch.arange(1001)
-    weight = torch.exp(-0.5 * ((written - value) / spread) ** 2) * (written % step == 0)
-    best = (weight / weight.sum()).clamp(min=1e-30).log()[None]
-    other = best + 0.5 * torch.sin(written)[None]
-    arguments = _soft(value, spread, step)
-    assert sft_loss(best, *arguments) <= sft_loss(other, *arguments) + 1e-5
+    allowed = (written % step == 0)[None]
+    right = (written == value).float().clamp(min=1e-4)
+    wrong = (written == (value + 500) // step * step % 1001).float().clamp(min=1e-4)
+    arguments = (written, torch.tensor([value]), torch.tensor([spread]), allowed)
+    near, half, far = (
+        number_loss((share * right + (1 - share) * wrong).log()[None], *arguments).item()
+        for share in (0.9, 0.5, 0.1)
+    )
+    assert near < half < far
 
 
 def test_dense_loss_counts_annotated_classes_only():
@@ -113,9 +131,11 @@ def test_dense_loss_counts_annotated_classes_only():
 
 
 def test_box_loss_counts_cells_in_boxes_only():
-    predicted, corners = torch.tensor([[0.1, 0.2, 0.3, 0.4], [9.0] * 4]), torch.zeros(2, 4)
-    assert box_loss(predicted, corners, torch.tensor([True, False])).item() == pytest.approx(0.25)
-    assert box_loss(predicted, corners, torch.tensor([False, False])).item() == 0.0
+    words, corners = torch.zeros(2, 4, 101).log_softmax(-1), torch.full((2, 4), 0.5)
+    words[1] = -99.0
+    even = box_loss(words, corners, torch.tensor([True, False])).item()
+    assert even == pytest.approx(math.log(101), rel=1e-3)  # the expected coordinate is right
+    assert box_loss(words, corners, torch.tensor([False, False])).item() == 0.0
 
 
 def test_count_loss_is_relative_and_counts_annotated_classes_only():
@@ -124,10 +144,13 @@ def test_count_loss_is_relative_and_counts_annotated_classes_only():
     assert count_loss(predicted, numbers, torch.tensor([[False, False]])).item() == 0.0
 
 
-def test_place_loss_by_hand():
-    assert place_loss(torch.tensor([[0.5, 0.1]]), torch.tensor([[0.1, 0.1]])).item() == (
-        pytest.approx(0.2)
-    )
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_place_loss_is_less_where_the_place_is_said(x, y):
+    said = torch.full((1, 2, 101), 1e-3)
+    said[0, 0, round(100 * x)] = said[0, 1, round(100 * y)] = 1.0
+    words = said.log().log_softmax(-1)
+    right, wrong = torch.tensor([[x, y]]), torch.tensor([[(x + 0.5) % 1, y]])
+    assert place_loss(words, right) < place_loss(words, wrong)
 
 
 def test_the_shipped_recipe_is_valid():

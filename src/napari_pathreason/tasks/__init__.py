@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from napari_pathreason._types import TaskName
 
-from ._detection import Detection
+from ._detection import DETECTION_FORMAT, Detection
 from ._metrics import count_score, iou_score, match_boxes, token_f1
 from ._subtyping import Subtyping
 from ._task import Target, Task
@@ -16,6 +16,7 @@ TASKS: Mapping[TaskName, Task] = MappingProxyType(
 )
 
 __all__ = [
+    "DETECTION_FORMAT",
     "TASKS",
     "VQA",
     "Detection",

@@ -11,7 +11,9 @@ from ._parsing import normalise, parse_boxes, split_frame
 from ._prompt import chat
 from ._task import Target
 
-FORMAT = 'Answer with a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": name}, [] if none.'
+DETECTION_FORMAT = (
+    'Answer with a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": name}, [] if none.'
+)
 
 
 class Detection:
@@ -23,7 +25,7 @@ class Detection:
         question = query.question.strip() or f"Find every {names}."
         if query.question.strip() and query.options:
             question = f"{question} Names: {', '.join(query.options)}."
-        return chat(f"{question} {FORMAT}")
+        return chat(f"{question} {DETECTION_FORMAT}")
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`; a label that was not asked for makes the answer malformed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -28,25 +28,27 @@ COUNT_SPREAD = 0.06
 class Batch:
     """One step's tensors.
 
-    Of pictures: ``pixel_values`` (patches, values), ``image_grid_thw`` (pictures, 3). Of
-    questions, padded on the right to (questions, length): ``input_ids``, ``attention_mask``,
-    ``mm_token_type_ids``, ``labels`` (`IGNORE` outside the target), and for number tokens of the
-    target ``values``, ``spread``, ``step`` (see `sft_loss`); ``owner`` (questions,) is the
-    picture that each is about. Of the visual tokens of all pictures: ``dense`` and ``known``
-    (tokens, classes), ``boxes`` (tokens, 4) and ``boxed`` (tokens,), ``numbers`` and ``counted``
-    (tokens, counted classes), ``places`` (tokens, 2).
+    Of pictures: ``pixel_values`` (patches, values), ``image_grid_thw`` (pictures, 3). A row of
+    the text holds one picture and, behind it, its questions, each with its answer, padded on the
+    right to (pictures, length): ``input_ids``, ``mm_token_type_ids``, ``segment`` (0 up to the
+    last visual token, then 1 for the first question and so on, -1 for padding), ``shift`` (how
+    many tokens of earlier questions lie before a token), ``labels`` (`IGNORE` outside the
+    targets), and for number tokens of the targets ``values``, ``spread``, ``step`` (see
+    `sft_loss`). Of the visual tokens of all pictures: ``dense`` and ``known`` (tokens, classes),
+    ``boxes`` (tokens, 4) and ``boxed`` (tokens,), ``numbers`` and ``counted`` (tokens, counted
+    classes), ``places`` (tokens, 2).
     """
 
     pixel_values: torch.Tensor
     image_grid_thw: torch.Tensor
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
     mm_token_type_ids: torch.Tensor
+    segment: torch.Tensor
+    shift: torch.Tensor
     labels: torch.Tensor
     values: torch.Tensor
     spread: torch.Tensor
     step: torch.Tensor
-    owner: torch.Tensor
     dense: torch.Tensor
     known: torch.Tensor
     boxes: torch.Tensor
@@ -76,17 +78,16 @@ def collate(
     normalisation: Normalisation,
     quantum: int,
 ) -> Batch:
-    """Batch of pictures, each with one question or several that share its pixels."""
+    """Batch of pictures, each with one question or several that share its visual tokens."""
     views = [questions[0].view for questions in pictures]
     patches = [patchify(v.pixels, dims.patch, dims.merge, normalisation) for v in views]
-    rows, owner = [], []
-    for index, questions in enumerate(pictures):
-        visual = views[index].grid[0] * views[index].grid[1]
-        rows += [_row(question, tokenizer, visual, quantum) for question in questions]
-        owner += [index] * len(questions)
-    length = max(len(row.ids) for row in rows)
-    input_ids = _padded([row.ids for row in rows], length, tokenizer.pad_token_id)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
+    rows = []
+    for view, questions in zip(views, pictures, strict=True):
+        visual = view.grid[0] * view.grid[1]
+        each = [_question_row(question, tokenizer, visual, quantum) for question in questions]
+        rows.append(_picture_row(each, pad))
+    input_ids = _padded([row.ids for row in rows], tokenizer.pad_token_id)
     dense = [dense_targets(view) for view in views]
     boxes = [box_targets(view) for view in views]
     counts = [count_targets(view) for view in views]
@@ -94,13 +95,13 @@ def collate(
         pixel_values=torch.cat([values for values, _ in patches]),
         image_grid_thw=torch.tensor([grid for _, grid in patches], dtype=torch.int64),
         input_ids=input_ids,
-        attention_mask=_padded([[1] * len(row.ids) for row in rows], length, 0),
         mm_token_type_ids=(input_ids == pad).to(torch.int64),
-        labels=_padded([row.labels for row in rows], length, IGNORE),
-        values=_padded([row.values for row in rows], length, 0),
-        spread=_padded([row.spread for row in rows], length, 0.0),
-        step=_padded([row.step for row in rows], length, 1),
-        owner=torch.tensor(owner),
+        segment=_padded([row.segment for row in rows], -1),
+        shift=_padded([row.shift for row in rows], 0),
+        labels=_padded([row.labels for row in rows], IGNORE),
+        values=_padded([row.values for row in rows], 0),
+        spread=_padded([row.spread for row in rows], 0.0),
+        step=_padded([row.step for row in rows], 1),
         dense=_stack([shares for shares, _ in dense]),
         known=_stack([np.broadcast_to(known, shares.shape) for shares, known in dense]),
         boxes=_stack([corners for corners, _ in boxes]),
@@ -111,16 +112,38 @@ def collate(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Row:
-    ids: list[int]
-    labels: list[int]
-    values: list[int]
-    spread: list[float]
-    step: list[int]
+    ids: list[int] = field(default_factory=list)
+    segment: list[int] = field(default_factory=list)
+    shift: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    spread: list[float] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+
+    def add(self, other: _Row, start: int = 0, end: int | None = None) -> None:
+        """Append a part of another row."""
+        for part in fields(self):
+            getattr(self, part.name).extend(getattr(other, part.name)[start:end])
 
 
-def _row(question: Question, tokenizer: Any, visual: int, quantum: int) -> _Row:
+def _picture_row(questions: Sequence[_Row], pad: int) -> _Row:
+    """Questions behind the part that they share: everything up to the last visual token."""
+    first = questions[0].ids
+    shared = len(first) - first[::-1].index(pad)
+    whole = _Row()
+    whole.add(questions[0], 0, shared)
+    whole.segment, whole.shift = [0] * shared, [0] * shared
+    for number, row in enumerate(questions, 1):
+        own = len(row.ids) - shared
+        row.segment = [0] * shared + [number] * own
+        row.shift = [0] * shared + [len(whole.ids) - shared] * own
+        whole.add(row, shared)
+    return whole
+
+
+def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int) -> _Row:
     sample = question.sample
     prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), visual)
     target = tokenizer(question.target, add_special_tokens=False)["input_ids"]
@@ -147,7 +170,8 @@ def _row(question: Question, tokenizer: Any, visual: int, quantum: int) -> _Row:
     )
 
 
-def _padded(rows: list[list[Any]], length: int, fill: float) -> torch.Tensor:
+def _padded(rows: list[list[Any]], fill: float) -> torch.Tensor:
+    length = max(len(row) for row in rows)
     return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 
 

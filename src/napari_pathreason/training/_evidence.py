@@ -7,6 +7,7 @@ nuclei``. `confirmed` reads such a rationale back and checks each cited fact aga
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from ._coverage import coverage
 from ._places import PLACES
@@ -15,17 +16,14 @@ from ._view import View
 THROUGHOUT = "throughout"
 CROWDED, SPARSE = "crowded nuclei", "sparse nuclei"
 CROWDED_SHARE, SPARSE_SHARE = 0.22, 0.12
-MOST = 4  # facts in one rationale
+MOST = 9  # facts in one rationale
 SMALL = ("white cell", "platelet")
 WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
 
 
 def evidence(view: View) -> str:
-    """Facts of a view in fixed phrases, at most `MOST`, in reading order."""
-    facts = list(_facts(view))
-    if len(facts) > MOST:  # keep an even spread over the picture
-        facts = [facts[round(i * (len(facts) - 1) / (MOST - 1))] for i in range(MOST)]
-    return "; ".join(f"{place}: {what}" for place, what in facts)
+    """Facts of a view in fixed phrases, the first `MOST` in reading order."""
+    return "; ".join(f"{place}: {what}" for place, what in islice(_facts(view), MOST))
 
 
 def _facts(view: View) -> Iterator[tuple[str, str]]:

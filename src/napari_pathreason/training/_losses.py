@@ -7,6 +7,10 @@ from torch.nn import functional
 
 NUMBERS = 1001
 """Number tokens stand for 0 to 1000."""
+COORDINATE_SPREAD = 0.75
+"""Standard deviation of a coordinate's target, in steps between coordinates."""
+WIDER, FAR = 8.0, 13.0
+"""Width of the wide half of a number's target, and the distance that costs one nat, in spreads."""
 
 
 def sft_loss(
@@ -17,10 +21,7 @@ def sft_loss(
     step: torch.Tensor,
     numbers: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean cross-entropy of the target tokens; a number also counts its neighbours as nearly right.
-
-    Plain cross-entropy calls 499 for 500 as wrong as 0. Here the target of a number v is a normal
-    distribution around v over the numbers that may be written (multiples of ``step``).
+    """Mean cross-entropy of the target tokens; a measured number counts by `number_loss`.
 
     Parameters
     ----------
@@ -41,11 +42,46 @@ def sft_loss(
     if not soft.any():
         return plain.mean()
     written = torch.arange(NUMBERS, device=logits.device)
-    away = (written - values[soft, None]) / spread[soft, None]
-    weight = torch.exp(-0.5 * away**2) * (written % step[soft, None] == 0)
-    weight = weight / weight.sum(1, keepdim=True)
     log_p = functional.log_softmax(logits[soft], dim=1)[:, numbers]
-    return (plain[~soft].sum() - (weight * log_p).sum()) / len(labels)
+    allowed = written % step[soft, None] == 0
+    measured = number_loss(log_p, written, values[soft], spread[soft], allowed)
+    return (plain[~soft].sum() + measured.sum()) / len(labels)
+
+
+def number_loss(
+    log_p: torch.Tensor,
+    written: torch.Tensor,
+    values: torch.Tensor,
+    spread: torch.Tensor,
+    allowed: torch.Tensor,
+) -> torch.Tensor:
+    """Loss of each number that should be written, (targets,); neighbours count as nearly right.
+
+    Plain cross-entropy calls 499 for 500 as wrong as 0. Here the target of a number v is half a
+    normal distribution around v and half one that is `WIDER`, so that there is a slope to follow
+    from far away; the distance of the expected number from v is added (docs/experiments.md).
+
+    Parameters
+    ----------
+    log_p : float tensor (targets, numbers)
+        Log-probabilities of the numbers; they need not sum to one.
+    written : int64 tensor (numbers,)
+    values : tensor (targets,)
+        v.
+    spread : float tensor (targets,)
+        Standard deviation of the narrow half, above 0.
+    allowed : bool tensor (targets or 1, numbers)
+        Numbers that may be written.
+    """
+    away = (written - values[:, None]) / spread[:, None]
+
+    def normal(width: float) -> torch.Tensor:
+        weight = torch.exp(-0.5 * (away / width) ** 2) * allowed
+        return weight / weight.sum(1, keepdim=True).clamp(min=1e-9)
+
+    said = log_p.masked_fill(~allowed, -torch.inf).softmax(dim=1)
+    off = ((said * written).sum(1) - values).abs() / (FAR * spread)
+    return off - (0.5 * (normal(1.0) + normal(WIDER)) * log_p).sum(1)
 
 
 def dense_loss(logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -60,17 +96,18 @@ def dense_loss(logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor) 
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
-def box_loss(predicted: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of box corners, over the cells that lie in a box.
+def box_loss(log_p: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) -> torch.Tensor:
+    """Mean `number_loss` of box corners, over the cells that lie in a box.
 
     Parameters
     ----------
-    predicted, corners : float tensor (visual tokens, 4)
+    log_p : float tensor (visual tokens, 4, coordinates)
+        Of the coordinates that may be written, evenly from 0 to 1000.
+    corners : float tensor (visual tokens, 4)
         Shares of width and height, 0 to 1.
     boxed : bool tensor (visual tokens,)
     """
-    each = (predicted.float() - corners).abs().mean(dim=1)
-    return (each * boxed).sum() / boxed.sum().clamp(min=1)
+    return _coordinate_loss(log_p[boxed], corners[boxed])
 
 
 def count_loss(predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -85,15 +122,27 @@ def count_loss(predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tens
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
-def place_loss(predicted: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of each cell's own place.
+def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Mean `number_loss` of each cell's own place.
 
     Without it training wipes out where a visual token came from, and the text part cannot write
     where a thing is (docs/experiments.md).
 
     Parameters
     ----------
-    predicted, places : float tensor (visual tokens, 2)
+    log_p : float tensor (visual tokens, 2, coordinates)
+        Of the coordinates that may be written, evenly from 0 to 1000.
+    places : float tensor (visual tokens, 2)
         (x, y) in shares of width and height, 0 to 1.
     """
-    return (predicted.float() - places).abs().mean()
+    return _coordinate_loss(log_p, places)
+
+
+def _coordinate_loss(log_p: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    count = log_p.shape[-1]
+    written = torch.linspace(0, NUMBERS - 1, count, device=log_p.device)
+    values = (NUMBERS - 1) * shares.reshape(-1)
+    spread = torch.full_like(values, COORDINATE_SPREAD * (NUMBERS - 1) / (count - 1))
+    allowed = torch.ones(1, count, dtype=torch.bool, device=log_p.device)
+    each = number_loss(log_p.reshape(-1, count).float(), written, values, spread, allowed)
+    return each.sum() / max(1, len(each))

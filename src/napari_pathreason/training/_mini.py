@@ -11,11 +11,14 @@ from typing import Any
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._inputs import CONTROL_TOKENS
 from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
+from napari_pathreason.tasks import DETECTION_FORMAT
 
 from ._recipe import ModelRecipe
 
 FRAME = ("<think>", "</think>", "<answer>", "</answer>", "<think></think><answer>")
 BOX_JSON = ('[{"bbox_2d":[', '],"label":"', '"},{"bbox_2d":[', '"}]', "[]")
+PROMPT = ("user\n", "assistant\n", DETECTION_FORMAT)
+"""Parts of every prompt; as single tokens they make it a third shorter."""
 NUMBERS = tuple(str(n) for n in range(1001))
 
 CHAT_TEMPLATE = (
@@ -32,11 +35,11 @@ CHAT_TEMPLATE = (
 
 
 def mini_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """Byte-level BPE learnt on ``texts``; whole numbers to 1000 and box JSON are single tokens."""
+    """Byte-level BPE learnt on ``texts``; numbers to 1000 and what always recurs are one token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    whole = [*FRAME, *BOX_JSON]
+    whole = [*FRAME, *BOX_JSON, *PROMPT]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -11,16 +12,17 @@ from napari_pathreason.models._patch_embedding import embed_by_product
 from ._batch import IGNORE, Batch
 from ._coverage import CLASSES, COUNTED
 
-HEADS = (len(CLASSES), 4, len(COUNTED), 2)
-"""Outputs of the dense heads: classes, corners, numbers, place."""
+SPOKEN = (4, 2)
+"""Coordinates that a visual token says: corners of its box, its own place."""
 
 
 class Predicted(NamedTuple):
     """What the losses read.
 
     ``logits`` (targets, vocabulary), one row for each label that is no `IGNORE`, in reading
-    order; ``cells`` (visual tokens, classes), ``boxes`` (visual tokens, 4), ``counts`` (visual
-    tokens, counted classes) and ``places`` (visual tokens, 2) of the dense heads.
+    order. Of the dense heads: ``cells`` (visual tokens, classes), ``counts`` (visual tokens,
+    counted classes), and log-probabilities ``boxes`` (visual tokens, 4, coordinates) and
+    ``places`` (visual tokens, 2, coordinates).
     """
 
     logits: torch.Tensor
@@ -31,33 +33,64 @@ class Predicted(NamedTuple):
 
 
 class Trainee(torch.nn.Module):
-    """A Qwen3-VL model with a head on its visual tokens that training alone needs.
+    """A Qwen3-VL model with heads on its visual tokens that training alone needs.
 
-    Each picture goes through the vision tower once, however many questions are asked of it, and
-    the vocabulary is looked at only where something is learnt.
+    Each picture goes through the vision tower and the text part once, however many questions are
+    asked of it, and the vocabulary is looked at only where something is learnt. Visual tokens say
+    coordinates in the text part's own number words, so that it can write them by copying
+    (docs/experiments.md).
+
+    Parameters
+    ----------
+    model : Qwen3VLForConditionalGeneration
+    hidden : int
+        Width of the text part.
+    coordinates : int64 tensor (coordinates,)
+        Token ids of the coordinates that may be written, evenly from 0 to 1000.
     """
 
-    def __init__(self, model: Any, hidden: int) -> None:
+    coordinates: torch.Tensor
+
+    def __init__(self, model: Any, hidden: int, coordinates: torch.Tensor) -> None:
         super().__init__()
         self.model = model
         embed_by_product(model.model.visual)
-        self.head = torch.nn.Linear(hidden, sum(HEADS))
+        self.head = torch.nn.Linear(hidden, len(CLASSES) + len(COUNTED))
+        self.speaker = torch.nn.Linear(hidden, sum(SPOKEN) * hidden)
+        self.register_buffer("coordinates", coordinates, persistent=False)
 
     def forward(self, batch: Batch) -> Predicted:
         """Predict every target of a batch."""
         stem = self.model.model
         seen = stem.get_image_features(batch.pixel_values, batch.image_grid_thw, return_dict=True)
-        dense = self.head(torch.cat(list(seen.pooler_output)))
-        owner = batch.owner.tolist()
-        seen.pooler_output = [seen.pooler_output[i] for i in owner]
-        seen.deepstack_features = [[layer[i] for i in owner] for layer in seen.deepstack_features]
+        tokens = torch.cat(list(seen.pooler_output))
+        cells, counts = self.head(tokens).split((len(CLASSES), len(COUNTED)), dim=1)
+        boxes, places = self._say(tokens).split(SPOKEN, dim=1)
+        positions, _ = stem.get_rope_index(
+            batch.input_ids, batch.mm_token_type_ids, batch.image_grid_thw
+        )
         hidden = stem(
             input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            mm_token_type_ids=batch.mm_token_type_ids,
-            image_grid_thw=batch.image_grid_thw[batch.owner],
+            attention_mask=_seen_by(batch.segment),
+            position_ids=positions - batch.shift,
             mm_encoder_outputs={"image": seen},
             use_cache=False,
         ).last_hidden_state
         learnt = hidden[:, :-1][batch.labels[:, 1:] != IGNORE]
-        return Predicted(self.model.lm_head(learnt), *dense.split(HEADS, dim=1))
+        return Predicted(self.model.lm_head(learnt), cells, boxes, counts, places)
+
+    def _say(self, tokens: torch.Tensor) -> torch.Tensor:
+        words = self.model.get_input_embeddings().weight[self.coordinates]
+        thought = self.speaker(tokens).unflatten(1, (sum(SPOKEN), -1))
+        scale = math.sqrt(tokens.shape[1])  # embeddings start small; see `order_embeddings`
+        return (scale * thought @ words.T).float().log_softmax(dim=-1)
+
+
+def _seen_by(segment: torch.Tensor) -> torch.Tensor:
+    """What each token sees, bool (pictures, 1, length, length): the picture and its own question.
+
+    ``segment`` is that of `Batch`.
+    """
+    own = segment[:, :, None] == segment[:, None]
+    seen = (own | (segment == 0)[:, None]) & torch.ones_like(own).tril()
+    return seen[:, None]

@@ -68,10 +68,10 @@ def train_sft(recipe: Recipe) -> Path:
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     start, tokenizer = start_model(recipe, train)
     dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION["qwen3_vl"]
-    model = Trainee(start, dims.text_hidden)
+    numbers = torch.tensor(tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)]))
+    model = Trainee(start, dims.text_hidden, numbers[:: settings.box_quantum])
     optimizer = optimizer_of(model, settings)
     model, optimizer = accelerator.prepare(model, optimizer)
-    numbers = torch.tensor(tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)]))
     numbers = numbers.to(accelerator.device)
     step = resume(accelerator, out)
     log = RunLog(out, step)

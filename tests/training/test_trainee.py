@@ -1,0 +1,51 @@
+"""Several questions behind one picture are learnt just as each alone would be."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_pathreason.models._config import read_dims
+from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
+from napari_pathreason.training._batch import IGNORE, Question, collate
+from napari_pathreason.training._sample import Sample
+from napari_pathreason.training._trainee import Trainee
+from napari_pathreason.training._view import View
+
+
+@pytest.fixture(scope="module")
+def trainee():
+    from transformers import Qwen3VLForConditionalGeneration
+
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    model = Qwen3VLForConditionalGeneration(tiny_config("qwen3_vl", tokenizer))
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return Trainee(model.eval(), 64, torch.arange(0, 101)), tokenizer
+
+
+def _question(side, text, target, seed):
+    pixels = np.random.default_rng(seed).integers(0, 255, (32 * side, 32, 3), np.uint8)
+    view = View(pixels, (1, side), target, (), (), (), (), (), None)
+    return Question(Sample(image="a.png", task="vqa", question=text), view, target)
+
+
+def test_questions_of_one_picture_do_not_see_each_other(trainee):
+    model, tokenizer = trainee
+    dims = read_dims(model.model.config.to_dict())
+    pictures = [
+        [_question(2, "How many?", "12", 1), _question(2, "Any tumour at all?", "no", 1)],
+        [_question(3, "Where is it?", "upper left", 2)],
+    ]
+
+    def logits(asked):
+        batch = collate(asked, tokenizer, dims, NORMALISATION["qwen3_vl"], 10)
+        return model(batch).logits, batch.labels[batch.labels != IGNORE]
+
+    with torch.no_grad():
+        together, labels = logits(pictures)
+        alone = [logits([[question]]) for picture in pictures for question in picture]
+    assert torch.equal(labels, torch.cat([answer for _, answer in alone]))
+    torch.testing.assert_close(together, torch.cat([each for each, _ in alone]), atol=1e-4, rtol=0)
