@@ -132,6 +132,7 @@ def recipe(converted, tmp_path):
             },
             "sft": {
                 "budgets": {4: 1, 16: 1},
+                "dense_steps": 2,
                 "steps": 6,
                 "batch": 3,
                 "warmup": 2,

@@ -11,9 +11,9 @@ from typing import Any
 SFT_PANELS = {
     "text": "answer: cross-entropy",
     "cells": "cells: cross-entropy",
-    "boxes": "boxes: error",
+    "boxes": "boxes: said in number words",
     "counts": "counts: error",
-    "places": "places: error",
+    "places": "places: said in number words",
 }
 
 

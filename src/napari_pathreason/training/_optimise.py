@@ -25,6 +25,11 @@ def optimizer_of(model: torch.nn.Module, settings: SFTRecipe | GRPORecipe) -> to
 def schedule(step: int, warmup: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to 2 %."""
     if step < warmup:
-        return (step + 1) / warmup
+        return warm(step, warmup)
     done = (step - warmup) / max(1, steps - warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def warm(step: int, warmup: int) -> float:
+    """Linear warm-up alone."""
+    return min(1.0, (step + 1) / max(1, warmup))

@@ -61,12 +61,14 @@ class ModelRecipe(_Strict):
 class SFTRecipe(_Strict):
     """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
 
-    A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. ``tower_lr`` is the
-    vision tower's share of the learning rate.
+    A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
+    ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
+    tower's share of the learning rate.
     """
 
     style: Style = "evidence"
     budgets: dict[int, float] = {4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1}
+    dense_steps: Annotated[int, Field(ge=0)] = 0
     steps: Positive = 4000
     stop_after: Positive | None = None
     batch: Positive = 32
@@ -78,9 +80,9 @@ class SFTRecipe(_Strict):
     weight_decay: float = 0.05
     clip: float = 1.0
     dense_weight: float = 1.0
-    box_weight: float = 0.5
+    box_weight: float = 1.0
     count_weight: float = 1.0
-    place_weight: float = 0.25
+    place_weight: float = 0.5
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200

@@ -20,12 +20,12 @@ class Predicted(NamedTuple):
     """What the losses read.
 
     ``logits`` (targets, vocabulary), one row for each label that is no `IGNORE`, in reading
-    order. Of the dense heads: ``cells`` (visual tokens, classes), ``counts`` (visual tokens,
-    counted classes), and log-probabilities ``boxes`` (visual tokens, 4, coordinates) and
-    ``places`` (visual tokens, 2, coordinates).
+    order; None if none was wanted. Of the dense heads: ``cells`` (visual tokens, classes),
+    ``counts`` (visual tokens, counted classes), and log-probabilities ``boxes`` (visual tokens,
+    4, coordinates) and ``places`` (visual tokens, 2, coordinates).
     """
 
-    logits: torch.Tensor
+    logits: torch.Tensor | None
     cells: torch.Tensor
     boxes: torch.Tensor
     counts: torch.Tensor
@@ -59,13 +59,15 @@ class Trainee(torch.nn.Module):
         self.speaker = torch.nn.Linear(hidden, sum(SPOKEN) * hidden)
         self.register_buffer("coordinates", coordinates, persistent=False)
 
-    def forward(self, batch: Batch) -> Predicted:
-        """Predict every target of a batch."""
+    def forward(self, batch: Batch, write: bool = True) -> Predicted:
+        """Predict every target of a batch; without ``write`` those of the dense heads alone."""
         stem = self.model.model
         seen = stem.get_image_features(batch.pixel_values, batch.image_grid_thw, return_dict=True)
         tokens = torch.cat(list(seen.pooler_output))
         cells, counts = self.head(tokens).split((len(CLASSES), len(COUNTED)), dim=1)
         boxes, places = self._say(tokens).split(SPOKEN, dim=1)
+        if not write:
+            return Predicted(None, cells, boxes, counts, places)
         positions, _ = stem.get_rope_index(
             batch.input_ids, batch.mm_token_type_ids, batch.image_grid_thw
         )

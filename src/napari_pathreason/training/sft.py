@@ -1,9 +1,10 @@
 """Supervised fine-tuning of the performer, one loop that reads from top to bottom.
 
 Each step draws a rung of the ladder and pictures by source, reads the regions just as an answer
-would, asks several questions of each, and learns two things: to write the target (rationale and
-answer) and, from the merged visual tokens, what lies where (dense auxiliary losses: what covers a
-cell, which box it is in, how many centres it holds, its own place).
+would, asks several questions of each, and learns two things: from the merged visual tokens, what
+lies where (dense auxiliary losses: what covers a cell, which box it is in, how many centres it
+holds, its own place), and to write the target (rationale and answer). The first steps may teach
+the tower alone: a text part that cannot read yet wipes out what the tower knows of places.
 Left out on purpose: epochs (pictures are drawn, not walked through) and gradient accumulation.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
 from napari_pathreason.models._config import read_dims
@@ -28,7 +29,7 @@ from ._draw import Draw
 from ._log import RunLog
 from ._losses import NUMBERS, box_loss, count_loss, dense_loss, place_loss, sft_loss
 from ._mini import save_checkpoint
-from ._optimise import optimizer_of, schedule
+from ._optimise import optimizer_of, schedule, warm
 from ._pictures import Pictures
 from ._provenance import provenance
 from ._recipe import Recipe
@@ -62,7 +63,9 @@ def train_sft(recipe: Recipe) -> Path:
     """
     settings, out = recipe.sft, Path(recipe.output)
     last = min(settings.steps, settings.stop_after or settings.steps)
-    accelerator = Accelerator(mixed_precision=settings.precision)
+    # while the tower learns alone, the text part gets no gradient
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=settings.dense_steps > 0)
+    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
@@ -97,17 +100,20 @@ def train_sft(recipe: Recipe) -> Path:
             )
         return collate(asked, tokenizer, dims, normalisation, settings.box_quantum)
 
-    def losses(batch: Batch) -> torch.Tensor:
-        batch = batch.to(accelerator.device)
-        said = model(batch)
+    def text_loss(batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         learnt = batch.labels[:, 1:] != IGNORE
-        labels, values, spread, step = (
-            tensor[:, 1:][learnt]
-            for tensor in (batch.labels, batch.values, batch.spread, batch.step)
-        )
+        targets = (batch.labels, batch.values, batch.spread, batch.step)
+        labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
+        return sft_loss(logits, labels, values, spread, step, numbers)
+
+    def losses(batch: Batch, write: bool) -> torch.Tensor:
+        batch = batch.to(accelerator.device)
+        said = model(batch, write)
         return torch.stack(
             [
-                sft_loss(said.logits, labels, values, spread, step, numbers),
+                numbers.new_zeros((), dtype=torch.float32)
+                if said.logits is None
+                else text_loss(batch, said.logits),
                 dense_loss(said.cells, batch.dense, batch.known),
                 box_loss(said.boxes, batch.boxes, batch.boxed),
                 count_loss(said.counts, batch.numbers, batch.counted),
@@ -126,11 +132,11 @@ def train_sft(recipe: Recipe) -> Path:
         device=accelerator.device,
     )
 
-    def validate() -> dict[str, float]:
+    def validate(write: bool) -> dict[str, float]:
         model.eval()
         count = max(1, settings.validate_samples // settings.batch)
         with torch.no_grad():
-            sums = sum(losses(make(fixed, at, None)).cpu() for at in range(count))
+            sums = sum(losses(make(fixed, at, None), write).cpu() for at in range(count))
         model.train()
         return {
             f"val_{name}": round(float(v) / count, 4) for name, v in zip(LOSSES, sums, strict=True)
@@ -144,10 +150,13 @@ def train_sft(recipe: Recipe) -> Path:
             started = time.perf_counter()
             batch = coming.result()
             coming = reader.submit(make, draw, step + 1, augmentation)
+            write = step >= settings.dense_steps
+            share = schedule(step, settings.warmup, settings.steps)
+            if write and settings.dense_steps > 0:  # the text part begins
+                share *= warm(step - settings.dense_steps, settings.warmup)
             for group in optimizer.param_groups:
-                share = schedule(step, settings.warmup, settings.steps)
                 group["lr"] = settings.lr * group["share"] * share
-            each = losses(batch)
+            each = losses(batch, write)
             accelerator.backward((weights * each).sum())
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
@@ -160,7 +169,7 @@ def train_sft(recipe: Recipe) -> Path:
                 "seconds": round(time.perf_counter() - started, 3),
             }
             if step % settings.validate_every == 0 or step == last:
-                record |= validate()
+                record |= validate(write)
             if accelerator.is_main_process:
                 log.write(record)
                 bar.update()
