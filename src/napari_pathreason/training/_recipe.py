@@ -80,9 +80,9 @@ class SFTRecipe(_Strict):
     weight_decay: float = 0.05
     clip: float = 1.0
     dense_weight: float = 1.0
-    box_weight: float = 1.0
+    box_weight: float = 0.15
     count_weight: float = 1.0
-    place_weight: float = 0.5
+    place_weight: float = 0.1
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200
