@@ -26,6 +26,13 @@ def test_counts_by_relative_error():
     assert TASKS["vqa"].score(Answer("", "nine"), Target("10")) == 0.0
 
 
+def test_a_choice_is_right_or_wrong():
+    task = TASKS["vqa"]
+    assert task.score(Answer("", "Upper left"), Target("upper left", closed=True)) == 1.0
+    assert task.score(Answer("", "upper right"), Target("upper left", closed=True)) == 0.0
+    assert task.score(Answer("", "upper right"), Target("upper left")) == 0.5
+
+
 def test_boxes_by_hand():
     half = AnswerBox("t", 0, 0, 100, 50)
     assert iou_score([], []) == 1.0

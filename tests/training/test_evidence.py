@@ -36,7 +36,7 @@ def test_a_target_scores_full_marks_on_its_own_label(views):
     for sample, view in views:
         answer = TASKS[sample.task].parse(target_text(sample, view, "evidence", 1), sample.query)
         assert answer.well_formed, sample
-        assert TASKS[sample.task].score(answer, score_target(view)) > 0.9, sample
+        assert TASKS[sample.task].score(answer, score_target(sample, view)) > 0.9, sample
 
 
 def test_evidence_is_confirmed_by_the_labels_it_came_from(views):

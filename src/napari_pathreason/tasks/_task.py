@@ -10,10 +10,14 @@ from napari_pathreason._types import Answer, AnswerBox, Messages, Query
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A label: ``text`` for vqa and subtyping, ``boxes`` (0-1000 of the region) for detection."""
+    """A label: ``text`` for vqa and subtyping, ``boxes`` (0-1000 of the region) for detection.
+
+    ``closed`` where the text is one of given choices.
+    """
 
     text: str = ""
     boxes: tuple[AnswerBox, ...] = ()
+    closed: bool = False
 
 
 class Task(Protocol):

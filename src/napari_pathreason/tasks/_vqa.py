@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_pathreason._types import Answer, Messages, Query
 
 from ._metrics import count_score, token_f1
-from ._parsing import find_option, split_frame
+from ._parsing import find_option, normalise, split_frame
 from ._prompt import chat
 from ._task import Target
 
@@ -40,8 +40,13 @@ class VQA:
         return parse_choice(text, query.options)
 
     def score(self, answer: Answer, target: Target) -> float:
-        """Counts by relative error, all else by words shared (1 for an equal answer)."""
+        """The right choice or none of it; counts by relative error, open answers by words shared.
+
+        Half the words of a choice are not half right ("upper left" for "upper right").
+        """
         predicted, truth = answer.text.strip(), target.text.strip()
+        if target.closed:
+            return float(normalise(predicted) == normalise(truth))
         if truth.isdecimal():
             return count_score(int(predicted), int(truth)) if _is_count(predicted) else 0.0
         return token_f1(predicted, truth)

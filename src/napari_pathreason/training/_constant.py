@@ -27,7 +27,10 @@ def constant_items(samples: Sequence[Sample], pictures: Pictures, cell: int) -> 
         groups[sample.kind, sample.task, *sorted(sample.choices)].append(index)
     for members in groups.values():
         first = samples[members[0]]
-        targets = [score_target(read_view(samples[i], pictures, SMALLEST, cell)) for i in members]
+        targets = [
+            score_target(samples[i], read_view(samples[i], pictures, SMALLEST, cell))
+            for i in members
+        ]
         guesses = {"[]"} if first.task == "detection" else {target.text for target in targets}
         best = max(sorted(guesses), key=lambda guess: _mean_score(first, guess, targets))
         for index in members:
@@ -37,7 +40,7 @@ def constant_items(samples: Sequence[Sample], pictures: Pictures, cell: int) -> 
 def written(index: int, sample: Sample, text: str, arm: Arm, pictures: Pictures, cell: int) -> Item:
     """The item of an answer that no model gave."""
     view = read_view(sample, pictures, SMALLEST, cell)
-    answer, target = _parse(sample, text), score_target(view)
+    answer, target = _parse(sample, text), score_target(sample, view)
     region = pictures.region(sample)
     return Item(
         index=index,

@@ -94,7 +94,7 @@ class Examiner:
             )
             result = ask(job, self._performer, self._allocator)
         view = read_view(sample, pictures, SMALLEST, cell)
-        answer, target = _relative(result), score_target(view)
+        answer, target = _relative(result), score_target(sample, view)
         right, cited = confirmed(answer.rationale, view)
         other = self._others[index]
         elsewhere = None

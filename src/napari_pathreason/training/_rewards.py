@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_pathreason._types import Answer
+from napari_pathreason._types import Answer, TaskName
 from napari_pathreason.tasks import TASKS, Target
 from napari_pathreason.tasks._parsing import normalise, split_frame
 
@@ -46,15 +46,16 @@ def judge(text: str, sample: Sample, view: View, kind: RewardKind) -> Judged:
     sample, view : Sample, View
         The question, and its labels in the frame that the model saw.
     kind : {"task", "paper"}
-        ``task``: the right choice or none of it, open answers and boxes by `Task.score`;
+        ``task``: `Task.score`;
         ``paper``: the right choice, BLEU-4, AP50 in listing order, and a form that asks for the
         two tags alone.
     """
-    answer, target = TASKS[sample.task].parse(text, sample.query), score_target(view)
+    task = TASKS[sample.task]
+    answer, target = task.parse(text, sample.query), score_target(sample, view)
     right, cited = confirmed(answer.rationale, view)
     paper = kind == "paper"
     return Judged(
-        score=_paper(answer, sample, target) if paper else _task(answer, sample, target),
+        score=_paper(answer, target, sample.task) if paper else task.score(answer, target),
         whole=split_frame(text)[2] if paper else answer.well_formed,
         words=len(answer.rationale.split()),
         cited=cited,
@@ -62,19 +63,9 @@ def judge(text: str, sample: Sample, view: View, kind: RewardKind) -> Judged:
     )
 
 
-def _task(answer: Answer, sample: Sample, target: Target) -> float:
-    if sample.choices and sample.task != "detection":
-        return _same(answer.text, target.text)  # half the words of a choice are not half right
-    return TASKS[sample.task].score(answer, target)
-
-
-def _paper(answer: Answer, sample: Sample, target: Target) -> float:
-    if sample.task == "detection":
+def _paper(answer: Answer, target: Target, task: TaskName) -> float:
+    if task == "detection":
         return ap50(answer.boxes, target.boxes)
-    if sample.choices:
-        return _same(answer.text, target.text)
+    if target.closed:
+        return float(normalise(answer.text) == normalise(target.text))
     return bleu4(answer.text, target.text)
-
-
-def _same(text: str, truth: str) -> float:
-    return float(normalise(text) == normalise(truth))

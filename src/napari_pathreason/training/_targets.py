@@ -42,7 +42,7 @@ def answer_text(sample: Sample, view: View, quantum: int = 10) -> str:
     return json.dumps(items, separators=(",", ":"))
 
 
-def score_target(view: View) -> Target:
+def score_target(sample: Sample, view: View) -> Target:
     """Label of a view as `Task.score` takes it."""
     boxes = tuple(AnswerBox(label, *(1000 * c for c in corners)) for label, corners in view.boxes)
-    return Target(view.answer, boxes)
+    return Target(view.answer, boxes, closed=bool(sample.choices))
