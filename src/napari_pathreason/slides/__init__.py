@@ -1,12 +1,14 @@
 """Open a slide, show it lazily, read any region of it at any size."""
 
 from ._open import open_slide, slide_from_arrays
+from ._resample import choose_level
 from ._slide import RegionImage, Slide
 from ._synthetic import coded_pixels, write_synthetic_slide
 
 __all__ = [
     "RegionImage",
     "Slide",
+    "choose_level",
     "coded_pixels",
     "open_slide",
     "slide_from_arrays",

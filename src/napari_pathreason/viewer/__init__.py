@@ -3,13 +3,16 @@
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
+from ._ladder import Rung, ladder_of
 from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_opener
 from ._overlay import is_overlay, overlay_layer_data, placement, shapes_of_result
+from ._preview import PREVIEW_KEY, grid_layer_data, preview_layer_data
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
 from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
 
 __all__ = [
+    "PREVIEW_KEY",
     "SLIDE_KEY",
     "Entry",
     "LayerFrame",
@@ -18,20 +21,24 @@ __all__ = [
     "ModelsFactory",
     "Question",
     "RegionSource",
+    "Rung",
     "Session",
     "answer_question",
     "box_to_data",
     "data_to_slide",
     "draw_entry",
     "go_to",
+    "grid_layer_data",
     "is_overlay",
     "known_mpp",
+    "ladder_of",
     "layer_mpp",
     "layer_size",
     "marked_region",
     "overlay_layer_data",
     "placement",
     "prepare_overlay",
+    "preview_layer_data",
     "region_in_view",
     "region_of",
     "session_of",

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Allocation, Result
+from napari_pathreason.tokens import LADDER
+from napari_pathreason.viewer import ladder_of
+
+REGION = Region(0, 0, 2048, 1024)
+LEVELS = [(4096, 4096), (1024, 1024)]
+
+
+def test_each_rung_states_its_cost() -> None:
+    rungs = ladder_of(REGION, 32, LEVELS)
+    assert [rung.budget for rung in rungs] == [*LADDER, "native"]
+    native = rungs[-1]
+    assert native.plan.tokens == 64 * 32
+    assert native.saved == 0
+    assert native.pixels == 2048 * 1024
+    assert native.memory == 2048 * 1024 * 15
+    assert rungs[0].pixels == 512 * 256  # from the coarse level
+    assert rungs[0].saved == pytest.approx(1 - rungs[0].plan.tokens / 2048)
+    assert all(rung.seconds is None and rung.probability is None for rung in rungs)
+
+
+def test_probabilities_follow_the_ladder() -> None:
+    chances = tuple(i / 45 for i in range(10))
+    rungs = ladder_of(REGION, 32, LEVELS, allocation=Allocation(64, "policy", 16, chances))
+    assert tuple(rung.probability for rung in rungs) == chances
+
+
+def test_seconds_are_those_of_answers_at_as_many_tokens(
+    make_result: Callable[..., Result],
+) -> None:
+    made = make_result(REGION)
+    tokens = dataclasses.replace(made.tokens, realised=32)
+    past = [
+        dataclasses.replace(made, tokens=tokens, seconds={"read": 1.0, "generate": g})
+        for g in (1.0, 2.0, 9.0)
+    ]
+    rungs = ladder_of(REGION, 32, LEVELS, past)
+    known = {rung.plan.tokens: rung.seconds for rung in rungs if rung.seconds is not None}
+    assert known == {32: 3.0}
