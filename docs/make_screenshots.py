@@ -1,7 +1,7 @@
 """Make the pictures of the documentation: python docs/make_screenshots.py [--theme light].
 
 Opens napari on a virtual display, loads the sample slide, marks a region, asks, and writes
-docs/images/ask.png. Needs Xvfb and the development dependencies.
+docs/images/ask.png and, beside it, budget.png. Needs Xvfb and the development dependencies.
 """
 
 from __future__ import annotations
@@ -80,9 +80,22 @@ def picture_of_the_dock(output: Path, theme: str, task: str, spec: str) -> None:
         dock.form.model_box.setEditText("random weights")
     shapes.visible = False
     settle(1.0)
+    photograph(viewer, output)
+    _, budget = viewer.window.add_plugin_dock_widget(
+        "napari-pathreason", "Token budget", tabify=True
+    )
+    budget.pin(64)
+    budget.preview()
+    budget.grid_box.setChecked(True)
+    settle(2.0)
+    photograph(viewer, output.with_name("budget.png"))
+    viewer.close()
+
+
+def photograph(viewer: Any, output: Path) -> None:
+    """Write a picture of the whole window."""
     output.parent.mkdir(parents=True, exist_ok=True)
     viewer.window.screenshot(str(output), canvas_only=False, flash=False)
-    viewer.close()
     # 256 colours: a third of the size, and nobody sees it
     Image.open(output).convert("RGB").quantize(256).save(output, optimize=True)
 

@@ -20,6 +20,7 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
         "napari-pathreason.read",
         "napari-pathreason.sample_skin",
         "napari-pathreason.ask",
+        "napari-pathreason.budget",
     }
 
 

@@ -2,6 +2,7 @@
 
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
+from ._foretell import foretold, read_preview
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
 from ._ladder import Rung, ladder_of
 from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_opener
@@ -27,6 +28,7 @@ __all__ = [
     "box_to_data",
     "data_to_slide",
     "draw_entry",
+    "foretold",
     "go_to",
     "grid_layer_data",
     "is_overlay",
@@ -39,6 +41,7 @@ __all__ = [
     "placement",
     "prepare_overlay",
     "preview_layer_data",
+    "read_preview",
     "region_in_view",
     "region_of",
     "session_of",

@@ -10,7 +10,7 @@ from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
 from psygnal import Signal
 
-from napari_pathreason._types import Result
+from napari_pathreason._types import ModelInfo, Result
 from napari_pathreason.engine import Allocator, Performer
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class Session:
     ----------
     added : psygnal signal
         Emitted with each new `Entry`, in the thread that added it.
+    known_models : dict
+        What is known of the models that have answered, by spec.
+    form : callable
+        Gives the form of the Ask dock, or None; a weak reference.
     """
 
     added = Signal(Entry)
@@ -72,6 +76,8 @@ class Session:
         self.models_factory = models_factory
         self.entries: list[Entry] = []
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
+        self.known_models: dict[str, ModelInfo] = {}
+        self.form: Callable[[], Any] = lambda: None
         self._loading = Lock()
         self._lock = Lock()
         self._spec: str | None = None
@@ -81,6 +87,9 @@ class Session:
         """Keep a result about an image layer and tell everyone."""
         entry = Entry(len(self.entries) + 1, result, ref(image))
         self.entries.append(entry)
+        with self._lock:
+            if self._spec is not None:
+                self.known_models[self._spec] = result.model
         self.added.emit(entry)
         return entry
 

@@ -18,6 +18,7 @@ from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import Result
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, TextDelta, result_to_dict
 from napari_pathreason.viewer import (
+    PREVIEW_KEY,
     Entry,
     ModelLoading,
     Question,
@@ -99,6 +100,7 @@ class AskWidget(QWidget):
         self.setMinimumWidth(300)
 
     def _connect(self, viewer: Viewer) -> None:
+        self.session.form = ref(self.form)
         self.ask_button.clicked.connect(self.ask)
         self.cancel_button.clicked.connect(self.cancel)
         self.copy_button.clicked.connect(self.copy_json)
@@ -244,7 +246,7 @@ class AskWidget(QWidget):
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
         self.form.reset_choices()
-        if isinstance(active, Image):
+        if isinstance(active, Image) and PREVIEW_KEY not in active.metadata:
             self.form.image = active
 
     def _on_removed(self, event: Any) -> None:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Budget, Query, TaskName
 from napari_pathreason.tokens import LADDER
-from napari_pathreason.viewer import RegionSource, unwrapped
+from napari_pathreason.viewer import PREVIEW_KEY, RegionSource, unwrapped
 
 from ._rows import Rows, choice_box, keep_narrow, side_by_side
 
@@ -154,7 +154,11 @@ class QuestionForm(QWidget):
     def _image_choices(self, _: Any) -> list[tuple[str, Image]]:
         viewer = self._viewer()
         layers = [] if viewer is None else list(viewer.layers)
-        return [(layer.name, layer) for layer in layers if isinstance(layer, Image)]
+        return [
+            (layer.name, layer)
+            for layer in layers
+            if isinstance(layer, Image) and PREVIEW_KEY not in layer.metadata
+        ]
 
     def _adapt(self) -> None:
         label, example = OPTIONS[self.task]

@@ -1,0 +1,80 @@
+"""What a session knows of the cost of a question before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._errors import PathreasonError
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Query
+from napari_pathreason.slides import Slide
+from napari_pathreason.tokens import ReadPlan
+
+from ._ladder import Rung, ladder_of
+from ._layers import SLIDE_KEY, layer_size
+from ._session import Session
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+USUAL_CELL = 32
+"""Pixels a visual token of Qwen3-VL, taken where the model has not answered yet."""
+
+
+def foretold(
+    session: Session, image: Image, region: Region, query: Query | None, model: str
+) -> tuple[list[Rung], str]:
+    """Rungs for a region, and a line that says what is known of them and what is not.
+
+    Seconds and probabilities come from the session's own answers by the same model: seconds of
+    any region, probabilities of this region and question alone.
+
+    Raises
+    ------
+    PathreasonError
+        If the region is too small or the layer is no slide.
+    """
+    info = session.known_models.get(model)
+    past = [entry.result for entry in session.entries if entry.result.model == info]
+    same = [r for r in past if r.region == region and r.query == query]
+    looked = [r.allocation for r in same if r.allocation.probabilities is not None]
+    slide: Any = image.metadata.get(SLIDE_KEY)
+    layer_size(image)
+    sizes = (
+        slide.level_sizes
+        if isinstance(slide, Slide)
+        else tuple((int(shape[1]), int(shape[0])) for shape in image.level_shapes)
+    )
+    cell = USUAL_CELL if info is None else info.dims.cell
+    rungs = ladder_of(region, cell, sizes, past, looked[-1] if looked else None)
+    return rungs, " ".join(_notes(info is not None, past, bool(looked)))
+
+
+def _notes(known: bool, past: list[Any], looked: bool) -> list[str]:
+    if not known:
+        return [f"This model has not answered yet: {USUAL_CELL} px a token are assumed."]
+    if looked:
+        return ["Probabilities are the allocator's for this region and question."]
+    if any(r.allocation.source == "fixed" for r in past):
+        return ["This model has a fixed budget in place of an allocator: no probabilities."]
+    return ["No probabilities: the allocator has not been asked about this yet."]
+
+
+def read_preview(
+    opener: Callable[[], Slide], region: Region, plan: ReadPlan
+) -> NDArray[np.uint8] | PathreasonError:
+    """Read a region just as a question at this plan would, for a worker; errors are returned."""
+    try:
+        return opener().read_region(region, plan.size).pixels
+    except PathreasonError as error:
+        return error
+    except Exception as error:  # a fault of ours must be told, not lost in a thread
+        shown = PathreasonError(
+            f"unexpected {type(error).__name__} while reading; please report it"
+        )
+        shown.__cause__ = error
+        return shown

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_pathreason.tokens import LADDER
+
+Docks = tuple[Any, Any, Any]
+
+
+@pytest.fixture
+def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.uint8]) -> Docks:
+    from napari_pathreason.widgets import BudgetWidget
+
+    viewer, ask = make_dock()
+    budget = BudgetWidget(viewer)
+    viewer.window.add_dock_widget(budget, name="Token budget")
+    viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), name="slide")
+    ask.form.choose(ask.form.region_box, "layer")
+    ask.form.question_edit.setPlainText("Is it magenta?")
+    budget.refresh()
+    return viewer, ask, budget
+
+
+def test_ladder_is_shown_before_anything_is_spent(docks: Docks, factory: Any) -> None:
+    _, _, dock = docks
+    assert [rung.budget for rung in dock.rungs] == [*LADDER, "native"]
+    assert "assumed" in dock.note.text()
+    assert dock.table.item(len(LADDER), 1).text() == str(19 * 12)
+    assert {dock.table.item(row, 5).text() for row in range(dock.table.rowCount())} == {"–"}
+    assert not factory.made
+
+
+def test_click_pins_and_auto_releases(docks: Docks) -> None:
+    _, ask, dock = docks
+    assert not dock.preview_button.isEnabled()
+    dock.table.cellClicked.emit(4, 0)
+    assert ask.form.budget == 64
+    assert dock.table.selectionModel().selectedRows()[0].row() == 4
+    assert dock.preview_button.isEnabled()
+    dock.auto_button.click()
+    assert ask.form.budget == "auto"
+    assert not dock.table.selectionModel().selectedRows()
+
+
+def test_click_on_a_bar_pins(docks: Docks) -> None:
+    _, ask, dock = docks
+    dock.chart.draw()
+    (axes,) = dock.chart.figure.axes  # no probabilities, no second row of bars
+    x, y = axes.transData.transform((2, 8))
+    from matplotlib.backend_bases import MouseButton, MouseEvent
+
+    event = MouseEvent("button_press_event", dock.chart, x, y, MouseButton.LEFT)
+    dock.chart.callbacks.process("button_press_event", event)
+    assert ask.form.budget == 16
+
+
+def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) -> None:
+    _, ask, dock = docks
+    ask.ask()
+    finish(ask)
+    dock.refresh()
+    known = [rung.budget for rung in dock.rungs if rung.seconds is not None]
+    assert known == [64]
+    assert "no probabilities" in dock.note.text()
+
+
+def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
+    viewer, ask, dock = docks
+    slide = ask.form.image
+    dock.pin(16)
+    dock.grid_box.setChecked(True)
+    for _ in range(2):  # a second one takes the place of the first
+        dock.preview()
+        qtbot.waitUntil(dock.preview_button.isEnabled)
+        assert len(viewer.layers) == 3
+    picture, grid = list(viewer.layers)[1:]
+    rung = dock.rungs[2]
+    assert picture.data.shape[:2] == rung.plan.size[::-1]
+    height, width = picture.data.shape[:2]
+    edge = picture.data_to_world((height - 0.5, width - 0.5))
+    assert edge == pytest.approx(slide.data_to_world((399.5, 599.5)))
+    assert grid.visible
+    dock.grid_box.setChecked(False)
+    assert not grid.visible
+    assert ask.form.image is slide
+    ask.reset_choices()
+    assert ask.form.image is slide
+    assert ask.form.image_box.choices == (slide,)
