@@ -38,13 +38,15 @@ class Allocation:
 
     ``budget`` is None for native size. ``source`` is ``user`` for a pinned rung, ``fixed`` for a
     constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
-    own look at the overview cost. ``probabilities`` follow the order of the ladder.
+    own look at the overview cost, ``flops`` its operations. ``probabilities`` follow the order of
+    the ladder, native last.
     """
 
     budget: int | None
     source: Literal["user", "fixed", "policy"]
     tokens_spent: int = 0
     probabilities: tuple[float, ...] | None = None
+    flops: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def token_report(
         encoder_patches=realised * dims.merge**2,
         prompt_tokens=completion.prompt_tokens,
         new_tokens=written,
-        flops=flops(dims, realised, words, written),
+        flops=allocation.flops + flops(dims, realised, words, written),
         flops_native=flops(dims, plan.native, words, written),
     )
 

@@ -26,7 +26,7 @@ _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "te
 
 
 def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
-    """Load a performer and its allocator.
+    """Load a performer and its allocator: the learned one beside the weights, else a fixed one.
 
     Parameters
     ----------
@@ -43,7 +43,13 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
     OutOfMemoryError
         If the weights do not fit.
     """
-    return Models(load_performer(spec, device), FixedAllocator())
+    performer = load_performer(spec, device)
+    folder, _ = find_checkpoint(spec)
+    if not (folder / "allocator.safetensors").is_file():
+        return Models(performer, FixedAllocator())
+    from ._allocator import load_allocator
+
+    return Models(performer, load_allocator(folder))
 
 
 def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPerformer:

@@ -1,0 +1,192 @@
+"""A learned allocator: a light head over the ladder with its own picture and word encoder."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Allocation, Query
+from napari_pathreason.tokens import LADDER
+
+WEIGHTS, CARD = "allocator.safetensors", "allocator.json"
+OVERVIEW = 4
+"""Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
+RUNGS: tuple[int | None, ...] = (*LADDER, None)
+"""What may be allotted, in the order of the logits; None for native size."""
+BUCKETS, WORD, HIDDEN = 4096, 32, 96
+CHANNELS = (32, 48, 64)
+SHRINKS = (4, 2, 2)
+
+
+def word_ids(query: Query) -> list[int]:
+    """Buckets of the words of a question, its options and its task; never empty."""
+    words = re.findall(r"\w+", " ".join([query.question, *query.options]).casefold())
+    return [crc32(word.encode()) % BUCKETS for word in [f"task:{query.task}", *words]]
+
+
+class AllocatorNet(nn.Module):
+    """Logits over `RUNGS`, one row for each trade-off of cost and score.
+
+    Parameters
+    ----------
+    efforts : int
+        Number of trade-offs.
+    """
+
+    def __init__(self, efforts: int) -> None:
+        super().__init__()
+        self.efforts = efforts
+        layers: list[nn.Module] = []
+        before = 3
+        for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
+            kernel = shrink if before == 3 else 3
+            padding = 0 if before == 3 else 1
+            layers += [nn.Conv2d(before, channels, kernel, shrink, padding), nn.GELU()]
+            before = channels
+        self.picture = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.words = nn.EmbeddingBag(BUCKETS, WORD, mode="mean")
+        self.head = nn.Sequential(
+            nn.Linear(before + WORD, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, efforts * len(RUNGS))
+        )
+
+    def forward(
+        self, pictures: torch.Tensor, words: torch.Tensor, offsets: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits, float (questions, efforts, rungs).
+
+        Parameters
+        ----------
+        pictures : float tensor (questions, 3, height, width), values -1 to 1
+        words : int64 tensor (words,)
+            `word_ids` of all questions, one behind another.
+        offsets : int64 tensor (questions,)
+            Where the words of each question begin.
+        """
+        seen = torch.cat([self.picture(pictures), self.words(words, offsets)], 1)
+        logits: torch.Tensor = self.head(seen)
+        return logits.view(-1, self.efforts, len(RUNGS))
+
+
+def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
+    """An overview (height, width, 3) as the net reads it, float (1, 3, height, width)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(overview)).permute(2, 0, 1)[None]
+    return pixels.float() / 127.5 - 1
+
+
+def net_flops(height: int, width: int, words: int, efforts: int) -> float:
+    """Operations of one look; a multiply-add counts as two."""
+    total, before = 0.0, 3
+    for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
+        # the first layer cuts off what is left over, the others pad
+        first = before == 3
+        height, width = (n // shrink if first else -(-n // shrink) for n in (height, width))
+        kernel = shrink if first else 3
+        total += height * width * channels * before * kernel**2
+        before = channels
+    total += words * WORD + (before + WORD) * HIDDEN + HIDDEN * efforts * len(RUNGS)
+    return 2 * total
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAllocator:
+    """Allots the likeliest rung of a learned policy; satisfies `engine.Allocator`.
+
+    Parameters
+    ----------
+    net : AllocatorNet
+    efforts : tuple of str
+        Names of the net's trade-offs, cheapest first.
+    effort : str
+        The one that allots.
+    """
+
+    net: AllocatorNet
+    efforts: tuple[str, ...]
+    effort: str
+
+    @property
+    def overview_budget(self) -> int:
+        """Visual tokens of the overview that it looks at."""
+        return OVERVIEW
+
+    def at(self, effort: str) -> PolicyAllocator:
+        """The same policy at another trade-off.
+
+        Raises
+        ------
+        ModelError
+            If the policy was not trained at it.
+        """
+        if effort not in self.efforts:
+            raise ModelError(
+                f"this allocator has no effort {effort!r}; choose {', '.join(self.efforts)}"
+            )
+        return replace(self, effort=effort)
+
+    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+        """Choose a rung; the overview's tokens and the operations of the look are counted.
+
+        Raises
+        ------
+        ModelError
+            If no overview is given.
+        """
+        if overview is None:
+            raise ModelError("the allocator got no overview; choose a number of visual tokens")
+        height, width, _ = overview.shape
+        ids = word_ids(query)
+        with torch.inference_mode():
+            logits = self.net(to_tensor(overview), torch.tensor(ids), torch.tensor([0]))
+        chances = logits[0, self.efforts.index(self.effort)].double().softmax(0)
+        return Allocation(
+            budget=RUNGS[int(chances.argmax())],
+            source="policy",
+            tokens_spent=OVERVIEW,
+            probabilities=tuple(chances.tolist()),
+            flops=net_flops(height, width, len(ids), len(self.efforts)),
+        )
+
+
+def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
+    """Write ``allocator.safetensors`` and ``allocator.json`` beside a performer's weights."""
+    card = {
+        "rungs": ["native" if rung is None else rung for rung in RUNGS],
+        "efforts": list(allocator.efforts),
+        "effort": allocator.effort,
+    }
+    save_file(allocator.net.state_dict(), folder / WEIGHTS)
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def load_allocator(folder: Path) -> PolicyAllocator:
+    """Read what `save_allocator` wrote.
+
+    Raises
+    ------
+    ModelError
+        If a file is damaged or belongs to another ladder.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        efforts = tuple(map(str, card["efforts"]))
+        net = AllocatorNet(len(efforts))
+        net.load_state_dict(load_file(folder / WEIGHTS))
+        same = card["rungs"] == ["native" if rung is None else rung for rung in RUNGS]
+        allocator = PolicyAllocator(net.eval(), efforts, efforts[0]).at(str(card["effort"]))
+    except Exception as error:  # whatever a damaged file makes json, safetensors and torch raise
+        raise ModelError(
+            "the allocator of the model cannot be read; fetch the whole model"
+        ) from error
+    if not same:
+        raise ModelError("the allocator of the model has another ladder; fetch a newer model")
+    return allocator

@@ -1,0 +1,81 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Query
+from napari_pathreason.engine import Job, ask
+from napari_pathreason.models import load_models
+from napari_pathreason.models._allocator import (
+    RUNGS,
+    AllocatorNet,
+    PolicyAllocator,
+    load_allocator,
+    save_allocator,
+)
+from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.tokens import flops
+
+EFFORTS = ("low", "balanced", "high")
+QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
+
+
+@pytest.fixture
+def allocator() -> PolicyAllocator:
+    torch.manual_seed(0)
+    return PolicyAllocator(AllocatorNet(len(EFFORTS)).eval(), EFFORTS, "balanced")
+
+
+@pytest.fixture
+def overview() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+
+def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
+    bias = allocator.net.head[-1].bias
+    with torch.no_grad():
+        for row, place in enumerate((0, 4, len(RUNGS) - 1)):
+            bias[row * len(RUNGS) + place] += 50
+    budgets = [allocator.at(effort).allocate(overview, QUERY).budget for effort in EFFORTS]
+    assert budgets == [4, 64, None]
+    with pytest.raises(ModelError, match="choose low, balanced, high"):
+        allocator.at("huge")
+
+
+def test_picture_and_words_both_matter(allocator, overview):
+    first = allocator.allocate(overview, QUERY)
+    assert sum(first.probabilities) == pytest.approx(1)
+    assert first.probabilities != allocator.allocate(255 - overview, QUERY).probabilities
+    other = Query("vqa", "How many nuclei are there?")
+    assert first.probabilities != allocator.allocate(overview, other).probabilities
+
+
+def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "model")
+    save_allocator(folder, allocator)
+    models = load_models(folder, "cpu")
+    assert isinstance(models.allocator, PolicyAllocator)
+    with slide_from_arrays([np.full((256, 256, 3), 200, np.uint8)], "plain") as slide:
+        job = Job(slide, Region(0, 0, 256, 256), QUERY)
+        result = ask(job, models.performer, models.allocator)
+    assert result.allocation.source == "policy"
+    assert result.allocation.flops > 0
+    tokens, dims = result.tokens, models.performer.info.dims
+    words = tokens.prompt_tokens - tokens.realised
+    alone = flops(dims, tokens.realised, words, tokens.new_tokens)
+    assert tokens.flops == alone + result.allocation.flops
+    assert tokens.allocator == 4
+    assert sum(p.numel() for p in allocator.net.parameters()) < 300_000
+
+
+def test_it_comes_back_as_it_was_saved(allocator, overview, tmp_path):
+    save_allocator(tmp_path, allocator)
+    again = load_allocator(tmp_path)
+    assert again.effort == "balanced"
+    assert again.allocate(overview, QUERY) == allocator.allocate(overview, QUERY)
+    (tmp_path / "allocator.json").write_text("{")
+    with pytest.raises(ModelError, match="fetch the whole model"):
+        load_allocator(tmp_path)
