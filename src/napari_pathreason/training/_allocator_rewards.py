@@ -1,0 +1,87 @@
+"""What an allotted rung earns, and the policy gradient over the whole ladder, as pure functions."""
+
+from __future__ import annotations
+
+import torch
+
+
+def gated(scores: torch.Tensor, costs: torch.Tensor, price: float) -> torch.Tensor:
+    """Reward of each rung: ``s(N) * (1 - price * c(N))``.
+
+    Cost counts inside correctness alone: where no rung helps, every rung earns 0 and nothing pulls
+    towards the cheapest.
+
+    Parameters
+    ----------
+    scores : float tensor (items, rungs)
+        The performer's score at each rung, 0 to 1.
+    costs : float tensor (items, rungs)
+        Operations as a share of the answer at native size, the allocator's own counted.
+    price : float
+        lambda; what the cost of a native answer takes off.
+    """
+    return scores * (1 - price * costs)
+
+
+def paper(scores: torch.Tensor, tokens: torch.Tensor, native: torch.Tensor) -> torch.Tensor:
+    """Reward of each rung in the paper's form: ``s if N < T else s / 2``, plus 1 for its format.
+
+    ``T = min(native, 256)`` (Xu et al. 2025, arXiv:2505.15687). A rung of the ladder is always
+    well written, so the format's 1 is a constant here.
+
+    Parameters
+    ----------
+    scores : float tensor (items, rungs)
+    tokens : int tensor (items, rungs)
+        Realised visual tokens.
+    native : int tensor (items,)
+    """
+    bound = native.clamp(max=256)[:, None]
+    return torch.where(tokens < bound, scores, scores / 2) + 1
+
+
+def expected_gain(logits: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
+    """Exact expected advantage of each item: ``sum_N p(N) A(N)``.
+
+    Its gradient is the policy gradient without sampling, as s(N) is known at every rung.
+    ``A = r - sum_N p(N) r(N)``, with the mean held constant and no division by a deviation, which
+    would erase the price.
+
+    Parameters
+    ----------
+    logits, rewards : float tensor (items, rungs)
+
+    Returns
+    -------
+    float tensor (items,)
+        0 in value; its gradient teaches.
+    """
+    chances = logits.softmax(-1)
+    mean = (chances.detach() * rewards).sum(-1, keepdim=True)
+    return (chances * (rewards - mean)).sum(-1)
+
+
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Entropy of each item's policy in nats, float tensor (items,)."""
+    log_p = logits.log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)
+
+
+def ranking_loss(logits: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:
+    """Warm start: ``log(1 + exp(l_worse - l_better))``, mean over pairs of unequal rungs.
+
+    RankNet (Burges et al. 2005, equation 3), each pair weighed by its difference of rewards.
+
+    Parameters
+    ----------
+    logits, rewards : float tensor (items, rungs)
+
+    Returns
+    -------
+    float tensor ()
+        0 where no item has two rungs that differ.
+    """
+    better = (rewards[:, :, None] - rewards[:, None, :]).clamp(min=0)
+    margin = logits[:, :, None] - logits[:, None, :]
+    each = better * torch.nn.functional.softplus(-margin)
+    return each.sum() / better.sum().clamp(min=1e-9)
