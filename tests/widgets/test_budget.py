@@ -67,6 +67,8 @@ def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) ->
     known = [rung.budget for rung in dock.rungs if rung.seconds is not None]
     assert known == [64]
     assert "no probabilities" in dock.note.text()
+    assert "1 question, 54 visual tokens" in dock.totals.text()
+    assert "64 planned, 54 of 228 realised" in dock.totals.text()
 
 
 def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:

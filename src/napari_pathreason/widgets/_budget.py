@@ -27,11 +27,13 @@ from napari_pathreason.viewer import (
     Session,
     foretold,
     grid_layer_data,
+    planned_line,
     preview_layer_data,
     read_preview,
     region_of,
     session_of,
     slide_opener,
+    totals_line,
     unwrapped,
 )
 
@@ -63,6 +65,8 @@ class BudgetWidget(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.note.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
+        self.totals = QLabel()
+        self.totals.setWordWrap(True)
         self.chart, self.table = LadderChart(), RungTable()
         self.auto_button, self.preview_button = QPushButton("Auto"), QPushButton("Preview")
         self.auto_button.setToolTip("Let the allocator choose the budget")
@@ -80,6 +84,7 @@ class BudgetWidget(QWidget):
         layout.addWidget(self.chart, 2)
         layout.addWidget(self.table, 3)
         layout.addLayout(buttons)
+        layout.addWidget(self.totals)
         self.chart.chosen.connect(self.pin)
         self.table.chosen.connect(self.pin)
         self.auto_button.clicked.connect(lambda: self.pin("auto"))
@@ -102,6 +107,7 @@ class BudgetWidget(QWidget):
         viewer, form = self._viewer(), self.session.form()
         if viewer is None:
             return
+        self._count()
         if form is None or form.image is None:
             self._show_none("Open the Ask dock and an image: the ladder follows its form.")
             return
@@ -122,6 +128,11 @@ class BudgetWidget(QWidget):
         self._shown = key
         self.note.setText(note)
         self._fill(form.budget, viewer.theme)
+
+    def _count(self) -> None:
+        results = [entry.result for entry in self.session.entries]
+        lines = [totals_line(results), *(planned_line(r) for r in results[-1:])]
+        self.totals.setText("\n".join(lines))
 
     def _show_none(self, why: str) -> None:
         self._shown, self.rungs = None, []
