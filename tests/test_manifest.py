@@ -21,6 +21,9 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
         "napari-pathreason.sample_skin",
         "napari-pathreason.ask",
         "napari-pathreason.budget",
+        "napari-pathreason.read_geojson",
+        "napari-pathreason.write_geojson",
+        "napari-pathreason.write_csv",
     }
 
 
@@ -33,7 +36,8 @@ def test_no_keybindings(manifest: PluginManifest) -> None:
     "svs tif tiff ome.tif ome.tiff ndpi scn bif zarr ome.zarr png jpg".split(),
 )
 def test_reader_claims(manifest: PluginManifest, name: str) -> None:
-    (reader,) = manifest.contributions.readers or []
+    (reader, objects) = manifest.contributions.readers or []
+    assert objects.filename_patterns == ["*.geojson", "*.geojson.gz"]
     assert any(fnmatch(f"slide.{name}", pattern) for pattern in reader.filename_patterns)
     assert reader.accepts_directories  # OME-Zarr
 

@@ -1,4 +1,4 @@
-"""npe2 reader: a slide as one lazy layer."""
+"""npe2 readers: a slide as one lazy layer, GeoJSON as shapes."""
 
 from __future__ import annotations
 
@@ -48,3 +48,40 @@ def slide_layer(path: str | Path) -> LayerData:
         "metadata": {SLIDE_KEY: slide},
     }
     return levels, attributes, "image"
+
+
+def get_geojson_reader(
+    path: str | list[str],
+) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Reader for a GeoJSON file or a list of them; None where one of them is missing."""
+    paths = [path] if isinstance(path, str) else path
+    if not all(Path(p).is_file() for p in paths):
+        return None
+    return read_shapes
+
+
+def read_shapes(path: str | list[str]) -> list[LayerData]:
+    """One Shapes layer for each file of objects, as QuPath or this plugin wrote it.
+
+    GeoJSON is in pixels of its slide: the layer is laid over the slide that is open, where there
+    is just one or one is selected.
+
+    Raises
+    ------
+    ExportError
+        If a file cannot be read.
+    """
+    return [shapes_layer(p) for p in ([path] if isinstance(path, str) else path)]
+
+
+def shapes_layer(path: str | Path) -> LayerData:
+    """Layer data of one GeoJSON file, see `read_shapes`."""
+    from napari_pathreason.exports import read_geojson
+    from napari_pathreason.viewer import objects_layer_data, open_slide_layer, placement
+
+    name = Path(path).name
+    for suffix in (".gz", ".geojson"):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    data, attributes, kind = objects_layer_data(read_geojson(path), name)
+    slide = open_slide_layer()
+    return data, attributes if slide is None else {**placement(slide), **attributes}, kind

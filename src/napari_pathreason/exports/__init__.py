@@ -17,7 +17,7 @@ from ._manifest import (
     versions_here,
     write_manifest,
 )
-from ._marks import Mark, detections_in, features_of_marks, marks_of, new_run
+from ._marks import Mark, confidence_of, detections_in, features_of_marks, marks_of, new_run
 from ._report import write_report
 from ._table import write_table
 from ._transcript import write_transcript
@@ -32,6 +32,7 @@ __all__ = [
     "UsedModel",
     "atomic_bytes",
     "atomic_text",
+    "confidence_of",
     "detections_in",
     "digest_of",
     "features_of_marks",

@@ -34,6 +34,13 @@ def geometry_of(shape: Shape) -> dict[str, Any]:
         return {"type": "Polygon", "coordinates": [box_ring(shape)]}
     if shape.is_empty or not all(map(math.isfinite, shape.bounds)):
         raise ExportError("a shape has no place on the slide; delete it and save again")
+    from shapely import get_parts
+
+    if shape.geom_type == "GeometryCollection":
+        return {
+            "type": "GeometryCollection",
+            "geometries": [geometry_of(part) for part in get_parts(shape) if not part.is_empty],
+        }
     from shapely.geometry import mapping
 
     told: dict[str, Any] = mapping(valid(shape))

@@ -5,13 +5,14 @@ from ._camera import go_to
 from ._foretell import foretold, read_preview
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
 from ._ladder import Rung, ladder_of
-from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, slide_opener
-from ._overlay import is_overlay, overlay_layer_data, placement, shapes_of_result
+from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, open_slide_layer, slide_opener
+from ._marks import marks_of_shapes
+from ._objects import features_of_shapes, objects_layer_data
+from ._overlay import append_to_overlay, is_overlay, overlay_layer_data, placement, shapes_of_result
 from ._preview import PREVIEW_KEY, grid_layer_data, preview_layer_data
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
 from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
-from ._totals import planned_line, totals_line
 
 __all__ = [
     "PREVIEW_KEY",
@@ -26,9 +27,11 @@ __all__ = [
     "Rung",
     "Session",
     "answer_question",
+    "append_to_overlay",
     "box_to_data",
     "data_to_slide",
     "draw_entry",
+    "features_of_shapes",
     "foretold",
     "go_to",
     "grid_layer_data",
@@ -38,9 +41,11 @@ __all__ = [
     "layer_mpp",
     "layer_size",
     "marked_region",
+    "marks_of_shapes",
+    "objects_layer_data",
+    "open_slide_layer",
     "overlay_layer_data",
     "placement",
-    "planned_line",
     "prepare_overlay",
     "preview_layer_data",
     "read_preview",
@@ -52,6 +57,5 @@ __all__ = [
     "slide_opener",
     "slide_to_data",
     "start_drawing",
-    "totals_line",
     "unwrapped",
 ]

@@ -69,3 +69,17 @@ def slide_opener(layer: Image) -> Callable[[], Slide]:
     layer_size(layer)
     levels = list(layer.data) if layer.multiscale else [layer.data]
     return partial(slide_from_arrays, levels, layer.name, layer_mpp(layer))
+
+
+def open_slide_layer() -> Image | None:
+    """The slide in napari's current window: the selected one, or the only one; else None."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None:
+        return None
+    slides = [layer for layer in viewer.layers if SLIDE_KEY in layer.metadata]
+    active = viewer.layers.selection.active
+    if active in slides:
+        return active
+    return slides[0] if len(slides) == 1 else None

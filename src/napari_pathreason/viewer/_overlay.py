@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
 
 OVERLAY_KEY = "pathreason_overlay"
+RESULTS_KEY = "pathreason_results"
+"""Metadata key of an overlay's results by id; the writers save them with the shapes."""
 REGION_LABEL = "region"
 REGION_COLOR = "#1a5cff"
 BOX_COLORS = ("#00c853", "#ffd600", "#00e5ff", "#ff6d00", "#d500f9")
@@ -50,7 +52,8 @@ def overlay_layer_data(
         ``caption`` and ``color``.
     """
     marks = _Marks()
-    for result_id, result in results:
+    known = dict(results)
+    for result_id, result in known.items():
         marks.add(result_id, result)
     attributes: dict[str, Any] = {
         **placement(source),
@@ -69,7 +72,7 @@ def overlay_layer_data(
             "anchor": "upper_left",
             "translation": np.zeros(2),
         },
-        "metadata": {OVERLAY_KEY: True},
+        "metadata": {OVERLAY_KEY: True, RESULTS_KEY: known},
     }
     return marks.vertices, attributes, "shapes"
 
@@ -87,6 +90,7 @@ def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
     )
     after = {name: [*before.get(name, []), *new] for name, new in marks.features().items()}
     overlay.features = with_captions(after, overlay.data)
+    overlay.metadata.setdefault(RESULTS_KEY, {})[result_id] = result
 
 
 def shapes_of_result(overlay: Shapes, result_id: int) -> set[int]:
