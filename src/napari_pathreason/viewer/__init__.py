@@ -13,6 +13,7 @@ from ._preview import PREVIEW_KEY, grid_layer_data, preview_layer_data
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
 from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
+from ._totals import planned_line, totals_line
 
 __all__ = [
     "PREVIEW_KEY",
@@ -46,6 +47,7 @@ __all__ = [
     "open_slide_layer",
     "overlay_layer_data",
     "placement",
+    "planned_line",
     "prepare_overlay",
     "preview_layer_data",
     "read_preview",
@@ -57,5 +59,6 @@ __all__ = [
     "slide_opener",
     "slide_to_data",
     "start_drawing",
+    "totals_line",
     "unwrapped",
 ]
