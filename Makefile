@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
-ASK = $(BIN)/pathreason ask $(SAMPLE) --region 1100 700 512 512
+ASK = $(BIN)/pathreason ask $(SAMPLE)
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
 # About 1.5 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
@@ -22,14 +22,16 @@ EMBEDDED = src/napari_pathreason/models/embedded
 
 demo: $(READY)
 	@mkdir -p demo
-	$(ASK) --question "How many nuclei are there?" --figure demo/how-many.png
+	$(ASK) --region 1100 700 512 512 --question "Are the nuclei dense or sparse?" \
+		--choices dense,sparse --figure demo/dense.png
 	@echo
-	$(ASK) --question "Are the nuclei dense or sparse?" --choices dense,sparse --figure demo/dense.png
-	@echo
-	$(ASK) --question "Where are the nuclei most crowded?" \
+	$(ASK) --region 1100 700 512 512 --question "Where are the nuclei most crowded?" \
 		--choices "upper left,upper right,lower left,lower right" --figure demo/where-crowded.png
 	@echo
-	@echo "Figures: demo/how-many.png, demo/dense.png, demo/where-crowded.png"
+	$(ASK) --region 1100 700 256 256 --question "How many nuclei are there?" \
+		--figure demo/how-many.png
+	@echo
+	@echo "Figures: demo/dense.png, demo/where-crowded.png, demo/how-many.png"
 
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
