@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
+from napari_pathreason.training._batch import COUNT_SPREAD
 from napari_pathreason.training._draw import Draw
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._losses import (
@@ -19,6 +20,7 @@ from napari_pathreason.training._losses import (
     WIDER,
     box_loss,
     count_loss,
+    counts_to_write,
     dense_loss,
     number_loss,
     place_loss,
@@ -96,6 +98,32 @@ def test_a_near_number_costs_less_than_a_far_one():
     assert loss(500) < loss(510) < loss(520) < loss(700) < loss(900)
     assert loss(900) == pytest.approx(loss(100), rel=1e-3)
     assert loss(505) > loss(510)  # no multiple of ten: never a target
+
+
+def test_counts_to_write_lie_in_even_ratio():
+    counts = counts_to_write().nonzero().flatten()
+    assert counts[:11].tolist() == list(range(11))
+    ratio = counts[12:] / counts[11:-1]
+    assert ratio.min() > 1.05
+    assert ratio.max() < 1.16
+    nearest = (counts - torch.arange(11, 900)[:, None]).abs().min(dim=1).values
+    assert (nearest <= 0.08 * torch.arange(11, 900)).all()  # close to any number
+
+
+def test_a_large_count_is_told_as_surely_as_a_small_one():
+    def peak(count):
+        logits = torch.zeros(1, 1001, requires_grad=True)
+        descent = torch.optim.Adam([logits], lr=0.1)
+        for _ in range(300):
+            descent.zero_grad()
+            sft_loss(logits, *_soft(count, COUNT_SPREAD * count, 0)).backward()
+            descent.step()
+        learnt = logits.detach()[0].softmax(0)
+        assert learnt.argmax() == count
+        return float(learnt[count])
+
+    peaks = [peak(count) for count in (13, 46, 159, 453)]
+    assert min(peaks) > 0.8 * max(peaks)
 
 
 def test_number_loss_by_hand():

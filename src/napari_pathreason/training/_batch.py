@@ -159,7 +159,7 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int)
             step.append(quantum)
         else:
             spread.append(COUNT_SPREAD * number)
-            step.append(1)
+            step.append(0)
     before = len(prompt)
     return _Row(
         ids=[*prompt, *target, tokenizer.eos_token_id],

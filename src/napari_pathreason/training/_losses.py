@@ -11,6 +11,8 @@ COORDINATE_SPREAD = 0.75
 """Standard deviation of a coordinate's target, in steps between coordinates."""
 WIDER, FAR = 8.0, 13.0
 """Width of the wide half of a number's target, and the distance that costs one nat, in spreads."""
+COUNT_STEP = 0.1
+"""Ratio between neighbouring counts that may be written, less one, where it exceeds one."""
 
 
 def sft_loss(
@@ -32,7 +34,7 @@ def sft_loss(
     spread : float tensor (targets,)
         Standard deviation of the target; 0 for a token that is no measured number.
     step : int64 tensor (targets,)
-        Numbers to be written are multiples of it.
+        Numbers to be written are multiples of it; 0: those of `counts_to_write`.
     numbers : int64 tensor (NUMBERS,)
         Token ids of 0 to 1000.
     """
@@ -43,9 +45,26 @@ def sft_loss(
         return plain.mean()
     written = torch.arange(NUMBERS, device=logits.device)
     log_p = functional.log_softmax(logits[soft], dim=1)[:, numbers]
-    allowed = written % step[soft, None] == 0
+    step = step[soft, None]
+    allowed = torch.where(
+        step > 0, written % step.clamp(min=1) == 0, counts_to_write().to(logits.device)
+    )
     measured = number_loss(log_p, written, values[soft], spread[soft], allowed)
     return (plain[~soft].sum() + measured.sum()) / len(labels)
+
+
+def counts_to_write() -> torch.Tensor:
+    """Counts in even ratio, bool (NUMBERS,): 0 to 10 each, then every tenth more than the last.
+
+    A target as wide as its count is large would give small counts the higher peaks, and the peak
+    is what greedy decoding takes: nuclei were told far too few (docs/experiments.md).
+    """
+    allowed = torch.zeros(NUMBERS, dtype=torch.bool)
+    count = 0.0
+    while round(count) < NUMBERS:
+        allowed[round(count)] = True
+        count += max(1.0, COUNT_STEP * count)
+    return allowed
 
 
 def number_loss(
