@@ -59,11 +59,29 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenToken:
+    """A token of an answer among those that could have stood there.
+
+    ``choices`` are (text, natural logarithm of the probability at temperature 1); what they leave
+    of 1 belongs to the rest of the vocabulary. ``chosen`` is the place of the one written.
+    """
+
+    choices: tuple[tuple[str, float], ...]
+    chosen: int = 0
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        return self.choices[self.chosen][0]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What a performer wrote, with its own count of tokens and seconds.
 
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
-    tokens written, the one that ended the answer included.
+    tokens written, the one that ended the answer included. ``written`` are the tokens from the
+    one that ends ``<answer>`` on; empty where there is none, or the performer does not tell.
     """
 
     text: str
@@ -72,6 +90,7 @@ class Completion:
     new_tokens: int
     finish: Literal["stop", "length", "cancelled"]
     seconds: float
+    written: tuple[WrittenToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from napari_pathreason._types import GenerationSettings
 
 from ._inputs import ModelInputs
+
+BESIDE = 16
+"""Likeliest tokens that are kept beside the one drawn, to tell how sure the choice was."""
+
+
+class Drawn(NamedTuple):
+    """A token, and what stood beside it.
+
+    ``beside`` int64 (kept,) are the likeliest ids, ``chances`` float32 (kept,) the logarithms of
+    their probabilities at temperature 1, ``own`` float32 () that of the token itself; all on the
+    model's device, so that a token that nobody asks about costs no transfer.
+    """
+
+    token: int
+    beside: torch.Tensor
+    chances: torch.Tensor
+    own: torch.Tensor
 
 
 @torch.inference_mode()
@@ -19,7 +36,7 @@ def decode(
     settings: GenerationSettings,
     suppressed: Sequence[int],
     merge: int,
-) -> Iterator[int]:
+) -> Iterator[Drawn]:
     """Draw tokens without end; each is computed when it is asked for.
 
     A loop of its own instead of ``model.generate`` in a thread with a streamer: the caller stops
@@ -43,8 +60,8 @@ def decode(
 
     Yields
     ------
-    int
-        The next token id.
+    Drawn
+        The next token.
     """
     random = torch.Generator().manual_seed(settings.seed)
     _, rows, columns = inputs["image_grid_thw"][0].tolist()
@@ -63,7 +80,9 @@ def decode(
         logits = output.logits[0, -1].float()
         logits[list(suppressed)] = -torch.inf
         token = _draw(logits, settings.temperature, random)
-        yield token
+        whole = logits.logsumexp(-1)
+        values, beside = logits.topk(min(BESIDE, len(logits)))
+        yield Drawn(token, beside, values - whole, logits[token] - whole)
         cache = output.past_key_values
         # positions are given, not left to the model: it keeps the last picture's offset as state,
         # which a second answer that runs in between would overwrite

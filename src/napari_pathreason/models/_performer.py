@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelInfo
 
-from ._decode import decode
+from ._decode import Drawn, decode
 from ._inputs import VISION_TOKENS, build_inputs
 from ._memory import memory_errors
 from ._pixels import Normalisation
 from ._text import TextStream
+from ._written import AnswerTokens
 
 
 class VLMPerformer:
@@ -44,6 +45,7 @@ class VLMPerformer:
         self._normalisation = normalisation
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
+        self._answer_tokens = AnswerTokens(tokenizer)
 
     @property
     def info(self) -> ModelInfo:
@@ -89,18 +91,20 @@ class VLMPerformer:
             self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
         )
         stream, text, count = TextStream(self._tokenizer), "", 0
+        drawn: list[Drawn] = []
         finish: Literal["stop", "length", "cancelled"] = "length"
         while count < settings.max_new_tokens:
             if cancel.is_set():
                 finish = "cancelled"
                 break
             with memory_errors("ask with a smaller budget or close other programs"):
-                token = next(tokens)
+                last = next(tokens)
             count += 1
-            if token in self._stops:
+            if last.token in self._stops:
                 finish = "stop"
                 break
-            if piece := stream.push(token):
+            drawn.append(last)
+            if piece := stream.push(last.token):
                 text += piece
                 yield piece
         if piece := stream.close():
@@ -113,6 +117,7 @@ class VLMPerformer:
             new_tokens=count,
             finish=finish,
             seconds=time.perf_counter() - began,
+            written=self._answer_tokens.of(drawn),
         )
 
 

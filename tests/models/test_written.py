@@ -1,0 +1,108 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from napari_pathreason._types import Completion, GenerationSettings
+from napari_pathreason.models import build_inputs, load_performer
+from napari_pathreason.models._decode import BESIDE, Drawn, decode
+from napari_pathreason.models._inputs import VISION_TOKENS
+from napari_pathreason.models._tiny import byte_tokenizer
+from napari_pathreason.models._written import AnswerTokens
+
+MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
+SAID = "<think>dark</think><answer>yes</answer>"
+
+
+@pytest.fixture(scope="module")
+def performer(checkpoints):
+    return load_performer(checkpoints["qwen3_vl"], "cpu")
+
+
+def _pixels(performer):
+    cell = performer.info.dims.cell
+    return np.random.default_rng(0).integers(0, 256, (2 * cell, 3 * cell, 3), dtype=np.uint8)
+
+
+def _drawn(tokenizer, text):
+    """Each letter drawn for certain, with the letter ``z`` beside it."""
+    other = tokenizer("z")["input_ids"][0]
+    return [
+        Drawn(i, torch.tensor([i, other]), torch.tensor([-0.1, -3.0]), torch.tensor(-0.1))
+        for i in tokenizer(text)["input_ids"]
+    ]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temperature):
+    inputs = build_inputs(
+        performer.tokenizer,
+        performer.info.dims,
+        _pixels(performer),
+        MESSAGES,
+        performer.normalisation,
+    )
+    suppressed = performer.tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
+    settings = GenerationSettings(temperature=temperature, seed=5)
+    stream = decode(performer.model, inputs, settings, suppressed, performer.info.dims.merge)
+    drawn = [next(stream) for _ in range(12)]
+
+    ids = torch.tensor([[one.token for one in drawn]])
+    whole = dict(inputs)
+    whole["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
+    whole["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, 12))
+    with torch.no_grad():
+        logits = performer.model(**whole).logits[0, inputs["input_ids"].shape[1] - 1 : -1].float()
+    logits[:, suppressed] = -torch.inf
+    expected = logits.log_softmax(-1)
+    for one, row in zip(drawn, expected, strict=True):
+        assert one.own == pytest.approx(float(row[one.token]), abs=1e-3)
+        assert len(one.beside) == BESIDE
+        assert torch.allclose(one.chances, row[one.beside], atol=1e-3)
+
+
+def test_tokens_are_told_from_the_answer_on():
+    tokenizer = byte_tokenizer()
+    written = AnswerTokens(tokenizer).of(_drawn(tokenizer, SAID))
+    assert "".join(token.text for token in written) == ">yes</answer>"
+    assert all(token.choices[1][0] == "z" for token in written)
+
+
+def test_text_without_an_answer_tells_no_tokens():
+    tokenizer = byte_tokenizer()
+    assert AnswerTokens(tokenizer).of(_drawn(tokenizer, "<think>dark</think>yes")) == ()
+    assert AnswerTokens(tokenizer).of([]) == ()
+
+
+def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
+    tokenizer = byte_tokenizer()
+    drawn = _drawn(tokenizer, SAID)
+    rare = tokenizer("q")["input_ids"][0]
+    at = SAID.index("yes")
+    drawn[at] = drawn[at]._replace(token=rare, own=torch.tensor(-9.0))
+    token = AnswerTokens(tokenizer).of(drawn)[1]
+    assert token.text == "q"
+    assert token.choices[token.chosen][1] == -9.0
+    assert len(token.choices) == 3
+
+
+def test_a_completion_tells_the_tokens_of_its_answer(performer):
+    """The head is made to want one text above all else."""
+    ids = iter([*performer.tokenizer(SAID)["input_ids"], performer.tokenizer.eos_token_id])
+
+    def crave(module, inputs, logits):
+        logits[..., next(ids)] += 1000.0
+        return logits
+
+    handle = performer.model.lm_head.register_forward_hook(crave)
+    try:
+        *_, done = performer.generate(
+            _pixels(performer), MESSAGES, GenerationSettings(60), threading.Event()
+        )
+    finally:
+        handle.remove()
+    assert isinstance(done, Completion)
+    assert done.text == SAID
+    assert "".join(token.text for token in done.written) == ">yes</answer>"
+    assert all(token.choices[token.chosen][1] == pytest.approx(0) for token in done.written)
