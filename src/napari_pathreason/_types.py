@@ -116,10 +116,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A labelled box on the slide, level-0 pixels."""
+    """A labelled box on the slide, level-0 pixels.
+
+    ``confidence``, 0 to 1, is that something of this label is there; None where it is not told.
+    """
 
     label: str
     box: Box
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +155,25 @@ class ModelDims:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperatures that make a model's probabilities honest, fitted on known answers.
+
+    ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
+    labelled boxes. Above 1: the model is surer than it is right.
+    """
+
+    choice: float = 1.0
+    open: float = 1.0
+    box: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a caller must know of a performer.
 
     ``tissues`` names what a small model was trained on (empty: no statement), ``any_tissue_terms``
-    the words of a question that it was trained to answer on tissue of every kind.
+    the words of a question that it was trained to answer on tissue of every kind. ``calibration``
+    is None where nobody has fitted one; its probabilities are then taken as they are.
     """
 
     name: str
@@ -165,6 +183,7 @@ class ModelInfo:
     device: str = "cpu"
     tissues: tuple[str, ...] = ()
     any_tissue_terms: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +219,11 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One question about one region, answered; `engine.result_to_dict` gives its JSON form."""
+    """One question about one region, answered; `engine.result_to_dict` gives its JSON form.
+
+    ``confidence``, 0 to 1, is the probability of the answer, of boxes their mean; None where the
+    model does not tell. ``model.calibration`` says whether it was fitted on known answers.
+    """
 
     query: Query
     region: Region
@@ -216,3 +239,4 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     settings: GenerationSettings = GenerationSettings()
+    confidence: float | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from napari_pathreason._geometry import Box, Region, VisualFrame
 from napari_pathreason._types import AnswerBox, BoxSpace, Detection
@@ -16,6 +17,7 @@ def to_detections(
     region: Region,
     picture_size: tuple[int, int],
     space: BoxSpace,
+    confidences: Sequence[float | None] = (),
 ) -> tuple[Detection, ...]:
     """Place boxes on the slide, clipped to the region; what is empty then is dropped.
 
@@ -29,14 +31,17 @@ def to_detections(
         (width, height) of the picture it was shown, pixels.
     space : {"relative", "resized"}
         0 to 1000 of the region, or pixels of the picture.
+    confidences : sequence of float or None
+        One for each box, or none at all.
     """
     side = (RELATIVE_SIDE, RELATIVE_SIDE)
     frame = VisualFrame(region, side if space == "relative" else picture_size)
     placed = []
-    for box in boxes:
+    sure = confidences or repeat(None)
+    for box, confidence in zip(boxes, sure, strict=False):
         on_slide = _clip(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
         if on_slide.area > 0:
-            placed.append(Detection(box.label, on_slide))
+            placed.append(Detection(box.label, on_slide, confidence))
     return tuple(placed)
 
 

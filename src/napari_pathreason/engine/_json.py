@@ -11,15 +11,22 @@ def result_to_dict(result: Result) -> dict[str, Any]:
     """Turn a result into values that `json.dumps` takes.
 
     Boxes and the region are ``[x, y, w, h]`` in level-0 pixels, counts under ``tokens`` are
-    visual tokens unless named otherwise, and no path is in it.
+    visual tokens unless named otherwise, and no path is in it. ``confidence`` is 0 to 1, or None
+    where the model does not tell; ``calibrated`` says whether it was fitted on known answers.
     """
     tokens, slide = result.tokens, result.slide
     return {
         "answer": result.answer.text,
         "rationale": result.answer.rationale,
         "well_formed": result.answer.well_formed,
+        "confidence": _short(result.confidence),
+        "calibrated": result.model.calibration is not None,
         "detections": [
-            {"label": found.label, "box": [found.box.x, found.box.y, found.box.w, found.box.h]}
+            {
+                "label": found.label,
+                "box": [found.box.x, found.box.y, found.box.w, found.box.h],
+                "confidence": _short(found.confidence),
+            }
             for found in result.detections
         ],
         "tokens": {
@@ -68,3 +75,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "temperature": result.settings.temperature,
         "warnings": list(result.warnings),
     }
+
+
+def _short(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

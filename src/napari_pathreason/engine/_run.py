@@ -16,6 +16,7 @@ from napari_pathreason.tokens import plan as make_plan
 
 from ._boxes import to_detections
 from ._checks import check_plan, check_query, input_warnings, output_warnings
+from ._confidence import confidence
 from ._events import (
     Cancelled,
     Event,
@@ -139,7 +140,8 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
 
     yield run.begin(Stage.PARSE)
     answer = task.parse(completion.text, job.query)
-    detections = to_detections(answer.boxes, region, plan.size, model.box_space)
+    sure = confidence(completion.written, job.query, answer, model.calibration)
+    detections = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
     warnings = [*job.slide.notes, *input_warnings(job.region, region, slide, job.query, model)]
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
     tokens = token_report(model.dims, allocation, plan, completion)
@@ -160,6 +162,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             seconds=run.seconds,
             warnings=tuple(warnings),
             settings=job.settings,
+            confidence=sure.answer,
         )
     )
 

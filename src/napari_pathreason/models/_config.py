@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, ModelDims, ModelInfo
+from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -15,6 +16,8 @@ BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "res
 """Where each family writes boxes: 0 to 1000 of the picture, or pixels of the resized picture."""
 CARD = "pathreason.json"
 """Optional file beside the weights that says what a checkpoint was trained for."""
+CALIBRATION = "calibration.json"
+"""Optional file beside the weights with the temperatures of its answers."""
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -70,6 +73,7 @@ def read_info(folder: Path, name: str) -> ModelInfo:
         dims=dims,
         tissues=tuple(card.get("tissues", ())),
         any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
+        calibration=read_calibration(folder, name),
     )
 
 
@@ -96,6 +100,32 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
     if card.get("box_space", "relative") not in get_args(BoxSpace):
         raise ModelError(f"box_space in {CARD} of the model {name} must be relative or resized")
     return card
+
+
+def read_calibration(folder: Path, name: str) -> Calibration | None:
+    """The optional ``calibration.json``: ``temperature`` holds the fields of `Calibration`.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or a temperature is not above 0.
+    """
+    if not (folder / CALIBRATION).exists():
+        return None
+    heat = read_json(folder / CALIBRATION, name).get("temperature")
+    try:
+        found = Calibration(**{key: float(value) for key, value in dict(heat or {}).items()})
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"temperature in {CALIBRATION} of the model {name} must hold numbers for "
+            "choice, open and box; run pathreason calibrate again"
+        ) from error
+    if not all(0 < t < math.inf for t in (found.choice, found.open, found.box)):
+        raise ModelError(
+            f"a temperature in {CALIBRATION} of the model {name} is not above 0; "
+            "run pathreason calibrate again"
+        )
+    return found
 
 
 def read_dims(config: dict[str, Any]) -> ModelDims:
