@@ -1,0 +1,146 @@
+"""Boxes of overlapping tiles to lesions: what two tiles saw of one thing becomes one box."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from napari_pathreason._geometry import Box
+from napari_pathreason._types import Detection
+
+from ._tiles import Tile
+
+AGREE = 0.5
+"""Share of the smaller box, within what both tiles saw, from which two boxes are one lesion."""
+TOUCH = 0.03
+"""Share of a tile's side within which a box counts as cut by its border."""
+REACH = 2
+"""Tiles on each side that a tile has more than a line of pixels in common with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One finding of a slide and the tiles that saw it; the box is level-0 pixels."""
+
+    found: Detection
+    tiles: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    tile: Tile
+    found: Detection
+
+
+def merge(seen: Iterable[tuple[Tile, Sequence[Detection]]]) -> list[Lesion]:
+    """Join boxes across the borders of tiles.
+
+    Two boxes of one name from two tiles are one lesion if they agree where both tiles looked: the
+    parts that lie in the common strip are laid over each other, and the overlap is held against
+    the smaller of them (the measure IOS of sliced inference, Akyon et al. 2022,
+    arXiv:2202.06934). So a lesion that a border cuts is joined however little of it the second
+    tile holds, and one that both see whole is told once. Where each tile's border cuts the box
+    inside the other tile, both go on beyond the strip, and any overlap there is enough: of a
+    slanting lesion the two boxes have little more than that in common. Joining is passed on: a
+    lesion over five tiles is one. Boxes of the same tile are joined only through another's.
+
+    Parameters
+    ----------
+    seen : iterable of (Tile, sequence of Detection)
+        Boxes in level-0 pixels, those of each tile inside it; the order does not matter.
+
+    Returns
+    -------
+    list of Lesion
+        From top to bottom, then left to right. A box is the bounds of its parts, a confidence the
+        highest of theirs.
+    """
+    parts: list[_Part] = []
+    at: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for tile, found in sorted(seen, key=lambda pair: pair[0].index):
+        for one in found:
+            at[tile.column, tile.row].append(len(parts))
+            parts.append(_Part(tile, one))
+    groups = _Groups(len(parts))
+    for index, part in enumerate(parts):
+        for other in _neighbours(part.tile, at):
+            if other > index and _same(part, parts[other]):
+                groups.join(index, other)
+    lesions = [_lesion([parts[i] for i in group]) for group in groups.all()]
+    return sorted(lesions, key=lambda one: (*_place(one.found.box), one.found.label))
+
+
+def _neighbours(tile: Tile, at: dict[tuple[int, int], list[int]]) -> Iterable[int]:
+    for row in range(tile.row - REACH, tile.row + REACH + 1):
+        for column in range(tile.column - REACH, tile.column + REACH + 1):
+            if (column, row) != (tile.column, tile.row):
+                yield from at.get((column, row), ())
+
+
+def _same(a: _Part, b: _Part) -> bool:
+    if a.found.label != b.found.label:
+        return False
+    common = _meet(a.tile.region.box, b.tile.region.box)
+    one, two = _meet(a.found.box, common), _meet(b.found.box, common)
+    agreed, smaller = _meet(one, two).area, min(one.area, two.area)
+    if agreed <= 0:
+        return False
+    return agreed >= AGREE * smaller or (_cut_inside(a, b.tile) and _cut_inside(b, a.tile))
+
+
+def _cut_inside(part: _Part, other: Tile) -> bool:
+    """Whether a border of the part's tile, on its way through the other tile, cuts the box."""
+    own, box, region = part.tile.region.box, part.found.box, other.region.box
+    near_x, near_y = TOUCH * own.w, TOUCH * own.h
+    (x1, y1, x2, y2), (bx1, by1, bx2, by2) = own.corners, box.corners
+    left, top, right, bottom = region.corners
+    return (
+        (left < x1 < right and bx1 - x1 <= near_x)
+        or (left < x2 < right and x2 - bx2 <= near_x)
+        or (top < y1 < bottom and by1 - y1 <= near_y)
+        or (top < y2 < bottom and y2 - by2 <= near_y)
+    )
+
+
+def _meet(a: Box, b: Box) -> Box:
+    ax1, ay1, ax2, ay2 = a.corners
+    bx1, by1, bx2, by2 = b.corners
+    x, y = max(ax1, bx1), max(ay1, by1)
+    return Box(x, y, max(0.0, min(ax2, bx2) - x), max(0.0, min(ay2, by2) - y))
+
+
+def _lesion(parts: list[_Part]) -> Lesion:
+    corners = [part.found.box.corners for part in parts]
+    x1, y1 = (min(c[i] for c in corners) for i in (0, 1))
+    x2, y2 = (max(c[i] for c in corners) for i in (2, 3))
+    sure = [part.found.confidence for part in parts if part.found.confidence is not None]
+    found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), max(sure, default=None))
+    return Lesion(found, tuple(sorted({part.tile.index for part in parts})))
+
+
+def _place(box: Box) -> tuple[float, float, float, float]:
+    return box.y, box.x, box.h, box.w
+
+
+class _Groups:
+    """Union-find over numbers."""
+
+    def __init__(self, count: int) -> None:
+        self.parent = list(range(count))
+
+    def root(self, index: int) -> int:
+        while self.parent[index] != index:
+            self.parent[index] = self.parent[self.parent[index]]
+            index = self.parent[index]
+        return index
+
+    def join(self, a: int, b: int) -> None:
+        a, b = sorted((self.root(a), self.root(b)))
+        self.parent[b] = a
+
+    def all(self) -> list[list[int]]:
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index in range(len(self.parent)):
+            groups[self.root(index)].append(index)
+        return list(groups.values())

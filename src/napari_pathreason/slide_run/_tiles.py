@@ -1,0 +1,91 @@
+"""A slide cut into overlapping tiles of equal size; pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason._geometry import Region
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A tile of a slide.
+
+    Parameters
+    ----------
+    index : int
+        Row by row, from 0.
+    column, row : int
+        Place among the tiles.
+    region : Region
+        Level-0 pixels.
+    tissue : float
+        Share of it that is tissue, 0 to 1.
+    """
+
+    index: int
+    column: int
+    row: int
+    region: Region
+    tissue: float = 1.0
+
+
+def tile_side(tile: int, mpp: float, slide_mpp: tuple[float, float] | None) -> tuple[int, int]:
+    """(width, height) of a tile in level-0 pixels.
+
+    Parameters
+    ----------
+    tile : int
+        Side in pixels at ``mpp``.
+    mpp : float
+        Micrometres per pixel.
+    slide_mpp : (float, float) or None
+        Micrometres per level-0 pixel (x, y).
+
+    Raises
+    ------
+    QueryError
+        If the slide does not state its resolution.
+    """
+    if slide_mpp is None:
+        raise QueryError(
+            "the slide does not state its resolution, so tiles have no size on it; "
+            "give its um per pixel (--slide-mpp)"
+        )
+    return max(1, round(tile * mpp / slide_mpp[0])), max(1, round(tile * mpp / slide_mpp[1]))
+
+
+def starts(length: int, side: int, overlap: float) -> list[int]:
+    """Where tiles of one axis begin, pixels.
+
+    Neighbours have at least ``overlap`` of a side in common. The last one is moved inwards rather
+    than cut, so that all give pictures of one size; a slide below a tile has one cut to it.
+    """
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / max(1, math.floor(side * (1 - overlap)))) + 1
+    # spread evenly: no pair has much more in common than another
+    return [(length - side) * i // (count - 1) for i in range(count)]
+
+
+def lay_tiles(width: int, height: int, side: tuple[int, int], overlap: float) -> list[Tile]:
+    """Cover a slide with tiles, row by row.
+
+    Parameters
+    ----------
+    width, height : int
+        Of the slide, level-0 pixels.
+    side : tuple of int
+        (width, height) of a tile, level-0 pixels.
+    overlap : float
+        Least share of a side that neighbours have in common.
+    """
+    across, down = starts(width, side[0], overlap), starts(height, side[1], overlap)
+    across_side, down_side = min(side[0], width), min(side[1], height)
+    return [
+        Tile(row * len(across) + column, column, row, Region(x, y, across_side, down_side))
+        for row, y in enumerate(down)
+        for column, x in enumerate(across)
+    ]

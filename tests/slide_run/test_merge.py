@@ -1,0 +1,95 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_pathreason._geometry import Box
+from napari_pathreason._types import Detection
+from napari_pathreason.slide_run import lay_tiles, merge
+
+WIDTH, HEIGHT = 1500, 900
+
+
+def clipped(box, region):
+    x1, y1, x2, y2 = box.corners
+    left, top, right, bottom = region.box.corners
+    x1, y1, x2, y2 = max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
+    return Box(x1, y1, x2 - x1, y2 - y1) if x1 < x2 and y1 < y2 else None
+
+
+def seen(tiles, boxes):
+    """What a performer that makes no mistake finds: of each box the part in the tile."""
+    return [
+        (tile, [Detection("tumour", part) for box in boxes if (part := clipped(box, tile.region))])
+        for tile in tiles
+    ]
+
+
+@st.composite
+def lesions(draw):
+    """Boxes on the slide, at most one in each field of 300 px, some as large as four fields."""
+    boxes = []
+    for x in range(0, WIDTH, 300):
+        for y in range(0, HEIGHT, 300):
+            if draw(st.booleans()):
+                left, top = x + draw(st.integers(1, 140)), y + draw(st.integers(1, 140))
+                boxes.append(Box(left, top, draw(st.integers(5, 155)), draw(st.integers(5, 155))))
+    if draw(st.booleans()):
+        boxes = [box for box in boxes if box.x > 700]
+        boxes.append(Box(10, 20, draw(st.integers(300, 680)), draw(st.integers(300, 860))))
+    return boxes
+
+
+@given(lesions(), st.integers(60, 800), st.floats(0.1, 0.5), st.floats(0.1, 0.5))
+def test_shifted_tilings_agree_on_the_lesions(boxes, side, overlap, other):
+    """Also those that lie on a seam, or are larger than a tile."""
+    wanted = sorted(box.corners for box in boxes)
+    for tiling in (
+        lay_tiles(WIDTH, HEIGHT, (side, side), overlap),
+        lay_tiles(WIDTH, HEIGHT, (side, 2 * side), other),
+    ):
+        found = merge(seen(tiling, boxes))
+        assert sorted(one.found.box.corners for one in found) == wanted
+
+
+def test_the_order_of_tiles_does_not_matter():
+    tiles = lay_tiles(WIDTH, HEIGHT, (300, 300), 0.2)
+    pairs = seen(tiles, [Box(100, 100, 500, 40), Box(700, 300, 30, 500)])
+    shuffled = random.Random(0).sample(pairs, len(pairs))
+    assert merge(shuffled) == merge(pairs)
+
+
+def test_a_slanting_lesion_is_one():
+    """Of a thin diagonal the boxes of two tiles share only a corner of the strip."""
+    tiles = lay_tiles(1000, 1000, (600, 1000), 0.2)
+    assert [tile.region.x for tile in tiles] == [0, 400]
+    parts = [(tiles[0], Box(0, 0, 600, 600)), (tiles[1], Box(400, 400, 600, 600))]
+    (lesion,) = merge([(tile, [Detection("tumour", box)]) for tile, box in parts])
+    assert lesion.found.box == Box(0, 0, 1000, 1000)
+    assert lesion.tiles == (0, 1)
+
+
+def test_what_the_neighbour_saw_apart_stays_apart():
+    tiles = lay_tiles(1000, 500, (600, 500), 0.2)
+    one, two = Box(300, 100, 150, 100), Box(460, 100, 100, 100)
+    found = merge([(tiles[0], [Detection("t", one)]), (tiles[1], [Detection("t", two)])])
+    assert [lesion.found.box for lesion in found] == [one, two]
+
+
+def test_names_are_not_mixed():
+    tiles = lay_tiles(1000, 500, (600, 500), 0.2)
+    box = Box(420, 100, 100, 100)
+    found = merge([(tiles[0], [Detection("a", box)]), (tiles[1], [Detection("b", box)])])
+    assert [lesion.found.label for lesion in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [((0.2, 0.7), 0.7), ((None, 0.4), 0.4), ((None, None), None)]
+)
+def test_the_highest_confidence_is_kept(told, kept):
+    tiles = lay_tiles(1000, 500, (600, 500), 0.2)
+    box = Box(420, 100, 100, 100)
+    pairs = [(tile, [Detection("t", box, c)]) for tile, c in zip(tiles, told, strict=True)]
+    (lesion,) = merge(pairs)
+    assert lesion.found.confidence == kept
