@@ -38,3 +38,9 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def checkpoint(checkpoints: dict[str, Path], family: str) -> Path:
     return checkpoints[family]
+
+
+@pytest.fixture
+def copy(checkpoints, tmp_path) -> Path:
+    """A whole checkpoint that a test may spoil."""
+    return Path(shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "copy"))

@@ -1,0 +1,203 @@
+"""Slides as the makers of scanners write them, against what tiffslide reads."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_pathreason._geometry import Region
+from napari_pathreason.slides import Slide, coded_pixels, open_slide
+from napari_pathreason.slides._tiff import TiffSource
+
+RGB = coded_pixels(np.arange(300) * 6.0, np.arange(200) * 6.0)
+JPEG_2000 = Path(__file__).parents[2].parent / "shared/slides/tcga-cr-7395-01a-01-ts1.svs"
+
+
+def whole(slide: Slide) -> np.ndarray:
+    image = slide.read_region(Region(0, 0, slide.width, slide.height), (slide.width, slide.height))
+    assert image.unreadable == 0
+    return image.pixels
+
+
+def read(path: Path) -> np.ndarray:
+    with open_slide(path) as slide:
+        return whole(slide)
+
+
+def write_svs(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    """Pages as Aperio writes them: base, thumbnail, coarser levels, label, macro."""
+    base = np.asarray(Image.fromarray(RGB).resize((900, 600)))
+    about = (
+        "Aperio Image Library v11.2.1\r\n900x600 (256x256) JPEG/RGB Q=90|AppMag = 20|MPP = 0.4990"
+    )
+    options = {"compression": "jpeg", "photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(path) as writer:
+        for index, size in enumerate(sizes):
+            level = np.asarray(Image.fromarray(base).resize(size))
+            writer.write(level, tile=(128, 128), description=about, **options)
+            if index == 0:
+                small = np.asarray(Image.fromarray(base).resize((90, 60)))
+                writer.write(small, description=about, rowsperstrip=60, **options)
+        for name, kind in (("label", 1), ("macro", 9)):
+            secret = np.zeros((50, 80, 3), np.uint8)
+            writer.write(
+                secret,
+                description=f"Aperio Image Library v11.2.1\r\n{name} 80x50",
+                subfiletype=kind,
+                rowsperstrip=50,
+                **options,
+            )
+    return path
+
+
+def test_the_label_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_svs(tmp_path / "small.svs", [(900, 600), (225, 150)])
+    with tifffile.TiffFile(path) as tiff:
+        assert {series.name for series in tiff.series} >= {"Baseline", "Label", "Macro"}
+        native = {page.offset for level in tiff.series[0].levels for page in level.pages}
+        others = [page for page in tiff.pages if page.offset not in native]
+        hidden = {offset for page in others for offset in page.dataoffsets}
+    assert len(hidden) == 3
+    asked = set()
+    readat = TiffSource._tile
+    monkeypatch.setattr(
+        TiffSource,
+        "_tile",
+        lambda self, level, index: (
+            asked.add(self._pages[level].dataoffsets[index]) or readat(self, level, index)
+        ),
+    )
+    monkeypatch.setattr(
+        tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("a page was read whole")
+    )
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((900, 600), (225, 150))
+        assert slide.info.mpp == (0.499, 0.499)
+        for level in slide.display_levels():
+            np.asarray(level)
+        whole(slide)
+    assert asked
+    assert not asked & hidden
+
+
+def test_the_sample_is_bit_equal_to_tiffslide():
+    from tiffslide import TiffSlide
+
+    from napari_pathreason import slides
+
+    path = Path(slides.__file__).parents[1] / "_samples/CMU-1-Small-Region.svs"
+    with open_slide(path) as slide, TiffSlide(path) as peer:
+        assert slide.level_sizes == peer.level_dimensions
+        assert slide.info.mpp == (0.499, 0.499)
+        assert slide.info.mpp_source == "file"
+        for x, y, width, height in [(0, 0, 2220, 2967), (7, 11, 100, 90), (2000, 2900, 220, 67)]:
+            ours = slide.read_region(Region(x, y, width, height), (width, height)).pixels
+            np.testing.assert_array_equal(
+                ours, peer.read_region((x, y), 0, (width, height), as_array=True)
+            )
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not JPEG_2000.exists(), reason="the JPEG 2000 slide is not in ../shared/slides")
+def test_a_real_jpeg_2000_pyramid_is_bit_equal_to_tiffslide():
+    from tiffslide import TiffSlide
+
+    with open_slide(JPEG_2000) as slide, TiffSlide(JPEG_2000) as peer:
+        assert slide.level_sizes == ((4443, 3567), (2221, 1783))
+        assert (slide.info.mpp, slide.info.mpp_source) == (None, "unknown")
+        ours = slide.read_region(Region(1000, 900, 700, 600), (700, 600)).pixels
+        np.testing.assert_array_equal(
+            ours, peer.read_region((1000, 900), 0, (700, 600), as_array=True)
+        )
+        coarse = slide.display_levels()[1][100:400, 200:700]
+        expected = peer.zarr_group["1"][100:400, 200:700]
+        np.testing.assert_array_equal(coarse, expected)
+        assert slide.read_region(Region(0, 0, 4443, 3567), (555, 446)).level == 1
+
+
+def write_ndpi(path: Path, pictures: list[np.ndarray]) -> None:
+    """Levels as Hamamatsu writes them: one JPEG each, whose restart markers stand in a tag.
+
+    Offsets have 64 bits: the upper halves of all values follow a directory.
+    """
+    data = bytearray(b"II*\0" + bytes(8))
+    link = 4
+    for index, picture in enumerate(pictures):
+        buffer = io.BytesIO()
+        blocks = picture.shape[1] // 32  # a fourth of a row of 8 x 8 blocks
+        Image.fromarray(picture).save(
+            buffer, "JPEG", quality=95, subsampling=0, restart_marker_blocks=blocks
+        )
+        jpeg = buffer.getvalue()
+        scan = jpeg.index(b"\xff\xda")
+        starts = [scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big")]
+        starts += [
+            at + 2
+            for at in range(starts[0], len(jpeg) - 1)
+            if jpeg[at] == 0xFF and 0xD0 <= jpeg[at + 1] <= 0xD7
+        ]
+        strip, markers = len(data), len(data) + len(jpeg)
+        data += jpeg + np.array(starts, "<u4").tobytes()
+        bits = len(data)
+        data += np.array([8, 8, 8], "<u2").tobytes()
+        lens = int(np.array([20.0 / 4**index], "<f4").view("<u4")[0])
+        height, width = picture.shape[:2]
+        tags = [  # code, type, count, value or offset
+            (256, 4, 1, width),
+            (257, 4, 1, height),
+            (258, 3, 3, bits),
+            (259, 3, 1, 7),
+            (262, 3, 1, 6),
+            (271, 2, 4, int.from_bytes(b"HAM\0", "little")),
+            (273, 4, 1, strip),
+            (277, 3, 1, 3),
+            (278, 4, 1, height),
+            (279, 4, 1, len(jpeg)),
+            (284, 3, 1, 1),
+            (65420, 4, 1, 1),
+            (65421, 11, 1, lens),
+            (65426, 4, len(starts), markers),
+        ]
+        data[link : link + 8] = struct.pack("<Q", len(data))
+        data += struct.pack("<H", len(tags))
+        data += b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        link = len(data)
+        data += bytes(8) + bytes(4 * len(tags))
+    path.write_bytes(data)
+
+
+def test_an_ndpi_with_restart_markers(tmp_path: Path):
+    path = tmp_path / "small.ndpi"
+    large = np.asarray(Image.fromarray(RGB).resize((512, 256)))
+    write_ndpi(path, [large, large[::4, ::4].copy()])
+    with open_slide(path) as slide:
+        assert isinstance(slide._source, TiffSource)
+        assert slide.level_sizes == ((512, 256), (128, 64))
+        assert slide._source.chunk == (128, 8)
+        assert np.abs(whole(slide).astype(int) - large).max() <= 24
+        part = slide.read_region(Region(200, 100, 30, 20), (30, 20))
+        assert part.pixels_decoded == 3 * 128 * 8
+        assert np.abs(part.pixels.astype(int) - large[100:120, 200:230]).max() <= 24
+
+
+@pytest.mark.parametrize("vendor", ["scn", "bif"])
+def test_miniatures_of_vendors(tmp_path: Path, vendor: str):
+    """What tifffile can write of Leica's and Ventana's files: their description and tiles."""
+    path = tmp_path / f"small.{vendor}"
+    leica = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        '<collection sizeX="300000" sizeY="200000"><image><pixels sizeX="300" sizeY="200">'
+        '<dimension sizeX="300" sizeY="200" r="0" ifd="0"/></pixels>'
+        '<view sizeX="150000" sizeY="100000" offsetX="0" offsetY="0"/></image></collection></scn>'
+    )
+    described = {"description": leica} if vendor == "scn" else {"software": "ScanOutputManager"}
+    tifffile.imwrite(
+        path, RGB, photometric="rgb", tile=(64, 64), metadata=None, bigtiff=True, **described
+    )
+    np.testing.assert_array_equal(read(path), RGB)
