@@ -60,7 +60,7 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class WrittenToken:
-    """A token of an answer among those that could have stood there.
+    """A written token among those that could have stood there.
 
     ``choices`` are (text, natural logarithm of the probability at temperature 1); what they leave
     of 1 belongs to the rest of the vocabulary. ``chosen`` is the place of the one written.
@@ -80,8 +80,8 @@ class Completion:
     """What a performer wrote, with its own count of tokens and seconds.
 
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
-    tokens written, the one that ended the answer included. ``written`` are the tokens from the
-    one that ends ``<answer>`` on; empty where there is none, or the performer does not tell.
+    tokens written, the one that ended the answer included. ``written`` are those of the text, one
+    by one; empty where the performer does not tell.
     """
 
     text: str
@@ -155,16 +155,30 @@ class ModelDims:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """Temperatures that make a model's probabilities honest, fitted on known answers.
+class Scale:
+    """How a probability p becomes an honest one: the share whose log-odds are logit(p)/T + b.
 
-    ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
-    labelled boxes. Above 1: the model is surer than it is right.
+    A ``temperature`` T above 1: the model is surer than it is right; ``offset`` b above 0: it is
+    right more often than it says. ``rationale`` takes the least sure token of the rationale in:
+    where the rationale states the answer, that is where the doubt lies.
     """
 
-    choice: float = 1.0
-    open: float = 1.0
-    box: float = 1.0
+    temperature: float = 1.0
+    offset: float = 0.0
+    rationale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes a model's probabilities honest, fitted on questions with known answers.
+
+    ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
+    labelled boxes, or of there being none.
+    """
+
+    choice: Scale = Scale()
+    open: Scale = Scale()
+    box: Scale = Scale()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import Answer, Calibration, Query, WrittenToken
+from napari_pathreason._types import Answer, Calibration, Query, Scale, WrittenToken
 from napari_pathreason.engine import Job, ask, result_to_dict
-from napari_pathreason.engine._chances import token_chance
-from napari_pathreason.engine._confidence import confidence
+from napari_pathreason.engine._chances import scaled, token_chance
+from napari_pathreason.engine._confidence import confidence, read_chances
 from napari_pathreason.tasks import TASKS
 
 TUMOUR = Query("vqa", "Is there tumour?", ("yes", "no", "cannot tell"))
@@ -23,12 +23,13 @@ def token(chosen: str, share: float, **beside: float) -> WrittenToken:
     return WrittenToken(choices)
 
 
-OPEN, CLOSE = token("<answer>", 1.0), token("</answer>", 1.0)
+THINK, OPEN, CLOSE = (token(t, 1.0) for t in ("<think></think>", "<answer>", "</answer>"))
 
 
 def sure(written, query, calibration=None):
-    text = "<think></think>" + "".join(one.text for one in written)
-    return confidence(written, query, TASKS[query.task].parse(text, query), calibration)
+    text = "".join(one.text for one in [THINK, *written])
+    answer = TASKS[query.task].parse(text, query)
+    return confidence(read_chances([THINK, *written], query, answer), calibration)
 
 
 def test_a_choice_is_weighed_against_the_other_choices_alone():
@@ -60,10 +61,15 @@ def test_digits_multiply_up_to_the_one_that_ends_the_number():
 
 def test_the_frame_may_share_tokens_with_the_answer():
     first = WrittenToken(((">yes", math.log(0.6)), (">no", math.log(0.2)), ("yes", math.log(0.2))))
-    written = [first, token("</", 1.0), token("answer>", 1.0)]
-    text = "<think></think><answer>yes</answer>"
-    found = confidence(written, TUMOUR, TASKS["vqa"].parse(text, TUMOUR))
-    assert found.answer == pytest.approx(0.75)
+    written = [token("<answer", 0.5), first, token("</", 1.0), token("answer>", 1.0)]
+    assert sure(written, TUMOUR).answer == pytest.approx(0.75)
+
+
+def test_the_frame_of_a_text_may_be_one_token():
+    first = token("<think></think><answer>", 0.5, **{"<think>": 0.5})
+    written = [first, token("yes", 0.6, no=0.2), CLOSE]
+    answer = TASKS["vqa"].parse("<think></think><answer>yes</answer>", TUMOUR)
+    assert read_chances(written, TUMOUR, answer).answer == pytest.approx(0.75)
 
 
 def test_upper_case_is_no_other_choice():
@@ -84,7 +90,7 @@ def test_without_a_whole_answer_nothing_is_told(written):
 
 
 def test_an_empty_answer_tells_nothing():
-    assert confidence([OPEN, CLOSE], COUNT, Answer("", "")).answer is None
+    assert read_chances([OPEN, CLOSE], COUNT, Answer("", "")).answer is None
 
 
 BOXES = [
@@ -111,7 +117,7 @@ def test_a_box_is_as_sure_as_its_beginning_and_its_label():
 def test_boxes_of_another_form_are_not_told():
     text = "[[1, 2, 300, 400]]"
     found = sure([OPEN, token(text, 0.7), CLOSE], Query("detection", options=("lesion",)))
-    assert (found.answer, found.boxes) == (None, (None,))
+    assert (found.answer, found.boxes) == (None, ())
 
 
 def test_no_boxes_are_an_answer_like_words():
@@ -119,8 +125,8 @@ def test_no_boxes_are_an_answer_like_words():
     assert (found.answer, found.boxes) == (pytest.approx(0.7), ())
 
 
-def test_each_form_of_answer_has_its_own_temperature():
-    heat = Calibration(choice=2.0, open=4.0, box=8.0)
+def test_each_form_of_answer_has_its_own_scale():
+    heat = Calibration(Scale(2.0), Scale(4.0), Scale(8.0))
     chosen = sure([OPEN, token("yes", 0.8, no=0.2), CLOSE], TUMOUR, heat).answer
     counted = sure([OPEN, token("7", 0.8, **{"8": 0.2}), CLOSE], COUNT, heat).answer
     free = sure([OPEN, token("[]", 0.8, x=0.2), CLOSE], CELLS, heat).answer
@@ -128,48 +134,56 @@ def test_each_form_of_answer_has_its_own_temperature():
     assert [chosen, counted, free] == pytest.approx(expected)
 
 
-shares = st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=8)
-temperatures = st.floats(0.05, 50)
+def test_the_least_sure_word_of_the_rationale_counts_where_the_calibration_says_so():
+    rationale = [token("<think>", 1.0), token("tumour", 0.6), token("</think>", 0.9)]
+    written = [*rationale, OPEN, token("yes", 0.8, no=0.2), CLOSE]
+    answer = TASKS["vqa"].parse("".join(one.text for one in written), TUMOUR)
+    chances = read_chances(written, TUMOUR, answer)
+    assert (chances.answer, chances.rationale) == pytest.approx((0.8, 0.6))
+    taken, left = (Calibration(choice=Scale(rationale=r)) for r in (True, False))
+    assert confidence(chances, taken).answer == pytest.approx(0.48)
+    assert confidence(chances, left).answer == pytest.approx(0.8)
 
 
-@given(shares, temperatures)
-def test_temperature_keeps_the_order_of_what_could_have_been_written(weights, temperature):
-    total = sum(weights)
-    choices = tuple((f"t{i}", math.log(w / total)) for i, w in enumerate(weights))
-    tokens = [WrittenToken(choices, i) for i in range(len(choices))]
-    before = [token_chance(one) for one in tokens]
-    after = [token_chance(one, temperature) for one in tokens]
-    for i, one in enumerate(before):
-        for j, other in enumerate(before):
-            if one > other * (1 + 1e-6):
-                assert after[i] >= after[j]
+def test_the_end_of_the_rationale_is_no_word_of_it():
+    """How surely ``<answer>`` is opened says nothing of what is in it."""
+    first = token("<think></think><answer>", 0.5, **{"<think>": 0.5})
+    written = [first, token("yes", 0.6, no=0.2), CLOSE]
+    answer = TASKS["vqa"].parse("<think></think><answer>yes</answer>", TUMOUR)
+    assert read_chances(written, TUMOUR, answer).rationale == 1.0
 
 
-@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), temperatures)
-def test_temperature_keeps_the_order_of_answers_to_yes_or_no(one, other, temperature):
-    heat = Calibration(choice=temperature)
-    query = Query("vqa", "Tumour?", ("yes", "no"))
-
-    def of(share, calibration):
-        return sure([OPEN, token("yes", share, no=1 - share), CLOSE], query, calibration).answer
-
-    if of(one, None) > of(other, None):
-        assert of(one, heat) >= of(other, heat)
+chances = st.floats(0, 1)
+scales = st.builds(Scale, st.floats(0.05, 50), st.floats(-5, 5))
 
 
-@given(shares, temperatures)
-def test_confidence_is_a_share_and_heat_takes_it_towards_the_even_one(weights, temperature):
-    total = sum(weights)
-    choices = tuple((f"t{i}", math.log(w / total)) for i, w in enumerate(weights))
-    best = max(range(len(choices)), key=lambda i: choices[i][1])
-    taken = WrittenToken(choices, best)
-    allowed = lambda text: True  # noqa: E731
-    before, after = (token_chance(taken, t, allowed) for t in (1.0, temperature))
+@given(chances, chances, scales)
+def test_scaling_keeps_the_order_of_answers(one, other, scale):
+    if one >= other:
+        assert scaled(one, scale) >= scaled(other, scale)
+
+
+@given(chances, st.floats(1, 50))
+def test_heat_takes_a_probability_towards_the_half_and_not_past_it(chance, temperature):
+    after = scaled(chance, Scale(temperature))
     assert 0 <= after <= 1
-    if temperature > 1:
-        assert after <= before + 1e-12
-    else:
-        assert after >= before - 1e-12
+    assert abs(after - 0.5) <= abs(chance - 0.5) + 1e-9
+    assert (after - 0.5) * (chance - 0.5) >= 0
+
+
+@given(st.floats(1e-5, 1 - 1e-5))
+def test_without_a_calibration_the_model_is_taken_at_its_word(chance):
+    assert scaled(chance, Scale()) == pytest.approx(chance)
+
+
+@given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=8))
+def test_chances_of_what_could_have_been_written_keep_their_order_and_sum(weights):
+    total = sum(weights)
+    beside = tuple((f"t{i}", math.log(w / total)) for i, w in enumerate(weights))
+    among = [token_chance(WrittenToken(beside, i), lambda text: True) for i in range(len(beside))]
+    assert sum(among) == pytest.approx(1)
+    for one, weight in zip(among, weights, strict=True):
+        assert one == pytest.approx(weight / total)
 
 
 def test_a_result_and_its_json_tell_the_confidence(slide, performer, allocator, whole, find):
@@ -181,7 +195,7 @@ def test_a_result_and_its_json_tell_the_confidence(slide, performer, allocator, 
     def telling(pixels, text, finish):
         box = text.removesuffix("</answer>").split("<answer>")[1]
         assert box.startswith("[{"), "the finder has found nothing"
-        written = (OPEN, token("[{", 0.75), token(box[2:], 1.0), CLOSE)
+        written = (THINK, OPEN, token("[{", 0.75), token(box[2:], 1.0), CLOSE)
         return replace(made(pixels, text, finish), written=written)
 
     performer._completion = telling

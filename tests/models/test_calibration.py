@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Calibration
+from napari_pathreason._types import Calibration, Scale
 from napari_pathreason.models import ModelProcess, load_performer
 from napari_pathreason.models._config import CALIBRATION, read_info
 
@@ -18,23 +18,36 @@ def test_a_checkpoint_without_the_file_is_not_calibrated(copy):
     assert load_performer(copy, "cpu").info.calibration is None
 
 
-def test_temperatures_come_from_the_file_beside_the_weights(copy):
-    (copy / CALIBRATION).write_text(json.dumps({"temperature": {"choice": 2, "box": 0.5}}))
-    expected = Calibration(choice=2.0, box=0.5)
+def _write(folder, **changes):
+    plain = {"temperature": 1.0, "offset": 0.0, "rationale": False}
+    forms = dict.fromkeys(("choice", "open", "box"), plain) | changes
+    (folder / CALIBRATION).write_text(json.dumps({**forms, "questions": 7}))
+
+
+def test_scales_come_from_the_file_beside_the_weights(copy):
+    _write(copy, choice={"temperature": 2, "offset": 0.5, "rationale": True})
+    expected = Calibration(choice=Scale(2.0, 0.5, True))
     assert load_performer(copy, "cpu").info.calibration == expected
 
 
 @pytest.mark.parametrize(
-    "heat", [{"choice": 0}, {"open": -1}, {"box": "hot"}, {"other": 1}, [1], {"open": float("nan")}]
+    "scale",
+    [
+        {"temperature": 0, "offset": 0, "rationale": False},
+        {"temperature": "hot", "offset": 0, "rationale": False},
+        {"temperature": 1, "offset": float("nan"), "rationale": False},
+        {"temperature": 1},
+        [1],
+    ],
 )
-def test_a_temperature_that_is_none_is_refused(copy, heat):
-    (copy / CALIBRATION).write_text(json.dumps({"temperature": heat}))
+def test_a_scale_that_is_none_is_refused(copy, scale):
+    _write(copy, open=scale)
     with pytest.raises(ModelError, match="pathreason calibrate"):
         read_info(copy, "copy")
 
 
 @pytest.mark.slow
 def test_a_model_process_says_it_too(copy):
-    (copy / CALIBRATION).write_text(json.dumps({"temperature": {"choice": 2}}))
+    _write(copy)
     with ModelProcess(copy, "cpu") as process:
-        assert process.performer.info.calibration == Calibration(choice=2.0)
+        assert process.performer.info.calibration == Calibration()

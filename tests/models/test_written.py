@@ -9,7 +9,7 @@ from napari_pathreason.models import build_inputs, load_performer
 from napari_pathreason.models._decode import BESIDE, Drawn, decode
 from napari_pathreason.models._inputs import VISION_TOKENS
 from napari_pathreason.models._tiny import byte_tokenizer
-from napari_pathreason.models._written import AnswerTokens
+from napari_pathreason.models._written import Teller
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
 SAID = "<think>dark</think><answer>yes</answer>"
@@ -62,17 +62,16 @@ def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temp
         assert torch.allclose(one.chances, row[one.beside], atol=1e-3)
 
 
-def test_tokens_are_told_from_the_answer_on():
+def test_tokens_are_told_with_what_stood_beside_them():
     tokenizer = byte_tokenizer()
-    written = AnswerTokens(tokenizer).of(_drawn(tokenizer, SAID))
-    assert "".join(token.text for token in written) == ">yes</answer>"
+    written = Teller(tokenizer).tell(_drawn(tokenizer, SAID))
+    assert "".join(token.text for token in written) == SAID
     assert all(token.choices[1][0] == "z" for token in written)
+    assert all(token.choices[0][1] == pytest.approx(-0.1) for token in written)
 
 
-def test_text_without_an_answer_tells_no_tokens():
-    tokenizer = byte_tokenizer()
-    assert AnswerTokens(tokenizer).of(_drawn(tokenizer, "<think>dark</think>yes")) == ()
-    assert AnswerTokens(tokenizer).of([]) == ()
+def test_nothing_drawn_tells_no_tokens():
+    assert Teller(byte_tokenizer()).tell([]) == ()
 
 
 def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
@@ -81,13 +80,13 @@ def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
     rare = tokenizer("q")["input_ids"][0]
     at = SAID.index("yes")
     drawn[at] = drawn[at]._replace(token=rare, own=torch.tensor(-9.0))
-    token = AnswerTokens(tokenizer).of(drawn)[1]
+    token = Teller(tokenizer).tell(drawn)[at]
     assert token.text == "q"
     assert token.choices[token.chosen][1] == -9.0
     assert len(token.choices) == 3
 
 
-def test_a_completion_tells_the_tokens_of_its_answer(performer):
+def test_a_completion_tells_its_tokens(performer):
     """The head is made to want one text above all else."""
     ids = iter([*performer.tokenizer(SAID)["input_ids"], performer.tokenizer.eos_token_id])
 
@@ -104,5 +103,5 @@ def test_a_completion_tells_the_tokens_of_its_answer(performer):
         handle.remove()
     assert isinstance(done, Completion)
     assert done.text == SAID
-    assert "".join(token.text for token in done.written) == ">yes</answer>"
+    assert "".join(token.text for token in done.written) == SAID
     assert all(token.choices[token.chosen][1] == pytest.approx(0) for token in done.written)

@@ -1,5 +1,7 @@
 """The main job: from a question about a region to an answer, headless and without torch."""
 
+from ._chances import log_odds
+from ._confidence import Chances, Confidence, confidence, read_chances
 from ._events import (
     Cancelled,
     Event,
@@ -20,6 +22,8 @@ from ._run import ask, run_job
 __all__ = [
     "Allocator",
     "Cancelled",
+    "Chances",
+    "Confidence",
     "Event",
     "Failed",
     "Finished",
@@ -30,7 +34,10 @@ __all__ = [
     "StageStarted",
     "TextDelta",
     "ask",
+    "confidence",
+    "log_odds",
     "parse_regions",
+    "read_chances",
     "read_regions",
     "result_to_dict",
     "run_job",

@@ -17,7 +17,7 @@ def to_detections(
     region: Region,
     picture_size: tuple[int, int],
     space: BoxSpace,
-    confidences: Sequence[float | None] = (),
+    confidences: Sequence[float] = (),
 ) -> tuple[Detection, ...]:
     """Place boxes on the slide, clipped to the region; what is empty then is dropped.
 
@@ -31,7 +31,7 @@ def to_detections(
         (width, height) of the picture it was shown, pixels.
     space : {"relative", "resized"}
         0 to 1000 of the region, or pixels of the picture.
-    confidences : sequence of float or None
+    confidences : sequence of float
         One for each box, or none at all.
     """
     side = (RELATIVE_SIDE, RELATIVE_SIDE)

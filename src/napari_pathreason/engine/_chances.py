@@ -1,42 +1,35 @@
-"""Probability of one written token, at a temperature and among those that were allowed."""
+"""Probability of one written token among those that were allowed, and the scaling of any."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
-from napari_pathreason._types import WrittenToken
+from napari_pathreason._types import Scale, WrittenToken
 
 Allowed = Callable[[str], bool]
 
+_EDGE = 1e-6  # nearer to 0 or 1 nothing is told apart
 
-def token_chance(
-    token: WrittenToken, temperature: float = 1.0, allowed: Allowed | None = None
-) -> float:
-    """Probability of the written token: p^(1/T) over the sum of those beside it.
 
-    Temperature scaling, Guo et al. 2017 (arXiv:1706.04599), section 4.2.
+def token_chance(token: WrittenToken, allowed: Allowed | None = None) -> float:
+    """Probability of the written token.
 
     Parameters
     ----------
     token : WrittenToken
-    temperature : float
-        Above 0; 1 for the model's own probabilities.
     allowed : callable, optional
-        Which texts count as choices; those that differ in upper and lower case alone are then
-        the same. Without it what the choices leave of 1 counts as one more of them.
+        Which texts count as choices; the probability is among them, and those that differ in
+        upper and lower case alone are the same. Without it the whole vocabulary counts.
     """
-    own = token.text.casefold() if allowed else None
-    mine, others, seen = 0.0, 0.0, 0.0
+    if allowed is None:
+        return math.exp(token.choices[token.chosen][1])
+    own, mine, others = token.text.casefold(), 0.0, 0.0
     for place, (text, log_chance) in enumerate(token.choices):
-        scaled = math.exp(log_chance / temperature)
-        seen += math.exp(log_chance)
-        if place == token.chosen or (own is not None and text.casefold() == own):
-            mine += scaled
-        elif allowed is None or allowed(text):
-            others += scaled
-    if allowed is None and seen < 1:
-        others += (1 - seen) ** (1 / temperature)
+        if place == token.chosen or text.casefold() == own:
+            mine += math.exp(log_chance)
+        elif allowed(text):
+            others += math.exp(log_chance)
     return mine / (mine + others) if mine > 0 else 0.0
 
 
@@ -61,3 +54,19 @@ def leading_to(forms: Sequence[str], before: str, frame: str = "") -> Allowed:
         return any(form.startswith(ahead) or ahead.startswith(form) for form in forms)
 
     return allowed
+
+
+def log_odds(chance: float) -> float:
+    """logit(p), of a probability kept off 0 and 1."""
+    kept = min(max(chance, _EDGE), 1 - _EDGE)
+    return math.log(kept / (1 - kept))
+
+
+def scaled(chance: float, scale: Scale) -> float:
+    """Probability whose log-odds are ``logit(p) / temperature + offset``.
+
+    Temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2) of the two outcomes
+    "right" and "wrong", with an offset as Platt has it. It never changes the order of answers.
+    """
+    odds = log_odds(chance) / scale.temperature + scale.offset
+    return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0

@@ -1,8 +1,4 @@
-"""How sure a model was of an answer, from the probabilities of the tokens that it wrote.
-
-Given the rationale that stands before it: another rationale might have led elsewhere, and what
-that costs is left to the temperatures, which are fitted on questions whose answers are known.
-"""
+"""How sure a model was of an answer, from the probabilities of the tokens that it wrote."""
 
 from __future__ import annotations
 
@@ -10,31 +6,62 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
-from napari_pathreason._types import Answer, Calibration, Query, WrittenToken
+from napari_pathreason._types import Answer, Calibration, Query, Scale, WrittenToken
 
-from ._chances import Allowed, leading_to, token_chance
+from ._chances import Allowed, leading_to, scaled, token_chance
 
-OPENING_ENDS, CLOSING = ">", "</answer"
+OPENING, CLOSING = "<answer>", "</answer"
 _BOX = re.compile(r"\{[^{}]*\}")
 _NUMBER = re.compile(r"\s*-?[\d.]+\s*")
 
 
 @dataclass(frozen=True, slots=True)
+class Chances:
+    """Probabilities as the model gave them.
+
+    ``answer`` is None where it is not told, or where there are ``boxes`` instead, one for each
+    (empty where they are not told). ``rationale`` is that of the least sure token before the
+    answer: the answer's is given the rationale, and follows from it where that states it.
+    """
+
+    form: Literal["choice", "open", "box"]
+    answer: float | None = None
+    boxes: tuple[float, ...] = ()
+    rationale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Confidence:
-    """Of the answer, and of each of its boxes in order; None where it is not told."""
+    """Of the answer, and of each of its boxes in order; None and empty where it is not told."""
 
     answer: float | None = None
-    boxes: tuple[float | None, ...] = ()
+    boxes: tuple[float, ...] = ()
 
 
-def confidence(
-    written: Sequence[WrittenToken],
-    query: Query,
-    answer: Answer,
-    calibration: Calibration | None = None,
-) -> Confidence:
-    """How sure a model was of what it wrote.
+def confidence(chances: Chances, calibration: Calibration | None = None) -> Confidence:
+    """Probabilities as they are told; without a calibration the model is taken at its word.
+
+    Of an answer with boxes it is their mean: the share of them that is expected to be right.
+    """
+    scale = Scale() if calibration is None else getattr(calibration, chances.form)
+    doubt = chances.rationale if scale.rationale else 1.0
+    if chances.boxes:
+        boxes = tuple(scaled(chance * doubt, scale) for chance in chances.boxes)
+        return Confidence(sum(boxes) / len(boxes), boxes)
+    return Confidence(None if chances.answer is None else scaled(chances.answer * doubt, scale))
+
+
+def read_chances(written: Sequence[WrittenToken], query: Query, answer: Answer) -> Chances:
+    """Probability of an answer given its rationale, or of each of its boxes.
+
+    Words: the product over their tokens, the one that ends them included. Where one of the given
+    choices was written, only tokens that go on to one of them count: the choices are then weighed
+    against each other alone, and one of many tokens is not less sure than one of a single token.
+
+    Boxes: that one begins here at all, times its label. A side is a number out of many that would
+    do as well, so its probability says little of the box. No boxes at all are words.
 
     Parameters
     ----------
@@ -43,22 +70,23 @@ def confidence(
     query : Query
     answer : Answer
         As parsed from the same text.
-    calibration : Calibration, optional
-        Without one the model is taken at its word.
     """
-    heat = calibration or Calibration()
     text = _Text(written)
-    if text.end < 0:
-        return Confidence()
-    if query.task == "detection":
-        return _of_boxes(text, answer, heat.box)
-    if not answer.text:
-        return Confidence()
+    form: Literal["open", "box"] = "box" if query.task == "detection" else "open"
+    if text.end < 0 or not answer.text:
+        return Chances(form)
+    doubt = text.least_before()
+    if answer.boxes:
+        spans = [(text.start + m.start(), text.start + m.end()) for m in _BOX.finditer(text.body)]
+        whole = len(spans) == len(answer.boxes)  # else some were left out, or written otherwise
+        boxes = tuple(_of_box(text, *span) for span in spans) if whole else ()
+        return Chances(form, boxes=boxes, rationale=doubt)
+    if form == "box":
+        return Chances(form, _of_words(text) if answer.well_formed else None, rationale=doubt)
     forms = tuple(option.strip().casefold() + CLOSING for option in query.options)
-    closed = text.body.strip().casefold() + CLOSING in forms
-    return Confidence(
-        _of_words(text, forms if closed else (), heat.choice if closed else heat.open)
-    )
+    if text.body.strip().casefold() + CLOSING in forms:
+        return Chances("choice", _of_words(text, forms), rationale=doubt)
+    return Chances(form, _of_words(text), rationale=doubt)
 
 
 class _Text:
@@ -66,8 +94,9 @@ class _Text:
 
     def __init__(self, written: Sequence[WrittenToken]) -> None:
         self.whole = "".join(token.text for token in written)
-        self.start = self.whole.find(OPENING_ENDS) + 1
-        self.end = self.whole.find(CLOSING, self.start) if self.start else -1
+        self.opened = self.whole.rfind(OPENING)
+        self.start = self.opened + len(OPENING)
+        self.end = self.whole.find(CLOSING, self.start) if self.opened >= 0 else -1
         self.placed: list[tuple[int, WrittenToken]] = []
         at = 0
         for token in written:
@@ -82,42 +111,24 @@ class _Text:
         """Tokens, with their places, that hold a letter from ``start`` up to ``end``."""
         return [(at, t) for at, t in self.placed if at < end and at + len(t.text) > start]
 
+    def least_before(self) -> float:
+        """Chance of the least sure token that ends before the answer's own frame."""
+        before = (t for at, t in self.placed if at + len(t.text) <= self.opened)
+        return min((token_chance(token) for token in before), default=1.0)
 
-def _of_words(text: _Text, forms: Sequence[str], temperature: float) -> float:
-    """The product over the answer's tokens, the one that ends it included.
 
-    Where one of the given choices was written, only tokens that go on to one of them count: the
-    choices are then weighed against each other alone, and one of many tokens is not less sure
-    than one of a single token.
-    """
+def _of_words(text: _Text, forms: Sequence[str] = ()) -> float:
     chances = []
     for at, token in text.tokens(text.start, text.end + 1):
         allowed: Allowed | None = None
         if forms:
             frame = token.text[: max(text.start - at, 0)]  # letters that still end <answer>
             allowed = leading_to(forms, text.whole[text.start : max(at, text.start)], frame)
-        chances.append(token_chance(token, temperature, allowed))
+        chances.append(token_chance(token, allowed))
     return prod(chances)
 
 
-def _of_boxes(text: _Text, answer: Answer, temperature: float) -> Confidence:
-    """Of a box: that one begins here at all, and that it has this label; not where its sides lie.
-
-    A side is written as a number out of many that would do as well, so its probability says
-    little. No boxes: the probability of the answer's tokens, as of any words.
-    """
-    if not answer.boxes:
-        return Confidence(_of_words(text, (), temperature) if answer.well_formed else None)
-    spans = [(text.start + m.start(), text.start + m.end()) for m in _BOX.finditer(text.body)]
-    if len(spans) != len(answer.boxes):  # some were left out, or are written in another form
-        return Confidence(None, (None,) * len(answer.boxes))
-    boxes = tuple(_of_box(text, start, end, temperature) for start, end in spans)
-    return Confidence(sum(boxes) / len(boxes), boxes)
-
-
-def _of_box(text: _Text, start: int, end: int, temperature: float) -> float:
+def _of_box(text: _Text, start: int, end: int) -> float:
     """The closing token is left out: it decides whether another box follows."""
     tokens = [token for at, token in text.tokens(start, end) if at + len(token.text) < end]
-    return prod(
-        token_chance(token, temperature) for token in tokens if not _NUMBER.fullmatch(token.text)
-    )
+    return prod(token_chance(token) for token in tokens if not _NUMBER.fullmatch(token.text))

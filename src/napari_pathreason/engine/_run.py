@@ -16,7 +16,7 @@ from napari_pathreason.tokens import plan as make_plan
 
 from ._boxes import to_detections
 from ._checks import check_plan, check_query, input_warnings, output_warnings
-from ._confidence import confidence
+from ._confidence import confidence, read_chances
 from ._events import (
     Cancelled,
     Event,
@@ -140,7 +140,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
 
     yield run.begin(Stage.PARSE)
     answer = task.parse(completion.text, job.query)
-    sure = confidence(completion.written, job.query, answer, model.calibration)
+    sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
     detections = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
     warnings = [*job.slide.notes, *input_warnings(job.region, region, slide, job.query, model)]
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)

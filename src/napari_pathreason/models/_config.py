@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo
+from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -17,7 +17,7 @@ BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "res
 CARD = "pathreason.json"
 """Optional file beside the weights that says what a checkpoint was trained for."""
 CALIBRATION = "calibration.json"
-"""Optional file beside the weights with the temperatures of its answers."""
+"""Optional file beside the weights that says how sure its answers are."""
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_calibration(folder: Path, name: str) -> Calibration | None:
-    """The optional ``calibration.json``: ``temperature`` holds the fields of `Calibration`.
+    """The optional ``calibration.json``: a `Scale` under each field of `Calibration`.
 
     Raises
     ------
@@ -112,20 +112,20 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
     """
     if not (folder / CALIBRATION).exists():
         return None
-    heat = read_json(folder / CALIBRATION, name).get("temperature")
+    values = read_json(folder / CALIBRATION, name)
     try:
-        found = Calibration(**{key: float(value) for key, value in dict(heat or {}).items()})
-    except (TypeError, ValueError) as error:
+        return Calibration(**{form: _scale(values[form]) for form in ("choice", "open", "box")})
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"temperature in {CALIBRATION} of the model {name} must hold numbers for "
-            "choice, open and box; run pathreason calibrate again"
+            f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"
         ) from error
-    if not all(0 < t < math.inf for t in (found.choice, found.open, found.box)):
-        raise ModelError(
-            f"a temperature in {CALIBRATION} of the model {name} is not above 0; "
-            "run pathreason calibrate again"
-        )
-    return found
+
+
+def _scale(values: dict[str, Any]) -> Scale:
+    temperature, offset = float(values["temperature"]), float(values["offset"])
+    if not (0 < temperature < math.inf and math.isfinite(offset)):
+        raise ValueError("no scale")
+    return Scale(temperature, offset, bool(values["rationale"]))
 
 
 def read_dims(config: dict[str, Any]) -> ModelDims:

@@ -17,7 +17,7 @@ from ._inputs import VISION_TOKENS, build_inputs
 from ._memory import memory_errors
 from ._pixels import Normalisation
 from ._text import TextStream
-from ._written import AnswerTokens
+from ._written import Teller
 
 
 class VLMPerformer:
@@ -45,7 +45,7 @@ class VLMPerformer:
         self._normalisation = normalisation
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
-        self._answer_tokens = AnswerTokens(tokenizer)
+        self._teller = Teller(tokenizer)
 
     @property
     def info(self) -> ModelInfo:
@@ -117,7 +117,7 @@ class VLMPerformer:
             new_tokens=count,
             finish=finish,
             seconds=time.perf_counter() - began,
-            written=self._answer_tokens.of(drawn),
+            written=self._teller.tell(drawn),
         )
 
 

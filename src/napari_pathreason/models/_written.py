@@ -1,19 +1,19 @@
-"""The tokens of an answer with what stood beside each, out of what the decoding loop drew."""
+"""The tokens of a text with what stood beside each, out of what the decoding loop drew."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from napari_pathreason._types import WrittenToken
 
 from ._decode import Drawn
 
-OPENING = "<answer>"
 
-
-class AnswerTokens:
-    """Tells the tokens of answers as text.
+class Teller:
+    """Tells drawn tokens as text.
 
     Parameters
     ----------
@@ -24,27 +24,25 @@ class AnswerTokens:
         self._tokenizer = tokenizer
         self._texts: dict[int, str] = {}  # the same few hundred tokens come again and again
 
-    def of(self, drawn: Sequence[Drawn]) -> tuple[WrittenToken, ...]:
-        """Tokens from the one that ends the last ``<answer>``; empty where there is none.
-
-        That one is among them since a tokenizer may write it and the first letters as one token.
-        """
-        texts = [self._text(one.token) for one in drawn]
-        opened = "".join(texts).rfind(OPENING)
-        if opened < 0:
+    def tell(self, drawn: Sequence[Drawn]) -> tuple[WrittenToken, ...]:
+        """Tokens, each with its choices; all come from the device in one transfer."""
+        if not drawn:
             return ()
-        start, length = 0, len(texts[0])
-        while length < opened + len(OPENING):
-            start += 1
-            length += len(texts[start])
-        return tuple(self._written(one) for one in drawn[start:])
+        ids = torch.stack([one.beside for one in drawn]).tolist()
+        chances = torch.stack([one.chances for one in drawn]).tolist()
+        own = torch.stack([one.own for one in drawn]).tolist()
+        return tuple(
+            self._written(one.token, *row)
+            for one, row in zip(drawn, zip(ids, chances, own, strict=True), strict=True)
+        )
 
-    def _written(self, one: Drawn) -> WrittenToken:
-        ids, chances = one.beside.tolist(), one.chances.tolist()
-        if one.token not in ids:  # drawn at a high temperature, against all likelihood
-            ids, chances = [*ids, one.token], [*chances, float(one.own)]
+    def _written(
+        self, token: int, ids: list[int], chances: list[float], own: float
+    ) -> WrittenToken:
+        if token not in ids:  # drawn at a high temperature, against all likelihood
+            ids, chances = [*ids, token], [*chances, own]
         choices = tuple((self._text(i), c) for i, c in zip(ids, chances, strict=True))
-        return WrittenToken(choices, ids.index(one.token))
+        return WrittenToken(choices, ids.index(token))
 
     def _text(self, token: int) -> str:
         if token not in self._texts:
