@@ -14,13 +14,14 @@ from ._events import (
 )
 from ._job import Job
 from ._json import result_to_dict
-from ._protocols import Allocator, Performer
+from ._protocols import Allocator, BatchPerformer, Performer
 from ._regions import parse_regions, read_regions
 from ._report import token_line
 from ._run import ask, run_job
 
 __all__ = [
     "Allocator",
+    "BatchPerformer",
     "Cancelled",
     "Chances",
     "Confidence",

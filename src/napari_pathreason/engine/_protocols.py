@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,20 @@ class Performer(Protocol):
         Completion
             Exactly once, last.
         """
+
+
+@runtime_checkable
+class BatchPerformer(Performer, Protocol):
+    """A performer that also answers one question about several pictures of equal size at once."""
+
+    def generate_batch(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> list[Completion]:
+        """Answer for each picture, in their order; parameters as in `Performer.generate`."""
 
 
 class Allocator(Protocol):

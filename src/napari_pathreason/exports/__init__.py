@@ -19,7 +19,7 @@ from ._manifest import (
 )
 from ._marks import Mark, confidence_of, detections_in, features_of_marks, marks_of, new_run
 from ._report import write_report
-from ._table import write_table
+from ._table import plain, write_table
 from ._transcript import write_transcript
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "fingerprint",
     "marks_of",
     "new_run",
+    "plain",
     "read_geojson",
     "read_manifest",
     "versions_here",

@@ -58,10 +58,10 @@ def _row(mark: Mark) -> list[str]:
     um = None if mark.mpp is None else box_um(box, mark.mpp)
     return [
         mark.run,
-        "" if result is None else _plain(result.slide.name),
+        "" if result is None else plain(result.slide.name),
         str(mark.number or ""),
         mark.kind,
-        _plain(mark.label),
+        plain(mark.label),
         _number(mark.confidence, 6),
         *(_number(value, 3) for value in (box.x, box.y, box.w, box.h)),
         *(_number(v, 3) for v in ((None,) * 4 if um is None else (um.x, um.y, um.w, um.h))),
@@ -71,7 +71,7 @@ def _row(mark: Mark) -> list[str]:
             ("",) * 4
             if result is None
             else map(
-                _plain,
+                plain,
                 (
                     result.model.name,
                     result.query.task,
@@ -92,6 +92,7 @@ def _number(value: float | None, decimals: int) -> str:
     return "" if value is None else repr(round(float(value), decimals))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """One line that no spreadsheet takes for a formula."""
     line = " ".join(text.split())
     return f"'{line}" if line.startswith(_FORMULA) else line

@@ -1,15 +1,45 @@
 """Lesions of whole slides: tile by tile, kept on disk as they come, joined across seams."""
 
+from ._events import (
+    Progress,
+    RunCancelled,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    TileDone,
+)
+from ._folder import locked
+from ._heat import HeatMap
 from ._merge import Lesion, merge
+from ._outcome import Outcome
+from ._plan import Plan
+from ._record import TileRecord
+from ._run import Answers, AnswersHere, run_slide
 from ._settings import DetectSettings
 from ._tiles import Tile, lay_tiles, starts, tile_side
 
 __all__ = [
+    "Answers",
+    "AnswersHere",
     "DetectSettings",
+    "HeatMap",
     "Lesion",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "RunCancelled",
+    "RunEvent",
+    "RunFailed",
+    "RunFinished",
+    "RunStarted",
     "Tile",
+    "TileDone",
+    "TileRecord",
     "lay_tiles",
+    "locked",
     "merge",
+    "run_slide",
     "starts",
     "tile_side",
 ]

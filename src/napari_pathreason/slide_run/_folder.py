@@ -1,0 +1,162 @@
+"""The folder of a run: plan and journal, whole after any interruption, one process at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_pathreason._errors import ExportError
+from napari_pathreason.exports import atomic_bytes
+
+from ._plan import FORMAT, Plan
+from ._record import TileRecord
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+LOCK, PLAN, JOURNAL = ".lock", "plan.json", "tiles.jsonl"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process; it is made if it is missing.
+
+    The lock is the system's own: it is gone with the process that held it, however that ended.
+
+    Raises
+    ------
+    ExportError
+        If another process holds it, or the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ExportError(
+            f"another process is at work in the folder {folder.name}; "
+            "wait for its end or choose another folder"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Keep a plan; whole or not at all."""
+    with atomic_bytes(folder / PLAN) as file:
+        file.write(_plans().dump_json(plan) + b"\n")
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of a folder, None where there is none.
+
+    Raises
+    ------
+    ExportError
+        If the file is damaged or of another version.
+    """
+    try:
+        plan = _plans().validate_json((folder / PLAN).read_bytes())
+        if plan.format == FORMAT:
+            return plan
+        raise ValueError(plan.format)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"{PLAN} in the folder {folder.name} is damaged or of another version; "
+            "choose another folder, or delete this one to begin anew"
+        ) from error
+
+
+class Journal:
+    """Records of finished tiles, a line for each group of them.
+
+    A line counts once it is whole and on the disk; what a killed process left half written is cut
+    off at the next start, and its tiles are run again.
+
+    Parameters
+    ----------
+    folder : Path
+        Must be held by `locked`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL
+
+    def read(self) -> Iterator[tuple[TileRecord, ...]]:
+        """Whole groups, in the order in which they came."""
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n") and (group := _parsed(line)):
+                        yield group
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def mend(self) -> None:
+        """Cut off a line that was not finished."""
+        try:
+            with self._path.open("r+b") as file:
+                whole = sum(len(line) for line in file if line.endswith(b"\n"))
+                if whole < file.tell():
+                    file.truncate(whole)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def add(self, group: Sequence[TileRecord]) -> None:
+        """Append a group; it is on the disk when this returns.
+
+        Raises
+        ------
+        ExportError
+            If the disk is full or gone.
+        """
+        line = _groups().dump_json(tuple(group)) + b"\n"
+        try:
+            with self._path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+
+def _parsed(line: bytes) -> tuple[TileRecord, ...] | None:
+    try:
+        return _groups().validate_json(line)
+    except ValueError:  # a damaged disk; its tiles are run again
+        return None
+
+
+@cache
+def _plans() -> TypeAdapter[Plan]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Plan)
+
+
+@cache
+def _groups() -> TypeAdapter[tuple[TileRecord, ...]]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(tuple[TileRecord, ...])
+
+
+def _unwritable(path: Path, error: Exception) -> ExportError:
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return ExportError(f"{path.name} cannot be written ({why}); choose another folder")

@@ -1,0 +1,142 @@
+"""All tiles of a run together as one result, and its lesions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import (
+    Allocation,
+    Answer,
+    Result,
+    SlideInfo,
+    TokenReport,
+)
+from napari_pathreason.tokens import native_tokens
+
+from ._merge import Lesion, merge
+from ._plan import Plan
+from ._record import TileRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found.
+
+    Parameters
+    ----------
+    plan : Plan
+    result : Result
+        About the whole slide, as if it were one answer: its detections are the lesions, its
+        tokens the sums of the tiles, native the tokens of the whole slide.
+    lesions : tuple of Lesion
+    records : tuple of TileRecord
+        In the order of the tiles.
+    """
+
+    plan: Plan
+    result: Result
+    lesions: tuple[Lesion, ...]
+    records: tuple[TileRecord, ...]
+
+    @property
+    def unreadable(self) -> int:
+        """Tiles whose part of the file is damaged."""
+        return sum(record.unreadable for record in self.records)
+
+    def results(self) -> Iterator[Result]:
+        """For each lesion the result with the words and tokens of the tiles that saw it."""
+        at = {record.index: record for record in self.records}
+        for lesion in self.lesions:
+            saw = [at[index] for index in lesion.tiles]
+            words = " / ".join(dict.fromkeys(one.rationale for one in saw if one.rationale))
+            yield replace(
+                self.result,
+                answer=Answer(words, lesion.found.label),
+                tokens=_sum(saw, self.result.tokens.native),
+            )
+
+
+def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
+    """Join the tiles of a run.
+
+    Parameters
+    ----------
+    plan : Plan
+    records : sequence of TileRecord
+        Of every tile with tissue, in any order.
+    """
+    records = sorted(records, key=lambda record: record.index)
+    lesions = merge((plan.tiles[record.index], record.detections) for record in records)
+    slide, settings = plan.slide, plan.settings
+    whole = Region(0, 0, slide.width, slide.height)
+    tokens = _sum(records, native_tokens(whole, plan.model.dims.cell))
+    sure = [lesion.found.confidence for lesion in lesions]
+    told = [value for value in sure if value is not None]
+    answered = [record.allocation for record in records if record.allocation is not None]
+    result = Result(
+        query=settings.query,
+        region=whole,
+        slide=slide,
+        model=plan.model,
+        allocation=Allocation(
+            tokens.requested,
+            answered[0].source if answered else "user",
+            tokens.allocator,
+            flops=sum(one.flops for one in answered),
+        ),
+        answer=Answer("", _summary(lesions)),
+        detections=tuple(lesion.found for lesion in lesions),
+        tokens=tokens,
+        picture_size=_picture_size(slide, settings.mpp),
+        level=min((record.level for record in records), default=0),
+        pixels_decoded=plan.mask_pixels + sum(record.pixels_decoded for record in records),
+        seconds=_seconds(records),
+        warnings=_warnings(records),
+        settings=settings.generation,
+        confidence=sum(told) / len(told) if told and len(told) == len(sure) else None,
+    )
+    return Outcome(plan, result, tuple(lesions), tuple(records))
+
+
+def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
+    told = [record.tokens for record in records if record.tokens is not None]
+    return TokenReport(
+        allocator=sum(one.allocator for one in told),
+        requested=sum(one.requested or one.native for one in told),
+        realised=sum(one.realised for one in told),
+        native=native,
+        encoder_patches=sum(one.encoder_patches for one in told),
+        prompt_tokens=sum(one.prompt_tokens for one in told),
+        new_tokens=sum(one.new_tokens for one in told),
+        flops=sum(one.flops for one in told),
+        flops_native=sum(one.flops_native for one in told),
+    )
+
+
+def _summary(lesions: Sequence[Lesion]) -> str:
+    counts = Counter(lesion.found.label for lesion in lesions)
+    return ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "none found"
+
+
+def _picture_size(slide: SlideInfo, mpp: float) -> tuple[int, int]:
+    x, y = slide.mpp or (mpp, mpp)
+    return max(1, round(slide.width * x / mpp)), max(1, round(slide.height * y / mpp))
+
+
+def _seconds(records: Sequence[TileRecord]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for record in records:
+        total.update(record.seconds)
+    return dict(total)
+
+
+def _warnings(records: Sequence[TileRecord]) -> tuple[str, ...]:
+    """Each once, with the number of tiles that it concerns."""
+    counts = Counter(warning for record in records for warning in record.warnings)
+    return tuple(
+        warning if count == len(records) else f"{warning} ({count} of {len(records)} tiles)"
+        for warning, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )

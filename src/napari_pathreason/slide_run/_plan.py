@@ -1,0 +1,165 @@
+"""What a run is going to do, decided once and kept in its folder."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason._types import ModelInfo, SlideInfo
+from napari_pathreason.exports import UsedModel, versions_here
+from napari_pathreason.slides import Slide, tissue_mask
+
+from ._settings import DetectSettings
+from ._tiles import Tile, lay_tiles, tile_side
+
+FORMAT = "napari-pathreason slide run 1"
+MASK_OF_TILE = 16
+"""Mask pixels along the side of a tile."""
+MASK_MOST = 2048
+"""Mask pixels along the longer side of a slide."""
+SPACE = uuid.UUID("5d0c9a3e-6d5f-4d0e-9b0b-0d6f2a1c7e55")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two runs the same; ``fingerprint`` of the slide, empty where it is no file."""
+
+    slide: SlideInfo
+    fingerprint: str
+    settings: DetectSettings
+    weights_sha256: str
+
+    @property
+    def run(self) -> str:
+        """UUID that follows from all of it: the same run has the same everywhere."""
+        return str(uuid.uuid5(SPACE, json.dumps(asdict(self), sort_keys=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run.
+
+    Parameters
+    ----------
+    format : str
+    run : str
+        UUID.
+    made : str
+        When it began, ISO 8601 in UTC.
+    identity : Identity
+    used : UsedModel
+    model : ModelInfo
+    versions : dict of str
+    group : int
+        Tiles that are answered, and kept, together.
+    mask_pixels : int
+        Pixels that were decoded to find the tissue.
+    tiles : tuple of Tile
+        All of them, those without tissue too.
+    """
+
+    format: str
+    run: str
+    made: str
+    identity: Identity
+    used: UsedModel
+    model: ModelInfo
+    versions: dict[str, str]
+    group: int
+    mask_pixels: int
+    tiles: tuple[Tile, ...]
+
+    @property
+    def slide(self) -> SlideInfo:
+        """The slide."""
+        return self.identity.slide
+
+    @property
+    def settings(self) -> DetectSettings:
+        """What is looked for, and how."""
+        return self.identity.settings
+
+    @property
+    def with_tissue(self) -> list[Tile]:
+        """Tiles that are to be read."""
+        return [tile for tile in self.tiles if tile.tissue >= self.settings.min_tissue]
+
+    def groups(self) -> Iterator[tuple[Tile, ...]]:
+        """Tiles that are answered together; always the same, however often a run is cut."""
+        todo = self.with_tissue
+        for start in range(0, len(todo), self.group):
+            yield tuple(todo[start : start + self.group])
+
+
+def make_plan(
+    slide: Slide, identity: Identity, used: UsedModel, model: ModelInfo, batches: bool
+) -> Plan:
+    """Lay the tiles and look which hold tissue.
+
+    Parameters
+    ----------
+    slide : Slide
+    identity : Identity
+    used : UsedModel
+    model : ModelInfo
+    batches : bool
+        Whether the model answers several tiles at once.
+
+    Raises
+    ------
+    QueryError, SlideError
+        If the slide states no resolution, or cannot be read.
+    """
+    settings = identity.settings
+    side = tile_side(settings.tile, settings.mpp, slide.info.mpp)
+    tiles = lay_tiles(slide.width, slide.height, side, settings.overlap)
+    zoom = min(MASK_OF_TILE / max(side), MASK_MOST / max(slide.width, slide.height), 1)
+    size = (max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom)))
+    mask = tissue_mask(slide, size)
+    return Plan(
+        format=FORMAT,
+        run=identity.run,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        identity=identity,
+        used=used,
+        model=model,
+        versions=versions_here(),
+        group=settings.batch if batches else 1,
+        mask_pixels=mask.pixels_decoded,
+        tiles=tuple(replace(tile, tissue=round(mask.share(tile.region), 4)) for tile in tiles),
+    )
+
+
+def check_same(kept: Identity, asked: Identity, folder: str) -> None:
+    """Refuse to go on with a run that was another one.
+
+    Raises
+    ------
+    QueryError
+        Names what differs.
+    """
+    settings = [
+        f"{field.name} {_told(then)} (now {_told(now)})"
+        for field in fields(DetectSettings)
+        if (then := getattr(kept.settings, field.name))
+        != (now := getattr(asked.settings, field.name))
+    ]
+    other = [
+        *(["another slide"] if kept.fingerprint != asked.fingerprint else []),
+        *(["another um per pixel"] if kept.slide.mpp != asked.slide.mpp else []),
+        *(["another model"] if kept.weights_sha256 != asked.weights_sha256 else []),
+        *settings,
+    ]
+    if kept != asked:
+        raise QueryError(
+            f"the folder {folder} holds a run with {', '.join(other) or 'another slide'}; "
+            "give the same again, or choose another folder"
+        )
+
+
+def _told(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,215 @@
+"""A whole slide, tile by tile, in a folder that survives any end of the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from functools import cache
+from pathlib import Path
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Protocol
+
+from napari_pathreason._errors import PathreasonError
+from napari_pathreason._types import ModelInfo
+from napari_pathreason.engine import Allocator, BatchPerformer, Performer
+from napari_pathreason.exports import UsedModel, fingerprint
+
+from ._answer import answer_group
+from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
+from ._files import is_finished, write_files
+from ._folder import Journal, locked, read_plan, write_plan
+from ._outcome import outcome_of
+from ._plan import Identity, Plan, check_same, make_plan
+from ._record import TileRecord
+from ._settings import DetectSettings
+from ._tiles import Tile
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import Slide
+
+
+class Loaded(Protocol):
+    """Who answers and who allots; `models.Models` is one."""
+
+    @property
+    def performer(self) -> Performer:
+        """Reads tiles."""
+
+    @property
+    def allocator(self) -> Allocator:
+        """Chooses the budget of each."""
+
+
+class Answers(Protocol):
+    """Where tiles are answered: in this process, or on others."""
+
+    def model(self) -> tuple[ModelInfo, bool]:
+        """What answers, and whether it takes several tiles at once."""
+
+    def run(
+        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+    ) -> Iterator[list[TileRecord]]:
+        """Answer groups of tiles, in any order, each as soon as it is done.
+
+        Raises
+        ------
+        PathreasonError
+            If a group cannot be answered.
+        concurrent.futures.CancelledError
+            If ``cancel`` was set.
+        """
+
+
+class AnswersHere:
+    """Answers in this process.
+
+    Parameters
+    ----------
+    slide : Slide
+    load : callable
+        Gives the model; called when it is first needed.
+    """
+
+    def __init__(self, slide: Slide, load: Callable[[], Loaded]) -> None:
+        self._slide = slide
+        self._load = cache(load)
+
+    def model(self) -> tuple[ModelInfo, bool]:
+        """See `Answers.model`."""
+        performer = self._load().performer
+        return performer.info, isinstance(performer, BatchPerformer)
+
+    def run(
+        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+    ) -> Iterator[list[TileRecord]]:
+        """See `Answers.run`."""
+        models = self._load()
+        for tiles in groups:
+            yield answer_group(
+                self._slide, tiles, plan.settings, models.performer, models.allocator, cancel
+            )
+
+
+def run_slide(
+    slide: Slide,
+    folder: Path,
+    settings: DetectSettings,
+    used: UsedModel,
+    answers: Answers,
+    cancel: Flag | None = None,
+) -> Iterator[RunEvent]:
+    """Look for lesions on a whole slide, or go on where an earlier run was cut.
+
+    To pause, take no further event; the tile that comes next waits.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open.
+    folder : Path
+        Of this slide's run; made if it is missing. Kept to this iterator until it ends.
+    settings : DetectSettings
+    used : UsedModel
+        The model that ``answers``, told apart by its weights.
+    answers : Answers
+    cancel : threading.Event, optional
+        Once set, the run ends at the next token; any thread may set it.
+
+    Yields
+    ------
+    RunEvent
+        `RunStarted`, a `TileDone` for each tile with tissue, the kept ones first, `Progress` after
+        each group, and exactly one ending. No exception leaves this iterator.
+    """
+    flag = cancel or Flag()
+    at = [0, 0]
+    try:
+        settings.check()
+        identity = Identity(
+            slide.info,
+            "" if slide.path is None else fingerprint(slide.path),
+            settings,
+            used.weights_sha256,
+        )
+        with locked(folder):
+            yield from _run(slide, folder, identity, used, answers, flag, at)
+    except CancelledError:
+        yield RunCancelled(at[0], at[1])
+    except Exception as error:  # whatever went wrong, the user gets a line and keeps the tiles
+        shown = _as_user_error(error)
+        yield RunFailed(str(shown), shown)
+
+
+def _run(
+    slide: Slide,
+    folder: Path,
+    identity: Identity,
+    used: UsedModel,
+    answers: Answers,
+    cancel: Flag,
+    at: list[int],
+) -> Iterator[RunEvent]:
+    plan = read_plan(folder)
+    if plan is not None:
+        check_same(plan.identity, identity, folder.name)
+    else:
+        model, batches = answers.model()
+        plan = make_plan(slide, identity, used, model, batches)
+        write_plan(folder, plan)
+    journal = Journal(folder)
+    journal.mend()
+    done = {record.index: record for group in journal.read() for record in group}
+    at[:] = len(done), len(plan.with_tissue)
+    if len(done) == at[1] and is_finished(folder):
+        yield RunFinished(outcome_of(plan, list(done.values())), already=True)
+        return
+    yield RunStarted(plan, *at)
+    for record in done.values():
+        yield TileDone(plan.tiles[record.index], record, kept=True)
+    todo = [group for group in plan.groups() if not all(tile.index in done for tile in group)]
+    if todo:
+        yield from _answer(plan, todo, journal, answers, cancel, at)
+    # from the disk: a run that was cut and one that was not write the same digits
+    kept = {record.index: record for group in journal.read() for record in group}
+    outcome = outcome_of(plan, list(kept.values()))
+    write_files(folder, outcome)
+    yield RunFinished(outcome)
+
+
+def _answer(
+    plan: Plan,
+    todo: Sequence[tuple[Tile, ...]],
+    journal: Journal,
+    answers: Answers,
+    cancel: Flag,
+    at: list[int],
+) -> Iterator[RunEvent]:
+    before, seconds = at[0], 0.0
+    if cancel.is_set():
+        raise CancelledError
+    answered = answers.run(plan, todo, cancel)
+    while True:
+        began = time.perf_counter()  # a pause is no time of work
+        records = next(answered, None)
+        if records is None:
+            return
+        journal.add(records)
+        seconds += time.perf_counter() - began
+        for record in records:
+            yield TileDone(plan.tiles[record.index], record)
+        at[0] += len(records)
+        yield Progress(at[0], at[1], seconds / (at[0] - before) * (at[1] - at[0]))
+        if cancel.is_set():
+            raise CancelledError
+
+
+def _as_user_error(error: Exception) -> PathreasonError:
+    if isinstance(error, PathreasonError):
+        return error
+    shown = PathreasonError(
+        f"unexpected {type(error).__name__} in the slide run; what is done is kept, "
+        "run it again, and report it if it comes back"
+    )
+    shown.__cause__ = error
+    return shown

@@ -1,0 +1,148 @@
+"""A slide with dark spots, and a model that finds them; run as a program, a run to be killed."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_pathreason._types import Allocation, Completion, ModelDims, ModelInfo
+from napari_pathreason.exports import UsedModel
+from napari_pathreason.slide_run import AnswersHere, DetectSettings, RunFinished, run_slide
+from napari_pathreason.slides import open_slide
+
+DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
+SPOTS = ((100, 100, 40, 60), (500, 300, 200, 30), (870, 610, 80, 80), (300, 560, 20, 20))
+"""(x, y, w, h); with tiles of 256 px some lie on seams."""
+SETTINGS = DetectSettings(lesions=("spot",), mpp=0.5, tile=256, budget="native", batch=3)
+USED = UsedModel("finder", "finder", "cpu", "abc")
+
+
+class SpotFinder:
+    """Draws a box around each dark spot of the picture; `seen` are the sizes it was given."""
+
+    info = ModelInfo("finder", "qwen3_vl", "relative", DIMS)
+
+    def __init__(self, delay=0.0):
+        self.delay = delay
+        self.seen = []
+
+    def generate(self, pixels, messages, settings, cancel):
+        time.sleep(self.delay)
+        self.seen.append(pixels.shape)
+        text = f"<think>looked</think><answer>{json.dumps(boxes_in(pixels))}</answer>"
+        yield text
+        visual = pixels.shape[0] * pixels.shape[1] // 32**2
+        finish = "cancelled" if cancel.is_set() else "stop"
+        yield Completion(text, visual + 20, visual, 30, finish, 0.1)
+
+
+class BatchFinder(SpotFinder):
+    def __init__(self, delay=0.0):
+        super().__init__(delay)
+        self.batches = []
+
+    def generate_batch(self, pictures, messages, settings, cancel):
+        self.batches.append(len(pictures))
+        return [list(self.generate(p, messages, settings, cancel))[-1] for p in pictures]
+
+
+class Half:
+    """Allots 16 tokens to what is mostly white, else all."""
+
+    overview_budget = 4
+
+    def allocate(self, overview, query):
+        dark = float((overview < 128).mean())
+        return Allocation(None if dark > 0.01 else 16, "policy", 4, (0.25, 0.75))
+
+
+def boxes_in(pixels):
+    from scipy.ndimage import find_objects, label
+
+    height, width = pixels.shape[:2]
+    spots, _ = label(pixels[..., 0] < 128)
+    return [
+        {
+            "bbox_2d": [
+                1000 * across.start / width,
+                1000 * down.start / height,
+                1000 * across.stop / width,
+                1000 * down.stop / height,
+            ],
+            "label": "spot",
+        }
+        for down, across in find_objects(spots)
+    ]
+
+
+def write_slide(path, spots=SPOTS, shift=(0, 0)):
+    """Write 1000 x 800 px of pink with dark spots; the rightmost quarter is glass."""
+    pixels = np.full((800, 1000, 3), (230, 160, 200), np.uint8)
+    pixels[:, 960:] = 250
+    for x, y, w, h in spots:
+        x, y = x + shift[0], y + shift[1]
+        pixels[y : y + h, x : x + w] = 0
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def files_of(folder):
+    """Contents of the result files; of the manifest all but the time."""
+    told = {
+        path.name: path.read_bytes()
+        for path in Path(folder).iterdir()
+        if path.name not in (".lock", "tiles.jsonl", "plan.json")
+    }
+    manifest = json.loads(told.pop("manifest.json"))
+    del manifest["made"]
+    return {**told, "manifest": manifest}
+
+
+def detect(slide_path, folder, performer, settings=SETTINGS, cancel=None, used=USED, mpp=0.5):
+    """All events of a run."""
+    with open_slide(slide_path, mpp) as slide:
+        models = SimpleNamespace(performer=performer, allocator=Half())
+        answers = AnswersHere(slide, lambda: models)
+        return list(run_slide(slide, Path(folder), settings, used, answers, cancel))
+
+
+@pytest.fixture
+def slide_path(tmp_path):
+    return write_slide(tmp_path / "spots.png")
+
+
+@pytest.fixture
+def run(slide_path, tmp_path):
+    """Run on the slide with spots; all of its settings can be given."""
+
+    def go(folder=tmp_path / "run", performer=None, path=slide_path, **more):
+        return detect(path, folder, performer or SpotFinder(), **more)
+
+    return go
+
+
+@pytest.fixture
+def spots():
+    """What this file makes, for tests that need more than a run."""
+    return SimpleNamespace(
+        boxes=SPOTS,
+        settings=SETTINGS,
+        used=USED,
+        finder=SpotFinder,
+        batch_finder=BatchFinder,
+        write_slide=write_slide,
+        files_of=files_of,
+        program=__file__,
+    )
+
+
+if __name__ == "__main__":
+    settings = replace(SETTINGS, tile=128)
+    *_, last = detect(sys.argv[1], sys.argv[2], BatchFinder(float(sys.argv[3])), settings)
+    sys.exit(0 if isinstance(last, RunFinished) else last.reason)

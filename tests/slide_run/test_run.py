@@ -1,0 +1,247 @@
+import csv
+import json
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_pathreason._geometry import Box
+from napari_pathreason.exports import read_geojson
+from napari_pathreason.slide_run import (
+    Progress,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    TileDone,
+)
+
+
+def lesions(events):
+    assert isinstance(events[-1], RunFinished), events[-1]
+    return [found.box for found in events[-1].outcome.result.detections]
+
+
+def near(boxes, wanted, shift=(0, 0)):
+    wanted = sorted((x + shift[0], y + shift[1], w, h) for x, y, w, h in wanted)
+    told = sorted((box.x, box.y, box.w, box.h) for box in boxes)
+    return np.allclose(told, wanted, atol=2)
+
+
+def test_events_come_in_order(run, tmp_path):
+    events = run()
+    start, *middle, end = events
+    assert isinstance(start, RunStarted)
+    assert start.done == 0
+    assert isinstance(end, RunFinished)
+    assert not end.already
+    done = [event for event in middle if isinstance(event, TileDone)]
+    told = [event for event in middle if isinstance(event, Progress)]
+    assert len(done) == start.total == told[-1].done == told[-1].total
+    assert told[-1].seconds_left == 0
+    assert told[0].seconds_left > 0
+    assert not any(event.kept for event in done)
+
+
+def test_a_lesion_on_a_seam_is_one(run, spots):
+    assert near(lesions(run()), spots.boxes)
+
+
+@pytest.mark.parametrize("shift", [(37, 11), (120, 75)])
+def test_shifted_slides_have_the_same_lesions(run, spots, tmp_path, shift):
+    inner = [spot for spot in spots.boxes if spot[0] < 700]
+    path = spots.write_slide(tmp_path / "shifted.png", inner, shift)
+    assert near(lesions(run(tmp_path / "other", path=path)), inner, shift)
+
+
+@pytest.mark.parametrize("overlap", [0.1, 0.5])
+def test_the_overlap_does_not_change_the_lesions(run, spots, overlap):
+    settings = replace(spots.settings, overlap=overlap)
+    assert near(lesions(run(settings=settings)), spots.boxes)
+
+
+def test_tiles_without_tissue_are_not_read(run, spots, tmp_path):
+    settings = replace(spots.settings, tile=40, min_tissue=0.5)
+    finder = spots.finder()
+    events = run(settings=settings, performer=finder)
+    plan = events[-1].outcome.plan
+    assert 0 < len(finder.seen) == len(plan.with_tissue) < len(plan.tiles)
+    with (tmp_path / "run" / "tiles.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(plan.tiles)
+    skipped = [row for row in rows if row["state"] == "skipped"]
+    assert all(float(row["tissue"]) < 0.5 and row["budget"] == "0" for row in skipped)
+    assert min(int(row["x_px"]) for row in skipped) > 900
+
+
+def test_each_tile_has_its_own_allocation_within_the_resolution(run, spots):
+    outcome = run(settings=replace(spots.settings, budget="auto"))[-1].outcome
+    budgets = {record.allocation.budget for record in outcome.records}
+    assert budgets == {16, 64}  # 64 is 256 px at 32 px a token; the allocator said native
+    assert {record.allocation.source for record in outcome.records} == {"policy"}
+    tokens = outcome.result.tokens
+    assert tokens.allocator == 4 * len(outcome.records)
+    assert tokens.realised == sum(record.tokens.realised for record in outcome.records)
+    assert tokens.native == 31 * 25
+
+
+def test_equal_pictures_go_to_the_model_together(run, spots, tmp_path):
+    finder = spots.batch_finder()
+    events = run(performer=finder)
+    assert set(finder.batches[:-1]) == {3}
+    assert lesions(events) == lesions(run(tmp_path / "single", performer=spots.finder()))
+
+
+def test_pictures_of_different_size_are_not_mixed(run, spots):
+    finder = spots.batch_finder()
+    events = run(performer=finder, settings=replace(spots.settings, budget="auto", batch=50))
+    assert len(finder.batches) == 2
+    assert sum(finder.batches) == len(events[-1].outcome.records)
+
+
+def test_files(run, spots, tmp_path):
+    outcome = run()[-1].outcome
+    folder = tmp_path / "run"
+    region, *found = read_geojson(folder / "findings.geojson")
+    assert region.box == Box(0, 0, 1000, 800)
+    assert near([feature.box for feature in found], spots.boxes)
+    assert {feature.label for feature in found} == {"spot"}
+    with (folder / "findings.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert near(
+        [Box(*(float(row[f"{k}_px"]) for k in ("x", "y", "width", "height"))) for row in rows],
+        spots.boxes,
+    )
+    assert {row["answer"] for row in rows} == {"spot"} or {row["label"] for row in rows} == {"spot"}
+    with tifffile.TiffFile(folder / "heatmap.ome.tif") as heat:
+        values = heat.asarray()
+        assert 'PhysicalSizeX="' in heat.ome_metadata
+    cell = 1000 / values.shape[1]
+    assert values[int(640 / cell), int(900 / cell)] == 1
+    assert values[0, 0] == 0
+    told = json.loads((folder / "manifest.json").read_text())
+    assert told["lesions"] == len(spots.boxes)
+    assert told["tiles"]["read"] == len(outcome.records)
+    assert set(told["sha256"]) < {path.name for path in folder.iterdir()}
+
+
+def test_no_file_tells_where_it_lies(run, tmp_path):
+    run()
+    for path in (tmp_path / "run").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_a_finished_run_does_nothing(run, spots, tmp_path):
+    first = run()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("[!.]*")}
+    finder = spots.finder()
+    (again,) = run(performer=finder)
+    assert again.already
+    assert again.outcome.lesions == first[-1].outcome.lesions
+    assert finder.seen == []
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+def test_a_lost_file_is_made_again_without_the_model(run, spots, tmp_path):
+    run()
+    before = spots.files_of(tmp_path / "run")
+    (tmp_path / "run" / "findings.csv").unlink()
+    finder = spots.finder()
+    events = run(performer=finder)
+    assert not events[-1].already
+    assert finder.seen == []
+    assert spots.files_of(tmp_path / "run") == before
+
+
+def test_cancel_and_resume(run, spots, tmp_path):
+    cancel = Event()
+
+    class Impatient(spots.batch_finder):
+        def generate_batch(self, *arguments):
+            if len(self.batches) == 2:
+                cancel.set()
+            return super().generate_batch(*arguments)
+
+    cut = run(performer=Impatient(), cancel=cancel)
+    assert isinstance(cut[-1], RunCancelled)
+    assert cut[-1].done == 6
+    finder = spots.batch_finder()
+    events = run(performer=finder)
+    assert events[0].done == 6
+    assert sum(event.kept for event in events if isinstance(event, TileDone)) == 6
+    assert len(finder.seen) == events[0].total - 6
+    run(tmp_path / "whole", performer=spots.batch_finder())
+    assert spots.files_of(tmp_path / "run") == spots.files_of(tmp_path / "whole")
+
+
+def test_a_line_half_written_is_run_again(run, spots, tmp_path):
+    run(tmp_path / "whole")
+    run()
+    journal = tmp_path / "run" / "tiles.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-40])
+    (tmp_path / "run" / "manifest.json").unlink()
+    finder = spots.finder()
+    run(performer=finder)
+    assert len(finder.seen) == 1
+    assert spots.files_of(tmp_path / "run") == spots.files_of(tmp_path / "whole")
+
+
+def test_a_damaged_line_is_run_again(run, spots, tmp_path):
+    run()
+    journal = tmp_path / "run" / "tiles.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0][:20] + b"\0" + lines[0][21:], *lines[1:]]))
+    before = spots.files_of(tmp_path / "run")
+    finder = spots.finder()
+    assert isinstance(run(performer=finder)[-1], RunFinished)
+    assert len(finder.seen) == 1
+    assert spots.files_of(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"overlap": 0.3}, "overlap 0.25 (now 0.3)"),
+        ({"lesions": ("gland",)}, "lesions spot (now gland)"),
+        ({"budget": 16}, "budget native (now 16)"),
+    ],
+)
+def test_other_settings_are_refused(run, spots, tmp_path, more, told):
+    run()
+    (event,) = run(settings=replace(spots.settings, **more))
+    assert isinstance(event, RunFailed)
+    assert told in event.reason
+    assert "choose another folder" in event.reason
+
+
+def test_another_slide_and_another_model_are_refused(run, spots, tmp_path):
+    run()
+    other = spots.write_slide(tmp_path / "spots2.png", spots.boxes[:2])
+    assert "another slide" in run(path=other)[-1].reason
+    used = replace(spots.used, weights_sha256="def")
+    assert "another model" in run(used=used)[-1].reason
+
+
+def test_a_damaged_plan_is_one_line(run, tmp_path):
+    run()
+    (tmp_path / "run" / "plan.json").write_text("{")
+    assert "begin anew" in run()[-1].reason
+
+
+def test_a_slide_without_resolution_is_refused(run):
+    assert "--slide-mpp" in run(mpp=None)[-1].reason
+
+
+def test_an_error_of_the_model_keeps_what_is_done(run, spots):
+    class Failing(spots.finder):
+        def generate(self, *arguments):
+            if len(self.seen) == 4:
+                raise MemoryError
+            yield from super().generate(*arguments)
+
+    failed = run(performer=Failing())[-1]
+    assert isinstance(failed, RunFailed)
+    assert "not enough memory" in failed.reason
+    assert run()[0].done == 4
