@@ -7,14 +7,17 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import ModelInfo, SlideInfo
 from napari_pathreason.exports import UsedModel, versions_here
-from napari_pathreason.slides import Slide, tissue_mask
 
 from ._settings import DetectSettings
 from ._tiles import Tile, lay_tiles, tile_side
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import Slide
 
 FORMAT = "napari-pathreason slide run 1"
 MASK_OF_TILE = 16
@@ -114,6 +117,8 @@ def make_plan(
     QueryError, SlideError
         If the slide states no resolution, or cannot be read.
     """
+    from napari_pathreason.slides import tissue_mask
+
     settings = identity.settings
     side = tile_side(settings.tile, settings.mpp, slide.info.mpp)
     tiles = lay_tiles(slide.width, slide.height, side, settings.overlap)
