@@ -19,6 +19,7 @@ TRACEBACK = "PATHREASON_TRACEBACK"
 
 COMMANDS = {
     "ask": ("._ask", "add_parser", "answer a question about regions of a slide"),
+    "detect": ("._detect", "add_parser", "find lesions on whole slides"),
     "doctor": ("._doctor", "add_parser", "say what is installed and what to do about the rest"),
     "data": (
         "napari_pathreason.training._commands",
@@ -34,6 +35,11 @@ COMMANDS = {
         "napari_pathreason.training._commands",
         "add_evaluate_parser",
         "score a model per task and per budget",
+    ),
+    "calibrate": (
+        "napari_pathreason.training._commands",
+        "add_calibrate_parser",
+        "fit how sure answers are, and which pictures are strange",
     ),
 }
 """Command -> (module, function that adds its parser, help); imported only when it is used."""

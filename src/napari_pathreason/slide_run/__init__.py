@@ -18,6 +18,7 @@ from ._record import TileRecord
 from ._run import Answers, AnswersHere, run_slide
 from ._settings import DetectSettings
 from ._tiles import Tile, lay_tiles, starts, tile_side
+from ._used import used_model
 
 __all__ = [
     "Answers",
@@ -42,4 +43,5 @@ __all__ = [
     "run_slide",
     "starts",
     "tile_side",
+    "used_model",
 ]

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def _write_manifest(folder: Path, outcome: Outcome) -> None:
         "made": plan.made,
         "slide": identity["slide"],
         "fingerprint": identity["fingerprint"],
-        "model": asdict(plan.used),
+        "model": asdict(replace(plan.used, name=plan.model.name, device=plan.model.device)),
         "settings": identity["settings"],
         "versions": plan.versions,
         "tiles": {

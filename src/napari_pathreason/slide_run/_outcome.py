@@ -51,7 +51,7 @@ class Outcome:
         at = {record.index: record for record in self.records}
         for lesion in self.lesions:
             saw = [at[index] for index in lesion.tiles]
-            words = " / ".join(dict.fromkeys(one.rationale for one in saw if one.rationale))
+            words = "; ".join(f"tile {one.index}: {one.rationale}" for one in saw if one.rationale)
             yield replace(
                 self.result,
                 answer=Answer(words, lesion.found.label),

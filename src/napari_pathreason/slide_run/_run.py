@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import cache
 from pathlib import Path
@@ -98,7 +98,7 @@ def run_slide(
     used: UsedModel,
     answers: Answers,
     cancel: Flag | None = None,
-) -> Iterator[RunEvent]:
+) -> Generator[RunEvent, None, None]:
     """Look for lesions on a whole slide, or go on where an earlier run was cut.
 
     To pause, take no further event; the tile that comes next waits.

@@ -1,0 +1,219 @@
+"""``pathreason detect``: lesions of whole slides, one folder each, the model loaded once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_pathreason import ModelError, PathreasonError, QueryError
+
+from ._ask import _choices, _write_json
+from ._files import check_writable
+from ._progress import Progress, quiet_libraries
+
+if TYPE_CHECKING:
+    from napari_pathreason.exports import UsedModel
+    from napari_pathreason.models import Models
+    from napari_pathreason.slide_run import DetectSettings, RunFinished
+
+    from ._main import Subparsers
+
+EXAMPLES = """examples:
+  pathreason detect slide.svs -o run
+  pathreason detect *.svs -o run --lesions tumour --mpp 1 --tile 384 --skip-errors --json -
+The same command again goes on where it was stopped. What the files hold: docs/slide_run.md.
+"""
+BAR = 20
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add ``detect`` to the command line."""
+    parser = commands.add_parser(
+        "detect",
+        help="find lesions on whole slides",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "slides", metavar="SLIDE", nargs="+", help="slide, image or OME-Zarr folder"
+    )
+    parser.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="each slide gets a folder of its name in it",
+    )
+    what = parser.add_argument_group("what")
+    what.add_argument(
+        *("--lesions", "--label"),
+        type=_choices,
+        default=("tumour",),
+        metavar="A,B",
+        help="names of what is looked for (tumour)",
+    )
+    what.add_argument("--question", default="", metavar="TEXT", help="in place of the default")
+    tiles = parser.add_argument_group("tiles")
+    tiles.add_argument("--mpp", type=float, default=1.0, help="um per pixel of a tile at most (1)")
+    tiles.add_argument("--tile", type=int, default=384, metavar="PX", help="side at that mpp (384)")
+    tiles.add_argument("--overlap", type=float, default=0.25, metavar="SHARE", help="of it (0.25)")
+    tiles.add_argument(
+        "--min-tissue", type=float, default=0.02, metavar="SHARE", help="to be read at all (0.02)"
+    )
+    tiles.add_argument("--batch", type=int, default=8, metavar="N", help="answered at once (8)")
+    tiles.add_argument(
+        "--slide-mpp", type=float, metavar="UM", help="of level 0, if the file does not say"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--budget", default="auto", help="of a tile: auto, native or visual tokens")
+    how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    how.add_argument(
+        "--skip-errors", action="store_true", help="go on with the next slide after an error"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write a summary as JSON; - for stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run every slide; 2 if one could not be finished."""
+    from napari_pathreason.models import load_models
+    from napari_pathreason.slide_run import DetectSettings, locked, used_model
+    from napari_pathreason.tokens import parse_budget
+
+    settings = DetectSettings(
+        lesions=args.lesions,
+        question=args.question,
+        mpp=args.mpp,
+        tile=args.tile,
+        overlap=args.overlap,
+        budget=parse_budget(args.budget),
+        min_tissue=args.min_tissue,
+        batch=args.batch,
+    )
+    settings.check()
+    names = [Path(slide).absolute().name for slide in args.slides]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise QueryError(f"two slides are called {twice[0]}; run them into folders of their own")
+    if args.json not in (None, "-"):
+        check_writable(Path(args.json))
+    quiet_libraries()
+    used = used_model(args.model, args.device)
+    load = cache(lambda: load_models(args.model, args.device))
+    with Progress() as progress, locked(args.output):
+        return _run_all(args, names, settings, used, load, progress)
+
+
+def _run_all(
+    args: argparse.Namespace,
+    names: list[str],
+    settings: DetectSettings,
+    used: UsedModel,
+    load: Callable[[], Models],
+    progress: Progress,
+) -> int:
+    told: list[dict[str, Any]] = []
+    failed: list[str] = []
+    try:
+        for name, slide in zip(names, args.slides, strict=True):
+            try:
+                done = _run_one(args, name, slide, settings, used, load, progress)
+            except PathreasonError as error:
+                told.append({"name": name, "state": "failed", "error": str(error)})
+                # no other slide fares better with a model that does not answer
+                if not args.skip_errors or isinstance(error, ModelError):
+                    raise
+                failed.append(name)
+                progress.clear()
+                print(f"pathreason: {name}: {error}", file=sys.stderr)
+                continue
+            told.append(_summary(name, done))
+            progress.clear()
+            if args.json != "-":
+                print(_line(name, done), flush=True)
+    except KeyboardInterrupt:
+        progress.clear()
+        print("pathreason: stopped; the same command goes on from here", file=sys.stderr)
+        raise
+    finally:
+        progress.clear()
+        if args.json and told:
+            _write_json(args.json, told)
+    if failed:
+        which = ", ".join(failed)
+        print(f"pathreason: {len(failed)} of {len(names)} slides failed: {which}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _run_one(
+    args: argparse.Namespace,
+    name: str,
+    path: str,
+    settings: DetectSettings,
+    used: UsedModel,
+    load: Callable[[], Models],
+    progress: Progress,
+) -> RunFinished:
+    from napari_pathreason import slide_run
+    from napari_pathreason.slides import open_slide
+
+    boxes = 0
+    with open_slide(path, args.slide_mpp) as slide:
+        progress.show(f"{name}: looking for tissue")
+        answers = slide_run.AnswersHere(slide, load)
+        events = slide_run.run_slide(slide, args.output / name, settings, used, answers)
+        with closing(events):
+            for event in events:
+                if isinstance(event, slide_run.TileDone):
+                    boxes += len(event.record.detections)
+                elif isinstance(event, slide_run.Progress):
+                    progress.show(f"{name}: {_bar(event, boxes)}")
+                elif isinstance(event, slide_run.RunFinished):
+                    return event
+                elif isinstance(event, slide_run.RunFailed):
+                    raise event.error
+    raise KeyboardInterrupt  # a run without an ending was cancelled
+
+
+def _bar(event: Any, boxes: int) -> str:
+    filled = BAR * event.done // max(event.total, 1)
+    minutes, seconds = divmod(round(event.seconds_left or 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    bar = "#" * filled + "-" * (BAR - filled)
+    return f"[{bar}] {event.done:,} of {event.total:,} tiles, {boxes:,} boxes, {left} left"
+
+
+def _summary(name: str, done: RunFinished) -> dict[str, Any]:
+    from napari_pathreason.engine import result_to_dict
+
+    outcome = done.outcome
+    return {
+        "name": name,
+        "state": "finished before" if done.already else "finished",
+        "run": outcome.plan.run,
+        "tiles": {
+            "all": len(outcome.plan.tiles),
+            "read": len(outcome.records) - outcome.unreadable,
+            "unreadable": outcome.unreadable,
+        },
+        **result_to_dict(outcome.result),
+    }
+
+
+def _line(name: str, done: RunFinished) -> str:
+    from napari_pathreason.engine import token_line
+
+    outcome = done.outcome
+    if done.already:
+        return f"{name}: finished before, nothing to do; {outcome.result.answer.text}"
+    lines = [
+        f"{name}: {outcome.result.answer.text}; {len(outcome.records):,} of "
+        f"{len(outcome.plan.tiles):,} tiles with tissue; {token_line(outcome.result)}"
+    ]
+    return "\n  Warning: ".join([*lines, *outcome.result.warnings])

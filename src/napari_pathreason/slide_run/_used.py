@@ -1,0 +1,28 @@
+"""Which model answers, told apart by its weights and not by where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_pathreason.exports import UsedModel, weights_sha256
+from napari_pathreason.models._checkpoint import find_checkpoint
+
+
+def used_model(spec: str, device: str = "auto") -> UsedModel:
+    """Name and hash of a model; it is not loaded.
+
+    Parameters
+    ----------
+    spec : str
+        ``embedded``, a folder or a hub id.
+    device : str
+        As it is asked for.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    folder, name = find_checkpoint(spec)
+    told = spec in (name, "embedded") and not Path(spec).is_dir()
+    return UsedModel(name, spec if told else "", device, weights_sha256(folder))

@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_pathreason.slide_run import locked
+
+RUN = ("--lesions", "spot", "--slide-mpp", 0.5, "--mpp", 0.5, "--tile", 256, "--overlap", 0.3)
+
+
+@pytest.fixture
+def stained(tmp_path):
+    """Like ``picture``, on pink: white is no tissue."""
+    pixels = np.full((480, 640, 3), (230, 160, 200), np.uint8)
+    pixels[128:224, 256:320] = 0
+    file = tmp_path / "stained.png"
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.startswith("pathreason: ") and "Traceback" not in text
+
+
+def test_a_slide_becomes_a_folder(shell, loads, stained, tmp_path):
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("stained.png: 1 spot; 12 of 12 tiles with tissue; ")
+    folder = tmp_path / "out" / "stained.png"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif"}
+    assert names >= {"manifest.json", "plan.json", "tiles.jsonl"}
+    assert loads == [("embedded", "auto")]
+
+
+def test_the_second_run_says_that_there_is_nothing_to_do(shell, loads, stained, tmp_path):
+    shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    assert done.code == 0
+    assert done.out == "stained.png: finished before, nothing to do; 1 spot\n"
+    assert len(loads) == 1
+
+
+def test_json_on_stdout_and_nothing_else(shell, loads, stained, tmp_path):
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN, "--budget", 16, "--json", "-")
+    assert done.err == ""
+    (told,) = json.loads(done.out)
+    assert told["state"] == "finished"
+    assert told["tiles"] == {"all": 12, "read": 12, "unreadable": 0}
+    assert told["tokens"]["realised"] == 12 * 16
+    (found,) = told["detections"]
+    assert found["label"] == "spot"
+    assert str(tmp_path) not in done.out
+
+
+def test_the_model_is_loaded_once_for_all_slides(shell, loads, stained, tmp_path):
+    other = tmp_path / "other.png"
+    other.write_bytes(stained.read_bytes())
+    done = shell("detect", stained, other, "-o", tmp_path / "out", *RUN)
+    assert done.code == 0
+    assert done.out.count("1 spot") == 2
+    assert len(loads) == 1
+
+
+def test_an_error_ends_the_run(shell, loads, stained, tmp_path):
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide")
+    done = shell("detect", broken, stained, "-o", tmp_path / "out", *RUN)
+    assert (done.code, done.out) == (2, "")
+    assert one_line(done.err)
+    assert not (tmp_path / "out" / "stained.png").exists()
+
+
+def test_skip_errors_goes_on_and_sums_up(shell, loads, stained, tmp_path):
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide")
+    told = tmp_path / "told.json"
+    words = ("-o", tmp_path / "out", *RUN, "--skip-errors", "--json", told)
+    done = shell("detect", broken, stained, *words)
+    assert done.code == 2
+    assert "1 spot" in done.out
+    why, summary = done.err.splitlines()
+    assert why.startswith("pathreason: broken.svs: ")
+    assert summary == "pathreason: 1 of 2 slides failed: broken.svs"
+    assert [one["state"] for one in json.loads(told.read_text())] == ["failed", "finished"]
+
+
+def test_other_settings_are_one_error(shell, loads, stained, tmp_path):
+    shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN, "--tile", 128)
+    assert done.code == 2
+    assert one_line(done.err)
+    assert "tile 256 (now 128)" in done.err
+
+
+def test_a_folder_at_work_is_refused(shell, loads, stained, tmp_path):
+    with locked(tmp_path / "out"):
+        done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    assert done.code == 2
+    assert one_line(done.err)
+    assert "another process" in done.err
+    assert loads == []
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (("--overlap", 0), "overlap"),
+        (("--budget", "some"), "budget"),
+        (("--lesions", ","), "lesion"),
+        (("--json", "no/folder/x.json"), "no folder"),
+        (("--model", "no/such/folder"), "no model 'folder'"),
+    ],
+)
+def test_wrong_words_are_one_line(shell, stained, tmp_path, more, word):
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN, *more)
+    assert (done.code, done.out) == (2, "")
+    assert one_line(done.err)
+    assert word in done.err
+
+
+def test_slides_of_one_name_and_slides_without_resolution(shell, loads, stained, tmp_path):
+    done = shell("detect", stained, stained, "-o", tmp_path / "out", *RUN)
+    assert "folders of their own" in done.err
+    done = shell("detect", stained, "-o", tmp_path / "out", "--lesions", "spot")
+    assert one_line(done.err)
+    assert "--slide-mpp" in done.err

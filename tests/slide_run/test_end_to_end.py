@@ -1,0 +1,78 @@
+"""The bundled slide and the embedded model, in one go, and killed and taken up again."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.resources import files
+
+import pytest
+
+from napari_pathreason.engine import Job, ask
+from napari_pathreason.exports import read_geojson
+from napari_pathreason.slide_run import (
+    AnswersHere,
+    DetectSettings,
+    RunFinished,
+    run_slide,
+    used_model,
+)
+
+PACKAGE = files("napari_pathreason")
+SLIDE = PACKAGE / "_samples" / "CMU-1-Small-Region.svs"
+TILES = ("--mpp", "2", "--tile", "384", "--budget", "16", "--device", "cpu", "--batch", "2")
+
+
+def detect(folder):
+    words = [sys.executable, "-m", "napari_pathreason.cli", "detect", str(SLIDE), "-o", str(folder)]
+    return subprocess.Popen(
+        [*words, *TILES],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_tile_is_answered_as_any_region_is(tmp_path):
+    from napari_pathreason.models import load_models
+    from napari_pathreason.slides import open_slide
+
+    models = load_models("embedded", "cpu")
+    settings = DetectSettings(mpp=2, budget=16)
+    with open_slide(SLIDE) as slide:
+        answers = AnswersHere(slide, lambda: models)
+        *_, end = run_slide(slide, tmp_path, settings, used_model("embedded"), answers)
+        assert isinstance(end, RunFinished), end
+        for record in end.outcome.records[:2]:
+            region = end.outcome.plan.tiles[record.index].region
+            job = Job(slide, region, settings.query, 16)
+            result = ask(job, models.performer, models.allocator)
+            assert record.answer == result.answer.text
+            assert record.rationale == result.answer.rationale
+            assert record.tokens == result.tokens
+            assert [d.box for d in record.detections] == [d.box for d in result.detections]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_files(spots, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    out, err = (first := detect(whole)).communicate()
+    assert (first.returncode, err) == (0, "")
+    assert "6 of 6 tiles" in out
+    journal = cut / SLIDE.name / "tiles.jsonl"
+    second = detect(cut)
+    while not journal.exists() and second.poll() is None:
+        time.sleep(0.01)
+    second.kill()
+    second.communicate()
+    assert journal.read_bytes().count(b"\n") < 3
+    out, err = (third := detect(cut)).communicate()
+    assert (third.returncode, err) == (0, "")
+    assert spots.files_of(cut / SLIDE.name) == spots.files_of(whole / SLIDE.name)
+    told = json.loads((cut / SLIDE.name / "manifest.json").read_text())
+    assert told["model"]["name"] == "pathreason-mini"
+    assert told["tokens"]["realised"] <= 6 * 16
+    _, *found = read_geojson(cut / SLIDE.name / "findings.geojson")
+    assert len(found) == told["lesions"]
