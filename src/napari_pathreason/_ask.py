@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import QueryError
 from ._geometry import Region
-from ._types import Budget, GenerationSettings, Query, Result, TaskName
+from ._types import Budget, Effort, GenerationSettings, Query, Result, TaskName
 
 if TYPE_CHECKING:
     from .models import Models
@@ -24,6 +24,7 @@ def ask(
     task: TaskName = "vqa",
     choices: Sequence[str] = (),
     budget: Budget = "auto",
+    effort: Effort = "balanced",
     model: str | Path | Models = "embedded",
     device: str = "auto",
     seed: int = 0,
@@ -44,6 +45,8 @@ def ask(
         Choices (vqa, subtyping) or lesion names (detection).
     budget : int, "auto" or "native"
         Most visual tokens to spend; ``auto`` leaves it to the allocator.
+    effort : {"low", "balanced", "high"}
+        How readily a learned allocator spends tokens.
     model : str, Path or Models
         ``embedded``, a folder, a hub id, or what `models.load_models` returned: with that, several
         questions load the model once.
@@ -88,6 +91,6 @@ def ask(
         elif not isinstance(region, Region):
             region = Region(*region)
         query = Query(task, question, tuple(choices))
-        job = Job(source, region, query, budget, GenerationSettings(seed=seed))
+        job = Job(source, region, query, budget, GenerationSettings(seed=seed), effort)
         loaded = model if isinstance(model, Models) else load_models(model, device)
         return run(job, loaded.performer, loaded.allocator)

@@ -10,6 +10,7 @@ from ._geometry import Box, Region
 
 TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
+Effort = Literal["low", "balanced", "high"]
 BoxSpace = Literal["relative", "resized"]
 Messages = list[dict[str, Any]]
 
@@ -39,7 +40,7 @@ class Allocation:
     ``budget`` is None for native size. ``source`` is ``user`` for a pinned rung, ``fixed`` for a
     constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
     own look at the overview cost, ``flops`` its operations. ``probabilities`` follow the order of
-    the ladder, native last.
+    the ladder, native last; ``effort`` is the policy's trade-off between tokens and score.
     """
 
     budget: int | None
@@ -47,6 +48,7 @@ class Allocation:
     tokens_spent: int = 0
     probabilities: tuple[float, ...] | None = None
     flops: float = 0.0
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)

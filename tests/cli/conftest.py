@@ -39,7 +39,7 @@ class SpotFinder:
 class Fixed64:
     overview_budget = 0
 
-    def allocate(self, overview, query):
+    def allocate(self, overview, query, native, effort):
         return Allocation(64, "fixed")
 
 

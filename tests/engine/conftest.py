@@ -14,6 +14,7 @@ from napari_pathreason._geometry import Box, Region
 from napari_pathreason._types import (
     Allocation,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelDims,
@@ -141,8 +142,12 @@ class LearnedAllocator:
     budget: int | None = 64
     overview_budget: int = 8
     overviews: list[NDArray[np.uint8] | None] = field(default_factory=list)
+    asked: list[tuple[int, Effort]] = field(default_factory=list)
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
+        self.asked.append((native, effort))
         self.overviews.append(overview)
         return Allocation(self.budget, "policy", 8, (0.5, 0.5))
 

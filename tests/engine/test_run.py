@@ -78,6 +78,11 @@ def test_auto_reads_the_overview_the_allocator_wants(slide, performer, allocator
     assert result.tokens.allocator == 8
 
 
+def test_the_allocator_hears_of_native_size_and_effort(slide, performer, allocator, find, whole):
+    result = ask(Job(slide, whole, find, effort="high"), performer, allocator)
+    assert allocator.asked == [(result.tokens.native, "high")]
+
+
 def test_no_overview_is_read_where_none_is_wanted(slide, performer, allocator, find, whole):
     allocator.overview_budget = 0
     events = list(run_job(Job(slide, whole, find), performer, allocator))

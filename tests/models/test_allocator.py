@@ -10,6 +10,7 @@ from napari_pathreason._types import Query
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import (
+    EFFORTS,
     RUNGS,
     AllocatorNet,
     PolicyAllocator,
@@ -19,14 +20,13 @@ from napari_pathreason.models._allocator import (
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tokens import flops
 
-EFFORTS = ("low", "balanced", "high")
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
 
 
 @pytest.fixture
 def allocator() -> PolicyAllocator:
     torch.manual_seed(0)
-    return PolicyAllocator(AllocatorNet(len(EFFORTS)).eval(), EFFORTS, "balanced")
+    return PolicyAllocator(AllocatorNet().eval())
 
 
 @pytest.fixture
@@ -39,18 +39,20 @@ def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
     with torch.no_grad():
         for row, place in enumerate((0, 4, len(RUNGS) - 1)):
             bias[row * len(RUNGS) + place] += 50
-    budgets = [allocator.at(effort).allocate(overview, QUERY).budget for effort in EFFORTS]
-    assert budgets == [4, 64, None]
-    with pytest.raises(ModelError, match="choose low, balanced, high"):
-        allocator.at("huge")
+    given = [allocator.allocate(overview, QUERY, 256, effort) for effort in EFFORTS]
+    assert [one.budget for one in given] == [4, 64, None]
+    assert [one.effort for one in given] == ["low", "balanced", "high"]
 
 
-def test_picture_and_words_both_matter(allocator, overview):
-    first = allocator.allocate(overview, QUERY)
-    assert sum(first.probabilities) == pytest.approx(1)
-    assert first.probabilities != allocator.allocate(255 - overview, QUERY).probabilities
-    other = Query("vqa", "How many nuclei are there?")
-    assert first.probabilities != allocator.allocate(overview, other).probabilities
+def test_picture_words_and_size_all_matter(allocator, overview):
+    def chances(picture, query, native):
+        return allocator.allocate(picture, query, native, "low").probabilities
+
+    first = chances(overview, QUERY, 256)
+    assert sum(first) == pytest.approx(1)
+    assert first != chances(255 - overview, QUERY, 256)
+    assert first != chances(overview, Query("vqa", "How many nuclei are there?"), 256)
+    assert first != chances(overview, QUERY, 9)
 
 
 def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
@@ -59,9 +61,10 @@ def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
     models = load_models(folder, "cpu")
     assert isinstance(models.allocator, PolicyAllocator)
     with slide_from_arrays([np.full((256, 256, 3), 200, np.uint8)], "plain") as slide:
-        job = Job(slide, Region(0, 0, 256, 256), QUERY)
+        job = Job(slide, Region(0, 0, 256, 256), QUERY, effort="high")
         result = ask(job, models.performer, models.allocator)
     assert result.allocation.source == "policy"
+    assert result.allocation.effort == "high"
     assert result.allocation.flops > 0
     tokens, dims = result.tokens, models.performer.info.dims
     words = tokens.prompt_tokens - tokens.realised
@@ -74,8 +77,9 @@ def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
 def test_it_comes_back_as_it_was_saved(allocator, overview, tmp_path):
     save_allocator(tmp_path, allocator)
     again = load_allocator(tmp_path)
-    assert again.effort == "balanced"
-    assert again.allocate(overview, QUERY) == allocator.allocate(overview, QUERY)
+    for effort in EFFORTS:
+        given = again.allocate(overview, QUERY, 64, effort)
+        assert given == allocator.allocate(overview, QUERY, 64, effort)
     (tmp_path / "allocator.json").write_text("{")
     with pytest.raises(ModelError, match="fetch the whole model"):
         load_allocator(tmp_path)

@@ -207,7 +207,7 @@ def test_loading_writes_nothing_and_keeps_the_callers_logging(checkpoints, capfd
 def test_the_fixed_allocator_says_so():
     allocator = FixedAllocator(16)
     assert allocator.overview_budget == 0
-    allocation = allocator.allocate(None, Query("vqa", "?"))
+    allocation = allocator.allocate(None, Query("vqa", "?"), 64, "low")
     assert allocation == Allocation(16, "fixed", 0, None)
 
 

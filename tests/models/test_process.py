@@ -77,7 +77,7 @@ def test_the_child_writes_exactly_what_the_model_writes_in_process(process, loca
 
 def test_the_allocator_is_served_too(process):
     assert process.allocator.overview_budget == 0
-    assert process.allocator.allocate(None, Query("vqa", "?")) == Allocation(64, "fixed")
+    assert process.allocator.allocate(None, Query("vqa", "?"), 64, "low") == Allocation(64, "fixed")
 
 
 def test_text_streams_and_an_answer_may_be_given_up(process, local):
@@ -236,7 +236,7 @@ def test_a_failure_while_warming_up_is_told_at_the_first_use(tmp_path):
         wait_until(lambda: process.pid is None)
         assert reaped(pid)
         with pytest.raises(ModelError, match=r"lacks config.json"):
-            process.allocator.allocate(None, Query("vqa", "?"))
+            process.allocator.allocate(None, Query("vqa", "?"), 64, "low")
 
 
 def test_closing_ends_the_child_and_a_run(talkative):

@@ -57,7 +57,7 @@ class Half:
 
     overview_budget = 4
 
-    def allocate(self, overview, query):
+    def allocate(self, overview, query, native, effort):
         dark = float((overview < 128).mean())
         return Allocation(None if dark > 0.01 else 16, "policy", 4, (0.25, 0.75))
 

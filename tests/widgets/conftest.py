@@ -17,6 +17,7 @@ from napari_pathreason._errors import ModelError
 from napari_pathreason._types import (
     Allocation,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelDims,
@@ -82,7 +83,9 @@ class FakePerformer:
 class FakeAllocator:
     overview_budget = 0
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
         return Allocation(64, "fixed")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import PathreasonError, QueryError, Region, Result
-from napari_pathreason._types import GenerationSettings, Query, TaskName
+from napari_pathreason._types import Effort, GenerationSettings, Query, TaskName
 
 from ._files import Kept, add_files, check_writable, wanted_files
 from ._progress import Progress, quiet_libraries
@@ -70,6 +70,12 @@ def add_parser(commands: Subparsers) -> None:
     )
     how = parser.add_argument_group("how")
     how.add_argument("--budget", default="auto", help="auto, native or most visual tokens to spend")
+    how.add_argument(
+        "--effort",
+        choices=get_args(Effort),
+        default="balanced",
+        help="how readily a learned allocator spends tokens where the budget is auto",
+    )
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word")
@@ -122,7 +128,7 @@ def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
     regions = regions or [Region(0, 0, slide.width, slide.height)]
     query = Query(args.task, args.question, args.choices)
     settings = GenerationSettings(temperature=args.temperature, seed=args.seed)
-    return [Asked(region, query, args.budget, settings) for region in regions]
+    return [Asked(region, query, args.budget, settings, effort=args.effort) for region in regions]
 
 
 def _answer_all(
@@ -177,7 +183,7 @@ def _answer_all(
 def _answer(asked: Asked, slide: Slide, models: Models, progress: Progress, which: str) -> Result:
     from napari_pathreason.engine import Failed, Finished, Job, StageStarted, run_job
 
-    job = Job(slide, asked.region, asked.query, asked.budget, asked.settings)
+    job = Job(slide, asked.region, asked.query, asked.budget, asked.settings, asked.effort)
     for event in run_job(job, models.performer, models.allocator):
         if isinstance(event, StageStarted):
             progress.show(f"{which}{event.stage.value}")

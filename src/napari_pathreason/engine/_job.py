@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import Budget, GenerationSettings, Query
+from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
@@ -26,6 +26,8 @@ class Job:
     budget : int, "auto" or "native"
         Most visual tokens to spend; ``auto`` asks the allocator.
     settings : GenerationSettings
+    effort : {"low", "balanced", "high"}
+        How readily an allocator spends tokens where the budget is ``auto``.
     """
 
     slide: Slide
@@ -33,3 +35,4 @@ class Job:
     query: Query
     budget: Budget = "auto"
     settings: GenerationSettings = field(default_factory=GenerationSettings)
+    effort: Effort = "balanced"

@@ -65,6 +65,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         },
         "allocation": {
             "source": result.allocation.source,
+            "effort": result.allocation.effort,
             "probabilities": (
                 None
                 if result.allocation.probabilities is None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_pathreason._types import (
     Allocation,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelInfo,
@@ -75,5 +76,17 @@ class Allocator(Protocol):
     def overview_budget(self) -> int:
         """Visual tokens of the overview it wants to see; 0 for none."""
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
-        """Choose a budget from the overview (height, width, 3) and the question."""
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
+        """Choose a budget.
+
+        Parameters
+        ----------
+        overview : uint8 array (height, width, 3) or None
+        query : Query
+        native : int
+            Visual tokens of the region at native size.
+        effort : {"low", "balanced", "high"}
+            How readily tokens are spent; without meaning to an allocator that has no policy.
+        """

@@ -123,7 +123,8 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             image = _read(job, region, size)
             overview, decoded = image.pixels, image.pixels_decoded
         yield run.begin(Stage.ALLOCATE)
-        allocation = allocator.allocate(overview, job.query)
+        native = make_plan(region, None, model.dims.cell).native
+        allocation = allocator.allocate(overview, job.query, native, job.effort)
     else:
         yield run.begin(Stage.ALLOCATE)
         allocation = Allocation(None if job.budget == "native" else job.budget, "user")

@@ -14,6 +14,7 @@ from napari_pathreason._errors import ExportError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import (
     Budget,
+    Effort,
     GenerationSettings,
     Query,
     Result,
@@ -36,6 +37,7 @@ class Asked:
     budget: Budget
     settings: GenerationSettings
     digest: str = ""
+    effort: Effort = "balanced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +154,14 @@ def _asked(told: dict[str, Any]) -> Asked:
         raise ValueError(query["task"])
     if budget not in ("auto", "native"):
         budget = int(budget)
+    effort = told.get("effort", "balanced")
+    if effort not in get_args(Effort):
+        raise ValueError(effort)
     return Asked(
         region=Region(**{name: int(value) for name, value in told["region"].items()}),
         query=Query(query["task"], str(query["question"]), tuple(map(str, query["options"]))),
         budget=budget,
         settings=GenerationSettings(**told["settings"]),
         digest=str(told["digest"]),
+        effort=effort,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from zlib import crc32
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Query
+from napari_pathreason._types import Allocation, Effort, Query
 from napari_pathreason.tokens import LADDER
 
 WEIGHTS, CARD = "allocator.safetensors", "allocator.json"
@@ -23,6 +24,8 @@ OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
 RUNGS: tuple[int | None, ...] = (*LADDER, None)
 """What may be allotted, in the order of the logits; None for native size."""
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""Trade-offs between tokens and score, cheapest first."""
 BUCKETS, WORD, HIDDEN = 4096, 32, 96
 CHANNELS = (32, 48, 64)
 SHRINKS = (4, 2, 2)
@@ -35,17 +38,10 @@ def word_ids(query: Query) -> list[int]:
 
 
 class AllocatorNet(nn.Module):
-    """Logits over `RUNGS`, one row for each trade-off of cost and score.
+    """Logits over `RUNGS`, one row for each of `EFFORTS`."""
 
-    Parameters
-    ----------
-    efforts : int
-        Number of trade-offs.
-    """
-
-    def __init__(self, efforts: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.efforts = efforts
         layers: list[nn.Module] = []
         before = 3
         for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
@@ -56,11 +52,17 @@ class AllocatorNet(nn.Module):
         self.picture = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.words = nn.EmbeddingBag(BUCKETS, WORD, mode="mean")
         self.head = nn.Sequential(
-            nn.Linear(before + WORD, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, efforts * len(RUNGS))
+            nn.Linear(before + WORD + 1, HIDDEN),
+            nn.GELU(),
+            nn.Linear(HIDDEN, len(EFFORTS) * len(RUNGS)),
         )
 
     def forward(
-        self, pictures: torch.Tensor, words: torch.Tensor, offsets: torch.Tensor
+        self,
+        pictures: torch.Tensor,
+        words: torch.Tensor,
+        offsets: torch.Tensor,
+        native: torch.Tensor,
     ) -> torch.Tensor:
         """Logits, float (questions, efforts, rungs).
 
@@ -71,10 +73,13 @@ class AllocatorNet(nn.Module):
             `word_ids` of all questions, one behind another.
         offsets : int64 tensor (questions,)
             Where the words of each question begin.
+        native : int64 tensor (questions,)
+            Visual tokens of each region at native size.
         """
-        seen = torch.cat([self.picture(pictures), self.words(words, offsets)], 1)
+        size = native.float().log2()[:, None] / 4 - 2  # 256 tokens lie in the middle
+        seen = torch.cat([self.picture(pictures), self.words(words, offsets), size], 1)
         logits: torch.Tensor = self.head(seen)
-        return logits.view(-1, self.efforts, len(RUNGS))
+        return logits.view(-1, len(EFFORTS), len(RUNGS))
 
 
 def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
@@ -83,7 +88,7 @@ def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def net_flops(height: int, width: int, words: int, efforts: int) -> float:
+def net_flops(height: int, width: int, words: int) -> float:
     """Operations of one look; a multiply-add counts as two."""
     total, before = 0.0, 3
     for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
@@ -93,7 +98,7 @@ def net_flops(height: int, width: int, words: int, efforts: int) -> float:
         kernel = shrink if first else 3
         total += height * width * channels * before * kernel**2
         before = channels
-    total += words * WORD + (before + WORD) * HIDDEN + HIDDEN * efforts * len(RUNGS)
+    total += words * WORD + (before + WORD + 1) * HIDDEN + HIDDEN * len(EFFORTS) * len(RUNGS)
     return 2 * total
 
 
@@ -104,36 +109,18 @@ class PolicyAllocator:
     Parameters
     ----------
     net : AllocatorNet
-    efforts : tuple of str
-        Names of the net's trade-offs, cheapest first.
-    effort : str
-        The one that allots.
     """
 
     net: AllocatorNet
-    efforts: tuple[str, ...]
-    effort: str
 
     @property
     def overview_budget(self) -> int:
         """Visual tokens of the overview that it looks at."""
         return OVERVIEW
 
-    def at(self, effort: str) -> PolicyAllocator:
-        """The same policy at another trade-off.
-
-        Raises
-        ------
-        ModelError
-            If the policy was not trained at it.
-        """
-        if effort not in self.efforts:
-            raise ModelError(
-                f"this allocator has no effort {effort!r}; choose {', '.join(self.efforts)}"
-            )
-        return replace(self, effort=effort)
-
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
         """Choose a rung; the overview's tokens and the operations of the look are counted.
 
         Raises
@@ -146,14 +133,17 @@ class PolicyAllocator:
         height, width, _ = overview.shape
         ids = word_ids(query)
         with torch.inference_mode():
-            logits = self.net(to_tensor(overview), torch.tensor(ids), torch.tensor([0]))
-        chances = logits[0, self.efforts.index(self.effort)].double().softmax(0)
+            logits = self.net(
+                to_tensor(overview), torch.tensor(ids), torch.tensor([0]), torch.tensor([native])
+            )
+        chances = logits[0, EFFORTS.index(effort)].double().softmax(0)
         return Allocation(
             budget=RUNGS[int(chances.argmax())],
             source="policy",
             tokens_spent=OVERVIEW,
             probabilities=tuple(chances.tolist()),
-            flops=net_flops(height, width, len(ids), len(self.efforts)),
+            flops=net_flops(height, width, len(ids)),
+            effort=effort,
         )
 
 
@@ -161,8 +151,7 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
     """Write ``allocator.safetensors`` and ``allocator.json`` beside a performer's weights."""
     card = {
         "rungs": ["native" if rung is None else rung for rung in RUNGS],
-        "efforts": list(allocator.efforts),
-        "effort": allocator.effort,
+        "efforts": list(EFFORTS),
     }
     save_file(allocator.net.state_dict(), folder / WEIGHTS)
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
@@ -178,15 +167,14 @@ def load_allocator(folder: Path) -> PolicyAllocator:
     """
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        efforts = tuple(map(str, card["efforts"]))
-        net = AllocatorNet(len(efforts))
+        net = AllocatorNet()
         net.load_state_dict(load_file(folder / WEIGHTS))
-        same = card["rungs"] == ["native" if rung is None else rung for rung in RUNGS]
-        allocator = PolicyAllocator(net.eval(), efforts, efforts[0]).at(str(card["effort"]))
+        rungs = ["native" if rung is None else rung for rung in RUNGS]
+        same = card["rungs"] == rungs and card["efforts"] == list(EFFORTS)
     except Exception as error:  # whatever a damaged file makes json, safetensors and torch raise
         raise ModelError(
             "the allocator of the model cannot be read; fetch the whole model"
         ) from error
     if not same:
         raise ModelError("the allocator of the model has another ladder; fetch a newer model")
-    return allocator
+    return PolicyAllocator(net.eval())

@@ -56,7 +56,10 @@ def _serve(
     models: Models, wire: Wire, request: Generate | Allocate, cancel: threading.Event
 ) -> None:
     if isinstance(request, Allocate):
-        wire.send(Done(request.run, models.allocator.allocate(request.overview, request.query)))
+        allocation = models.allocator.allocate(
+            request.overview, request.query, request.native, request.effort
+        )
+        wire.send(Done(request.run, allocation))
         return
     held, sent = "", 0.0
     for item in models.performer.generate(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Allocation, Query
+from napari_pathreason._types import Allocation, Effort, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class FixedAllocator:
         """Always 0: no overview is wanted."""
         return 0
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
         """The fixed budget, with source ``fixed``."""
         return Allocation(self.budget, "fixed")

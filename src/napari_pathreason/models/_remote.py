@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_pathreason._types import (
     Allocation,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelInfo,
@@ -69,6 +70,9 @@ class ProcessAllocator:
         """Visual tokens of the overview it wants; the first time waits until it is loaded."""
         return self._process.ready().overview_budget
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
         """Choose a budget; errors as `ProcessPerformer.generate`."""
-        return self._process.allocate(Allocate(self._process.next_run(), overview, query))
+        run = self._process.next_run()
+        return self._process.allocate(Allocate(run, overview, query, native, effort))

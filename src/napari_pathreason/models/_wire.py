@@ -15,6 +15,7 @@ from napari_pathreason._errors import ModelError, PathreasonError
 from napari_pathreason._types import (
     Allocation,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelInfo,
@@ -47,6 +48,8 @@ class Allocate:
     run: int
     overview: NDArray[np.uint8] | None
     query: Query
+    native: int
+    effort: Effort
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from napari_pathreason._types import (
     Allocation,
     Budget,
     Completion,
+    Effort,
     GenerationSettings,
     Messages,
     ModelInfo,
@@ -102,8 +103,10 @@ class _Capped:
     def overview_budget(self) -> int:
         return self.allocator.overview_budget
 
-    def allocate(self, overview: NDArray[np.uint8] | None, query: Query) -> Allocation:
-        chosen = self.allocator.allocate(overview, query)
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
+        chosen = self.allocator.allocate(overview, query, min(native, self.most), effort)
         if chosen.budget is None or chosen.budget > self.most:
             return replace(chosen, budget=self.most)
         return chosen
