@@ -59,7 +59,7 @@ class Half:
 
     def allocate(self, overview, query, native, effort):
         dark = float((overview < 128).mean())
-        return Allocation(None if dark > 0.01 else 16, "policy", 4, (0.25, 0.75))
+        return Allocation(None if dark > 0.01 else 16, "policy", 4, (0.25, 0.75), effort=effort)
 
 
 def boxes_in(pixels):

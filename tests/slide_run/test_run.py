@@ -77,7 +77,8 @@ def test_tiles_without_tissue_are_not_read(run, spots, tmp_path):
 
 
 def test_each_tile_has_its_own_allocation_within_the_resolution(run, spots):
-    outcome = run(settings=replace(spots.settings, budget="auto"))[-1].outcome
+    outcome = run(settings=replace(spots.settings, budget="auto", effort="low"))[-1].outcome
+    assert {record.allocation.effort for record in outcome.records} == {"low"}
     budgets = {record.allocation.budget for record in outcome.records}
     assert budgets == {16, 64}  # 64 is 256 px at 32 px a token; the allocator said native
     assert {record.allocation.source for record in outcome.records} == {"policy"}

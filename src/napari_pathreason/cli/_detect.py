@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import ModelError, PathreasonError, QueryError
+from napari_pathreason._types import Effort
 
 from ._ask import _choices, _write_json
 from ._files import check_writable
@@ -71,6 +72,12 @@ def add_parser(commands: Subparsers) -> None:
     )
     how = parser.add_argument_group("how")
     how.add_argument("--budget", default="auto", help="of a tile: auto, native or visual tokens")
+    how.add_argument(
+        "--effort",
+        choices=get_args(Effort),
+        default="balanced",
+        help="how readily a learned allocator spends tokens",
+    )
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument(
@@ -93,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         tile=args.tile,
         overlap=args.overlap,
         budget=parse_budget(args.budget),
+        effort=args.effort,
         min_tissue=args.min_tissue,
         batch=args.batch,
     )

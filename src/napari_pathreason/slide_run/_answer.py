@@ -128,7 +128,7 @@ class _Waiting:
         budget: Budget = settings.budget
         if budget != "auto":
             budget = most if budget == "native" else min(budget, most)
-        job = Job(slide, tile.region, settings.query, budget, settings.generation)
+        job = Job(slide, tile.region, settings.query, budget, settings.generation, settings.effort)
         self.info = info
         self.pictures: list[NDArray[np.uint8]] = []
         self.messages: Messages = []

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Budget, GenerationSettings, Query
+from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
 
 LEAST_OVERLAP, MOST_OVERLAP = 0.1, 0.5
 
@@ -30,6 +30,8 @@ class DetectSettings:
     budget : int, "auto" or "native"
         Most visual tokens of a tile; ``auto`` asks the allocator for each tile, ``native`` reads
         each at ``mpp``.
+    effort : {"low", "balanced", "high"}
+        How readily the allocator spends tokens where the budget is ``auto``.
     min_tissue : float
         Tiles with a smaller share of tissue are not read.
     batch : int
@@ -44,6 +46,7 @@ class DetectSettings:
     tile: int = 384
     overlap: float = 0.25
     budget: Budget = "auto"
+    effort: Effort = "balanced"
     min_tissue: float = 0.02
     batch: int = 8
     generation: GenerationSettings = field(default_factory=GenerationSettings)
