@@ -61,6 +61,25 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Strangeness:
+    """How far a picture lies from those that a model was trained to answer its question on.
+
+    ``score`` is 1 where almost all known pictures still lie below it; ``against`` names the
+    training pictures that it was held against; ``reason`` says in words what is strange, empty
+    where nothing is.
+    """
+
+    score: float
+    against: tuple[str, ...]
+    reason: str = ""
+
+    @property
+    def strange(self) -> bool:
+        """Whether the picture is further away than known ones are."""
+        return self.score > 1
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenToken:
     """A written token among those that could have stood there.
 
@@ -83,7 +102,7 @@ class Completion:
 
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
     tokens written, the one that ended the answer included. ``written`` are those of the text, one
-    by one; empty where the performer does not tell.
+    by one; empty where the performer does not tell. ``strangeness`` is of the picture.
     """
 
     text: str
@@ -93,6 +112,7 @@ class Completion:
     finish: Literal["stop", "length", "cancelled"]
     seconds: float
     written: tuple[WrittenToken, ...] = ()
+    strangeness: Strangeness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +259,7 @@ class Result:
 
     ``confidence``, 0 to 1, is the probability of the answer, of boxes their mean; None where the
     model does not tell. ``model.calibration`` says whether it was fitted on known answers.
+    ``strangeness`` is None where the model knows nothing of its training pictures.
     """
 
     query: Query
@@ -256,3 +277,4 @@ class Result:
     warnings: tuple[str, ...] = ()
     settings: GenerationSettings = GenerationSettings()
     confidence: float | None = None
+    strangeness: Strangeness | None = None

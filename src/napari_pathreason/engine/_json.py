@@ -21,6 +21,14 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "well_formed": result.answer.well_formed,
         "confidence": _short(result.confidence),
         "calibrated": result.model.calibration is not None,
+        "strangeness": None
+        if result.strangeness is None
+        else {
+            "score": round(result.strangeness.score, 4),
+            "strange": result.strangeness.strange,
+            "against": list(result.strangeness.against),
+            "reason": result.strangeness.reason,
+        },
         "detections": [
             {
                 "label": found.label,

@@ -164,6 +164,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             warnings=tuple(warnings),
             settings=job.settings,
             confidence=sure.answer,
+            strangeness=completion.strangeness,
         )
     )
 

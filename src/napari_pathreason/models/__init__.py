@@ -7,34 +7,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._checkpoint import find_checkpoint
+from ._config import CALIBRATION
+from ._familiar import Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._models import Models
 from ._process import ModelProcess
 from ._threads import wait_passively
+from ._wording import Wording, learn_wording, words_of
 
 if TYPE_CHECKING:
     from ._inputs import ModelInputs, build_inputs
+    from ._look import Look, colours
     from ._performer import VLMPerformer
     from ._pixels import NORMALISATION, Normalisation
 
 __all__ = [
+    "CALIBRATION",
     "NORMALISATION",
+    "Familiar",
     "FixedAllocator",
+    "Look",
     "ModelInputs",
     "ModelProcess",
     "Models",
     "Normalisation",
     "VLMPerformer",
+    "Wording",
     "build_inputs",
+    "colours",
+    "find_checkpoint",
+    "learn_wording",
     "load_models",
     "load_performer",
+    "save_familiar",
+    "size_class",
     "wait_passively",
+    "words_of",
 ]
 
 _NEED_TORCH = {
     "ModelInputs": "_inputs",
     "build_inputs": "_inputs",
+    "Look": "_look",
+    "colours": "_look",
     "VLMPerformer": "_performer",
     "NORMALISATION": "_pixels",
     "Normalisation": "_pixels",

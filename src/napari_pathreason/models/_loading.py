@@ -19,6 +19,8 @@ from ._quiet import quiet_transformers
 from ._threads import wait_passively
 
 if TYPE_CHECKING:
+    from ._familiar import Familiar
+    from ._look import Look
     from ._performer import VLMPerformer
     from ._pixels import Normalisation
 
@@ -52,8 +54,13 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
     return Models(performer, load_allocator(folder))
 
 
-def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPerformer:
-    """Load the performer alone; parameters and errors as in `load_models`."""
+def load_performer(
+    spec: str | Path = "embedded", device: str = "auto", *, known: bool = True
+) -> VLMPerformer:
+    """Load the performer alone; parameters and errors as in `load_models`.
+
+    Without ``known`` what was fitted to its training pictures is left aside.
+    """
     folder, name = find_checkpoint(spec)
     info = read_info(folder, name)  # cheap, and fails before torch is loaded
     weight_bytes = check_whole(folder, info.name)
@@ -66,7 +73,20 @@ def load_performer(spec: str | Path = "embedded", device: str = "auto") -> VLMPe
     normalisation = _read_normalisation(folder, info)
     with memory_errors("choose a smaller model or close other programs"):
         model = _load_model(folder, info, choose_dtype(place, weight_bytes)).to(place)
-    return VLMPerformer(model, tokenizer, replace(info, device=str(place)), normalisation)
+    fitted = _load_known(folder, info, model) if known else None
+    return VLMPerformer(model, tokenizer, replace(info, device=str(place)), normalisation, fitted)
+
+
+def _load_known(folder: Path, info: ModelInfo, model: Any) -> tuple[Look, Familiar] | None:
+    """What the training pictures look like, where the checkpoint tells."""
+    from ._familiar import FILE, load_familiar
+    from ._look import Look
+
+    if not (folder / FILE).is_file():
+        return None
+    look = Look(model.model.visual)
+    familiar = load_familiar(folder, info.name, look.signature())
+    return None if familiar is None else (look, familiar)
 
 
 def _load_tokenizer(folder: Path, info: ModelInfo) -> Any:

@@ -10,13 +10,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelInfo
+from napari_pathreason._types import (
+    Completion,
+    GenerationSettings,
+    Messages,
+    ModelInfo,
+    Strangeness,
+)
 
 from ._decode import Drawn, decode
+from ._familiar import Familiar
 from ._inputs import VISION_TOKENS, build_inputs
+from ._look import Look, colours
 from ._memory import memory_errors
 from ._pixels import Normalisation
 from ._text import TextStream
+from ._wording import words_of
 from ._written import Teller
 
 
@@ -34,15 +43,23 @@ class VLMPerformer:
     info : ModelInfo
     normalisation : Normalisation
         Of the pixels, as the checkpoint was trained.
+    known : (Look, Familiar), optional
+        What the training pictures look like to this model's tower.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, info: ModelInfo, normalisation: Normalisation
+        self,
+        model: Any,
+        tokenizer: Any,
+        info: ModelInfo,
+        normalisation: Normalisation,
+        known: tuple[Look, Familiar] | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._info = info
         self._normalisation = normalisation
+        self._known = known
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
         self._teller = Teller(tokenizer)
@@ -92,6 +109,7 @@ class VLMPerformer:
         )
         stream, text, count = TextStream(self._tokenizer), "", 0
         drawn: list[Drawn] = []
+        strangeness: Strangeness | None = None
         finish: Literal["stop", "length", "cancelled"] = "length"
         while count < settings.max_new_tokens:
             if cancel.is_set():
@@ -99,6 +117,8 @@ class VLMPerformer:
                 break
             with memory_errors("ask with a smaller budget or close other programs"):
                 last = next(tokens)
+            if not count:
+                strangeness = self._judge(pixels, messages)
             count += 1
             if last.token in self._stops:
                 finish = "stop"
@@ -118,7 +138,20 @@ class VLMPerformer:
             finish=finish,
             seconds=time.perf_counter() - began,
             written=self._teller.tell(drawn),
+            strangeness=strangeness,
         )
+
+    def _judge(self, pixels: NDArray[np.uint8], messages: Messages) -> Strangeness | None:
+        """Right behind the first forward pass of an answer, in its thread."""
+        if self._known is None:
+            return None
+        look, familiar = self._known
+        seen = look.take()
+        if seen is None:
+            return None
+        height, width, _ = pixels.shape
+        tokens = height * width // self._info.dims.cell**2
+        return familiar.judge(seen, colours(pixels), tokens, words_of(messages))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

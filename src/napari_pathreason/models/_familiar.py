@@ -1,0 +1,168 @@
+"""What a model's training pictures look like, and how far another picture lies from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Strangeness
+from napari_pathreason.tokens import LADDER
+
+from ._wording import Wording
+
+FILE = "strangeness.safetensors"
+"""Optional file beside the weights."""
+
+Array = NDArray[np.float32]
+
+
+def size_class(tokens: int) -> int:
+    """Place in the ladder of the rung that is nearest to a count of visual tokens, by ratio."""
+    return int(np.argmin(np.abs(np.log(np.array(LADDER) / max(tokens, 1)))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Familiar:
+    """Kinds of training pictures, each a normal distribution of what the tower makes of them.
+
+    Distances are Mahalanobis's (Lee et al. 2018, arXiv:1807.03888, in a middle layer), in the
+    space of the main axes of all training pictures together: what differs between kinds stays
+    visible that within one kind hardly varies. A picture is held against those of about as many
+    visual tokens, as few tokens look different from many.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        Names, such as ``lymph node``.
+    wording : Wording
+    centre, spread : float array (numbers,)
+        Of `Look` over all training pictures.
+    axes : float array (numbers, axes)
+    means : float array (kinds, sizes, axes)
+        NaN where a kind has no pictures of a size.
+    whiten : float array (kinds, axes, axes)
+        Its product with a difference has the Mahalanobis distance as length.
+    reach : float array (kinds, sizes)
+        Distance up to which pictures are familiar.
+    colour_mean, colour_whiten, colour_reach : float array (kinds, 6), (kinds, 6, 6), (kinds,)
+        The same of `colours`, for all sizes.
+    signature : float array
+        Of the tower that the numbers come out of.
+    """
+
+    kinds: tuple[str, ...]
+    wording: Wording
+    centre: Array
+    spread: Array
+    axes: Array
+    means: Array
+    whiten: Array
+    reach: Array
+    colour_mean: Array
+    colour_whiten: Array
+    colour_reach: Array
+    signature: Array
+
+    def judge(self, look: Array, colours: Array, tokens: int, words: Iterable[str]) -> Strangeness:
+        """How strange a picture is for a question.
+
+        Parameters
+        ----------
+        look : float array (numbers,)
+            Of `Look`, from the pass that the answer needed.
+        colours : float array (6,)
+        tokens : int
+            Visual tokens of the picture.
+        words : iterable of str
+            Of the question; it is held against the kinds that those may be about.
+        """
+        asked = self.wording.likely(words, len(self.kinds))
+        here = self.scores(look, tokens)
+        kind = min(asked, key=lambda k: here[k])
+        reason = ""
+        if here[kind] > 1:
+            others = [k for k in range(len(self.kinds)) if k not in asked and here[k] <= 1]
+            if others:
+                other = min(others, key=lambda k: here[k])
+                reason = f"it looks like the pictures of {self.kinds[other]}"
+            elif np.nanmin(self._scores(look)[kind]) <= 1:
+                reason = "its scale or sharpness is another"
+            elif self._colour_score(colours, kind) > 1:
+                reason = "its stain (colours) is another"
+            else:
+                reason = "its tissue or texture is another"
+        return Strangeness(float(here[kind]), tuple(self.kinds[k] for k in asked), reason)
+
+    def scores(self, look: Array, tokens: int) -> list[float]:
+        """Strangeness of a picture for each kind, whatever is asked; arguments as of `judge`."""
+        return [self._at(scores, size_class(tokens)) for scores in self._scores(look)]
+
+    def _scores(self, look: Array) -> Array:
+        """Distance over reach, (kinds, sizes)."""
+        point = ((look - self.centre) / self.spread) @ self.axes
+        apart = np.einsum("kij,ksj->ksi", self.whiten, point - self.means)
+        distance: Array = np.linalg.norm(apart, axis=-1)
+        return distance / self.reach
+
+    @staticmethod
+    def _at(scores: Array, size: int) -> float:
+        known = np.flatnonzero(~np.isnan(scores))
+        return float(scores[known[np.argmin(np.abs(known - size))]])
+
+    def _colour_score(self, colours: Array, kind: int) -> float:
+        apart = self.colour_whiten[kind] @ (colours - self.colour_mean[kind])
+        return float(np.linalg.norm(apart) / self.colour_reach[kind])
+
+
+_ARRAYS = tuple(f.name for f in fields(Familiar) if f.name not in ("kinds", "wording"))
+
+
+def save_familiar(folder: Path, familiar: Familiar) -> None:
+    """Write `FILE` beside the weights, whole or not at all."""
+    from safetensors.numpy import save
+
+    partial = folder / f"{FILE}.partial"
+    arrays = {name: np.ascontiguousarray(getattr(familiar, name)) for name in _ARRAYS}
+    arrays["axes"] = arrays["axes"].astype(np.float16)
+    words = {word: list(shares) for word, shares in familiar.wording.shares.items()}
+    about = {"kinds": json.dumps(familiar.kinds), "words": json.dumps(words)}
+    partial.write_bytes(save(arrays, about))
+    os.replace(partial, folder / FILE)
+
+
+def load_familiar(folder: Path, name: str, signature: Array) -> Familiar | None:
+    """Read what `save_familiar` wrote; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, or was fitted on another tower.
+    """
+    from safetensors import safe_open
+
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        with safe_open(folder / FILE, framework="numpy") as file:
+            about = file.metadata()
+            arrays = {key: file.get_tensor(key).astype(np.float32) for key in _ARRAYS}
+        words = {word: tuple(map(float, s)) for word, s in json.loads(about["words"]).items()}
+        kinds = tuple(map(str, json.loads(about["kinds"])))
+    except Exception as error:  # whatever a damaged file makes json and safetensors raise
+        raise ModelError(
+            f"{FILE} of the model {name} is damaged; run pathreason calibrate again"
+        ) from error
+    fitted = arrays["signature"]
+    # weights may have been loaded at half precision
+    if fitted.shape != signature.shape or not np.allclose(fitted, signature, rtol=0.02, atol=1e-3):
+        raise ModelError(
+            f"{FILE} of the model {name} belongs to other weights; run pathreason calibrate again"
+        )
+    return Familiar(kinds, Wording(words), **arrays)

@@ -1,0 +1,75 @@
+"""What the vision tower makes of a picture, in a few hundred numbers, out of its own pass."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ._pixels import Normalisation, patchify
+
+Vector = NDArray[np.float32]
+
+
+class Look:
+    """Keeps mean and standard deviation over the patches behind the tower's middle block.
+
+    There stain, texture and scale still stand beside each other; later blocks keep what the task
+    needs, and a strange picture is pressed among the known ones. The numbers come out of the pass
+    that the answer needs anyway.
+
+    Parameters
+    ----------
+    visual : vision tower of either family
+    """
+
+    def __init__(self, visual: Any) -> None:
+        self._visual = visual
+        self._block = visual.blocks[(len(visual.blocks) - 1) // 2]
+        self._kept = threading.local()  # answers of several threads may be in the tower at once
+        self._handle = self._block.register_forward_hook(self._keep)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._handle.remove()
+
+    def take(self) -> Vector | None:
+        """Numbers of the last picture of this thread, float32 (2 * hidden,); None if none."""
+        seen: torch.Tensor | None = getattr(self._kept, "seen", None)
+        self._kept.seen = None
+        return None if seen is None else seen.cpu().numpy()
+
+    def signature(self) -> Vector:
+        """Some weights of the block, float32 (n,): which tower the numbers come out of."""
+        matrix = next(weights for weights in self._block.parameters() if weights.ndim == 2)
+        weights = matrix.detach().float().flatten()[:512]
+        return np.array(weights.cpu().numpy(), np.float32)
+
+    @torch.inference_mode()
+    def at(
+        self, pixels: NDArray[np.uint8], patch: int, merge: int, normalisation: Normalisation
+    ) -> Vector:
+        """Numbers of a picture (height, width, 3) that nothing is asked about."""
+        values, grid = patchify(pixels, patch, merge, normalisation)
+        device = next(self._block.parameters()).device
+        self._visual(values.to(device), torch.tensor([grid], device=device))
+        seen = self.take()
+        if seen is None:
+            raise RuntimeError("the tower did not pass its middle block")
+        return seen
+
+    def _keep(self, block: Any, inputs: Any, output: Any) -> None:
+        tokens = output[0] if isinstance(output, tuple) else output
+        tokens = tokens.detach().float().flatten(0, -2)
+        self._kept.seen = torch.cat([tokens.mean(0), tokens.std(0, correction=0)])
+
+
+def colours(pixels: NDArray[np.uint8]) -> Vector:
+    """Mean and deviation of the optical density of each channel, float32 (6,)."""
+    step = 1 + int((pixels.shape[0] * pixels.shape[1]) ** 0.5) // 512  # enough of a large picture
+    some = pixels[::step, ::step].reshape(-1, 3).astype(np.float32)
+    density = -np.log((some + 1) / 256)
+    return np.concatenate([density.mean(0), density.std(0)])

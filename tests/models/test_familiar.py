@@ -1,0 +1,125 @@
+"""Pictures as points in a plane: two kinds, each around its own place, few and many tokens."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason.models import Familiar, Wording, save_familiar, size_class
+from napari_pathreason.models._familiar import FILE, load_familiar
+from napari_pathreason.tokens import LADDER
+
+FEW, MANY = 4, 256
+TUMOUR, BLOOD = {"is", "there", "tumour"}, {"count", "the", "platelets"}
+PLAIN = np.zeros(6, np.float32)
+SIGNATURE = np.array([0.5, -0.25], np.float32)
+
+
+@pytest.fixture
+def familiar():
+    """Lymph node around 0 at 4 tokens and around (20, 0) at 256; blood around (0, 20) at 4."""
+    means = np.full((2, len(LADDER), 2), np.nan, np.float32)
+    reach = np.full((2, len(LADDER)), np.nan, np.float32)
+    for kind, tokens, place in ((0, FEW, (0, 0)), (0, MANY, (20, 0)), (1, FEW, (0, 20))):
+        means[kind, size_class(tokens)] = place
+        reach[kind, size_class(tokens)] = 2
+    shares = {"tumour": (0.9, 0.0), "platelets": (0.0, 0.9), "is": (0.5, 0.5)}
+    return Familiar(
+        ("lymph node", "blood smear"),
+        Wording(shares),
+        centre=np.full(2, 100, np.float32),
+        spread=np.ones(2, np.float32),
+        axes=np.eye(2, dtype=np.float32),
+        means=means,
+        whiten=np.stack([np.eye(2, dtype=np.float32)] * 2),
+        reach=reach,
+        colour_mean=np.zeros((2, 6), np.float32),
+        colour_whiten=np.stack([np.eye(6, dtype=np.float32)] * 2),
+        colour_reach=np.ones(2, np.float32),
+        signature=SIGNATURE,
+    )
+
+
+def at(x, y):
+    return np.array([100 + x, 100 + y], np.float32)
+
+
+def test_a_known_picture_is_not_strange(familiar):
+    found = familiar.judge(at(1, 0), PLAIN, FEW, TUMOUR)
+    assert (found.score, found.strange, found.reason) == (0.5, False, "")
+    assert found.against == ("lymph node",)
+
+
+def test_a_picture_is_held_against_those_that_the_question_is_about(familiar):
+    found = familiar.judge(at(0, 20), PLAIN, FEW, TUMOUR)
+    assert found.strange
+    assert found.reason == "it looks like the pictures of blood smear"
+    assert not familiar.judge(at(0, 20), PLAIN, FEW, BLOOD).strange
+
+
+def test_a_question_of_no_known_word_is_held_against_all(familiar):
+    found = familiar.judge(at(0, 20), PLAIN, FEW, {"what", "is", "this"})
+    assert (found.strange, found.against) == (False, ("lymph node", "blood smear"))
+
+
+def test_a_picture_of_another_size_is_strange_by_its_scale(familiar):
+    found = familiar.judge(at(20, 0), PLAIN, FEW, TUMOUR)
+    assert found.strange
+    assert "scale" in found.reason
+    assert not familiar.judge(at(20, 0), PLAIN, MANY, TUMOUR).strange
+
+
+def test_between_sizes_the_nearest_one_that_is_known_counts(familiar):
+    assert not familiar.judge(at(20, 0), PLAIN, 100, TUMOUR).strange
+    assert not familiar.judge(at(20, 0), PLAIN, 4000, TUMOUR).strange
+    assert not familiar.judge(at(0, 0), PLAIN, 9, TUMOUR).strange
+
+
+@pytest.mark.parametrize(("colour", "word"), [(0.9, "tissue"), (1.1, "stain")])
+def test_otherwise_it_is_the_stain_where_the_colours_are_strange_and_else_the_tissue(
+    familiar, colour, word
+):
+    colours = PLAIN.copy()
+    colours[0] = colour
+    found = familiar.judge(at(-9, -9), colours, FEW, TUMOUR)
+    assert found.strange
+    assert word in found.reason
+
+
+def test_what_is_saved_is_read_again_and_small(familiar, tmp_path):
+    save_familiar(tmp_path, familiar)
+    again = load_familiar(tmp_path, "model", SIGNATURE)
+    assert again is not None
+    for point in (at(1, 0), at(0, 20), at(-9, -9)):
+        for words in (TUMOUR, BLOOD):
+            one, other = (f.judge(point, PLAIN, FEW, words) for f in (familiar, again))
+            assert one == other
+    assert (tmp_path / FILE).stat().st_size < 1e6
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert load_file(tmp_path / FILE)["axes"].dtype == np.float16
+
+
+def test_without_a_file_nothing_is_known(tmp_path):
+    assert load_familiar(tmp_path, "model", SIGNATURE) is None
+
+
+def test_a_damaged_file_and_one_of_other_weights_are_named(familiar, tmp_path):
+    save_familiar(tmp_path, familiar)
+    for other in (-SIGNATURE, SIGNATURE[:1]):
+        with pytest.raises(ModelError, match=r"other weights.*pathreason calibrate"):
+            load_familiar(tmp_path, "model", other)
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-9])
+    with pytest.raises(ModelError, match=r"damaged.*pathreason calibrate"):
+        load_familiar(tmp_path, "model", SIGNATURE)
+
+
+def test_sizes_are_nearest_rungs_by_ratio():
+    assert [LADDER[size_class(n)] for n in (1, 4, 9, 12, 49, 100, 9999)] == [
+        4,
+        4,
+        8,
+        16,
+        64,
+        128,
+        1024,
+    ]
