@@ -8,8 +8,8 @@ import pytest
 import napari_pathreason
 from napari_pathreason._errors import SlideError
 from napari_pathreason.cli import _main
-from napari_pathreason.cli._canvas import font, wrap
-from napari_pathreason.cli._figure import _round_below
+from napari_pathreason.cli._canvas import wrap
+from napari_pathreason.exports._picture import _round_below, font
 
 
 def test_help_names_every_command(shell):

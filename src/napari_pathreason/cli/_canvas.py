@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-
 from PIL import Image, ImageDraw, ImageFont
+
+from napari_pathreason.exports._picture import font
 
 INK = "#1d2430"
 FAINT = "#6b7585"
-RULE = "#d9dee6"
 ACCENT = "#2a6fdb"
 MOST_HEIGHT = 6000
-
-
-@lru_cache(maxsize=16)
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and has the letters of most languages."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
 def wrap(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:

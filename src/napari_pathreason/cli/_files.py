@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from napari_pathreason import QueryError, Result
 
 if TYPE_CHECKING:
-    from napari_pathreason.exports import Asked, Manifest
+    from napari_pathreason.exports import Asked, FileKind
     from napari_pathreason.slides import Slide
 
-FILES = ("geojson", "csv", "transcript", "manifest", "report")
+FILES: tuple[FileKind, ...] = ("geojson", "csv", "transcript", "manifest", "report")
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def check_writable(file: Path) -> None:
         raise QueryError(f"there is no folder {file.parent} to write to; make it first")
 
 
-def wanted_files(args: argparse.Namespace) -> dict[str, Path]:
+def wanted_files(args: argparse.Namespace) -> dict[FileKind, Path]:
     """Which files were asked for, checked; option -> file."""
     files = {name: getattr(args, name) for name in FILES if getattr(args, name) is not None}
     for file in files.values():
@@ -57,12 +57,12 @@ class Kept:
     spec : str
         The model as it was asked for.
     files : dict of Path
-        Option -> file.
+        Option, which is the kind -> file.
     """
 
     slide: Slide
     spec: str
-    files: dict[str, Path]
+    files: dict[FileKind, Path]
     asked: list[Asked] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -80,47 +80,18 @@ class Kept:
         ExportError
             If one cannot be written; those before it are.
         """
-        from napari_pathreason import exports
-
         if not self.results or not self.files:
             return
-        run = exports.new_run()
+        from napari_pathreason.exports import AnswerFiles
+        from napari_pathreason.slide_run import used_model
+
+        answers = AnswerFiles(
+            self.results,
+            lambda: self.slide,
+            lambda: used_model(self.spec),
+            self.asked,
+            made=self.made,
+        )
         for name, file in self.files.items():
             tell(f"writing the {name}")
-            if name == "geojson":
-                marks = exports.marks_of(self.results, run)
-                exports.write_geojson(file, exports.features_of_marks(marks))
-            elif name == "csv":
-                exports.write_table(file, exports.marks_of(self.results, run))
-            elif name == "transcript":
-                exports.write_transcript(file, self.results, run)
-            elif name == "manifest":
-                exports.write_manifest(file, self._manifest(run))
-            else:
-                from ._figure import region_png
-
-                exports.write_report(
-                    file, self.results, lambda r: region_png(self.slide, r), run, self.made
-                )
-
-    def _manifest(self, run: str) -> Manifest:
-        from napari_pathreason import exports
-        from napari_pathreason.models._checkpoint import find_checkpoint
-
-        folder, name = find_checkpoint(self.spec)
-        model = self.results[-1].model
-        told = self.spec in (name, "embedded") and not Path(self.spec).is_dir()
-        return exports.Manifest(
-            run=run,
-            made=self.made,
-            slide=self.slide.info,
-            fingerprint="" if self.slide.path is None else exports.fingerprint(self.slide.path),
-            model=exports.UsedModel(
-                name=model.name,
-                spec=self.spec if told else "",
-                device=model.device,
-                weights_sha256=exports.weights_sha256(folder),
-            ),
-            asked=tuple(self.asked),
-            versions=exports.versions_here(),
-        )
+            answers.write(file, name)

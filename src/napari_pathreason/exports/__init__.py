@@ -3,6 +3,7 @@
 Importing this room loads neither torch nor napari.
 """
 
+from ._answer_files import ENDINGS, AnswerFiles, FileKind, asked_of, kind_of_file
 from ._atomic import atomic_bytes, atomic_text
 from ._feature import Feature, ObjectType, Shape
 from ._fingerprint import fingerprint, weights_sha256
@@ -23,13 +24,17 @@ from ._table import plain, write_table
 from ._transcript import write_transcript
 
 __all__ = [
+    "ENDINGS",
+    "AnswerFiles",
     "Asked",
     "Feature",
+    "FileKind",
     "Manifest",
     "Mark",
     "ObjectType",
     "Shape",
     "UsedModel",
+    "asked_of",
     "atomic_bytes",
     "atomic_text",
     "confidence_of",
@@ -37,6 +42,7 @@ __all__ = [
     "digest_of",
     "features_of_marks",
     "fingerprint",
+    "kind_of_file",
     "marks_of",
     "new_run",
     "plain",

@@ -1,0 +1,127 @@
+"""A run's answers as files: which there are, and all of them from the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_pathreason._errors import ExportError
+from napari_pathreason._types import Budget, Result
+
+from ._fingerprint import fingerprint
+from ._geojson_write import write_geojson
+from ._manifest import Asked, Manifest, UsedModel, digest_of, versions_here, write_manifest
+from ._marks import features_of_marks, marks_of, new_run
+from ._report import write_report
+from ._table import write_table
+from ._transcript import write_transcript
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import Slide
+
+FileKind = Literal["geojson", "csv", "report", "manifest", "transcript"]
+ENDINGS: dict[str, FileKind] = {
+    ".geojson": "geojson",
+    ".geojson.gz": "geojson",
+    ".csv": "csv",
+    ".html": "report",
+    ".json": "manifest",
+    ".jsonl": "transcript",
+}
+
+
+def kind_of_file(path: str | Path) -> FileKind:
+    """What a file is to hold, by the ending of its name.
+
+    Raises
+    ------
+    ExportError
+        If nothing of ours ends so.
+    """
+    name = Path(path).name
+    for ending, kind in ENDINGS.items():
+        if name.lower().endswith(ending):
+            return kind
+    raise ExportError(f"{name} does not say what to write; let it end in {', '.join(ENDINGS)}")
+
+
+def asked_of(result: Result) -> Asked:
+    """How the question of a result can be asked again, with the digest of its answer."""
+    given = result.allocation
+    budget: Budget = "auto"
+    if given.source == "user":
+        budget = "native" if given.budget is None else given.budget
+    return Asked(
+        region=result.region,
+        query=result.query,
+        budget=budget,
+        settings=result.settings,
+        digest=digest_of(result),
+        effort=given.effort or "balanced",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFiles:
+    """Answers about one slide by one model, ready to be written.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        At least one.
+    slide : callable
+        Gives the slide: a report reads its pictures, a manifest its fingerprint.
+    model : callable
+        Gives the model of the run; hashes weights, so only a manifest calls it.
+    asked : sequence of Asked, optional
+        As many as results; default: what the results say of themselves.
+    run, made : str
+        UUID, and ISO 8601 in UTC.
+    """
+
+    results: Sequence[Result]
+    slide: Callable[[], Slide]
+    model: Callable[[], UsedModel]
+    asked: Sequence[Asked] = ()
+    run: str = field(default_factory=new_run)
+    made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def write(self, path: str | Path, kind: FileKind | None = None) -> None:
+        """Write one file, whole or not at all; its kind follows from its name if not given.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be written.
+        PathreasonError
+            If the slide or the model is not there any more.
+        """
+        kind = kind_of_file(path) if kind is None else kind
+        if kind == "geojson":
+            write_geojson(path, features_of_marks(marks_of(self.results, self.run)))
+        elif kind == "csv":
+            write_table(path, marks_of(self.results, self.run))
+        elif kind == "transcript":
+            write_transcript(path, self.results, self.run)
+        elif kind == "manifest":
+            write_manifest(path, self._manifest())
+        else:
+            from ._picture import region_png  # Pillow: only where there is something to draw
+
+            slide = self.slide()
+            write_report(path, self.results, lambda r: region_png(slide, r), self.run, self.made)
+
+    def _manifest(self) -> Manifest:
+        slide, last = self.slide(), self.results[-1].model
+        return Manifest(
+            run=self.run,
+            made=self.made,
+            slide=self.results[-1].slide,
+            fingerprint="" if slide.path is None else fingerprint(slide.path),
+            model=replace(self.model(), name=last.name, device=last.device),
+            asked=tuple(self.asked or map(asked_of, self.results)),
+            versions=versions_here(),
+        )
