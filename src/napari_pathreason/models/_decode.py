@@ -42,9 +42,9 @@ def decode(
     A loop of its own instead of ``model.generate`` in a thread with a streamer: the caller stops
     it between any two tokens just by not asking for more, nothing runs on behind its back, errors
     come out where they happen, and the random numbers are this answer's alone. Greedy output
-    equals that of ``model.generate``. Left out, since one answer at a time is drawn: batches,
-    beams, top-k and top-p, repetition penalties (a checkpoint's own sampling defaults are not
-    read).
+    equals that of ``model.generate``. Left out, since one answer at a time is drawn: batches
+    (`decode_batch` has those of equal pictures), beams, top-k and top-p, repetition penalties (a
+    checkpoint's own sampling defaults are not read).
 
     Parameters
     ----------
@@ -77,20 +77,27 @@ def decode(
     cache = None
     while True:
         output = model(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        logits = output.logits[0, -1].float()
-        logits[list(suppressed)] = -torch.inf
-        token = _draw(logits, settings.temperature, random)
-        whole = logits.logsumexp(-1)
-        values, beside = logits.topk(min(BESIDE, len(logits)))
-        yield Drawn(token, beside, values - whole, logits[token] - whole)
+        drawn = draw(output.logits[0, -1].float(), settings.temperature, suppressed, random)
+        yield drawn
         cache = output.past_key_values
         # positions are given, not left to the model: it keeps the last picture's offset as state,
         # which a second answer that runs in between would overwrite
         arguments = {
-            "input_ids": torch.tensor([[token]], device=model.device),
+            "input_ids": torch.tensor([[drawn.token]], device=model.device),
             "position_ids": torch.full((3, 1, 1), position, device=model.device),
         }
         position += 1
+
+
+def draw(
+    logits: torch.Tensor, temperature: float, suppressed: Sequence[int], random: torch.Generator
+) -> Drawn:
+    """Draw a token from logits, float32 (vocabulary,), which are changed."""
+    logits[list(suppressed)] = -torch.inf
+    token = _draw(logits, temperature, random)
+    whole = logits.logsumexp(-1)
+    values, beside = logits.topk(min(BESIDE, len(logits)))
+    return Drawn(token, beside, values - whole, logits[token] - whole)
 
 
 def _draw(logits: torch.Tensor, temperature: float, random: torch.Generator) -> int:

@@ -38,9 +38,22 @@ class Look:
 
     def take(self) -> Vector | None:
         """Numbers of the last picture of this thread, float32 (2 * hidden,); None if none."""
+        seen = self.take_each(1)
+        return seen[0] if seen else None
+
+    def take_each(self, count: int) -> list[Vector]:
+        """Numbers of so many pictures of equal size that went through the tower in one pass.
+
+        Empty where none did.
+        """
         seen: torch.Tensor | None = getattr(self._kept, "seen", None)
         self._kept.seen = None
-        return None if seen is None else seen.cpu().numpy()
+        if seen is None:
+            return []
+        return [
+            torch.cat([tokens.mean(0), tokens.std(0, correction=0)]).cpu().numpy()
+            for tokens in seen.chunk(count)
+        ]
 
     def signature(self) -> Vector:
         """Some weights of the block, float32 (n,): which tower the numbers come out of."""
@@ -63,8 +76,7 @@ class Look:
 
     def _keep(self, block: Any, inputs: Any, output: Any) -> None:
         tokens = output[0] if isinstance(output, tuple) else output
-        tokens = tokens.detach().float().flatten(0, -2)
-        self._kept.seen = torch.cat([tokens.mean(0), tokens.std(0, correction=0)])
+        self._kept.seen = tokens.detach().float().flatten(0, -2)
 
 
 def colours(pixels: NDArray[np.uint8]) -> Vector:

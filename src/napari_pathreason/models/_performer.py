@@ -1,9 +1,9 @@
-"""A vision-language model of the Qwen3-VL or Qwen2.5-VL family, answering one picture at a time."""
+"""A vision-language model of the Qwen3-VL or Qwen2.5-VL family."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from napari_pathreason._types import (
 )
 
 from ._decode import Drawn, decode
+from ._decode_batch import decode_batch
 from ._familiar import Familiar
 from ._inputs import VISION_TOKENS, build_inputs
 from ._look import Look, colours
@@ -30,7 +31,7 @@ from ._written import Teller
 
 
 class VLMPerformer:
-    """A loaded model; satisfies `engine.Performer`.
+    """A loaded model; satisfies `engine.Performer` and `engine.BatchPerformer`.
 
     Several answers may be drawn at once, each from its own iterator.
 
@@ -118,7 +119,7 @@ class VLMPerformer:
             with memory_errors("ask with a smaller budget or close other programs"):
                 last = next(tokens)
             if not count:
-                strangeness = self._judge(pixels, messages)
+                (strangeness,) = self._judge([pixels], messages)
             count += 1
             if last.token in self._stops:
                 finish = "stop"
@@ -141,17 +142,87 @@ class VLMPerformer:
             strangeness=strangeness,
         )
 
-    def _judge(self, pixels: NDArray[np.uint8], messages: Messages) -> Strangeness | None:
+    def generate_batch(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> list[Completion]:
+        """Answer for pictures of equal size together; see `engine.BatchPerformer`.
+
+        Errors as in `generate`. The seconds of each are its share of all.
+        """
+        began = time.perf_counter()
+        inputs = [
+            build_inputs(self._tokenizer, self._info.dims, pixels, messages, self._normalisation)
+            for pixels in pictures
+        ]
+        tokens = decode_batch(
+            self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
+        )
+        rows = [_Row() for _ in pictures]
+        strangeness: list[Strangeness | None] = [None] * len(rows)
+        for step in range(settings.max_new_tokens):
+            if cancel.is_set() or all(row.finish == "stop" for row in rows):
+                break
+            with memory_errors("answer fewer tiles at once or ask with a smaller budget"):
+                last = next(tokens)
+            if not step:
+                strangeness = self._judge(pictures, messages)
+            for row, one in zip(rows, last, strict=True):
+                row.add(one, self._stops)
+        seconds = (time.perf_counter() - began) / len(rows)
+        return [
+            Completion(
+                text=self._tokenizer.decode(
+                    [one.token for one in row.drawn],
+                    skip_special_tokens=True,
+                    clean_up_tokenization_spaces=False,
+                ),
+                prompt_tokens=inputs[0]["input_ids"].shape[1],
+                visual_tokens=int(inputs[0]["mm_token_type_ids"].sum()),
+                new_tokens=row.count,
+                finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
+                seconds=seconds,
+                written=self._teller.tell(row.drawn),
+                strangeness=strange,
+            )
+            for row, strange in zip(rows, strangeness, strict=True)
+        ]
+
+    def _judge(
+        self, pictures: Sequence[NDArray[np.uint8]], messages: Messages
+    ) -> list[Strangeness | None]:
         """Right behind the first forward pass of an answer, in its thread."""
-        if self._known is None:
-            return None
-        look, familiar = self._known
-        seen = look.take()
-        if seen is None:
-            return None
-        height, width, _ = pixels.shape
-        tokens = height * width // self._info.dims.cell**2
-        return familiar.judge(seen, colours(pixels), tokens, words_of(messages))
+        seen = self._known[0].take_each(len(pictures)) if self._known else []
+        if self._known is None or not seen:
+            return [None] * len(pictures)
+        height, width, _ = pictures[0].shape
+        tokens, words = height * width // self._info.dims.cell**2, words_of(messages)
+        return [
+            self._known[1].judge(look, colours(pixels), tokens, words)
+            for look, pixels in zip(seen, pictures, strict=True)
+        ]
+
+
+class _Row:
+    """One answer of a batch."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Drawn] = []
+        self.count = 0
+        self.finish: Literal["stop", "length"] = "length"
+
+    def add(self, one: Drawn, stops: frozenset[int]) -> None:
+        """Take the next token, unless the answer has ended."""
+        if self.finish == "stop":
+            return
+        self.count += 1
+        if one.token in stops:
+            self.finish = "stop"
+        else:
+            self.drawn.append(one)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

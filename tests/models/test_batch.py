@@ -1,0 +1,78 @@
+"""Pictures answered together are answered as each would be by itself."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_pathreason._types import Completion, GenerationSettings
+from napari_pathreason.engine import BatchPerformer
+from napari_pathreason.models import load_performer
+from napari_pathreason.models._look import Look
+
+MESSAGES = [
+    {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many nuclei?"}]}
+]
+
+
+@pytest.fixture(scope="module")
+def performers(checkpoints):
+    return {family: load_performer(folder, "cpu") for family, folder in checkpoints.items()}
+
+
+@pytest.fixture
+def performer(performers, family):
+    return performers[family]
+
+
+@pytest.fixture
+def pictures(performer):
+    cell = performer.info.dims.cell
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 3 * cell, 5 * cell, 3))
+    return list((drawn * np.array([1, 0.5, 0.1]).reshape(3, 1, 1, 1)).astype(np.uint8))
+
+
+def one(performer, pixels, settings):
+    *_, last = performer.generate(pixels, MESSAGES, settings, threading.Event())
+    assert isinstance(last, Completion)
+    return last
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_as_by_themselves(performer, pictures, temperature):
+    assert isinstance(performer, BatchPerformer)
+    settings = GenerationSettings(max_new_tokens=60, temperature=temperature, seed=3)
+    alone = [one(performer, pixels, settings) for pixels in pictures]
+    together = performer.generate_batch(pictures, MESSAGES, settings, threading.Event())
+    assert len({answer.text for answer in alone}) == 3  # else equality would say little
+    for a, b in zip(alone, together, strict=True):
+        assert (a.text, a.finish, a.new_tokens) == (b.text, b.finish, b.new_tokens)
+        assert (a.prompt_tokens, a.visual_tokens) == (b.prompt_tokens, b.visual_tokens)
+        for told, again in zip(a.written, b.written, strict=True):
+            assert told.text == again.text
+            assert told.choices[0][1] == pytest.approx(again.choices[0][1], abs=1e-3)
+
+
+def test_cancelled_before_the_first_token(performer, pictures):
+    cancel = threading.Event()
+    cancel.set()
+    answers = performer.generate_batch(pictures, MESSAGES, GenerationSettings(), cancel)
+    assert [answer.finish for answer in answers] == ["cancelled"] * 3
+    assert [answer.new_tokens for answer in answers] == [0] * 3
+
+
+def test_each_picture_has_its_own_look(performer, pictures):
+    look = Look(performer.model.model.visual)
+    try:
+        settings = GenerationSettings(max_new_tokens=1)
+        alone = []
+        for pixels in pictures:
+            one(performer, pixels, settings)
+            alone.append(look.take())
+        performer.generate_batch(pictures, MESSAGES, settings, threading.Event())
+        together = look.take_each(3)
+        assert np.allclose(alone, together, atol=1e-4)
+        assert not np.allclose(alone[0], alone[1], atol=1e-2)
+        assert look.take_each(3) == []
+    finally:
+        look.close()
