@@ -132,8 +132,9 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
     arrays = {name: np.ascontiguousarray(getattr(familiar, name)) for name in _ARRAYS}
     arrays["axes"] = arrays["axes"].astype(np.float16)
     words = {word: list(shares) for word, shares in familiar.wording.shares.items()}
-    about = {"kinds": json.dumps(familiar.kinds), "words": json.dumps(words)}
-    partial.write_bytes(save(arrays, about))
+    about = json.dumps({"kinds": familiar.kinds, "words": words})
+    # one key: the library writes several in an order of chance
+    partial.write_bytes(save(arrays, {"about": about}))
     os.replace(partial, folder / FILE)
 
 
@@ -151,10 +152,10 @@ def load_familiar(folder: Path, name: str, signature: Array) -> Familiar | None:
         return None
     try:
         with safe_open(folder / FILE, framework="numpy") as file:
-            about = file.metadata()
+            about = json.loads(file.metadata()["about"])
             arrays = {key: file.get_tensor(key).astype(np.float32) for key in _ARRAYS}
-        words = {word: tuple(map(float, s)) for word, s in json.loads(about["words"]).items()}
-        kinds = tuple(map(str, json.loads(about["kinds"])))
+        words = {word: tuple(map(float, s)) for word, s in about["words"].items()}
+        kinds = tuple(map(str, about["kinds"]))
     except Exception as error:  # whatever a damaged file makes json and safetensors raise
         raise ModelError(
             f"{FILE} of the model {name} is damaged; run pathreason calibrate again"

@@ -67,6 +67,29 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_evaluate)
 
 
+def add_calibrate_parser(subparsers: Subparsers) -> None:
+    """``pathreason calibrate MODEL --data FILE --train FILE``."""
+    parser = subparsers.add_parser(
+        "calibrate", help="fit how sure answers are, and which pictures are strange"
+    )
+    parser.add_argument("model", help="embedded or a folder; the fits are written into it")
+    parser.add_argument("--data", type=Path, required=True, help="val.jsonl of `data convert`")
+    parser.add_argument("--train", type=Path, required=True, help="train.jsonl beside it")
+    parser.add_argument(
+        "--unlike",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="SLIDE",
+        help="say how many regions of slides it was not trained on are called strange",
+    )
+    parser.add_argument("--per-topic", type=int, default=50, help="questions of each kind")
+    parser.add_argument("--pictures", type=int, default=1000, help="training pictures of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.set_defaults(run=_calibrate)
+
+
 def _convert(args: argparse.Namespace) -> int:
     from .convert import convert
 
@@ -126,6 +149,26 @@ def _evaluate(args: argparse.Namespace) -> int:
     for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
         if page:
             fill(page, text)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+
+    wait_passively()
+    from ._calibrate import Plan, calibrate
+
+    plan = Plan(
+        model=args.model,
+        val=args.data,
+        train=args.train,
+        unlike=tuple(args.unlike),
+        per_topic=args.per_topic,
+        pictures=args.pictures,
+        seed=args.seed,
+        device=args.device,
+    )
+    print(calibrate(plan))  # noqa: T201
     return 0
 
 

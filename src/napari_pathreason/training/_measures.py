@@ -153,9 +153,14 @@ def calibration_error(items: Sequence[Item], bins: int = 10) -> float | None:
         return None
     sure = np.array([item.confidence for item in asked], float)
     right = np.array([item.score >= 1 - 1e-9 for item in asked], float)
+    return expected_error(sure, right, bins)
+
+
+def expected_error(sure: NDArray[np.float64], right: NDArray[np.float64], bins: int = 10) -> float:
+    """ECE of probabilities (answers,) against 0 or 1 (answers,); see `calibration_error`."""
     bin_of = np.minimum((sure * bins).astype(int), bins - 1)
     gaps = [abs((sure - right)[bin_of == index].sum()) for index in range(bins)]
-    return float(sum(gaps)) / len(asked)
+    return float(sum(gaps)) / len(sure)
 
 
 def best_guess(items: Sequence[Item], tolerance: float) -> float:

@@ -1,0 +1,172 @@
+"""The whole of ``pathreason calibrate`` on a model of a few thousand parameters."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_pathreason._errors import ModelError, QueryError
+from napari_pathreason._types import (
+    Calibration,
+    Completion,
+    GenerationSettings,
+    Query,
+    WrittenToken,
+)
+from napari_pathreason.cli import main
+from napari_pathreason.engine import Job, ask
+from napari_pathreason.models import CALIBRATION, load_models, load_performer
+from napari_pathreason.models._familiar import FILE
+from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.training._acquaint import kind_of, own
+from napari_pathreason.training._calibrate import Plan, calibrate
+from napari_pathreason.training._known_answers import _outcomes
+from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training._sample import read_samples
+from napari_pathreason.training._view import read_view
+
+TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_answers():
+    """Random weights never come to an end; nothing here is about how far they go."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("napari_pathreason.training._known_answers.LONGEST", 12)
+    patch.setattr("napari_pathreason.training._calibrate.REGIONS", 15)
+    yield
+    patch.undo()
+
+
+def plan(folder, converted, **changes):
+    settings = {"per_topic": 2, "pictures": 40, "device": "cpu"} | changes
+    return Plan(str(folder), converted / "val.jsonl", converted / "train.jsonl", **settings)
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    """Green, as no tissue of the miniature is."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("slide") / "green.png"
+    pixels = rng.integers(0, 60, (400, 400, 3)) + np.array([0, 150, 0])
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def calibrated(short_answers, converted, slide, tmp_path_factory):
+    folder = make_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "model")
+    said = calibrate(plan(folder, converted, unlike=(slide,)))
+    return folder, said
+
+
+def test_both_files_lie_beside_the_weights_and_are_taken_up(calibrated):
+    folder, _ = calibrated
+    assert (folder / FILE).stat().st_size < 1e6
+    assert not list(folder.glob("*.partial"))
+    assert load_performer(folder, "cpu").info.calibration is not None
+
+
+def test_the_error_rates_are_told_for_val_and_for_slides(calibrated):
+    _, said = calibrated
+    assert "asked about blood smear, lung, lymph node, nuclei" in said
+    assert "lymph node of val" in said
+    (green,) = (line for line in said.splitlines() if "green.png" in line)
+    assert [float(share) for share in green.split(": ")[1].split(", ")] == pytest.approx([1] * 4)
+
+
+def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, converted, slide):
+    folder, _ = calibrated
+    models = load_models(folder, "cpu")
+    sample = next(
+        s for s in own(read_samples(converted / "train.jsonl")) if s.source == "lymph_node"
+    )
+    pictures = Pictures(converted)
+    green = np.asarray(Image.open(slide))[:96, :96]
+    found = {}
+    for name, pixels in (("known", pictures.picture(sample)), ("green", green)):
+        with slide_from_arrays([pixels], name) as opened:
+            job = Job(
+                opened, pictures.region(sample), TUMOUR, 4, GenerationSettings(max_new_tokens=3)
+            )
+            found[name] = ask(job, models.performer, models.allocator).strangeness
+    assert found["known"].against == found["green"].against == ("lymph node",)
+    assert not found["known"].strange
+    assert found["green"].strange
+    assert found["green"].reason
+
+
+def test_a_repetition_writes_the_same(calibrated, converted):
+    folder, said = calibrated
+    before = [(folder / name).read_bytes() for name in (CALIBRATION, FILE)]
+    again = calibrate(plan(folder, converted))
+    assert said.startswith(again)
+    assert [(folder / name).read_bytes() for name in (CALIBRATION, FILE)] == before
+
+
+def test_damaged_fits_do_not_keep_the_command_from_mending_them(converted, tmp_path):
+    folder = make_tiny_checkpoint(tmp_path / "model")
+    (folder / CALIBRATION).write_text("{")
+    (folder / FILE).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="damaged"):
+        load_performer(folder, "cpu")
+    calibrate(plan(folder, converted, per_topic=1, pictures=8))
+    assert isinstance(load_performer(folder, "cpu").info.calibration, Calibration)
+
+
+def test_the_command_line_prints_what_came_of_it(converted, tmp_path, capsys):
+    folder = make_tiny_checkpoint(tmp_path / "model")
+    words = ["calibrate", str(folder), "--data", str(converted / "val.jsonl")]
+    words += ["--train", str(converted / "train.jsonl"), "--per-topic", "1", "--pictures", "8"]
+    assert main([*words, "--device", "cpu"]) == 0
+    assert "called strange" in capsys.readouterr().out
+    assert json.loads((folder / CALIBRATION).read_text())["questions"] > 0
+
+
+def test_a_model_that_is_no_folder_and_missing_data_are_named(converted, tmp_path):
+    with pytest.raises(ModelError, match="no folder"):
+        calibrate(plan("Qwen/Qwen3-VL-2B-Instruct", converted))
+    folder = make_tiny_checkpoint(tmp_path / "model")
+    with pytest.raises(QueryError, match=r"train\.jsonl"):
+        calibrate(Plan(str(folder), converted / "val.jsonl", tmp_path / "train.jsonl"))
+
+
+def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
+    samples = read_samples(converted / "train.jsonl")
+    assert {kind_of(s) for s in samples} == {"lymph node", "lung", "blood smear", "nuclei"}
+    assert any(s.topic == "cannot tell" for s in samples)
+    assert not any(s.topic == "cannot tell" for s in own(samples))
+
+
+@pytest.mark.parametrize(("shift", "right"), [(0, True), (40, False)])
+def test_a_box_is_right_where_it_matches(converted, shift, right):
+    """The true box of a blood smear, told by hand; shifted by far it is wrong."""
+    sample = next(
+        s
+        for s in read_samples(converted / "train.jsonl")
+        if s.task == "detection" and s.boxes and s.source == "blood" and len(s.boxes) == 1
+    )
+    view = read_view(sample, Pictures(converted), 64, 32)
+    (label, corners), *_ = view.boxes
+    x1, y1, x2, y2 = (1000 * c for c in corners)
+    step = shift / 100 * (x2 - x1) * 3
+    box = json.dumps([{"bbox_2d": [x1 + step, y1, x2 + step, y2], "label": label}])
+    text = f"<think></think><answer>{box}</answer>"
+    assert TASKS["detection"].parse(text, sample.query).boxes
+    written = tuple(_certain(part) for part in ("<think></think>", "<answer>", box, "</answer>"))
+    done = Completion(text, 10, 4, 4, "stop", 0.0, written)
+
+    class Stub:
+        class info:
+            box_space = "relative"
+
+    form, outcomes = _outcomes(Stub, sample, view, done)  # type: ignore[arg-type]
+    assert form == "box"
+    assert [one.right for one in outcomes] == [right]
+
+
+def _certain(text):
+    return WrittenToken(((text, 0.0),))
