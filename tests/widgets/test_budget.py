@@ -93,3 +93,20 @@ def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
     ask.reset_choices()
     assert ask.form.image is slide
     assert ask.form.image_box.choices == (slide,)
+
+
+def test_a_preview_that_cannot_be_read(
+    docks: Docks, qtbot: Any, messages: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_pathreason._errors import SlideError
+
+    def broken(*_: Any) -> None:
+        raise SlideError("the slide is damaged; copy it again")
+
+    viewer, _, dock = docks
+    monkeypatch.setattr("napari_pathreason.slides.Slide.read_region", broken)
+    dock.pin(16)
+    dock.preview()
+    qtbot.waitUntil(dock.preview_button.isEnabled)
+    assert messages == [("error", "the slide is damaged; copy it again")]
+    assert len(viewer.layers) == 1

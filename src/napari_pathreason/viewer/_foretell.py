@@ -66,15 +66,17 @@ def _notes(known: bool, past: list[Any], looked: bool) -> list[str]:
 
 def read_preview(
     opener: Callable[[], Slide], region: Region, plan: ReadPlan
-) -> NDArray[np.uint8] | PathreasonError:
-    """Read a region just as a question at this plan would, for a worker; errors are returned."""
+) -> NDArray[np.uint8] | str:
+    """Read a region just as a question at this plan would, for a worker.
+
+    Returns
+    -------
+    uint8 array (height, width, 3) or str
+        A text says why it cannot be read: a worker does not hand on errors that are returned.
+    """
     try:
         return opener().read_region(region, plan.size).pixels
     except PathreasonError as error:
-        return error
+        return str(error)
     except Exception as error:  # a fault of ours must be told, not lost in a thread
-        shown = PathreasonError(
-            f"unexpected {type(error).__name__} while reading; please report it"
-        )
-        shown.__cause__ = error
-        return shown
+        return f"unexpected {type(error).__name__} while reading; please report it"

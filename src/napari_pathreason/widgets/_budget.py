@@ -168,8 +168,8 @@ class BudgetWidget(QWidget):
     def _lay(self, image: Image, region: Region, rung: Rung, read: Any) -> None:
         self.preview_button.setEnabled(True)
         viewer, form = self._viewer(), self.session.form()
-        if isinstance(read, PathreasonError):
-            show_error(str(read))
+        if isinstance(read, str):
+            show_error(read)
         elif viewer is not None and image in viewer.layers:
             selected = set(viewer.layers.selection)
             for layer in self._layers:
