@@ -12,6 +12,7 @@ from ._overlay import append_to_overlay, is_overlay, overlay_layer_data, placeme
 from ._preview import PREVIEW_KEY, grid_layer_data, preview_layer_data
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
+from ._save import entries_like, files_of, write_answers
 from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
 from ._totals import planned_line, totals_line
 
@@ -32,7 +33,9 @@ __all__ = [
     "box_to_data",
     "data_to_slide",
     "draw_entry",
+    "entries_like",
     "features_of_shapes",
+    "files_of",
     "foretold",
     "go_to",
     "grid_layer_data",
@@ -61,4 +64,5 @@ __all__ = [
     "start_drawing",
     "totals_line",
     "unwrapped",
+    "write_answers",
 ]

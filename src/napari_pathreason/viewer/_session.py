@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
@@ -45,11 +46,16 @@ def spawn_models(spec: str) -> LoadedModels:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One answer of a session; the image may have been closed since."""
+    """One answer of a session; the image may have been closed since.
+
+    ``spec`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
+    """
 
     id: int
     result: Result
     image: ReferenceType[Image]
+    spec: str = "embedded"
+    made: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Session:
@@ -85,11 +91,12 @@ class Session:
 
     def add(self, result: Result, image: Image) -> Entry:
         """Keep a result about an image layer and tell everyone."""
-        entry = Entry(len(self.entries) + 1, result, ref(image))
-        self.entries.append(entry)
         with self._lock:
-            if self._spec is not None:
-                self.known_models[self._spec] = result.model
+            spec = self._spec
+            if spec is not None:
+                self.known_models[spec] = result.model
+        entry = Entry(len(self.entries) + 1, result, ref(image), spec or "embedded")
+        self.entries.append(entry)
         self.added.emit(entry)
         return entry
 

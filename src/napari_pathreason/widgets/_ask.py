@@ -39,6 +39,7 @@ from ._history import History
 from ._progress import Progress
 from ._region_note import region_note
 from ._runner import Runner
+from ._save import SaveButton
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -71,6 +72,7 @@ class AskWidget(QWidget):
         self.copy_button = QPushButton("Copy as JSON")
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
         self.copy_button.setEnabled(False)
+        self.save_button = SaveButton(self.session)
         self.progress = Progress()
         self.answer = AnswerView()
         self.history = History()
@@ -88,6 +90,9 @@ class AskWidget(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.ask_button, 2)
         buttons.addWidget(self.cancel_button, 1)
+        outlets = QHBoxLayout()
+        outlets.addWidget(self.save_button)
+        outlets.addWidget(self.copy_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.setSpacing(6)
@@ -96,7 +101,7 @@ class AskWidget(QWidget):
         layout.addWidget(self.progress)
         layout.addWidget(self.answer, 3)
         layout.addWidget(self.history, 1)
-        layout.addWidget(self.copy_button)
+        layout.addLayout(outlets)
         self.setMinimumWidth(300)
 
     def _connect(self, viewer: Viewer) -> None:
@@ -222,12 +227,14 @@ class AskWidget(QWidget):
     def _list(self, entry: Entry) -> None:
         self.history.add(entry)
         self.copy_button.setEnabled(True)
+        self.save_button.choose(entry)
 
     def _go_back(self, entry: Entry) -> None:
         viewer = self._viewer()
         if viewer is None or self.runner.running:
             return
         self.answer.show_result(entry.result)
+        self.save_button.choose(entry)
         try:
             show_entry(viewer, self.session, entry)
         except PathreasonError as error:
