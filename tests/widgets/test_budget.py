@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,38 @@ def test_a_preview_that_cannot_be_read(
     qtbot.waitUntil(dock.preview_button.isEnabled)
     assert messages == [("error", "the slide is damaged; copy it again")]
     assert len(viewer.layers) == 1
+
+
+def test_history_lists_exports_and_chooses(
+    docks: Docks, finish: Callable[[Any], None], messages: list[Any], tmp_path: Path
+) -> None:
+    viewer, ask, dock = docks
+    assert not dock.history.export_button.isEnabled()
+    for question in ("Is it magenta?", "Is it green?"):
+        ask.form.question_edit.setPlainText(question)
+        ask.ask()
+        finish(ask)
+    table = dock.history.table
+    first = [table.item(0, column).text() for column in range(1, 6)]
+    assert first == ["Question", "Is it magenta?", "64", "54", "174"]
+    dock.history.export(str(tmp_path / "a.csv"))
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert messages == [("info", "a.csv was saved.")]
+    assert "Is it green?" in ask.answer.toPlainText()
+    table.cellClicked.emit(0, 0)
+    assert "Is it magenta?" in ask.answer.toPlainText()
+    assert ask.history.currentRow() == 0
+    assert viewer.layers.selection.active.name.startswith("answers")
+    dock.history.export(str(tmp_path / "none" / "b.csv"))
+    assert "b.csv cannot be written" in messages[-1][1]
+    assert str(tmp_path) not in messages[-1][1]
+
+
+def test_history_without_an_ask_dock(docks: Docks, finish: Callable[[Any], None]) -> None:
+    viewer, ask, dock = docks
+    ask.ask()
+    finish(ask)
+    dock.session.form = lambda: None
+    dock.history.table.cellClicked.emit(0, 3)
+    assert viewer.layers.selection.active.selected_data == {0}

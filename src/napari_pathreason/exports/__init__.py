@@ -3,6 +3,7 @@
 Importing this room loads neither torch nor napari.
 """
 
+from ._account import write_account
 from ._answer_files import ENDINGS, AnswerFiles, FileKind, asked_of, kind_of_file
 from ._atomic import atomic_bytes, atomic_text
 from ._feature import Feature, ObjectType, Shape
@@ -50,6 +51,7 @@ __all__ = [
     "read_manifest",
     "versions_here",
     "weights_sha256",
+    "write_account",
     "write_geojson",
     "write_manifest",
     "write_report",

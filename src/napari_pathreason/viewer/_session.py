@@ -70,6 +70,8 @@ class Session:
     ----------
     added : psygnal signal
         Emitted with each new `Entry`, in the thread that added it.
+    chosen : psygnal signal
+        Emitted with an `Entry` that a dock wants shown.
     known_models : dict
         What is known of the models that have answered, by spec.
     form : callable
@@ -77,6 +79,7 @@ class Session:
     """
 
     added = Signal(Entry)
+    chosen = Signal(Entry)
 
     def __init__(self, models_factory: ModelsFactory = spawn_models) -> None:
         self.models_factory = models_factory

@@ -115,6 +115,7 @@ class AskWidget(QWidget):
         self._note_timer.timeout.connect(self._update_note)
         self._draw_timer.timeout.connect(self._draw_boxes)
         self.session.added.connect(self._list)
+        self.session.chosen.connect(self._go_back)
         layers = unwrapped(viewer).layers
         layers.events.inserted.connect(self._on_layers)
         layers.events.removed.connect(self._on_removed)
@@ -233,6 +234,7 @@ class AskWidget(QWidget):
         viewer = self._viewer()
         if viewer is None or self.runner.running:
             return
+        self.history.select(entry)
         self.answer.show_result(entry.result)
         self.save_button.choose(entry)
         try:

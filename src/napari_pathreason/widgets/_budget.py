@@ -7,7 +7,7 @@ from weakref import ref
 
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +24,7 @@ from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Budget
 from napari_pathreason.viewer import (
+    Entry,
     Rung,
     Session,
     foretold,
@@ -32,11 +34,13 @@ from napari_pathreason.viewer import (
     read_preview,
     region_of,
     session_of,
+    show_entry,
     slide_opener,
     totals_line,
     unwrapped,
 )
 
+from ._history_table import HistoryTable
 from ._rung_table import RungTable
 
 if TYPE_CHECKING:
@@ -78,15 +82,24 @@ class BudgetWidget(QWidget):
         buttons = QHBoxLayout()
         for widget in (self.auto_button, self.preview_button, self.grid_box):
             buttons.addWidget(widget)
+        ladder = QWidget()
+        inner = QVBoxLayout(ladder)
+        inner.setContentsMargins(0, 4, 0, 0)
+        inner.addWidget(self.note)
+        inner.addWidget(self.chart, 2)
+        inner.addWidget(self.table, 3)
+        inner.addLayout(buttons)
+        self.history = HistoryTable(self.session)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(ladder, "Ladder")
+        self.tabs.addTab(self.history, "History")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        layout.addWidget(self.note)
-        layout.addWidget(self.chart, 2)
-        layout.addWidget(self.table, 3)
-        layout.addLayout(buttons)
+        layout.addWidget(self.tabs)
         layout.addWidget(self.totals)
         self.chart.chosen.connect(self.pin)
         self.table.chosen.connect(self.pin)
+        self.history.chosen.connect(self._show_entry)
         self.auto_button.clicked.connect(lambda: self.pin("auto"))
         self.preview_button.clicked.connect(self.preview)
         self.grid_box.toggled.connect(self._show_grid)
@@ -191,6 +204,17 @@ class BudgetWidget(QWidget):
     def _show_grid(self, shown: bool) -> None:
         if self._layers:
             self._layers[1].visible = shown
+
+    def _show_entry(self, entry: Entry) -> None:
+        """Leave it to the Ask dock, which has the words too, where there is one."""
+        viewer = self._viewer()
+        if self.session.form() is not None:
+            self.session.chosen.emit(entry)
+        elif viewer is not None:
+            try:
+                show_entry(viewer, self.session, entry)
+            except PathreasonError as error:
+                show_warning(str(error))
 
     def showEvent(self, event: Any) -> None:
         """Follow the form only while someone can see it."""

@@ -34,6 +34,10 @@ class History(QListWidget):
         self.addItem(item)
         self.setCurrentItem(item)
 
+    def select(self, entry: Entry) -> None:
+        """Make an answer the current one, without choosing it."""
+        self.setCurrentRow(entry.id - 1)
+
     @property
     def current(self) -> Entry | None:
         """The entry that is highlighted."""

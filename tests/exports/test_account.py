@@ -1,0 +1,31 @@
+import csv
+from datetime import UTC, datetime
+
+from napari_pathreason._types import Query
+from napari_pathreason.exports import write_account
+
+TIME = datetime(2026, 3, 1, 12, 30, 5, 999, tzinfo=UTC)
+
+
+def test_a_row_for_each_answer(make_result, tmp_path):
+    results = [make_result(), make_result(query=Query("vqa", "=1+1\nHow many?", ("a", "b")))]
+    assert write_account(tmp_path / "a.csv", [(TIME, one) for one in results]) == 2
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert first["time"] == "2026-03-01T12:30:05+00:00"
+    tokens = {name: int(value) for name, value in first.items() if name.endswith("tokens")}
+    assert tokens == {
+        "tokens": 60,
+        "allocator_tokens": 2,
+        "native_tokens": 1024,
+        "saved_tokens": 962,
+    }
+    assert first["budget"] == "64"
+    assert first["seconds"] == "0.1"
+    assert second["question"] == "'=1+1 How many?"
+    assert second["choices"] == "a, b"
+
+
+def test_no_answer_gives_the_head_alone(tmp_path):
+    assert write_account(tmp_path / "a.csv", []) == 0
+    assert (tmp_path / "a.csv").read_text().count("\n") == 1
