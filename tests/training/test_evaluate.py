@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Completion, ModelDims, ModelInfo
+from napari_pathreason._types import Completion, ModelDims, ModelInfo, Strangeness, WrittenToken
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.training import _commands, _evaluation, read_samples
@@ -46,6 +47,23 @@ def _examine(tiles, performer, budgets=(4,), blank=False):
     samples, pictures = tiles
     examiner = Examiner(samples, pictures, performer, FixedAllocator())
     return [item for budget in budgets for item in examiner.run(budget, blank=blank)]
+
+
+def test_confidence_and_strangeness_stand_in_the_items(tiles):
+    class Telling(Always):
+        def generate(self, pixels, messages, settings, cancel):
+            choice = (("normal", -0.5), ("adenocarcinoma", -1.5))
+            frame = ("<think></think><answer>", 0.0), ("</answer>", 0.0)
+            written = tuple(map(WrittenToken, ((frame[0],), choice, (frame[1],))))
+            strange = Strangeness(1.5, ("lung",))
+            yield self.text
+            yield Completion(self.text, 10, 4, 5, "stop", 0.0, written, strange)
+
+    items = _examine(tiles, Telling("<think></think><answer>normal</answer>"))
+    assert {item.strangeness for item in items} == {1.5}
+    expected = 1 / (1 + math.exp(-1.0))
+    assert [item.confidence for item in items] == pytest.approx([expected] * len(items))
+    assert {(i.confidence, i.strangeness) for i in _examine(tiles, Always("x"))} == {(None, None)}
 
 
 def test_a_constant_performer_scores_its_share(tiles):

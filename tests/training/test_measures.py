@@ -122,6 +122,20 @@ def test_calibration_error_by_hand():
     assert calibration_error(mixed) == pytest.approx((0 + 0.05) / 2)
 
 
+def test_the_two_error_rates_of_strangeness_by_hand():
+    known = [_item(k, strangeness=s) for k, s in enumerate((0.5, 1.0, 1.2, 0.9))]
+    aliens = [_item(4 + k, topic="cannot tell", strangeness=s) for k, s in enumerate((3.0, 0.8))]
+    rows = table([*known, *aliens, _item(6)], Run("x"))
+    (values,) = (row.values for row in rows if row.topic == row.task == "all")
+    assert values["called_strange"] == 0.25
+    assert values["passed_as_known"] == 0.5
+    (values,) = (row.values for row in rows if row.topic == "number of cells")
+    assert "passed_as_known" not in values
+    page = markdown(rows, [], [])
+    assert "known called strange" in page
+    assert "0.250 | 0.500" in page
+
+
 def test_size_table_splits_topics_that_have_sizes():
     items = [_item(k, side=side, score=s) for k, (side, s) in enumerate([(96, 1.0), (600, 0.0)])]
     items += [_item(2, topic="one size")]

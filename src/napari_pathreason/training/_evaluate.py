@@ -126,8 +126,8 @@ class Examiner:
             flops=result.tokens.flops,
             flops_native=result.tokens.flops_native,
             seconds=sum(result.seconds.values()),
-            confidence=_number(getattr(result, "confidence", None)),
-            strangeness=_number(getattr(result, "strangeness", None)),
+            confidence=result.confidence,
+            strangeness=None if result.strangeness is None else result.strangeness.score,
         )
 
 
@@ -168,7 +168,3 @@ def _relative(result: Result) -> Answer:
         for box in result.answer.boxes
     )
     return replace(result.answer, boxes=boxes)
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

@@ -26,6 +26,7 @@ class Item:
     detection, (boxes matched at an overlap of 0.5, boxes predicted, boxes true). ``confirmed`` of
     ``cited`` facts hold in this picture, ``shuffled`` of them in another one of the same topic
     (None where there is no other). Tokens, operations and seconds are 0 where no model was asked.
+    ``confidence`` is 0 to 1, ``strangeness`` above 1 for a strange picture; None where not told.
     """
 
     index: int

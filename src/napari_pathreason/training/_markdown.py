@@ -111,6 +111,8 @@ def _costs(group: Mapping[str, Row]) -> str:
         "evidence confirmed": lambda v: _value(v, "confirmed"),
         "shuffled": lambda v: _value(v, "shuffled"),
         "ECE": lambda v: _value(v, "ece", 3),
+        "known called strange": lambda v: _value(v, "called_strange", 3),
+        "strange passed as known": lambda v: _value(v, "passed_as_known", 3),
     }
     lines = [
         [rung, *(show(row.values) for show in columns.values())] for rung, row in group.items()

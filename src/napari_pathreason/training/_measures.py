@@ -16,6 +16,8 @@ Measure = Callable[[Item], Part | None]
 """None where the item does not speak to the measure."""
 
 DRAWS = 1000
+ALIEN = "cannot tell"
+"""Topic of questions about something else than the picture shows."""
 
 
 def counted(item: Item) -> bool:
@@ -60,6 +62,20 @@ def _shuffled(item: Item) -> Part | None:
     return None if item.shuffled is None else (item.shuffled, item.cited)
 
 
+def _called_strange(item: Item) -> Part | None:
+    """Pictures of the kind that is asked about, called strange all the same."""
+    if item.strangeness is None or item.topic == ALIEN:
+        return None
+    return float(item.strangeness > 1), 1.0
+
+
+def _passed_as_known(item: Item) -> Part | None:
+    """Pictures that the question is not about, not called strange."""
+    if item.strangeness is None or item.topic != ALIEN:
+        return None
+    return float(item.strangeness <= 1), 1.0
+
+
 EVERY: dict[str, Measure] = {
     "score": lambda item: (item.score, 1.0),
     "tokens": lambda item: (item.tokens, 1.0),
@@ -68,6 +84,8 @@ EVERY: dict[str, Measure] = {
     "well_formed": lambda item: (float(item.well_formed), 1.0),
     "confirmed": lambda item: (item.confirmed, item.cited),
     "shuffled": _shuffled,
+    "called_strange": _called_strange,
+    "passed_as_known": _passed_as_known,
 }
 """Measures that stand in every row."""
 
