@@ -1,9 +1,10 @@
 """A slide with dark spots, and a model that finds them; run as a program, a run to be killed."""
 
 import json
+import os
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,6 +61,18 @@ class Half:
     def allocate(self, overview, query, native, effort):
         dark = float((overview < 128).mean())
         return Allocation(None if dark > 0.01 else 16, "policy", 4, (0.25, 0.75), effort=effort)
+
+
+@dataclass(frozen=True)
+class LoadFinder:
+    """Loads the finder; leaves a file that tells how often, and in which process."""
+
+    folder: str
+    delay: float = 0.0
+
+    def __call__(self):
+        Path(self.folder, f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        return SimpleNamespace(performer=BatchFinder(self.delay), allocator=Half())
 
 
 def boxes_in(pixels):
@@ -136,6 +149,7 @@ def spots():
         used=USED,
         finder=SpotFinder,
         batch_finder=BatchFinder,
+        load_finder=LoadFinder,
         write_slide=write_slide,
         files_of=files_of,
         program=__file__,

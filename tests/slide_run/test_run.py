@@ -95,6 +95,15 @@ def test_equal_pictures_go_to_the_model_together(run, spots, tmp_path):
     assert lesions(events) == lesions(run(tmp_path / "single", performer=spots.finder()))
 
 
+def test_seconds_of_a_tile_do_not_hold_the_wait_for_others(run, spots):
+    finder = spots.batch_finder(0.05)
+    outcome = run(performer=finder, settings=replace(spots.settings, tile=512, batch=50))[
+        -1
+    ].outcome
+    assert len(outcome.records) > 3
+    assert {record.seconds["generate"] for record in outcome.records} == {0.1}  # as it told
+
+
 def test_pictures_of_different_size_are_not_mixed(run, spots):
     finder = spots.batch_finder()
     events = run(performer=finder, settings=replace(spots.settings, budget="auto", batch=50))

@@ -81,6 +81,9 @@ def add_parser(commands: Subparsers) -> None:
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument(
+        "--scheduler", metavar="ADDRESS", help="answer on the workers of this dask cluster"
+    )
+    how.add_argument(
         "--skip-errors", action="store_true", help="go on with the next slide after an error"
     )
     parser.add_argument("--json", metavar="FILE", help="write a summary as JSON; - for stdout")
@@ -173,7 +176,14 @@ def _run_one(
     boxes = 0
     with open_slide(path, args.slide_mpp) as slide:
         progress.show(f"{name}: looking for tissue")
-        answers = slide_run.AnswersHere(slide, load)
+        answers: slide_run.Answers = slide_run.AnswersHere(slide, load)
+        if args.scheduler:
+            answers = slide_run.AnswersOnCluster(
+                args.scheduler,
+                Path(path),
+                args.slide_mpp,
+                slide_run.LoadModels(args.model, args.device),
+            )
         events = slide_run.run_slide(slide, args.output / name, settings, used, answers)
         with closing(events):
             for event in events:

@@ -14,7 +14,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():  # on a terminal, a download shows its bar
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
+    for name in ("tifffile", "distributed"):  # they log what they then raise
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -1,5 +1,6 @@
 """Lesions of whole slides: tile by tile, kept on disk as they come, joined across seams."""
 
+from ._cluster import AnswersOnCluster, LoadModels
 from ._events import (
     Progress,
     RunCancelled,
@@ -23,9 +24,11 @@ from ._used import used_model
 __all__ = [
     "Answers",
     "AnswersHere",
+    "AnswersOnCluster",
     "DetectSettings",
     "HeatMap",
     "Lesion",
+    "LoadModels",
     "Outcome",
     "Plan",
     "Progress",

@@ -40,6 +40,7 @@ from napari_pathreason.engine import (
     Finished,
     Job,
     Performer,
+    Stage,
     TextDelta,
     run_job,
 )
@@ -178,7 +179,10 @@ class _Waiting:
         raise error
 
     def _finished(self, result: Result) -> TileRecord:
-        return record_of(self._tile.index, result)
+        seconds = dict(result.seconds)
+        if self.completion is not None:  # the stage also holds the wait for the other tiles
+            seconds[Stage.GENERATE.value] = self.completion.seconds
+        return record_of(self._tile.index, replace(result, seconds=seconds))
 
 
 def _generate(

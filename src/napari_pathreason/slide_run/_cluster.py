@@ -1,0 +1,195 @@
+"""Tiles handed to a running dask.distributed cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Event as Flag
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from napari_pathreason._errors import ModelError, QueryError
+from napari_pathreason._types import ModelInfo
+from napari_pathreason.engine import BatchPerformer
+from napari_pathreason.models import load_models
+
+from ._answer import answer_group
+from ._plan import Plan
+from ._record import TileRecord
+from ._run import Loaded
+from ._settings import DetectSettings
+from ._tiles import Tile
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from napari_pathreason.slides import Slide
+
+Mpp = float | tuple[float, float] | None
+WAIT = 30
+"""Seconds within which a scheduler must answer and have a worker."""
+LOOK = 0.5
+"""Seconds between two looks at the cancel flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModels:
+    """`models.load_models` with its arguments, to be sent to workers; parameters as there."""
+
+    spec: str = "embedded"
+    device: str = "auto"
+
+    def __call__(self) -> Loaded:
+        """Load."""
+        return load_models(self.spec, self.device)
+
+
+class AnswersOnCluster:
+    """Answers on the workers of a cluster; each loads the model once.
+
+    Workers must have this package and see the slide under the same path. A worker that dies costs
+    the tiles that it had in hand, which others answer again. Satisfies `Answers`.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+    path : Path
+        Of the slide.
+    mpp : float or (float, float), optional
+        Micrometres per level-0 pixel, where the file does not say.
+    load : callable
+        Gives the model. Sent to the workers; equal ones load once, so it must be hashable.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        path: Path,
+        mpp: Mpp,
+        load: Callable[[], Loaded],
+    ) -> None:
+        self._address = address
+        self._slide = (path.absolute(), mpp)
+        self._load = load
+
+    def model(self) -> tuple[ModelInfo, bool]:
+        """See `Answers.model`; a worker is asked."""
+        with _connected(self._address) as client:
+            told: tuple[ModelInfo, bool] = _result(client.submit(_describe, self._load, pure=False))
+            return told
+
+    def run(
+        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+    ) -> Iterator[list[TileRecord]]:
+        """See `Answers.run`. A few groups for each thread of the cluster are on their way."""
+        from distributed import wait
+
+        todo = iter(groups)
+        with _connected(self._address) as client:
+            pending: set[Future] = set()
+            while True:
+                for tiles in _some(todo, 2 * _threads(client) - len(pending)):
+                    where = (*self._slide, plan.identity.fingerprint)
+                    arguments = (self._load, where, tiles, plan.settings)
+                    pending.add(client.submit(_answer, *arguments, pure=False))
+                if not pending:
+                    return
+                try:
+                    with client.as_current():
+                        done, pending = wait(pending, LOOK, return_when="FIRST_COMPLETED")
+                except TimeoutError:
+                    done = set()
+                for future in done:
+                    yield _result(future)
+                if cancel.is_set():
+                    raise CancelledError
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise QueryError(
+            "a scheduler needs dask.distributed; pip install 'napari-pathreason[cluster]'"
+        ) from error
+    try:
+        client = Client(address, timeout=WAIT, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise QueryError(
+            f"no scheduler answers at {address}; start one with dask scheduler, or leave out "
+            "--scheduler"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WAIT)
+        except TimeoutError as error:
+            raise QueryError(
+                f"the scheduler at {address} has no workers; start some with dask worker {address}"
+            ) from error
+        yield client
+
+
+def _threads(client: Client) -> int:
+    """At least one: all workers may be gone for a moment."""
+    counts: dict[str, int] = client.nthreads()
+    return max(1, sum(counts.values()))
+
+
+def _some(groups: Iterator[tuple[Tile, ...]], count: int) -> Iterator[tuple[Tile, ...]]:
+    for _ in range(count):
+        if (group := next(groups, None)) is None:
+            return
+        yield group
+
+
+def _result(future: Future) -> Any:
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ModelError(
+            "several workers died over the same tiles; look at their logs, give them more memory "
+            "or a smaller --batch, and run again"
+        ) from error
+
+
+_ONE_AT_A_TIME = Lock()
+
+
+@lru_cache(maxsize=1)
+def _load_here(load: Callable[[], Loaded]) -> Loaded:
+    return load()
+
+
+@lru_cache(maxsize=1)
+def _slide_here(path: Path, mpp: Mpp, fingerprint: str) -> Slide:
+    """Open a slide; by the fingerprint another file of the same name is another slide."""
+    from napari_pathreason.slides import open_slide
+
+    return open_slide(path, mpp)
+
+
+def _describe(load: Callable[[], Loaded]) -> tuple[ModelInfo, bool]:
+    """On a worker: what its model is."""
+    with _ONE_AT_A_TIME:
+        performer = _load_here(load).performer
+    return performer.info, isinstance(performer, BatchPerformer)
+
+
+def _answer(
+    load: Callable[[], Loaded],
+    where: tuple[Path, Mpp, str],
+    tiles: Sequence[Tile],
+    settings: DetectSettings,
+) -> list[TileRecord]:
+    """On a worker: answer for a group of tiles."""
+    with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
+        models, slide = _load_here(load), _slide_here(*where)
+    return answer_group(slide, tiles, settings, models.performer, models.allocator, Flag())

@@ -1,0 +1,99 @@
+"""Tiles on a cluster of two processes, of which one is killed on the way."""
+
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from threading import Event
+
+import cloudpickle
+import pytest
+from distributed import LocalCluster
+
+from napari_pathreason import QueryError
+from napari_pathreason.slide_run import (
+    AnswersOnCluster,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    TileDone,
+    run_slide,
+)
+from napari_pathreason.slides import open_slide
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def answers(cluster, spots, slide_path, tmp_path):
+    """Answers of a model whose loads are counted in a folder."""
+    (tmp_path / "loads").mkdir()
+    module = sys.modules[spots.load_finder.__module__]
+    cloudpickle.register_pickle_by_value(module)  # workers cannot import it
+    load = spots.load_finder(str(tmp_path / "loads"), 0.05)
+    yield AnswersOnCluster(cluster.scheduler_address, slide_path, 0.5, load)
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+@pytest.fixture
+def go(answers, spots, slide_path, tmp_path):
+    def go(**more):
+        settings = replace(spots.settings, tile=128)
+        with open_slide(slide_path, 0.5) as slide:
+            yield from run_slide(slide, tmp_path / "far", settings, spots.used, answers, **more)
+
+    return go
+
+
+def pids(loads):
+    return [int(path.name.partition("-")[0]) for path in loads.iterdir()]
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_on_the_way(go, run, spots, tmp_path):
+    done, killed = 0, None
+    for event in go():
+        done += isinstance(event, TileDone)
+        if done > 8 and killed is None:
+            killed = pids(tmp_path / "loads")[0]
+            os.kill(killed, signal.SIGKILL)
+    assert isinstance(event, RunFinished), event
+    loads = pids(tmp_path / "loads")
+    assert killed in loads
+    assert len(loads) == len(set(loads))  # once in each process
+    assert 2 <= len(loads) <= 3  # the nanny may have started another worker in time
+    run(performer=spots.batch_finder(), settings=replace(spots.settings, tile=128))
+    assert spots.files_of(tmp_path / "far") == spots.files_of(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_cancel_leaves_what_is_done(go, tmp_path):
+    cancel = Event()
+    for event in go(cancel=cancel):
+        if isinstance(event, TileDone):
+            cancel.set()
+    assert isinstance(event, RunCancelled)
+    assert 0 < event.done < event.total
+
+
+def test_no_scheduler_is_one_line(spots, slide_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_pathreason.slide_run._cluster.WAIT", 0.5)
+    answers = AnswersOnCluster("tcp://127.0.0.1:9", slide_path, 0.5, spots.load_finder("."))
+    with open_slide(slide_path, 0.5) as slide:
+        (event,) = run_slide(slide, tmp_path / "far", spots.settings, spots.used, answers)
+    assert isinstance(event, RunFailed)
+    assert isinstance(event.error, QueryError)
+    assert "dask scheduler" in event.reason
