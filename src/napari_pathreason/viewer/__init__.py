@@ -2,6 +2,7 @@
 
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
+from ._compare import RUNG_COLORS, draw_rung, rung_layer_data, rung_title
 from ._foretell import foretold, read_preview
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
 from ._ladder import Rung, ladder_of
@@ -18,6 +19,7 @@ from ._totals import planned_line, totals_line
 
 __all__ = [
     "PREVIEW_KEY",
+    "RUNG_COLORS",
     "SLIDE_KEY",
     "Entry",
     "LayerFrame",
@@ -33,6 +35,7 @@ __all__ = [
     "box_to_data",
     "data_to_slide",
     "draw_entry",
+    "draw_rung",
     "entries_like",
     "features_of_shapes",
     "files_of",
@@ -56,6 +59,8 @@ __all__ = [
     "read_preview",
     "region_in_view",
     "region_of",
+    "rung_layer_data",
+    "rung_title",
     "session_of",
     "shapes_of_result",
     "show_entry",

@@ -74,6 +74,8 @@ class Session:
         Emitted with an `Entry` that a dock wants shown.
     known_models : dict
         What is known of the models that have answered, by spec.
+    asking : bool
+        Whether a question is on its way: one at a time, as they share a model.
     form : callable
         Gives the form of the Ask dock, or None; a weak reference.
     """
@@ -87,6 +89,7 @@ class Session:
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
         self.form: Callable[[], Any] = lambda: None
+        self.asking = False
         self._loading = Lock()
         self._lock = Lock()
         self._spec: str | None = None

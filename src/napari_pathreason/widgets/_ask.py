@@ -117,9 +117,9 @@ class AskWidget(QWidget):
         self.session.added.connect(self._list)
         self.session.chosen.connect(self._go_back)
         layers = unwrapped(viewer).layers
-        layers.events.inserted.connect(self._on_layers)
+        layers.events.inserted.connect(self.reset_choices)
         layers.events.removed.connect(self._on_removed)
-        layers.events.renamed.connect(self._on_layers)
+        layers.events.renamed.connect(self.reset_choices)
         layers.selection.events.active.connect(self._on_active)
         for entry in self.session.entries:
             self._list(entry)
@@ -143,6 +143,8 @@ class AskWidget(QWidget):
         try:
             if image is None:
                 raise PathreasonError("there is no image to ask about; open a slide first")
+            if self.session.asking:
+                raise PathreasonError("rungs are being compared; wait for them or cancel that")
             query = self.form.query()
             question = Question(
                 slide_opener(image),
@@ -246,9 +248,6 @@ class AskWidget(QWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the image layers of the viewer; napari calls this when layers change."""
-        self.form.reset_choices()
-
-    def _on_layers(self, event: Any = None) -> None:
         self.form.reset_choices()
 
     def _on_active(self, event: Any = None) -> None:

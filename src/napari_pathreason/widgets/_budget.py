@@ -8,9 +8,10 @@ from weakref import ref
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
+    QDockWidget,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -40,6 +41,7 @@ from napari_pathreason.viewer import (
     unwrapped,
 )
 
+from ._compare import CompareView
 from ._history_table import HistoryTable
 from ._rung_table import RungTable
 
@@ -90,8 +92,10 @@ class BudgetWidget(QWidget):
         inner.addWidget(self.table, 3)
         inner.addLayout(buttons)
         self.history = HistoryTable(self.session)
+        self.compare = CompareView(self._viewer, self.session)
         self.tabs = QTabWidget()
         self.tabs.addTab(ladder, "Ladder")
+        self.tabs.addTab(self.compare, "Compare")
         self.tabs.addTab(self.history, "History")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
@@ -100,6 +104,7 @@ class BudgetWidget(QWidget):
         self.chart.chosen.connect(self.pin)
         self.table.chosen.connect(self.pin)
         self.history.chosen.connect(self._show_entry)
+        self.compare.table.chosen.connect(self._show_entry)
         self.auto_button.clicked.connect(lambda: self.pin("auto"))
         self.preview_button.clicked.connect(self.preview)
         self.grid_box.toggled.connect(self._show_grid)
@@ -216,6 +221,12 @@ class BudgetWidget(QWidget):
             except PathreasonError as error:
                 show_warning(str(error))
 
+    def event(self, event: QEvent) -> bool:
+        """End a comparison when napari takes the widget out of its dock."""
+        if event.type() == QEvent.ParentChange and self.parent() is None:
+            self.compare.stop()
+        return super().event(event)
+
     def showEvent(self, event: Any) -> None:
         """Follow the form only while someone can see it."""
         self._timer.start()
@@ -223,6 +234,9 @@ class BudgetWidget(QWidget):
         super().showEvent(event)
 
     def hideEvent(self, event: Any) -> None:
-        """Stop following."""
+        """Stop following, and end a comparison when the window goes."""
         self._timer.stop()
+        window = self.window()
+        if not isinstance(window, QDockWidget) and not window.isVisible():
+            self.compare.stop()
         super().hideEvent(event)

@@ -51,7 +51,7 @@ class Runner(QObject):
     def ask(self, question: Question) -> None:
         """Start a question; its events follow through `happened`."""
         self._run += 1
-        self._running = True
+        self._running = self._session.asking = True
         self._stage = Stage.OVERVIEW
         self._cancel = CancelFlag()
         self._worker = create_worker(
@@ -74,7 +74,8 @@ class Runner(QObject):
         if self._worker is not None:
             self._worker.quit()
             self._worker = None
-        self._running = False
+        if self._running:
+            self._running = self._session.asking = False
         self._run += 1  # whatever still arrives is of an older run
         self._free_model()
 
@@ -86,7 +87,7 @@ class Runner(QObject):
             self._stage = event.stage
         if isinstance(event, Finished | Cancelled | Failed):
             self._patience.stop()
-            self._running = False
+            self._running = self._session.asking = False
             self._worker = None
         self.happened.emit(event)
 

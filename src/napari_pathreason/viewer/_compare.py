@@ -1,0 +1,56 @@
+"""Answers of several rungs over each other, told apart by colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._overlay import overlay_layer_data
+from ._session import Entry
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Shapes
+
+RUNG_COLORS = ("#0072b2", "#e69f00", "#009e73", "#e6194b", "#56b4e9", "#cc79a7")
+"""Told apart with colour-blind eyes and against pink and purple stains."""
+
+
+def rung_title(entry: Entry) -> str:
+    """The budget of an answer in words."""
+    requested = entry.result.tokens.requested
+    return "native" if requested is None else f"{requested:,}"
+
+
+def rung_layer_data(
+    source: Image, entry: Entry, color: str
+) -> tuple[list[NDArray[np.float64]], dict[str, Any], str]:
+    """Shapes layer with the region and the boxes of one answer, all in one colour.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        The slide; its placement and units are carried over.
+    entry : Entry
+    color : str
+        ``#rrggbb``.
+    """
+    data, attributes, kind = overlay_layer_data(source, [(entry.id, entry.result)])
+    features = attributes["features"]
+    attributes |= {
+        "name": f"compared, {rung_title(entry)}: {source.name}",
+        "edge_color": color,
+        "features": {**features, "color": np.full(len(data), color, dtype=object)},
+    }
+    return data, attributes, kind
+
+
+def draw_rung(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
+    """Add the layer of `rung_layer_data`; the user's layers stay selected."""
+    selected = set(viewer.layers.selection)
+    data, attributes, _ = rung_layer_data(source, entry, color)
+    layer: Shapes = viewer.add_shapes(data, **attributes)
+    viewer.layers.selection = selected
+    return layer

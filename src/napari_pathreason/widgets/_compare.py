@@ -1,0 +1,168 @@
+"""Ask one question at several rungs and show what each of them gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_pathreason._errors import PathreasonError
+from napari_pathreason._types import Budget, Result
+from napari_pathreason.engine import Cancelled, Event, Failed, Finished
+from napari_pathreason.tokens import LADDER
+from napari_pathreason.viewer import (
+    RUNG_COLORS,
+    ModelLoading,
+    Question,
+    Session,
+    draw_rung,
+    region_of,
+    slide_opener,
+)
+
+from ._compare_table import CompareTable
+from ._progress import Progress
+from ._runner import Runner
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Shapes
+
+BUDGETS: tuple[Budget, ...] = (*LADDER, "native")
+FIRST: tuple[Budget, ...] = (16, 256)
+A_ROW = 5
+
+
+class CompareView(QWidget):
+    """Rungs to check, and their answers side by side; the model is loaded once.
+
+    Parameters
+    ----------
+    viewer : callable
+        Gives the viewer, or None once it is gone.
+    session : Session
+    """
+
+    def __init__(self, viewer: Callable[[], Viewer | None], session: Session) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.session = session
+        self.runner = Runner(session, self)
+        self.boxes: dict[Budget, QPushButton] = {}
+        grid = QGridLayout()
+        grid.setSpacing(2)
+        for place, budget in enumerate(BUDGETS):
+            box = QPushButton(str(budget))
+            box.setCheckable(True)
+            box.setChecked(budget in FIRST)
+            box.setMinimumWidth(24)
+            box.toggled.connect(self._enable)
+            self.boxes[budget] = box
+            grid.addWidget(box, place // A_ROW, place % A_ROW)
+        self.compare_button, self.cancel_button = QPushButton("Compare"), QPushButton("Cancel")
+        self.compare_button.setToolTip("Ask the question of the Ask dock at each checked budget")
+        self.compare_button.clicked.connect(self.compare)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.progress, self.table = Progress(), CompareTable()
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.compare_button, 2)
+        buttons.addWidget(self.cancel_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(grid)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.table)
+        self._waiting: list[Question] = []
+        self._image: ref[Image] | None = None
+        self._layers: list[ref[Shapes]] = []
+        self.runner.happened.connect(self._follow)
+        self._enable()
+
+    @property
+    def checked(self) -> list[Budget]:
+        """The budgets that are to be compared, in the order of the ladder."""
+        return [budget for budget, box in self.boxes.items() if box.isChecked()]
+
+    def compare(self) -> None:
+        """Ask what the form of the Ask dock says at every checked rung, one after the other."""
+        viewer, form = self._viewer(), self.session.form()
+        if viewer is None or self.runner.running:
+            return
+        try:
+            if form is None or form.image is None:
+                raise PathreasonError("open the Ask dock and an image; Compare asks what they say")
+            if self.session.asking:
+                raise PathreasonError("a question is running; wait for its answer or cancel it")
+            image, query, model = form.image, form.query(), form.model
+            region = region_of(viewer, image, form.region_source)
+            opener = slide_opener(image)
+        except PathreasonError as error:
+            show_error(str(error))
+            return
+        self._forget(viewer)
+        self._image = ref(image)
+        self._waiting = [Question(opener, region, query, rung, model) for rung in self.checked]
+        self._next()
+
+    def cancel(self) -> None:
+        """Stop; what is answered stays."""
+        self._waiting = []
+        if self.runner.running:
+            self.progress.say("Cancelling\N{HORIZONTAL ELLIPSIS}")
+            self.runner.cancel()
+
+    def stop(self) -> None:
+        """Drop a running question and its model's process, as its dock goes."""
+        self._waiting = []
+        if self.runner.running:
+            self.runner.close()
+            self.progress.end("The dock was closed; the comparison was dropped.")
+            self._enable()
+
+    def _next(self) -> None:
+        if self._waiting:
+            self.runner.ask(self._waiting.pop(0))
+        else:
+            self.progress.end()
+        self._enable()
+
+    def _follow(self, event: ModelLoading | Event) -> None:
+        if isinstance(event, Finished):
+            self._show(event.result)
+            self._next()
+        elif isinstance(event, Failed | Cancelled):
+            self._waiting = []
+            self.progress.end("Cancelled." if isinstance(event, Cancelled) else "Failed.")
+            self._enable()
+            if isinstance(event, Failed):
+                show_error(event.reason)
+        else:
+            self.progress.follow(event)
+
+    def _show(self, result: Result) -> None:
+        viewer, image = self._viewer(), self._image() if self._image is not None else None
+        if viewer is None or image is None or image not in viewer.layers:
+            self._waiting = []  # nobody asks any more
+            return
+        entry = self.session.add(result, image)
+        color = RUNG_COLORS[len(self._layers) % len(RUNG_COLORS)]
+        self.table.add(entry, color)
+        self._layers.append(ref(draw_rung(viewer, image, entry, color)))
+
+    def _forget(self, viewer: Viewer) -> None:
+        """Take away what an earlier comparison left."""
+        for known in self._layers:
+            layer = known()
+            if layer is not None and layer in viewer.layers:
+                viewer.layers.remove(layer)
+        self._layers = []
+        self.table.clear_rungs()
+
+    def _enable(self) -> None:
+        running = self.runner.running
+        self.compare_button.setEnabled(len(self.checked) > 1 and not running)
+        self.cancel_button.setEnabled(running)
