@@ -6,7 +6,7 @@ import shutil
 import textwrap
 
 from napari_pathreason import Box, Result
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import confidence_line, token_line
 
 INDENT = 11
 
@@ -29,9 +29,10 @@ def describe(result: Result) -> str:
         ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
         ("Question", asked),
         ("Answer", result.answer.text or "(none)"),
+        ("Confidence", confidence_line(result).removeprefix("Confidence ")),
         ("Rationale", result.answer.rationale),
         *(
-            ("Box", f"{found.label}: " + " ".join(f"{v:.0f}" for v in _numbers(found.box)))
+            ("Box", f"{found.label}: {_numbers(found.box)}{_sure(found.confidence)}")
             for found in result.detections
         ),
         ("Tokens", token_line(result)),
@@ -53,5 +54,9 @@ def _row(name: str, text: str, width: int) -> str:
     )
 
 
-def _numbers(box: Box) -> tuple[float, float, float, float]:
-    return box.x, box.y, box.w, box.h
+def _numbers(box: Box) -> str:
+    return " ".join(f"{value:.0f}" for value in (box.x, box.y, box.w, box.h))
+
+
+def _sure(confidence: float | None) -> str:
+    return "" if confidence is None else f"  (confidence {confidence:.2f})"

@@ -16,7 +16,7 @@ from ._job import Job
 from ._json import result_to_dict
 from ._protocols import Allocator, BatchPerformer, Performer
 from ._regions import parse_regions, read_regions
-from ._report import token_line
+from ._report import confidence_line, token_line
 from ._run import ask, run_job
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "TextDelta",
     "ask",
     "confidence",
+    "confidence_line",
     "log_odds",
     "parse_regions",
     "read_chances",

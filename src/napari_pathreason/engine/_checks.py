@@ -14,6 +14,7 @@ from napari_pathreason._types import (
     ModelInfo,
     Query,
     SlideInfo,
+    Strangeness,
 )
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import LADDER, ReadPlan
@@ -57,9 +58,14 @@ def check_plan(plan: ReadPlan) -> None:
 
 
 def input_warnings(
-    asked: Region, read: Region, slide: SlideInfo, query: Query, model: ModelInfo
+    asked: Region,
+    read: Region,
+    slide: SlideInfo,
+    query: Query,
+    model: ModelInfo,
+    strangeness: Strangeness | None = None,
 ) -> list[str]:
-    """What is doubtful about the question itself."""
+    """What is doubtful about the question itself, and about asking it of this picture."""
     found = []
     if read != asked:
         outside = 1 - read.box.area / asked.box.area
@@ -69,7 +75,13 @@ def input_warnings(
             "the slide does not state its resolution, so sizes stay in pixels; "
             "give its um per pixel if you know it"
         )
-    if model.tissues and not _mentions(query, model.any_tissue_terms):
+    if strangeness is not None:
+        if strangeness.strange:
+            found.append(
+                f"this picture is unlike the training pictures ({_listing(strangeness.against)}): "
+                f"{strangeness.reason}; do not rely on this answer"
+            )
+    elif model.tissues and not _mentions(query, model.any_tissue_terms):
         found.append(
             f"the model was trained for this question only on {_listing(model.tissues)} and "
             "cannot tell whether this slide is one of them; do not rely on this answer"

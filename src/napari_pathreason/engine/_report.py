@@ -52,6 +52,17 @@ def token_line(result: Result) -> str:
     )
 
 
+def confidence_line(result: Result) -> str:
+    """How sure the model is, such as ``Confidence 0.83``; empty where it does not tell.
+
+    ``(not calibrated)`` stands behind it where nobody has held it against known answers.
+    """
+    if result.confidence is None:
+        return ""
+    line = f"Confidence {result.confidence:.2f}"
+    return line if result.model.calibration is not None else f"{line} (not calibrated)"
+
+
 def _mega(pixels: int) -> str:
     millions = pixels / 1e6
     return f"{millions:,.1f}" if millions >= 0.1 or not pixels else f"{millions:.1g}"

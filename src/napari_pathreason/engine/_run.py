@@ -143,7 +143,9 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     answer = task.parse(completion.text, job.query)
     sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
     detections = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
-    warnings = [*job.slide.notes, *input_warnings(job.region, region, slide, job.query, model)]
+    strange = completion.strangeness
+    warnings = [*job.slide.notes]
+    warnings += input_warnings(job.region, region, slide, job.query, model, strange)
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
     tokens = token_report(model.dims, allocation, plan, completion)
     run.end()
@@ -164,7 +166,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             warnings=tuple(warnings),
             settings=job.settings,
             confidence=sure.answer,
-            strangeness=completion.strangeness,
+            strangeness=strange,
         )
     )
 

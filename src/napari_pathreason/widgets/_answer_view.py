@@ -7,7 +7,7 @@ from html import escape
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from napari_pathreason._types import Query, Result
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import confidence_line, token_line
 from napari_pathreason.tasks import TASKS
 
 MUTED = "#888888"  # legible on napari's dark and light ground alike
@@ -55,6 +55,7 @@ class AnswerView(QTextBrowser):
         self._show(
             _muted(question_text(result.query)),
             f"<p style='font-size: {size}'><b>{text}</b></p>",
+            _paragraph(confidence_line(result)),
             _paragraph(result.answer.rationale),
             _muted(token_line(result)),
             *(_colored(warning, ALERT) for warning in result.warnings),

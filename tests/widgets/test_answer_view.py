@@ -1,0 +1,70 @@
+"""One answer in words; the result is made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import (
+    Allocation,
+    Answer,
+    Calibration,
+    ModelDims,
+    ModelInfo,
+    Query,
+    Result,
+    SlideInfo,
+    TokenReport,
+)
+from napari_pathreason.widgets._answer_view import AnswerView
+
+MODEL = ModelInfo("by hand", "qwen3_vl", "relative", ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9))
+RESULT = Result(
+    query=Query("vqa", "Is there tumour?", ("yes", "no")),
+    region=Region(0, 0, 320, 320),
+    slide=SlideInfo("slide.svs", 640, 480, (0.5, 0.5), "file"),
+    model=MODEL,
+    allocation=Allocation(64, "fixed"),
+    answer=Answer("throughout: tumour", "yes"),
+    detections=(),
+    tokens=TokenReport(0, 64, 64, 100, 256, 80, 5, 1.0, 2.0),
+    picture_size=(256, 256),
+    level=0,
+    pixels_decoded=65_536,
+)
+UNLIKE = "this picture is unlike the training pictures (lymph node): its stain is another"
+
+
+@pytest.fixture
+def shown(qtbot: Any) -> Any:
+    view = AnswerView()
+    qtbot.addWidget(view)
+
+    def show(**changes: Any) -> str:
+        view.show_result(replace(RESULT, **changes))
+        return str(view.toPlainText())
+
+    return show
+
+
+@pytest.mark.parametrize(
+    ("calibration", "line"),
+    [(Calibration(), "Confidence 0.83"), (None, "Confidence 0.83 (not calibrated)")],
+)
+def test_confidence_stands_between_answer_and_rationale(
+    shown: Any, calibration: Calibration | None, line: str
+) -> None:
+    told = shown(confidence=0.834, model=replace(MODEL, calibration=calibration)).splitlines()
+    words = [one for one in told if one]
+    assert words[1:4] == ["yes", line, "throughout: tumour"]
+
+
+def test_nothing_is_said_where_the_model_does_not_tell(shown: Any) -> None:
+    assert "onfidence" not in shown()
+
+
+def test_a_strange_picture_is_warned_of(shown: Any) -> None:
+    assert UNLIKE in shown(warnings=(UNLIKE,))
