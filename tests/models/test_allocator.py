@@ -39,9 +39,17 @@ def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
     with torch.no_grad():
         for row, place in enumerate((0, 4, len(RUNGS) - 1)):
             bias[row * len(RUNGS) + place] += 50
-    given = [allocator.allocate(overview, QUERY, 256, effort) for effort in EFFORTS]
+    given = [allocator.allocate(overview, QUERY, 2000, effort) for effort in EFFORTS]
     assert [one.budget for one in given] == [4, 64, None]
     assert [one.effort for one in given] == ["low", "balanced", "high"]
+
+
+def test_no_rung_from_native_size_up_is_allotted(allocator, overview):
+    given = allocator.allocate(overview, QUERY, 16, "high")
+    allowed = [rung is None or rung < 16 for rung in RUNGS]
+    assert all(
+        (chance > 0) == may for chance, may in zip(given.probabilities, allowed, strict=True)
+    )
 
 
 def test_picture_words_and_size_all_matter(allocator, overview):

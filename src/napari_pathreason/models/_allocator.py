@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ RUNGS: tuple[int | None, ...] = (*LADDER, None)
 """What may be allotted, in the order of the logits; None for native size."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """Trade-offs between tokens and score, cheapest first."""
+NEVER = -1e4
+"""Logit of a rung that reads no less than native size."""
 BUCKETS, WORD, HIDDEN = 4096, 32, 96
 CHANNELS = (32, 48, 64)
 SHRINKS = (4, 2, 2)
@@ -57,18 +60,20 @@ class AllocatorNet(nn.Module):
             nn.Linear(HIDDEN, len(EFFORTS) * len(RUNGS)),
         )
 
+    def see(self, pictures: torch.Tensor) -> torch.Tensor:
+        """What is seen of overviews (questions, 3, height, width) with values -1 to 1."""
+        seen: torch.Tensor = self.picture(pictures)
+        return seen
+
     def forward(
-        self,
-        pictures: torch.Tensor,
-        words: torch.Tensor,
-        offsets: torch.Tensor,
-        native: torch.Tensor,
+        self, seen: torch.Tensor, words: torch.Tensor, offsets: torch.Tensor, native: torch.Tensor
     ) -> torch.Tensor:
-        """Logits, float (questions, efforts, rungs).
+        """Logits, float (questions, efforts, rungs); those of rungs from native size up are low.
 
         Parameters
         ----------
-        pictures : float tensor (questions, 3, height, width), values -1 to 1
+        seen : float tensor (questions, features)
+            What `see` made of the overviews; their sizes may differ.
         words : int64 tensor (words,)
             `word_ids` of all questions, one behind another.
         offsets : int64 tensor (questions,)
@@ -77,9 +82,10 @@ class AllocatorNet(nn.Module):
             Visual tokens of each region at native size.
         """
         size = native.float().log2()[:, None] / 4 - 2  # 256 tokens lie in the middle
-        seen = torch.cat([self.picture(pictures), self.words(words, offsets), size], 1)
-        logits: torch.Tensor = self.head(seen)
-        return logits.view(-1, len(EFFORTS), len(RUNGS))
+        known = torch.cat([seen, self.words(words, offsets), size], 1)
+        logits: torch.Tensor = self.head(known).view(-1, len(EFFORTS), len(RUNGS))
+        rungs = torch.tensor([rung or 0 for rung in RUNGS], device=native.device)
+        return logits.masked_fill((rungs >= native[:, None])[:, None], NEVER)
 
 
 def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
@@ -134,7 +140,10 @@ class PolicyAllocator:
         ids = word_ids(query)
         with torch.inference_mode():
             logits = self.net(
-                to_tensor(overview), torch.tensor(ids), torch.tensor([0]), torch.tensor([native])
+                self.net.see(to_tensor(overview)),
+                torch.tensor(ids),
+                torch.tensor([0]),
+                torch.tensor([native]),
             )
         chances = logits[0, EFFORTS.index(effort)].double().softmax(0)
         return Allocation(
@@ -153,8 +162,11 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
         "rungs": ["native" if rung is None else rung for rung in RUNGS],
         "efforts": list(EFFORTS),
     }
-    save_file(allocator.net.state_dict(), folder / WEIGHTS)
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, CARD))
+    save_file(allocator.net.state_dict(), weights)
+    about.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(about, folder / CARD)
+    os.replace(weights, folder / WEIGHTS)  # last: these are what loading looks for
 
 
 def load_allocator(folder: Path) -> PolicyAllocator:

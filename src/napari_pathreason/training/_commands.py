@@ -25,13 +25,14 @@ def add_data_parser(subparsers: Subparsers) -> None:
 
 
 def add_train_parser(subparsers: Subparsers) -> None:
-    """``pathreason train sft --recipe FILE``, and ``performer`` after it."""
+    """``pathreason train sft --recipe FILE``; ``performer`` and ``allocator`` after it."""
     parser = subparsers.add_parser("train", help="train a performer on labels")
     steps = parser.add_subparsers(dest="step", required=True)
     sft = steps.add_parser("sft", help="supervised fine-tuning; resumes by itself")
     sft.add_argument("--recipe", type=Path, required=True)
     sft.set_defaults(run=_sft)
     _add_performer_parser(steps)
+    _add_allocator_parser(steps)
 
 
 def _add_performer_parser(steps: Subparsers) -> None:
@@ -40,6 +41,14 @@ def _add_performer_parser(steps: Subparsers) -> None:
     )
     performer.add_argument("--recipe", type=Path, required=True)
     performer.set_defaults(run=_performer)
+
+
+def _add_allocator_parser(steps: Subparsers) -> None:
+    allocator = steps.add_parser(
+        "allocator", help="policy gradient over the ladder, for the last performer; resumes too"
+    )
+    allocator.add_argument("--recipe", type=Path, required=True)
+    allocator.set_defaults(run=_allocator)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
@@ -119,6 +128,18 @@ def _performer(args: argparse.Namespace) -> int:
     from .performer import train_performer
 
     print(train_performer(load_recipe(args.recipe)))  # noqa: T201
+    return 0
+
+
+def _allocator(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+
+    from ._recipe import load_recipe
+
+    wait_passively()
+    from .allocator import train_allocator
+
+    print(train_allocator(load_recipe(args.recipe)))  # noqa: T201
     return 0
 
 

@@ -76,11 +76,12 @@ class Examiner:
             size = plan(self._pictures.region(sample), budget, cell).size
             item = self._asked.get((index, blank, size))
             if item is None:
-                item = self._ask(index, budget, blank)
+                item = self.ask(index, budget, blank=blank)
                 self._asked[index, blank, size] = item
             yield replace(item, budget=budget)
 
-    def _ask(self, index: int, budget: int | None, blank: bool) -> Item:
+    def ask(self, index: int, budget: int | None, *, blank: bool = False) -> Item:
+        """Ask one question at a budget; ``blank`` as in `run`."""
         sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
         region, picture = pictures.region(sample), pictures.picture(sample)
         shown = np.full_like(picture, 255) if blank else picture

@@ -26,7 +26,12 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     """Write ``run.json``: resolved recipe, versions, data fingerprint. Names no host or path."""
     resolved = recipe.model_dump(mode="json")
     resolved["output"], resolved["data"]["folder"] = out.name, data.name
-    for part, start in (("model", recipe.model.start), ("grpo", recipe.grpo.start)):
+    starts = {
+        "model": recipe.model.start,
+        "grpo": recipe.grpo.start,
+        "allocator": recipe.allocator.start,
+    }
+    for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
             resolved[part]["start"] = "/".join(Path(start).parts[-2:])
     if recipe.model.tower is not None:

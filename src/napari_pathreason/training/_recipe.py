@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from napari_pathreason._errors import QueryError
+from napari_pathreason._types import Effort
 
 from ._rewards import RewardKind
 from ._targets import Style
@@ -135,6 +136,37 @@ class GRPORecipe(_Strict):
         return self.loss != "dr_grpo" if self.scale is None else self.scale
 
 
+class AllocatorRecipe(_Strict):
+    """Policy gradient of the allocator over the ladder.
+
+    ``start`` is the folder of the performer that it allots for; None takes the last one that the
+    same recipe wrote. ``questions`` of each kind are asked at every rung, ``validate_questions``
+    of held-out ones; ``prices`` are lambda of each effort. The first ``warm_steps`` learn the
+    ranking of the rungs, the rest climb the reward; ``entropy`` weighs the bonus.
+    """
+
+    start: str | None = None
+    questions: Positive = 60
+    validate_questions: Positive = 30
+    reward: Literal["gated", "paper"] = "gated"
+    prices: dict[Effort, NotBelow] = {"low": 0.8, "balanced": 0.3, "high": 0.05}
+    entropy: NotBelow = 0.01
+    warm_steps: Annotated[int, Field(ge=0)] = 100
+    steps: Positive = 400
+    stop_after: Positive | None = None
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 10
+
+    @field_validator("prices")
+    @classmethod
+    def _each_effort(cls, prices: dict[Effort, float]) -> dict[Effort, float]:
+        if set(prices) != set(get_args(Effort)):
+            raise ValueError(f"give a price for each of {', '.join(get_args(Effort))}")
+        return prices
+
+
 class Recipe(_Strict):
     """A whole run."""
 
@@ -144,6 +176,7 @@ class Recipe(_Strict):
     model: ModelRecipe = ModelRecipe()
     sft: SFTRecipe = SFTRecipe()
     grpo: GRPORecipe = GRPORecipe()
+    allocator: AllocatorRecipe = AllocatorRecipe()
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -1,0 +1,91 @@
+"""s(N): what the performer scores on each question at every rung, tabulated once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.tokens import plan
+
+from ._evaluate import Examiner
+from ._pictures import Pictures
+from ._sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One question at one size: score 0 to 1, visual tokens and operations; native beside them."""
+
+    score: float
+    tokens: int
+    flops: float
+    native: int
+    flops_native: float
+
+
+def tabulate(
+    samples: Sequence[Sample],
+    pictures: Pictures,
+    examiner: Examiner,
+    cell: int,
+    file: Path,
+    name: str = "s(N)",
+) -> list[list[Scored]]:
+    """Score of every question at each of `RUNGS`, in their order.
+
+    Rungs that read a region at one size share one greedy answer, so a small region costs two or
+    three answers, not ten. Each answer goes to ``file`` the moment it is there; a cut table goes
+    on where it was cut.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The examiner's.
+    file : Path
+        JSONL; must belong to these samples and this performer, so let its name say which.
+    name : str
+        Of the progress bar.
+    """
+    known = _read(file)
+    sizes = [[plan(pictures.region(s), rung, cell).size for rung in RUNGS] for s in samples]
+    wanted = {
+        (at, size): rung
+        for at, each in enumerate(sizes)
+        for size, rung in zip(each, RUNGS, strict=True)
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        file.open("a", encoding="utf-8") as out,
+        tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar,
+    ):
+        for (at, size), rung in wanted.items():
+            if (at, size) not in known:
+                item = examiner.ask(at, rung)
+                scored = Scored(item.score, item.tokens, item.flops, item.native, item.flops_native)
+                known[at, size] = scored
+                out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
+                out.flush()
+            bar.update()
+    return [[known[at, size] for size in each] for at, each in enumerate(sizes)]
+
+
+def _read(file: Path) -> dict[tuple[int, tuple[int, int]], Scored]:
+    """What an earlier run wrote, made fit for appending: a line cut off by a kill is dropped."""
+    if not file.is_file():
+        return {}
+    known, whole = {}, 0
+    for line in file.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        record = json.loads(line)
+        at, (width, height) = record.pop("index"), record.pop("size")
+        known[at, (width, height)] = Scored(**record)
+        whole += len(line)
+    with file.open("r+b") as cut:
+        cut.truncate(whole)
+    return known

@@ -1,0 +1,181 @@
+"""Reinforcement learning of the allocator, one loop that reads from top to bottom.
+
+s(N) is tabulated once: the performer answers each question at every rung (`_ladder_scores`). Then
+the expected reward over the ladder is exact, and its gradient is the policy gradient without a
+single rollout more. A ranking of the rungs warms the policy up; one head for each effort learns
+at its own price. The state that does best on held-out questions is kept.
+Left out on purpose: minibatches (the net is so small that all questions fit in a step), several
+processes, a value model, sampling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.models import FixedAllocator, load_performer
+from napari_pathreason.models._allocator import (
+    EFFORTS,
+    AllocatorNet,
+    PolicyAllocator,
+    save_allocator,
+)
+from napari_pathreason.models._checkpoint import find_checkpoint
+
+from ._allocator_data import Earnings, Looks, earnings, looks
+from ._allocator_rewards import entropy, expected_gain, ranking_loss
+from ._evaluate import Examiner, pick
+from ._ladder_scores import tabulate
+from ._log import RunLog
+from ._pictures import Pictures
+from ._provenance import fingerprint, provenance
+from ._recipe import Recipe
+from ._sample import read_samples
+
+PANELS = {
+    "reward": "reward, all efforts",
+    "score": "score, balanced",
+    "cost": "share of native, balanced",
+    "entropy": "entropy, nats",
+}
+
+
+def train_allocator(recipe: Recipe) -> Path:
+    """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
+
+    Returns
+    -------
+    Path
+        Folder of the performer, beside whose weights the allocator now lies.
+
+    Raises
+    ------
+    QueryError
+        If there is no performer to allot for.
+    """
+    settings, out = recipe.allocator, Path(recipe.output) / "allocator"
+    last = min(settings.steps, settings.stop_after or settings.steps)
+    folder = performer_folder(recipe)
+    seen, earned = _learnt_from(recipe, folder, out, "train", settings.questions)
+    held, held_earned = _learnt_from(recipe, folder, out, "val", settings.validate_questions)
+    rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
+
+    torch.manual_seed(recipe.seed)
+    net = AllocatorNet()
+    optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    step, best, kept = _resume(out, net, optimizer)
+    log = RunLog(out, step)
+    provenance(out, recipe, Path(recipe.data.folder))
+    bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
+    while step < last:
+        logits = seen.logits(net, Random(f"{recipe.seed}-{step}"))
+        if step < settings.warm_steps:
+            loss = ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
+        else:
+            loss = -(expected_gain(logits, rewards) + settings.entropy * entropy(logits)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+
+        record: dict[str, Any] = {"step": step, "lr": settings.lr, "loss": round(float(loss), 6)}
+        record |= figures(logits.detach(), earned, rewards)
+        if step % settings.validate_every == 0 or step == last:
+            with torch.no_grad():
+                told = figures(held.logits(net), held_earned, held_rewards)
+            record |= {f"val_{name}": value for name, value in told.items()}
+            if told["reward"] > best:
+                best, kept = told["reward"], {k: v.clone() for k, v in net.state_dict().items()}
+        log.write(record)
+        bar.update()
+        if step % settings.checkpoint_every == 0 or step == last:
+            _save(out, net, optimizer, step, best, kept)
+            log.draw(PANELS)
+    bar.close()
+    net.load_state_dict(kept)
+    save_allocator(folder, PolicyAllocator(net.eval()))
+    return folder
+
+
+def figures(logits: torch.Tensor, earned: Earnings, rewards: torch.Tensor) -> dict[str, float]:
+    """What the likeliest rungs bring: means over the questions; ``X_effort`` at each effort."""
+    chosen = logits.argmax(-1)
+    told = {
+        "reward": float(rewards.gather(2, chosen[..., None]).mean()),
+        "entropy": float(entropy(logits).mean()),
+    }
+    for at, effort in enumerate(EFFORTS):
+        for name, values in (("score", earned.scores), ("cost", earned.costs)):
+            told[f"{name}_{effort}"] = float(values.gather(1, chosen[:, at : at + 1]).mean())
+    told |= {name: told[f"{name}_balanced"] for name in ("score", "cost")}
+    return {name: round(value, 5) for name, value in told.items()}
+
+
+def performer_folder(recipe: Recipe) -> Path:
+    """Folder of the performer to allot for.
+
+    Raises
+    ------
+    QueryError
+        If none has been trained yet.
+    """
+    if recipe.allocator.start is not None:
+        return find_checkpoint(recipe.allocator.start)[0]
+    for folder in (Path(recipe.output) / "grpo/model", Path(recipe.output) / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    raise QueryError(
+        "there is no performer to allot for; run `pathreason train sft` with this recipe first, "
+        "or name one as allocator.start"
+    )
+
+
+def _learnt_from(
+    recipe: Recipe, folder: Path, out: Path, split: str, each: int
+) -> tuple[Looks, Earnings]:
+    data = Path(recipe.data.folder)
+    samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
+    pictures = Pictures(data)
+    performer = load_performer(folder)
+    cell = performer.info.dims.cell
+    examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed)
+    named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())
+    named.update((folder / "model.safetensors").read_bytes())
+    file = out / f"scores-{split}-{named.hexdigest()[:12]}.jsonl"
+    table = tabulate(samples, pictures, examiner, cell, file, f"s(N) of {split}")
+    seen = looks(samples, pictures, cell)
+    return seen, earnings(seen, table)
+
+
+def _save(
+    out: Path,
+    net: AllocatorNet,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    best: float,
+    kept: dict[str, torch.Tensor],
+) -> None:
+    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    partial = out / "checkpoint.pt.partial"
+    torch.save(state | {"best": best, "kept": kept}, partial)
+    os.replace(partial, out / "checkpoint.pt")
+
+
+def _resume(
+    out: Path, net: AllocatorNet, optimizer: torch.optim.Optimizer
+) -> tuple[int, float, dict[str, torch.Tensor]]:
+    """Step, best held-out reward, and the weights that earned it."""
+    file = out / "checkpoint.pt"
+    if not file.is_file():
+        return 0, float("-inf"), net.state_dict()
+    state = torch.load(file, weights_only=True)
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"]), float(state["best"]), state["kept"]

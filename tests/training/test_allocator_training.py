@@ -1,0 +1,211 @@
+"""The allocator's loop: s(N) once, a policy that learns, a kill that changes nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.cli import main
+from napari_pathreason.models import load_models
+from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, word_ids
+from napari_pathreason.training import allocator as room
+from napari_pathreason.training import read_samples
+from napari_pathreason.training._allocator_data import Earnings, Looks, earnings, looks
+from napari_pathreason.training._ladder_scores import Scored, tabulate
+from napari_pathreason.training._mini import save_checkpoint
+from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training._recipe import AllocatorRecipe
+from napari_pathreason.training._start import start_model
+from napari_pathreason.training.allocator import figures, train_allocator
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+TINY = {
+    "questions": 2,
+    "validate_questions": 1,
+    "steps": 8,
+    "warm_steps": 3,
+    "checkpoint_every": 3,
+    "validate_every": 2,
+}
+
+
+@pytest.fixture
+def begun(recipe):
+    model, tokenizer = start_model(recipe, read_samples(Path(recipe.data.folder, "train.jsonl")))
+    save_checkpoint(Path(recipe.output) / "model", model, tokenizer, {"name": "begun"})
+    return recipe.model_copy(update={"allocator": AllocatorRecipe.model_validate(TINY)})
+
+
+def _at_every_rung(samples, pictures, examiner, cell, file, name="s(N)"):
+    """As if detail paid: the score is the share of native that a rung reads."""
+    rows = []
+    for sample in samples:
+        region = pictures.region(sample)
+        native = region.width * region.height / cell**2
+        shares = [min(1.0, (rung or native) / native) for rung in RUNGS]
+        rows.append([Scored(s, round(s * native), s * 1e9, round(native), 1e9) for s in shares])
+    return rows
+
+
+def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(begun, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "tabulate", _at_every_rung)
+    shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
+    whole = load_file(train_allocator(begun) / "allocator.safetensors")
+    cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
+
+    class Dies(room.RunLog):
+        def write(self, record):
+            if record["step"] == 5:  # two after the last checkpoint
+                raise KeyboardInterrupt
+            super().write(record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "RunLog", Dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_allocator(cut)
+    again = load_file(train_allocator(cut) / "allocator.safetensors")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    logs = [
+        (Path(one.output) / "allocator/log.jsonl").read_text().splitlines() for one in (begun, cut)
+    ]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["step"] for line in logs[0]] == list(range(1, 9))
+    assert (Path(begun.output) / "allocator/curve.png").stat().st_size > 0
+
+
+def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
+    """All real: the performer answers at every rung, once for each size; few small pictures."""
+    monkeypatch.setattr(
+        room, "pick", lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each]
+    )
+    file = tmp_path / "recipe.yaml"
+    file.write_text(json.dumps(begun.model_dump(mode="json")))
+    assert main(["train", "allocator", "--recipe", str(file)]) == 0
+    folder = Path(begun.output) / "model"
+    assert str(folder) in capsys.readouterr().out
+    allocator = load_models(folder).allocator
+    overview = np.full((64, 64, 3), 200, np.uint8)
+    query = read_samples(Path(begun.data.folder, "val.jsonl"))[0].query
+    given = allocator.allocate(overview, query, 64, "low")
+    assert given.source == "policy"
+    tables = list((Path(begun.output) / "allocator").glob("scores-*.jsonl"))
+    assert len(tables) == 2
+    before = [table.read_bytes() for table in tables]
+    assert main(["train", "allocator", "--recipe", str(file)]) == 0  # finished: asks nothing anew
+    assert [table.read_bytes() for table in tables] == before
+
+
+class CountingExaminer:
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, index, budget):
+        self.asked.append((index, budget))
+        return Scored(0.5, budget or 0, 1.0, 9, 2.0)
+
+
+def test_sizes_that_rungs_share_are_asked_once_and_a_cut_table_goes_on(begun, tmp_path):
+    data = Path(begun.data.folder)
+    samples, pictures = read_samples(data / "val.jsonl")[:3], Pictures(data)
+    file, examiner = tmp_path / "scores.jsonl", CountingExaminer()
+    table = tabulate(samples, pictures, examiner, 32, file)
+    assert [len(row) for row in table] == [len(RUNGS)] * 3
+    assert len(examiner.asked) < 3 * len(RUNGS)
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == len(examiner.asked) == len(set(examiner.asked))
+    file.write_bytes(b"".join(lines[:-2]) + lines[-2][:7])
+    again = CountingExaminer()
+    assert tabulate(samples, pictures, again, 32, file) == table
+    assert again.asked == examiner.asked[-2:]
+    assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def _two_kinds(best):
+    """Dark pictures do best at one rung, bright ones at another."""
+    n = len(best)
+    shades = torch.tensor([-0.8 if i % 2 else 0.8 for i in range(n)])
+    pictures = shades[:, None, None, None].expand(n, 3, 64, 64)
+    words = [word for _ in range(n) for word in (1, 2)]
+    seen = Looks(
+        ((torch.arange(n), pictures),),
+        torch.tensor(words),
+        torch.arange(0, 2 * n, 2),
+        torch.full((n,), 2000),
+    )
+    scores = torch.zeros(n, len(RUNGS))
+    for row, rung in enumerate(best):
+        scores[row, RUNGS.index(rung) :] = 1.0
+    costs = torch.linspace(0.01, 1, len(RUNGS)).expand(n, -1)
+    return seen, Earnings(scores, torch.zeros(n, len(RUNGS)), costs, seen.native)
+
+
+def _learn(seen, earned, settings, steps=150):
+    torch.manual_seed(0)
+    net = AllocatorNet()
+    optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
+    rewards = earned.rewards(settings)
+    for step in range(steps):
+        logits = seen.logits(net)
+        loss = -(room.expected_gain(logits, rewards) + 1e-3 * room.entropy(logits)).mean()
+        if step < 30:
+            loss = room.ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return seen.logits(net).detach()
+
+
+def test_pictures_that_differ_get_the_rung_that_each_deserves():
+    best = [16 if i % 2 else 256 for i in range(8)]
+    seen, earned = _two_kinds(best)
+    logits = _learn(seen, earned, AllocatorRecipe())
+    chosen = [RUNGS[int(at)] for at in logits[:, EFFORTS.index("balanced")].argmax(-1)]
+    assert chosen == best
+    told = figures(logits, earned, earned.rewards(AllocatorRecipe()))
+    assert told["score"] == 1.0
+    assert told["cost"] == pytest.approx(float(earned.costs[0, [2, 6]].mean()), abs=1e-4)
+
+
+def test_a_higher_price_buys_fewer_tokens():
+    """Every rung a little better than the last: what it is worth depends on the price alone."""
+    seen, earned = _two_kinds([4] * 4)
+    scores = torch.linspace(0.6, 0.9, len(RUNGS)).expand(4, -1)
+    earned = Earnings(scores, earned.tokens, earned.costs, earned.native)
+    chosen = _learn(seen, earned, AllocatorRecipe())[0].argmax(-1).tolist()
+    assert chosen[0] < chosen[2]
+    assert chosen[2] == len(RUNGS) - 1
+
+
+def test_looks_and_earnings_follow_the_samples(begun):
+    data = Path(begun.data.folder)
+    samples, pictures = read_samples(data / "val.jsonl"), Pictures(data)
+    seen = looks(samples, pictures, 32)
+    assert sorted(int(at) for places, _ in seen.overviews for at in places) == [
+        *range(len(samples))
+    ]
+    assert seen.words[seen.offsets[-1] :].tolist() == word_ids(samples[-1].query)
+    table = _at_every_rung(samples, pictures, None, 32, None)
+    earned = earnings(seen, table)
+    assert earned.costs.shape == (len(samples), len(RUNGS))
+    assert (earned.costs[:, -1] > 1).all()  # native, and the look on top
+    assert (earned.costs[:, -1] < 1.05).all()
+
+
+def test_the_papers_reward_knows_no_price():
+    _, earned = _two_kinds([16] * 2)
+    rewards = earned.rewards(AllocatorRecipe(reward="paper"))
+    assert torch.equal(rewards[:, 0], rewards[:, 2])
+
+
+def test_wrong_prices_and_a_missing_performer_are_named(recipe):
+    with pytest.raises(ValidationError, match="price for each of low, balanced, high"):
+        AllocatorRecipe(prices={"low": 1.0})
+    with pytest.raises(QueryError, match="train sft"):
+        train_allocator(recipe)
