@@ -9,7 +9,7 @@ from napari_pathreason.models import Familiar, Wording, save_familiar, size_clas
 from napari_pathreason.models._familiar import FILE, load_familiar
 from napari_pathreason.tokens import LADDER
 
-FEW, MANY = 4, 256
+FEW, MANY = 8, 256
 TUMOUR, BLOOD = {"is", "there", "tumour"}, {"count", "the", "platelets"}
 PLAIN = np.zeros(6, np.float32)
 SIGNATURE = np.array([0.5, -0.25], np.float32)
@@ -17,7 +17,7 @@ SIGNATURE = np.array([0.5, -0.25], np.float32)
 
 @pytest.fixture
 def familiar():
-    """Lymph node around 0 at 4 tokens and around (20, 0) at 256; blood around (0, 20) at 4."""
+    """Lymph node around 0 at 8 tokens and around (20, 0) at 256; blood around (0, 20) at 8."""
     means = np.full((2, len(LADDER), 2), np.nan, np.float32)
     reach = np.full((2, len(LADDER)), np.nan, np.float32)
     for kind, tokens, place in ((0, FEW, (0, 0)), (0, MANY, (20, 0)), (1, FEW, (0, 20))):
@@ -31,7 +31,7 @@ def familiar():
         spread=np.ones(2, np.float32),
         axes=np.eye(2, dtype=np.float32),
         means=means,
-        whiten=np.stack([np.eye(2, dtype=np.float32)] * 2),
+        whiten=np.broadcast_to(np.eye(2, dtype=np.float32), (2, len(LADDER), 2, 2)),
         reach=reach,
         colour_mean=np.zeros((2, 6), np.float32),
         colour_whiten=np.stack([np.eye(6, dtype=np.float32)] * 2),
@@ -111,6 +111,10 @@ def test_a_damaged_file_and_one_of_other_weights_are_named(familiar, tmp_path):
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-9])
     with pytest.raises(ModelError, match=r"damaged.*pathreason calibrate"):
         load_familiar(tmp_path, "model", SIGNATURE)
+
+
+def test_too_few_tokens_tell_nothing(familiar):
+    assert familiar.judge(at(-9, -9), PLAIN, 4, TUMOUR) is None
 
 
 def test_sizes_are_nearest_rungs_by_ratio():

@@ -90,7 +90,7 @@ def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, conver
     for name, pixels in (("known", pictures.picture(sample)), ("green", green)):
         with slide_from_arrays([pixels], name) as opened:
             job = Job(
-                opened, pictures.region(sample), TUMOUR, 4, GenerationSettings(max_new_tokens=3)
+                opened, pictures.region(sample), TUMOUR, 16, GenerationSettings(max_new_tokens=3)
             )
             found[name] = ask(job, models.performer, models.allocator).strangeness
     assert found["known"].against == found["green"].against == ("lymph node",)

@@ -7,7 +7,7 @@ from napari_pathreason.models import Wording
 from napari_pathreason.training._familiar_fit import Seen, fit_familiar
 
 NUMBERS = 40
-PLACES = {(0, 4): 0, (0, 64): 1, (1, 64): 2}
+PLACES = {(0, 8): 0, (0, 64): 1, (1, 64): 2}
 SIGNATURE = np.zeros(3, np.float32)
 
 
@@ -68,5 +68,5 @@ def test_a_repetition_gives_the_same(familiar):
 
 def test_a_handful_of_pictures_is_enough_to_fit_something():
     few = fit_familiar(draw(3, 0), [], ("a", "b"), Wording({}), SIGNATURE)
-    scores = few.scores(draw(1, 1)[0].look, 4)
+    scores = few.scores(draw(1, 1)[0].look, 8)
     assert np.isfinite(scores).all()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._checkpoint import find_checkpoint
 from ._config import CALIBRATION
-from ._familiar import Familiar, save_familiar, size_class
+from ._familiar import LEAST_TOKENS, Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._models import Models
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALIBRATION",
+    "LEAST_TOKENS",
     "NORMALISATION",
     "Familiar",
     "FixedAllocator",

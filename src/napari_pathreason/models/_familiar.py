@@ -20,6 +20,9 @@ from ._wording import Wording
 FILE = "strangeness.safetensors"
 """Optional file beside the weights."""
 
+LEAST_TOKENS = 6
+"""Visual tokens below which a picture tells too little: at 4 of them skin passes as lymph node."""
+
 Array = NDArray[np.float32]
 
 
@@ -47,7 +50,7 @@ class Familiar:
     axes : float array (numbers, axes)
     means : float array (kinds, sizes, axes)
         NaN where a kind has no pictures of a size.
-    whiten : float array (kinds, axes, axes)
+    whiten : float array (kinds, sizes, axes, axes)
         Its product with a difference has the Mahalanobis distance as length.
     reach : float array (kinds, sizes)
         Distance up to which pictures are familiar.
@@ -70,8 +73,10 @@ class Familiar:
     colour_reach: Array
     signature: Array
 
-    def judge(self, look: Array, colours: Array, tokens: int, words: Iterable[str]) -> Strangeness:
-        """How strange a picture is for a question.
+    def judge(
+        self, look: Array, colours: Array, tokens: int, words: Iterable[str]
+    ) -> Strangeness | None:
+        """How strange a picture is for a question; None below `LEAST_TOKENS`.
 
         Parameters
         ----------
@@ -83,6 +88,8 @@ class Familiar:
         words : iterable of str
             Of the question; it is held against the kinds that those may be about.
         """
+        if tokens < LEAST_TOKENS:
+            return None
         asked = self.wording.likely(words, len(self.kinds))
         here = self.scores(look, tokens)
         kind = min(asked, key=lambda k: here[k])
@@ -107,7 +114,7 @@ class Familiar:
     def _scores(self, look: Array) -> Array:
         """Distance over reach, (kinds, sizes)."""
         point = ((look - self.centre) / self.spread) @ self.axes
-        apart = np.einsum("kij,ksj->ksi", self.whiten, point - self.means)
+        apart = np.einsum("ksij,ksj->ksi", self.whiten, point - self.means)
         distance: Array = np.linalg.norm(apart, axis=-1)
         return distance / self.reach
 
@@ -130,7 +137,8 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
 
     partial = folder / f"{FILE}.partial"
     arrays = {name: np.ascontiguousarray(getattr(familiar, name)) for name in _ARRAYS}
-    arrays["axes"] = arrays["axes"].astype(np.float16)
+    for name in ("axes", "whiten"):
+        arrays[name] = arrays[name].astype(np.float16)
     words = {word: list(shares) for word, shares in familiar.wording.shares.items()}
     about = json.dumps({"kinds": familiar.kinds, "words": words})
     # one key: the library writes several in an order of chance

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason._geometry import Region
-from napari_pathreason.models import Look, VLMPerformer, Wording, colours, learn_wording, words_of
+from napari_pathreason.models import (
+    LEAST_TOKENS,
+    Look,
+    VLMPerformer,
+    Wording,
+    colours,
+    learn_wording,
+    words_of,
+)
 from napari_pathreason.slides import open_slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import LADDER, plan
@@ -81,7 +89,8 @@ def see(
             for sample in rng.sample(list(found.values()), min(share, len(found))):
                 region = pictures.region(sample)
                 read = _reader(pictures, sample, region)
-                yield _seen(performer, look, kinds.index(kind), region, read, rng)
+                if seen := _seen(performer, look, kinds.index(kind), region, read, rng):
+                    yield seen
 
 
 def see_slide(
@@ -99,7 +108,7 @@ def see_slide(
                 return slide.read_region(region, size).pixels
 
             seen = _seen(performer, look, -1, region, read, rng)
-            if seen.colours[:3].mean() < BLANK:
+            if seen is None or seen.colours[:3].mean() < BLANK:
                 continue
             yield seen
             most -= 1
@@ -113,9 +122,14 @@ def _reader(pictures: Pictures, sample: Sample, region: Region) -> Reader:
 
 def _seen(
     performer: VLMPerformer, look: Look, kind: int, region: Region, read: Reader, rng: Random
-) -> Seen:
+) -> Seen | None:
+    """None where the region is too small to tell anything."""
     dims = performer.info.dims
-    reading = plan(region, rng.choice(RUNGS), dims.cell)
+    readings = [plan(region, rung, dims.cell) for rung in RUNGS]
+    readings = [reading for reading in readings if reading.tokens >= LEAST_TOKENS]
+    if not readings:
+        return None
+    reading = rng.choice(readings)
     pixels = read(reading.size)
     seen = look.at(pixels, dims.patch, dims.merge, performer.normalisation)
     return Seen(kind, reading.tokens, seen, colours(pixels))

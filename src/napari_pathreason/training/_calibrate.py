@@ -51,7 +51,7 @@ class Plan:
     train: Path
     unlike: tuple[Path, ...] = ()
     per_topic: int = 50
-    pictures: int = 1000
+    pictures: int = 1500
     seed: int = 0
     device: str = "auto"
 

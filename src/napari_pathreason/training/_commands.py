@@ -93,7 +93,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         help="say how many regions of slides it was not trained on are called strange",
     )
     parser.add_argument("--per-topic", type=int, default=50, help="questions of each kind")
-    parser.add_argument("--pictures", type=int, default=1000, help="training pictures of each kind")
+    parser.add_argument("--pictures", type=int, default=1500, help="training pictures of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.set_defaults(run=_calibrate)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from napari_pathreason.models import Familiar, Wording, size_class
 from napari_pathreason.tokens import LADDER
 
-AXES = 64
+AXES = 48
 SHRINK = 0.1
 """Share of each covariance that goes to its diagonal."""
 FAMILIAR_SHARE = 0.98
 """Share of the val pictures of each kind that shall not be strange."""
-FEWEST = 20
+FEWEST = 60
 """Pictures of a kind and size below which the size next to it stands in."""
 
 Array = NDArray[np.float32]
@@ -46,7 +46,7 @@ def fit_familiar(
     axes = _main_axes((looks - centre) / spread)
     sizes = len(LADDER)
     means = np.full((len(kinds), sizes, axes.shape[1]), np.nan)
-    whiten = np.zeros((len(kinds), axes.shape[1], axes.shape[1]))
+    whiten = np.zeros((len(kinds), sizes, axes.shape[1], axes.shape[1]))
     reach = np.full((len(kinds), sizes), np.nan)
     colour_mean, colour_whiten = np.zeros((len(kinds), 6)), np.zeros((len(kinds), 6, 6))
     colour_reach = np.zeros(len(kinds))
@@ -58,11 +58,12 @@ def fit_familiar(
         kept = np.flatnonzero(counts >= min(FEWEST, counts.max()))
         for one in kept:
             means[kind, one] = place[size == one].mean(0)
-        inside = np.isin(size, kept)
-        whiten[kind] = _whitening(place[inside] - means[kind, size[inside]])
+            # few tokens vary more than many: a covariance of all sizes would hide what is strange
+            whiten[kind, one] = _whitening(place[size == one] - means[kind, one])
         place, size = _places(other, centre, spread, axes)
         nearest = kept[np.abs(size[:, None] - kept).argmin(1)]
-        apart = np.linalg.norm((place - means[kind, nearest]) @ whiten[kind].T, axis=1)
+        differences = place - means[kind, nearest]
+        apart = np.linalg.norm(np.einsum("nij,nj->ni", whiten[kind, nearest], differences), axis=1)
         reach[kind, kept] = _reaches(apart, nearest, kept)
         seen = np.stack([one.colours for one in known]).astype(np.float64)
         colour_mean[kind] = seen.mean(0)
