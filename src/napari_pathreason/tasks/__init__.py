@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from napari_pathreason._types import TaskName
 
+from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
 from ._detection import DETECTION_FORMAT, Detection
 from ._metrics import count_score, iou_score, match_boxes, token_f1
 from ._subtyping import Subtyping
@@ -17,12 +18,17 @@ TASKS: Mapping[TaskName, Task] = MappingProxyType(
 
 __all__ = [
     "DETECTION_FORMAT",
+    "PLACES",
     "TASKS",
+    "THROUGHOUT",
     "VQA",
+    "Cited",
     "Detection",
     "Subtyping",
     "Target",
     "Task",
+    "cited_places",
+    "citing",
     "count_score",
     "iou_score",
     "match_boxes",

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-PLACES = (
-    "upper left",
-    "upper centre",
-    "upper right",
-    "centre left",
-    "centre",
-    "centre right",
-    "lower left",
-    "lower centre",
-    "lower right",
-)
-"""A 3 x 3 grid in reading order."""
+from napari_pathreason.tasks import PLACES
+
+__all__ = ["PLACES", "QUADRANTS", "place_of"]
 
 QUADRANTS = ("upper left", "upper right", "lower left", "lower right")
 """A 2 x 2 grid in reading order."""

@@ -3,6 +3,7 @@
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._compare import RUNG_COLORS, draw_rung, rung_layer_data, rung_title
+from ._evidence import cited_by_shape, show_cited
 from ._foretell import foretold, read_preview
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
 from ._ladder import Rung, ladder_of
@@ -33,6 +34,7 @@ __all__ = [
     "answer_question",
     "append_to_overlay",
     "box_to_data",
+    "cited_by_shape",
     "data_to_slide",
     "draw_entry",
     "draw_rung",
@@ -63,6 +65,7 @@ __all__ = [
     "rung_title",
     "session_of",
     "shapes_of_result",
+    "show_cited",
     "show_entry",
     "slide_opener",
     "slide_to_data",

@@ -47,8 +47,13 @@ def prepare_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
     return _new_overlay(viewer, session, image)
 
 
-def show_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
+def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     """Go to the region of an entry and select its outline and boxes.
+
+    Returns
+    -------
+    Shapes
+        The overlay that holds them.
 
     Raises
     ------
@@ -66,6 +71,7 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
     overlay.mode = "select"
     overlay.selected_data = shapes_of_result(overlay, entry.id)
     go_to(viewer, image, entry.result.region)
+    return overlay
 
 
 def _new_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:

@@ -34,6 +34,7 @@ from napari_pathreason.viewer import (
 )
 
 from ._answer_view import AnswerView
+from ._evidence import EvidenceLinks
 from ._form import QuestionForm
 from ._history import History
 from ._progress import Progress
@@ -67,22 +68,18 @@ class AskWidget(QWidget):
         self.runner = Runner(self.session, self)
         self.form = QuestionForm(napari_viewer)
         self.ask_button = QPushButton("Ask")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setEnabled(False)
-        self.copy_button = QPushButton("Copy as JSON")
+        self.cancel_button = QPushButton("Cancel", enabled=False)
+        self.copy_button = QPushButton("Copy as JSON", enabled=False)
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
-        self.copy_button.setEnabled(False)
         self.save_button = SaveButton(self.session)
         self.progress = Progress()
         self.answer = AnswerView()
+        self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
         self.history = History()
         self._asked: ref[Image] | None = None
-        self._note_timer = QTimer(self)
-        self._note_timer.setInterval(NOTE_EVERY_MS)
+        self._note_timer = QTimer(self, interval=NOTE_EVERY_MS)
         self._undrawn: list[Entry] = []
-        self._draw_timer = QTimer(self)
-        self._draw_timer.setSingleShot(True)
-        self._draw_timer.setInterval(DRAW_AFTER_MS)
+        self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
         self._lay_out()
         self._connect(napari_viewer)
 
@@ -171,8 +168,7 @@ class AskWidget(QWidget):
 
     def copy_json(self) -> None:
         """Put the answer that is shown on the clipboard, as JSON."""
-        entry = self.history.current
-        clipboard = QGuiApplication.clipboard()
+        entry, clipboard = self.history.current, QGuiApplication.clipboard()
         if entry is not None and clipboard is not None:
             clipboard.setText(json.dumps(result_to_dict(entry.result), indent=2))
 
@@ -207,14 +203,15 @@ class AskWidget(QWidget):
         self.answer.show_result(result)
         if image is not None:
             self._undrawn.append(self.session.add(result, image))
+            self.evidence.link(self._undrawn[-1])
             self._draw_timer.start()
 
     def _draw_boxes(self) -> None:
-        viewer, entries = self._viewer(), self._undrawn
-        self._undrawn = []
+        viewer = self._viewer()
+        entries, self._undrawn = self._undrawn, []
         for entry in entries:
             if viewer is not None:
-                draw_entry(viewer, self.session, entry)
+                self.evidence.watch(draw_entry(viewer, self.session, entry))
 
     def _end(self, text: str) -> None:
         self._set_running(False)
@@ -236,13 +233,17 @@ class AskWidget(QWidget):
         viewer = self._viewer()
         if viewer is None or self.runner.running:
             return
-        self.history.select(entry)
-        self.answer.show_result(entry.result)
-        self.save_button.choose(entry)
+        self._show(entry)
         try:
-            show_entry(viewer, self.session, entry)
+            self.evidence.watch(show_entry(viewer, self.session, entry))
         except PathreasonError as error:
             show_warning(str(error))
+
+    def _show(self, entry: Entry) -> None:
+        self.history.select(entry)
+        self.answer.show_result(entry.result)
+        self.evidence.link(entry)
+        self.save_button.choose(entry)
 
     # layers
 
@@ -273,10 +274,9 @@ class AskWidget(QWidget):
 
     def _update_note(self) -> None:
         viewer = self._viewer()
-        if viewer is not None:
-            note = region_note(viewer, self.form.image, self.form.region_source)
-            if note != self.form.region_note.text():
-                self.form.region_note.setText(note)
+        if viewer is not None:  # a label paints only what has changed
+            form = self.form
+            form.region_note.setText(region_note(viewer, form.image, form.region_source))
 
     # the end
 
