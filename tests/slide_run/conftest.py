@@ -44,6 +44,8 @@ class SpotFinder:
 
 
 class BatchFinder(SpotFinder):
+    info = replace(SpotFinder.info, device="cuda")
+
     def __init__(self, delay=0.0):
         super().__init__(delay)
         self.batches = []

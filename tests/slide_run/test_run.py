@@ -95,6 +95,13 @@ def test_equal_pictures_go_to_the_model_together(run, spots, tmp_path):
     assert lesions(events) == lesions(run(tmp_path / "single", performer=spots.finder()))
 
 
+def test_a_processor_takes_few_tokens_at_once(run, spots):
+    finder = spots.batch_finder()
+    finder.info = spots.finder.info
+    run(performer=finder, settings=replace(spots.settings, batch=50))
+    assert max(finder.batches) == 4  # of 64 tokens each
+
+
 def test_seconds_of_a_tile_do_not_hold_the_wait_for_others(run, spots):
     finder = spots.batch_finder(0.05)
     outcome = run(performer=finder, settings=replace(spots.settings, tile=512, batch=50))[

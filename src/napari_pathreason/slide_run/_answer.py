@@ -7,6 +7,7 @@ size go to the model together, and each job goes on with its own completion.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
 
 
+TOGETHER_ON_CPU = 256
+"""Visual tokens that a processor takes in one pass: a pass cannot be cancelled, and of more tokens
+together little is gained there."""
+
+
 def answer_group(
     slide: Slide,
     tiles: Sequence[Tile],
@@ -80,9 +86,19 @@ def answer_group(
     for job in jobs:
         if job.start():
             equal[job.pictures[0].shape].append(job)
-    for together in equal.values():
-        _generate(together, performer, settings.generation, cancel)
+    for same in equal.values():
+        most = _together(same[0].pictures[0], performer.info)
+        for start in range(0, len(same), most):
+            _generate(same[start : start + most], performer, settings.generation, cancel)
     return [job.end() for job in jobs]
+
+
+def _together(pixels: NDArray[np.uint8], model: ModelInfo) -> int:
+    """How many pictures of this size go to the model at once."""
+    if model.device != "cpu":
+        return sys.maxsize
+    tokens = pixels.shape[0] * pixels.shape[1] // model.dims.cell**2
+    return max(1, TOGETHER_ON_CPU // max(tokens, 1))
 
 
 def most_tokens(region: Region, slide: SlideInfo, mpp: float, cell: int) -> int:
