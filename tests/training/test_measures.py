@@ -131,7 +131,7 @@ def test_the_two_error_rates_of_strangeness_by_hand():
     assert values["passed_as_known"] == 0.5
     (values,) = (row.values for row in rows if row.topic == "number of cells")
     assert "passed_as_known" not in values
-    page = markdown(rows, [], [])
+    page = markdown(rows, [], [], [])
     assert "known called strange" in page
     assert "0.250 | 0.500" in page
 
@@ -197,7 +197,7 @@ def test_markdown_has_one_line_for_a_topic():
         for k in range(5)
     ]
     rows = table(items, Run("x"))
-    text = markdown(rows, size_table(items, Run("x")), outcomes(rows))
+    text = markdown(rows, size_table(items, Run("x")), [], outcomes(rows))
     main = text.split("\n\n")[1].splitlines()
     assert main[0].startswith("| question | n | 4 | 16 | 64 | 256 |")
     assert sum(line.startswith("| number of cells") for line in main) == 1

@@ -57,6 +57,13 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.add_argument("model", help="embedded, a folder or a hub id")
     parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
     parser.add_argument("--budgets", default="4,16,64,256", help="rungs, or native")
+    parser.add_argument(
+        "--policies",
+        default="fixed",
+        help="who chooses the budget: of native, fixed, random, cascade, oracle, allocator; all "
+        "but fixed ask every rung of the ladder",
+    )
+    parser.add_argument("--figure", type=Path, help="draw score against cost as a PNG")
     parser.add_argument("--per-topic", type=int, default=60, help="questions of each kind")
     parser.add_argument("--no-blank", action="store_true", help="leave the text-only runs out")
     parser.add_argument(
@@ -93,7 +100,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         help="say how many regions of slides it was not trained on are called strange",
     )
     parser.add_argument("--per-topic", type=int, default=50, help="questions of each kind")
-    parser.add_argument("--pictures", type=int, default=1500, help="training pictures of each kind")
+    parser.add_argument("--pictures", type=int, default=1200, help="training pictures of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.set_defaults(run=_calibrate)
@@ -162,11 +169,16 @@ def _evaluate(args: argparse.Namespace) -> int:
             seed=args.seed,
             device=args.device,
             items=args.items,
+            policies=tuple(args.policies.split(",")),
         )
     )
     print(report.markdown)  # noqa: T201
     if args.json:
         write_whole(args.json, report.json)
+    if args.figure:
+        from ._pareto import draw_pareto
+
+        draw_pareto([*report.rows, *report.policies], args.figure)
     for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
         if page:
             fill(page, text)

@@ -20,6 +20,7 @@ from ._goals import Outcome, outcomes
 from ._item import Item
 from ._markdown import markdown, short_markdown
 from ._pictures import Pictures
+from ._policies import RUNGS, allocations, check_policies, policy_rows
 from ._provenance import fingerprint
 from ._sample import read_samples
 from ._table import ALL, Row, Run, size_table, table
@@ -29,9 +30,10 @@ from ._table import ALL, Row, Run, size_table, table
 class Plan:
     """What to evaluate.
 
-    ``budgets`` are rungs, None for native size. ``blank`` asks each rung before a white picture as
-    well; ``baseline`` fits colour and texture on ``train.jsonl`` beside ``data``. ``items`` is
-    where each answer goes the moment it is there.
+    ``budgets`` are rungs, None for native size; ``policies`` other than ``fixed`` need the answers
+    at every rung of the ladder and ask for those as well. ``blank`` asks each of ``budgets``
+    before a white picture too; ``baseline`` fits colour and texture on ``train.jsonl`` beside
+    ``data``. ``items`` is where each answer goes the moment it is there.
     """
 
     model: str
@@ -44,21 +46,26 @@ class Plan:
     seed: int = 0
     device: str = "auto"
     items: Path | None = None
+    policies: tuple[str, ...] = ("fixed",)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Figures of an evaluation; ``sizes`` are rows by the size of the region."""
+    """Figures of an evaluation; ``sizes`` are rows by the size of the region.
+
+    ``policies`` are rows of the ways to choose the budget, beside those of each rung.
+    """
 
     rows: Sequence[Row]
     sizes: Sequence[Row]
+    policies: Sequence[Row]
     goals: Sequence[Outcome]
     about: dict[str, Any]
 
     @property
     def markdown(self) -> str:
         """The tables."""
-        return markdown(self.rows, self.sizes, self.goals)
+        return markdown(self.rows, self.sizes, self.policies, self.goals)
 
     @property
     def card(self) -> str:
@@ -73,7 +80,7 @@ class Report:
             *(
                 f'"{name}": [\n' + ",\n".join(json.dumps(part.as_dict()) for part in listed) + "\n]"
                 for name, listed in (
-                    ("rows", self.rows),
+                    ("rows", [*self.rows, *self.policies]),
                     ("sizes", self.sizes),
                     ("targets", self.goals),
                 )
@@ -96,6 +103,7 @@ def evaluate(plan: Plan) -> Report:
     samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device)
+    check_policies(plan.policies, models.allocator)
     cell = models.performer.info.dims.cell
     with _opened(plan.items) as file:
         items = list(_kept(constant_items(samples, pictures, cell), file))
@@ -106,6 +114,8 @@ def evaluate(plan: Plan) -> Report:
             items += _kept(fitted, file)
         examiner = Examiner(samples, pictures, models.performer, models.allocator, plan.seed)
         runs = [(budget, blank) for budget in plan.budgets for blank in sorted({False, plan.blank})]
+        if set(plan.policies) - {"fixed"}:
+            runs += [(budget, False) for budget in RUNGS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
             for budget, blank in runs:
                 for item in _kept(examiner.run(budget, blank=blank), file):
@@ -113,13 +123,22 @@ def evaluate(plan: Plan) -> Report:
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)
     rows = _with_size_of_file(table(items, run, plan.seed), plan.model)
+    policies: list[Row] = []
+    if set(plan.policies) - {"fixed", "native"}:
+        policies = policy_rows(
+            items,
+            plan.policies,
+            lambda effort: allocations(samples, pictures, models.allocator, cell, effort),
+            run,
+            plan.seed,
+        )
     about = {
         "per_topic": plan.per_topic,
         "seed": plan.seed,
         "split": plan.data.stem,
         "data_sha256": fingerprint(plan.data.parent),
     }
-    return Report(rows, size_table(items, run, plan.seed), outcomes(rows), about)
+    return Report(rows, size_table(items, run, plan.seed), policies, outcomes(rows), about)
 
 
 def _opened(path: Path | None) -> AbstractContextManager[IO[str] | None]:

@@ -25,8 +25,9 @@ class Item:
     level-0 pixels, ``budget`` None for native size. ``matched`` holds, for each label of a
     detection, (boxes matched at an overlap of 0.5, boxes predicted, boxes true). ``confirmed`` of
     ``cited`` facts hold in this picture, ``shuffled`` of them in another one of the same topic
-    (None where there is no other). Tokens, operations and seconds are 0 where no model was asked.
-    ``confidence`` is 0 to 1, ``strangeness`` above 1 for a strange picture; None where not told.
+    (None where there is no other). Tokens, operations and seconds are 0 where no model was asked,
+    and expected values where rungs were drawn blindly. ``confidence`` is 0 to 1, ``strangeness``
+    above 1 for a strange picture; None where not told.
     """
 
     index: int
@@ -45,7 +46,7 @@ class Item:
     cited: int = 0
     confirmed: int = 0
     shuffled: int | None = None
-    tokens: int = 0
+    tokens: float = 0
     native: int = 0
     flops: float = 0.0
     flops_native: float = 0.0

@@ -66,7 +66,9 @@ def tabulate(
         for (at, size), rung in wanted.items():
             if (at, size) not in known:
                 item = examiner.ask(at, rung)
-                scored = Scored(item.score, item.tokens, item.flops, item.native, item.flops_native)
+                scored = Scored(
+                    item.score, int(item.tokens), item.flops, item.native, item.flops_native
+                )
                 known[at, size] = scored
                 out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
                 out.flush()

@@ -11,7 +11,9 @@ Values = Mapping[str, float]
 Groups = Mapping[tuple[str, str], dict[str, Row]]
 
 
-def markdown(rows: Sequence[Row], sizes: Sequence[Row], goals: Sequence[Outcome]) -> str:
+def markdown(
+    rows: Sequence[Row], sizes: Sequence[Row], policies: Sequence[Row], goals: Sequence[Outcome]
+) -> str:
     """All tables, each under a line that says what it shows."""
     rungs = list(dict.fromkeys(row.budget for row in rows))
     groups = _by_group(rows)
@@ -20,6 +22,7 @@ def markdown(rows: Sequence[Row], sizes: Sequence[Row], goals: Sequence[Outcome]
         _titled_main(groups, rungs),
         _titled_goals(goals),
         ("What a rung costs, over all questions", _costs(groups.get((ALL, ALL), {}))),
+        ("Who chooses the budget, over all questions", _policies(rows, policies)),
         ("Counts: share of questions within a relative error", _counts(topics)),
         (
             "Boxes: F1 at an overlap of 0.5, and pictures without any that were left free",
@@ -118,6 +121,29 @@ def _costs(group: Mapping[str, Row]) -> str:
         [rung, *(show(row.values) for show in columns.values())] for rung, row in group.items()
     ]
     return _grid(["rung", *columns], lines)
+
+
+def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
+    """Every rung and every policy, cheapest first."""
+    if not policies:
+        return ""
+    whole = [row for row in [*rows, *policies] if row.task == row.topic == ALL]
+    whole.sort(key=lambda row: row.values["flops"])
+    lines = [
+        [
+            f"{row.as_dict()['policy']} {row.run.effort or ''}".strip(),
+            row.budget if row.run.policy == "fixed" else "-",
+            f"{v['score']:.3f} ({v['low']:.3f}-{v['high']:.3f})",
+            f"{v['tokens']:.0f}",
+            f"{v['flops'] / 1e9:.2f}",
+            f"{100 * v['share_of_native']:.0f} %",
+            f"{v['seconds']:.2f}",
+        ]
+        for row in whole
+        for v in [row.values]
+    ]
+    head = ["policy", "rung", "score (95 %)", "tokens", "GFLOPs", "of native", "median s"]
+    return _grid(head, lines)
 
 
 def _counts(groups: Groups) -> str:

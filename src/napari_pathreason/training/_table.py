@@ -84,6 +84,15 @@ def table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     ]
 
 
+def policy_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
+    """The same rows where a policy chose the budget of each question; their rung is ``auto``."""
+    rows = []
+    for task, topic in _spans(items):
+        group = [i for i in items if topic in (ALL, i.topic) and task in (ALL, i.task)]
+        rows.append(_row(group, run, (task, topic, "auto"), seed))
+    return rows
+
+
 def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     """The same rows by size of the region; a topic that has one size only is left out."""
     bands: dict[str, list[Item]] = defaultdict(list)
@@ -109,26 +118,30 @@ def rung(budget: int | None) -> str:
     return "native" if budget is None else str(budget)
 
 
-def _groups(items: Sequence[Item]) -> Iterator[tuple[tuple[str, str, int | None], list[Item]]]:
-    """Items by (task, topic, rung); constant and baseline, which have no rung, go to each."""
-    rungs = sorted({i.budget for i in items if i.arm == "model"}, key=lambda b: b or 10**9)
+def _spans(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """(task, topic) of every group: each topic, each task, and all."""
     tasks: dict[str, set[str]] = defaultdict(set)
     for item in items:
         tasks[item.topic].add(item.task)
     spans = [(min(kinds) if len(kinds) == 1 else ALL, topic) for topic, kinds in tasks.items()]
     spans = sorted(spans, key=lambda span: span[1])
-    spans += [(task, ALL) for task in sorted({item.task for item in items})] + [(ALL, ALL)]
-    for task, topic in spans:
+    return spans + [(task, ALL) for task in sorted({item.task for item in items})] + [(ALL, ALL)]
+
+
+def _groups(items: Sequence[Item]) -> Iterator[tuple[tuple[str, str, str], list[Item]]]:
+    """Items by (task, topic, rung); constant and baseline, which have no rung, go to each."""
+    rungs = sorted({i.budget for i in items if i.arm == "model"}, key=lambda b: b or 10**9)
+    for task, topic in _spans(items):
         within = [i for i in items if (topic in (ALL, i.topic)) and (task in (ALL, i.task))]
         for budget in rungs:
             yield (
-                (task, topic, budget),
+                (task, topic, rung(budget)),
                 [i for i in within if i.budget == budget or i.arm in ("constant", "baseline")],
             )
 
 
 def _row(
-    group: Sequence[Item], run: Run, key: tuple[str, str, int | None], seed: int, side: str = ALL
+    group: Sequence[Item], run: Run, key: tuple[str, str, str], seed: int, side: str = ALL
 ) -> Row:
     task, topic, budget = key
     arms: dict[Arm, list[Item]] = defaultdict(list)
@@ -145,7 +158,7 @@ def _row(
         values["ece"] = error
     for arm in ("constant", "text_only", "baseline"):
         values |= _beside(arm, arms[arm], ours, measures)
-    return Row(run, rung(budget), task, topic, side, values)
+    return Row(run, budget, task, topic, side, values)
 
 
 WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
