@@ -33,6 +33,8 @@ from ._pictures import Pictures
 from ._sample import Sample, read_samples
 from ._scale_fit import apply, fit_scale, held_out
 
+KEPT = 3000
+"""Decoded pictures in memory: fields share their tiles."""
 REGIONS = 100
 """Regions of each strange slide."""
 
@@ -51,7 +53,7 @@ class Plan:
     train: Path
     unlike: tuple[Path, ...] = ()
     per_topic: int = 50
-    pictures: int = 1500
+    pictures: int = 1200
     seed: int = 0
     device: str = "auto"
 
@@ -133,7 +135,7 @@ def _fit_familiar(
     sets = ((train, plan.train, plan.pictures), (own(val), plan.val, -(-plan.pictures // 4)))
     known, other = (
         list(_shown(see(performer, look, samples, pictures, kinds, most, plan.seed)))
-        for samples, pictures, most in ((s, Pictures(f.parent, 1000), n) for s, f, n in sets)
+        for samples, pictures, most in ((s, Pictures(f.parent, KEPT), n) for s, f, n in sets)
     )
     familiar = fit_familiar(known, other, kinds, wording, look.signature())
     return familiar, {k: [s for s in other if s.kind == i] for i, k in enumerate(kinds)}
