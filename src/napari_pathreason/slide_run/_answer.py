@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from threading import Event as Flag
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,45 +59,70 @@ TOGETHER_ON_CPU = 256
 together little is gained there."""
 
 
-def answer_group(
-    slide: Slide,
-    tiles: Sequence[Tile],
-    settings: DetectSettings,
-    performer: Performer,
-    allocator: Allocator,
-    cancel: Flag,
-) -> list[TileRecord]:
-    """Answer for some tiles of a slide.
+class Group:
+    """Some tiles of a slide that are read and answered together.
 
-    Returns
-    -------
-    list of TileRecord
-        In the order of ``tiles``. A tile whose part of the file is damaged is one of them.
-
-    Raises
-    ------
-    PathreasonError
-        If anything but damage kept a tile from being answered.
-    concurrent.futures.CancelledError
-        If ``cancel`` was set.
+    Parameters
+    ----------
+    slide : Slide
+    tiles : sequence of Tile
+    settings : DetectSettings
+    performer : Performer
+    allocator : Allocator
+    cancel : threading.Event
     """
-    jobs = [_Waiting(slide, tile, settings, performer.info, allocator, cancel) for tile in tiles]
-    equal: dict[tuple[int, ...], list[_Waiting]] = defaultdict(list)
-    for job in jobs:
-        if job.start():
-            equal[job.pictures[0].shape].append(job)
-    for same in equal.values():
-        most = _together(same[0].pictures[0], performer.info)
-        for start in range(0, len(same), most):
-            _generate(same[start : start + most], performer, settings.generation, cancel)
-    return [job.end() for job in jobs]
+
+    def __init__(
+        self,
+        slide: Slide,
+        tiles: Sequence[Tile],
+        settings: DetectSettings,
+        performer: Performer,
+        allocator: Allocator,
+        cancel: Flag,
+    ) -> None:
+        self._performer, self._settings, self._cancel = performer, settings, cancel
+        self._jobs = [
+            _Waiting(slide, tile, settings, performer.info, allocator, cancel) for tile in tiles
+        ]
+        self._equal: dict[tuple[int, ...], list[_Waiting]] = defaultdict(list)
+
+    def read(self) -> Self:
+        """Allot and read each tile; in any thread, while the model is at another group."""
+        for job in self._jobs:
+            if job.start():
+                self._equal[job.pictures[0].shape].append(job)
+        return self
+
+    def answer(self) -> list[TileRecord]:
+        """Ask the model.
+
+        Returns
+        -------
+        list of TileRecord
+            In the order of the tiles. One whose part of the file is damaged is among them.
+
+        Raises
+        ------
+        PathreasonError
+            If anything but damage kept a tile from being answered.
+        concurrent.futures.CancelledError
+            If ``cancel`` was set.
+        """
+        for same in self._equal.values():
+            most = _together(same[0].pictures[0], self._performer.info)
+            for start in range(0, len(same), most):
+                some = same[start : start + most]
+                _generate(some, self._performer, self._settings.generation, self._cancel)
+        return [job.end() for job in self._jobs]
 
 
 def _together(pixels: NDArray[np.uint8], model: ModelInfo) -> int:
     """How many pictures of this size go to the model at once."""
     if model.device != "cpu":
         return sys.maxsize
-    tokens = pixels.shape[0] * pixels.shape[1] // model.dims.cell**2
+    cell = model.dims.cell
+    tokens: int = pixels.shape[0] * pixels.shape[1] // (cell * cell)
     return max(1, TOGETHER_ON_CPU // max(tokens, 1))
 
 

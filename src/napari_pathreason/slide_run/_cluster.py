@@ -17,7 +17,7 @@ from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.models import load_models
 
-from ._answer import answer_group
+from ._answer import Group
 from ._plan import Plan
 from ._record import TileRecord
 from ._run import Loaded
@@ -192,4 +192,5 @@ def _answer(
     """On a worker: answer for a group of tiles."""
     with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
         models, slide = _load_here(load), _slide_here(*where)
-    return answer_group(slide, tiles, settings, models.performer, models.allocator, Flag())
+    group = Group(slide, tiles, settings, models.performer, models.allocator, Flag())
+    return group.read().answer()

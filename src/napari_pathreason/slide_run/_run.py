@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Event as Flag
@@ -15,7 +15,7 @@ from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import Allocator, BatchPerformer, Performer
 from napari_pathreason.exports import UsedModel, fingerprint
 
-from ._answer import answer_group
+from ._answer import Group
 from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
 from ._files import is_finished, write_files
 from ._folder import Journal, locked, read_plan, write_plan
@@ -83,12 +83,17 @@ class AnswersHere:
     def run(
         self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
     ) -> Iterator[list[TileRecord]]:
-        """See `Answers.run`."""
+        """See `Answers.run`. While the model is at one group, the next one is read."""
         models = self._load()
-        for tiles in groups:
-            yield answer_group(
-                self._slide, tiles, plan.settings, models.performer, models.allocator, cancel
-            )
+        who = (plan.settings, models.performer, models.allocator, cancel)
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[Group] | None = None
+            for tiles in groups:
+                now, ahead = ahead, pool.submit(Group(self._slide, tiles, *who).read)
+                if now is not None:
+                    yield now.result().answer()
+            if ahead is not None:
+                yield ahead.result().answer()
 
 
 def run_slide(
