@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._overlay import overlay_layer_data
+from ._overlay import REGION_LABEL, overlay_layer_data
 from ._session import Entry
 
 if TYPE_CHECKING:
@@ -38,11 +38,17 @@ def rung_layer_data(
         ``#rrggbb``.
     """
     data, attributes, kind = overlay_layer_data(source, [(entry.id, entry.result)])
-    features = attributes["features"]
+    features, title = attributes["features"], rung_title(entry)
+    # every rung has the same region: one caption on top of the other could not be read
+    captions = ["" if name == REGION_LABEL else f"{title}: {name}" for name in features["label"]]
     attributes |= {
-        "name": f"compared, {rung_title(entry)}: {source.name}",
+        "name": f"compared, {title}: {source.name}",
         "edge_color": color,
-        "features": {**features, "color": np.full(len(data), color, dtype=object)},
+        "features": {
+            **features,
+            "caption": np.asarray(captions, dtype=object),
+            "color": np.full(len(data), color, dtype=object),
+        },
     }
     return data, attributes, kind
 

@@ -48,7 +48,7 @@ class CompareTable(QTableWidget):
         self.setHorizontalHeaderItem(column, QTableWidgetItem(QIcon(mark), rung_title(entry)))
         for row, text in enumerate(_texts(entry.result)):
             item = QTableWidgetItem(text)
-            item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignTop))
+            item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
             item.setToolTip(text)
             self.setItem(row, column, item)
         self.resizeRowsToContents()
@@ -61,7 +61,7 @@ def _texts(result: Result) -> tuple[str, ...]:
         result.answer.text or NONE,
         result.answer.rationale or NONE,
         str(len(result.detections)),
-        NONE if sure is None else f"{sure:.0%}",
+        NONE if sure is None else f"{sure:.2f}",
         f"{tokens.realised + tokens.allocator:,}",
         f"{result.pixels_decoded / 1e6:.2f}",
         f"{sum(result.seconds.values()):.1f}",

@@ -27,14 +27,15 @@ from ._form import TASK_NAMES
 
 COLUMNS = {
     "Time": "When the answer came",
-    "Task": "Kind of question",
-    "Question": "What was asked",
     "Budget": "Most visual tokens allowed",
     "Tokens": "Visual tokens spent, the allocator's own counted",
     "Saved": "Visual tokens not spent against native size",
     "s": "Seconds from asking to the answer",
+    "Task": "Kind of question",
+    "Question": "What was asked",
 }
-QUESTION = 2
+TASK = 5
+MOST_WIDTH = 260
 TASKS = {task: name for name, task in TASK_NAMES}
 
 
@@ -56,13 +57,15 @@ class HistoryTable(QWidget):
         self.table.setHorizontalHeaderLabels(list(COLUMNS))
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(QUESTION, QHeaderView.Stretch)
-        header.setMinimumSectionSize(36)
+        header.setMaximumSectionSize(MOST_WIDTH)  # a long question is told by its tip
+        header.setStretchLastSection(True)
         for column, tip in enumerate(COLUMNS.values()):
             item = self.table.horizontalHeaderItem(column)
             if item is not None:
                 item.setToolTip(tip)
         self.table.verticalHeader().setVisible(False)
+        self.table.verticalHeader().setDefaultSectionSize(22)
+        self.table.setWordWrap(False)
         self.table.setEditTriggers(QAbstractItemView.NoEditTriggers)
         self.table.setSelectionBehavior(QAbstractItemView.SelectRows)
         self.table.setSelectionMode(QAbstractItemView.SingleSelection)
@@ -84,18 +87,18 @@ class HistoryTable(QWidget):
         result, row = entry.result, self.table.rowCount()
         tokens, question = result.tokens, " ".join(question_text(result.query).split())
         texts = (
-            f"{entry.made.astimezone():%H:%M:%S}",
-            TASKS[result.query.task],
-            question,
+            f"{entry.made.astimezone():%H:%M}",
             "native" if tokens.requested is None else f"{tokens.requested:,}",
             f"{tokens.realised + tokens.allocator:,}",
             f"{tokens.saved:,}",
             f"{sum(result.seconds.values()):.1f}",
+            TASKS[result.query.task],
+            question,
         )
         self.table.insertRow(row)
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            side = Qt.AlignRight if column > QUESTION else Qt.AlignLeft
+            side = Qt.AlignRight if column < TASK else Qt.AlignLeft
             item.setTextAlignment(int(side | Qt.AlignVCenter))
             item.setToolTip(f"{question} \N{RIGHTWARDS ARROW} {result.answer.text or '(none)'}")
             self.table.setItem(row, column, item)
