@@ -1,12 +1,14 @@
 """Make the pictures of the documentation: python docs/make_screenshots.py [--theme light].
 
 Opens napari on a virtual display, loads the sample slide, marks a region, asks, and writes
-docs/images/ask.png and, beside it, budget.png. Needs Xvfb and the development dependencies.
+docs/images/ask.png and, beside it, budget.png, compare.png and history.png. With --scale 2 the
+display is twice as fine, as at 200 % scaling. Needs Xvfb and the development dependencies.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--theme", default="dark", choices=["dark", "light"])
     options.add_argument("--task", default="vqa", choices=["vqa", "subtyping", "detection"])
+    options.add_argument("--scale", type=int, default=1, help="2: as at 200 %% scaling")
     options.add_argument("--output", type=Path, default=IMAGES / "ask.png")
     chosen = options.parse_args()
-    with Display(visible=False, size=(1600, 1000)), tempfile.TemporaryDirectory() as folder:
+    os.environ["QT_SCALE_FACTOR"] = str(chosen.scale)
+    screen = (1600 * chosen.scale, 1000 * chosen.scale)
+    with Display(visible=False, size=screen), tempfile.TemporaryDirectory() as folder:
         picture_of_the_dock(chosen.output, chosen.theme, chosen.task, model_spec(Path(folder)))
 
 
@@ -89,6 +94,16 @@ def picture_of_the_dock(output: Path, theme: str, task: str, spec: str) -> None:
     budget.grid_box.setChecked(True)
     settle(2.0)
     photograph(viewer, output.with_name("budget.png"))
+    for layer in budget._layers:
+        viewer.layers.remove(layer)
+    budget.tabs.setCurrentWidget(budget.compare)
+    budget.compare.compare()
+    wait_for(budget.compare.runner, "running")
+    settle(1.0)
+    photograph(viewer, output.with_name("compare.png"))
+    budget.tabs.setCurrentWidget(budget.history)
+    settle(1.0)
+    photograph(viewer, output.with_name("history.png"))
     viewer.close()
 
 
@@ -107,10 +122,10 @@ def settle(seconds: float) -> None:
     QTest.qWait(int(seconds * 1000))
 
 
-def wait_for(dock: Any) -> None:
+def wait_for(dock: Any, what: str = "busy") -> None:
     """Wait until the question of a dock has ended, at most two minutes."""
     for _ in range(1200):
-        if not dock.busy:
+        if not getattr(dock, what):
             return
         settle(0.1)
     raise SystemExit("no answer within two minutes")
