@@ -126,3 +126,18 @@ def test_slides_of_one_name_and_slides_without_resolution(shell, loads, stained,
     done = shell("detect", stained, "-o", tmp_path / "out", "--lesions", "spot")
     assert one_line(done.err)
     assert "--slide-mpp" in done.err
+
+
+def test_ctrl_c_says_how_to_go_on(shell, loads, stained, tmp_path, monkeypatch):
+    from napari_pathreason.slide_run import AnswersHere
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswersHere, "run", interrupted)
+        done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
+    assert done.code == 130
+    assert one_line(done.err)
+    assert "the same command goes on" in done.err
+    assert "1 spot" in shell("detect", stained, "-o", tmp_path / "out", *RUN).out

@@ -17,6 +17,7 @@ from napari_pathreason.slide_run import (
     RunStarted,
     TileDone,
 )
+from napari_pathreason.slides import Slide
 
 
 def lesions(events):
@@ -262,3 +263,35 @@ def test_an_error_of_the_model_keeps_what_is_done(run, spots):
     assert isinstance(failed, RunFailed)
     assert "not enough memory" in failed.reason
     assert run()[0].done == 4
+
+
+def spoil(monkeypatch, spoiled):
+    """Let ``spoiled`` change what is read of the slide's first tile."""
+    whole = Slide.read_region
+
+    def read_region(self, region, size):
+        image = whole(self, region, size)
+        return spoiled(image) if (region.x, region.width) == (0, 256) and not region.y else image
+
+    monkeypatch.setattr(Slide, "read_region", read_region)
+
+
+def test_a_damaged_tile_is_noted_and_left_out(run, monkeypatch, tmp_path):
+    spoil(monkeypatch, lambda image: replace(image, unreadable=1.0))
+    outcome = run()[-1].outcome
+    assert outcome.unreadable == 1
+    assert any("damaged" in warning for warning in outcome.result.warnings)
+    with (tmp_path / "run" / "tiles.csv").open() as file:
+        states = [row["state"] for row in csv.DictReader(file)]
+    assert states.count("unreadable") == 1
+    assert run()[-1].already
+
+
+def test_a_lost_disk_ends_the_run(run, monkeypatch):
+    def gone(image):
+        raise OSError(5, "Input/output error")
+
+    spoil(monkeypatch, gone)
+    failed = run()[-1]
+    assert isinstance(failed, RunFailed)
+    assert "Input/output error" in failed.reason
