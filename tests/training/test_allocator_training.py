@@ -17,6 +17,7 @@ from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, wo
 from napari_pathreason.training import allocator as room
 from napari_pathreason.training import read_samples
 from napari_pathreason.training._allocator_data import Earnings, Looks, earnings, looks
+from napari_pathreason.training._allocator_state import identity
 from napari_pathreason.training._ladder_scores import Scored, tabulate
 from napari_pathreason.training._mini import save_checkpoint
 from napari_pathreason.training._pictures import Pictures
@@ -100,6 +101,25 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
     before = [table.read_bytes() for table in tables]
     assert main(["train", "allocator", "--recipe", str(file)]) == 0  # finished: asks nothing anew
     assert [table.read_bytes() for table in tables] == before
+
+
+def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch):
+    monkeypatch.setattr(room, "tabulate", _at_every_rung)
+    folder = train_allocator(begun)
+    first = load_file(folder / "allocator.safetensors")
+    longer = begun.allocator.model_copy(update={"steps": 9})
+    train_allocator(begun.model_copy(update={"allocator": longer}))
+    log = Path(begun.output) / "allocator/log.jsonl"
+    assert len(log.read_text().splitlines()) == 9  # goes on
+    prices = {"low": 5.0, "balanced": 0.3, "high": 0.0}
+    priced = begun.allocator.model_copy(update={"prices": prices})
+    train_allocator(begun.model_copy(update={"allocator": priced}))
+    assert len(log.read_text().splitlines()) == 8
+    second = load_file(folder / "allocator.safetensors")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    tables = tuple(Path(f"scores-{split}-old.jsonl") for split in ("train", "val"))
+    newer = tuple(Path(f"scores-{split}-new.jsonl") for split in ("train", "val"))
+    assert identity(begun, tables) != identity(begun, newer)
 
 
 class CountingExaminer:

@@ -11,7 +11,6 @@ processes, a value model, sampling.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,6 +30,7 @@ from napari_pathreason.models._checkpoint import find_checkpoint
 
 from ._allocator_data import Earnings, Looks, earnings, looks
 from ._allocator_rewards import entropy, expected_gain, ranking_loss
+from ._allocator_state import identity, resume, save
 from ._evaluate import Examiner, pick
 from ._ladder_scores import tabulate
 from ._log import RunLog
@@ -50,6 +50,8 @@ PANELS = {
 def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
+    With other prices or another performer it begins anew, and keeps what is known of s(N).
+
     Returns
     -------
     Path
@@ -63,14 +65,15 @@ def train_allocator(recipe: Recipe) -> Path:
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
-    seen, earned = _learnt_from(recipe, folder, out, "train", settings.questions)
-    held, held_earned = _learnt_from(recipe, folder, out, "val", settings.validate_questions)
+    seen, earned, table = _learnt_from(recipe, folder, out, "train", settings.questions)
+    held, held_earned, val = _learnt_from(recipe, folder, out, "val", settings.validate_questions)
     rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
 
     torch.manual_seed(recipe.seed)
     net = AllocatorNet()
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
-    step, best, kept = _resume(out, net, optimizer)
+    of = identity(recipe, (table, val))
+    step, best, kept = resume(out, of, net, optimizer)
     log = RunLog(out, step)
     provenance(out, recipe, Path(recipe.data.folder))
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
@@ -96,7 +99,7 @@ def train_allocator(recipe: Recipe) -> Path:
         log.write(record)
         bar.update()
         if step % settings.checkpoint_every == 0 or step == last:
-            _save(out, net, optimizer, step, best, kept)
+            save(out, of, net, optimizer, step, best, kept)
             log.draw(PANELS)
     bar.close()
     net.load_state_dict(kept)
@@ -139,7 +142,8 @@ def performer_folder(recipe: Recipe) -> Path:
 
 def _learnt_from(
     recipe: Recipe, folder: Path, out: Path, split: str, each: int
-) -> tuple[Looks, Earnings]:
+) -> tuple[Looks, Earnings, Path]:
+    """Looks, earnings, and the file that keeps s(N)."""
     data = Path(recipe.data.folder)
     samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
     pictures = Pictures(data)
@@ -151,31 +155,4 @@ def _learnt_from(
     file = out / f"scores-{split}-{named.hexdigest()[:12]}.jsonl"
     table = tabulate(samples, pictures, examiner, cell, file, f"s(N) of {split}")
     seen = looks(samples, pictures, cell)
-    return seen, earnings(seen, table)
-
-
-def _save(
-    out: Path,
-    net: AllocatorNet,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    best: float,
-    kept: dict[str, torch.Tensor],
-) -> None:
-    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    partial = out / "checkpoint.pt.partial"
-    torch.save(state | {"best": best, "kept": kept}, partial)
-    os.replace(partial, out / "checkpoint.pt")
-
-
-def _resume(
-    out: Path, net: AllocatorNet, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, dict[str, torch.Tensor]]:
-    """Step, best held-out reward, and the weights that earned it."""
-    file = out / "checkpoint.pt"
-    if not file.is_file():
-        return 0, float("-inf"), net.state_dict()
-    state = torch.load(file, weights_only=True)
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["best"]), state["kept"]
+    return seen, earnings(seen, table), file
