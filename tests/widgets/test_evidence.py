@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_a_box_selects_its_sentence(answered: Answered) -> None:
     assert dock.answer.textCursor().selectedText() == "upper left: magenta"
     assert "Find: marker" in dock.answer.toPlainText()  # the answer that the box belongs to
     assert dock.history.currentRow() == 0
+
+
+def test_a_rationale_of_several_lines(answered: Answered) -> None:
+    viewer, dock, image = answered
+    first = dock.session.entries[0].result
+    lines = replace(first.answer, rationale="upper left: magenta\nlower right: white")
+    dock.session.add(replace(first, answer=lines), image.__wrapped__)
+    dock.history.itemClicked.emit(dock.history.item(2))
+    (overlay,) = [layer for layer in viewer.layers if layer.name.startswith("answers")]
+    overlay.selected_data = {4}
+    assert dock.answer.textCursor().selectedText() == "upper left: magenta"
+    assert [words for _, words in links_of(dock.answer)][1] == "lower right: white"
 
 
 def test_a_place_of_a_closed_image(answered: Answered, messages: list[Any]) -> None:

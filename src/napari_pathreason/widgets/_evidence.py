@@ -103,19 +103,17 @@ class EvidenceLinks(QObject):
             self._view.setTextCursor(cursor)
 
     def _cursor(self, entry: Entry, cited: Cited) -> QTextCursor | None:
-        """The words of a citation in the text that is shown."""
-        text = _shown(entry)
+        """The words of a citation in the text that is shown; None where they are not there."""
+        text, words = _shown(entry), " ".join(cited.text.split())
         start = self._view.toPlainText().rfind(text)
-        if start < 0:
+        # the one line that is shown has no line breaks to end a clause
+        same = (one.start for one in cited_places(text) if one.text.startswith(words))
+        at = next(same, None)
+        if start < 0 or at is None:
             return None
-        at = next(
-            one.start
-            for one in cited_places(text)
-            if one.place == cited.place and one.text.split() == cited.text.split()
-        )
         cursor = QTextCursor(self._view.document())
         cursor.setPosition(start + at)
-        cursor.setPosition(start + at + len(" ".join(cited.text.split())), QTextCursor.KeepAnchor)
+        cursor.setPosition(start + at + len(words), QTextCursor.KeepAnchor)
         return cursor
 
 
