@@ -15,10 +15,11 @@ from napari_pathreason.training._markdown import markdown
 from napari_pathreason.training._pareto import draw_pareto
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._policies import (
-    LOOK,
+    FIRST,
     POLICIES,
     RUNGS,
     SURE,
+    Look,
     allocations,
     allotted,
     at_random,
@@ -60,15 +61,15 @@ def test_the_oracle_takes_the_cheapest_right_answer_or_the_cheapest_at_all():
 
 
 def test_the_allocators_own_look_is_counted():
-    item = allotted(_ladder(0, 4), Allocation(64, "policy", 4, flops=2.5))
-    assert (item.tokens, item.flops) == (68, 66.5)
+    item = allotted(_ladder(0, 4), Look(Allocation(64, "policy", 4, flops=2.5), 0.25))
+    assert (item.tokens, item.flops, item.seconds) == (68, 66.5, pytest.approx(0.35))
 
 
-@pytest.mark.parametrize(("sure", "tokens"), [(SURE, LOOK), (SURE - 0.01, LOOK + NATIVE)])
+@pytest.mark.parametrize(("sure", "tokens"), [(SURE, FIRST), (SURE - 0.01, FIRST + NATIVE)])
 def test_a_cascade_reads_again_where_it_is_unsure_and_pays_for_both(sure, tokens):
     item = cascade(_ladder(0, NATIVE, sure))
     assert item.tokens == item.flops == tokens
-    assert item.score == (tokens > LOOK)
+    assert item.score == (tokens > FIRST)
 
 
 def test_random_spends_the_same_tokens_blindly():
@@ -84,13 +85,17 @@ def test_random_with_one_rung_is_that_rung():
     assert (item.score, item.tokens) == (1, 64)
 
 
+def _look(budget):
+    return Look(Allocation(budget, "policy", 4), 0.01)
+
+
 def _rows(policies=POLICIES):
     ladders = [_ladder(i, 4 if i % 2 else 256, 0.5) for i in range(40)]
     items = _items(*ladders)
     chosen = {
-        "low": [Allocation(4, "policy", 4) for _ in ladders],
-        "balanced": [Allocation(4 if i % 2 else 256, "policy", 4) for i in range(40)],
-        "high": [Allocation(None, "policy", 4) for _ in ladders],
+        "low": [_look(4) for _ in ladders],
+        "balanced": [_look(4 if i % 2 else 256) for i in range(40)],
+        "high": [_look(None) for _ in ladders],
     }
     run = Run("m", "bilateral")
     return table(items, run), policy_rows(items, policies, chosen.__getitem__, run)
@@ -169,4 +174,4 @@ def test_a_whole_evaluation_asks_every_rung_and_the_allocator(converted, tmp_pat
 def test_allocations_follow_the_samples(converted):
     samples = pick(read_samples(converted / "val.jsonl"), 1, 0)
     given = allocations(samples, Pictures(converted), Smallest(), 32, "high")
-    assert [one.budget for one in given] == [None] * len(samples)
+    assert [look.allocation.budget for look in given] == [None] * len(samples)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from napari_pathreason._errors import QueryError
@@ -21,11 +22,19 @@ from ._table import Row, Run, policy_table
 Policy = Literal["native", "fixed", "random", "cascade", "oracle", "allocator"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 RUNGS: tuple[int | None, ...] = (*LADDER, None)
-LOOK, SURE = 16, 0.8
+FIRST, SURE = 16, 0.8
 """A cascade's first rung, and the confidence at which it leaves it at that."""
 
 Ladder = dict[int | None, Item]
 """The answers to one question by rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An allocation, and the seconds that it took to read the overview and to choose."""
+
+    allocation: Allocation
+    seconds: float
 
 
 def check_policies(policies: Iterable[str], allocator: Allocator) -> None:
@@ -49,7 +58,7 @@ def check_policies(policies: Iterable[str], allocator: Allocator) -> None:
 def policy_rows(
     items: Sequence[Item],
     policies: Sequence[str],
-    chosen: Callable[[Effort], Sequence[Allocation]],
+    chosen: Callable[[Effort], Sequence[Look]],
     run: Run,
     seed: int = 0,
 ) -> list[Row]:
@@ -79,27 +88,30 @@ def policy_rows(
     if "oracle" in policies:
         add("oracle", [oracle(ladder) for ladder in asked])
     for effort in get_args(Effort) if {"allocator", "random"} & set(policies) else ():
-        budgets = chosen(effort)
-        given = [allotted(ladder, one) for ladder, one in zip(asked, budgets, strict=True)]
+        looks = chosen(effort)
+        given = [allotted(ladder, look) for ladder, look in zip(asked, looks, strict=True)]
         if "allocator" in policies:
             add("allocator", given, effort)
         if "random" in policies:
             tokens = sum(item.tokens for item in given) / len(given)
-            blind = at_random(asked, [one.budget for one in budgets], tokens)
+            blind = at_random(asked, [look.allocation.budget for look in looks], tokens)
             add("random", blind, effort)
     return rows
 
 
 def allocations(
     samples: Sequence[Sample], pictures: Pictures, allocator: Allocator, cell: int, effort: Effort
-) -> list[Allocation]:
+) -> list[Look]:
     """What an allocator allots each question, from the overview that the main job would read."""
     given = []
     for sample in samples:
         region = pictures.region(sample)
         reading = plan(region, allocator.overview_budget, cell)
+        pictures.picture(sample)  # where it lies is no matter of the allocator
+        since = time.perf_counter()
         overview = pictures.read(sample, region, reading.size)
-        given.append(allocator.allocate(overview, sample.query, reading.native, effort))
+        chosen = allocator.allocate(overview, sample.query, reading.native, effort)
+        given.append(Look(chosen, time.perf_counter() - since))
     return given
 
 
@@ -108,19 +120,20 @@ def oracle(ladder: Ladder) -> Item:
     return min(ladder.values(), key=lambda item: (-item.score, item.flops))
 
 
-def allotted(ladder: Ladder, allocation: Allocation) -> Item:
+def allotted(ladder: Ladder, look: Look) -> Item:
     """The answer at the allotted rung, the allocator's own look counted."""
-    item = ladder[allocation.budget]
+    item = ladder[look.allocation.budget]
     return replace(
         item,
-        tokens=item.tokens + allocation.tokens_spent,
-        flops=item.flops + allocation.flops,
+        tokens=item.tokens + look.allocation.tokens_spent,
+        flops=item.flops + look.allocation.flops,
+        seconds=item.seconds + look.seconds,
     )
 
 
 def cascade(ladder: Ladder) -> Item:
     """A cheap look first; where its confidence is low, native size on top (as VisionThink does)."""
-    look, native = ladder[LOOK], ladder[None]
+    look, native = ladder[FIRST], ladder[None]
     if (look.confidence or 0.0) >= SURE or look.tokens == native.tokens:
         return look
     return replace(
