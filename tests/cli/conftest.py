@@ -40,7 +40,7 @@ class Fixed64:
     overview_budget = 0
 
     def allocate(self, overview, query, native, effort):
-        return Allocation(64, "fixed")
+        return Allocation(64, "fixed", effort=effort)
 
 
 @pytest.fixture

@@ -55,6 +55,12 @@ def test_every_option_reaches_the_job(shell, loads, picture):
     assert loads == [("some/model", "cpu")]
 
 
+@pytest.mark.parametrize("words", [("--effort", "low"), ("--effort", "high"), ()])
+def test_the_effort_reaches_the_allocator(shell, loads, picture, words):
+    told = json.loads(shell("ask", picture, *FIND, *words, "--json", "-").out)
+    assert told["allocation"]["effort"] == (words[1] if words else "balanced")
+
+
 def test_several_regions_load_the_model_once(shell, loads, picture, tmp_path):
     ring = [[0, 0], [96, 0], [96, 64], [0, 0]]
     geojson = tmp_path / "regions.geojson"

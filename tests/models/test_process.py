@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -10,10 +11,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from napari_pathreason._errors import ModelError
 from napari_pathreason._types import Allocation, Completion, GenerationSettings, Query
 from napari_pathreason.models import ModelProcess, load_models
+from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
 
@@ -78,6 +81,18 @@ def test_the_child_writes_exactly_what_the_model_writes_in_process(process, loca
 def test_the_allocator_is_served_too(process):
     assert process.allocator.overview_budget == 0
     assert process.allocator.allocate(None, Query("vqa", "?"), 64, "low") == Allocation(64, "fixed")
+
+
+def test_a_learned_allocator_of_the_child_hears_of_the_effort(checkpoints, tmp_path):
+    torch.manual_seed(0)
+    folder = shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "model")
+    learned = PolicyAllocator(AllocatorNet().eval())
+    save_allocator(folder, learned)
+    with ModelProcess(folder, "cpu") as process:
+        assert process.allocator.overview_budget == learned.overview_budget
+        for effort in ("low", "high"):
+            given = process.allocator.allocate(PIXELS, Query("vqa", "?"), 64, effort)
+            assert given == learned.allocate(PIXELS, Query("vqa", "?"), 64, effort)
 
 
 def test_text_streams_and_an_answer_may_be_given_up(process, local):
