@@ -44,19 +44,10 @@ def begun(recipe):
     return recipe.model_copy(update={"allocator": AllocatorRecipe.model_validate(TINY)})
 
 
-def _at_every_rung(samples, pictures, examiner, cell, file, name="s(N)"):
-    """As if detail paid: the score is the share of native that a rung reads."""
-    rows = []
-    for sample in samples:
-        region = pictures.region(sample)
-        native = region.width * region.height / cell**2
-        shares = [min(1.0, (rung or native) / native) for rung in RUNGS]
-        rows.append([Scored(s, round(s * native), s * 1e9, round(native), 1e9) for s in shares])
-    return rows
-
-
-def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(begun, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "tabulate", _at_every_rung)
+def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
+    begun, tmp_path, monkeypatch, at_every_rung
+):
+    monkeypatch.setattr(room, "tabulate", at_every_rung)
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -103,8 +94,8 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
     assert [table.read_bytes() for table in tables] == before
 
 
-def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch):
-    monkeypatch.setattr(room, "tabulate", _at_every_rung)
+def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_rung):
+    monkeypatch.setattr(room, "tabulate", at_every_rung)
     folder = train_allocator(begun)
     first = load_file(folder / "allocator.safetensors")
     longer = begun.allocator.model_copy(update={"steps": 9})
@@ -203,7 +194,7 @@ def test_a_higher_price_buys_fewer_tokens():
     assert chosen[2] == len(RUNGS) - 1
 
 
-def test_looks_and_earnings_follow_the_samples(begun):
+def test_looks_and_earnings_follow_the_samples(begun, at_every_rung):
     data = Path(begun.data.folder)
     samples, pictures = read_samples(data / "val.jsonl"), Pictures(data)
     seen = looks(samples, pictures, 32)
@@ -211,7 +202,7 @@ def test_looks_and_earnings_follow_the_samples(begun):
         *range(len(samples))
     ]
     assert seen.words[seen.offsets[-1] :].tolist() == word_ids(samples[-1].query)
-    table = _at_every_rung(samples, pictures, None, 32, None)
+    table = at_every_rung(samples, pictures, None, 32, None)
     earned = earnings(seen, table)
     assert earned.costs.shape == (len(samples), len(RUNGS))
     assert (earned.costs[:, -1] > 1).all()  # native, and the look on top

@@ -25,7 +25,7 @@ def add_data_parser(subparsers: Subparsers) -> None:
 
 
 def add_train_parser(subparsers: Subparsers) -> None:
-    """``pathreason train sft --recipe FILE``; ``performer`` and ``allocator`` after it."""
+    """``pathreason train sft --recipe FILE``; ``performer``, ``allocator``, ``bilateral``."""
     parser = subparsers.add_parser("train", help="train a performer on labels")
     steps = parser.add_subparsers(dest="step", required=True)
     sft = steps.add_parser("sft", help="supervised fine-tuning; resumes by itself")
@@ -33,6 +33,7 @@ def add_train_parser(subparsers: Subparsers) -> None:
     sft.set_defaults(run=_sft)
     _add_performer_parser(steps)
     _add_allocator_parser(steps)
+    _add_bilateral_parser(steps)
 
 
 def _add_performer_parser(steps: Subparsers) -> None:
@@ -49,6 +50,14 @@ def _add_allocator_parser(steps: Subparsers) -> None:
     )
     allocator.add_argument("--recipe", type=Path, required=True)
     allocator.set_defaults(run=_allocator)
+
+
+def _add_bilateral_parser(steps: Subparsers) -> None:
+    bilateral = steps.add_parser(
+        "bilateral", help="sft, then performer and allocator in turn; one folder out; resumes too"
+    )
+    bilateral.add_argument("--recipe", type=Path, required=True)
+    bilateral.set_defaults(run=_bilateral)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
@@ -147,6 +156,18 @@ def _allocator(args: argparse.Namespace) -> int:
     from .allocator import train_allocator
 
     print(train_allocator(load_recipe(args.recipe)))  # noqa: T201
+    return 0
+
+
+def _bilateral(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+
+    from ._recipe import load_recipe
+
+    wait_passively()
+    from .bilateral import train_bilateral
+
+    print(train_bilateral(load_recipe(args.recipe)))  # noqa: T201
     return 0
 
 

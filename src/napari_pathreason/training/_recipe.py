@@ -167,6 +167,12 @@ class AllocatorRecipe(_Strict):
         return prices
 
 
+class BilateralRecipe(_Strict):
+    """How often performer and allocator take turns."""
+
+    rounds: Positive = 2
+
+
 class Recipe(_Strict):
     """A whole run."""
 
@@ -177,6 +183,7 @@ class Recipe(_Strict):
     sft: SFTRecipe = SFTRecipe()
     grpo: GRPORecipe = GRPORecipe()
     allocator: AllocatorRecipe = AllocatorRecipe()
+    bilateral: BilateralRecipe = BilateralRecipe()
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -1,0 +1,88 @@
+"""Both branches in turn: sft, then [performer, allocator] as often as the recipe says.
+
+The performer of a round learns at the budgets that the allocator of the round before would give,
+above a floor of the recipe's own; the allocator of a round is tabulated on that round's performer.
+Left out on purpose: an allocator that goes on from the last one's weights. Its table is new, and it
+learns in a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from napari_pathreason.engine import Allocator
+from napari_pathreason.models._allocator import RUNGS, load_allocator
+from napari_pathreason.models._config import read_info
+from napari_pathreason.tokens import plan
+
+from ._budgets import BudgetPolicy
+from ._pictures import Pictures
+from ._recipe import Recipe
+from ._sample import Sample
+from .allocator import train_allocator
+from .performer import train_performer
+from .sft import train_sft
+
+
+def train_bilateral(recipe: Recipe) -> Path:
+    """Train both branches; every stage resumes by itself, a finished one is passed over quickly.
+
+    Round r lies in ``output``/round-r.
+
+    Returns
+    -------
+    Path
+        ``output``/bilateral: performer and allocator in one folder, as `load_models` reads them.
+    """
+    if recipe.grpo.start is None:
+        train_sft(recipe)
+    begin, policy = recipe.grpo.start or str(Path(recipe.output) / "model"), None
+    for number in range(1, recipe.bilateral.rounds + 1):
+        out = Path(recipe.output) / f"round-{number}"
+        grpo = recipe.grpo.model_copy(update={"start": begin})
+        allocator = recipe.allocator.model_copy(update={"start": str(out / "grpo/model")})
+        parts = {"output": str(out), "seed": recipe.seed + number, "grpo": grpo}
+        turn = recipe.model_copy(update=parts | {"allocator": allocator})
+        begin = str(train_performer(turn, policy))
+        folder = train_allocator(turn)
+        cell = read_info(folder, folder.name).dims.cell
+        pictures = Pictures(Path(recipe.data.folder))
+        policy = learned_policy(load_allocator(folder), pictures, cell, recipe.grpo.budgets)
+    return _in_one_folder(Path(begin), Path(recipe.output) / "bilateral")
+
+
+def learned_policy(
+    allocator: Allocator, pictures: Pictures, cell: int, budgets: Mapping[int, float]
+) -> BudgetPolicy:
+    """An allocator's chances, at the balanced effort, of the rungs that training draws from.
+
+    What it gives to rungs beyond goes to the largest of ``budgets``, what lies between two of them
+    to the larger one.
+    """
+    rungs = sorted(budgets)
+
+    def chances(sample: Sample) -> Sequence[float]:
+        region = pictures.region(sample)
+        reading = plan(region, allocator.overview_budget, cell)
+        overview = pictures.read(sample, region, reading.size)
+        given = allocator.allocate(overview, sample.query, reading.native, "balanced")
+        shares = dict.fromkeys(budgets, 0.0)
+        for rung, share in zip(RUNGS, given.probabilities or (), strict=True):
+            wanted = reading.native if rung is None else rung
+            shares[next((r for r in rungs if r >= wanted), rungs[-1])] += share
+        return list(shares.values())
+
+    return chances
+
+
+def _in_one_folder(source: Path, target: Path) -> Path:
+    """Copy a checkpoint so that it is there whole or not at all."""
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    return target

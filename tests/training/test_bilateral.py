@@ -1,0 +1,113 @@
+"""Both branches in turn: the real loops on a tiny model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_pathreason._types import Allocation
+from napari_pathreason.cli import main
+from napari_pathreason.models import load_models
+from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.training import allocator, bilateral, performer, read_samples
+from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training._recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
+from napari_pathreason.training.bilateral import learned_policy, train_bilateral
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+GRPO = {
+    "group": 2,
+    "longest": 4,
+    "budgets": {4: 1, 16: 1},
+    "pictures": 1,
+    "steps": 2,
+    "lr": 1e-3,
+    "checkpoint_every": 1,
+    "validate_every": 2,
+    "validate_samples": 1,
+}
+ALLOCATOR = {
+    "questions": 1,
+    "validate_questions": 1,
+    "steps": 4,
+    "warm_steps": 1,
+    "checkpoint_every": 2,
+    "validate_every": 2,
+}
+
+
+@pytest.fixture
+def turns(recipe, monkeypatch, at_every_rung):
+    """A recipe of two rounds, whose performers need not answer."""
+    monkeypatch.setattr(allocator, "tabulate", at_every_rung)
+    parts = {
+        "grpo": GRPORecipe.model_validate(GRPO),
+        "allocator": AllocatorRecipe.model_validate(ALLOCATOR),
+        "bilateral": BilateralRecipe(rounds=2),
+    }
+    return recipe.model_copy(update=parts)
+
+
+def _weights(folder):
+    names = ("model.safetensors", "allocator.safetensors")
+    return {name: load_file(folder / name) for name in names}
+
+
+def test_a_run_killed_between_two_stages_gives_the_same_folder(turns, tmp_path, monkeypatch):
+    whole = _weights(train_bilateral(turns))
+    cut = turns.model_copy(update={"output": str(tmp_path / "cut")})
+    begun = []
+
+    def dies(recipe):
+        begun.append(recipe.output)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return allocator.train_allocator(recipe)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bilateral, "train_allocator", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_bilateral(cut)
+    assert not (tmp_path / "cut/bilateral").exists()
+    again = _weights(train_bilateral(cut))
+    for file, tensors in whole.items():
+        assert all(torch.equal(value, again[file][name]) for name, value in tensors.items())
+
+
+def test_the_second_round_learns_at_the_first_allocators_budgets(turns, monkeypatch):
+    seen = []
+
+    def looks(recipe, policy):
+        seen.append((recipe.seed, recipe.grpo.start, policy))
+        return performer.train_performer(recipe, policy)
+
+    monkeypatch.setattr(bilateral, "train_performer", looks)
+    folder = train_bilateral(turns)
+    (_, first, none), (_, second, policy) = seen
+    assert first == str(Path(turns.output) / "model")
+    assert second == str(Path(turns.output) / "round-1/grpo/model")
+    assert none is None
+    sample = read_samples(Path(turns.data.folder) / "train.jsonl")[0]
+    assert sum(policy(sample)) == pytest.approx(1)
+    assert load_models(folder).allocator.overview_budget > 0
+
+
+def test_chances_beyond_the_rungs_of_training_go_to_the_largest(recipe):
+    data = Path(recipe.data.folder)
+    sample = next(s for s in read_samples(data / "train.jsonl") if s.source == "blood")
+
+    class Even:
+        overview_budget = 4
+
+        def allocate(self, overview, query, native, effort):
+            return Allocation(4, "policy", 4, (1 / len(RUNGS),) * len(RUNGS))
+
+    chances = learned_policy(Even(), Pictures(data), 32, {16: 1.0, 4: 1.0})(sample)
+    assert chances == pytest.approx([1 - 1 / len(RUNGS), 1 / len(RUNGS)])
+
+
+def test_the_shell_knows_it(tmp_path, capsys):
+    assert main(["train", "bilateral", "--recipe", str(tmp_path / "none.yaml")]) == 2
+    assert "recipes/mini.yaml" in capsys.readouterr().err
