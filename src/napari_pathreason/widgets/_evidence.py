@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
+from weakref import WeakMethod, WeakSet, ref
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QUrl
@@ -32,8 +32,8 @@ class EvidenceLinks(QObject):
     viewer : callable
         Gives the viewer, or None once it is gone.
     session : Session
-    show : callable
-        Shows an `Entry` in the view.
+    show : bound method
+        Shows an `Entry` in the view; held weakly.
     """
 
     def __init__(
@@ -44,7 +44,8 @@ class EvidenceLinks(QObject):
         show: Callable[[Entry], None],
     ) -> None:
         super().__init__(view)
-        self._view, self._viewer, self._session, self._show = view, viewer, session, show
+        self._view, self._viewer, self._session = view, viewer, session
+        self._show = WeakMethod(show)  # a closed dock must be freed
         self._entry: Entry | None = None
         self._outline: ref[Shapes] | None = None
         self._watched: WeakSet[Shapes] = WeakSet()
@@ -69,10 +70,12 @@ class EvidenceLinks(QObject):
         if overlay is None or overlay in self._watched:
             return
         self._watched.add(overlay)
-        known = ref(overlay)
+        known, links = ref(overlay), ref(self)
 
-        def look(*_: Any) -> None:
-            self._select(known())
+        def look(*_: Any) -> None:  # layers outlive docks
+            me = links()
+            if me is not None:
+                me._select(known())
 
         overlay.selected_data.events.items_changed.connect(look)
 
@@ -96,8 +99,9 @@ class EvidenceLinks(QObject):
             return
         owner, cited = said
         entry = self._session.entries[owner - 1]
-        if self._entry is not entry:
-            self._show(entry)
+        show = self._show()
+        if self._entry is not entry and show is not None:
+            show(entry)
         cursor = self._cursor(entry, cited)
         if cursor is not None:
             self._view.setTextCursor(cursor)
