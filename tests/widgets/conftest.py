@@ -155,7 +155,7 @@ def finish(qtbot: Any) -> Callable[[Any], None]:
     """Wait until a dock's question has ended."""
 
     def wait(dock: Any) -> None:
-        qtbot.waitUntil(lambda: not dock.busy, timeout=20_000)
+        qtbot.waitUntil(lambda: not dock.busy, timeout=120_000)
 
     return wait
 

@@ -34,6 +34,7 @@ NAMES = {
     "lymph_field": "lymph node",
     "blood": "blood smear",
     "nuclei_instances": "nuclei",
+    "blood_stitched": "blood smear",
     "user": "training",
 }
 """What the pictures of a source are called; other sources by their own name."""

@@ -39,6 +39,7 @@ class Pictures:
         """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels.
 
         With ``rng`` every tile of a composed picture is turned by itself: its label stays true.
+        Tiles that are crops of a file (``Sample.image``) stay.
         """
         if isinstance(sample.image, str):
             return self._file(sample.image, "RGB")
@@ -47,7 +48,11 @@ class Pictures:
         )
 
     def _tile(self, name: str, rng: Random | None) -> Pixels:
-        tile = self._file(name, "RGB")
+        file, _, crop = name.partition("#xywh=")
+        tile = self._file(file, "RGB")
+        if crop:  # what it holds has a place in it, which a turn would change
+            x, y, width, height = map(int, crop.split(","))
+            return tile[y : y + height, x : x + width]
         return tile if rng is None else turn_array(tile, draw_turn(rng))
 
     def region(self, sample: Sample) -> Region:

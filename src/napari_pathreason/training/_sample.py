@@ -47,7 +47,8 @@ class Facts(BaseModel):
 class Sample(BaseModel):
     """A labelled question.
 
-    ``image`` is a file, or a grid of files (rows of equal tiles) that is composed when it is read.
+    ``image`` is a file, or a grid of files (rows of equal tiles) that is composed when it is read;
+    a tile may be a crop, ``file#xywh=x,y,w,h`` (W3C media fragment, pixels of the file).
     ``region`` is (x, y, w, h) in level-0 pixels, None for the whole picture. Files are relative to
     the folder of the JSONL. ``phrasing`` says whether the wording of the question was kept out of
     training. Samples of one image and region are questions about one picture; training reads it

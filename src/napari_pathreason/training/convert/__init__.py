@@ -14,9 +14,11 @@ from ._blood import blood
 from ._lung import lung
 from ._lymph_node import lymph_node
 from ._nuclei import nuclei, nuclei_instances
+from ._stitched import stitched
 from ._tables import plain_folder
 
 FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
+STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances")
 
@@ -68,7 +70,10 @@ def _known(name: str, folder: Path, split: Split, seed: int) -> Iterator[Sample]
         case "lung":
             return lung(folder, split, seed)
         case "blood":
-            return blood(folder, split, seed, VIEWS[split])
+            return chain(
+                blood(folder, split, seed, VIEWS[split]),
+                stitched(folder, split, seed, STITCHED[split]),
+            )
         case "nuclei":
             return nuclei(folder, split, seed, VIEWS[split])
         case _:

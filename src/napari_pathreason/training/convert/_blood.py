@@ -22,14 +22,18 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
     """Whole smears, and ``views - 1`` crops of each; of each view boxes, numbers, presence."""
     rng = Random(f"{seed}-{split}")
-    for row in read_table(folder / "index.csv"):
-        if row["split"] != split:
-            continue
-        cells = _read_voc(folder / row["boxes"])
+    for image, cells in read_smears(folder, split):
         for view in range(views):
             region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
             inside = tuple(cell for cell in cells if _centre_inside(cell, region))
-            yield from _view(rng, split, str(folder / row["image"]), region, inside)
+            yield from _view(rng, split, image, region, inside)
+
+
+def read_smears(folder: Path, split: Split) -> Iterator[tuple[str, tuple[Area, ...]]]:
+    """File and cells of each smear of a split; level-0 pixels."""
+    for row in read_table(folder / "index.csv"):
+        if row["split"] == split:
+            yield str(folder / row["image"]), _read_voc(folder / row["boxes"])
 
 
 def _view(

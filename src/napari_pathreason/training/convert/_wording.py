@@ -131,6 +131,16 @@ FIND = Wording(
     ("Box every {}.", "Mark each {}."),
 )
 
+WHERE = Wording(
+    (
+        "Where is the {}?",
+        "In which part is the {}?",
+        "Which part shows the {}?",
+        "Where in this region is the {}?",
+    ),
+    ("Where does the {} lie?", "Which part of the picture shows the {}?"),
+)
+
 
 def draw(rng: Random, wording: Wording, split: Split, name: str = "") -> tuple[str, Phrasing]:
     """A phrasing with ``name`` filled in, and whether training knows it."""
