@@ -43,7 +43,7 @@ def test_as_by_themselves(performer, pictures, temperature):
     assert isinstance(performer, BatchPerformer)
     settings = GenerationSettings(max_new_tokens=60, temperature=temperature, seed=3)
     alone = [one(performer, pixels, settings) for pixels in pictures]
-    together = performer.generate_batch(pictures, MESSAGES, settings, threading.Event())
+    together = performer.generate_batch(pictures, [MESSAGES] * 3, settings, threading.Event())
     assert len({answer.text for answer in alone}) == 3  # else equality would say little
     for a, b in zip(alone, together, strict=True):
         assert (a.text, a.finish, a.new_tokens) == (b.text, b.finish, b.new_tokens)
@@ -53,10 +53,27 @@ def test_as_by_themselves(performer, pictures, temperature):
             assert told.choices[0][1] == pytest.approx(again.choices[0][1], abs=1e-3)
 
 
+def test_other_questions_of_other_pictures(performer, pictures):
+    cell = performer.info.dims.cell
+    pictures = [pictures[0], pictures[1][:cell], pictures[2][:, : 2 * cell], pictures[0]]
+    words = ["How many nuclei?", "Is there tumour in this region of the slide?", "Why?", "Where?"]
+    prompts = [
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        for text in words
+    ]
+    settings = GenerationSettings(max_new_tokens=40)
+    together = performer.generate_batch(pictures, prompts, settings, threading.Event())
+    for pixels, prompt, answer in zip(pictures, prompts, together, strict=True):
+        *_, alone = performer.generate(pixels, prompt, settings, threading.Event())
+        assert (alone.text, alone.finish) == (answer.text, answer.finish)
+        assert (alone.prompt_tokens, alone.new_tokens) == (answer.prompt_tokens, answer.new_tokens)
+        assert alone.visual_tokens == answer.visual_tokens
+
+
 def test_cancelled_before_the_first_token(performer, pictures):
     cancel = threading.Event()
     cancel.set()
-    answers = performer.generate_batch(pictures, MESSAGES, GenerationSettings(), cancel)
+    answers = performer.generate_batch(pictures, [MESSAGES] * 3, GenerationSettings(), cancel)
     assert [answer.finish for answer in answers] == ["cancelled"] * 3
     assert [answer.new_tokens for answer in answers] == [0] * 3
 
@@ -69,10 +86,11 @@ def test_each_picture_has_its_own_look(performer, pictures):
         for pixels in pictures:
             one(performer, pixels, settings)
             alone.append(look.take())
-        performer.generate_batch(pictures, MESSAGES, settings, threading.Event())
-        together = look.take_each(3)
+        performer.generate_batch(pictures, [MESSAGES] * 3, settings, threading.Event())
+        patches = pictures[0].shape[0] * pictures[0].shape[1] // performer.info.dims.patch**2
+        together = look.take_each([patches] * 3)
         assert np.allclose(alone, together, atol=1e-4)
         assert not np.allclose(alone[0], alone[1], atol=1e-2)
-        assert look.take_each(3) == []
+        assert look.take_each([patches] * 3) == []
     finally:
         look.close()

@@ -50,9 +50,10 @@ class BatchFinder(SpotFinder):
         super().__init__(delay)
         self.batches = []
 
-    def generate_batch(self, pictures, messages, settings, cancel):
+    def generate_batch(self, pictures, prompts, settings, cancel):
         self.batches.append(len(pictures))
-        return [list(self.generate(p, messages, settings, cancel))[-1] for p in pictures]
+        asked = zip(pictures, prompts, strict=True)
+        return [list(self.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
 
 
 class Half:

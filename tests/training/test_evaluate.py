@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,48 @@ def test_a_picture_of_one_size_is_asked_once(tiles):
     items = _examine(tiles, performer, budgets=(64, 256, None))  # 224 px: 49 tokens at the most
     assert performer.asked == len(tiles[0])
     assert [item.budget for item in items[:: len(tiles[0])]] == [64, 256, None]
+
+
+class Together(Always):
+    """Answers several questions in one pass, by what is asked and the picture's own size."""
+
+    def __init__(self):
+        super().__init__("")
+        self.passes = []
+
+    def generate(self, pixels, messages, settings, cancel):
+        self.asked += 1
+        words = messages[-1]["content"][-1]["text"]
+        text = f"<think></think><answer>{words} {pixels.shape} {pixels.mean():.3f}</answer>"
+        yield Completion(text, 10, pixels.shape[0] * pixels.shape[1] // 32**2, 5, "stop", 0.0)
+
+    def generate_batch(self, pictures, prompts, settings, cancel):
+        self.passes.append(len(pictures))
+        asked = zip(pictures, prompts, strict=True)
+        return [list(self.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
+
+
+def test_asked_together_as_alone_but_for_the_seconds(converted):
+    samples = read_samples(converted / "val.jsonl")
+    found = {}
+    for together in (1, 5):
+        performer = Together()
+        examiner = Examiner(
+            samples, Pictures(converted), performer, FixedAllocator(), together=together
+        )
+        items = [item for rung in (4, 64) for item in examiner.run(rung)]
+        found[together] = sorted(items, key=lambda item: (item.budget, item.index))
+        assert bool(performer.passes) == (together > 1)
+        assert max(performer.passes, default=1) <= together
+    for alone, joint in zip(found[1], found[5], strict=True):
+        assert replace(alone, seconds=0.0) == replace(joint, seconds=0.0)
+        assert not math.isnan(alone.seconds)
+    untimed = [item for item in found[5] if math.isnan(item.seconds)]
+    assert 0 < len(untimed) < len(found[5])
+    assert {item.topic for item in found[5] if not math.isnan(item.seconds)} == {
+        sample.kind for sample in samples
+    }
+    assert all("seconds" in row.values for row in table(found[5], RUN))
 
 
 def test_true_evidence_holds_here_and_not_elsewhere(tiles):

@@ -18,6 +18,7 @@ from ._protocols import Allocator, BatchPerformer, Performer
 from ._regions import parse_regions, read_regions
 from ._report import confidence_line, token_line
 from ._run import ask, run_job
+from ._together import ParkedJob, answer_parked, ask_together
 
 __all__ = [
     "Allocator",
@@ -29,12 +30,15 @@ __all__ = [
     "Failed",
     "Finished",
     "Job",
+    "ParkedJob",
     "Performer",
     "Planned",
     "Stage",
     "StageStarted",
     "TextDelta",
+    "answer_parked",
     "ask",
+    "ask_together",
     "confidence",
     "confidence_line",
     "log_odds",

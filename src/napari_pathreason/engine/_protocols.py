@@ -57,16 +57,19 @@ class Performer(Protocol):
 
 @runtime_checkable
 class BatchPerformer(Performer, Protocol):
-    """A performer that also answers one question about several pictures of equal size at once."""
+    """A performer that also answers several questions at once, each about its own picture."""
 
     def generate_batch(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        messages: Messages,
+        prompts: Sequence[Messages],
         settings: GenerationSettings,
         cancel: Event,
     ) -> list[Completion]:
-        """Answer for each picture, in their order; parameters as in `Performer.generate`."""
+        """Answer for each picture the prompt beside it; parameters as in `Performer.generate`.
+
+        Sizes and prompts may differ; the more alike they are, the less is wasted.
+        """
 
 
 class Allocator(Protocol):

@@ -43,7 +43,7 @@ def decode(
     it between any two tokens just by not asking for more, nothing runs on behind its back, errors
     come out where they happen, and the random numbers are this answer's alone. Greedy output
     equals that of ``model.generate``. Left out, since one answer at a time is drawn: batches
-    (`decode_batch` has those of equal pictures), beams, top-k and top-p, repetition penalties (a
+    (`decode_batch` has those), beams, top-k and top-p, repetition penalties (a
     checkpoint's own sampling defaults are not read).
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,21 @@ class Look:
 
     def take(self) -> Vector | None:
         """Numbers of the last picture of this thread, float32 (2 * hidden,); None if none."""
-        seen = self.take_each(1)
-        return seen[0] if seen else None
+        seen = self._taken()
+        return None if seen is None else _numbers(seen)
 
-    def take_each(self, count: int) -> list[Vector]:
-        """Numbers of so many pictures of equal size that went through the tower in one pass.
+    def take_each(self, patches: Sequence[int]) -> list[Vector]:
+        """Numbers of pictures of so many patches that went through the tower in one pass.
 
         Empty where none did.
         """
+        seen = self._taken()
+        return [] if seen is None else [_numbers(part) for part in seen.split(list(patches))]
+
+    def _taken(self) -> torch.Tensor | None:
         seen: torch.Tensor | None = getattr(self._kept, "seen", None)
         self._kept.seen = None
-        if seen is None:
-            return []
-        return [
-            torch.cat([tokens.mean(0), tokens.std(0, correction=0)]).cpu().numpy()
-            for tokens in seen.chunk(count)
-        ]
+        return seen
 
     def signature(self) -> Vector:
         """Some weights of the block, float32 (n,): which tower the numbers come out of."""
@@ -77,6 +77,11 @@ class Look:
     def _keep(self, block: Any, inputs: Any, output: Any) -> None:
         tokens = output[0] if isinstance(output, tuple) else output
         self._kept.seen = tokens.detach().float().flatten(0, -2)
+
+
+def _numbers(tokens: torch.Tensor) -> Vector:
+    """Mean and deviation over the patches, from float32 (patches, hidden)."""
+    return torch.cat([tokens.mean(0), tokens.std(0, correction=0)]).cpu().numpy()
 
 
 def colours(pixels: NDArray[np.uint8]) -> Vector:

@@ -119,7 +119,7 @@ class VLMPerformer:
             with memory_errors("ask with a smaller budget or close other programs"):
                 last = next(tokens)
             if not count:
-                (strangeness,) = self._judge([pixels], messages)
+                (strangeness,) = self._judge([pixels], [messages])
             count += 1
             if last.token in self._stops:
                 finish = "stop"
@@ -145,31 +145,38 @@ class VLMPerformer:
     def generate_batch(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        messages: Messages,
+        prompts: Sequence[Messages],
         settings: GenerationSettings,
         cancel: Event,
     ) -> list[Completion]:
-        """Answer for pictures of equal size together; see `engine.BatchPerformer`.
+        """Answer questions together; see `engine.BatchPerformer`.
 
         Errors as in `generate`. The seconds of each are its share of all.
         """
         began = time.perf_counter()
         inputs = [
             build_inputs(self._tokenizer, self._info.dims, pixels, messages, self._normalisation)
-            for pixels in pictures
+            for pixels, messages in zip(pictures, prompts, strict=True)
         ]
         tokens = decode_batch(
-            self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
+            self._model,
+            inputs,
+            settings,
+            self._suppressed,
+            self._stops,
+            merge=self._info.dims.merge,
         )
         rows = [_Row() for _ in pictures]
         strangeness: list[Strangeness | None] = [None] * len(rows)
         for step in range(settings.max_new_tokens):
-            if cancel.is_set() or all(row.finish == "stop" for row in rows):
+            if cancel.is_set():
                 break
             with memory_errors("answer fewer tiles at once or ask with a smaller budget"):
-                last = next(tokens)
+                last = next(tokens, None)
+            if last is None:
+                break
             if not step:
-                strangeness = self._judge(pictures, messages)
+                strangeness = self._judge(pictures, prompts)
             for row, one in zip(rows, last, strict=True):
                 row.add(one, self._stops)
         seconds = (time.perf_counter() - began) / len(rows)
@@ -180,29 +187,31 @@ class VLMPerformer:
                     skip_special_tokens=True,
                     clean_up_tokenization_spaces=False,
                 ),
-                prompt_tokens=inputs[0]["input_ids"].shape[1],
-                visual_tokens=int(inputs[0]["mm_token_type_ids"].sum()),
+                prompt_tokens=own["input_ids"].shape[1],
+                visual_tokens=int(own["mm_token_type_ids"].sum()),
                 new_tokens=row.count,
                 finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
                 seconds=seconds,
                 written=self._teller.tell(row.drawn),
                 strangeness=strange,
             )
-            for row, strange in zip(rows, strangeness, strict=True)
+            for row, own, strange in zip(rows, inputs, strangeness, strict=True)
         ]
 
     def _judge(
-        self, pictures: Sequence[NDArray[np.uint8]], messages: Messages
+        self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[Messages]
     ) -> list[Strangeness | None]:
         """Right behind the first forward pass of an answer, in its thread."""
-        seen = self._known[0].take_each(len(pictures)) if self._known else []
-        if self._known is None or not seen:
+        if self._known is None:
             return [None] * len(pictures)
-        height, width, _ = pictures[0].shape
-        tokens, words = height * width // self._info.dims.cell**2, words_of(messages)
+        dims = self._info.dims
+        sizes = [pixels.shape[0] * pixels.shape[1] // dims.patch**2 for pixels in pictures]
+        seen = self._known[0].take_each(sizes)
+        if not seen:
+            return [None] * len(pictures)
         return [
-            self._known[1].judge(look, colours(pixels), tokens, words)
-            for look, pixels in zip(seen, pictures, strict=True)
+            self._known[1].judge(look, colours(pixels), size // dims.merge**2, words_of(messages))
+            for look, pixels, size, messages in zip(seen, pictures, sizes, prompts, strict=True)
         ]
 
 
@@ -214,9 +223,9 @@ class _Row:
         self.count = 0
         self.finish: Literal["stop", "length"] = "length"
 
-    def add(self, one: Drawn, stops: frozenset[int]) -> None:
-        """Take the next token, unless the answer has ended."""
-        if self.finish == "stop":
+    def add(self, one: Drawn | None, stops: frozenset[int]) -> None:
+        """Take the next token; None if the answer has ended."""
+        if one is None:
             return
         self.count += 1
         if one.token in stops:

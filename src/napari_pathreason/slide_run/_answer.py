@@ -233,7 +233,8 @@ def _generate(
     try:
         if isinstance(performer, BatchPerformer) and len(jobs) > 1:
             pictures = [job.pictures[0] for job in jobs]
-            answers = performer.generate_batch(pictures, jobs[0].messages, settings, cancel)
+            prompts = [job.messages for job in jobs]
+            answers = performer.generate_batch(pictures, prompts, settings, cancel)
             for job, answer in zip(jobs, answers, strict=True):
                 job.completion = answer
             return

@@ -74,6 +74,12 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--figure", type=Path, help="draw score against cost as a PNG")
     parser.add_argument("--per-topic", type=int, default=60, help="questions of each kind")
+    parser.add_argument(
+        "--together",
+        type=int,
+        default=1,
+        help="questions that share the model's passes; seconds are then told by three of each kind",
+    )
     parser.add_argument("--no-blank", action="store_true", help="leave the text-only runs out")
     parser.add_argument(
         "--baseline",
@@ -191,6 +197,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             device=args.device,
             items=args.items,
             policies=tuple(args.policies.split(",")),
+            together=args.together,
         )
     )
     print(report.markdown)  # noqa: T201

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_pathreason._types import Answer, GenerationSettings, Result
-from napari_pathreason.engine import Allocator, Job, Performer, ask
+from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import plan
@@ -23,8 +25,15 @@ from ._sample import Sample
 from ._targets import score_target
 from ._view import View, read_view
 
+T = TypeVar("T")
+Size = tuple[int, int]
+
 SMALLEST = 4
 """Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
+MOST_TOKENS = 2048
+"""Visual tokens of the questions that are asked together."""
+TIMED = 3
+"""Questions of each kind that are asked alone where others are asked together."""
 
 
 def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
@@ -52,6 +61,9 @@ class Examiner:
     performer, allocator : Performer, Allocator
     seed : int
         Of the other pictures that shuffled evidence is checked against.
+    together : int
+        Questions that share the model's passes, at the most. Above 1 only the first `TIMED` of
+        each kind are asked alone, and the others tell no seconds.
     """
 
     def __init__(
@@ -61,39 +73,75 @@ class Examiner:
         performer: Performer,
         allocator: Allocator,
         seed: int = 0,
+        together: int = 1,
     ) -> None:
         self.samples = samples
         self._pictures = pictures
         self._performer = performer
         self._allocator = allocator
+        self._together = together
+        self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
         self._others = others(samples, seed)
-        self._asked: dict[tuple[int, bool, tuple[int, int]], Item] = {}
+        self._asked: dict[tuple[int, bool, Size], Item] = {}
 
     def run(self, budget: int | None, *, blank: bool = False) -> Iterator[Item]:
         """Ask every question at a budget; ``blank`` shows a white picture of the same size."""
         cell = self._performer.info.dims.cell
-        for index, sample in enumerate(self.samples):
-            size = plan(self._pictures.region(sample), budget, cell).size
-            item = self._asked.get((index, blank, size))
-            if item is None:
-                item = self.ask(index, budget, blank=blank)
-                self._asked[index, blank, size] = item
-            yield replace(item, budget=budget)
+        keys = [
+            (index, blank, plan(self._pictures.region(sample), budget, cell).size)
+            for index, sample in enumerate(self.samples)
+        ]
+        for window in self.windows(keys, [size for _, _, size in keys]):
+            new = [key for key in window if key not in self._asked]
+            answers = self.ask([index for index, _, _ in new], budget, blank=blank)
+            self._asked.update(zip(new, answers, strict=True))
+            yield from (replace(self._asked[key], budget=budget) for key in window)
 
-    def ask(self, index: int, budget: int | None, *, blank: bool = False) -> Item:
-        """Ask one question at a budget; ``blank`` as in `run`."""
-        sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
-        region, picture = pictures.region(sample), pictures.picture(sample)
+    def windows(self, questions: Sequence[T], sizes: Sequence[Size]) -> Iterator[Sequence[T]]:
+        """Questions in groups that the model takes at once, by the sizes of their pictures."""
+        cell, begin, tokens = self._performer.info.dims.cell, 0, 0
+        for at, (width, height) in enumerate(sizes):
+            own = width * height // cell**2
+            if at > begin and (at - begin >= self._together or tokens + own > MOST_TOKENS):
+                yield questions[begin:at]
+                begin, tokens = at, 0
+            tokens += own
+        if begin < len(questions):
+            yield questions[begin:]
+
+    def ask(self, indexes: Sequence[int], budget: int | None, *, blank: bool = False) -> list[Item]:
+        """Ask some questions at a budget; ``blank`` as in `run`."""
+        with ExitStack() as open_slides:
+            jobs = {index: self._job(index, budget, blank, open_slides) for index in indexes}
+            alone = {
+                index: ask(job, self._performer, self._allocator)
+                for index, job in jobs.items()
+                if index in self._timed
+            }
+            rest = {index: job for index, job in jobs.items() if index not in alone}
+            joint = ask_together(list(rest.values()), self._performer, self._allocator)
+        results = alone | dict(zip(rest, joint, strict=True))
+        return [
+            self._item(index, budget, blank, results[index], timed=index in alone)
+            for index in indexes
+        ]
+
+    def _job(self, index: int, budget: int | None, blank: bool, slides: ExitStack) -> Job:
+        sample, picture = self.samples[index], self._pictures.picture(self.samples[index])
         shown = np.full_like(picture, 255) if blank else picture
-        with slide_from_arrays([shown], "sample") as slide:
-            job = Job(
-                slide,
-                region,
-                sample.query,
-                "native" if budget is None else budget,
-                GenerationSettings(max_new_tokens=192),
-            )
-            result = ask(job, self._performer, self._allocator)
+        slide = slides.enter_context(slide_from_arrays([shown], "sample"))
+        return Job(
+            slide,
+            self._pictures.region(sample),
+            sample.query,
+            "native" if budget is None else budget,
+            GenerationSettings(max_new_tokens=192),
+        )
+
+    def _item(
+        self, index: int, budget: int | None, blank: bool, result: Result, timed: bool
+    ) -> Item:
+        sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
         view = read_view(sample, pictures, SMALLEST, cell)
         answer, target = _relative(result), score_target(sample, view)
         right, cited = confirmed(answer.rationale, view)
@@ -109,7 +157,7 @@ class Examiner:
             budget=budget,
             task=sample.task,
             topic=sample.kind,
-            side=max(region.width, region.height),
+            side=max(result.region.width, result.region.height),
             phrasing=sample.phrasing,
             score=TASKS[sample.task].score(answer, target),
             answer=answer.text,
@@ -126,10 +174,18 @@ class Examiner:
             native=result.tokens.native,
             flops=result.tokens.flops,
             flops_native=result.tokens.flops_native,
-            seconds=sum(result.seconds.values()),
+            seconds=sum(result.seconds.values()) if timed else math.nan,
             confidence=result.confidence,
             strangeness=None if result.strangeness is None else result.strangeness.score,
         )
+
+
+def _first_of_each_kind(samples: Sequence[Sample], most: int) -> Iterator[int]:
+    seen: Counter[str] = Counter()
+    for index, sample in enumerate(samples):
+        seen[sample.kind] += 1
+        if seen[sample.kind] <= most:
+            yield index
 
 
 def truth(sample: Sample, view: View) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +34,8 @@ class Plan:
     ``budgets`` are rungs, None for native size; ``policies`` other than ``fixed`` need the answers
     at every rung of the ladder and ask for those as well. ``blank`` asks each of ``budgets``
     before a white picture too; ``baseline`` fits colour and texture on ``train.jsonl`` beside
-    ``data``. ``items`` is where each answer goes the moment it is there.
+    ``data``. ``items`` is where each answer goes the moment it is there. ``together`` questions
+    share the model's passes; seconds are then told by the few that are asked alone.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Plan:
     device: str = "auto"
     items: Path | None = None
     policies: tuple[str, ...] = ("fixed",)
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ def evaluate(plan: Plan) -> Report:
                 samples, pictures, train, Pictures(plan.data.parent, 500), cell, plan.seed
             )
             items += _kept(fitted, file)
-        examiner = Examiner(samples, pictures, models.performer, models.allocator, plan.seed)
+        examiner = Examiner(
+            samples, pictures, models.performer, models.allocator, plan.seed, plan.together
+        )
         runs = [(budget, blank) for budget in plan.budgets for blank in sorted({False, plan.blank})]
         if set(plan.policies) - {"fixed"}:
             runs += [(budget, False) for budget in RUNGS if budget not in plan.budgets]
@@ -152,7 +157,10 @@ def _kept(items: Iterable[Item], file: IO[str] | None) -> Iterator[Item]:
     """Pass items on, each written and flushed first, so that a cut run keeps what it had."""
     for item in items:
         if file is not None:
-            file.write(json.dumps(asdict(item)) + "\n")
+            told = asdict(item)
+            if math.isnan(item.seconds):
+                told["seconds"] = None
+            file.write(json.dumps(told) + "\n")
             file.flush()
         yield item
 

@@ -26,8 +26,9 @@ class Item:
     detection, (boxes matched at an overlap of 0.5, boxes predicted, boxes true). ``confirmed`` of
     ``cited`` facts hold in this picture, ``shuffled`` of them in another one of the same topic
     (None where there is no other). Tokens, operations and seconds are 0 where no model was asked,
-    and expected values where rungs were drawn blindly. ``confidence`` is 0 to 1, ``strangeness``
-    above 1 for a strange picture; None where not told.
+    and expected values where rungs were drawn blindly; seconds are NaN where the question shared
+    its pass with others. ``confidence`` is 0 to 1, ``strangeness`` above 1 for a strange picture;
+    None where not told.
     """
 
     index: int

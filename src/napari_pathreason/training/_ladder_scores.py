@@ -39,8 +39,8 @@ def tabulate(
     """Score of every question at each of `RUNGS`, in their order.
 
     Rungs that read a region at one size share one greedy answer, so a small region costs two or
-    three answers, not ten. Each answer goes to ``file`` the moment it is there; a cut table goes
-    on where it was cut.
+    three answers, not ten. Answers go to ``file`` the moment they are there; a cut table goes on
+    where it was cut.
 
     Parameters
     ----------
@@ -63,16 +63,19 @@ def tabulate(
         file.open("a", encoding="utf-8") as out,
         tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar,
     ):
-        for (at, size), rung in wanted.items():
-            if (at, size) not in known:
-                item = examiner.ask(at, rung)
-                scored = Scored(
-                    item.score, int(item.tokens), item.flops, item.native, item.flops_native
-                )
-                known[at, size] = scored
-                out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
+        bar.update(len(known))
+        for rung in RUNGS:
+            new = [key for key, at in wanted.items() if at == rung and key not in known]
+            for window in examiner.windows(new, [size for _, size in new]):
+                items = examiner.ask([at for at, _ in window], rung)
+                for (at, size), item in zip(window, items, strict=True):
+                    scored = Scored(
+                        item.score, int(item.tokens), item.flops, item.native, item.flops_native
+                    )
+                    known[at, size] = scored
+                    out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
                 out.flush()
-            bar.update()
+                bar.update(len(window))
     return [[known[at, size] for size in each] for at, each in enumerate(sizes)]
 
 

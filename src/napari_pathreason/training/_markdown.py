@@ -109,7 +109,7 @@ def _costs(group: Mapping[str, Row]) -> str:
         "tokens": lambda v: f"{v['tokens']:.0f}",
         "GFLOPs": lambda v: f"{v['flops'] / 1e9:.2f}",
         "of native": lambda v: f"{100 * v['share_of_native']:.0f} %",
-        "median s": lambda v: f"{v['seconds']:.2f}",
+        "median s": lambda v: _value(v, "seconds"),
         "well formed": lambda v: _value(v, "well_formed"),
         "evidence confirmed": lambda v: _value(v, "confirmed"),
         "shuffled": lambda v: _value(v, "shuffled"),
@@ -137,7 +137,7 @@ def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
             f"{v['tokens']:.0f}",
             f"{v['flops'] / 1e9:.2f}",
             f"{100 * v['share_of_native']:.0f} %",
-            f"{v['seconds']:.2f}",
+            _value(v, "seconds"),
         ]
         for row in whole
         for v in [row.values]

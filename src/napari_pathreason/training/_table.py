@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,7 +153,8 @@ def _row(
     values: dict[str, float] = {"n": len(ours)}
     for name, measure in measures.items():
         values |= _figure(name, measure, ours, seed)
-    values["seconds"] = float(np.median([item.seconds for item in ours]))
+    if timed := [item.seconds for item in ours if not math.isnan(item.seconds)]:
+        values["seconds"] = float(np.median(timed))
     values |= phrasing_gap(ours, seed)
     if (error := calibration_error(ours)) is not None:
         values["ece"] = error

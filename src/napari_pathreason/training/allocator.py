@@ -39,6 +39,9 @@ from ._provenance import fingerprint, provenance
 from ._recipe import Recipe
 from ._sample import read_samples
 
+TOGETHER = 16
+"""Questions that share the performer's passes while s(N) is tabulated."""
+
 PANELS = {
     "reward": "reward, all efforts",
     "score": "score, balanced",
@@ -149,7 +152,7 @@ def _learnt_from(
     pictures = Pictures(data)
     performer = load_performer(folder)
     cell = performer.info.dims.cell
-    examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed)
+    examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
     named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())
     named.update((folder / "model.safetensors").read_bytes())
     file = out / f"scores-{split}-{named.hexdigest()[:12]}.jsonl"

@@ -1,0 +1,165 @@
+"""Several main jobs at once, so that they share the passes of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from threading import Event as Flag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._types import (
+    Completion,
+    GenerationSettings,
+    Messages,
+    ModelInfo,
+    Result,
+)
+
+from ._events import Cancelled, Event, Failed, Finished, Stage, TextDelta
+from ._job import Job
+from ._protocols import Allocator, BatchPerformer, Performer
+from ._run import run_job
+
+
+class ParkedJob:
+    """A main job that stands still where it needs the model, until it is given a completion.
+
+    Parameters
+    ----------
+    job : Job
+    info : ModelInfo
+        Of the performer that will answer.
+    allocator : Allocator
+    cancel : threading.Event, optional
+    """
+
+    def __init__(
+        self, job: Job, info: ModelInfo, allocator: Allocator, cancel: Flag | None = None
+    ) -> None:
+        self.info = info
+        self.settings = job.settings
+        self.pixels: NDArray[np.uint8] | None = None
+        self.messages: Messages = []
+        self._given: Completion | Exception | None = None
+        self._events = run_job(job, self, allocator, cancel)
+        self._ending: Event | None = None
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Flag,
+    ) -> Iterator[str | Completion]:
+        """Satisfies `Performer` for the job's own sake."""
+        self.pixels, self.messages = pixels, messages
+        yield ""  # the job tells of a piece of text, and waits to be asked for more
+        if isinstance(self._given, Exception):
+            raise self._given
+        if self._given is not None:
+            yield self._given
+
+    def start(self) -> bool:
+        """Go on until the model is needed; False if the job ended before."""
+        for event in self._events:
+            if isinstance(event, TextDelta):
+                return True
+            self._ending = event
+        return False
+
+    @property
+    def answered(self) -> bool:
+        """Whether a completion was given, or an error."""
+        return self._given is not None
+
+    def give(self, completion: Completion | Exception) -> None:
+        """What the model answered, or what it raised."""
+        self._given = completion
+
+    def end(self) -> Finished | Cancelled | Failed:
+        """Go on to the end; the seconds of generation are those of the completion alone."""
+        self.pixels = None
+        for event in self._events:
+            self._ending = event
+        if isinstance(self._ending, Finished) and isinstance(self._given, Completion):
+            # the stage also holds the wait for the other jobs
+            seconds = dict(self._ending.result.seconds) | {
+                Stage.GENERATE.value: self._given.seconds
+            }
+            return Finished(replace(self._ending.result, seconds=seconds))
+        if not isinstance(self._ending, Finished | Cancelled | Failed):
+            raise RuntimeError("a job ended without an ending")
+        return self._ending
+
+
+def answer_parked(
+    jobs: Sequence[ParkedJob], performer: Performer, cancel: Flag | None = None
+) -> None:
+    """Give each job its completion, in one pass where the performer can; or what it raised.
+
+    All jobs must have the settings of the first.
+    """
+    flag = cancel or Flag()
+    waiting = [(job, job.pixels) for job in jobs if job.pixels is not None]
+    try:
+        if isinstance(performer, BatchPerformer) and len(waiting) > 1:
+            answers = performer.generate_batch(
+                [pixels for _, pixels in waiting],
+                [job.messages for job, _ in waiting],
+                waiting[0][0].settings,
+                flag,
+            )
+            for (job, _), answer in zip(waiting, answers, strict=True):
+                job.give(answer)
+            return
+        for job, pixels in waiting:
+            for piece in performer.generate(pixels, job.messages, job.settings, flag):
+                if isinstance(piece, Completion):
+                    job.give(piece)
+    except Exception as error:  # each job turns it into the line that its user sees
+        for job, _ in waiting:
+            if not job.answered:
+                job.give(error)
+
+
+def ask_together(
+    jobs: Sequence[Job],
+    performer: Performer,
+    allocator: Allocator,
+    cancel: Flag | None = None,
+) -> list[Result]:
+    """Run jobs to their ends, the model's passes shared by all of them.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of equal settings, and few enough for the model's memory.
+    performer, allocator, cancel
+        As in `run_job`.
+
+    Returns
+    -------
+    list of Result
+        In the order of the jobs.
+
+    Raises
+    ------
+    PathreasonError
+        If a job failed; one line that names the remedy.
+    concurrent.futures.CancelledError
+        If ``cancel`` was set.
+    """
+    parked = [ParkedJob(job, performer.info, allocator, cancel) for job in jobs]
+    answer_parked([job for job in parked if job.start()], performer, cancel)
+    results = []
+    for job in parked:
+        ending = job.end()
+        if isinstance(ending, Failed):
+            raise ending.error
+        if isinstance(ending, Cancelled):
+            raise CancelledError
+        results.append(ending.result)
+    return results
