@@ -128,3 +128,13 @@ def test_questions_about_one_picture_share_its_turn(converted):
     for sample, view in zip(first, views, strict=True):
         if sample.task == "detection":
             assert set(view.boxes) == {a for a in view.areas if a[0] in sample.choices}
+
+
+def test_a_fact_said_again_counts_for_as_many_things_as_there_are():
+    corner = (0.0, 0.0, 0.1, 0.1)
+    cells = (("platelet", corner), ("platelet", (0.1, 0.1, 0.2, 0.2)), ("white cell", corner))
+    view = _view(cells, known=("platelet", "white cell", "tumour"))
+    said = "upper left: platelet"
+    assert confirmed("; ".join([said] * 2), view) == (2, 2)
+    assert confirmed("; ".join([said] * 3), view) == (2, 3)
+    assert confirmed("; ".join(["throughout: no tumour"] * 4), view) == (1, 4)

@@ -64,6 +64,15 @@ def test_boxes_by_matched_overlap_empty_right_where_nothing_is(view):
     assert judge("[]", sample, none, "task").whole is False
 
 
+def test_evidence_pays_where_it_is_likelier_to_hold_than_not():
+    told = Judged(score=1.0, whole=True, words=9, cited=5, confirmed=3)
+    assert told.reward(0.5) == 1.5
+    assert told.reward(0.5, 0.9) == pytest.approx(1.5)  # three of five is where nothing is gained
+    assert dataclasses.replace(told, confirmed=5).reward(0.0, 0.9) == pytest.approx(1.5)
+    assert dataclasses.replace(told, confirmed=0).reward(0.0, 0.9) == pytest.approx(0.25)
+    assert dataclasses.replace(told, cited=0, confirmed=0).reward(0.0, 0.9) == 1.0
+
+
 def test_the_papers_form_asks_for_tags_alone(view):
     sample = _sample(choices=("upper left", "upper right"))
     assert judge(_said("nowhere"), sample, view, "paper").whole

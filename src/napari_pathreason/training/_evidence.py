@@ -6,11 +6,13 @@ nuclei``. `confirmed` reads such a rationale back and checks each cited fact aga
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
 from ._coverage import coverage
 from ._places import PLACES
+from ._sample import Corners
 from ._view import View
 
 THROUGHOUT = "throughout"
@@ -51,10 +53,9 @@ def _facts(view: View) -> Iterator[tuple[str, str]]:
     for label in SMALL:
         found = coverage(view, label, (3, 3))
         if found is not None:
-            for name, (x1, y1, x2, y2) in view.areas:
+            for name, corners in view.areas:
                 if name == label:
-                    column, row = min(int((x1 + x2) * 1.5), 2), min(int((y1 + y2) * 1.5), 2)
-                    yield PLACES[3 * row + column], label
+                    yield _ninth(corners), label
 
 
 def confirmed(rationale: str, view: View) -> tuple[int, int]:
@@ -63,10 +64,25 @@ def confirmed(rationale: str, view: View) -> tuple[int, int]:
     Returns
     -------
     tuple of int
-        (facts confirmed, facts cited); a phrase that is no fact counts as cited, not confirmed.
+        (facts confirmed, facts cited); a phrase that is no fact counts as cited, not confirmed,
+        and so does one that is said again, unless there are as many such things in that place.
     """
-    cited = [part.strip() for part in rationale.split(";") if part.strip()]
-    return sum(_holds(part, view) for part in cited), len(cited)
+    cited = Counter(part.strip() for part in rationale.split(";") if part.strip())
+    hold = sum(min(n, _times(part, view)) for part, n in cited.items() if _holds(part, view))
+    return hold, cited.total()
+
+
+def _times(phrase: str, view: View) -> int:
+    """How often a fact that holds may be cited: once, or once for each small thing."""
+    place, _, what = (part.strip() for part in phrase.partition(":"))
+    things = [corners for name, corners in view.areas if name == what and name in SMALL]
+    return max(1, sum(_ninth(corners) == place for corners in things))
+
+
+def _ninth(corners: Corners) -> str:
+    """The place in which the centre of a box lies."""
+    x1, y1, x2, y2 = corners
+    return PLACES[3 * min(int((y1 + y2) * 1.5), 2) + min(int((x1 + x2) * 1.5), 2)]
 
 
 def _holds(phrase: str, view: View) -> bool:

@@ -97,13 +97,16 @@ class GRPORecipe(_Strict):
     the same recipe wrote. A step draws ``pictures`` and at most ``questions`` of each, about
     ``tokens`` visual tokens, and ``group`` completions of at most ``longest`` tokens for every
     question; the optimiser takes ``iterations`` steps on them. ``budgets`` are weights of rungs,
-    of which an allocator's policy leaves ``floor``. ``beta`` weighs the distance to the start,
+    of which an allocator's policy leaves ``floor``. ``evidence_weight`` weighs cited facts that
+    the labels confirm or deny (`Judged.reward`); 0 leaves the rationale to the answers alone.
+    ``beta`` weighs the distance to the start,
     ``clip_high`` is the upper bound where it differs from the lower one (DAPO).
     """
 
     start: str | None = None
     reward: RewardKind = "task"
     format_weight: NotBelow = 1.0
+    evidence_weight: NotBelow = 0.0
     loss: PolicyLoss = "dapo"
     scale: bool | None = None
     beta: NotBelow = 0.001

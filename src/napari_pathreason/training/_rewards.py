@@ -9,13 +9,16 @@ from napari_pathreason._types import Answer, TaskName
 from napari_pathreason.tasks import TASKS, Target
 from napari_pathreason.tasks._parsing import normalise, split_frame
 
-from ._evidence import confirmed
+from ._evidence import MOST, confirmed
 from ._paper_scores import ap50, bleu4
 from ._sample import Sample
 from ._targets import score_target
 from ._view import View
 
 RewardKind = Literal["task", "paper"]
+
+DENIED = 1.5
+"""What a cited fact that the labels deny costs, against 1 for one that they confirm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,15 @@ class Judged:
     cited: int
     confirmed: int
 
-    def reward(self, format_weight: float) -> float:
-        """``score + format_weight * [whole]``; the paper's weight is 1."""
-        return self.score + format_weight * self.whole
+    def reward(self, format_weight: float, evidence_weight: float = 0.0) -> float:
+        """``score + format_weight * [whole] + evidence_weight * evidence``; the paper: 1 and 0.
+
+        ``evidence`` is ``(confirmed - DENIED * (cited - confirmed)) / MOST``: a fact pays where it
+        is likelier to hold than 0.6, and silence neither pays nor costs.
+        """
+        denied = self.cited - self.confirmed
+        evidence = (self.confirmed - DENIED * denied) / MOST
+        return self.score + format_weight * self.whole + evidence_weight * evidence
 
 
 def judge(text: str, sample: Sample, view: View, kind: RewardKind) -> Judged:

@@ -179,7 +179,8 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
                 judge(text, *question, settings.reward)
                 for text, question in zip(drawn.texts(tokenizer), questions, strict=True)
             ]
-            earned = torch.tensor([each.reward(settings.format_weight) for each in judged])
+            weights = settings.format_weight, settings.evidence_weight
+            earned = torch.tensor([each.reward(*weights) for each in judged])
             rewards = earned.view(len(asked), settings.group)
             advantages = group_advantages(rewards, scale=settings.scaled).view(-1).to(device)
 
