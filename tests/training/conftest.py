@@ -107,6 +107,7 @@ def converted(labelled, tmp_path_factory):
     out = tmp_path_factory.mktemp("converted")
     patch = pytest.MonkeyPatch()
     patch.setattr(convert_room, "FIELDS", {"train": 12, "val": 6, "test": 6})
+    patch.setattr(convert_room, "STITCHED", {"train": 6, "val": 3, "test": 3})
     convert_room.convert(labelled, out)
     patch.undo()
     return out

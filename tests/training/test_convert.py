@@ -18,6 +18,7 @@ def test_every_set_and_task_is_there(train):
         "lymph_field",
         "lung",
         "blood",
+        "blood_stitched",
         "nuclei",
         "nuclei_instances",
     }

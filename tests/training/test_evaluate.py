@@ -205,6 +205,34 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path
     assert len(items) == 5 * whole["n"]  # the model twice, text only twice, constant
 
 
+def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch):
+    words = {"sft": "no", "grpo": "yes"}
+    data = converted / "val.jsonl"
+    files = []
+    for stage, word in words.items():
+        performer = Always(f"<think></think><answer>{word}</answer>")
+        models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+        monkeypatch.setattr(_evaluation, "load_models", lambda *_, models=models: models)
+        plan = _evaluation.Plan("x", data, (4,), 2, stage=stage, earlier=tuple(files))
+        report = _evaluation.evaluate(plan)
+        files.append(tmp_path / f"{stage}.json")
+        files[-1].write_text(report.json)
+    rows = json.loads(files[-1].read_text())["rows"]
+    found = {r["stage"]: r["score"] for r in rows if r["task"] == "vqa" and r["topic"] == "all"}
+    assert set(found) == set(words)
+    assert found["sft"] != found["grpo"]
+    (line,) = [x for x in report.markdown.splitlines() if x.startswith("| vqa | 4 |")]
+    assert line.index(f"{found['sft']:.3f}") < line.index(f"{found['grpo']:.3f}")
+    other = _evaluation.Plan("x", data, (4,), 1, earlier=tuple(files))
+    with pytest.raises(QueryError, match="other questions"):
+        _evaluation.evaluate(other)
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(QueryError, match=r"none\.json is no result"):
+        _evaluation.evaluate(
+            _evaluation.Plan("x", data, (4,), 1, earlier=(tmp_path / "none.json",))
+        )
+
+
 def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch):
     performer = Always("<think></think><answer>yes</answer>")
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())

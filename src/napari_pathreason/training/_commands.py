@@ -87,6 +87,14 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         help="fit colour and texture on the train.jsonl beside the data, and score it too",
     )
     parser.add_argument("--stage", default="sft", help="training that the weights come out of")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="JSON",
+        help="results of the stages of training before, to stand beside these",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument(
@@ -198,6 +206,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             items=args.items,
             policies=tuple(args.policies.split(",")),
             together=args.together,
+            earlier=tuple(args.earlier),
         )
     )
     print(report.markdown)  # noqa: T201

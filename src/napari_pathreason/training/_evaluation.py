@@ -24,6 +24,7 @@ from ._pictures import Pictures
 from ._policies import RUNGS, allocations, check_policies, policy_rows
 from ._provenance import fingerprint
 from ._sample import read_samples
+from ._stages import read_stages
 from ._table import ALL, Row, Run, size_table, table
 
 
@@ -35,7 +36,8 @@ class Plan:
     at every rung of the ladder and ask for those as well. ``blank`` asks each of ``budgets``
     before a white picture too; ``baseline`` fits colour and texture on ``train.jsonl`` beside
     ``data``. ``items`` is where each answer goes the moment it is there. ``together`` questions
-    share the model's passes; seconds are then told by the few that are asked alone.
+    share the model's passes; seconds are then told by the few that are asked alone. ``earlier``
+    are results of the stages of training before.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Plan:
     items: Path | None = None
     policies: tuple[str, ...] = ("fixed",)
     together: int = 1
+    earlier: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,12 @@ class Report:
     policies: Sequence[Row]
     goals: Sequence[Outcome]
     about: dict[str, Any]
+    earlier: Sequence[dict[str, Any]] = ()
 
     @property
     def markdown(self) -> str:
         """The tables."""
-        return markdown(self.rows, self.sizes, self.policies, self.goals)
+        return markdown(self.rows, self.sizes, self.policies, self.goals, self.earlier)
 
     @property
     def card(self) -> str:
@@ -81,11 +85,11 @@ class Report:
         parts = [
             f'"about": {json.dumps(self.about)}',
             *(
-                f'"{name}": [\n' + ",\n".join(json.dumps(part.as_dict()) for part in listed) + "\n]"
+                f'"{name}": [\n' + ",\n".join(map(json.dumps, listed)) + "\n]"
                 for name, listed in (
-                    ("rows", [*self.rows, *self.policies]),
-                    ("sizes", self.sizes),
-                    ("targets", self.goals),
+                    ("rows", [*_plain(self.rows), *_plain(self.policies), *self.earlier]),
+                    ("sizes", _plain(self.sizes)),
+                    ("targets", _plain(self.goals)),
                 )
             ),
         ]
@@ -100,6 +104,13 @@ def evaluate(plan: Plan) -> Report:
     PathreasonError
         If the data, the model or a library of the baseline is missing; names the remedy.
     """
+    about = {
+        "per_topic": plan.per_topic,
+        "seed": plan.seed,
+        "split": plan.data.stem,
+        "data_sha256": fingerprint(plan.data.parent),
+    }
+    earlier = read_stages(plan.earlier, about)
     if plan.baseline:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")
@@ -137,13 +148,12 @@ def evaluate(plan: Plan) -> Report:
             run,
             plan.seed,
         )
-    about = {
-        "per_topic": plan.per_topic,
-        "seed": plan.seed,
-        "split": plan.data.stem,
-        "data_sha256": fingerprint(plan.data.parent),
-    }
-    return Report(rows, size_table(items, run, plan.seed), policies, outcomes(rows), about)
+    sizes = size_table(items, run, plan.seed)
+    return Report(rows, sizes, policies, outcomes(rows), about, earlier)
+
+
+def _plain(parts: Iterable[Row | Outcome]) -> list[dict[str, Any]]:
+    return [part.as_dict() for part in parts]
 
 
 def _opened(path: Path | None) -> AbstractContextManager[IO[str] | None]:

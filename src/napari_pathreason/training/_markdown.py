@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ._goals import Outcome
+from ._stages import RowDict, stage_lines
 from ._table import ALL, Row
 
 Values = Mapping[str, float]
@@ -12,7 +13,11 @@ Groups = Mapping[tuple[str, str], dict[str, Row]]
 
 
 def markdown(
-    rows: Sequence[Row], sizes: Sequence[Row], policies: Sequence[Row], goals: Sequence[Outcome]
+    rows: Sequence[Row],
+    sizes: Sequence[Row],
+    policies: Sequence[Row],
+    goals: Sequence[Outcome],
+    earlier: Sequence[RowDict] = (),
 ) -> str:
     """All tables, each under a line that says what it shows."""
     rungs = list(dict.fromkeys(row.budget for row in rows))
@@ -23,6 +28,7 @@ def markdown(
         _titled_goals(goals),
         ("What a rung costs, over all questions", _costs(groups.get((ALL, ALL), {}))),
         ("Who chooses the budget, over all questions", _policies(rows, policies)),
+        ("Stages of training, at the same rung", _grid(*stage_lines(earlier, rows))),
         ("Counts: share of questions within a relative error", _counts(topics)),
         (
             "Boxes: F1 at an overlap of 0.5, and pictures without any that were left free",

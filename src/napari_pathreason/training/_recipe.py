@@ -99,8 +99,8 @@ class GRPORecipe(_Strict):
     question; the optimiser takes ``iterations`` steps on them. ``budgets`` are weights of rungs,
     of which an allocator's policy leaves ``floor``. ``evidence_weight`` weighs cited facts that
     the labels confirm or deny (`Judged.reward`); 0 leaves the rationale to the answers alone.
-    ``beta`` weighs the distance to the start,
-    ``clip_high`` is the upper bound where it differs from the lower one (DAPO).
+    ``beta`` weighs the distance to the start, ``clip_high`` is the upper bound where it differs
+    from the lower one (DAPO).
     """
 
     start: str | None = None
