@@ -141,3 +141,30 @@ def test_ctrl_c_says_how_to_go_on(shell, loads, stained, tmp_path, monkeypatch):
     assert one_line(done.err)
     assert "the same command goes on" in done.err
     assert "1 spot" in shell("detect", stained, "-o", tmp_path / "out", *RUN).out
+
+
+def test_budgets_of_single_tiles(shell, loads, stained, tmp_path):
+    words = ("detect", stained, "-o", tmp_path / "out", *RUN, "--budget", 16)
+    shell(*words)
+    table = tmp_path / "again.csv"
+    table.write_text("tile,budget\n0,0\n1,64\n")
+    done = shell(*words, "--tiles", table, "--json", "-")
+    assert (done.code, done.err) == (0, "")
+    (told,) = json.loads(done.out)
+    assert told["tiles"] == {"all": 12, "read": 11, "unreadable": 0}
+    assert told["tokens"]["realised"] == 10 * 16 + 64
+    assert shell(*words).out == "stained.png: finished before, nothing to do; 1 spot\n"
+    table.write_text("tile,budget\n99,0\n")
+    refused = shell(*words, "--tiles", table)
+    assert one_line(refused.err)
+    assert "there is no tile 99" in refused.err
+
+
+def test_budgets_of_tiles_are_of_one_slide(shell, loads, stained, tmp_path):
+    other = tmp_path / "other.png"
+    other.write_bytes(stained.read_bytes())
+    (tmp_path / "again.csv").write_text("tile,budget\n0,0\n")
+    words = ("-o", tmp_path / "out", *RUN, "--tiles", tmp_path / "again.csv")
+    done = shell("detect", stained, other, *words)
+    assert one_line(done.err)
+    assert "give one slide" in done.err

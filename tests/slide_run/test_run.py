@@ -68,7 +68,7 @@ def test_tiles_without_tissue_are_not_read(run, spots, tmp_path):
     finder = spots.finder()
     events = run(settings=settings, performer=finder)
     plan = events[-1].outcome.plan
-    assert 0 < len(finder.seen) == len(plan.with_tissue) < len(plan.tiles)
+    assert 0 < len(finder.seen) == len(plan.to_read) < len(plan.tiles)
     with (tmp_path / "run" / "tiles.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(plan.tiles)

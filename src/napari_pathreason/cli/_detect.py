@@ -20,13 +20,14 @@ from ._progress import Progress, quiet_libraries
 if TYPE_CHECKING:
     from napari_pathreason.exports import UsedModel
     from napari_pathreason.models import Models
-    from napari_pathreason.slide_run import DetectSettings, RunFinished
+    from napari_pathreason.slide_run import DetectSettings, Plan, RunFinished
 
     from ._main import Subparsers
 
 EXAMPLES = """examples:
   pathreason detect slide.svs -o run
   pathreason detect *.svs -o run --lesions tumour --mpp 1 --tile 384 --skip-errors --json -
+  pathreason detect slide.svs -o run --tiles again.csv
 The same command again goes on where it was stopped. What the files hold: docs/slide_run.md.
 """
 BAR = 20
@@ -70,6 +71,13 @@ def add_parser(commands: Subparsers) -> None:
     tiles.add_argument(
         "--slide-mpp", type=float, metavar="UM", help="of level 0, if the file does not say"
     )
+    tiles.add_argument(
+        "--tiles",
+        type=Path,
+        metavar="FILE",
+        help="budgets of single tiles: a .csv with columns tile and budget, or .json; 0 leaves a "
+        "tile out. In a folder that holds a run, only tiles whose budget changes are run again",
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--budget", default="auto", help="of a tile: auto, native or visual tokens")
     how.add_argument(
@@ -93,7 +101,7 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run every slide; 2 if one could not be finished."""
     from napari_pathreason.models import load_models
-    from napari_pathreason.slide_run import DetectSettings, locked, used_model
+    from napari_pathreason.slide_run import DetectSettings, locked, read_overrides, used_model
     from napari_pathreason.tokens import parse_budget
 
     settings = DetectSettings(
@@ -106,11 +114,14 @@ def run(args: argparse.Namespace) -> int:
         effort=args.effort,
         min_tissue=args.min_tissue,
         batch=args.batch,
+        overrides=None if args.tiles is None else read_overrides(args.tiles),
     )
     settings.check()
     names = [Path(slide).absolute().name for slide in args.slides]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise QueryError(f"two slides are called {twice[0]}; run them into folders of their own")
+    if args.tiles is not None and len(names) > 1:
+        raise QueryError("--tiles is about the tiles of one slide; give one slide")
     if args.json not in (None, "-"):
         check_writable(Path(args.json))
     quiet_libraries()
@@ -224,6 +235,12 @@ def _summary(name: str, done: RunFinished) -> dict[str, Any]:
     }
 
 
+def _which(plan: Plan) -> str:
+    """Which tiles are read, and for how many of all a user has decided."""
+    decided = len(plan.settings.overrides or ())
+    return f"read, {decided:,} as set by hand" if decided else "with tissue"
+
+
 def _line(name: str, done: RunFinished) -> str:
     from napari_pathreason.engine import token_line
 
@@ -232,6 +249,6 @@ def _line(name: str, done: RunFinished) -> str:
         return f"{name}: finished before, nothing to do; {outcome.result.answer.text}"
     lines = [
         f"{name}: {outcome.result.answer.text}; {len(outcome.records):,} of "
-        f"{len(outcome.plan.tiles):,} tiles with tissue; {token_line(outcome.result)}"
+        f"{len(outcome.plan.tiles):,} tiles {_which(outcome.plan)}; {token_line(outcome.result)}"
     ]
     return "\n  Warning: ".join([*lines, *outcome.result.warnings])

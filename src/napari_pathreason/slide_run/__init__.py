@@ -1,5 +1,6 @@
 """Lesions of whole slides: tile by tile, kept on disk as they come, joined across seams."""
 
+from ._answer import most_tokens
 from ._cluster import AnswersOnCluster, LoadModels
 from ._events import (
     Progress,
@@ -14,6 +15,7 @@ from ._folder import locked
 from ._heat import HeatMap
 from ._merge import Lesion, merge
 from ._outcome import Outcome
+from ._overrides import Override, TileBudget, overrides_of, raised, read_overrides
 from ._plan import Plan
 from ._record import TileRecord
 from ._run import Answers, AnswersHere, run_slide
@@ -30,6 +32,7 @@ __all__ = [
     "Lesion",
     "LoadModels",
     "Outcome",
+    "Override",
     "Plan",
     "Progress",
     "RunCancelled",
@@ -38,11 +41,16 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Tile",
+    "TileBudget",
     "TileDone",
     "TileRecord",
     "lay_tiles",
     "locked",
     "merge",
+    "most_tokens",
+    "overrides_of",
+    "raised",
+    "read_overrides",
     "run_slide",
     "starts",
     "tile_side",

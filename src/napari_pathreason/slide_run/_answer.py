@@ -167,7 +167,7 @@ class _Waiting:
         cancel: Flag,
     ) -> None:
         most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.cell)
-        budget: Budget = settings.budget
+        budget: Budget = settings.budget if tile.override is None else tile.override
         if budget != "auto":
             budget = most if budget == "native" else min(budget, most)
         job = Job(slide, tile.region, settings.query, budget, settings.generation, settings.effort)
@@ -216,14 +216,19 @@ class _Waiting:
         error = self._ending.error
         # with a cause it is the disk or the network, and other tiles fare no better
         if isinstance(error, SlideError) and error.__cause__ is None:
-            return TileRecord(self._tile.index, unreadable=True, warnings=(str(error),))
+            return TileRecord(
+                self._tile.index,
+                unreadable=True,
+                warnings=(str(error),),
+                override=self._tile.override,
+            )
         raise error
 
     def _finished(self, result: Result) -> TileRecord:
         seconds = dict(result.seconds)
         if self.completion is not None:  # the stage also holds the wait for the other tiles
             seconds[Stage.GENERATE.value] = self.completion.seconds
-        return record_of(self._tile.index, replace(result, seconds=seconds))
+        return record_of(self._tile, replace(result, seconds=seconds))
 
 
 def _generate(

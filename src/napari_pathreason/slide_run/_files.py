@@ -24,6 +24,7 @@ COLUMNS = (
     *("tile", "column", "row", "x_px", "y_px", "width_px", "height_px", "tissue", "state"),
     *("budget", "source", "visual_tokens", "allocator_tokens", "native_tokens"),
     *("pixels_decoded", "level", "boxes", "confidence", "answer", "rationale", "probabilities"),
+    "override",
 )
 
 
@@ -49,9 +50,15 @@ def write_files(folder: Path, outcome: Outcome) -> None:
     _write_manifest(folder, outcome)
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether all files of a run are there."""
-    return all((folder / name).is_file() for name in (GEOJSON, TABLE, TILES, HEAT, MANIFEST))
+def is_finished(folder: Path, run: str) -> bool:
+    """Whether all files of a run are there; those of one with other overrides are not."""
+    if not all((folder / name).is_file() for name in (GEOJSON, TABLE, TILES, HEAT, MANIFEST)):
+        return False
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("run") == run
 
 
 def _side(outcome: Outcome) -> tuple[int, int]:
@@ -89,7 +96,7 @@ def _write_tiles(path: Path, outcome: Outcome) -> None:
             box = (region.x, region.y, region.width, region.height)
             row: list[Any] = [*place, *box, tile.tissue]
             if record is None:
-                row += ["skipped", 0, "tissue", 0, 0, "", 0]
+                row += ["skipped", 0, "tissue" if tile.override is None else "user", 0, 0, "", 0]
             elif record.tokens is None or record.allocation is None:
                 row += ["unreadable"]
             else:
@@ -100,7 +107,8 @@ def _write_tiles(path: Path, outcome: Outcome) -> None:
                 row += ["" if record.confidence is None else round(record.confidence, 6)]
                 row += [exports.plain(record.answer), exports.plain(record.rationale)]
                 row += [" ".join(f"{chance:.4f}" for chance in given.probabilities or ())]
-            table.writerow(row + [""] * (len(COLUMNS) - len(row)))
+            row += [""] * (len(COLUMNS) - 1 - len(row))
+            table.writerow([*row, "" if tile.override is None else tile.override])
 
 
 def _write_manifest(folder: Path, outcome: Outcome) -> None:

@@ -66,7 +66,7 @@ def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
     ----------
     plan : Plan
     records : sequence of TileRecord
-        Of every tile with tissue, in any order.
+        Of every tile that is read, in any order.
     """
     records = sorted(records, key=lambda record: record.index)
     lesions = merge((plan.tiles[record.index], record.detections) for record in records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason._types import ModelInfo, SlideInfo
 from napari_pathreason.exports import UsedModel, versions_here
 
+from ._overrides import Override, apply_overrides
+from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile, lay_tiles, tile_side
 
@@ -87,15 +89,41 @@ class Plan:
         return self.identity.settings
 
     @property
-    def with_tissue(self) -> list[Tile]:
-        """Tiles that are to be read."""
-        return [tile for tile in self.tiles if tile.tissue >= self.settings.min_tissue]
+    def to_read(self) -> list[Tile]:
+        """Tiles with tissue, but for what a user has decided."""
+        return [tile for tile in self.tiles if tile.is_read(self.settings.min_tissue)]
 
     def groups(self) -> Iterator[tuple[Tile, ...]]:
-        """Tiles that are answered together; always the same, however often a run is cut."""
-        todo = self.with_tissue
-        for start in range(0, len(todo), self.group):
-            yield tuple(todo[start : start + self.group])
+        """Tiles that are answered together; always the same, however often a run is cut.
+
+        A tile that a user leaves out, or adds, does not move the others to another group.
+        """
+        least = self.settings.min_tissue
+        held = [tile for tile in self.tiles if tile.tissue >= least]
+        added = [tile for tile in self.tiles if tile.tissue < least and tile.is_read(least)]
+        for some in (held, added):
+            for start in range(0, len(some), self.group):
+                together = some[start : start + self.group]
+                if group := tuple(tile for tile in together if tile.is_read(least)):
+                    yield group
+
+    def counts(self, record: TileRecord) -> bool:
+        """Whether a kept answer is still one to what this run asks of its tile."""
+        tile = self.tiles[record.index]
+        return record.override == tile.override and tile.is_read(self.settings.min_tissue)
+
+    def with_overrides(self, overrides: Sequence[Override], folder: str) -> Plan:
+        """The same run, but for tiles whose budget a user has set.
+
+        Raises
+        ------
+        QueryError
+            If a tile does not exist; ``folder`` is named then.
+        """
+        tiles = apply_overrides(self.tiles, overrides, folder)
+        settings = replace(self.settings, overrides=tuple(overrides))
+        identity = replace(self.identity, settings=settings)
+        return replace(self, run=identity.run, identity=identity, tiles=tiles)
 
 
 def make_plan(
@@ -125,7 +153,8 @@ def make_plan(
     zoom = min(MASK_OF_TILE / max(side), MASK_MOST / max(slide.width, slide.height), 1)
     size = (max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom)))
     mask = tissue_mask(slide, size)
-    return Plan(
+    identity = replace(identity, settings=replace(settings, overrides=()))
+    plan = Plan(
         format=FORMAT,
         run=identity.run,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -137,10 +166,11 @@ def make_plan(
         mask_pixels=mask.pixels_decoded,
         tiles=tuple(replace(tile, tissue=round(mask.share(tile.region), 4)) for tile in tiles),
     )
+    return plan.with_overrides(settings.overrides or (), slide.info.name)
 
 
 def check_same(kept: Identity, asked: Identity, folder: str) -> None:
-    """Refuse to go on with a run that was another one.
+    """Refuse to go on with a run that was another one; overrides may differ.
 
     Raises
     ------
@@ -150,7 +180,8 @@ def check_same(kept: Identity, asked: Identity, folder: str) -> None:
     settings = [
         f"{field.name} {_told(then)} (now {_told(now)})"
         for field in fields(DetectSettings)
-        if (then := getattr(kept.settings, field.name))
+        if field.name != "overrides"
+        and (then := getattr(kept.settings, field.name))
         != (now := getattr(asked.settings, field.name))
     ]
     other = [
@@ -159,7 +190,7 @@ def check_same(kept: Identity, asked: Identity, folder: str) -> None:
         *(["another model"] if kept.weights_sha256 != asked.weights_sha256 else []),
         *settings,
     ]
-    if kept != asked:
+    if replace(kept, settings=asked.settings) != asked or settings:
         raise QueryError(
             f"the folder {folder} holds a run with {', '.join(other) or 'another slide'}; "
             "give the same again, or choose another folder"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from napari_pathreason._types import Allocation, Detection, Result, TokenReport
+
+from ._tiles import Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class TileRecord:
     warnings : tuple of str
     seconds : mapping of str to float
         By stage; the same tile takes another time when it is run again.
+    override : int or "native", optional
+        The budget that a user had set for it when it was answered. A record counts for as long as
+        that is so.
     """
 
     index: int
@@ -44,12 +50,13 @@ class TileRecord:
     confidence: float | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    override: int | Literal["native"] | None = None
 
 
-def record_of(index: int, result: Result) -> TileRecord:
+def record_of(tile: Tile, result: Result) -> TileRecord:
     """What is kept of a tile's result."""
     return TileRecord(
-        index=index,
+        index=tile.index,
         allocation=result.allocation,
         tokens=result.tokens,
         level=result.level,
@@ -60,4 +67,5 @@ def record_of(index: int, result: Result) -> TileRecord:
         confidence=result.confidence,
         warnings=result.warnings,
         seconds=dict(result.seconds),
+        override=tile.override,
     )

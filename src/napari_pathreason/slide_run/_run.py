@@ -155,31 +155,41 @@ def _run(
     cancel: Flag,
     at: list[int],
 ) -> Iterator[RunEvent]:
-    plan = read_plan(folder)
+    plan, settings = read_plan(folder), identity.settings
     if plan is not None:
         check_same(plan.identity, identity, folder.name)
     else:
         model, batches = answers.model()
         plan = make_plan(slide, identity, used, model, batches)
         write_plan(folder, plan)
+    wanted = settings.overrides
+    if wanted is not None and wanted != plan.settings.overrides:
+        plan = plan.with_overrides(wanted, folder.name)
+        write_plan(folder, plan)
     journal = Journal(folder)
     journal.mend()
-    done = {record.index: record for group in journal.read() for record in group}
-    at[:] = len(done), len(plan.with_tissue)
-    if len(done) == at[1] and is_finished(folder):
+    done = _kept(plan, journal)
+    at[:] = len(done), len(plan.to_read)
+    if len(done) == at[1] and is_finished(folder, plan.run):
         yield RunFinished(outcome_of(plan, list(done.values())), already=True)
         return
     yield RunStarted(plan, *at)
     for record in done.values():
         yield TileDone(plan.tiles[record.index], record, kept=True)
-    todo = [group for group in plan.groups() if not all(tile.index in done for tile in group)]
-    if todo:
+    missing = (tuple(t for t in group if t.index not in done) for group in plan.groups())
+    if todo := [group for group in missing if group]:
         yield from _answer(plan, todo, journal, answers, cancel, at)
     # from the disk: a run that was cut and one that was not write the same digits
-    kept = {record.index: record for group in journal.read() for record in group}
-    outcome = outcome_of(plan, list(kept.values()))
+    outcome = outcome_of(plan, list(_kept(plan, journal).values()))
     write_files(folder, outcome)
     yield RunFinished(outcome)
+
+
+def _kept(plan: Plan, journal: Journal) -> dict[int, TileRecord]:
+    """The latest answer to what is asked of each tile now; others stay for when they fit again."""
+    return {
+        record.index: record for group in journal.read() for record in group if plan.counts(record)
+    }
 
 
 def _answer(

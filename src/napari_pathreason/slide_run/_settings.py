@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
 
+from ._overrides import Override
+
 LEAST_OVERLAP, MOST_OVERLAP = 0.1, 0.5
 
 
@@ -38,6 +40,9 @@ class DetectSettings:
         Tiles that are answered together. It may change the last digits of what a model computes,
         so it belongs to the settings.
     generation : GenerationSettings
+    overrides : tuple of Override, optional
+        Tiles whose budget a user has set, all of them. None: those that the folder keeps, which
+        are none in a new one.
     """
 
     lesions: tuple[str, ...] = ("tumour",)
@@ -50,6 +55,7 @@ class DetectSettings:
     min_tissue: float = 0.02
     batch: int = 8
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    overrides: tuple[Override, ...] | None = None
 
     @property
     def query(self) -> Query:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._geometry import Region
@@ -23,6 +24,8 @@ class Tile:
         Level-0 pixels.
     tissue : float
         Share of it that is tissue, 0 to 1.
+    override : int or "native", optional
+        Budget that a user has set for it, 0 to leave it out; None for the run's own.
     """
 
     index: int
@@ -30,6 +33,11 @@ class Tile:
     row: int
     region: Region
     tissue: float = 1.0
+    override: int | Literal["native"] | None = None
+
+    def is_read(self, min_tissue: float) -> bool:
+        """Whether it is read at all: a user's word goes before the tissue."""
+        return self.tissue >= min_tissue if self.override is None else self.override != 0
 
 
 def tile_side(tile: int, mpp: float, slide_mpp: tuple[float, float] | None) -> tuple[int, int]:
