@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,29 @@ def test_the_turn_is_over_when_the_end_is_told(process):
     while not isinstance(next(stream), Completion):
         pass
     assert ask(process.performer, GenerationSettings(3)).new_tokens == 3  # stream is still held
+
+
+def test_a_batch_is_answered_as_in_process(process, local):
+    pictures = [PIXELS, PIXELS[::-1].copy(), 255 - PIXELS]
+    settings = GenerationSettings(12)
+    ours, theirs = (
+        performer.generate_batch(pictures, [MESSAGES] * 3, settings, NEVER)
+        for performer in (process.performer, local)
+    )
+    assert [replace(one, seconds=0) for one in ours] == [replace(one, seconds=0) for one in theirs]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_batch_can_be_cancelled_and_the_child_stays(process, when):
+    process.performer.generate_batch([PIXELS], [MESSAGES], GenerationSettings(1), NEVER)
+    pid, cancel = process.pid, threading.Event()
+    if when == "before":
+        cancel.set()
+    else:
+        threading.Timer(0.3, cancel.set).start()
+    batch = process.performer.generate_batch([PIXELS] * 2, [MESSAGES] * 2, ENDLESS, cancel)
+    assert [one.finish for one in batch] == ["cancelled"] * 2
+    assert process.pid == pid
 
 
 def test_cancel_before_the_start_writes_nothing(process):

@@ -16,16 +16,28 @@ import traceback
 from queue import SimpleQueue
 
 from napari_pathreason._types import Completion
+from napari_pathreason.engine import BatchPerformer, Performer
 
 from ._loading import load_models
 from ._models import Models
-from ._wire import Allocate, Cancel, Done, Failure, Generate, Load, Piece, Ready, Wire
+from ._wire import (
+    Allocate,
+    Cancel,
+    Done,
+    Failure,
+    GenerateBatch,
+    Load,
+    Piece,
+    Ready,
+    Request,
+    Wire,
+)
 
 FRAME = 0.02
 """Seconds between two pieces of text: a small model writes faster than anyone reads, and waking
 the parent for each token costs a tenth of its speed."""
 
-Requests = SimpleQueue[tuple[Generate | Allocate, threading.Event]]
+Requests = SimpleQueue[tuple[Request, threading.Event]]
 
 
 def main() -> None:
@@ -52,14 +64,15 @@ def main() -> None:
             wire.send(Failure.of(request.run, error))
 
 
-def _serve(
-    models: Models, wire: Wire, request: Generate | Allocate, cancel: threading.Event
-) -> None:
+def _serve(models: Models, wire: Wire, request: Request, cancel: threading.Event) -> None:
     if isinstance(request, Allocate):
         allocation = models.allocator.allocate(
             request.overview, request.query, request.native, request.effort
         )
         wire.send(Done(request.run, allocation))
+        return
+    if isinstance(request, GenerateBatch):
+        wire.send(Done(request.run, _together(models.performer, request, cancel)))
         return
     held, sent = "", 0.0
     for item in models.performer.generate(
@@ -73,6 +86,21 @@ def _serve(
             held, sent = "", now
         if isinstance(item, Completion):
             wire.send(Done(request.run, item))
+
+
+def _together(
+    performer: Performer, request: GenerateBatch, cancel: threading.Event
+) -> list[Completion]:
+    """Answers to a batch, one after the other from a model that takes no more at once."""
+    pictures, prompts, settings = request.pictures, request.prompts, request.settings
+    if isinstance(performer, BatchPerformer):
+        return performer.generate_batch(pictures, prompts, settings, cancel)
+    return [
+        piece
+        for pixels, messages in zip(pictures, prompts, strict=True)
+        for piece in performer.generate(pixels, messages, settings, cancel)
+        if isinstance(piece, Completion)
+    ]
 
 
 def _listen(wire: Wire, requests: Requests) -> None:

@@ -15,7 +15,19 @@ from napari_pathreason._types import Allocation, Completion
 
 from ._host import Child, ChildGone
 from ._remote import ProcessAllocator, ProcessPerformer
-from ._wire import Allocate, Cancel, Done, Failure, Generate, Load, Piece, Ready, Reply
+from ._wire import (
+    Allocate,
+    Cancel,
+    Done,
+    Failure,
+    Generate,
+    GenerateBatch,
+    Load,
+    Piece,
+    Ready,
+    Reply,
+    Request,
+)
 
 PATIENCE = 0.8
 """Seconds a cancelled child has to answer before it is killed."""
@@ -125,6 +137,18 @@ class ModelProcess:
         # No word from the model itself: cancelled before its turn, or it had to be killed
         yield done or Completion(written, 0, 0, pieces, "cancelled", time.perf_counter() - began)
 
+    def generate_batch(self, request: GenerateBatch, cancel: threading.Event) -> list[Completion]:
+        """Answers to a batch; see `engine.BatchPerformer.generate_batch`."""
+        began = time.perf_counter()
+        with self._turn(cancel) as mine:
+            child = self._loaded_child(cancel) if mine else None
+            for reply in self._replies(child, request, cancel) if child is not None else ():
+                if isinstance(reply, Done) and isinstance(reply.value, list):
+                    return reply.value
+        # no word from the model: cancelled before its turn, or it had to be killed
+        seconds = (time.perf_counter() - began) / max(len(request.pictures), 1)
+        return [Completion("", 0, 0, 0, "cancelled", seconds) for _ in request.pictures]
+
     def allocate(self, request: Allocate) -> Allocation:
         """Allot a budget; see `engine.Allocator.allocate`."""
         never = threading.Event()
@@ -140,7 +164,7 @@ class ModelProcess:
         return next(self._runs)
 
     def _replies(
-        self, child: Child, request: Generate | Allocate, cancel: threading.Event
+        self, child: Child, request: Request, cancel: threading.Event
     ) -> Generator[Reply, None, None]:
         """Replies to one request up to its `Done`; ends early only where a cancel killed it."""
         deadline: float | None = None

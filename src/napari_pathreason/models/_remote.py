@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +19,14 @@ from napari_pathreason._types import (
     Query,
 )
 
-from ._wire import Allocate, Generate
+from ._wire import Allocate, Generate, GenerateBatch
 
 if TYPE_CHECKING:
     from ._process import ModelProcess
 
 
 class ProcessPerformer:
-    """The performer of a `ModelProcess`; satisfies `engine.Performer`."""
+    """The performer of a `ModelProcess`; satisfies `engine.BatchPerformer`."""
 
     def __init__(self, process: ModelProcess) -> None:
         self._process = process
@@ -57,6 +57,17 @@ class ProcessPerformer:
         """
         request = Generate(self._process.next_run(), pixels, messages, settings)
         return self._process.generate(request, cancel)
+
+    def generate_batch(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        prompts: Sequence[Messages],
+        settings: GenerationSettings,
+        cancel: threading.Event,
+    ) -> list[Completion]:
+        """Answer several questions; see `engine.BatchPerformer`, cancel as `generate`."""
+        request = GenerateBatch(self._process.next_run(), pictures, prompts, settings)
+        return self._process.generate_batch(request, cancel)
 
 
 class ProcessAllocator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -38,6 +39,16 @@ class Generate:
     run: int
     pixels: NDArray[np.uint8]
     messages: Messages
+    settings: GenerationSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerateBatch:
+    """To the child: answer several questions together, each about its own picture."""
+
+    run: int
+    pictures: Sequence[NDArray[np.uint8]]
+    prompts: Sequence[Messages]
     settings: GenerationSettings
 
 
@@ -81,7 +92,7 @@ class Done:
     """From the child: a run has ended well."""
 
     run: int
-    value: Completion | Allocation
+    value: Completion | list[Completion] | Allocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,7 @@ class Failure:
         return kind(self.message)
 
 
+Request = Generate | GenerateBatch | Allocate
 Reply = Ready | Piece | Done | Failure
 
 
