@@ -21,6 +21,7 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
         "napari-pathreason.sample_skin",
         "napari-pathreason.ask",
         "napari-pathreason.budget",
+        "napari-pathreason.slide_run",
         "napari-pathreason.read_geojson",
         "napari-pathreason.write_geojson",
         "napari-pathreason.write_csv",

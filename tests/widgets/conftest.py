@@ -37,6 +37,7 @@ class FakePerformer:
     info: ModelInfo = field(default_factory=lambda: ModelInfo("fake", "qwen3_vl", "relative", DIMS))
     seen: list[NDArray[np.uint8]] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def generate(
         self,
@@ -51,6 +52,9 @@ class FakePerformer:
         if self.behaviour == "deaf":  # hears no cancel, only the end of its process
             self.closed.wait(20)
             raise ModelError("the model's process was ended")
+        if self.behaviour == "gated":  # answers as often as the test lets it
+            while not (self.gate.acquire(timeout=0.01) or cancel.is_set()):
+                pass
         tokens = (pixels.shape[0] // 32) * (pixels.shape[1] // 32)
         words = ["<think>", "upper left: ", "magenta", "</think>", "<answer>"]
         words += [self._answer(pixels, messages), "</answer>"]

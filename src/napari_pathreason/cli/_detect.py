@@ -211,11 +211,9 @@ def _run_one(
 
 def _bar(event: Any, boxes: int) -> str:
     filled = BAR * event.done // max(event.total, 1)
-    minutes, seconds = divmod(round(event.seconds_left or 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     bar = "#" * filled + "-" * (BAR - filled)
-    return f"[{bar}] {event.done:,} of {event.total:,} tiles, {boxes:,} boxes, {left} left"
+    counts = f"{event.done:,} of {event.total:,} tiles, {boxes:,} boxes"
+    return f"[{bar}] {counts}, {event.time_left} left"
 
 
 def _summary(name: str, done: RunFinished) -> dict[str, Any]:

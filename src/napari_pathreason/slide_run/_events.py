@@ -36,6 +36,15 @@ class Progress:
     total: int
     seconds_left: float | None
 
+    @property
+    def time_left(self) -> str:
+        """Such as ``1:02:03``, or ``2:03`` below an hour; empty while it is not known."""
+        if self.seconds_left is None:
+            return ""
+        minutes, seconds = divmod(round(self.seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:

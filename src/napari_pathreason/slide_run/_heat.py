@@ -16,7 +16,7 @@ from napari_pathreason.exports import atomic_bytes
 
 CELLS_OF_TILE = 8
 MOST = 4096
-"""Cells along a side: memory stays flat however large the slide."""
+"""Cells along a side of the file: memory stays flat however large the slide."""
 
 
 class HeatMap:
@@ -29,11 +29,13 @@ class HeatMap:
     slide : SlideInfo
     side : tuple of int
         (width, height) of a tile, level-0 pixels; a cell is an eighth of it.
+    most : int
+        Cells along a side of the slide at most.
     """
 
-    def __init__(self, slide: SlideInfo, side: tuple[int, int]) -> None:
+    def __init__(self, slide: SlideInfo, side: tuple[int, int], most: int = MOST) -> None:
         self._slide = slide
-        self.shape = (_cells(slide.height, side[1]), _cells(slide.width, side[0]))
+        self.shape = (_cells(slide.height, side[1], most), _cells(slide.width, side[0], most))
         self._sum = np.zeros(self.shape, np.float64)
         self._count = np.zeros(self.shape, np.uint16)
 
@@ -90,8 +92,8 @@ def write_heat(path: Path, heat: HeatMap, slide: SlideInfo, run: str) -> None:
         file.write(picture.getbuffer())
 
 
-def _cells(length: int, side: int) -> int:
-    return min(max(1, math.ceil(length * CELLS_OF_TILE / side)), MOST, length)
+def _cells(length: int, side: int, most: int) -> int:
+    return min(max(1, math.ceil(length * CELLS_OF_TILE / side)), most, length)
 
 
 def _span(start: float, extent: float, length: int) -> slice:

@@ -1,5 +1,8 @@
 """Between napari and the engine: layers to regions, answers to overlays. No Qt."""
 
+from ._allocation import KINDS, AllocationMap, allocation_layer, kind_colours
+from ._allocation_pick import picked_tiles, picks_of, start_picking, tile_under
+from ._allocation_why import budget_text
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._compare import RUNG_COLORS, draw_rung, rung_layer_data, rung_title
@@ -16,12 +19,19 @@ from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
 from ._save import entries_like, files_of, write_answers
 from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, unwrapped
+from ._slide_run import SlideRequest, run_folder, run_opener, run_request
+from ._slide_run_boxes import MOST_BOXES
+from ._slide_run_layers import RunLayers, heat_layer_data
+from ._slide_run_state import RunSoFar
 from ._totals import planned_line, totals_line
 
 __all__ = [
+    "KINDS",
+    "MOST_BOXES",
     "PREVIEW_KEY",
     "RUNG_COLORS",
     "SLIDE_KEY",
+    "AllocationMap",
     "Entry",
     "LayerFrame",
     "LoadedModels",
@@ -29,11 +39,16 @@ __all__ = [
     "ModelsFactory",
     "Question",
     "RegionSource",
+    "RunLayers",
+    "RunSoFar",
     "Rung",
     "Session",
+    "SlideRequest",
+    "allocation_layer",
     "answer_question",
     "append_to_overlay",
     "box_to_data",
+    "budget_text",
     "cited_by_shape",
     "data_to_slide",
     "draw_entry",
@@ -44,7 +59,9 @@ __all__ = [
     "foretold",
     "go_to",
     "grid_layer_data",
+    "heat_layer_data",
     "is_overlay",
+    "kind_colours",
     "known_mpp",
     "ladder_of",
     "layer_mpp",
@@ -54,6 +71,8 @@ __all__ = [
     "objects_layer_data",
     "open_slide_layer",
     "overlay_layer_data",
+    "picked_tiles",
+    "picks_of",
     "placement",
     "planned_line",
     "prepare_overlay",
@@ -61,6 +80,9 @@ __all__ = [
     "read_preview",
     "region_in_view",
     "region_of",
+    "run_folder",
+    "run_opener",
+    "run_request",
     "rung_layer_data",
     "rung_title",
     "session_of",
@@ -70,6 +92,8 @@ __all__ = [
     "slide_opener",
     "slide_to_data",
     "start_drawing",
+    "start_picking",
+    "tile_under",
     "totals_line",
     "unwrapped",
     "write_answers",

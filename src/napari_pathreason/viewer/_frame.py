@@ -98,6 +98,27 @@ class LayerFrame:
         return _apply(self.matrix, np.asarray(points, dtype=float)[:, -2:])
 
 
+def laid_over(source: Layer, box: Box, size: tuple[int, int]) -> dict[str, Any]:
+    """Keyword arguments of a picture's layer so that its outer edge is that of a box.
+
+    Parameters
+    ----------
+    source : napari.layers.Layer
+        The slide; its placement and units are carried over.
+    box : Box
+        Level-0 pixels of the slide.
+    size : tuple of int
+        (width, height) of the picture.
+    """
+    sx, sy = box.w / size[0], box.h / size[1]
+    # pixel centres are whole numbers on either side: the outer edges lie half a pixel outside
+    to_source = np.array([[sy, 0, box.y + sy / 2 - 0.5], [0, sx, box.x + sx / 2 - 0.5], [0, 0, 1]])
+    return {
+        "affine": LayerFrame.of(source).matrix @ to_source,
+        "units": tuple(source.units[-2:]),
+    }
+
+
 def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(points, dtype=float) @ matrix[:2, :2].T + matrix[:2, 2]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason._geometry import Region
 
-from ._frame import LayerFrame
+from ._frame import laid_over
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -34,7 +34,7 @@ def preview_layer_data(
     """
     height, width = pixels.shape[:2]
     attributes = {
-        **_over(source, region, (width, height)),
+        **laid_over(source, region.box, (width, height)),
         "name": f"as read, {width} \N{MULTIPLICATION SIGN} {height} px: {source.name}",
         "rgb": True,
         "interpolation2d": "nearest",
@@ -51,7 +51,7 @@ def grid_layer_data(
     down = [[[-0.5, x - 0.5], [height, 0]] for x in range(0, width + 1, cell)]
     across = [[[y - 0.5, -0.5], [0, width]] for y in range(0, height + 1, cell)]
     attributes = {
-        **_over(source, region, size),
+        **laid_over(source, region.box, size),
         "name": f"visual tokens: {source.name}",
         "edge_color": GRID_COLOR,
         "edge_width": max(size) / 400,
@@ -59,16 +59,3 @@ def grid_layer_data(
         "metadata": {PREVIEW_KEY: True},
     }
     return np.asarray([*down, *across], dtype=float), attributes, "vectors"
-
-
-def _over(source: Image, region: Region, size: tuple[int, int]) -> dict[str, Any]:
-    """Placement of a picture (width, height) so that its outer edge is that of the region."""
-    sx, sy = region.width / size[0], region.height / size[1]
-    # pixel centres are whole numbers on either side: the outer edges lie half a pixel outside
-    to_source = np.array(
-        [[sy, 0, region.y + sy / 2 - 0.5], [0, sx, region.x + sx / 2 - 0.5], [0, 0, 1]]
-    )
-    return {
-        "affine": LayerFrame.of(source).matrix @ to_source,
-        "units": tuple(source.units[-2:]),
-    }

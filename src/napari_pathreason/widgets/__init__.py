@@ -2,5 +2,6 @@
 
 from ._ask import AskWidget
 from ._budget import BudgetWidget
+from ._slide_run import SlideRunWidget
 
-__all__ = ["AskWidget", "BudgetWidget"]
+__all__ = ["AskWidget", "BudgetWidget", "SlideRunWidget"]

@@ -1,0 +1,189 @@
+"""The allocation map: each tile of a slide run, coloured by its budget."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._geometry import Box
+from napari_pathreason.slide_run import Plan, Tile, TileBudget, TileRecord, most_tokens
+from napari_pathreason.tokens import LADDER
+
+from ._allocation_why import budget_text, why
+from ._frame import laid_over
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+MAP_KEY = "pathreason_allocation"
+WAITING, SKIPPED, NATIVE, UNREADABLE = 0, 1, len(LADDER) + 2, len(LADDER) + 3
+KINDS = len(LADDER) + 4
+"""Colours: two below the ladder, two above it."""
+COLOURS = {WAITING: (0, 0, 0, 0), SKIPPED: (0.35, 0.35, 0.35, 1), UNREADABLE: (1, 0, 0, 1)}
+NOTHING = (0.0, 0.0, 0.0, 0.0)
+
+
+class AllocationMap:
+    """Tiles as a picture of one pixel a tile, each in the middle of its tile.
+
+    The value of a pixel is ``tile * KINDS + kind + 1``: a Labels layer with a cycle of `KINDS`
+    colours then shows the kind, while its value still names the tile. So the colours of 100,000
+    tiles are twelve, changing a tile is changing a pixel, and napari finds what it tells of a
+    pixel by the tile. Shapes would take a tenth of a millisecond for each tile at each change.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        last = plan.tiles[-1]
+        self.shape = (last.row + 1, last.column + 1)
+        self.box = _middle(plan.tiles[0], last)
+        self.most = most_tokens(
+            plan.tiles[0].region, plan.slide, plan.settings.mpp, plan.model.dims.cell
+        )
+        count = len(plan.tiles)
+        self._kinds = np.zeros(count, np.int32)
+        self._budgets = np.empty(count, object)
+        self._why = np.empty(count, object)
+        for tile in plan.tiles:
+            self._tell(tile, None)
+
+    def take(self, record: TileRecord) -> None:
+        """Note a tile that is done."""
+        self._tell(self.plan.tiles[record.index], record)
+
+    def _tell(self, tile: Tile, record: TileRecord | None) -> None:
+        budget: TileBudget | None = tile.override
+        if not tile.is_read(self.plan.settings.min_tissue):
+            budget = 0
+        elif record is not None and record.allocation is not None:
+            given = record.allocation.budget
+            budget = "native" if given is None or given >= self.most else given
+        unreadable = record is not None and record.unreadable
+        done = record is not None or budget == 0
+        kind = UNREADABLE if unreadable else self.kind(budget) if done else WAITING
+        self._kinds[tile.index] = kind
+        self._budgets[tile.index] = budget_text(budget)
+        self._why[tile.index] = why(tile, record, self.plan)
+
+    def kind(self, budget: TileBudget | None) -> int:
+        """Which colour a budget has: that of its rung, or of the next one above it."""
+        if budget is None:
+            return WAITING
+        if budget == 0:
+            return SKIPPED
+        if budget == "native" or budget >= self.most or budget > LADDER[-1]:
+            return NATIVE
+        return SKIPPED + 1 + next(i for i, rung in enumerate(LADDER) if rung >= budget)
+
+    def labels(self, changes: Mapping[int, TileBudget | None]) -> NDArray[np.int32]:
+        """Values of the pixels, int32 (rows, columns); ``changes`` are budgets still to be run."""
+        kinds = self._kinds.copy()
+        for tile, budget in changes.items():
+            kinds[tile] = self.kind(budget)
+        return (np.arange(len(kinds), dtype=np.int32) * KINDS + kinds + 1).reshape(self.shape)
+
+    def features(self, changes: Mapping[int, TileBudget | None]) -> dict[str, Any]:
+        """What napari tells of a pixel: columns ``index`` (its value), ``tile``, budget and why."""
+        reasons = self._why.copy()
+        for tile, budget in changes.items():
+            reasons[tile] = f"will be {budget_text(budget)}; now {reasons[tile]}"
+        return {
+            "index": self.labels(changes).ravel(),
+            "tile": np.arange(len(reasons)),
+            "budget": self._budgets.copy(),
+            "why": reasons,
+        }
+
+    def told(self, tile: int) -> str:
+        """Why a tile has its budget, in a line."""
+        return f"Tile {tile:,}: {self._why[tile]}"
+
+    def tile_at(self, x: float, y: float) -> int | None:
+        """Tile whose pixel lies at a place, level-0 pixels; None beyond them."""
+        found = self.tiles_in(Box(x, y, 0, 0))
+        return found[0] if found else None
+
+    def tiles_in(self, box: Box) -> list[int]:
+        """Tiles whose pixels a box touches, level-0 pixels.
+
+        The map ends where half of the outermost tiles have no neighbour; the rim of the slide
+        beyond it counts to them.
+        """
+        x1, y1, x2, y2 = box.corners
+        slide, (rows, columns) = self.plan.slide, self.shape
+        if x2 < 0 or y2 < 0 or x1 > slide.width or y1 > slide.height:
+            return []
+        across = _touched(x1 - self.box.x, x2 - self.box.x, self.box.w / columns, columns)
+        down = _touched(y1 - self.box.y, y2 - self.box.y, self.box.h / rows, rows)
+        return [row * columns + column for row in down for column in across]
+
+
+def allocation_layer(
+    source: Image, shown: AllocationMap, changes: Mapping[int, TileBudget | None]
+) -> Labels:
+    """Labels layer of an allocation map, over its slide; it cannot be painted on.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        The slide; its placement and units are carried over.
+    shown : AllocationMap
+    changes : mapping of int to budget or None
+        Budgets that are still to be run; None where the run's own is to count again.
+    """
+    from napari.layers import Labels
+    from napari.utils import CyclicLabelColormap
+
+    labels = shown.labels(changes)
+    with warnings.catch_warnings():
+        # napari first makes random colours, of which skimage says that it clips some
+        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")
+        layer = Labels(
+            labels,
+            **laid_over(source, shown.box, (labels.shape[1], labels.shape[0])),
+            name=f"allocation map: {source.name}",
+            features=shown.features(changes),
+            colormap=CyclicLabelColormap(colors=[NOTHING, *kind_colours()]),
+            opacity=0.6,
+            metadata={MAP_KEY: True},
+        )
+    layer.editable = False
+    return layer
+
+
+def kind_colours() -> list[tuple[float, ...]]:
+    """Colour of each kind, RGBA from 0 to 1; rungs run from dark to bright."""
+    from napari.utils.colormaps import ensure_colormap
+
+    rungs = ensure_colormap("viridis").map(np.linspace(0, 1, NATIVE - SKIPPED))
+    return [
+        COLOURS[kind] if kind in COLOURS else tuple(float(v) for v in rungs[kind - SKIPPED - 1])
+        for kind in range(KINDS)
+    ]
+
+
+def _middle(first: Tile, last: Tile) -> Box:
+    """Level-0 pixels that the picture covers: as far from tile to tile as their middles are."""
+    across = _extent(first.region.x, last.region.x, first.region.width, last.column)
+    down = _extent(first.region.y, last.region.y, first.region.height, last.row)
+    return Box(across[0], down[0], across[1], down[1])
+
+
+def _extent(first: int, last: int, side: int, steps: int) -> tuple[float, float]:
+    step = (last - first) / steps if steps else side
+    return first + (side - step) / 2, step * (steps + 1)
+
+
+def _touched(low: float, high: float, cell: float, count: int) -> range:
+    first = min(max(math.floor(low / cell), 0), count - 1)
+    last = min(max(math.ceil(high / cell) - 1, first), count - 1)
+    return range(first, last + 1)

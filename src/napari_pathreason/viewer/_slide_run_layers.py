@@ -1,0 +1,177 @@
+"""The layers of a slide run: heat map, allocation map and boxes, kept up while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._geometry import Box
+from napari_pathreason.slide_run import Plan, RunFinished, TileBudget
+
+from ._allocation import AllocationMap, allocation_layer
+from ._frame import laid_over
+from ._pace import Pace
+from ._preview import PREVIEW_KEY
+from ._slide_run_boxes import BoxLayer, box_layer_attributes
+from ._slide_run_state import RunSoFar
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Labels, Layer, Shapes
+
+Changes = Mapping[int, TileBudget | None]
+HEAT = ((1.0, 0.85, 0.0, 0.0), (1.0, 0.55, 0.0, 0.6), (0.85, 0.0, 0.0, 0.8))
+"""Nothing, half sure, sure."""
+
+
+def heat_layer_data(
+    source: Image, plan: Plan, heat: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], dict[str, Any], str]:
+    """Image layer of a heat map (rows, columns), exactly over its slide, clear where it is 0."""
+    from napari.utils import Colormap
+
+    whole = Box(0, 0, plan.slide.width, plan.slide.height)
+    attributes = {
+        **laid_over(source, whole, (heat.shape[1], heat.shape[0])),
+        "name": f"heat map: {source.name}",
+        "colormap": Colormap(HEAT, name="pathreason heat"),
+        "contrast_limits": (0.0, 1.0),
+        "blending": "translucent",
+        "metadata": {PREVIEW_KEY: True},  # no slide to be asked about
+    }
+    return heat, attributes, "image"
+
+
+class RunLayers:
+    """The three layers of one run over its image.
+
+    Each call of `step` does one thing that is due, so that none of them holds the viewer up for
+    long: adding a layer, or changing one in place. A layer that the user closes stays closed.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        Held weakly.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._image = ref(image)
+        self._layers: dict[str, ref[Layer]] = {}
+        self._boxes: BoxLayer | None = None
+        self._shown: dict[str, Any] = {}
+        self._map_wanted = False
+        self._paces = {"heat": Pace(), "map": Pace()}
+
+    def step(self, viewer: Viewer, so_far: RunSoFar, changes: Changes) -> bool:
+        """Do the next thing that is due.
+
+        Returns
+        -------
+        bool
+            Whether there was any, or will be; False once all is shown.
+        """
+        image, plan, shown = self._image(), so_far.plan, so_far.allocations
+        if image is None or image not in viewer.layers or plan is None or shown is None:
+            return False
+        if self._added(viewer, image, plan, shown, so_far, changes):
+            return True
+        stands = {"heat": (so_far, so_far.changes), "map": (so_far, so_far.changes, changes)}
+        behind = [kind for kind in stands if self._shown.get(kind) != stands[kind]]
+        # by turns: what was changed longest ago comes first
+        for kind in sorted(behind, key=list(self._shown).index):
+            layer = self._layer(viewer, kind)
+            if layer is None or not self._paces[kind].due():
+                continue
+            with self._paces[kind].spend():
+                if kind == "heat":
+                    layer.data[...] = so_far.heat()
+                    layer.refresh(extent=False)
+                else:
+                    _fill(layer, shown, changes)
+            self._shown.pop(kind)
+            self._shown[kind] = stands[kind]
+            return True
+        drawing = self._draw(viewer, so_far)
+        return drawing or any(self._layer(viewer, kind) is not None for kind in behind)
+
+    def show_map(self, viewer: Viewer, wanted: bool) -> None:
+        """Show the allocation map in place of the heat map, or the other way round."""
+        self._map_wanted = wanted
+        heat, tiles = self._layer(viewer, "heat"), self.map(viewer)
+        if heat is not None:
+            heat.visible = not wanted
+        if tiles is not None:
+            tiles.visible = wanted
+        if wanted and tiles is not None:
+            viewer.layers.selection.active = tiles  # napari tells of the pixels of this one
+
+    def map(self, viewer: Viewer) -> Labels | None:
+        """The allocation map, where it is open."""
+        return self._layer(viewer, "map")
+
+    def remove(self, viewer: Viewer) -> None:
+        """Take all of them away."""
+        for kind in list(self._layers):
+            layer = self._layer(viewer, kind)
+            if layer is not None:
+                viewer.layers.remove(layer)
+
+    def _layer(self, viewer: Viewer, kind: str) -> Any:
+        known = self._layers.get(kind)
+        layer = known() if known is not None else None
+        return layer if layer is not None and layer in viewer.layers else None
+
+    def _added(
+        self,
+        viewer: Viewer,
+        image: Image,
+        plan: Plan,
+        shown: AllocationMap,
+        so_far: RunSoFar,
+        changes: Changes,
+    ) -> bool:
+        from napari.layers import Layer, Shapes
+
+        selected = set(viewer.layers.selection)
+        if "heat" not in self._layers:
+            layer = Layer.create(*heat_layer_data(image, plan, so_far.heat()))
+            layer.visible = not self._map_wanted
+            kind: str = "heat"
+        elif "map" not in self._layers:
+            layer = allocation_layer(image, shown, changes)
+            layer.visible = self._map_wanted
+            kind = "map"
+        elif "boxes" not in self._layers:
+            layer = Shapes(None, **box_layer_attributes(image))
+            self._boxes = BoxLayer(layer, plan)
+            kind = "boxes"
+        else:
+            return False
+        self._layers[kind] = ref(layer)
+        self._shown[kind] = None
+        viewer.add_layer(layer)
+        if kind == "map" and self._map_wanted:
+            viewer.layers.selection.active = layer
+        else:
+            viewer.layers.selection = selected  # the user's layer stays active
+        return True
+
+    def _draw(self, viewer: Viewer, so_far: RunSoFar) -> bool:
+        boxes: Shapes | None = self._layer(viewer, "boxes")
+        if boxes is None or self._boxes is None:
+            return False
+        if self._boxes.step(so_far.lesions):
+            return True
+        if isinstance(so_far.ending, RunFinished):
+            self._boxes.finish(so_far.ending.outcome.result)
+        return False
+
+
+def _fill(layer: Labels, shown: AllocationMap, changes: Changes) -> None:
+    layer.data[...] = shown.labels(changes)
+    layer.features = shown.features(changes)
+    layer.refresh(extent=False)

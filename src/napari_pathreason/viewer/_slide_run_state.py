@@ -1,0 +1,122 @@
+"""What a slide run has brought so far: filled by a worker, looked at by a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._types import Detection
+from napari_pathreason.slide_run import (
+    HeatMap,
+    Lesion,
+    Plan,
+    Progress,
+    RunCancelled,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Tile,
+    TileDone,
+    TileRecord,
+    merge,
+)
+
+from ._allocation import AllocationMap
+from ._pace import Pace
+
+MOST_SHOWN = 1024
+"""Cells along a side of the heat map as shown: 4 MB to hand to the screen at a time."""
+
+Ending = RunFinished | RunCancelled | RunFailed
+
+
+class RunSoFar:
+    """Heat map, lesions, allocations and progress of one run.
+
+    Whatever takes time is done by `take`, in the worker; a viewer may look at any moment, as
+    rarely as it likes.
+
+    Attributes
+    ----------
+    plan : Plan or None
+        None until the tiles are laid.
+    progress : Progress or None
+    boxes, tokens : int
+        Boxes found and visual tokens spent, of all tiles that are done.
+    records : dict of int to TileRecord
+    lesions : sequence of Lesion
+        Joined across seams; behind the tiles by some seconds while the run goes on.
+    changes : int
+        Grows with each tile.
+    ending : RunFinished, RunCancelled, RunFailed or None
+        Set last.
+    """
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self.progress: Progress | None = None
+        self.boxes = self.tokens = self.changes = 0
+        self.records: dict[int, TileRecord] = {}
+        self.lesions: Sequence[Lesion] = ()
+        self.allocations: AllocationMap | None = None
+        self.ending: Ending | None = None
+        self._heat: HeatMap | None = None
+        self._seen: list[tuple[Tile, Sequence[Detection]]] = []
+        self._lock = Lock()
+        self._pace = Pace()
+
+    def take(self, event: RunEvent) -> None:
+        """Note an event."""
+        if isinstance(event, RunStarted):
+            self._begin(event.plan)
+            self.progress = Progress(event.done, event.total, None)
+        elif isinstance(event, TileDone):
+            self._add(event.record)
+        elif isinstance(event, Progress):
+            self.progress = event
+            if self._pace.due():
+                with self._pace.spend():
+                    self.lesions = merge(self._seen)
+        elif isinstance(event, RunFinished):
+            if self.plan is None:  # it was finished before
+                self._begin(event.outcome.plan)
+                for record in event.outcome.records:
+                    self._add(record)
+            self.lesions = event.outcome.lesions
+            self.progress = Progress(len(self.records), len(self.records), 0)
+            self.ending = event
+        else:
+            if self._seen:
+                self.lesions = merge(self._seen)
+            self.ending = event
+
+    def heat(self) -> NDArray[np.float32]:
+        """See `slide_run.HeatMap.values`; at most `MOST_SHOWN` cells a side."""
+        if self._heat is None:
+            return np.zeros((1, 1), np.float32)
+        with self._lock:
+            return self._heat.values()
+
+    def _begin(self, plan: Plan) -> None:
+        region = plan.tiles[0].region
+        self._heat = HeatMap(plan.slide, (region.width, region.height), MOST_SHOWN)
+        self.allocations = AllocationMap(plan)
+        self.plan = plan
+
+    def _add(self, record: TileRecord) -> None:
+        if self.plan is None or self._heat is None or self.allocations is None:
+            return
+        tile = self.plan.tiles[record.index]
+        if not record.unreadable:
+            with self._lock:
+                self._heat.add(tile.region, record.detections)
+        self.allocations.take(record)
+        self.records[record.index] = record
+        self._seen.append((tile, record.detections))
+        self.boxes += len(record.detections)
+        self.tokens += 0 if record.tokens is None else record.tokens.realised
+        self.changes += 1

@@ -1,0 +1,200 @@
+"""What is looked for on a slide: image, lesions, tiles, budget, model, folder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari.layers import Image
+from napari.utils.history import get_save_history, update_save_history
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pathreason._errors import PathreasonError
+from napari_pathreason._types import Effort
+from napari_pathreason.slide_run import DetectSettings, starts, tile_side
+from napari_pathreason.viewer import SlideRequest, known_mpp, layer_size, run_folder, run_opener
+
+from ._form import BUDGETS
+from ._pickers import ImageBox, ModelBox
+from ._rows import Rows, choice_box, side_by_side
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+FOLDER = "pathreason"
+"""Where runs go unless the user chooses otherwise: within the folder last saved to."""
+START = DetectSettings()
+
+
+class SlideRunForm(QWidget):
+    """Form that reads as a `SlideRequest`; begins with the values of `pathreason detect`.
+
+    Signals
+    -------
+    changed
+        Image, folder or tiles have changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.image_box = ImageBox(viewer, "Slide that is run over")
+        self.lesions_edit = QLineEdit(", ".join(START.lesions))
+        self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
+        self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "um per pixel at which a tile is read")
+        self.tile_box = QSpinBox(minimum=32, maximum=8192, value=START.tile, singleStep=32)
+        self.tile_box.setSuffix(" px")
+        self.tile_box.setToolTip("Side of a tile at that size of a pixel")
+        self.overlap_box = _decimal(0.1, 0.5, START.overlap, 2, "Share of a side in common")
+        self.tissue_box = _decimal(0, 1, START.min_tissue, 2, "Tiles with less tissue are skipped")
+        self.slide_mpp_box = _decimal(0, 100, 0, 4, "um per pixel of the slide, as it tells none")
+        self.slide_mpp_box.setSpecialValueText("unknown")
+        self.budget_box = choice_box(BUDGETS, "Most visual tokens of a tile")
+        efforts = [(name.capitalize(), name) for name in get_args(Effort)]
+        self.effort_box = choice_box(efforts, "How readily the allocator spends tokens on Auto")
+        self.effort_box.setCurrentIndex(self.effort_box.findData(START.effort))
+        self.model_box = ModelBox()
+        self.folder_edit = QLineEdit(str(Path(get_save_history()[0]) / FOLDER))
+        self.folder_edit.setToolTip("Each slide gets a folder of its name in it")
+        browse = QPushButton("\N{HORIZONTAL ELLIPSIS}")
+        browse.setToolTip("Choose a folder")
+        browse.clicked.connect(self._choose_folder)
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.note.setTextFormat(Qt.PlainText)
+        self.note.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
+        self._rows = Rows()
+        self._rows.add("Slide", self.image_box)
+        self._rows.add("Pixel of it", self.slide_mpp_box)
+        self._rows.add("Lesions", self.lesions_edit)
+        self._rows.add("Tile", side_by_side(self.tile_box, QLabel("at"), self.mpp_box))
+        self._rows.add(
+            "Overlap", side_by_side(self.overlap_box, QLabel("least tissue"), self.tissue_box)
+        )
+        self._rows.add("Budget", side_by_side(self.budget_box, self.effort_box))
+        self._rows.add("Model", self.model_box)
+        self._rows.add("Folder", side_by_side(self.folder_edit, browse))
+        self._rows.addRow(self.note)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows)
+        for box in (self.mpp_box, self.tile_box, self.overlap_box, self.slide_mpp_box):
+            box.valueChanged.connect(self.refresh)
+        self.image_box.changed.connect(self.refresh)
+        self.folder_edit.textChanged.connect(self.refresh)
+        self.budget_box.currentIndexChanged.connect(self._adapt)
+        self._adapt()
+        self.refresh()
+
+    @property
+    def image(self) -> Image | None:
+        """The chosen image layer."""
+        return self.image_box.image
+
+    @property
+    def parent_folder(self) -> Path:
+        """Folder that holds the folders of slides."""
+        return Path(self.folder_edit.text().strip()).expanduser()
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the chosen slide's run."""
+        return None if self.image is None else run_folder(self.parent_folder, self.image)
+
+    @property
+    def slide_mpp(self) -> float | None:
+        """Micrometres per level-0 pixel, where the slide tells none and the user does."""
+        return self.slide_mpp_box.value() or None
+
+    def settings(self) -> DetectSettings:
+        """What is looked for, and how; `DetectSettings.check` says whether it can be."""
+        names = [name.strip() for name in self.lesions_edit.text().split(",")]
+        return DetectSettings(
+            lesions=tuple(name for name in names if name),
+            mpp=self.mpp_box.value(),
+            tile=self.tile_box.value(),
+            overlap=self.overlap_box.value(),
+            budget=self.budget_box.currentData(),
+            effort=self.effort_box.currentData(),
+            min_tissue=self.tissue_box.value(),
+        )
+
+    def request(self) -> SlideRequest:
+        """What the form says.
+
+        Raises
+        ------
+        PathreasonError
+            If there is no slide, no folder, or the settings cannot be run.
+        """
+        image, folder = self.image, self.folder
+        if image is None or folder is None:
+            raise PathreasonError("there is no slide to run over; open one first")
+        if not self.folder_edit.text().strip():
+            raise PathreasonError("there is no folder for the results; choose one")
+        settings = self.settings()
+        settings.check()
+        return SlideRequest(
+            run_opener(image, self.slide_mpp), folder, settings, self.model_box.spec
+        )
+
+    def refresh(self, *_: Any) -> None:
+        """Say how many tiles there would be; ask for the size of a pixel where it is missing."""
+        image = self.image
+        unknown = image is not None and known_mpp(image) is None
+        self._rows.show_row(self.slide_mpp_box, unknown)
+        self.note.setText(self._note())
+        self.changed.emit()
+
+    def _note(self) -> str:
+        if self.image is None:
+            return "Open a slide or any image first."
+        try:
+            width, height = layer_size(self.image)
+            mpp = known_mpp(self.image)
+            if mpp is None and self.slide_mpp is None:
+                return "This slide does not tell how large its pixels are: give um per pixel."
+            side = tile_side(
+                self.tile_box.value(),
+                self.mpp_box.value(),
+                mpp or (self.slide_mpp or math.nan, self.slide_mpp or math.nan),
+            )
+        except PathreasonError as error:
+            return f"{str(error)[:1].upper()}{str(error)[1:]}."
+        overlap = self.overlap_box.value()
+        columns = len(starts(width, side[0], overlap))
+        rows = len(starts(height, side[1], overlap))
+        return f"{columns * rows:,} tiles of {side[0]:,} px; those without tissue are skipped."
+
+    def _adapt(self) -> None:
+        self.effort_box.setEnabled(self.budget_box.currentData() == "auto")
+
+    def _choose_folder(self) -> None:
+        start = self.parent_folder
+        folder = QFileDialog.getExistingDirectory(
+            self, "Folder for the results", str(start if start.is_dir() else start.parent)
+        )
+        if folder:
+            update_save_history(folder)
+            self.folder_edit.setText(folder)
+
+
+def _decimal(low: float, high: float, value: float, digits: int, tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox(minimum=low, maximum=high, decimals=digits)
+    box.setValue(value)
+    box.setSingleStep(10.0 ** -min(digits, 2) * (5 if high <= 1 else 1))
+    box.setToolTip(tip)
+    return box

@@ -1,0 +1,205 @@
+"""Look at the allocation of a slide run tile by tile, and change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QPixmap
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pathreason.slide_run import TileBudget, raised
+from napari_pathreason.tokens import LADDER
+from napari_pathreason.viewer import RunSoFar, kind_colours
+
+from ._rows import choice_box
+
+RUNGS: list[tuple[str, TileBudget]] = [
+    *((f"{rung:,}", rung) for rung in LADDER),
+    ("native", "native"),
+]
+A_ROW = 4
+SIDE = 12
+"""Of a patch of colour in the legend, px."""
+
+
+class AllocationView(QWidget):
+    """Legend, the tile under the cursor, and buttons that change the budgets of picked tiles.
+
+    Parameters
+    ----------
+    so_far : callable
+        Gives the run that is shown.
+
+    Signals
+    -------
+    pick_wanted
+        The user wants to pick tiles.
+    changed
+        The budgets that are to be run have changed.
+    run_wanted
+        They are to be run now.
+    """
+
+    pick_wanted = Signal()
+    changed = Signal()
+    run_wanted = Signal()
+
+    def __init__(self, so_far: Callable[[], RunSoFar]) -> None:
+        super().__init__()
+        self._so_far = so_far
+        self.budgets: dict[int, TileBudget] = {}
+        """Of all tiles for which a user has decided."""
+        self.changes: dict[int, TileBudget | None] = {}
+        """Those that differ from the run that is shown; None gives a tile back to the run."""
+        self.picked: list[int] = []
+        self.hover = _line("Move over the map: what a tile was given, by whom and why.")
+        self.hover.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
+        self.note = _line("")
+        self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
+        self.rung_box = choice_box(RUNGS, "Visual tokens that picked tiles are pinned to")
+        self.rung_box.setCurrentIndex(self.rung_box.findData(256))
+        self.pin_button = _button("Pin", "Give picked tiles this budget")
+        self.ban_button = _button("Ban", "Leave picked tiles out")
+        self.raise_button = _button("Raise", "Give picked tiles one rung more than they have")
+        self.release_button = _button("Release", "Leave picked tiles to the run's own budget again")
+        self.run_button = _button("Run again", "Answer the changed tiles, into the same folder")
+        pins, others = QHBoxLayout(), QHBoxLayout()
+        for row, widgets in (
+            (pins, (self.pick_button, self.rung_box, self.pin_button)),
+            (others, (self.ban_button, self.raise_button, self.release_button)),
+        ):
+            for widget in widgets:
+                row.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(_legend())
+        layout.addWidget(self.hover)
+        layout.addLayout(pins)
+        layout.addLayout(others)
+        layout.addWidget(self.note)
+        layout.addWidget(self.run_button)
+        layout.addStretch(1)
+        self.pick_button.clicked.connect(self.pick_wanted)
+        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.rung_box.currentData()))
+        self.ban_button.clicked.connect(lambda: self._give(lambda _: 0))
+        self.raise_button.clicked.connect(lambda: self._give(self._raised))
+        self.release_button.clicked.connect(lambda: self._give(lambda _: None))
+        self.run_button.clicked.connect(self.run_wanted)
+        self.refresh(False)
+
+    def take_over(self) -> None:
+        """Begin with the budgets of the run that is shown."""
+        self.budgets = self._kept()
+        self.recount()
+
+    def recount(self, running: bool = False) -> None:
+        """Hold the user's budgets against those of the run that is shown."""
+        kept = {} if running else self._kept()
+        wanted = {} if running else self.budgets
+        self.changes = {
+            tile: wanted.get(tile)
+            for tile in sorted({*kept, *wanted})
+            if wanted.get(tile) != kept.get(tile)
+        }
+        self.changed.emit()
+
+    def _kept(self) -> dict[int, TileBudget]:
+        plan = self._so_far().plan
+        overrides = () if plan is None else plan.settings.overrides or ()
+        return {one.tile: one.budget for one in overrides}
+
+    def pick(self, tiles: list[int]) -> None:
+        """Note which tiles are picked."""
+        self.picked = tiles
+
+    def refresh(self, running: bool) -> None:
+        """Enable what can be done now, and say how many tiles it is about."""
+        has_map = self._so_far().plan is not None
+        free = has_map and bool(self.picked) and not running
+        self.pick_button.setEnabled(has_map)
+        for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
+            button.setEnabled(free)
+        self.run_button.setEnabled(bool(self.changes) and not running)
+        words = [f"{_tiles(len(self.picked))} picked", f"{len(self.changes):,} changed"]
+        if not has_map:
+            words = ["Start or resume a run: its tiles appear here, coloured by their budget"]
+        text = f"{', '.join(words)}."
+        if self.note.text() != text:
+            self.note.setText(text)
+
+    def _give(self, budget_of: Callable[[int], TileBudget | None]) -> None:
+        for tile in self.picked:
+            budget = budget_of(tile)
+            if budget is None:
+                self.budgets.pop(tile, None)
+            else:
+                self.budgets[tile] = budget
+        self.picked = []
+        self.recount()
+
+    def _raised(self, tile: int) -> TileBudget | None:
+        """One rung above what a tile was last given; a tile that waits has nothing to raise."""
+        so_far = self._so_far()
+        if so_far.plan is None or so_far.allocations is None:
+            return None
+        most = so_far.allocations.most
+        if tile in self.budgets:
+            return raised(None if (b := self.budgets[tile]) == "native" else b, most)
+        plan, record = so_far.plan, so_far.records.get(tile)
+        given: int | None
+        if record is not None and record.allocation is not None:
+            given = record.allocation.budget
+        elif not plan.tiles[tile].is_read(plan.settings.min_tissue):
+            given = 0
+        elif isinstance(plan.settings.budget, int):
+            given = plan.settings.budget
+        else:
+            return None
+        return None if given is None or given >= most else raised(given, most)
+
+
+def _legend() -> QGridLayout:
+    """Patches of colour with their budgets."""
+    grid = QGridLayout()
+    grid.setSpacing(3)
+    names = ["", "skipped", *(f"{rung:,}" for rung in LADDER), "native", "damaged"]
+    shown = [(name, rgba) for name, rgba in zip(names, kind_colours(), strict=True) if name]
+    for place, (name, rgba) in enumerate(shown):
+        patch = QPixmap(SIDE, SIDE)
+        patch.fill(QColor.fromRgbF(*(float(v) for v in rgba)))
+        colour, text = QLabel(), QLabel(name)
+        colour.setPixmap(patch)
+        row, column = divmod(place, A_ROW)
+        grid.addWidget(colour, row, 2 * column)
+        grid.addWidget(text, row, 2 * column + 1)
+        grid.setColumnStretch(2 * column + 1, 1)
+    return grid
+
+
+def _line(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.PlainText)
+    label.setAlignment(Qt.AlignTop | Qt.AlignLeft)
+    label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
+    return label
+
+
+def _button(text: str, tip: str) -> Any:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _tiles(count: int) -> str:
+    return "1 tile" if count == 1 else f"{count:,} tiles"
