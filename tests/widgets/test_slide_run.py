@@ -116,7 +116,8 @@ def test_the_same_files_as_the_shell(
 
     dock.start()
     wait()
-    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_: factory("embedded"))
+    ((_, models),) = factory.made
+    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_: models)
     words = ["detect", str(slide_file), "-o", str(tmp_path / "shell"), "--lesions", "marker"]
     words += ["--slide-mpp", "0.5", "--mpp", "0.5", "--tile", "192", "--budget", "16"]
     assert main([*words, "--min-tissue", "0.5"]) == 0
@@ -126,7 +127,7 @@ def test_the_same_files_as_the_shell(
 def test_what_a_run_shows(dock: Any, viewer: Any, wait: Any, messages: list[Any]) -> None:
     image = viewer.layers[0]
     viewer.layers.selection.active = image
-    assert "of 192 px" in dock.form.note.text()
+    assert "192 px a side" in dock.form.note.text()
     dock.start()
     wait()
     assert not messages
@@ -167,7 +168,7 @@ def test_hover_says_why(dock: Any, viewer: Any, wait: Any) -> None:
     middle = skipped.region.box
     place = (middle.x + middle.w / 2, middle.y + middle.h / 2)
     ((row, column),) = LayerFrame.of(dock._image()).slide_to_world([place])
-    dock._on_move((row, column))
+    dock.steering.hover((row, column))
     assert dock.map_view.hover.text() == shown.told(skipped.index)
 
 

@@ -11,7 +11,7 @@ from ._events import (
     RunStarted,
     TileDone,
 )
-from ._folder import locked
+from ._folder import holds_run, locked
 from ._heat import HeatMap
 from ._merge import Lesion, merge
 from ._outcome import Outcome
@@ -44,6 +44,7 @@ __all__ = [
     "TileBudget",
     "TileDone",
     "TileRecord",
+    "holds_run",
     "lay_tiles",
     "locked",
     "merge",

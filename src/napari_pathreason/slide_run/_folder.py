@@ -79,6 +79,11 @@ def read_plan(folder: Path) -> Plan | None:
         ) from error
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder, finished or not."""
+    return (folder / PLAN).is_file()
+
+
 class Journal:
     """Records of finished tiles, a line for each group of them.
 

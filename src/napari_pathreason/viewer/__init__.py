@@ -22,7 +22,7 @@ from ._session import Entry, LoadedModels, ModelsFactory, Session, session_of, u
 from ._slide_run import SlideRequest, run_folder, run_opener, run_request
 from ._slide_run_boxes import MOST_BOXES
 from ._slide_run_layers import RunLayers, heat_layer_data
-from ._slide_run_state import RunSoFar
+from ._slide_run_state import Ending, RunSoFar
 from ._totals import planned_line, totals_line
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "RUNG_COLORS",
     "SLIDE_KEY",
     "AllocationMap",
+    "Ending",
     "Entry",
     "LayerFrame",
     "LoadedModels",

@@ -29,7 +29,9 @@ NOTHING = (0.0, 0.0, 0.0, 0.0)
 
 
 class AllocationMap:
-    """Tiles as a picture of one pixel a tile, each in the middle of its tile.
+    """Tiles as a picture of one pixel a tile, over the whole slide.
+
+    Tiles overlap and pixels do not; tiles are spread evenly, so each pixel lies within its tile.
 
     The value of a pixel is ``tile * KINDS + kind + 1``: a Labels layer with a cycle of `KINDS`
     colours then shows the kind, while its value still names the tile. So the colours of 100,000
@@ -45,7 +47,7 @@ class AllocationMap:
         self.plan = plan
         last = plan.tiles[-1]
         self.shape = (last.row + 1, last.column + 1)
-        self.box = _middle(plan.tiles[0], last)
+        self.box = Box(0, 0, plan.slide.width, plan.slide.height)
         self.most = most_tokens(
             plan.tiles[0].region, plan.slide, plan.settings.mpp, plan.model.dims.cell
         )
@@ -113,17 +115,11 @@ class AllocationMap:
         return found[0] if found else None
 
     def tiles_in(self, box: Box) -> list[int]:
-        """Tiles whose pixels a box touches, level-0 pixels.
-
-        The map ends where half of the outermost tiles have no neighbour; the rim of the slide
-        beyond it counts to them.
-        """
+        """Tiles whose pixels a box touches, level-0 pixels."""
         x1, y1, x2, y2 = box.corners
-        slide, (rows, columns) = self.plan.slide, self.shape
-        if x2 < 0 or y2 < 0 or x1 > slide.width or y1 > slide.height:
-            return []
-        across = _touched(x1 - self.box.x, x2 - self.box.x, self.box.w / columns, columns)
-        down = _touched(y1 - self.box.y, y2 - self.box.y, self.box.h / rows, rows)
+        rows, columns = self.shape
+        across = _touched(x1, x2, self.box.w / columns, columns)
+        down = _touched(y1, y2, self.box.h / rows, rows)
         return [row * columns + column for row in down for column in across]
 
 
@@ -171,19 +167,7 @@ def kind_colours() -> list[tuple[float, ...]]:
     ]
 
 
-def _middle(first: Tile, last: Tile) -> Box:
-    """Level-0 pixels that the picture covers: as far from tile to tile as their middles are."""
-    across = _extent(first.region.x, last.region.x, first.region.width, last.column)
-    down = _extent(first.region.y, last.region.y, first.region.height, last.row)
-    return Box(across[0], down[0], across[1], down[1])
-
-
-def _extent(first: int, last: int, side: int, steps: int) -> tuple[float, float]:
-    step = (last - first) / steps if steps else side
-    return first + (side - step) / 2, step * (steps + 1)
-
-
 def _touched(low: float, high: float, cell: float, count: int) -> range:
-    first = min(max(math.floor(low / cell), 0), count - 1)
-    last = min(max(math.ceil(high / cell) - 1, first), count - 1)
-    return range(first, last + 1)
+    first = math.floor(low / cell)
+    last = max(math.ceil(high / cell) - 1, first)  # a click touches one
+    return range(max(first, 0), min(last, count - 1) + 1)

@@ -26,7 +26,8 @@ def start_picking(viewer: Viewer, image: Image, shown: AllocationMap) -> Shapes:
             name=f"picked tiles: {image.name}",
             edge_color=PICK_COLOR,
             face_color="transparent",
-            edge_width=max(shown.plan.tiles[0].region.width / 50, 1),
+            edge_width=max(shown.plan.tiles[0].region.width / 25, 1),
+            opacity=1.0,
             metadata={OVERLAY_KEY: True, MAP_KEY: True},
             **placement(image),
         )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
 
 Changes = Mapping[int, TileBudget | None]
-HEAT = ((1.0, 0.85, 0.0, 0.0), (1.0, 0.55, 0.0, 0.6), (0.85, 0.0, 0.0, 0.8))
+HEAT = ((1.0, 0.85, 0.0, 0.0), (1.0, 0.55, 0.0, 0.4), (0.85, 0.0, 0.0, 0.5))
 """Nothing, half sure, sure."""
 
 

@@ -27,6 +27,7 @@ from napari_pathreason.slide_run import (
 
 from ._allocation import AllocationMap
 from ._pace import Pace
+from ._slide_run import SlideRequest
 
 MOST_SHOWN = 1024
 """Cells along a side of the heat map as shown: 4 MB to hand to the screen at a time."""
@@ -39,6 +40,11 @@ class RunSoFar:
 
     Whatever takes time is done by `take`, in the worker; a viewer may look at any moment, as
     rarely as it likes.
+
+    Parameters
+    ----------
+    request : SlideRequest, optional
+        What was asked for; None where nothing has been yet.
 
     Attributes
     ----------
@@ -56,7 +62,8 @@ class RunSoFar:
         Set last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, request: SlideRequest | None = None) -> None:
+        self.request = request
         self.plan: Plan | None = None
         self.progress: Progress | None = None
         self.boxes = self.tokens = self.changes = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 
@@ -42,6 +43,16 @@ def choice_box(choices: Sequence[tuple[str, Any]], tip: str) -> QComboBox:
         box.addItem(text, value)
     box.setToolTip(tip)
     return keep_narrow(box)
+
+
+def text_line(text: str = "") -> QLabel:
+    """Plain words that wrap and do not widen the dock."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.PlainText)
+    label.setAlignment(Qt.AlignTop | Qt.AlignLeft)
+    label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
+    return label
 
 
 def keep_narrow(box: QComboBox) -> QComboBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -11,34 +12,36 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QSizePolicy,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_pathreason._errors import PathreasonError
-from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished, overrides_of
+from napari_pathreason.slide_run import (
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    holds_run,
+    overrides_of,
+)
 from napari_pathreason.viewer import (
     RunLayers,
     Session,
     SlideRequest,
-    picked_tiles,
-    picks_of,
     session_of,
-    start_picking,
-    tile_under,
     unwrapped,
 )
 
 from ._hover import weak_move
 from ._pickers import is_slide
+from ._rows import text_line
 from ._slide_run_form import SlideRunForm
 from ._slide_run_map import AllocationView
 from ._slide_run_progress import TileProgress, summary
 from ._slide_run_runner import SlideRunner
+from ._slide_run_steer import Steering
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -46,7 +49,8 @@ if TYPE_CHECKING:
 
 SHOW_EVERY_MS = 100
 """One layer at a time, so each is brought up to date two or three times a second."""
-PLAN_FILE = "plan.json"
+START = "Start", "Look for the lesions, tile by tile"
+RESUME = "Resume", "The folder holds a run of this slide: go on with it, or show its result"
 
 
 class SlideRunWidget(QWidget):
@@ -71,27 +75,19 @@ class SlideRunWidget(QWidget):
         self.pause_button = QPushButton("Pause", enabled=False)
         self.cancel_button = QPushButton("Cancel", enabled=False)
         self.progress = TileProgress()
-        self.result = QLabel()
-        self.result.setWordWrap(True)
-        self.result.setTextFormat(Qt.PlainText)
+        self.result = text_line()
         self.result.setTextInteractionFlags(Qt.TextSelectableByMouse)
-        self.result.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
         self.tabs = QTabWidget()
         self.layers: RunLayers | None = None
-        self._image: ref[Image] | None = None
-        self._request: SlideRequest | None = None
+        self._image: Callable[[], Image | None] = lambda: None
+        self.steering = Steering(self.map_view, self.runner, self._viewer, lambda: self._image())
         self._pending = False
         self._timer = QTimer(self, interval=SHOW_EVERY_MS)
         self._lay_out()
         self._connect(napari_viewer)
 
     def _lay_out(self) -> None:
-        run = QWidget()
-        inner = QVBoxLayout(run)
-        inner.setContentsMargins(0, 4, 0, 0)
-        inner.addWidget(self.form)
-        inner.addStretch(1)
-        self.tabs.addTab(run, "Run")
+        self.tabs.addTab(self.form, "Run")
         self.tabs.addTab(self.map_view, "Allocation map")
         buttons = QHBoxLayout()
         buttons.addWidget(self.start_button, 2)
@@ -122,7 +118,7 @@ class SlideRunWidget(QWidget):
         plain.layers.events.removed.connect(self._on_removed)
         plain.layers.events.renamed.connect(self.reset_choices)
         plain.layers.selection.events.active.connect(self._on_active)
-        plain.mouse_move_callbacks.append(weak_move(self._on_move))
+        plain.mouse_move_callbacks.append(weak_move(self.steering.hover))
         self._on_active()
 
     @property
@@ -148,21 +144,21 @@ class SlideRunWidget(QWidget):
 
     def run_again(self) -> None:
         """Answer the tiles whose budget the user has changed, into the same folder."""
-        plan, image = self.runner.so_far.plan, self._image() if self._image else None
-        if plan is None or image is None or self._request is None:
+        so_far, image = self.runner.so_far, self._image()
+        if so_far.plan is None or so_far.request is None or image is None:
             show_error("the slide of that run was closed; open it and start the run again")
             return
         overrides = overrides_of(self.map_view.budgets)
-        settings = replace(plan.settings, overrides=overrides)
-        self._start(replace(self._request, settings=settings), image)
+        settings = replace(so_far.plan.settings, overrides=overrides)
+        self._start(replace(so_far.request, settings=settings), image)
 
     def _start(self, request: SlideRequest, image: Image) -> bool:
         try:
-            self.runner.start(request)
+            self.runner.start(request, keep=self._image() is image)
         except PathreasonError as error:
             show_error(str(error))
             return False
-        self._image, self._request = ref(image), request
+        self._image = ref(image)
         self.result.clear()
         self.map_view.recount(running=True)
         self._enable()
@@ -171,10 +167,7 @@ class SlideRunWidget(QWidget):
     def pause(self) -> None:
         """Take no further tile in hand, or go on."""
         try:
-            if self.runner.paused:
-                self.runner.resume()
-            else:
-                self.runner.pause()
+            (self.runner.resume if self.runner.paused else self.runner.pause)()
         except PathreasonError as error:
             show_error(str(error))
         self._enable()
@@ -187,10 +180,7 @@ class SlideRunWidget(QWidget):
 
     def pick(self) -> None:
         """Let the user draw rectangles on the allocation map."""
-        viewer, image = self._viewer(), self._image() if self._image else None
-        shown = self.runner.so_far.allocations
-        if viewer is not None and image is not None and shown is not None:
-            start_picking(viewer, image, shown)
+        if self.steering.pick():
             self._begin_showing()
 
     def stop(self) -> None:
@@ -205,12 +195,8 @@ class SlideRunWidget(QWidget):
     # what a run says
 
     def _changed(self) -> None:
-        """Picked tiles have got another budget: the picks are spent."""
-        viewer, image = self._viewer(), self._image() if self._image else None
-        if viewer is not None and image is not None:
-            picks = picks_of(viewer, image)
-            if picks is not None and len(picks.data):
-                picks.data = []
+        """Picked tiles have got another budget."""
+        self.steering.spend()
         self.map_view.refresh(self.runner.running)
         self._begin_showing()
 
@@ -227,30 +213,20 @@ class SlideRunWidget(QWidget):
         if self.runner.running:
             self.progress.follow(so_far, self.runner.paused)
         self.runner.look()
-        image = self._image() if self._image else None
-        if image is not None and so_far.allocations is not None:
-            self.map_view.pick(picked_tiles(viewer, image, so_far.allocations))
+        picking = self.steering.look()
         self.map_view.refresh(self.runner.running)
         changed = self.layers is not None and self.layers.step(
             viewer, so_far, self.map_view.changes
         )
         self._pending = changed
-        picking = image is not None and picks_of(viewer, image) is not None
         if not (self.runner.running or changed or picking):
             self._timer.stop()
 
     def _end(self, ending: RunFinished | RunCancelled | RunFailed) -> None:
         so_far = self.runner.so_far  # of the run before where nothing came of this one
-        done, total = (so_far.progress.done, so_far.progress.total) if so_far.progress else (0, 0)
-        share = done / total if total else 0.0
-        if isinstance(ending, RunFinished):
-            self.progress.say("Finished before, nothing to do." if ending.already else "Done.", 1)
-            self.result.setText(summary(ending))
-        elif isinstance(ending, RunCancelled):
-            self.progress.say(f"Cancelled, {done:,} of {total:,} tiles are kept.", share)
-        else:
-            self.progress.say("Failed; what is done is kept.", share)
-            self.result.setText(f"{ending.reason[:1].upper()}{ending.reason[1:]}.")
+        self.progress.end(ending, so_far)
+        self.result.setText(summary(ending))
+        if isinstance(ending, RunFailed):
             show_error(ending.reason)
         if so_far.ending is ending:
             self.map_view.take_over()
@@ -269,13 +245,9 @@ class SlideRunWidget(QWidget):
 
     def _offer(self) -> None:
         folder = self.form.folder
-        holds = folder is not None and (folder / PLAN_FILE).is_file()
-        self.start_button.setText("Resume" if holds else "Start")
-        self.start_button.setToolTip(
-            "The folder holds a run of this slide: go on with it, or show its result"
-            if holds
-            else "Look for the lesions, tile by tile"
-        )
+        text, tip = RESUME if folder is not None and holds_run(folder) else START
+        self.start_button.setText(text)
+        self.start_button.setToolTip(tip)
 
     # layers
 
@@ -293,24 +265,15 @@ class SlideRunWidget(QWidget):
 
     def _on_removed(self, event: Any) -> None:
         self.reset_choices()
-        if self.runner.running and self._image is not None and self._image() is event.value:
+        if self.runner.running and self._image() is event.value:
             show_warning("The slide was closed, so its run was cancelled; what is done is kept.")
             self.cancel()
 
     def _show_map(self, event: Any = None) -> None:
         viewer = self._viewer()
+        self.map_view.in_front = self.tabs.currentWidget() is self.map_view
         if viewer is not None and self.layers is not None:
-            self.layers.show_map(viewer, self.tabs.currentWidget() is self.map_view)
-
-    def _on_move(self, position: tuple[float, ...]) -> None:
-        viewer, image = self._viewer(), self._image() if self._image else None
-        shown = self.runner.so_far.allocations
-        seen = self.tabs.currentWidget() is self.map_view
-        if viewer is None or image is None or shown is None or not seen:
-            return
-        tile = tile_under(viewer, image, shown, position)
-        if tile is not None:
-            self.map_view.hover.setText(shown.told(tile))
+            self.layers.show_map(viewer, self.map_view.in_front)
 
     # the end
 

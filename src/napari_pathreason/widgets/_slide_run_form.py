@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari.layers import Image
 from napari.utils.history import get_save_history, update_save_history
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
-    QLabel,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -28,7 +26,7 @@ from napari_pathreason.viewer import SlideRequest, known_mpp, layer_size, run_fo
 
 from ._form import BUDGETS
 from ._pickers import ImageBox, ModelBox
-from ._rows import Rows, choice_box, side_by_side
+from ._rows import Rows, choice_box, side_by_side, text_line
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -58,10 +56,12 @@ class SlideRunForm(QWidget):
         self.tile_box = QSpinBox(minimum=32, maximum=8192, value=START.tile, singleStep=32)
         self.tile_box.setSuffix(" px")
         self.tile_box.setToolTip("Side of a tile at that size of a pixel")
+        self.mpp_box.setSuffix(" um per pixel")
         self.overlap_box = _decimal(0.1, 0.5, START.overlap, 2, "Share of a side in common")
         self.tissue_box = _decimal(0, 1, START.min_tissue, 2, "Tiles with less tissue are skipped")
         self.slide_mpp_box = _decimal(0, 100, 0, 4, "um per pixel of the slide, as it tells none")
-        self.slide_mpp_box.setSpecialValueText("unknown")
+        self.slide_mpp_box.setSpecialValueText("um per pixel unknown")
+        self.slide_mpp_box.setSuffix(" um per pixel")
         self.budget_box = choice_box(BUDGETS, "Most visual tokens of a tile")
         efforts = [(name.capitalize(), name) for name in get_args(Effort)]
         self.effort_box = choice_box(efforts, "How readily the allocator spends tokens on Auto")
@@ -72,25 +72,23 @@ class SlideRunForm(QWidget):
         browse = QPushButton("\N{HORIZONTAL ELLIPSIS}")
         browse.setToolTip("Choose a folder")
         browse.clicked.connect(self._choose_folder)
-        self.note = QLabel()
-        self.note.setWordWrap(True)
-        self.note.setTextFormat(Qt.PlainText)
-        self.note.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
+        self.note = text_line()
         self._rows = Rows()
         self._rows.add("Slide", self.image_box)
-        self._rows.add("Pixel of it", self.slide_mpp_box)
+        self._rows.add("Level 0", self.slide_mpp_box)
         self._rows.add("Lesions", self.lesions_edit)
-        self._rows.add("Tile", side_by_side(self.tile_box, QLabel("at"), self.mpp_box))
-        self._rows.add(
-            "Overlap", side_by_side(self.overlap_box, QLabel("least tissue"), self.tissue_box)
-        )
+        self._rows.add("Tile", self.tile_box)
+        self._rows.add("Read at", self.mpp_box)
+        self._rows.add("Overlap", self.overlap_box)
+        self._rows.add("Least tissue", self.tissue_box)
         self._rows.add("Budget", side_by_side(self.budget_box, self.effort_box))
         self._rows.add("Model", self.model_box)
         self._rows.add("Folder", side_by_side(self.folder_edit, browse))
         self._rows.addRow(self.note)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 4, 0, 0)
         layout.addLayout(self._rows)
+        layout.addStretch(1)
         for box in (self.mpp_box, self.tile_box, self.overlap_box, self.slide_mpp_box):
             box.valueChanged.connect(self.refresh)
         self.image_box.changed.connect(self.refresh)
@@ -177,7 +175,7 @@ class SlideRunForm(QWidget):
         overlap = self.overlap_box.value()
         columns = len(starts(width, side[0], overlap))
         rows = len(starts(height, side[1], overlap))
-        return f"{columns * rows:,} tiles of {side[0]:,} px; those without tissue are skipped."
+        return f"{columns * rows:,} tiles, {side[0]:,} px a side."
 
     def _adapt(self) -> None:
         self.effort_box.setEnabled(self.budget_box.currentData() == "auto")

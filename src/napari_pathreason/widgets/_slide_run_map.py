@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -21,13 +20,13 @@ from napari_pathreason.slide_run import TileBudget, raised
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import RunSoFar, kind_colours
 
-from ._rows import choice_box
+from ._rows import choice_box, text_line
 
 RUNGS: list[tuple[str, TileBudget]] = [
     *((f"{rung:,}", rung) for rung in LADDER),
     ("native", "native"),
 ]
-A_ROW = 4
+A_ROW = 3
 SIDE = 12
 """Of a patch of colour in the legend, px."""
 
@@ -62,9 +61,11 @@ class AllocationView(QWidget):
         self.changes: dict[int, TileBudget | None] = {}
         """Those that differ from the run that is shown; None gives a tile back to the run."""
         self.picked: list[int] = []
-        self.hover = _line("Move over the map: what a tile was given, by whom and why.")
+        self.in_front = False
+        """Whether its tab is the one that is seen."""
+        self.hover = text_line("Move over the map: what a tile was given, by whom and why.")
         self.hover.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
-        self.note = _line("")
+        self.note = text_line()
         self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
         self.rung_box = choice_box(RUNGS, "Visual tokens that picked tiles are pinned to")
         self.rung_box.setCurrentIndex(self.rung_box.findData(256))
@@ -184,15 +185,6 @@ def _legend() -> QGridLayout:
         grid.addWidget(text, row, 2 * column + 1)
         grid.setColumnStretch(2 * column + 1, 1)
     return grid
-
-
-def _line(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.PlainText)
-    label.setAlignment(Qt.AlignTop | Qt.AlignLeft)
-    label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
-    return label
 
 
 def _button(text: str, tip: str) -> Any:

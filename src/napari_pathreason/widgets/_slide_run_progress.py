@@ -5,8 +5,8 @@ from __future__ import annotations
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_pathreason.engine import token_line
-from napari_pathreason.slide_run import RunFinished
-from napari_pathreason.viewer import MOST_BOXES, RunSoFar
+from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
+from napari_pathreason.viewer import MOST_BOXES, Ending, RunSoFar
 
 
 class TileProgress(QWidget):
@@ -48,10 +48,25 @@ class TileProgress(QWidget):
             words.append("loading the model" if at.done < at.total else "writing the files")
         self.say(", ".join(words), at.done / max(at.total, 1))
 
+    def end(self, ending: Ending, so_far: RunSoFar) -> None:
+        """Say how it ended."""
+        at = so_far.progress
+        done, total = (at.done, at.total) if at is not None else (0, 0)
+        if isinstance(ending, RunFinished):
+            self.say("Finished before, nothing to do." if ending.already else "Done.", 1)
+        elif isinstance(ending, RunCancelled):
+            self.say(f"Cancelled, {done:,} of {total:,} tiles are kept.", done / max(total, 1))
+        else:
+            self.say("Failed; what is done is kept.", done / max(total, 1))
 
-def summary(end: RunFinished) -> str:
-    """What a finished run found, what it cost, and what a reader must be told."""
-    outcome = end.outcome
+
+def summary(ending: Ending) -> str:
+    """What a run found and cost, and what a reader must be told; or why it failed."""
+    if isinstance(ending, RunFailed):
+        return f"{ending.reason[:1].upper()}{ending.reason[1:]}."
+    if isinstance(ending, RunCancelled):
+        return ""
+    outcome = ending.outcome
     lines = [
         f"{outcome.result.answer.text}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} "
         f"tiles read, {token_line(outcome.result)}"

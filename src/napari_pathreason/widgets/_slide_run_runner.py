@@ -49,8 +49,14 @@ class SlideRunner(QObject):
         """Whether a pause is asked for; the tiles in hand are finished first."""
         return self.running and not self._go.is_set()
 
-    def start(self, request: SlideRequest) -> None:
+    def start(self, request: SlideRequest, keep: bool = True) -> None:
         """Start a run.
+
+        Parameters
+        ----------
+        request : SlideRequest
+        keep : bool
+            Go back to the run before if nothing comes of this one, as they are of one slide.
 
         Raises
         ------
@@ -61,7 +67,7 @@ class SlideRunner(QObject):
             raise PathreasonError("the model is answering; wait for its end or cancel that")
         if self._worker is not None:
             raise PathreasonError("the run before is still closing its folder; try again")
-        self._before, self.so_far = self.so_far, RunSoFar()
+        self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
         self.running = True
         self._hold(True)
         self._cancel, self._go = Flag(), Flag()
