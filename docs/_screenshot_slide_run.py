@@ -6,23 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+SIZE = (1280, 800)
 MPP = 0.5
 """Fine enough for some tens of tiles on the sample, which is a small piece of a slide."""
 
 
-def picture_of_the_slide_run(
-    viewer: Any,
+def slide_run(
     output: Path,
     folder: Path,
     spec: str,
     settle: Callable[[float], None],
     photograph: Callable[[Any, Path], None],
 ) -> None:
-    """Run over the sample that is open in a viewer, and photograph result and allocation map.
+    """Run over the sample in a window of its own; photograph result and allocation map.
 
     Parameters
     ----------
-    viewer : napari.Viewer
     output : Path
         Of the result; the map lies beside it as ``allocation_map.png``.
     folder : Path
@@ -32,9 +31,14 @@ def picture_of_the_slide_run(
     settle, photograph : callable
         Let Qt paint for some seconds; write a picture of the window.
     """
+    import napari
+
     from napari_pathreason._geometry import Box
     from napari_pathreason.viewer import box_to_data, picks_of
 
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    viewer.open_sample("napari-pathreason", "skin")
     _, dock = viewer.window.add_plugin_dock_widget("napari-pathreason", "Slide run")
     form = dock.form
     form.mpp_box.setValue(MPP)
@@ -65,4 +69,4 @@ def picture_of_the_slide_run(
     dock.map_view.hover.setText(dock.runner.so_far.allocations.told(view.picked[0]))
     settle(1.0)
     photograph(viewer, output.with_name("allocation_map.png"))
-    dock.stop()
+    viewer.close()

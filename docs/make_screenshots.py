@@ -1,8 +1,9 @@
 """Make the pictures of the documentation: python docs/make_screenshots.py [--theme light].
 
 Opens napari on a virtual display, loads the sample slide, marks a region, asks, and writes
-docs/images/ask.png and, beside it, budget.png, compare.png and history.png. With --scale 2 the
-display is twice as fine, as at 200 % scaling. Needs Xvfb and the development dependencies.
+docs/images/ask.png and, beside it, budget.png, compare.png and history.png, then runs over the
+whole sample for slide_run.png and allocation_map.png. With --scale 2 the display is twice as fine,
+as at 200 % scaling. Needs Xvfb and the development dependencies.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from _screenshot_slide_run import slide_run
 from PIL import Image
 from pyvirtualdisplay import Display
 
@@ -32,7 +34,9 @@ def main() -> None:
     os.environ["QT_SCALE_FACTOR"] = str(chosen.scale)
     screen = (1600 * chosen.scale, 1000 * chosen.scale)
     with Display(visible=False, size=screen), tempfile.TemporaryDirectory() as folder:
-        picture_of_the_dock(chosen.output, chosen.theme, chosen.task, model_spec(Path(folder)))
+        spec = model_spec(Path(folder))
+        picture_of_the_dock(chosen.output, chosen.theme, chosen.task, spec)
+        slide_run(chosen.output.with_name("slide_run.png"), Path(folder), spec, settle, photograph)
 
 
 def model_spec(folder: Path) -> str:

@@ -83,10 +83,10 @@ class BoxLayer:
 def surest(lesions: Sequence[Lesion]) -> list[Lesion]:
     """At most `MOST_BOXES` lesions, by confidence; one that tells none counts as sure."""
 
-    def doubt(one: Lesion) -> float:
-        return 0.0 if one.found.confidence is None else -one.found.confidence
+    def sure(one: Lesion) -> float:
+        return 1.0 if one.found.confidence is None else one.found.confidence
 
-    return sorted(lesions, key=doubt)[:MOST_BOXES]
+    return sorted(lesions, key=sure, reverse=True)[:MOST_BOXES]
 
 
 def box_layer_attributes(source: Image) -> dict[str, Any]:

@@ -1,0 +1,218 @@
+"""The allocation map of small and of large runs, and the boxes of many lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_pathreason._geometry import Box
+from napari_pathreason._types import (
+    Allocation,
+    Detection,
+    ModelDims,
+    ModelInfo,
+    SlideInfo,
+    TokenReport,
+)
+from napari_pathreason.exports import UsedModel
+from napari_pathreason.slide_run import (
+    DetectSettings,
+    Lesion,
+    Plan,
+    RunFailed,
+    RunStarted,
+    TileDone,
+    TileRecord,
+    lay_tiles,
+    overrides_of,
+)
+from napari_pathreason.slide_run._plan import FORMAT, Identity
+from napari_pathreason.viewer import KINDS, AllocationMap, RunLayers, RunSoFar, kind_colours
+from napari_pathreason.viewer._slide_run_boxes import (
+    AT_ONCE,
+    MOST_BOXES,
+    BoxLayer,
+    box_layer_attributes,
+)
+
+DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
+
+
+def make_plan(width: int, height: int, side: int, **settings: Any) -> Plan:
+    """Every third tile is glass."""
+    slide = SlideInfo("slide", width, height, (0.5, 0.5), "file")
+    model = ModelInfo("model", "qwen3_vl", "relative", DIMS)
+    wanted = DetectSettings(mpp=0.5, tile=side, **settings)
+    tiles = tuple(
+        replace(tile, tissue=0.01 if tile.index % 3 == 2 else 0.9)
+        for tile in lay_tiles(width, height, (side, side), wanted.overlap)
+    )
+    identity = Identity(slide, "", wanted, "")
+    used = UsedModel("model", "", "cpu", "")
+    return Plan(FORMAT, "", "", identity, used, model, {}, 1, 0, tiles)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """5 x 4 tiles of at most 64 visual tokens."""
+    return make_plan(1000, 800, 256)
+
+
+def record(index: int, budget: int | None, **more: Any) -> TileRecord:
+    tokens = TokenReport(4, budget, budget or 64, 64, 256, 90, 20, 1.0, 1.0)
+    allocation = Allocation(budget, "policy", 4, (0, 0, 0.1, 0.25, 0.6, 0, 0, 0, 0, 0.05))
+    return TileRecord(index, allocation=allocation, tokens=tokens, **more)
+
+
+def kinds(shown: AllocationMap, changes: Any = None) -> list[int]:
+    return [int(value) for value in (shown.labels(changes or {}).ravel() - 1) % KINDS]
+
+
+def test_each_tile_has_the_colour_of_its_budget(plan: Plan) -> None:
+    shown = AllocationMap(plan)
+    assert shown.shape == (4, 5)
+    assert kinds(shown)[:4] == [0, 0, 1, 0]  # waiting, waiting, skipped, waiting
+    shown.take(record(0, 4))
+    shown.take(record(1, 32))
+    shown.take(record(3, None))
+    shown.take(record(4, 64))  # all that a tile has at this mpp: native
+    shown.take(record(6, 10))  # no rung: that of the next one
+    shown.take(TileRecord(7, unreadable=True))
+    native = KINDS - 2
+    assert kinds(shown)[:8] == [2, 5, 1, native, native, 1, 4, KINDS - 1]
+    assert kinds(shown, {0: 0, 1: "native", 2: None})[:3] == [1, native, 0]
+    assert len(kind_colours()) == KINDS
+    assert len(set(kind_colours())) == KINDS
+
+
+def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
+    shown = AllocationMap(plan)
+    assert shown.told(0) == "Tile 0: waiting, tissue 90 %"
+    assert shown.told(2) == "Tile 2: skipped: tissue 1 %, less than 2 %"
+    shown.take(record(0, 16, detections=(Detection("spot", Box(0, 0, 9, 9)),)))
+    assert shown.told(0) == (
+        "Tile 0: 16 visual tokens by the allocator, (64: 60 %, 32: 25 %, 16: 10 %), "
+        "tissue 90 %, 1 box"
+    )
+    shown.take(TileRecord(1, unreadable=True))
+    assert "damaged" in shown.told(1)
+    changed = AllocationMap(plan.with_overrides(overrides_of({0: 0, 1: 16, 2: 8}), "run"))
+    changed.take(record(2, 8, override=8))
+    assert changed.told(0) == "Tile 0: left out by you, tissue 90 %"
+    assert changed.told(1) == "Tile 1: waiting, 16 set by you, tissue 90 %"
+    assert "8 visual tokens by you" in changed.told(2)
+    told = changed.features({1: "native", 2: None})
+    assert told["why"][1].startswith("will be native; now waiting")
+    assert told["why"][2].startswith("will be auto; now ")
+
+
+def test_every_pixel_lies_within_its_tile(plan: Plan) -> None:
+    for large in (plan, make_plan(10_007, 5_003, 300, overlap=0.1)):
+        shown = AllocationMap(large)
+        rows, columns = shown.shape
+        width, height = large.slide.width / columns, large.slide.height / rows
+        for tile in large.tiles:
+            x1, y1, x2, y2 = tile.region.box.corners
+            assert x1 - 1 <= tile.column * width
+            assert (tile.column + 1) * width <= x2 + 1
+            assert y1 - 1 <= tile.row * height
+            assert (tile.row + 1) * height <= y2 + 1
+            middle = ((tile.column + 0.5) * width, (tile.row + 0.5) * height)
+            assert shown.tile_at(*middle) == tile.index
+
+
+def test_tiles_under_a_rectangle(plan: Plan) -> None:
+    shown = AllocationMap(plan)  # pixels of 200 x 200
+    assert shown.tiles_in(Box(10, 10, 20, 20)) == [0]
+    assert shown.tiles_in(Box(150, 150, 100, 100)) == [0, 1, 5, 6]
+    assert shown.tiles_in(Box(0, 0, 200, 200)) == [0]
+    assert shown.tiles_in(Box(-500, -500, 9000, 9000)) == list(range(20))
+    assert shown.tiles_in(Box(-50, -50, 20, 20)) == []
+    assert shown.tile_at(999, 799) == 19
+    assert shown.tile_at(1001, 10) is None
+
+
+@pytest.fixture
+def layers(make_napari_viewer_proxy: Callable[..., Any]) -> tuple[Any, Any]:
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True, name="slide")
+    return viewer, image
+
+
+def test_a_hundred_thousand_tiles(layers: tuple[Any, Any]) -> None:
+    viewer, _ = layers
+    viewer.layers.clear()
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    image = viewer.add_image(pixels, rgb=True, name="slide", scale=(600, 600))
+    large = make_plan(60_000, 60_000, 250)
+    assert len(large.tiles) > 100_000
+    so_far = RunSoFar()
+    so_far.take(RunStarted(large, 0, len(large.to_read)))
+    shown = RunLayers(image)
+    while shown.step(viewer, so_far, {}):
+        pass
+    tiles = shown.map(viewer)
+    before = tiles.data
+    for index in (0, 100_000):
+        so_far.take(TileDone(large.tiles[index], record(index, 16)))
+    while shown.step(viewer, so_far, {}):
+        pass
+    assert tiles.data is before  # changed in place
+    colours = tiles.get_color(int(tiles.data.ravel()[100_000]))
+    assert np.allclose(colours, kind_colours()[4], atol=0.01)
+    tiles.visible = True
+    place = np.unravel_index(100_000, tiles.data.shape)
+    told = tiles.get_status(np.asarray(place, dtype=float))["value"]
+    assert "tile: 100000" in told
+    assert "16 visual tokens by the allocator" in told
+
+
+def lesions(count: int, start: int = 0) -> list[Lesion]:
+    return [
+        Lesion(Detection("tumour", Box(i % 900, i // 900, 5, 5), 1 - i / 10_000), (0,))
+        for i in range(start, start + count)
+    ]
+
+
+def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> None:
+    viewer, image = layers
+    layer = viewer.add_shapes(None, **box_layer_attributes(image))
+    boxes = BoxLayer(layer, plan)
+    assert boxes.step(lesions(AT_ONCE + 20))
+    assert len(layer.data) == AT_ONCE
+    assert boxes.step(lesions(AT_ONCE + 20))
+    assert not boxes.step(lesions(AT_ONCE + 20))
+    assert len(layer.data) == AT_ONCE + 20
+    joined = [*lesions(AT_ONCE), *lesions(1, 500)]  # twenty have become one
+    while boxes.step(joined):
+        pass
+    assert len(layer.data) == AT_ONCE + 1
+    assert np.allclose(layer.features["confidence"][:2], (1, 0.9999))
+    assert layer.data[-1].min(axis=0)[1] == pytest.approx(499.5)
+    assert set(layer.features["tiles"]) == {1}
+
+
+def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: Plan) -> None:
+    from napari_pathreason.viewer._slide_run_boxes import surest
+
+    many = lesions(MOST_BOXES + 100)[::-1]
+    assert len(surest(many)) == MOST_BOXES
+    assert surest(many)[0] == many[-1]
+    silent = Lesion(Detection("tumour", Box(0, 0, 1, 1)), (0,))
+    assert surest([*many, silent])[:2] == [many[-1], silent]
+
+
+def test_a_run_that_fails_shows_the_lesions_so_far(plan: Plan) -> None:
+    so_far = RunSoFar()
+    so_far.take(RunStarted(plan, 0, 13))
+    found = (Detection("tumour", Box(10, 10, 50, 50), 0.5),)
+    so_far.take(TileDone(plan.tiles[0], record(0, 16, detections=found)))
+    assert not so_far.lesions
+    assert so_far.heat().max() == pytest.approx(0.5)
+    so_far.take(RunFailed("why", RuntimeError()))
+    assert [lesion.found for lesion in so_far.lesions] == list(found)
+    assert (so_far.boxes, so_far.tokens, so_far.changes) == (1, 16, 1)
