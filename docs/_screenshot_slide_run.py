@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 SIZE = (1280, 800)
 MPP = 0.5
 """Fine enough for some tens of tiles on the sample, which is a small piece of a slide."""
@@ -68,5 +70,9 @@ def slide_run(
             button.click()
     dock.map_view.hover.setText(dock.runner.so_far.allocations.told(view.picked[0]))
     settle(1.0)
-    photograph(viewer, output.with_name("allocation_map.png"))
+    picture = output.with_name("allocation_map.png")
+    viewer.window.screenshot(str(picture), canvas_only=False, flash=False)
+    # few colours here too, but none of the legend's may be lost
+    few = Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    few.save(picture, optimize=True)
     viewer.close()

@@ -64,6 +64,7 @@ class RunLayers:
         self._boxes: BoxLayer | None = None
         self._shown: dict[str, Any] = {}
         self._map_wanted = False
+        self._changes: Changes | None = None
         self._paces = {"heat": Pace(), "map": Pace()}
 
     def step(self, viewer: Viewer, so_far: RunSoFar, changes: Changes) -> bool:
@@ -84,7 +85,9 @@ class RunLayers:
         # by turns: what was changed longest ago comes first
         for kind in sorted(behind, key=list(self._shown).index):
             layer = self._layer(viewer, kind)
-            if layer is None or not self._paces[kind].due():
+            # what the user has just changed is not put off
+            urgent = kind == "map" and self._changes is not changes
+            if layer is None or not (urgent or self._paces[kind].due()):
                 continue
             with self._paces[kind].spend():
                 if kind == "heat":
@@ -92,6 +95,7 @@ class RunLayers:
                     layer.refresh(extent=False)
                 else:
                     _fill(layer, shown, changes)
+                    self._changes = changes
             self._shown.pop(kind)
             self._shown[kind] = stands[kind]
             return True
