@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
@@ -111,25 +110,26 @@ class Examiner:
 
     def ask(self, indexes: Sequence[int], budget: int | None, *, blank: bool = False) -> list[Item]:
         """Ask some questions at a budget; ``blank`` as in `run`."""
-        with ExitStack() as open_slides:
-            jobs = {index: self._job(index, budget, blank, open_slides) for index in indexes}
-            alone = {
-                index: ask(job, self._performer, self._allocator)
-                for index, job in jobs.items()
-                if index in self._timed
-            }
-            rest = {index: job for index, job in jobs.items() if index not in alone}
-            joint = ask_together(list(rest.values()), self._performer, self._allocator)
+        jobs = {index: self._job(index, budget, blank) for index in indexes}
+        alone = {
+            index: ask(job, self._performer, self._allocator)
+            for index, job in jobs.items()
+            if index in self._timed
+        }
+        rest = {index: job for index, job in jobs.items() if index not in alone}
+        joint = ask_together(list(rest.values()), self._performer, self._allocator)
         results = alone | dict(zip(rest, joint, strict=True))
         return [
             self._item(index, budget, blank, results[index], timed=index in alone)
             for index in indexes
         ]
 
-    def _job(self, index: int, budget: int | None, blank: bool, slides: ExitStack) -> Job:
-        sample, picture = self.samples[index], self._pictures.picture(self.samples[index])
-        shown = np.full_like(picture, 255) if blank else picture
-        slide = slides.enter_context(slide_from_arrays([shown], "sample"))
+    def _job(self, index: int, budget: int | None, blank: bool) -> Job:
+        sample = self.samples[index]
+        slide = self._pictures.slide(sample)
+        if blank:  # as large as the picture, without taking its memory
+            white = np.broadcast_to(np.uint8(255), (slide.height, slide.width, 3))
+            slide = slide_from_arrays([white], "sample")
         return Job(
             slide,
             self._pictures.region(sample),

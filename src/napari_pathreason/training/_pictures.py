@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from random import Random
 
@@ -11,12 +12,16 @@ from PIL import Image, UnidentifiedImageError
 
 from napari_pathreason._errors import SlideError
 from napari_pathreason._geometry import Region
-from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
 
 from ._augment import draw_turn, turn_array
 from ._sample import Sample
 
 Pixels = NDArray[np.uint8]
+FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+"""Files that are decoded whole; of all others only what is asked for is read."""
+OPEN = 100
+"""Slides that are open at once: a system allows some hundred files."""
 
 
 class Pictures:
@@ -27,13 +32,15 @@ class Pictures:
     folder : Path
         Folder of the JSONL; file names in samples are relative to it.
     most : int
-        Files to keep; beyond that the oldest go.
+        Files to keep; beyond that the oldest go. Of slides the last ones stay open.
     """
 
     def __init__(self, folder: Path, most: int = 8000) -> None:
         self._folder = folder
         self._most = most
         self._kept: dict[str, Pixels] = {}
+        self._slides: dict[str, Slide] = {}
+        weakref.finalize(self, _close, self._slides)
 
     def picture(self, sample: Sample, rng: Random | None = None) -> Pixels:
         """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels.
@@ -59,15 +66,35 @@ class Pictures:
         """Region of a sample; the whole picture where it names none."""
         if sample.region is not None:
             return Region(*sample.region)
-        height, width = self.picture(sample).shape[:2]
-        return Region(0, 0, width, height)
+        slide = self.slide(sample)
+        return Region(0, 0, slide.width, slide.height)
 
     def read(
         self, sample: Sample, region: Region, size: tuple[int, int], rng: Random | None = None
     ) -> Pixels:
         """Region at ``size`` (width, height), by the reader that serves answers as well."""
-        slide = slide_from_arrays([self.picture(sample, rng)], "sample")
-        return slide.read_region(region, size).pixels
+        return self.slide(sample, rng).read_region(region, size).pixels
+
+    def slide(self, sample: Sample, rng: Random | None = None) -> Slide:
+        """Picture of a sample as a slide, for its next reading; ``rng`` as of `picture`.
+
+        It belongs to the pictures, which close it.
+
+        Raises
+        ------
+        SlideError
+            If its file cannot be read.
+        """
+        name = sample.image
+        if not isinstance(name, str) or Path(name).suffix.lower() in FLAT:
+            return slide_from_arrays([self.picture(sample, rng)], "sample")
+        slide = self._slides.pop(name, None)
+        if slide is None:
+            if len(self._slides) >= OPEN:  # the one that was asked for least lately
+                self._slides.pop(next(iter(self._slides))).close()
+            slide = open_slide(self._folder / name)
+        self._slides[name] = slide
+        return slide
 
     def nuclei(self, sample: Sample, region: Region) -> NDArray[np.float32] | None:
         """Mask of nuclei in a region, 0 or 1, float32 (height, width); None if not annotated."""
@@ -90,3 +117,8 @@ class Pictures:
                     "where the pictures are"
                 ) from None
         return self._kept[name]
+
+
+def _close(slides: dict[str, Slide]) -> None:
+    for slide in slides.values():
+        slide.close()

@@ -107,7 +107,7 @@ def allocations(
     for sample in samples:
         region = pictures.region(sample)
         reading = plan(region, allocator.overview_budget, cell)
-        pictures.picture(sample)  # where it lies is no matter of the allocator
+        pictures.slide(sample)  # where it lies is no matter of the allocator
         since = time.perf_counter()
         overview = pictures.read(sample, region, reading.size)
         chosen = allocator.allocate(overview, sample.query, reading.native, effort)
