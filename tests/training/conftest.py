@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.training import convert as convert_room
 from napari_pathreason.training._ladder_scores import Scored
 from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training.convert import _mini, convert
 
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -106,9 +106,9 @@ def converted(labelled, tmp_path_factory):
     """JSONL of the miniature."""
     out = tmp_path_factory.mktemp("converted")
     patch = pytest.MonkeyPatch()
-    patch.setattr(convert_room, "FIELDS", {"train": 12, "val": 6, "test": 6})
-    patch.setattr(convert_room, "STITCHED", {"train": 6, "val": 3, "test": 3})
-    convert_room.convert(labelled, out)
+    patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
+    patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
+    convert(labelled, out)
     patch.undo()
     return out
 

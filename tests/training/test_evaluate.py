@@ -174,7 +174,6 @@ def test_pick_is_by_topic_and_seed(converted):
 def _parse(*words):
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    _commands.add_data_parser(commands)
     _commands.add_train_parser(commands)
     _commands.add_evaluate_parser(commands)
     return parser.parse_args(words)
@@ -266,9 +265,3 @@ def test_a_page_without_marks_is_refused_before_anything_is_asked(converted, tmp
     args = _parse("evaluate", "no model", "--data", "no data", "--card", str(page))
     with pytest.raises(QueryError, match="no marks"):
         args.run(args)
-
-
-def test_convert_from_the_shell(labelled, tmp_path, capsys):
-    args = _parse("data", "convert", str(labelled / "lung"), "-o", str(tmp_path))
-    assert args.run(args) == 0
-    assert "train: " in capsys.readouterr().out

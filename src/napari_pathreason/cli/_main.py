@@ -22,7 +22,7 @@ COMMANDS = {
     "detect": ("._detect", "add_parser", "find lesions on whole slides"),
     "doctor": ("._doctor", "add_parser", "say what is installed and what to do about the rest"),
     "data": (
-        "napari_pathreason.training._commands",
+        "napari_pathreason.training._data_commands",
         "add_data_parser",
         "make training samples out of labelled folders",
     ),

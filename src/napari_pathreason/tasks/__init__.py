@@ -8,6 +8,7 @@ from napari_pathreason._types import TaskName
 from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
 from ._detection import DETECTION_FORMAT, Detection
 from ._metrics import count_score, iou_score, match_boxes, token_f1
+from ._parsing import find_option, parse_boxes
 from ._subtyping import Subtyping
 from ._task import Target, Task
 from ._vqa import VQA
@@ -30,7 +31,9 @@ __all__ = [
     "cited_places",
     "citing",
     "count_score",
+    "find_option",
     "iou_score",
     "match_boxes",
+    "parse_boxes",
     "token_f1",
 ]

@@ -1,4 +1,4 @@
-"""Command line of this room: ``pathreason data``, ``train`` and ``evaluate``."""
+"""Command line of this room: ``pathreason train``, ``evaluate`` and ``calibrate``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,6 @@ from napari_pathreason._errors import QueryError
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-
-def add_data_parser(subparsers: Subparsers) -> None:
-    """``pathreason data convert FOLDER -o OUT``."""
-    parser = subparsers.add_parser("data", help="make JSONL samples out of labelled folders")
-    steps = parser.add_subparsers(dest="step", required=True)
-    convert = steps.add_parser("convert", help="known sets, or a folder with a labels.csv")
-    convert.add_argument("source", type=Path, metavar="FOLDER")
-    convert.add_argument("-o", "--out", type=Path, required=True)
-    convert.add_argument("--seed", type=int, default=0)
-    convert.add_argument("--question", default="", help="what to ask of a plain folder")
-    convert.set_defaults(run=_convert)
 
 
 def add_train_parser(subparsers: Subparsers) -> None:
@@ -127,14 +115,6 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.set_defaults(run=_calibrate)
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from .convert import convert
-
-    counts = convert(args.source, args.out, args.seed, args.question)
-    print(", ".join(f"{split}: {n:,} samples" for split, n in counts.items()))  # noqa: T201
-    return 0
 
 
 def _sft(args: argparse.Namespace) -> int:

@@ -23,17 +23,24 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
     """Whole smears, and ``views - 1`` crops of each; of each view boxes, numbers, presence."""
     rng = Random(f"{seed}-{split}")
     for image, cells in read_smears(folder, split):
-        for view in range(views):
-            region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
-            inside = tuple(cell for cell in cells if _centre_inside(cell, region))
-            yield from _view(rng, split, image, region, inside)
+        yield from picture_questions(rng, split, image, cells, views)
 
 
 def read_smears(folder: Path, split: Split) -> Iterator[tuple[str, tuple[Area, ...]]]:
     """File and cells of each smear of a split; level-0 pixels."""
     for row in read_table(folder / "index.csv"):
         if row["split"] == split:
-            yield str(folder / row["image"]), _read_voc(folder / row["boxes"])
+            yield str(folder / row["image"]), read_voc(folder / row["boxes"])
+
+
+def picture_questions(
+    rng: Random, split: Split, image: str, cells: tuple[Area, ...], views: int
+) -> Iterator[Sample]:
+    """Of one smear, and of ``views - 1`` crops of it, boxes, numbers, presence."""
+    for view in range(views):
+        region = (0, 0, WIDTH, HEIGHT) if view == 0 else _crop(rng)
+        inside = tuple(cell for cell in cells if _centre_inside(cell, region))
+        yield from _view(rng, split, image, region, inside)
 
 
 def _view(
@@ -80,11 +87,16 @@ def _view(
     yield from cannot_tell(rng, split, "blood", common)
 
 
-def _read_voc(path: Path) -> tuple[Area, ...]:
-    """Pascal VOC boxes, sorted in reading order; boxes without area are left out."""
+def read_voc(path: Path, first: int = 0) -> tuple[Area, ...]:
+    """Pascal VOC boxes, sorted in reading order; boxes without area are left out.
+
+    ``first`` is the number that the file gives to the first row and column; its last row and
+    column lie inside the box.
+    """
     cells = []
     for item in ElementTree.parse(path).getroot().iter("object"):
         x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{edge}") or 0) for edge in EDGES)
+        x1, y1 = max(x1 - first, 0), max(y1 - first, 0)
         name = NAMES.get(item.findtext("name") or "")
         if name and x2 > x1 and y2 > y1:
             cells.append(Area(label=name, corners=(x1, y1, x2, y2)))

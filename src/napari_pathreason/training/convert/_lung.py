@@ -25,30 +25,35 @@ def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
         if row["split"] != split:
             continue
         kind = row["label"].replace("_", " ")
-        fact = Area(label=CLASSES[KINDS.index(kind)], corners=(0, 0, SIDE, SIDE))
-        common: dict[str, Any] = {
-            "image": str(folder / row["image"]),
-            "facts": Facts(known=CLASSES, areas=(fact,)),
-            "source": "lung",
-        }
-        question, phrasing = wording.draw(rng, wording.LUNG_KIND, split)
-        yield Sample(
-            **common,
-            task="subtyping",
-            question=question,
-            phrasing=phrasing,
-            choices=offered(rng, tuple(rng.sample(KINDS, 3))),
-            answer=kind,
-            topic="lung subtype",
-        )
-        question, phrasing = wording.draw(rng, wording.LUNG_NORMAL, split)
-        yield Sample(
-            **common,
-            task="vqa",
-            question=question,
-            phrasing=phrasing,
-            choices=offered(rng, ("yes", "no")),
-            answer="yes" if kind == "normal" else "no",
-            topic="lung normal or not",
-        )
-        yield from cannot_tell(rng, split, "lung", common)
+        yield from tile_questions(rng, split, str(folder / row["image"]), kind, SIDE)
+
+
+def tile_questions(rng: Random, split: Split, file: str, kind: str, side: int) -> Iterator[Sample]:
+    """Of one tile of ``side`` level-0 pixels its subtype, and whether it is normal."""
+    fact = Area(label=CLASSES[KINDS.index(kind)], corners=(0, 0, side, side))
+    common: dict[str, Any] = {
+        "image": file,
+        "facts": Facts(known=CLASSES, areas=(fact,)),
+        "source": "lung",
+    }
+    question, phrasing = wording.draw(rng, wording.LUNG_KIND, split)
+    yield Sample(
+        **common,
+        task="subtyping",
+        question=question,
+        phrasing=phrasing,
+        choices=offered(rng, tuple(rng.sample(KINDS, 3))),
+        answer=kind,
+        topic="lung subtype",
+    )
+    question, phrasing = wording.draw(rng, wording.LUNG_NORMAL, split)
+    yield Sample(
+        **common,
+        task="vqa",
+        question=question,
+        phrasing=phrasing,
+        choices=offered(rng, ("yes", "no")),
+        answer="yes" if kind == "normal" else "no",
+        topic="lung normal or not",
+    )
+    yield from cannot_tell(rng, split, "lung", common)

@@ -33,12 +33,13 @@ def lymph_node(folder: Path, split: Split, seed: int, fields: int) -> Iterator[S
         tiles[row["label"] == "tumour"].append(str(folder / row["image"]))
     for tumour, files in tiles.items():
         for file in files:
-            yield from _tile(rng, split, file, tumour)
+            yield from tile_questions(rng, split, file, tumour)
     for _ in range(fields):
         yield from _field(rng, split, tiles)
 
 
-def _tile(rng: Random, split: Split, file: str, tumour: bool) -> Iterator[Sample]:
+def tile_questions(rng: Random, split: Split, file: str, tumour: bool) -> Iterator[Sample]:
+    """Of one tile whether it holds tumour, and what it is."""
     areas = (Area(label="tumour", corners=(0, 0, TILE, TILE)),) if tumour else ()
     facts = Facts(known=("tumour",), areas=areas)
     common: dict[str, Any] = {"image": file, "facts": facts, "source": "lymph_node"}

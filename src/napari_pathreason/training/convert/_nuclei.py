@@ -31,7 +31,9 @@ def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "index.csv"):
         if row["split"] == split:
-            yield from _picture(rng, split, folder, row["image"], row["mask"], "nuclei", views)
+            yield from picture_questions(
+                rng, split, str(folder / row["image"]), str(folder / row["mask"]), "nuclei", views
+            )
 
 
 def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -39,26 +41,36 @@ def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Itera
     rng = Random(f"{seed}-{split}")
     if split == "train":
         for row in read_table(folder / "index.csv"):
-            yield from _picture(
-                rng, split, folder, row["image"], row["instances"], "nuclei_instances", views
+            image, numbers = str(folder / row["image"]), str(folder / row["instances"])
+            yield from picture_questions(
+                rng, split, image, numbers, "nuclei_instances", views, instances=True
             )
 
 
-def _picture(
-    rng: Random, split: Split, folder: Path, image: str, mask: str, source: str, views: int
+def picture_questions(
+    rng: Random,
+    split: Split,
+    image: str,
+    mask: str,
+    source: str,
+    views: int,
+    instances: bool = False,
 ) -> Iterator[Sample]:
-    with Image.open(folder / mask) as file:
+    """Of one picture, and of ``views - 1`` crops of it; ``instances`` where nuclei have numbers."""
+    with Image.open(mask) as file:
         labels = np.asarray(file)
-    centres = nuclei_centres(labels, source == "nuclei_instances")
+    if labels.dtype.kind == "f":  # some programs write numbers of nuclei as floats
+        labels = labels.astype(np.int32)
+    centres = nuclei_centres(labels, instances)
     for view in range(views):
         region = _crop(rng, labels.shape, whole=view == 0)
         x, y, w, h = region
         part = labels[y : y + h, x : x + w] > 0
         inside = tuple(c for c in centres if x <= c[0] < x + w and y <= c[1] < y + h)
         common: dict[str, Any] = {
-            "image": str(folder / image),
+            "image": image,
             "region": region,
-            "facts": Facts(known=("nucleus",), nuclei=str(folder / mask), centres=inside),
+            "facts": Facts(known=("nucleus",), nuclei=mask, centres=inside),
             "source": source,
         }
         yield from _questions(rng, split, common, part, len(inside))

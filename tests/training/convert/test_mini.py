@@ -1,10 +1,10 @@
-"""Converters: every line is a sample, answers agree with the labels, splits stay pure."""
+"""The embedded model's own sets: answers agree with the labels, splits stay pure."""
 
 import pytest
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import convert
+from napari_pathreason.training.convert import Options, convert
 
 
 @pytest.fixture(scope="module")
@@ -77,29 +77,9 @@ def test_counts_of_cells_inside_a_crop(converted):
         assert int(sample.answer) == sum(area.label == name for area in sample.facts.areas)
 
 
-def test_plain_folder_with_a_table(labelled, tmp_path):
-    counts = convert(labelled / "lung", tmp_path, question="What is it?")
-    assert sum(counts.values()) == 15
-    sample = read_samples(tmp_path / "train.jsonl")[0]
-    assert sample.question == "What is it?"
-    assert sample.choices == ("adenocarcinoma", "normal", "squamous cell carcinoma")
-
-
-def test_same_seed_same_file(labelled, tmp_path):
-    for name in ("a", "b"):
-        convert(labelled / "lung", tmp_path / name)
-    assert (tmp_path / "a/train.jsonl").read_bytes() == (tmp_path / "b/train.jsonl").read_bytes()
-
-
-def test_nothing_to_convert_names_the_remedy(tmp_path):
-    with pytest.raises(QueryError, match=r"labels\.csv"):
-        convert(tmp_path, tmp_path / "out")
-
-
-def test_a_missing_image_is_named(tmp_path):
-    (tmp_path / "labels.csv").write_text("image,label\ngone.png,x\n")
-    with pytest.raises(QueryError, match=r"gone\.png"):
-        convert(tmp_path, tmp_path / "out")
+def test_options_that_it_does_not_take_are_refused(labelled, tmp_path):
+    with pytest.raises(QueryError, match="leave --most"):
+        convert(labelled, tmp_path, Options(most=3))
 
 
 def test_a_broken_line_is_named(tmp_path):

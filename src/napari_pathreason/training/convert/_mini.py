@@ -1,0 +1,57 @@
+"""The embedded model's own sets: several known folders side by side, one split.
+
+Folders of our own making (see the model card for what lies in them), not as published; published
+sets have converters in ``sets``. A change of what this gives changes what the embedded model is
+trained on, and the fingerprint of its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from napari_pathreason.training._sample import Sample, Split
+
+from ._blood import blood
+from ._lung import lung
+from ._lymph_node import lymph_node
+from ._nuclei import nuclei, nuclei_instances
+from ._stitched import stitched
+
+FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
+STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
+VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
+KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances")
+
+
+def looks_mini(folder: Path) -> bool:
+    """Whether a folder holds any of the known ones, each with its table."""
+    return bool(_here(folder))
+
+
+def read_mini(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
+    """Samples of one split of all known folders that are there."""
+    return chain.from_iterable(_known(name, folder / name, split, seed) for name in _here(folder))
+
+
+def _here(folder: Path) -> list[str]:
+    tables = ("labels.csv", "index.csv")
+    return [name for name in KNOWN if any((folder / name / t).is_file() for t in tables)]
+
+
+def _known(name: str, folder: Path, split: Split, seed: int) -> Iterator[Sample]:
+    match name:
+        case "lymph_node":
+            return lymph_node(folder, split, seed, FIELDS[split])
+        case "lung":
+            return lung(folder, split, seed)
+        case "blood":
+            return chain(
+                blood(folder, split, seed, VIEWS[split]),
+                stitched(folder, split, seed, STITCHED[split]),
+            )
+        case "nuclei":
+            return nuclei(folder, split, seed, VIEWS[split])
+        case _:
+            return nuclei_instances(folder, split, seed, VIEWS[split])

@@ -1,0 +1,192 @@
+"""Objects of one slide, sorted by what they say, and tiles inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from napari_pathreason._geometry import Box
+from napari_pathreason.exports import Feature
+from napari_pathreason.training._sample import Corners
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+Region = tuple[int, int, int, int]
+FIELD, IGNORED = "Region*", "Ignore*"
+LEAST = 32
+"""Side in level-0 pixels below which a tile is left out: less than one visual token."""
+
+
+class Annotations:
+    """What the objects of a slide say; shapes and boxes in level-0 pixels.
+
+    Parameters
+    ----------
+    features : iterable of Feature
+        As QuPath exports them.
+    width, height : int
+        Of the slide.
+
+    Attributes
+    ----------
+    flat : int
+        Objects without area, such as points, left out.
+    """
+
+    def __init__(self, features: Iterable[Feature], width: int, height: int) -> None:
+        self.flat = 0
+        self._width, self._height = width, height
+        self._tissue: dict[str, list[BaseGeometry]] = {}
+        self._fields: list[BaseGeometry] = []
+        self._ignored: list[BaseGeometry] = []
+        objects: list[tuple[str, BaseGeometry]] = []
+        unclassified = []
+        for feature in features:
+            shape, label = _shape(feature), feature.label
+            if shape.area <= 0:
+                self.flat += 1
+            elif feature.object_type not in ("annotation", "detection", "cell"):
+                continue
+            elif label == FIELD:
+                self._fields.append(shape)
+            elif label == IGNORED:
+                self._ignored.append(shape)
+            elif label.endswith("*"):
+                continue  # QuPath's mark of classes that are no class
+            elif not label and feature.object_type == "annotation":
+                unclassified.append(shape)
+            elif label:
+                objects.append((label, shape))
+                if feature.object_type == "annotation":
+                    self._tissue.setdefault(label, []).append(shape)
+        self._objects = _Boxes(objects)
+        self._fields += [shape for shape in unclassified if self._objects.any_inside(shape)]
+
+    @property
+    def classes(self) -> set[str]:
+        """Classes of tissue."""
+        return set(self._tissue)
+
+    @property
+    def sought(self) -> set[str]:
+        """Classes of objects that lie in searched fields."""
+        return {label for field in self._fields for label in self._objects.labels_inside(field)}
+
+    def class_tiles(
+        self, side: tuple[int, int], covered: float, other: float
+    ) -> Iterator[tuple[Region, str]]:
+        """Tiles of tissue with their class, none of them ambiguous.
+
+        Parameters
+        ----------
+        side : tuple of int
+            (width, height) of a tile, level-0 pixels.
+        covered : float
+            Share of a tile that its annotation must cover.
+        other : float
+            Share that another class may not reach.
+        """
+        for label, shapes in self._tissue.items():
+            others = [s for name, more in self._tissue.items() if name != label for s in more]
+            for shape in shapes:
+                for region in self._tiles(shape, side, covered):
+                    tile = _box(region)
+                    if all(_share(rival, tile) < other for rival in others):
+                        yield region, label
+
+    def field_tiles(
+        self, side: tuple[int, int], covered: float, seen: float
+    ) -> Iterator[tuple[Region, list[tuple[str, Corners]]]]:
+        """Tiles of searched fields with the objects in them, cut at the tile's edge.
+
+        Parameters
+        ----------
+        side, covered
+            As of `class_tiles`.
+        seen : float
+            Share of an object that must lie in the tile.
+        """
+        for shape in self._fields:
+            for region in self._tiles(shape, side, covered):
+                yield region, self._objects.inside(region, seen)
+
+    def _tiles(
+        self, shape: BaseGeometry, side: tuple[int, int], covered: float
+    ) -> Iterator[Region]:
+        """Tiles side by side over the bounds of a shape, those that it covers well enough."""
+        left, top, right, bottom = shape.bounds
+        left, right = max(left, 0.0), min(right, self._width)
+        top, bottom = max(top, 0.0), min(bottom, self._height)
+        if min(right - left, bottom - top) < LEAST:
+            return
+        for y, height in _line(top, bottom, side[1]):
+            for x, width in _line(left, right, side[0]):
+                region = (x, y, width, height)
+                tile = _box(region)
+                if _share(shape, tile) >= covered and not any(
+                    ignored.intersects(tile) for ignored in self._ignored
+                ):
+                    yield region
+
+
+class _Boxes:
+    """Labelled boxes of one slide, found by where they lie."""
+
+    def __init__(self, objects: list[tuple[str, BaseGeometry]]) -> None:
+        from shapely import STRtree
+
+        self._labels = [label for label, _ in objects]
+        self._corners: list[Corners] = [shape.bounds for _, shape in objects]
+        self._tree = STRtree([shape.centroid for _, shape in objects])
+        self._extents = STRtree([_from_corners(corners) for corners in self._corners])
+
+    def any_inside(self, shape: BaseGeometry) -> bool:
+        return bool(self._tree.query(shape, predicate="contains").size)
+
+    def labels_inside(self, shape: BaseGeometry) -> set[str]:
+        return {self._labels[i] for i in self._tree.query(shape, predicate="contains")}
+
+    def inside(self, region: Region, seen: float) -> list[tuple[str, Corners]]:
+        """Objects of a tile in reading order, cut at its edge; a wider object is the ground."""
+        x, y, w, h = region
+        found = []
+        for index in self._extents.query(_box(region)):
+            x1, y1, x2, y2 = self._corners[index]
+            left, top, right, bottom = max(x1, x), max(y1, y), min(x2, x + w), min(y2, y + h)
+            part = max(right - left, 0.0) * max(bottom - top, 0.0)
+            if part > 0 and part >= seen * (x2 - x1) * (y2 - y1):
+                found.append((self._labels[index], (left, top, right, bottom)))
+        return sorted(found, key=lambda item: (item[1][1], item[1][0]))
+
+
+def _line(low: float, high: float, side: int) -> list[tuple[int, int]]:
+    """(start, length) of whole tiles along one axis, centred; one shorter tile if none fits."""
+    length = high - low
+    count = int(length // side)
+    if count == 0:
+        return [(int(low), int(high) - int(low))]
+    start = low + (length - count * side) / 2
+    return [(round(start) + index * side, side) for index in range(count)]
+
+
+def _shape(feature: Feature) -> Any:
+    if isinstance(feature.shape, Box):
+        return _from_corners(feature.shape.corners)
+    return feature.shape
+
+
+def _from_corners(corners: Corners) -> Any:
+    import shapely
+
+    return shapely.box(*corners)
+
+
+def _box(region: Region) -> Any:
+    x, y, w, h = region
+    return _from_corners((x, y, x + w, y + h))
+
+
+def _share(shape: BaseGeometry, tile: BaseGeometry) -> float:
+    """Share of a tile that a shape covers."""
+    return float(shape.intersection(tile).area / tile.area)

@@ -1,0 +1,128 @@
+"""GlaS: colon glands outlined one by one, each picture graded benign or malignant.
+
+Layout as published (Warwick-QU, MICCAI 2015)::
+
+    train_1.bmp, train_1_anno.bmp    picture; a number for each gland
+    testA_1.bmp, testB_1.bmp, ...
+    Grade.csv                        name, patient ID, grade (GlaS), grade (Sirinukunwattana ...)
+
+The published split is kept (testA and testB are both test) and ``val`` taken from train by
+patient. Tested on a miniature of the published layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training._sample import Area, Sample, Split
+from napari_pathreason.training.convert import _wording as wording
+from napari_pathreason.training.convert._tables import read_table
+
+from ._entry import Entry, Found, Kind, Options
+from ._store import Store
+
+GRADES = ("benign", "malignant")
+FINE = "grade (Sirinukunwattana et al. 2015)"
+
+
+def _looks(folder: Path) -> bool:
+    return (folder / "Grade.csv").is_file()
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If Grade.csv lacks a column, or a grade is unknown.
+    """
+    entries = []
+    table = [
+        {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
+        for row in read_table(folder / "Grade.csv")
+    ]
+    fine = tuple(sorted({row[FINE] for row in table if row.get(FINE)}))
+    for row in table:
+        if row.get("grade (GlaS)") not in GRADES or not row.get("name"):
+            raise QueryError("Grade.csv needs name and grade (GlaS), benign or malignant, a row")
+        name = row["name"]
+        split: Split = "train" if name.startswith("train") else "test"
+        file = folder / f"{name}.bmp"
+        ask = partial(_ask, file, row["grade (GlaS)"], row.get(FINE, ""), fine)
+        entries.append(Entry(name, row.get("patient ID") or name, ask, split, file))
+    return Found(entries, "patient")
+
+
+def _ask(
+    file: Path,
+    grade: str,
+    kind: str,
+    kinds: tuple[str, ...],
+    split: Split,
+    rng: Random,
+    store: Store,
+) -> Iterator[Sample]:
+    common: dict[str, Any] = {"image": str(file), "source": "glas"}
+    yield Sample(
+        **common,
+        task="subtyping",
+        question="Are the glands of this colon tissue benign or malignant?",
+        choices=GRADES,
+        answer=grade,
+        topic="grade of glands",
+    )
+    if kind:
+        yield Sample(
+            **common,
+            task="subtyping",
+            question="Which grade does this colon tissue show?",
+            choices=kinds,
+            answer=kind,
+            topic="differentiation of glands",
+        )
+    outlines = file.with_name(f"{file.stem}_anno.bmp")
+    if not outlines.is_file():
+        return
+    glands = _boxes(outlines)
+    question, phrasing = wording.draw(rng, wording.COUNT, split, "glands")
+    yield Sample(
+        **common,
+        task="vqa",
+        question=question,
+        phrasing=phrasing,
+        answer=str(len(glands)),
+        topic="number of glands",
+    )
+    question, phrasing = wording.draw(rng, wording.FIND, split, "gland")
+    yield Sample(
+        **common,
+        task="detection",
+        question=question,
+        phrasing=phrasing,
+        choices=("gland",),
+        boxes=glands,
+        topic="boxes of gland",
+    )
+
+
+def _boxes(outlines: Path) -> tuple[Area, ...]:
+    """Bounds of every gland in reading order, level-0 pixels."""
+    from scipy import ndimage
+
+    with Image.open(outlines) as file:
+        numbers = np.asarray(file)
+    found = [where for where in ndimage.find_objects(numbers.astype(np.int32)) if where]
+    corners = [(float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in found]
+    return tuple(Area(label="gland", corners=c) for c in sorted(corners, key=lambda c: c[1::-1]))
+
+
+KIND = Kind("glas", "Grade.csv, train_1.bmp, train_1_anno.bmp, testA_1.bmp", _looks, _read)

@@ -1,0 +1,85 @@
+"""LC25000: 768 px tiles of lung and colon in five classes.
+
+Layout as published (lung_colon_image_set, arXiv:1912.12142), all of it or one organ::
+
+    lung_image_sets/{lung_aca,lung_n,lung_scc}/*.jpeg
+    colon_image_sets/{colon_aca,colon_n}/*.jpeg
+
+There is no split, and each of about 1,250 source tiles comes some twenty times, turned, mirrored
+and cropped anew, under names that do not tell. Dealing pictures at random puts copies of one tile
+on both sides. Statistics of colour do not find them again: tried on tiles of known source, whatever
+threshold kept copies together ran unlike tiles together too. So nothing is guessed here: give
+``groups``, or read scores as what they are. Tested on a miniature of the published layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.convert._lung import tile_questions
+
+from ._entry import Entry, Found, Kind, Options
+from ._store import Store
+
+LUNG = {
+    "lung_aca": "adenocarcinoma",
+    "lung_scc": "squamous cell carcinoma",
+    "lung_n": "normal",
+}
+COLON = {"colon_aca": "adenocarcinoma", "colon_n": "benign"}
+SIDE = 768
+LEAK = (
+    "LC25000 holds some twenty altered copies of each source tile and does not say which: this "
+    "split LEAKS, and scores on it mean little; give --groups CSV (image, group) to keep copies "
+    "together"
+)
+
+
+def _organs(folder: Path) -> list[Path]:
+    inside = [folder, folder / "lung_colon_image_set"]
+    names = ("lung_image_sets", "colon_image_sets")
+    return [root / name for root in inside for name in names if (root / name).is_dir()]
+
+
+def _looks(folder: Path) -> bool:
+    return folder.is_dir() and bool(_organs(folder))
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module."""
+    entries = []
+    for organ in _organs(folder):
+        for name, label in (LUNG | COLON).items():
+            for file in sorted((organ / name).glob("*.jpeg")):
+                key = f"{organ.name}/{name}/{file.name}"
+                ask = partial(_lung if name in LUNG else _colon, file, label, options.question)
+                entries.append(Entry(key, key, ask, file=file))
+    return Found(entries, "source tile", () if options.groups else (LEAK,))
+
+
+def _lung(
+    file: Path, label: str, question: str, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    for sample in tile_questions(rng, split, str(file), label, SIDE):
+        yield sample.model_copy(update={"source": "lc25000"})
+
+
+def _colon(
+    file: Path, label: str, question: str, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    yield Sample(
+        image=str(file),
+        task="subtyping",
+        question=question or "What does this colon tissue show?",
+        choices=tuple(COLON.values()),
+        answer=label,
+        source="lc25000",
+        topic="colon subtype",
+    )
+
+
+KIND = Kind("lc25000", "lung_image_sets/, colon_image_sets/", _looks, _read)

@@ -1,0 +1,105 @@
+"""PatchCamelyon: 96 px tiles of lymph node, with metastasis or without, in HDF5.
+
+Layout as published (basveeling/pcam, Zenodo 2546921), unpacked::
+
+    camelyonpatch_level_2_split_{train,valid,test}_x.h5     x: uint8 (n, 96, 96, 3)
+    camelyonpatch_level_2_split_{train,valid,test}_y.h5     y: uint8 (n, 1, 1, 1)
+    camelyonpatch_level_2_split_{train,valid,test}_meta.csv coord_y ... wsi (may be missing)
+
+The published splits are kept; a group is a slide. A label speaks of the central 32 px. Tested on a
+miniature of the published layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.convert._lymph_node import tile_questions
+from napari_pathreason.training.convert._tables import read_table
+
+from ._entry import Entry, Found, Kind, Options
+from ._optional import optional
+from ._store import Store
+
+STEM = "camelyonpatch_level_2_split_"
+SPLITS: dict[str, Split] = {"train": "train", "valid": "val", "test": "test"}
+
+
+def _looks(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob(f"{STEM}*_x.h5*"))
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If a file is still packed, or labels do not belong to their tiles.
+    """
+    entries: list[Entry] = []
+    notes = []
+    for name, split in SPLITS.items():
+        tiles, labels = (_Array(folder, f"{STEM}{name}_{axis}.h5", axis) for axis in "xy")
+        if not tiles.there():
+            continue
+        marks = labels.rows[:].reshape(-1)
+        slides = _slides(folder / f"{STEM}{name}_meta.csv")
+        if len(marks) != len(tiles.rows) or (slides and len(slides) != len(marks)):
+            raise QueryError(
+                f"the {name} files of PatchCamelyon differ in length; download them again"
+            )
+        if not slides:
+            notes.append(f"{STEM}{name}_meta.csv is not there, so slides of {name} are unknown")
+        entries += [
+            Entry(
+                key=f"{name}/{index:06d}",
+                group=slides[index] if slides else f"{name}-{index}",
+                ask=partial(_ask, tiles, index, bool(mark)),
+                split=split,
+            )
+            for index, mark in enumerate(marks)
+        ]
+    return Found(entries, "slide" if not notes else "tile", tuple(notes))
+
+
+def _ask(
+    tiles: _Array, index: int, tumour: bool, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    file = store.pixels(f"{split}/{index:06d}", tiles.rows[index])
+    for sample in tile_questions(rng, split, file, tumour):
+        yield sample.model_copy(update={"source": "patchcamelyon"})
+
+
+def _slides(table: Path) -> list[str]:
+    return [row["wsi"] for row in read_table(table)] if table.is_file() else []
+
+
+class _Array:
+    """One array of one file, opened when it is first needed."""
+
+    def __init__(self, folder: Path, name: str, axis: str) -> None:
+        self._path = folder / name
+        self._axis = axis
+
+    def there(self) -> bool:
+        if not self._path.is_file() and self._path.with_suffix(".h5.gz").is_file():
+            raise QueryError(f"{self._path.name} is still packed; run gunzip on it")
+        return self._path.is_file()
+
+    @cached_property
+    def rows(self) -> Any:
+        h5py = optional("h5py", "the HDF5 files of PatchCamelyon")
+        try:
+            return h5py.File(self._path, "r")[self._axis]
+        except (OSError, KeyError):
+            raise QueryError(f"{self._path.name} cannot be read; download it again") from None
+
+
+KIND = Kind("patchcamelyon", "camelyonpatch_level_2_split_*_{x,y}.h5, *_meta.csv", _looks, _read)

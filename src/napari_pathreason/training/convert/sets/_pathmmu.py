@@ -1,0 +1,97 @@
+"""PathMMU: multiple choice on pictures of articles, atlases, videos, posts and public sets.
+
+Layout as published on the hub (jamessyx/PathMMU; the repository's eval/utils/data_utils.py)::
+
+    data.json        {"PubMed": {"val": [...], "test": [...], "test_tiny": [...]}, ...} with
+                     records of img, question, options ("A) ...") and answer ("A) ...")
+    images/          pictures by the name in img; some must be had from elsewhere
+
+No training split is published: ``val`` stays, ``test`` and ``test_tiny`` are ``test``. Tested on a
+miniature of the published layout.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training._sample import Sample, Split
+
+from ._entry import Entry, Found, Kind, Options
+from ._pictures_by_name import PicturesByName
+from ._store import Store
+
+SPLITS: dict[str, Split] = {"val": "val", "test": "test", "test_tiny": "test"}
+SUBSETS = {"PubMed", "SocialPath", "EduContent", "Atlas", "PathCLS"}
+_MARK = re.compile(r"^\(?([A-Z])[).:]\s*")
+
+
+def _looks(folder: Path) -> bool:
+    table = folder / "data.json"
+    if not table.is_file():
+        return False
+    with table.open(encoding="utf-8", errors="replace") as file:
+        start = file.read(200)
+    return any(f'"{name}"' in start for name in SUBSETS)
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If a record lacks a field, or its answer is none of its options.
+    """
+    asked: dict[tuple[Split, str], list[Sample]] = {}
+    files = PicturesByName(options.images or folder / "images")
+    try:
+        for subset, parts in json.loads((folder / "data.json").read_text("utf-8")).items():
+            for name, records in parts.items():
+                for record in records if name in SPLITS else ():
+                    sample = _sample(record, subset, files)
+                    rows = asked.setdefault((SPLITS[name], str(sample.image)), [])
+                    if sample not in rows:
+                        rows.append(sample)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise QueryError(
+            "data.json is not as PathMMU publishes it (subset, split, records of img, question, "
+            "options, answer); download it again"
+        ) from None
+    return Found(
+        [
+            Entry(f"{split}/{image}", image, partial(_ask, samples), split, Path(image))
+            for (split, image), samples in asked.items()
+        ]
+    )
+
+
+def _sample(record: dict[str, Any], subset: str, files: PicturesByName) -> Sample:
+    choices = tuple(_MARK.sub("", str(option)).strip() for option in record["options"])
+    answer = str(record["answer"]).strip()
+    marked = _MARK.match(answer)
+    right = choices[ord(marked[1]) - ord("A")] if marked else answer
+    if right not in choices:
+        raise KeyError(answer)
+    return Sample(
+        image=str(files.find(str(record["img"]))),
+        task="vqa",
+        question=str(record["question"]).strip(),
+        choices=choices,
+        answer=right,
+        source="pathmmu",
+        topic=f"pathmmu: {subset}",
+    )
+
+
+def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:
+    yield from samples
+
+
+KIND = Kind("pathmmu", "data.json, images/", _looks, _read)

@@ -1,0 +1,94 @@
+"""Quilt-VQA: 1,283 questions on 985 frames of teaching videos, made for evaluation.
+
+Layout as published on the hub (wisdomik/Quilt_VQA; QuiltVQA_RED alike)::
+
+    quiltvqa_test_w_ans.json     records of image, question, answer, answer_type (OPEN, CLOSED)
+    quilt_vqa/*.jpg              unpacked from quilt_vqa.zip; found by name below the folder
+
+or ``data/train-*.parquet`` with columns image, question, answer, answer_type: called train there,
+it is the same evaluation set, so here all of it is ``test``. Tested on a miniature of the
+published layout.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training._sample import Sample, Split
+
+from ._entry import Entry, Found, Kind, Options
+from ._open_questions import open_question
+from ._parquet import Asked, Shards
+from ._pictures_by_name import PicturesByName
+from ._store import Store
+
+COLUMNS = ("question", "answer", "answer_type")
+
+
+def _table(folder: Path) -> Path | None:
+    return next(iter(sorted(folder.glob("quiltvqa*_w_ans.json"))), None)
+
+
+def _looks(folder: Path) -> bool:
+    return folder.is_dir() and _table(folder) is not None
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If records lack a field.
+    """
+    table = _table(folder)
+    if table is None:
+        shards = Shards(sorted(folder.glob("**/train-*.parquet")), COLUMNS)
+        return Found(
+            [
+                Entry(asked.digest, asked.digest, partial(_archived, shards, asked), "test")
+                for asked in shards.asked()
+            ]
+        )
+    rows: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for row in json.loads(table.read_text(encoding="utf-8")):
+            row["question"], row["answer"]
+            rows.setdefault(str(row["image"]), []).append(row)
+    except (ValueError, KeyError, TypeError):
+        raise QueryError(
+            f"{table.name} needs a list of records with image, question and answer; "
+            "download it again"
+        ) from None
+    files = PicturesByName(options.images or folder)
+    return Found(
+        [
+            Entry(name, name, partial(_ask, files.find(name), asked), "test", files.find(name))
+            for name, asked in rows.items()
+        ]
+    )
+
+
+def _ask(
+    file: Path, rows: list[dict[str, Any]], split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    for row in rows:
+        closed = str(row.get("answer_type", "")).upper() == "CLOSED"
+        answer = str(row.get("yes_no_answer") or row["answer"]) if closed else str(row["answer"])
+        yield open_question(str(file), str(row["question"]), answer, "quiltvqa", closed)
+
+
+def _archived(
+    shards: Shards, asked: Asked, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    file = Path(store.encoded(f"{split}/quiltvqa", shards.image(asked.place)))
+    yield from _ask(file, asked.rows, split, rng, store)
+
+
+KIND = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read)

@@ -1,0 +1,83 @@
+"""UniToPatho: patches of colorectal polyps in six classes, 800 or 7000 um wide.
+
+Layout as published (IEEE DataPort 9fsv-tm25; EIDOSLAB/UNITOPATHO)::
+
+    800/train.csv, 800/test.csv      image_id, top_label, top_label_name, ...
+    800/TA.LG/149-B2-TALG.ndpi_ROI__mpp0.44_reg000_crop_sk00003_(12824,33871,1812,1812).png
+    7000/...
+
+The published split is kept and ``val`` taken from train by slide; each slide is of another
+patient. Tested on a miniature of the published layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.convert._tables import read_table
+
+from ._entry import Entry, Found, Kind, Options
+from ._store import Store
+
+CLASSES = {
+    "NORM": "normal tissue",
+    "HP": "hyperplastic polyp",
+    "TA.LG": "tubular adenoma, low-grade dysplasia",
+    "TA.HG": "tubular adenoma, high-grade dysplasia",
+    "TVA.LG": "tubulo-villous adenoma, low-grade dysplasia",
+    "TVA.HG": "tubulo-villous adenoma, high-grade dysplasia",
+}
+WIDTHS = ("800", "7000")
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+def _looks(folder: Path) -> bool:
+    return any((folder / width / "train.csv").is_file() for width in WIDTHS)
+
+
+def _read(folder: Path, options: Options) -> Found:
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If a table lacks a column or names an unknown class.
+    """
+    entries = []
+    for width in WIDTHS:
+        for split in SPLITS:
+            table = folder / width / f"{split}.csv"
+            for row in read_table(table) if table.is_file() else ():
+                name, label = row.get("image_id"), row.get("top_label_name")
+                if not name or label not in CLASSES:
+                    raise QueryError(
+                        f"{width}/{split}.csv needs image_id and top_label_name, one of "
+                        f"{', '.join(CLASSES)}, in every row"
+                    )
+                key = f"{width}/{label}/{name}"
+                slide = name.partition(".ndpi")[0]
+                ask = partial(_ask, folder / key, CLASSES[label], width, options.question)
+                entries.append(Entry(key, slide, ask, split, folder / key))
+    return Found(entries, "slide")
+
+
+def _ask(
+    file: Path, label: str, width: str, question: str, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
+    yield Sample(
+        image=str(file),
+        task="subtyping",
+        question=question or "Which kind of colorectal polyp does this tissue show?",
+        choices=tuple(CLASSES.values()),
+        answer=label,
+        source="unitopatho",
+        topic=f"colorectal polyp at {width} um",
+    )
+
+
+KIND = Kind("unitopatho", "800/train.csv, 800/test.csv, 800/CLASS/*.png, 7000/...", _looks, _read)
