@@ -116,6 +116,12 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, save, rows, told):
         convert(tmp_path, tmp_path / "o")
 
 
+def test_a_table_in_another_encoding_names_the_remedy(tmp_path):
+    (tmp_path / "labels.csv").write_bytes("image,label\na.png,früh\n".encode("latin-1"))
+    with pytest.raises(QueryError, match=r"labels\.csv cannot be read; save it as CSV in UTF-8"):
+        convert(tmp_path, tmp_path / "o")
+
+
 def test_folders_of_classes_with_and_without_splits(tmp_path, run, save):
     for name in ("high_grade", "low_grade"):
         for i in range(20):
@@ -141,8 +147,19 @@ def test_an_unknown_layout_names_the_known_ones(tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(QueryError, match="there is no kind pcam"):
         convert(tmp_path, tmp_path / "out", Options(), "pcam")
-    with pytest.raises(QueryError, match="is not there"):
-        convert(tmp_path / "gone", tmp_path / "out")
+    for kind in ("", *KINDS):
+        with pytest.raises(QueryError, match="is not there"):
+            convert(tmp_path / "gone", tmp_path / "out", kind=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_that_does_not_fit_is_refused_in_one_line(tmp_path, kind):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("nothing")
+    for source in (tmp_path / "empty", tmp_path / "notes.txt"):
+        with pytest.raises(QueryError) as error:
+            convert(source, tmp_path / "out", kind=kind)
+        assert "\n" not in str(error.value)
 
 
 def test_a_layout_that_could_be_two_asks(tmp_path, save):

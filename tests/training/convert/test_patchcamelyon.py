@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason._errors import ExportError, QueryError
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.convert.sets import _optional
 
@@ -103,6 +103,13 @@ def test_what_is_amiss_is_named(pcam, tmp_path, monkeypatch):
     monkeypatch.setattr(_optional, "import_module", _missing)
     with pytest.raises(QueryError, match=r"need h5py; install it with .*napari-pathreason\[data\]"):
         convert(pcam, tmp_path / "o", Options())
+
+
+def test_a_place_that_cannot_be_written_to_is_said(pcam, tmp_path):
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/images").write_text("a file in the way")
+    with pytest.raises(ExportError, match="choose another place with -o"):
+        convert(pcam, tmp_path / "o")
 
 
 def _missing(name):

@@ -133,6 +133,20 @@ def test_bccd_keeps_its_lists_and_counts_pixels_from_one(tmp_path, run, save):
             assert red.corners == (540, 400, 640, 480)
 
 
+def test_boxes_that_cannot_be_read_are_named(tmp_path, save):
+    root = tmp_path / "BCCD"
+    (root / "Annotations").mkdir(parents=True)
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("a\n")
+    save(root / "JPEGImages/a.jpg", (640, 480))
+    for broken in (None, "<annotation>"):
+        if broken:
+            (root / "Annotations/a.xml").write_text(broken)
+        with pytest.raises(QueryError, match="what belongs to a cannot be read"):
+            convert(root, tmp_path / "o")
+    assert not (tmp_path / "o/train.jsonl").exists()
+
+
 @pytest.fixture
 def glas(tmp_path, save):
     root = tmp_path / "Warwick QU Dataset"

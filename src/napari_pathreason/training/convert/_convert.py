@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from xml.etree import ElementTree
 
 from tqdm import tqdm
 
@@ -78,10 +79,14 @@ def convert(
 
 
 def _plan(source: Path, options: Options, kind: str, store: Store) -> _Plan:
+    if not source.exists():
+        raise QueryError(f"{source.name} is not there; check the name and the folder")
     kind = kind or find_kind(source)
     if kind not in KINDS:
         raise QueryError(f"there is no kind {kind}; take one of {', '.join(KINDS)}")
     if kind == MINI:
+        if not looks_mini(source):
+            raise QueryError(f"{source.name} holds none of {', '.join(KNOWN)}, each with its table")
         if options.most or options.groups or options.question:
             raise QueryError(
                 "the embedded model's own sets are converted as they are; leave --most, --groups "
@@ -89,6 +94,8 @@ def _plan(source: Path, options: Options, kind: str, store: Store) -> _Plan:
             )
         return _Plan(MINI, {split: read_mini(source, split, options.seed) for split in SPLITS})
     chosen = next(one for one in (*SETS, *FALLBACKS) if one.name == kind)
+    if source.is_file() and not chosen.looks(source):
+        raise QueryError(f"{source.name} is not what {kind} reads: {chosen.layout}")
     found = chosen.read(source, options)
     entries, notes = _there(found, chosen, source)
     group_is = found.group_is
@@ -110,8 +117,6 @@ def find_kind(source: Path) -> str:
     QueryError
         If it looks like none, or like several.
     """
-    if not source.exists():
-        raise QueryError(f"{source.name} is not there; check the name and the folder")
     if looks_mini(source):
         return MINI
     fits = [kind.name for kind in SETS if kind.looks(source)]
@@ -144,7 +149,12 @@ def _there(found: Found, kind: Kind, source: Path) -> tuple[list[Entry], tuple[s
 def _samples(entries: list[Entry], split: Split, seed: int, store: Store) -> Iterator[Sample]:
     for entry in tqdm(entries, split, unit="picture", mininterval=1, disable=len(entries) < 1000):
         # an own draw for each picture: fewer pictures leave the questions of the rest as they are
-        yield from entry.ask(split, Random(f"{seed}-{entry.key}"), store)
+        try:
+            yield from entry.ask(split, Random(f"{seed}-{entry.key}"), store)
+        except (OSError, ElementTree.ParseError):  # of a mask or a file of boxes
+            raise QueryError(
+                f"what belongs to {entry.key} cannot be read; download it again"
+            ) from None
 
 
 def _relative(sample: Sample, out: Path) -> Sample:

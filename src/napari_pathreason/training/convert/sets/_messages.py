@@ -108,8 +108,8 @@ def _read(source: Path, options: Options) -> Found:
 
 
 def _records(path: Path) -> Iterator[Any]:
-    text = path.read_text(encoding="utf-8-sig")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("["):
             yield from json.loads(text)
         else:

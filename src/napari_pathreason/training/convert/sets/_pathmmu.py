@@ -59,7 +59,7 @@ def _read(folder: Path, options: Options) -> Found:
                     rows = asked.setdefault((SPLITS[name], str(sample.image)), [])
                     if sample not in rows:
                         rows.append(sample)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise QueryError(
             "data.json is not as PathMMU publishes it (subset, split, records of img, question, "
             "options, answer); download it again"

@@ -11,9 +11,9 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason._errors import ExportError, SlideError
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 MODES = ("RGB", "L", "RGBA", "P")
@@ -50,24 +50,29 @@ class Store:
         try:
             with Image.open(io.BytesIO(data)) as picture:
                 suffix = SUFFIXES.get(picture.format or "") if picture.mode in MODES else None
-                name = f"{stem}-{_digest(data)}{suffix or '.png'}"
-                if suffix is not None:
-                    return self._write(name, lambda file: file.write(data))
-                plain = picture.convert("RGB")
-                return self._write(name, lambda file: plain.save(file, "PNG"))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+                plain = None if suffix else picture.convert("RGB")
+        except (OSError, SyntaxError, ValueError):  # what Pillow raises for what is no picture
             raise SlideError(
                 f"picture {stem} of the archive cannot be read; download the set again"
             ) from None
+        name = f"{stem}-{_digest(data)}{suffix or '.png'}"
+        if plain is None:
+            return self._write(name, lambda file: file.write(data))
+        return self._write(name, lambda file: plain.save(file, "PNG"))
 
     def _write(self, name: str, fill: Callable[[IO[bytes]], object]) -> str:
         path = self._folder / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            with partial.open("wb") as file:
-                fill(file)
-            os.replace(partial, path)
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_name(f".{path.name}.partial")
+                with partial.open("wb") as file:
+                    fill(file)
+                os.replace(partial, path)
+        except OSError as error:
+            raise ExportError(
+                f"{path.name} cannot be written ({error.strerror}); choose another place with -o"
+            ) from None
         return str(path)
 
 
