@@ -53,11 +53,15 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``."""
+    """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``.
+
+    ``begin`` is what the answer begins with, as if the model had written it.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0
+    begin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

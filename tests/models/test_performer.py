@@ -57,6 +57,24 @@ def test_greedy_text_equals_that_of_transformers_own_generate(performer, size):
     assert len(set(theirs.tolist())) > 5  # else equality would say little
 
 
+def test_an_answer_goes_on_from_the_beginning_that_is_given(performer):
+    free = answer(performer, GenerationSettings(max_new_tokens=12))
+    begin = "<think></think><answer>"
+    given = answer(performer, GenerationSettings(max_new_tokens=12, begin=begin))
+    assert given.text.startswith(begin)
+    assert given.text != begin + free.text
+    assert given.written[0].text == begin
+    assert given.prompt_tokens > free.prompt_tokens
+    assert given.new_tokens == 12
+    joint, _ = performer.generate_batch(
+        [picture(performer)] * 2,
+        [MESSAGES] * 2,
+        GenerationSettings(max_new_tokens=12, begin=begin),
+        threading.Event(),
+    )
+    assert joint.text == given.text
+
+
 def test_counts_are_those_of_the_prompt_and_of_the_cells(performer):
     done = answer(performer, GenerationSettings(max_new_tokens=7))
     assert done.visual_tokens == 15

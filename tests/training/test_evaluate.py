@@ -44,10 +44,10 @@ def tiles(converted):
     return [s for s in samples if s.topic == "lung subtype"], Pictures(converted)
 
 
-def _examine(tiles, performer, budgets=(4,), blank=False):
+def _examine(tiles, performer, budgets=(4,), arm="model"):
     samples, pictures = tiles
     examiner = Examiner(samples, pictures, performer, FixedAllocator())
-    return [item for budget in budgets for item in examiner.run(budget, blank=blank)]
+    return [item for budget in budgets for item in examiner.run(budget, arm)]
 
 
 def test_confidence_and_strangeness_stand_in_the_items(tiles):
@@ -83,10 +83,26 @@ def test_a_constant_performer_scores_its_share(tiles):
 
 def test_text_only_stands_beside_not_among(tiles):
     performer = Always("<think></think><answer>normal</answer>")
-    shown, blank = _examine(tiles, performer), _examine(tiles, performer, blank=True)
+    shown, blank = _examine(tiles, performer), _examine(tiles, performer, arm="text_only")
     for row in table(shown + blank, RUN):
         assert row.values["n"] == len(tiles[0])
         assert row.values["text_only"] == row.values["score"]
+
+
+def test_without_a_rationale_stands_beside(tiles):
+    class Reasoner(Always):
+        def generate(self, pixels, messages, settings, cancel):
+            said = settings.begin or "<think>x: y</think><answer>"
+            text = f"{said}{'adenocarcinoma' if settings.begin else 'normal'}</answer>"
+            yield Completion(text, 10, 4, 5, "stop", 0.0)
+
+    arms = ("model", "unreasoned")
+    shown, unreasoned = (_examine(tiles, Reasoner(""), arm=arm) for arm in arms)
+    assert {item.answer for item in unreasoned} == {"adenocarcinoma"}
+    (row, *_) = table([*shown, *unreasoned], RUN)
+    share = sum(s.answer == "adenocarcinoma" for s in tiles[0]) / len(tiles[0])
+    assert row.values["unreasoned"] == pytest.approx(share)
+    assert row.values["score"] != row.values["unreasoned"]
 
 
 def test_a_picture_of_one_size_is_asked_once(tiles):
@@ -201,7 +217,7 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path
     assert any(target["name"].startswith("lung subtype") for target in figures["targets"])
     assert capsys.readouterr().out.strip() == (tmp_path / "t.md").read_text().strip()
     items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
-    assert len(items) == 5 * whole["n"]  # the model twice, text only twice, constant
+    assert len(items) == 7 * whole["n"]  # the model in three ways at two rungs, constant
 
 
 def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch):

@@ -37,6 +37,7 @@ def build_inputs(
     pixels: NDArray[np.uint8],
     messages: Messages,
     normalisation: Normalisation,
+    begin: str = "",
 ) -> ModelInputs:
     """Turn a picture and chat messages into model inputs, up to where the answer begins.
 
@@ -51,6 +52,8 @@ def build_inputs(
         Chat messages with exactly one ``{"type": "image"}`` part.
     normalisation : Normalisation
         Of the checkpoint; `NORMALISATION` has the families' own.
+    begin : str
+        What the answer begins with.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def build_inputs(
         If the picture is not of whole cells, or the template places not exactly one picture.
     """
     values, grid = patchify(pixels, dims.patch, dims.merge, normalisation)
-    ids = prompt_ids(tokenizer, messages, grid[1] * grid[2] // dims.merge**2)
+    ids = prompt_ids(tokenizer, messages, grid[1] * grid[2] // dims.merge**2, begin)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     input_ids = torch.tensor([ids], dtype=torch.int64)
     return ModelInputs(
@@ -69,8 +72,10 @@ def build_inputs(
     )
 
 
-def prompt_ids(tokenizer: Any, messages: Messages, visual_tokens: int) -> list[int]:
-    """Token ids of a prompt whose one picture takes ``visual_tokens`` places.
+def prompt_ids(
+    tokenizer: Any, messages: Messages, visual_tokens: int, begin: str = ""
+) -> list[int]:
+    """Token ids of a prompt whose one picture takes ``visual_tokens`` places, and of ``begin``.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def prompt_ids(tokenizer: Any, messages: Messages, visual_tokens: int) -> list[i
     text = tokenizer.apply_chat_template(
         defused(messages), tokenize=False, add_generation_prompt=True
     )
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     if (found := ids.count(pad)) != 1:
         raise ValueError(f"the chat template places {found} pictures, not one")

@@ -16,12 +16,13 @@ from napari_pathreason._types import (
     Messages,
     ModelInfo,
     Strangeness,
+    WrittenToken,
 )
 
 from ._decode import Drawn, decode
 from ._decode_batch import decode_batch
 from ._familiar import Familiar
-from ._inputs import VISION_TOKENS, build_inputs
+from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._look import Look, colours
 from ._memory import memory_errors
 from ._pixels import Normalisation
@@ -102,16 +103,16 @@ class VLMPerformer:
             If the device cannot hold the picture and its attention.
         """
         began = time.perf_counter()
-        inputs = build_inputs(
-            self._tokenizer, self._info.dims, pixels, messages, self._normalisation
-        )
+        inputs = self._inputs(pixels, messages, settings)
         tokens = decode(
             self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
         )
-        stream, text, count = TextStream(self._tokenizer), "", 0
+        stream, text, count = TextStream(self._tokenizer), settings.begin, 0
         drawn: list[Drawn] = []
         strangeness: Strangeness | None = None
         finish: Literal["stop", "length", "cancelled"] = "length"
+        if text:
+            yield text
         while count < settings.max_new_tokens:
             if cancel.is_set():
                 finish = "cancelled"
@@ -138,7 +139,7 @@ class VLMPerformer:
             new_tokens=count,
             finish=finish,
             seconds=time.perf_counter() - began,
-            written=self._teller.tell(drawn),
+            written=self._written(drawn, settings),
             strangeness=strangeness,
         )
 
@@ -155,7 +156,7 @@ class VLMPerformer:
         """
         began = time.perf_counter()
         inputs = [
-            build_inputs(self._tokenizer, self._info.dims, pixels, messages, self._normalisation)
+            self._inputs(pixels, messages, settings)
             for pixels, messages in zip(pictures, prompts, strict=True)
         ]
         tokens = decode_batch(
@@ -182,7 +183,8 @@ class VLMPerformer:
         seconds = (time.perf_counter() - began) / len(rows)
         return [
             Completion(
-                text=self._tokenizer.decode(
+                text=settings.begin
+                + self._tokenizer.decode(
                     [one.token for one in row.drawn],
                     skip_special_tokens=True,
                     clean_up_tokenization_spaces=False,
@@ -192,11 +194,30 @@ class VLMPerformer:
                 new_tokens=row.count,
                 finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
                 seconds=seconds,
-                written=self._teller.tell(row.drawn),
+                written=self._written(row.drawn, settings),
                 strangeness=strange,
             )
             for row, own, strange in zip(rows, inputs, strangeness, strict=True)
         ]
+
+    def _inputs(
+        self, pixels: NDArray[np.uint8], messages: Messages, settings: GenerationSettings
+    ) -> ModelInputs:
+        return build_inputs(
+            self._tokenizer,
+            self._info.dims,
+            pixels,
+            messages,
+            self._normalisation,
+            settings.begin,
+        )
+
+    def _written(
+        self, drawn: Sequence[Drawn], settings: GenerationSettings
+    ) -> tuple[WrittenToken, ...]:
+        """What was drawn, behind the beginning that was given."""
+        given = (WrittenToken(((settings.begin, 0.0),)),) if settings.begin else ()
+        return (*given, *self._teller.tell(drawn))
 
     def _judge(
         self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[Messages]

@@ -68,7 +68,11 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         default=1,
         help="questions that share the model's passes; seconds are then told by three of each kind",
     )
-    parser.add_argument("--no-blank", action="store_true", help="leave the text-only runs out")
+    parser.add_argument(
+        "--no-blank",
+        action="store_true",
+        help="leave the runs out that see a white picture, or give no rationale",
+    )
     parser.add_argument(
         "--baseline",
         action="store_true",

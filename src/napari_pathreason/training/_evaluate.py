@@ -18,7 +18,7 @@ from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import plan
 
 from ._evidence import confirmed
-from ._item import Item, matches
+from ._item import Asked, Item, matches
 from ._pictures import Pictures
 from ._sample import Sample
 from ._targets import score_target
@@ -31,6 +31,8 @@ SMALLEST = 4
 """Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
 MOST_TOKENS = 2048
 """Visual tokens of the questions that are asked together."""
+UNREASONED = "<think></think><answer>"
+"""Leaves the model no room for a rationale."""
 TIMED = 3
 """Questions of each kind that are asked alone where others are asked together."""
 
@@ -81,18 +83,18 @@ class Examiner:
         self._together = together
         self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
         self._others = others(samples, seed)
-        self._asked: dict[tuple[int, bool, Size], Item] = {}
+        self._asked: dict[tuple[int, Asked, Size], Item] = {}
 
-    def run(self, budget: int | None, *, blank: bool = False) -> Iterator[Item]:
-        """Ask every question at a budget; ``blank`` shows a white picture of the same size."""
+    def run(self, budget: int | None, arm: Asked = "model") -> Iterator[Item]:
+        """Ask every question at a budget, in one of the ways of `Asked`."""
         cell = self._performer.info.dims.cell
         keys = [
-            (index, blank, plan(self._pictures.region(sample), budget, cell).size)
+            (index, arm, plan(self._pictures.region(sample), budget, cell).size)
             for index, sample in enumerate(self.samples)
         ]
         for window in self.windows(keys, [size for _, _, size in keys]):
             new = [key for key in window if key not in self._asked]
-            answers = self.ask([index for index, _, _ in new], budget, blank=blank)
+            answers = self.ask([index for index, _, _ in new], budget, arm)
             self._asked.update(zip(new, answers, strict=True))
             yield from (replace(self._asked[key], budget=budget) for key in window)
 
@@ -108,9 +110,9 @@ class Examiner:
         if begin < len(questions):
             yield questions[begin:]
 
-    def ask(self, indexes: Sequence[int], budget: int | None, *, blank: bool = False) -> list[Item]:
-        """Ask some questions at a budget; ``blank`` as in `run`."""
-        jobs = {index: self._job(index, budget, blank) for index in indexes}
+    def ask(self, indexes: Sequence[int], budget: int | None, arm: Asked = "model") -> list[Item]:
+        """Ask some questions at a budget; parameters as in `run`."""
+        jobs = {index: self._job(index, budget, arm) for index in indexes}
         alone = {
             index: ask(job, self._performer, self._allocator)
             for index, job in jobs.items()
@@ -120,26 +122,27 @@ class Examiner:
         joint = ask_together(list(rest.values()), self._performer, self._allocator)
         results = alone | dict(zip(rest, joint, strict=True))
         return [
-            self._item(index, budget, blank, results[index], timed=index in alone)
+            self._item(index, budget, arm, results[index], timed=index in alone)
             for index in indexes
         ]
 
-    def _job(self, index: int, budget: int | None, blank: bool) -> Job:
+    def _job(self, index: int, budget: int | None, arm: Asked) -> Job:
         sample = self.samples[index]
         slide = self._pictures.slide(sample)
-        if blank:  # as large as the picture, without taking its memory
+        if arm == "text_only":  # as large as the picture, without taking its memory
             white = np.broadcast_to(np.uint8(255), (slide.height, slide.width, 3))
             slide = slide_from_arrays([white], "sample")
+        begin = UNREASONED if arm == "unreasoned" else ""
         return Job(
             slide,
             self._pictures.region(sample),
             sample.query,
             "native" if budget is None else budget,
-            GenerationSettings(max_new_tokens=192),
+            GenerationSettings(max_new_tokens=192, begin=begin),
         )
 
     def _item(
-        self, index: int, budget: int | None, blank: bool, result: Result, timed: bool
+        self, index: int, budget: int | None, arm: Asked, result: Result, timed: bool
     ) -> Item:
         sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
         view = read_view(sample, pictures, SMALLEST, cell)
@@ -147,13 +150,13 @@ class Examiner:
         right, cited = confirmed(answer.rationale, view)
         other = self._others[index]
         elsewhere = None
-        if other is not None and not blank:
+        if other is not None and arm == "model":
             elsewhere, _ = confirmed(
                 answer.rationale, read_view(self.samples[other], pictures, SMALLEST, cell)
             )
         return Item(
             index=index,
-            arm="text_only" if blank else "model",
+            arm=arm,
             budget=budget,
             task=sample.task,
             topic=sample.kind,

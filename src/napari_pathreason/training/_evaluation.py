@@ -18,7 +18,7 @@ from ._baseline import baseline_items, check_installed
 from ._constant import constant_items
 from ._evaluate import Examiner, pick
 from ._goals import Outcome, outcomes
-from ._item import Item
+from ._item import Asked, Item
 from ._markdown import markdown, short_markdown
 from ._pictures import Pictures
 from ._policies import RUNGS, allocations, check_policies, policy_rows
@@ -34,10 +34,10 @@ class Plan:
 
     ``budgets`` are rungs, None for native size; ``policies`` other than ``fixed`` need the answers
     at every rung of the ladder and ask for those as well. ``blank`` asks each of ``budgets``
-    before a white picture too; ``baseline`` fits colour and texture on ``train.jsonl`` beside
-    ``data``. ``items`` is where each answer goes the moment it is there. ``together`` questions
-    share the model's passes; seconds are then told by the few that are asked alone. ``earlier``
-    are results of the stages of training before.
+    before a white picture too, and with an empty rationale; ``baseline`` fits colour and texture
+    on ``train.jsonl`` beside ``data``. ``items`` is where each answer goes the moment it is there.
+    ``together`` questions share the model's passes; seconds are then told by the few that are
+    asked alone. ``earlier`` are results of the stages of training before.
     """
 
     model: str
@@ -129,12 +129,13 @@ def evaluate(plan: Plan) -> Report:
         examiner = Examiner(
             samples, pictures, models.performer, models.allocator, plan.seed, plan.together
         )
-        runs = [(budget, blank) for budget in plan.budgets for blank in sorted({False, plan.blank})]
+        arms: list[Asked] = ["model", *(("text_only", "unreasoned") if plan.blank else ())]
+        runs = [(budget, arm) for budget in plan.budgets for arm in arms]
         if set(plan.policies) - {"fixed"}:
-            runs += [(budget, False) for budget in RUNGS if budget not in plan.budgets]
+            runs += [(budget, "model") for budget in RUNGS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
-            for budget, blank in runs:
-                for item in _kept(examiner.run(budget, blank=blank), file):
+            for budget, arm in runs:
+                for item in _kept(examiner.run(budget, arm), file):
                     items.append(item)
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)

@@ -11,8 +11,10 @@ from napari_pathreason.tasks import match_boxes
 
 from ._sample import Phrasing
 
-Arm = Literal["model", "text_only", "constant", "baseline"]
-"""Who answered: the model, the model before a white picture, one fixed answer, the baseline."""
+Asked = Literal["model", "text_only", "unreasoned"]
+"""How the model was asked: as users do, before a white picture, with an empty rationale given."""
+Arm = Asked | Literal["constant", "baseline"]
+"""Who answered: the model, one fixed answer, the baseline."""
 
 Matches = dict[str, tuple[int, int, int]]
 

@@ -112,6 +112,7 @@ def _costs(group: Mapping[str, Row]) -> str:
     columns: dict[str, Callable[[Values], str]] = {
         "score": lambda v: f"{v['score']:.3f}",
         "text only": lambda v: _value(v, "text_only"),
+        "without rationale": lambda v: _value(v, "unreasoned"),
         "tokens": lambda v: f"{v['tokens']:.0f}",
         "GFLOPs": lambda v: f"{v['flops'] / 1e9:.2f}",
         "of native": lambda v: f"{100 * v['share_of_native']:.0f} %",

@@ -49,9 +49,9 @@ class Row:
     ``task`` and ``topic`` are ``all`` where a row spans several, ``side`` is a band of region
     sizes or ``all``. ``values`` holds ``n``, ``score`` with ``low`` and ``high`` (95 %, bootstrap
     over questions), means of ``tokens`` and ``flops``, the median of ``seconds``, and what else
-    the group has; ``X_low`` and ``X_high`` bound a measure X. ``constant``, ``text_only`` and
-    ``baseline`` are the scores of those arms on the same questions, ``constant_X`` and
-    ``baseline_X`` their other figures.
+    the group has; ``X_low`` and ``X_high`` bound a measure X. ``constant``, ``text_only``,
+    ``unreasoned`` and ``baseline`` are the scores of those arms on the same questions,
+    ``constant_X`` and ``baseline_X`` their other figures.
     """
 
     run: Run
@@ -158,7 +158,7 @@ def _row(
     values |= phrasing_gap(ours, seed)
     if (error := calibration_error(ours)) is not None:
         values["ece"] = error
-    for arm in ("constant", "text_only", "baseline"):
+    for arm in ("constant", "text_only", "unreasoned", "baseline"):
         values |= _beside(arm, arms[arm], ours, measures)
     return Row(run, budget, task, topic, side, values)
 
