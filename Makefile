@@ -21,7 +21,7 @@ EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --budgets $(RUNG
 	--per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test lint env system napari bench embedded clean
+.PHONY: demo test lint env system napari bench embedded reproduce clean
 
 demo: $(READY)
 	@mkdir -p demo
@@ -68,6 +68,18 @@ embedded: $(READY) $(MINI)/test.jsonl
 		--card $(EMBEDDED)/README.md
 	cp $(MODEL)/* $(EMBEDDED)/
 	cp $(RUN)/run.json $(EMBEDDED)/
+
+# `make reproduce`: a small run of GRPO, allocator and evaluation; fails where the order of the
+# rows is not the one that docs/results.md tells.
+reproduce: $(READY) $(MINI)/test.jsonl
+	$(BIN)/pathreason train bilateral --recipe recipes/reproduce.yaml
+	$(BIN)/pathreason evaluate embedded --data $(MINI)/test.jsonl --budgets 16,64,256 \
+		--per-topic 15 --together 16 --no-blank --stage embedded --json runs/reproduce/embedded.json
+	$(BIN)/pathreason evaluate runs/reproduce/bilateral --data $(MINI)/test.jsonl \
+		--budgets 16,64,256 --per-topic 15 --together 16 --stage reproduced \
+		--earlier runs/reproduce/embedded.json \
+		--policies native,fixed,random,cascade,oracle,allocator --json runs/reproduce/results.json
+	$(BIN)/python -m napari_pathreason.training._ordering runs/reproduce/results.json
 
 $(MINI)/test.jsonl: | $(READY)
 	$(BIN)/pathreason data convert $(DATA) -o $(MINI)
