@@ -41,7 +41,7 @@ class ParkedJob:
     ) -> None:
         self.info = info
         self.settings = job.settings
-        self.pixels: NDArray[np.uint8] | None = None
+        self._pixels: NDArray[np.uint8] | None = None
         self.messages: Messages = []
         self._given: Completion | Exception | None = None
         self._events = run_job(job, self, allocator, cancel)
@@ -55,7 +55,7 @@ class ParkedJob:
         cancel: Flag,
     ) -> Iterator[str | Completion]:
         """Satisfies `Performer` for the job's own sake."""
-        self.pixels, self.messages = pixels, messages
+        self._pixels, self.messages = pixels, messages
         yield ""  # the job tells of a piece of text, and waits to be asked for more
         if isinstance(self._given, Exception):
             raise self._given
@@ -71,6 +71,13 @@ class ParkedJob:
         return False
 
     @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """What the model is to see, uint8 (height, width, 3), from `start` to `end`."""
+        if self._pixels is None:
+            raise RuntimeError("the job does not wait for the model")
+        return self._pixels
+
+    @property
     def answered(self) -> bool:
         """Whether a completion was given, or an error."""
         return self._given is not None
@@ -81,7 +88,7 @@ class ParkedJob:
 
     def end(self) -> Finished | Cancelled | Failed:
         """Go on to the end; the seconds of generation are those of the completion alone."""
-        self.pixels = None
+        self._pixels = None
         for event in self._events:
             self._ending = event
         if isinstance(self._ending, Finished) and isinstance(self._given, Completion):
@@ -100,27 +107,26 @@ def answer_parked(
 ) -> None:
     """Give each job its completion, in one pass where the performer can; or what it raised.
 
-    All jobs must have the settings of the first.
+    All jobs must wait for the model, and have the settings of the first.
     """
     flag = cancel or Flag()
-    waiting = [(job, job.pixels) for job in jobs if job.pixels is not None]
     try:
-        if isinstance(performer, BatchPerformer) and len(waiting) > 1:
+        if isinstance(performer, BatchPerformer) and len(jobs) > 1:
             answers = performer.generate_batch(
-                [pixels for _, pixels in waiting],
-                [job.messages for job, _ in waiting],
-                waiting[0][0].settings,
+                [job.pixels for job in jobs],
+                [job.messages for job in jobs],
+                jobs[0].settings,
                 flag,
             )
-            for (job, _), answer in zip(waiting, answers, strict=True):
+            for job, answer in zip(jobs, answers, strict=True):
                 job.give(answer)
             return
-        for job, pixels in waiting:
-            for piece in performer.generate(pixels, job.messages, job.settings, flag):
+        for job in jobs:
+            for piece in performer.generate(job.pixels, job.messages, job.settings, flag):
                 if isinstance(piece, Completion):
                     job.give(piece)
     except Exception as error:  # each job turns it into the line that its user sees
-        for job, _ in waiting:
+        for job in jobs:
             if not job.answered:
                 job.give(error)
 

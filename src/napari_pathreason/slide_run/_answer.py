@@ -1,15 +1,14 @@
 """Tiles through the main job, the model asked once for all that have the same size.
 
-Each tile runs `engine.run_job` as any other question does. Its performer is a stand-in that holds
-the job up where the picture would be read; when all jobs of a group wait there, pictures of equal
-size go to the model together, and each job goes on with its own completion.
+Each tile runs the main job as any other question does, and waits where it needs the model; when
+all jobs of a group wait there, pictures of equal size go to the model together.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from threading import Event as Flag
@@ -23,27 +22,19 @@ from napari_pathreason._geometry import Region
 from napari_pathreason._types import (
     Allocation,
     Budget,
-    Completion,
     Effort,
-    GenerationSettings,
-    Messages,
     ModelInfo,
     Query,
-    Result,
     SlideInfo,
 )
 from napari_pathreason.engine import (
     Allocator,
-    BatchPerformer,
     Cancelled,
-    Event,
-    Failed,
     Finished,
     Job,
+    ParkedJob,
     Performer,
-    Stage,
-    TextDelta,
-    run_job,
+    answer_parked,
 )
 
 from ._record import TileRecord, record_of
@@ -81,17 +72,18 @@ class Group:
         allocator: Allocator,
         cancel: Flag,
     ) -> None:
-        self._performer, self._settings, self._cancel = performer, settings, cancel
+        self._performer, self._cancel = performer, cancel
         self._jobs = [
-            _Waiting(slide, tile, settings, performer.info, allocator, cancel) for tile in tiles
+            (tile, _parked(slide, tile, settings, performer.info, allocator, cancel))
+            for tile in tiles
         ]
-        self._equal: dict[tuple[int, ...], list[_Waiting]] = defaultdict(list)
+        self._equal: dict[tuple[int, ...], list[ParkedJob]] = defaultdict(list)
 
     def read(self) -> Self:
         """Allot and read each tile; in any thread, while the model is at another group."""
-        for job in self._jobs:
+        for _, job in self._jobs:
             if job.start():
-                self._equal[job.pictures[0].shape].append(job)
+                self._equal[job.pixels.shape].append(job)
         return self
 
     def answer(self) -> list[TileRecord]:
@@ -109,20 +101,18 @@ class Group:
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
-        for same in self._equal.values():
-            most = _together(same[0].pictures[0], self._performer.info)
+        for (height, width, _), same in self._equal.items():
+            most = _together(height * width, self._performer.info)
             for start in range(0, len(same), most):
-                some = same[start : start + most]
-                _generate(some, self._performer, self._settings.generation, self._cancel)
-        return [job.end() for job in self._jobs]
+                answer_parked(same[start : start + most], self._performer, self._cancel)
+        return [_record(tile, job) for tile, job in self._jobs]
 
 
-def _together(pixels: NDArray[np.uint8], model: ModelInfo) -> int:
-    """How many pictures of this size go to the model at once."""
+def _together(pixels: int, model: ModelInfo) -> int:
+    """How many pictures of so many pixels go to the model at once."""
     if model.device != "cpu":
         return sys.maxsize
-    cell = model.dims.cell
-    tokens: int = pixels.shape[0] * pixels.shape[1] // (cell * cell)
+    tokens = pixels // model.dims.cell**2
     return max(1, TOGETHER_ON_CPU // max(tokens, 1))
 
 
@@ -154,100 +144,32 @@ class _Capped:
         return chosen
 
 
-class _Waiting:
-    """A tile's job, and its performer: the job waits in `generate` until it is given an answer."""
-
-    def __init__(
-        self,
-        slide: Slide,
-        tile: Tile,
-        settings: DetectSettings,
-        info: ModelInfo,
-        allocator: Allocator,
-        cancel: Flag,
-    ) -> None:
-        most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.cell)
-        budget: Budget = settings.budget if tile.override is None else tile.override
-        if budget != "auto":
-            budget = most if budget == "native" else min(budget, most)
-        job = Job(slide, tile.region, settings.query, budget, settings.generation, settings.effort)
-        self.info = info
-        self.pictures: list[NDArray[np.uint8]] = []
-        self.messages: Messages = []
-        self.completion: Completion | None = None
-        self.error: Exception | None = None
-        self._tile = tile
-        self._events = run_job(job, self, _Capped(allocator, most), cancel)
-        self._ending: Event | None = None
-
-    def generate(
-        self,
-        pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
-        cancel: Flag,
-    ) -> Iterator[str | Completion]:
-        self.pictures, self.messages = [pixels], messages
-        yield ""  # the job tells of a piece of text, and waits to be asked for more
-        if self.error is not None:
-            raise self.error
-        if self.completion is not None:
-            yield self.completion
-
-    def start(self) -> bool:
-        """Go on until the model is needed; False if the job ended before."""
-        for event in self._events:
-            if isinstance(event, TextDelta):
-                return True
-            self._ending = event
-        return False
-
-    def end(self) -> TileRecord:
-        """Go on with the answer to the end."""
-        self.pictures = []
-        for event in self._events:
-            self._ending = event
-        if isinstance(self._ending, Finished):
-            return self._finished(self._ending.result)
-        if isinstance(self._ending, Cancelled):
-            raise CancelledError
-        if not isinstance(self._ending, Failed):
-            raise RuntimeError("a job ended without an ending")
-        error = self._ending.error
-        # with a cause it is the disk or the network, and other tiles fare no better
-        if isinstance(error, SlideError) and error.__cause__ is None:
-            return TileRecord(
-                self._tile.index,
-                unreadable=True,
-                warnings=(str(error),),
-                override=self._tile.override,
-            )
-        raise error
-
-    def _finished(self, result: Result) -> TileRecord:
-        seconds = dict(result.seconds)
-        if self.completion is not None:  # the stage also holds the wait for the other tiles
-            seconds[Stage.GENERATE.value] = self.completion.seconds
-        return record_of(self._tile, replace(result, seconds=seconds))
+def _parked(
+    slide: Slide,
+    tile: Tile,
+    settings: DetectSettings,
+    info: ModelInfo,
+    allocator: Allocator,
+    cancel: Flag,
+) -> ParkedJob:
+    """A tile's job, which waits where it needs the model."""
+    most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.cell)
+    budget: Budget = settings.budget if tile.override is None else tile.override
+    if budget != "auto":
+        budget = most if budget == "native" else min(budget, most)
+    job = Job(slide, tile.region, settings.query, budget, settings.generation, settings.effort)
+    return ParkedJob(job, info, _Capped(allocator, most), cancel)
 
 
-def _generate(
-    jobs: Sequence[_Waiting], performer: Performer, settings: GenerationSettings, cancel: Flag
-) -> None:
-    """Hand each job its completion, or what the model raised."""
-    try:
-        if isinstance(performer, BatchPerformer) and len(jobs) > 1:
-            pictures = [job.pictures[0] for job in jobs]
-            prompts = [job.messages for job in jobs]
-            answers = performer.generate_batch(pictures, prompts, settings, cancel)
-            for job, answer in zip(jobs, answers, strict=True):
-                job.completion = answer
-            return
-        for job in jobs:
-            for piece in performer.generate(job.pictures[0], job.messages, settings, cancel):
-                if isinstance(piece, Completion):
-                    job.completion = piece
-    except Exception as error:  # each job turns it into the line that its user sees
-        for job in jobs:
-            if job.completion is None:
-                job.error = error
+def _record(tile: Tile, job: ParkedJob) -> TileRecord:
+    """What became of a tile; a damaged one is a record too, other failures are raised."""
+    ending = job.end()
+    if isinstance(ending, Finished):
+        return record_of(tile, ending.result)
+    if isinstance(ending, Cancelled):
+        raise CancelledError
+    error = ending.error
+    # with a cause it is the disk or the network, and other tiles fare no better
+    if isinstance(error, SlideError) and error.__cause__ is None:
+        return TileRecord(tile.index, unreadable=True, warnings=(str(error),))
+    raise error
