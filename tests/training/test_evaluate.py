@@ -93,7 +93,7 @@ def test_without_a_rationale_stands_beside(tiles):
     class Reasoner(Always):
         def generate(self, pixels, messages, settings, cancel):
             said = settings.begin or "<think>x: y</think><answer>"
-            text = f"{said}{'adenocarcinoma' if settings.begin else 'normal'}</answer>"
+            text = f"{said}{'adenocarcinoma' if settings.begin else 'nothing'}</answer>"
             yield Completion(text, 10, 4, 5, "stop", 0.0)
 
     arms = ("model", "unreasoned")
@@ -101,8 +101,9 @@ def test_without_a_rationale_stands_beside(tiles):
     assert {item.answer for item in unreasoned} == {"adenocarcinoma"}
     (row, *_) = table([*shown, *unreasoned], RUN)
     share = sum(s.answer == "adenocarcinoma" for s in tiles[0]) / len(tiles[0])
+    assert share > 0
     assert row.values["unreasoned"] == pytest.approx(share)
-    assert row.values["score"] != row.values["unreasoned"]
+    assert row.values["score"] == 0
 
 
 def test_a_picture_of_one_size_is_asked_once(tiles):
