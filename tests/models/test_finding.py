@@ -38,7 +38,7 @@ def test_the_embedded_model_is_found_beside_the_code(monkeypatch, copy):
 def test_offline_and_not_cached_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="not in the cache and HF_HUB_OFFLINE is set"):
+    with pytest.raises(ModelError, match="not in the cache and offline is set"):
         load_models("somebody/something")
 
 

@@ -71,7 +71,11 @@ def _download(hub_id: str) -> Path:
             f"there is no model {hub_id} on the hub and no such folder; check the spelling"
         ) from error
     except LocalEntryNotFoundError as error:
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        why = (
+            "offline is set (Preferences, HF_HUB_OFFLINE)"
+            if constants.HF_HUB_OFFLINE
+            else "the hub cannot be reached"
+        )
         raise ModelError(
             f"the model {hub_id} is not in the cache and {why}; "
             "download it where there is a network, or choose embedded"

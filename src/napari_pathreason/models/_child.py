@@ -20,6 +20,7 @@ from napari_pathreason.engine import BatchPerformer, Performer
 
 from ._loading import load_models
 from ._models import Models
+from ._threads import use_threads
 from ._wire import (
     Allocate,
     Cancel,
@@ -48,7 +49,11 @@ def main() -> None:
     requests: Requests = SimpleQueue()
     threading.Thread(target=_listen, args=(wire, requests), daemon=True).start()
     try:
+        if load.offline:  # the hub's library looks at it once, when it is imported
+            os.environ["HF_HUB_OFFLINE"] = "1"
         models = load_models(load.spec, load.device)
+        if load.threads:
+            use_threads(load.threads)
         ready = Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it
         traceback.print_exc()

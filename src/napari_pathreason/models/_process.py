@@ -47,10 +47,21 @@ class ModelProcess:
     ----------
     spec, device
         As for `load_models`; what is wrong with them is raised at the first use.
+    threads : int
+        CPU threads that it computes with; 0 leaves it to torch.
+    offline : bool
+        Take hub models from the cache alone, as with ``HF_HUB_OFFLINE``.
     """
 
-    def __init__(self, spec: str | Path = "embedded", device: str = "auto") -> None:
-        self._load = Load(str(spec), device)
+    def __init__(
+        self,
+        spec: str | Path = "embedded",
+        device: str = "auto",
+        *,
+        threads: int = 0,
+        offline: bool = False,
+    ) -> None:
+        self._load = Load(str(spec), device, threads, offline)
         self._child: Child | None = None
         self._ready: Ready | None = None
         self._closed = False

@@ -1,4 +1,4 @@
-"""How torch's threads wait for each other."""
+"""How many threads torch has, and how they wait for each other."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def wait_passively() -> None:
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many CPU threads; more than the machine has slow it down, so they are cut."""
+    import torch
+
+    torch.set_num_threads(max(1, min(count, os.cpu_count() or 1)))

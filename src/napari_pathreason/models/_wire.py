@@ -26,10 +26,12 @@ from napari_pathreason._types import (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """To the child, first: which model, on which device."""
+    """To the child, first: which model, and what it computes with; see `ModelProcess`."""
 
     spec: str
-    device: str
+    device: str = "auto"
+    threads: int = 0
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
