@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from napari_pathreason._types import (
     ModelInfo,
     Query,
 )
+from napari_pathreason.viewer import Compute
 
 MARKER = (255, 0, 255)
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 100)
@@ -84,12 +86,15 @@ class FakePerformer:
         return json.dumps([{"bbox_2d": [1000 * v for v in box], "label": "marker"}])
 
 
+@dataclass
 class FakeAllocator:
-    overview_budget = 0
+    overview_budget: int = 0
+    efforts: list[Effort] = field(default_factory=list)
 
     def allocate(
         self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
     ) -> Allocation:
+        self.efforts.append(effort)
         return Allocation(64, "fixed")
 
 
@@ -108,13 +113,20 @@ class FakeFactory:
 
     behaviour: str = "answer"
     made: list[tuple[str, FakeModels]] = field(default_factory=list)
+    computes: list[Compute] = field(default_factory=list)
 
-    def __call__(self, spec: str) -> FakeModels:
+    def __call__(self, spec: str, compute: Compute) -> FakeModels:
         if spec == "unknown":
             raise ModelError("there is no model 'unknown'; choose a folder or a hub id")
         models = FakeModels(FakePerformer(self.behaviour))
         self.made.append((spec, models))
+        self.computes.append(compute)
         return models
+
+
+@pytest.fixture(autouse=True)
+def _own_config(config_folder: Path) -> None:
+    """No test reads or writes the user's settings."""
 
 
 @pytest.fixture

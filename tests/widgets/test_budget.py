@@ -23,7 +23,7 @@ def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.ui
     viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), name="slide")
     ask.form.choose(ask.form.region_box, "layer")
     ask.form.question_edit.setPlainText("Is it magenta?")
-    budget.refresh()
+    budget.look()
     return viewer, ask, budget
 
 
@@ -64,7 +64,7 @@ def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) ->
     _, ask, dock = docks
     ask.ask()
     finish(ask)
-    dock.refresh()
+    dock.look()
     known = [rung.budget for rung in dock.rungs if rung.seconds is not None]
     assert known == [64]
     assert "no probabilities" in dock.note.text()

@@ -6,6 +6,7 @@ from ._allocation_why import budget_text
 from ._answers import draw_entry, prepare_overlay, show_entry
 from ._camera import go_to
 from ._compare import RUNG_COLORS, draw_rung, rung_layer_data, rung_title
+from ._dock_state import AskState, BudgetState, DockMemory, DockState
 from ._evidence import cited_by_shape, show_cited
 from ._foretell import foretold, read_preview
 from ._frame import LayerFrame, box_to_data, data_to_slide, slide_to_data
@@ -14,6 +15,7 @@ from ._layers import SLIDE_KEY, known_mpp, layer_mpp, layer_size, open_slide_lay
 from ._marks import marks_of_shapes
 from ._objects import features_of_shapes, objects_layer_data
 from ._overlay import append_to_overlay, is_overlay, overlay_layer_data, placement, shapes_of_result
+from ._preferences import Compute, Preferences, config_folder, preferences
 from ._preview import PREVIEW_KEY, grid_layer_data, preview_layer_data
 from ._question import ModelLoading, Question, answer_question
 from ._regions import RegionSource, marked_region, region_in_view, region_of, start_drawing
@@ -32,12 +34,18 @@ __all__ = [
     "RUNG_COLORS",
     "SLIDE_KEY",
     "AllocationMap",
+    "AskState",
+    "BudgetState",
+    "Compute",
+    "DockMemory",
+    "DockState",
     "Ending",
     "Entry",
     "LayerFrame",
     "LoadedModels",
     "ModelLoading",
     "ModelsFactory",
+    "Preferences",
     "Question",
     "RegionSource",
     "RunLayers",
@@ -51,6 +59,7 @@ __all__ = [
     "box_to_data",
     "budget_text",
     "cited_by_shape",
+    "config_folder",
     "data_to_slide",
     "draw_entry",
     "draw_rung",
@@ -76,6 +85,7 @@ __all__ = [
     "picks_of",
     "placement",
     "planned_line",
+    "preferences",
     "prepare_overlay",
     "preview_layer_data",
     "read_preview",

@@ -8,10 +8,11 @@ from threading import Event as CancelFlag
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import Budget, GenerationSettings, Query
+from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
 from napari_pathreason.engine import Cancelled, Event, Failed, Job, Stage, run_job
 from napari_pathreason.slides import Slide
 
+from ._preferences import Compute
 from ._session import Session
 
 
@@ -37,6 +38,9 @@ class Question:
     model : str
         ``embedded``, a folder or a hub id.
     settings : GenerationSettings
+    compute : Compute, optional
+        What the model computes with; the user's preferences where not given.
+    effort : {"low", "balanced", "high"}
     """
 
     slide: Callable[[], Slide]
@@ -45,6 +49,8 @@ class Question:
     budget: Budget = "auto"
     model: str = "embedded"
     settings: GenerationSettings = field(default_factory=GenerationSettings)
+    compute: Compute | None = None
+    effort: Effort = "balanced"
 
 
 def answer_question(
@@ -56,7 +62,7 @@ def answer_question(
     """
     yield ModelLoading(question.model)
     try:
-        models = session.models(question.model)
+        models = session.models(question.model, question.compute)
         if cancel.is_set():
             yield Cancelled(Stage.OVERVIEW)
             return
@@ -66,6 +72,7 @@ def answer_question(
             question.query,
             question.budget,
             question.settings,
+            question.effort,
         )
         yield from run_job(job, models.performer, models.allocator, cancel)
     except PathreasonError as error:

@@ -9,10 +9,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
+from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_pathreason._types import ModelInfo, Result
 from napari_pathreason.engine import Allocator, Performer
+
+from ._dock_state import DockMemory
+from ._preferences import Compute, Preferences, preferences
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -34,14 +38,14 @@ class LoadedModels(Protocol):
         """Free memory and end the process, at once."""
 
 
-ModelsFactory = Callable[[str], LoadedModels]
+ModelsFactory = Callable[[str, Compute], LoadedModels]
 
 
-def spawn_models(spec: str) -> LoadedModels:
+def spawn_models(spec: str, compute: Compute) -> LoadedModels:
     """Models of a folder, hub id or ``embedded``, served from a child process."""
     from napari_pathreason.models import ModelProcess
 
-    return ModelProcess(spec)
+    return ModelProcess(spec, compute.device, threads=compute.threads, offline=compute.offline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Session:
     Parameters
     ----------
     models_factory : callable
-        Spec -> loaded models; may take long, so it is called in a worker.
+        Spec and `Compute` -> loaded models; may take long, so it is called in a worker.
 
     Attributes
     ----------
@@ -78,6 +82,8 @@ class Session:
         Whether a question is on its way: one at a time, as they share a model.
     form : callable
         Gives the form of the Ask dock, or None; a weak reference.
+    memory : DockMemory
+        What the docks were set to.
     """
 
     added = Signal(Entry)
@@ -90,9 +96,12 @@ class Session:
         self.known_models: dict[str, ModelInfo] = {}
         self.form: Callable[[], Any] = lambda: None
         self.asking = False
+        self.memory = DockMemory()
+        self._told: set[str] = set()
         self._loading = Lock()
         self._lock = Lock()
         self._spec: str | None = None
+        self._compute = Compute()
         self._models: LoadedModels | None = None
 
     def add(self, result: Result, image: Image) -> Entry:
@@ -110,16 +119,29 @@ class Session:
         """Entries about one image layer, oldest first."""
         return [entry for entry in self.entries if entry.image() is image]
 
-    def models(self, spec: str) -> LoadedModels:
-        """Models of a spec, kept between questions; another spec frees the former first."""
+    def preferences(self) -> Preferences:
+        """The user's preferences, for each question anew; a bad value is warned of once."""
+        found = preferences()
+        for trouble in found.troubles:
+            if trouble not in self._told:
+                self._told.add(trouble)
+                show_warning(trouble)
+        return found
+
+    def models(self, spec: str, compute: Compute | None = None) -> LoadedModels:
+        """Models of a spec, kept between questions; another spec frees the former first.
+
+        So does another ``compute``; without one the preferences are looked at.
+        """
+        compute = preferences().compute if compute is None else compute
         with self._loading:  # one load at a time; `close_models` must not wait for it
             with self._lock:
-                if self._models is not None and self._spec == spec:
+                if self._models is not None and (self._spec, self._compute) == (spec, compute):
                     return self._models
                 self._drop()
-            models = self.models_factory(spec)
+            models = self.models_factory(spec, compute)
             with self._lock:
-                self._models, self._spec = models, spec
+                self._models, self._spec, self._compute = models, spec, compute
             return models
 
     def close_models(self) -> None:

@@ -10,9 +10,9 @@ from weakref import ref
 
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import Result
@@ -26,14 +26,15 @@ from napari_pathreason.viewer import (
     draw_entry,
     prepare_overlay,
     region_of,
-    session_of,
     show_entry,
     slide_opener,
     start_drawing,
     unwrapped,
 )
 
+from . import _keys as keys
 from ._answer_view import AnswerView
+from ._dock import Dock
 from ._evidence import EvidenceLinks
 from ._form import QuestionForm
 from ._history import History
@@ -45,30 +46,19 @@ from ._save import SaveButton
 if TYPE_CHECKING:
     from napari import Viewer
 
-NOTE_EVERY_MS = 400
 DRAW_AFTER_MS = 60
 """The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
 
 
-class AskWidget(QWidget):
-    """Dock widget of one viewer.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Held weakly.
-    session : Session, optional
-        Answers and models; default: the viewer's own.
-    """
+class AskWidget(Dock):
+    """Dock widget of one viewer; parameters as of `Dock`."""
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = ref(unwrapped(napari_viewer))
-        self.session = session_of(napari_viewer) if session is None else session
+        super().__init__(napari_viewer, session)
         self.runner = Runner(self.session, self)
         self.form = QuestionForm(napari_viewer)
-        self.ask_button = QPushButton("Ask")
-        self.cancel_button = QPushButton("Cancel", enabled=False)
+        self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
+        self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
         self.copy_button = QPushButton("Copy as JSON", enabled=False)
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
         self.save_button = SaveButton(self.session)
@@ -77,7 +67,6 @@ class AskWidget(QWidget):
         self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
         self.history = History()
         self._asked: ref[Image] | None = None
-        self._note_timer = QTimer(self, interval=NOTE_EVERY_MS)
         self._undrawn: list[Entry] = []
         self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
         self._lay_out()
@@ -103,13 +92,18 @@ class AskWidget(QWidget):
 
     def _connect(self, viewer: Viewer) -> None:
         self.session.form = ref(self.form)
+        self.form.prefer(self.session.preferences().model)
+        self.form.restore(self.session.memory.state.ask)
+        keys.bind(keys.ASK, self.ask, self)
+        self._escape = keys.bind(keys.CANCEL, self.cancel, self)
+        keys.tell(self.ask_button, keys.ASK)
+        keys.tell(self.cancel_button, keys.CANCEL)
         self.ask_button.clicked.connect(self.ask)
         self.cancel_button.clicked.connect(self.cancel)
         self.copy_button.clicked.connect(self.copy_json)
         self.form.draw_wanted.connect(self._draw)
         self.history.chosen.connect(self._go_back)
         self.runner.happened.connect(self._follow)
-        self._note_timer.timeout.connect(self._update_note)
         self._draw_timer.timeout.connect(self._draw_boxes)
         self.session.added.connect(self._list)
         self.session.chosen.connect(self._go_back)
@@ -121,7 +115,8 @@ class AskWidget(QWidget):
         for entry in self.session.entries:
             self._list(entry)
         self._on_active()
-        self._update_note()
+        self._set_running(False)
+        self.look()
         # napari imports it with the first table of features: 0.3 s, better not during an answer
         Thread(target=import_module, args=("pandas",), daemon=True).start()
 
@@ -142,18 +137,22 @@ class AskWidget(QWidget):
                 raise PathreasonError("there is no image to ask about; open a slide first")
             if self.session.asking:
                 raise PathreasonError("rungs are being compared; wait for them or cancel that")
-            query = self.form.query()
+            query, preferred = self.form.query(), self.session.preferences()
+            self.form.prefer(preferred.model)
             question = Question(
                 slide_opener(image),
                 region_of(viewer, image, self.form.region_source),
                 query,
                 self.form.budget,
                 self.form.model,
+                compute=preferred.compute,
+                effort=preferred.effort,
             )
         except PathreasonError as error:
             show_error(str(error))
             return
         self._asked = ref(image)
+        self.session.memory.keep(ask=self.form.state())
         prepare_overlay(viewer, self.session, image)
         self.answer.begin(query)
         self._set_running(True)
@@ -174,6 +173,7 @@ class AskWidget(QWidget):
 
     def stop(self) -> None:
         """Drop a running question and end the model's process; the dock stays usable."""
+        self.session.memory.keep(ask=self.form.state())
         if self.runner.running:
             self.progress.end("The dock was closed; the question was dropped.")
         self._asked = None
@@ -221,6 +221,8 @@ class AskWidget(QWidget):
     def _set_running(self, running: bool) -> None:
         self.ask_button.setEnabled(not running)
         self.cancel_button.setEnabled(running)
+        for key in self._escape:  # otherwise it is napari's
+            key.setEnabled(running)
 
     # earlier answers
 
@@ -272,29 +274,9 @@ class AskWidget(QWidget):
         else:
             start_drawing(viewer, image)
 
-    def _update_note(self) -> None:
+    def look(self) -> None:
+        """Say which region would be asked about."""
         viewer = self._viewer()
         if viewer is not None:  # a label paints only what has changed
             form = self.form
             form.region_note.setText(region_note(viewer, form.image, form.region_source))
-
-    # the end
-
-    def event(self, event: QEvent) -> bool:
-        """Free the model when napari takes the widget out of its dock."""
-        if event.type() == QEvent.ParentChange and self.parent() is None:
-            self.stop()
-        return super().event(event)
-
-    def showEvent(self, event: Any) -> None:
-        """Follow the marked region only while someone can see it."""
-        self._note_timer.start()
-        super().showEvent(event)
-
-    def hideEvent(self, event: Any) -> None:
-        """Free the model when the window goes; a tab in front of the dock does not count."""
-        self._note_timer.stop()
-        window = self.window()
-        if not isinstance(window, QDockWidget) and not window.isVisible():
-            self.stop()
-        super().hideEvent(event)

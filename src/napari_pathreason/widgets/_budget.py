@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QDockWidget,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -25,6 +23,7 @@ from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Budget
 from napari_pathreason.viewer import (
+    BudgetState,
     Entry,
     Rung,
     Session,
@@ -34,40 +33,28 @@ from napari_pathreason.viewer import (
     preview_layer_data,
     read_preview,
     region_of,
-    session_of,
     show_entry,
     slide_opener,
     totals_line,
-    unwrapped,
 )
 
+from . import _keys as keys
 from ._compare import CompareView
+from ._dock import Dock
 from ._history_table import HistoryTable
 from ._rung_table import RungTable
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-LOOK_EVERY_MS = 400
 
-
-class BudgetWidget(QWidget):
-    """Dock widget of one viewer; asks about what the form of its Ask dock says.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Held weakly.
-    session : Session, optional
-        Default: the viewer's own.
-    """
+class BudgetWidget(Dock):
+    """Looks ahead at what the form of the viewer's Ask dock says; parameters as of `Dock`."""
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
-        super().__init__()
+        super().__init__(napari_viewer, session)
         from ._ladder_chart import LadderChart  # matplotlib: only where it is looked at
 
-        self._viewer = ref(unwrapped(napari_viewer))
-        self.session = session_of(napari_viewer) if session is None else session
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.note.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
@@ -78,6 +65,7 @@ class BudgetWidget(QWidget):
         self.auto_button.setToolTip("Let the allocator choose the budget")
         self.preview_button.setToolTip("Show the region as the model would read it")
         self.grid_box = QCheckBox("Token grid")
+        self.grid_box.setToolTip("Draw the borders of the visual tokens over the preview")
         self.rungs: list[Rung] = []
         self._shown: Any = None
         self._layers: list[Layer] = []
@@ -105,22 +93,52 @@ class BudgetWidget(QWidget):
         self.table.chosen.connect(self.pin)
         self.history.chosen.connect(self._show_entry)
         self.compare.table.chosen.connect(self._show_entry)
-        self.auto_button.clicked.connect(lambda: self.pin("auto"))
+        self.auto_button.clicked.connect(partial(self.pin, "auto"))
         self.preview_button.clicked.connect(self.preview)
         self.grid_box.toggled.connect(self._show_grid)
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_EVERY_MS)
-        self._timer.timeout.connect(self.refresh)
-        self.refresh()
+        self._bind_keys()
+        self._restore(self.session.memory.state.budget)
+        self.look()
+
+    def _bind_keys(self) -> None:
+        keys.bind(keys.LOWER, partial(self.step, -1), self, anywhere=True)
+        keys.bind(keys.HIGHER, partial(self.step, 1), self, anywhere=True)
+        keys.bind(keys.PREVIEW, self.preview_button.click, self, anywhere=True)
+        keys.bind(keys.GRID, self.grid_box.click, self, anywhere=True)
+        for widget in (self.chart, self.table):
+            widget.setToolTip("Click a rung to pin it; one lower or higher")
+            keys.tell(widget, keys.LOWER, keys.HIGHER)
+        keys.tell(self.preview_button, keys.PREVIEW)
+        keys.tell(self.grid_box, keys.GRID)
+
+    def _restore(self, state: BudgetState) -> None:
+        titles = [self.tabs.tabText(i) for i in range(self.tabs.count())]
+        if state.tab in titles:
+            self.tabs.setCurrentIndex(titles.index(state.tab))
+        self.grid_box.setChecked(state.grid)
+        self.compare.check(state.compared)
+
+    def state(self) -> BudgetState:
+        """What is set."""
+        tab = self.tabs.tabText(self.tabs.currentIndex())
+        return BudgetState(tab, tuple(self.compare.checked), self.grid_box.isChecked())
+
+    def step(self, up: int) -> None:
+        """Pin the next rung up (1) or down (-1); below the lowest one lies Auto."""
+        form = self.session.form()
+        if form is not None:
+            box = form.budget_box
+            box.setCurrentIndex(min(max(box.currentIndex() + up, 0), box.count() - 1))
+            self.look()
 
     def pin(self, budget: Budget) -> None:
         """Set the budget of the Ask dock."""
         form = self.session.form()
         if form is not None:
             form.choose(form.budget_box, budget)
-            self.refresh()
+            self.look()
 
-    def refresh(self) -> None:
+    def look(self) -> None:
         """Draw the ladder anew where region, question, budget, model or theme have changed."""
         viewer, form = self._viewer(), self.session.form()
         if viewer is None:
@@ -221,22 +239,7 @@ class BudgetWidget(QWidget):
             except PathreasonError as error:
                 show_warning(str(error))
 
-    def event(self, event: QEvent) -> bool:
-        """End a comparison when napari takes the widget out of its dock."""
-        if event.type() == QEvent.ParentChange and self.parent() is None:
-            self.compare.stop()
-        return super().event(event)
-
-    def showEvent(self, event: Any) -> None:
-        """Follow the form only while someone can see it."""
-        self._timer.start()
-        self.refresh()
-        super().showEvent(event)
-
-    def hideEvent(self, event: Any) -> None:
-        """Stop following, and end a comparison when the window goes."""
-        self._timer.stop()
-        window = self.window()
-        if not isinstance(window, QDockWidget) and not window.isVisible():
-            self.compare.stop()
-        super().hideEvent(event)
+    def stop(self) -> None:
+        """End a comparison and keep what is set."""
+        self.session.memory.keep(budget=self.state())
+        self.compare.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -15,6 +15,7 @@ from napari_pathreason.engine import Cancelled, Event, Failed, Finished
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import (
     RUNG_COLORS,
+    BudgetState,
     ModelLoading,
     Question,
     Session,
@@ -23,6 +24,7 @@ from napari_pathreason.viewer import (
     slide_opener,
 )
 
+from . import _keys as keys
 from ._compare_table import CompareTable
 from ._progress import Progress
 from ._runner import Runner
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
 BUDGETS: tuple[Budget, ...] = (*LADDER, "native")
-FIRST: tuple[Budget, ...] = (16, 256)
 A_ROW = 5
 
 
@@ -57,7 +58,6 @@ class CompareView(QWidget):
         for place, budget in enumerate(BUDGETS):
             box = QPushButton(str(budget))
             box.setCheckable(True)
-            box.setChecked(budget in FIRST)
             box.setMinimumWidth(24)
             box.toggled.connect(self._enable)
             self.boxes[budget] = box
@@ -65,6 +65,7 @@ class CompareView(QWidget):
         self.compare_button, self.cancel_button = QPushButton("Compare"), QPushButton("Cancel")
         self.compare_button.setToolTip("Ask the question of the Ask dock at each checked budget")
         self.compare_button.clicked.connect(self.compare)
+        self.cancel_button.setToolTip("Stop; what is answered stays")
         self.cancel_button.clicked.connect(self.cancel)
         self.progress, self.table = Progress(), CompareTable()
         buttons = QHBoxLayout()
@@ -80,6 +81,11 @@ class CompareView(QWidget):
         self._image: ref[Image] | None = None
         self._layers: list[ref[Shapes]] = []
         self.runner.happened.connect(self._follow)
+        keys.bind(keys.ASK, self.compare, self)
+        self._escape = keys.bind(keys.CANCEL, self.cancel, self)
+        keys.tell(self.compare_button, keys.ASK)
+        keys.tell(self.cancel_button, keys.CANCEL)
+        self.check(BudgetState().compared)
         self._enable()
 
     @property
@@ -87,16 +93,24 @@ class CompareView(QWidget):
         """The budgets that are to be compared, in the order of the ladder."""
         return [budget for budget, box in self.boxes.items() if box.isChecked()]
 
+    def check(self, budgets: Iterable[Budget]) -> None:
+        """Check just these."""
+        budgets = set(budgets)
+        for budget, box in self.boxes.items():
+            box.setChecked(budget in budgets)
+
     def compare(self) -> None:
         """Ask what the form of the Ask dock says at every checked rung, one after the other."""
         viewer, form = self._viewer(), self.session.form()
-        if viewer is None or self.runner.running:
+        if viewer is None or not self.compare_button.isEnabled():
             return
         try:
             if form is None or form.image is None:
                 raise PathreasonError("open the Ask dock and an image; Compare asks what they say")
             if self.session.asking:
                 raise PathreasonError("a question is running; wait for its answer or cancel it")
+            preferred = self.session.preferences()
+            form.prefer(preferred.model)
             image, query, model = form.image, form.query(), form.model
             region = region_of(viewer, image, form.region_source)
             opener = slide_opener(image)
@@ -105,7 +119,10 @@ class CompareView(QWidget):
             return
         self._forget(viewer)
         self._image = ref(image)
-        self._waiting = [Question(opener, region, query, rung, model) for rung in self.checked]
+        self._waiting = [
+            Question(opener, region, query, rung, model, compute=preferred.compute)
+            for rung in self.checked
+        ]
         self._next()
 
     def cancel(self) -> None:
@@ -166,3 +183,5 @@ class CompareView(QWidget):
         running = self.runner.running
         self.compare_button.setEnabled(len(self.checked) > 1 and not running)
         self.cancel_button.setEnabled(running)
+        for key in self._escape:
+            key.setEnabled(running)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Budget, Query, TaskName
 from napari_pathreason.tokens import LADDER
-from napari_pathreason.viewer import PREVIEW_KEY, RegionSource, unwrapped
+from napari_pathreason.viewer import PREVIEW_KEY, AskState, RegionSource, unwrapped
 
 from ._rows import Rows, choice_box, keep_narrow, side_by_side
 
@@ -79,6 +79,7 @@ class QuestionForm(QWidget):
         self.model_box = keep_narrow(QComboBox())
         self.model_box.setEditable(True)
         self.model_box.addItem("embedded")
+        self._preferred = "embedded"
         self.model_box.setToolTip("embedded, a folder with a checkpoint, or a hub id")
         browse = QPushButton("\N{HORIZONTAL ELLIPSIS}")
         browse.setToolTip("Choose a folder with a checkpoint")
@@ -143,13 +144,45 @@ class QuestionForm(QWidget):
             raise QueryError("name at least one lesion to look for, such as: tumour")
         return Query(self.task, question, options)
 
+    def prefer(self, model: str) -> None:
+        """Offer the model of the preferences; taken where no other one was chosen."""
+        was, self._preferred = self._preferred, model
+        if self.model == was:
+            self.model_box.setEditText(model)
+        if self.model_box.findText(model) < 0:
+            text = self.model_box.currentText()
+            self.model_box.addItem(model)
+            self.model_box.setEditText(text)
+
+    def state(self) -> AskState:
+        """What is set, but for the image."""
+        return AskState(
+            self.task,
+            self.question_edit.toPlainText(),
+            self.options_edit.text(),
+            self.region_source,
+            self.budget,
+            "" if self.model == self._preferred else self.model,
+        )
+
+    def restore(self, state: AskState) -> None:
+        """Set what `state` gave."""
+        self.choose(self.task_box, state.task)
+        self.question_edit.setPlainText(state.question)
+        self.options_edit.setText(state.options)
+        self.choose(self.region_box, state.region)
+        self.choose(self.budget_box, state.budget)
+        self.model_box.setEditText(state.model or self._preferred)
+
     def reset_choices(self, event: Any = None) -> None:
         """Offer the image layers that the viewer has now."""
         self.image_box.reset_choices()
 
     def choose(self, box: QComboBox, value: Any) -> None:
-        """Set one of the combo boxes by value."""
-        box.setCurrentIndex(box.findData(value))
+        """Set one of the combo boxes by value; one that it does not offer changes nothing."""
+        place = box.findData(value)
+        if place >= 0:
+            box.setCurrentIndex(place)
 
     def _image_choices(self, _: Any) -> list[tuple[str, Image]]:
         viewer = self._viewer()

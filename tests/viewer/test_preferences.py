@@ -1,0 +1,85 @@
+"""What the user set in napari's Preferences."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_pathreason.viewer import Compute, Preferences, config_folder, preferences
+from napari_pathreason.viewer._preferences import checked
+
+pytestmark = pytest.mark.usefixtures("config_folder")
+
+
+def section():
+    from napari.settings import get_plugin_settings
+
+    return get_plugin_settings("napari-pathreason").pathreason
+
+
+def test_the_manifest_begins_with_our_defaults():
+    assert preferences() == Preferences()
+    assert set(section().model_dump()) == {"device", "model", "offline", "threads", "effort"}
+
+
+def test_what_napari_stores_is_read_and_survives(config_folder: Path, tmp_path: Path):
+    from napari.settings import _clear_plugin_settings_cache
+
+    values = section()
+    values.device, values.offline, values.threads = "cuda:1", True, 3
+    values.effort, values.model = "high", str(tmp_path)
+    expected = Preferences(Compute("cuda:1", 3, True), str(tmp_path), "high")
+    assert preferences() == expected
+    assert "cuda:1" in (config_folder / "napari-pathreason.yaml").read_text()
+    _clear_plugin_settings_cache()  # as a new session does
+    assert preferences() == expected
+
+
+def test_napari_refuses_what_the_manifest_excludes():
+    with pytest.raises(ValueError, match="threads"):
+        section().threads = -1
+    with pytest.raises(ValueError, match="effort"):
+        section().effort = "huge"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("device", "gpu", "Device is 'gpu'; auto is used"),
+        ("device", "cuda:", "Device"),
+        ("model", "/nowhere/at/all/secret.d", "Model is 'secret.d'; embedded is used"),
+        ("threads", 4096, "CPU threads is 4096; 0 is used"),
+        ("threads", True, "CPU threads"),
+        ("offline", 1.5, "Offline"),
+        ("effort", "huge", "Effort is 'huge'; balanced is used"),
+    ],
+)
+def test_a_bad_value_gives_way_and_is_told_with_its_remedy(key, value, told):
+    found = checked({key: value})
+    assert (found.compute, found.model, found.effort) == (Compute(), "embedded", "balanced")
+    (line,) = found.troubles
+    assert told in line
+    assert "File > Preferences > PathReason" in line
+    assert "/nowhere" not in line
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:12", " cpu "])
+def test_devices_of_all_kinds(device):
+    assert checked({"device": device}) == Preferences(Compute(device.strip()))
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_emptied_field_means_the_default(empty):
+    assert checked({"device": empty, "model": empty, "effort": empty}) == Preferences()
+
+
+def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch):
+    from napari_pathreason.viewer import _preferences
+
+    monkeypatch.setattr(_preferences, "PLUGIN", "napari-other")
+    assert preferences() == Preferences()
+    assert config_folder() is None
+
+
+def test_the_environment_sets_preferences_too(monkeypatch):
+    monkeypatch.setenv("NAPARI_PATHREASON_DEVICE", "mps")
+    assert preferences().compute.device == "mps"

@@ -1,0 +1,134 @@
+"""Keyboard shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QApplication
+
+from napari_pathreason.widgets import BudgetWidget, _keys
+
+Make = Callable[..., tuple[Any, Any]]
+Wait = Callable[[Any], None]
+
+
+@pytest.fixture
+def shown(make_dock: Make, qtbot: Any, marked_image: NDArray[Any]) -> tuple[Any, Any, Any]:
+    """Window on the screen with an image and both docks, the keyboard in the question."""
+    viewer, dock = make_dock(show=True)
+    viewer.add_image(marked_image, rgb=True)
+    budget = BudgetWidget(viewer)
+    viewer.window.add_dock_widget(budget, name="Token budget")
+    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.question_edit.setPlainText("Is it magenta?")
+    window = dock.window()
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    dock.form.question_edit.setFocus()
+    qtbot.waitUntil(dock.form.question_edit.hasFocus, timeout=5000)
+    return viewer, dock, budget
+
+
+def test_ctrl_enter_in_the_question_asks(shown: Any, finish: Wait, qtbot: Any) -> None:
+    _, dock, _ = shown
+    for key in (Qt.Key_Return, Qt.Key_Enter):
+        qtbot.keyClick(dock.form.question_edit, key, Qt.ControlModifier)
+        assert dock.busy
+        finish(dock)
+    assert len(dock.session.entries) == 2
+    assert dock.form.question_edit.toPlainText() == "Is it magenta?"  # no line was broken
+
+
+def test_escape_cancels_and_is_napari_s_otherwise(
+    shown: Any, factory: Any, finish: Wait, qtbot: Any
+) -> None:
+    _, dock, _ = shown
+    assert not any(key.isEnabled() for key in dock._escape)
+    factory.behaviour = "slow"
+    dock.ask()
+    qtbot.keyClick(dock.form.question_edit, Qt.Key_Escape)
+    finish(dock)
+    assert dock.session.entries == []
+    assert "Cancelled." in dock.answer.toPlainText()
+    assert not any(key.isEnabled() for key in dock._escape)
+
+
+def test_rungs_are_pinned_one_by_one(shown: Any, qtbot: Any) -> None:
+    _, dock, budget = shown
+    window = budget.window()
+    seen = []
+    for key in (Qt.Key_Left, Qt.Key_Right, Qt.Key_Right, Qt.Key_Left):
+        qtbot.keyClick(window, key, Qt.AltModifier)
+        seen.append(dock.form.budget)
+    assert seen == ["auto", 4, 8, 4]
+    dock.form.choose(dock.form.budget_box, "native")
+    qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
+    assert dock.form.budget == "native"
+
+
+def test_preview_and_grid(shown: Any, qtbot: Any) -> None:
+    viewer, _, budget = shown
+    both = Qt.ControlModifier | Qt.ShiftModifier
+    qtbot.keyClick(budget.window(), Qt.Key_V, both)
+    assert len(viewer.layers) == 1  # no rung is pinned yet
+    budget.pin(64)
+    qtbot.keyClick(budget.window(), Qt.Key_V, both)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
+    grid = viewer.layers[-1]
+    assert not grid.visible
+    qtbot.keyClick(budget.window(), Qt.Key_G, both)
+    assert grid.visible
+
+
+def test_in_compare_they_compare(shown: Any, qtbot: Any, finish: Wait) -> None:
+    _, dock, budget = shown
+    budget.tabs.setCurrentWidget(budget.compare)
+    button = budget.compare.boxes[16]
+    button.setFocus()
+    qtbot.keyClick(button, Qt.Key_Return, Qt.ControlModifier)
+    assert budget.compare.runner.running
+    qtbot.waitUntil(lambda: not budget.compare.runner.running, timeout=20_000)
+    assert len(dock.session.entries) == 2
+
+
+def test_a_closed_dock_hears_no_key(shown: Any, qtbot: Any) -> None:
+    viewer, dock, budget = shown
+    window = budget.window()
+    qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
+    assert dock.form.budget == 4
+    viewer.window.remove_dock_widget(budget)
+    qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
+    assert dock.form.budget == 4
+
+
+def test_tips_name_the_keys(shown: Any) -> None:
+    _, dock, budget = shown
+    assert dock.ask_button.toolTip().endswith("(Ctrl+Return)")
+    assert dock.cancel_button.toolTip().endswith("(Esc)")
+    assert budget.preview_button.toolTip().endswith("(Ctrl+Shift+V)")
+    assert budget.table.toolTip().endswith("(Alt+Left, Alt+Right)")
+
+
+def test_no_key_is_napari_s_own(shown: Any) -> None:
+    """Esc is shared: ours only in the dock, and only while a question runs."""
+    from napari._app_model import get_app_model
+    from napari.utils.shortcuts import default_shortcuts
+    from qtpy.QtGui import QAction, QShortcut
+
+    viewer, dock, budget = shown
+    taken = {str(key) for keys in default_shortcuts.values() for key in keys}
+    taken |= {str(rule.keybinding) for rule in get_app_model().keybindings}
+    taken |= {str(key) for provider in (viewer, *viewer.layers) for key in provider.keymap}
+    window = dock.window()
+    native = {key.toString() for act in window.findChildren(QAction) for key in act.shortcuts()}
+    own = {id(key) for widget in (dock, budget) for key in widget.findChildren(QShortcut)}
+    native |= {key.key().toString() for key in window.findChildren(QShortcut) if id(key) not in own}
+    assert "Ctrl+Shift+P" in taken | native  # the search for taken keys does find some
+    assert len(taken) > 50
+    names = {QKeySequence(key.replace("Meta", "Ctrl")).toString() for key in taken} | native
+    assert not {QKeySequence(key).toString() for key in _keys.ALL if key != "Esc"} & names
