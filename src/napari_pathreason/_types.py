@@ -213,7 +213,8 @@ class ModelInfo:
 
     ``tissues`` names what a small model was trained on (empty: no statement), ``any_tissue_terms``
     the words of a question that it was trained to answer on tissue of every kind. ``calibration``
-    is None where nobody has fitted one; its probabilities are then taken as they are.
+    is None where nobody has fitted one; its probabilities are then taken as they are. ``mpp`` is
+    the range of um per pixel of its training pictures, least first; None where it is not stated.
     """
 
     name: str
@@ -224,6 +225,7 @@ class ModelInfo:
     tissues: tuple[str, ...] = ()
     any_tissue_terms: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    mpp: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

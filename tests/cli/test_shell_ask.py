@@ -42,6 +42,12 @@ def test_text_for_people(shell, loads, picture):
         assert part in done.out
 
 
+@pytest.mark.parametrize(("region", "told"), [((0, 0, 64, 64), True), ((0, 0, 640, 480), False)])
+def test_a_region_outside_tissue_is_said(shell, loads, picture, region, told):
+    done = shell("ask", picture, *FIND, "--region", *region)
+    assert ("Warning    there is no tissue to speak of" in done.out) is told
+
+
 def test_every_option_reaches_the_job(shell, loads, picture):
     words = ("--region", 64, 32, 320, 320, "--budget", 16, "--seed", 7, "--temperature", 0.5)
     more = ("--device", "cpu", "--model", "some/model", "--json", "-")

@@ -47,6 +47,7 @@ def test_the_card_beside_the_weights_names_model_and_tissues(copy):
         "tissues": ["lymph node"],
         "any_tissue_terms": ["nuclei"],
         "box_space": "resized",
+        "mpp": [0.25, 4],
         "scores": {"anything": "else"},
     }
     (copy / "pathreason.json").write_text(json.dumps(card))
@@ -57,6 +58,7 @@ def test_the_card_beside_the_weights_names_model_and_tissues(copy):
         ("nuclei",),
     )
     assert info.box_space == "resized"
+    assert info.mpp == (0.25, 4)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,10 @@ def test_the_card_beside_the_weights_names_model_and_tissues(copy):
         ('{"tissues": "lung"}', "list of texts"),
         ('{"name": 3}', "must be a text"),
         ('{"box_space": "level0"}', "relative or resized"),
+        ('{"mpp": 0.5}', "least and the most"),
+        ('{"mpp": [4, 0.25]}', "least and the most"),
+        ('{"mpp": [0, 1]}', "least and the most"),
+        ('{"mpp": [0.5, "1"]}', "least and the most"),
         ("{", "damaged"),
         ("[]", "damaged"),
     ],

@@ -112,6 +112,20 @@ def test_single_channel_and_16_bit_answer_or_name_the_remedy(
     assert answered == ["yes"] or (len(messages) == 1 and ";" in messages[0][1])
 
 
+@pytest.mark.parametrize(
+    ("where", "told"), [((0, 0, 160, 160), True), ((280, 120, 160, 128), False)]
+)
+def test_a_region_outside_tissue_is_said_beside_the_answer(
+    make_dock: Make, finish: Wait, marked_image: Array, where: Any, told: bool
+) -> None:
+    viewer, dock = make_dock()
+    viewer.add_image(marked_image, rgb=True)
+    viewer.add_shapes([box_to_data(Region(*where).box)])
+    ask_question(dock, source="shape")
+    finish(dock)
+    assert ("no tissue to speak of" in dock.answer.toPlainText()) is told
+
+
 def test_answer_rationale_and_account_are_shown(
     make_dock: Make, finish: Wait, marked_image: Array
 ) -> None:

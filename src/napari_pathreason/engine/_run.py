@@ -27,6 +27,7 @@ from ._events import (
     StageStarted,
     TextDelta,
 )
+from ._evidence import evidence_warnings
 from ._failure import as_user_error
 from ._job import Job
 from ._protocols import Allocator, Performer
@@ -146,6 +147,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     strange = completion.strangeness
     warnings = [*job.slide.notes]
     warnings += input_warnings(job.region, region, slide, job.query, model, strange)
+    warnings += evidence_warnings(region, slide.mpp, image.pixels, model, sure.answer)
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
     tokens = token_report(model.dims, allocation, plan, completion)
     run.end()

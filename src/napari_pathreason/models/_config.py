@@ -74,14 +74,16 @@ def read_info(folder: Path, name: str) -> ModelInfo:
         tissues=tuple(card.get("tissues", ())),
         any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
         calibration=read_calibration(folder, name),
+        mpp=tuple(card["mpp"]) if "mpp" in card else None,
     )
 
 
 def read_card(folder: Path, name: str) -> dict[str, Any]:
     """The optional ``pathreason.json``, checked; empty if there is none.
 
-    Keys: ``name``, ``tissues``, ``any_tissue_terms`` and ``box_space`` (``relative`` where a
-    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000). Others are left alone.
+    Keys: ``name``, ``tissues``, ``any_tissue_terms``, ``box_space`` (``relative`` where a
+    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000) and ``mpp`` (least and most um per
+    pixel of the training pictures as the model read them). Others are left alone.
 
     Raises
     ------
@@ -99,6 +101,10 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
         raise ModelError(f"name in {CARD} of the model {name} must be a text")
     if card.get("box_space", "relative") not in get_args(BoxSpace):
         raise ModelError(f"box_space in {CARD} of the model {name} must be relative or resized")
+    if "mpp" in card and not _is_range(card["mpp"]):
+        raise ModelError(
+            f"mpp in {CARD} of the model {name} must be the least and the most um per pixel"
+        )
     return card
 
 
@@ -119,6 +125,15 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
         raise ModelError(
             f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"
         ) from error
+
+
+def _is_range(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == 2
+        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        and 0 < values[0] <= values[1] < math.inf
+    )
 
 
 def _scale(values: dict[str, Any]) -> Scale:

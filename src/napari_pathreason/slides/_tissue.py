@@ -72,9 +72,23 @@ def tissue_mask(slide: Slide, size: tuple[int, int]) -> TissueMask:
         raise SlideError(
             f"{slide.info.name} is damaged, no part of it can be read; get a whole copy of it"
         )
-    stained = 255 - image.pixels.min(axis=2)
+    stained = _stained(image.pixels)
     threshold = int(np.clip(threshold_otsu(stained), LEAST, MOST))
     return TissueMask(stained > threshold, slide.width, slide.height, image.pixels_decoded)
+
+
+def tissue_share(pixels: NDArray[np.uint8]) -> float:
+    """Share (0 to 1) of a picture (height, width, 3) that is not as good as white.
+
+    The least threshold of `tissue_mask`: where this finds nothing, there is nothing. It needs no
+    further look at the slide.
+    """
+    return float((_stained(pixels) > LEAST).mean())
+
+
+def _stained(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How far each pixel is from white."""
+    return np.asarray(255 - pixels.min(axis=2), dtype=np.uint8)
 
 
 def _span(start: int, extent: int, zoom: float, length: int) -> tuple[int, int]:
