@@ -65,6 +65,21 @@ def test_rungs_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
     assert ask.history.currentRow() == 3
 
 
+def test_layers_that_the_user_worked_on_stay(docks: Docks, qtbot: Any) -> None:
+    viewer, _, view = docks
+    check(view, 64, "native")
+    view.compare()
+    wait(view, qtbot)
+    kept, replaced = (layer for layer in viewer.layers if is_overlay(layer))
+    kept.add_rectangles([[(10, 10), (10, 50), (50, 50), (50, 10)]])
+    view.compare()
+    wait(view, qtbot)
+    assert kept in viewer.layers
+    assert kept.nshapes == 3
+    assert replaced not in viewer.layers
+    assert len([layer for layer in viewer.layers if is_overlay(layer)]) == 3
+
+
 def test_cancel_keeps_what_is_answered(docks: Docks, qtbot: Any, factory: Any) -> None:
     viewer, ask, view = docks
     factory.behaviour = "slow"

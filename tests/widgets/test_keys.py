@@ -96,6 +96,23 @@ def test_in_compare_they_compare(shown: Any, qtbot: Any, finish: Wait) -> None:
     assert len(dock.session.entries) == 2
 
 
+def test_deleted_answers_come_back(shown: Any, finish: Wait, qtbot: Any) -> None:
+    """Ctrl+Z on the canvas, as the layer's own key."""
+    viewer, dock, _ = shown
+    dock.ask()
+    finish(dock)
+    overlay = viewer.layers[-1]
+    viewer.layers.selection.active = overlay
+    before = [points.tolist() for points in overlay.data]
+    overlay.selected_data = set(range(overlay.nshapes))
+    overlay.remove_selected()
+    canvas = viewer.window._qt_window._qt_viewer.canvas.native
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key_Z, Qt.ControlModifier)
+    assert [points.tolist() for points in overlay.data] == before
+    assert overlay.features["label"].tolist() == ["region"]
+
+
 def test_a_closed_dock_hears_no_key(shown: Any, qtbot: Any) -> None:
     viewer, dock, budget = shown
     window = budget.window()

@@ -26,6 +26,7 @@ from ._slide_run_boxes import MOST_BOXES
 from ._slide_run_layers import RunLayers, heat_layer_data
 from ._slide_run_state import Ending, RunSoFar
 from ._totals import planned_line, totals_line
+from ._undo import undoable, was_changed
 
 __all__ = [
     "KINDS",
@@ -106,6 +107,8 @@ __all__ = [
     "start_picking",
     "tile_under",
     "totals_line",
+    "undoable",
     "unwrapped",
+    "was_changed",
     "write_answers",
 ]

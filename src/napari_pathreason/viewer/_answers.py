@@ -10,6 +10,7 @@ from napari_pathreason._errors import PathreasonError
 from ._camera import go_to
 from ._overlay import append_to_overlay, overlay_layer_data, place_like, shapes_of_result
 from ._session import Entry, Session
+from ._undo import undoable
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -79,7 +80,7 @@ def _new_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
     data, attributes, _ = overlay_layer_data(
         image, [(entry.id, entry.result) for entry in session.entries_of(image)]
     )
-    overlay = viewer.add_shapes(data, **attributes)
+    overlay = undoable(viewer.add_shapes(data, **attributes))
     session.overlays[image] = ref(overlay)
     viewer.layers.selection = selected  # the user's layer stays active
     return overlay

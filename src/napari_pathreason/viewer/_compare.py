@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ._overlay import REGION_LABEL, overlay_layer_data
 from ._session import Entry
+from ._undo import undoable
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,6 +58,6 @@ def draw_rung(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes
     """Add the layer of `rung_layer_data`; the user's layers stay selected."""
     selected = set(viewer.layers.selection)
     data, attributes, _ = rung_layer_data(source, entry, color)
-    layer: Shapes = viewer.add_shapes(data, **attributes)
+    layer = undoable(viewer.add_shapes(data, **attributes))
     viewer.layers.selection = selected
     return layer

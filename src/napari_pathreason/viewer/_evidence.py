@@ -52,7 +52,8 @@ def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None
         )
     outline = box_to_data(region.box)
     width = max(entry.result.region.width, entry.result.region.height) / 200
-    if former is not None and former in viewer.layers:
+    # where the user has drawn on the outline's layer, that is left to them
+    if former is not None and former in viewer.layers and former.nshapes == 1:
         place_like(former, image)
         former.data = [outline]
         former.edge_width, former.visible, layer = width, True, former

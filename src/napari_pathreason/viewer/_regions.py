@@ -13,6 +13,7 @@ from napari_pathreason._geometry import Region
 from ._frame import LayerFrame
 from ._layers import layer_size
 from ._overlay import is_overlay, placement
+from ._undo import undoable
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -83,13 +84,15 @@ def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
     shapes = own[-1] if own else None
     if shapes is None:
         width = max(layer_size(layer)) / 500
-        shapes = viewer.add_shapes(
-            None,
-            name="regions",
-            edge_color="black",
-            face_color="transparent",
-            edge_width=width,
-            **placement(layer),
+        shapes = undoable(
+            viewer.add_shapes(
+                None,
+                name="regions",
+                edge_color="black",
+                face_color="transparent",
+                edge_width=width,
+                **placement(layer),
+            )
         )
     viewer.layers.selection.active = shapes
     shapes.visible = True

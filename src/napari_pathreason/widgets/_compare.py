@@ -22,6 +22,7 @@ from napari_pathreason.viewer import (
     draw_rung,
     region_of,
     slide_opener,
+    was_changed,
 )
 
 from . import _keys as keys
@@ -171,10 +172,10 @@ class CompareView(QWidget):
         self._layers.append(ref(draw_rung(viewer, image, entry, color)))
 
     def _forget(self, viewer: Viewer) -> None:
-        """Take away what an earlier comparison left."""
+        """Take away what an earlier comparison left, but for layers that the user worked on."""
         for known in self._layers:
             layer = known()
-            if layer is not None and layer in viewer.layers:
+            if layer is not None and layer in viewer.layers and not was_changed(layer):
                 viewer.layers.remove(layer)
         self._layers = []
         self.table.clear_rungs()
