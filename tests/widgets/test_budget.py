@@ -125,13 +125,14 @@ def test_history_lists_exports_and_chooses(
     table = dock.history.table
     first = [table.item(0, column).text() for column in range(table.columnCount())]
     assert first[1:4] == ["64", "54", "174"]
-    assert first[5:] == ["Question", "Is it magenta?"]
+    assert first[5:] == ["Is it magenta?"]
+    assert table.item(0, 5).toolTip() == "Question: Is it magenta? \N{RIGHTWARDS ARROW} yes"
     dock.history.export(str(tmp_path / "a.csv"))
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert len(lines) == 3
     assert messages == [("info", "a.csv was saved.")]
     assert "Is it green?" in ask.answer.toPlainText()
-    table.cellClicked.emit(0, 6)
+    table.cellClicked.emit(0, 5)
     assert "Is it magenta?" in ask.answer.toPlainText()
     assert ask.history.currentRow() == 0
     assert viewer.layers.selection.active.name.startswith("answers")

@@ -67,7 +67,7 @@ def overlay_layer_data(
         "feature_defaults": USERS_OWN,
         "text": {
             "string": {"feature": "caption"},
-            "size": 10,
+            "size": 14,
             "color": {"feature": "color"},
             "anchor": "upper_left",
             "translation": np.zeros(2),

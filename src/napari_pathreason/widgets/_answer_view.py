@@ -10,8 +10,8 @@ from napari_pathreason._types import Query, Result
 from napari_pathreason.engine import confidence_line, token_line
 from napari_pathreason.tasks import TASKS
 
-MUTED = "#888888"  # legible on napari's dark and light ground alike
-ALERT = "#d9822b"
+MUTED, ALERT = "#797979", "#b96300"
+"""As legible on napari's dark ground as on its light one: 4.3 to 1."""
 LARGE_UP_TO = 80  # characters; longer answers are set in plain size
 
 

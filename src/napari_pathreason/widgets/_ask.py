@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import Result
@@ -79,16 +79,13 @@ class AskWidget(Dock):
         outlets = QHBoxLayout()
         outlets.addWidget(self.save_button)
         outlets.addWidget(self.copy_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.setSpacing(6)
-        layout.addWidget(self.form)
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.answer, 3)
-        layout.addWidget(self.history, 1)
-        layout.addLayout(outlets)
-        self.setMinimumWidth(300)
+        self.body.setSpacing(6)
+        self.body.addWidget(self.form)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.progress)
+        self.body.addWidget(self.answer, 3)
+        self.body.addWidget(self.history, 1)
+        self.body.addLayout(outlets)
 
     def _connect(self, viewer: Viewer) -> None:
         self.session.form = ref(self.form)

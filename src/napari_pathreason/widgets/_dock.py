@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from napari_pathreason.viewer import Session, session_of, unwrapped
 
@@ -14,10 +14,23 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 LOOK_EVERY_MS = 400
+LEAST_WIDTH = 310
+"""Logical pixels."""
+
+
+class _Column(QVBoxLayout):
+    """Parts on top of each other that a scroll area shrinks before it scrolls.
+
+    Where a part wraps its text, Qt would ask for the height that all of them would like to have.
+    """
+
+    def hasHeightForWidth(self) -> bool:
+        """No: the least height is enough."""
+        return False
 
 
 class Dock(QWidget):
-    """Dock widget of one viewer.
+    """Dock widget of one viewer; its parts go into ``body``, which scrolls on a low screen.
 
     Parameters
     ----------
@@ -34,6 +47,20 @@ class Dock(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK_EVERY_MS)
         self._timer.timeout.connect(self.look)
+        self._placed = False
+        self.body = _Column()
+        inner = QWidget()
+        inner.setLayout(self.body)
+        self.body.setContentsMargins(8, 6, 8, 6)
+        scroll = QScrollArea()
+        scroll.setFrameShape(QFrame.NoFrame)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
+        scroll.setMinimumWidth(LEAST_WIDTH)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
 
     def look(self) -> None:
         """Follow what the user marked or set elsewhere; called often while the dock is seen."""
@@ -49,9 +76,30 @@ class Dock(QWidget):
 
     def showEvent(self, event: Any) -> None:
         """Follow the viewer only while someone can see it."""
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._join_others)  # napari is still placing it
         self._timer.start()
         self.look()
         super().showEvent(event)
+
+    def _join_others(self) -> None:
+        """Become a tab beside the plugin's other docks: on top of each other they are too high."""
+        own, window = self.parent(), self.window()
+        if not isinstance(own, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        area = window.dockWidgetArea(own)
+        for other in window.findChildren(QDockWidget):
+            if (
+                other is not own
+                and isinstance(other.widget(), Dock)
+                and window.dockWidgetArea(other) == area
+                and not other.isFloating()
+            ):
+                if own not in window.tabifiedDockWidgets(other):
+                    window.tabifyDockWidget(other, own)
+                own.raise_()
+                return
 
     def hideEvent(self, event: Any) -> None:
         """End when the window goes; a tab in front of the dock does not count."""

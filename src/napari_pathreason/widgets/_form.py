@@ -24,7 +24,7 @@ from napari_pathreason._types import Budget, Query, TaskName
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import PREVIEW_KEY, AskState, RegionSource, unwrapped
 
-from ._rows import Rows, choice_box, keep_narrow, side_by_side
+from ._rows import CalmBox, Rows, choice_box, keep_narrow, side_by_side
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -76,7 +76,7 @@ class QuestionForm(QWidget):
         self.budget_box = choice_box(
             BUDGETS, "Most visual tokens to spend; Auto lets the allocator choose"
         )
-        self.model_box = keep_narrow(QComboBox())
+        self.model_box = keep_narrow(CalmBox())
         self.model_box.setEditable(True)
         self.model_box.addItem("embedded")
         self._preferred = "embedded"

@@ -31,11 +31,9 @@ COLUMNS = {
     "Tokens": "Visual tokens spent, the allocator's own counted",
     "Saved": "Visual tokens not spent against native size",
     "s": "Seconds from asking to the answer",
-    "Task": "Kind of question",
     "Question": "What was asked",
 }
-TASK = 5
-MOST_WIDTH = 260
+QUESTION = 5
 TASKS = {task: name for name, task in TASK_NAMES}
 
 
@@ -57,8 +55,8 @@ class HistoryTable(QWidget):
         self.table.setHorizontalHeaderLabels(list(COLUMNS))
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        header.setMaximumSectionSize(MOST_WIDTH)  # a long question is told by its tip
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(QUESTION, QHeaderView.Stretch)  # its tip tells all of it
+        header.setMinimumSectionSize(20)
         for column, tip in enumerate(COLUMNS.values()):
             item = self.table.horizontalHeaderItem(column)
             if item is not None:
@@ -86,21 +84,21 @@ class HistoryTable(QWidget):
         """Append an answer."""
         result, row = entry.result, self.table.rowCount()
         tokens, question = result.tokens, " ".join(question_text(result.query).split())
+        kind, answer = TASKS[result.query.task], result.answer.text or "(none)"
         texts = (
             f"{entry.made.astimezone():%H:%M}",
             "native" if tokens.requested is None else f"{tokens.requested:,}",
             f"{tokens.realised + tokens.allocator:,}",
             f"{tokens.saved:,}",
             f"{sum(result.seconds.values()):.1f}",
-            TASKS[result.query.task],
             question,
         )
         self.table.insertRow(row)
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            side = Qt.AlignRight if column < TASK else Qt.AlignLeft
+            side = Qt.AlignRight if column < QUESTION else Qt.AlignLeft
             item.setTextAlignment(int(side | Qt.AlignVCenter))
-            item.setToolTip(f"{question} \N{RIGHTWARDS ARROW} {result.answer.text or '(none)'}")
+            item.setToolTip(f"{kind}: {question} \N{RIGHTWARDS ARROW} {answer}")
             self.table.setItem(row, column, item)
         self.export_button.setEnabled(True)
 

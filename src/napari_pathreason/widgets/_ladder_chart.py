@@ -15,6 +15,9 @@ from napari_pathreason.viewer import Rung
 
 PINNED, OTHERS, CHANCE = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground
 
+ROW_HEIGHT = 150
+"""Least logical pixels of one row of bars with its labels."""
+
 
 class LadderChart(FigureCanvasQTAgg):
     """Bars to click on.
@@ -29,7 +32,7 @@ class LadderChart(FigureCanvasQTAgg):
 
     def __init__(self) -> None:
         super().__init__(Figure(layout="constrained"))
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(ROW_HEIGHT)
         self.setStyleSheet("background-color: transparent;")
         self.figure.patch.set_alpha(0)
         self._rungs: list[Rung] = []
@@ -42,6 +45,7 @@ class LadderChart(FigureCanvasQTAgg):
         self.figure.clear()
         chances = [rung.probability for rung in rungs if rung.probability is not None]
         rows = 2 if chances and len(chances) == len(rungs) else 1
+        self.setMinimumHeight(ROW_HEIGHT if rows == 1 else round(1.4 * ROW_HEIGHT))
         places = range(len(rungs))
         for row in range(rows):
             axes = self.figure.add_subplot(rows, 1, row + 1)

@@ -36,9 +36,24 @@ class Rows(QFormLayout):
         self._labels[field].setVisible(visible)
 
 
+class CalmBox(QComboBox):
+    """Combo box that the wheel changes only once it was clicked: it stands where one scrolls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.StrongFocus)
+
+    def wheelEvent(self, event: Any) -> None:
+        """Leave the wheel to whatever scrolls."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
 def choice_box(choices: Sequence[tuple[str, Any]], tip: str) -> QComboBox:
     """Combo box of (text, value) that does not widen the dock for long texts."""
-    box = QComboBox()
+    box = CalmBox()
     for text, value in choices:
         box.addItem(text, value)
     box.setToolTip(tip)

@@ -1,0 +1,120 @@
+"""A window of napari with the sample slide and a marked region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+SIZE = (1280, 800)
+REGION = (1100, 700, 512, 512)
+
+
+class Stage:
+    """What the scenes share.
+
+    Parameters
+    ----------
+    output : Path
+        Folder for the pictures.
+    theme : str
+        Of napari.
+    ending : str
+        Behind the name of each picture.
+    scratch : Path
+        Folder for the files of runs, and a model where none is installed.
+    docks_alone : bool
+        Leave out what is not ours: at 200 % the whole window is a large file.
+    """
+
+    def __init__(
+        self, output: Path, theme: str, ending: str, scratch: Path, docks_alone: bool
+    ) -> None:
+        from napari.settings import get_settings
+
+        get_settings().appearance.theme = theme
+        self.output, self.ending, self.docks_alone = output, ending, docks_alone
+        self.scratch, self.model = scratch, _model(scratch)
+        self.viewer: Any = None
+        self.ask: Any = None
+        self.budget: Any = None
+        self.slide_run: Any = None
+        self.front: Any = None
+        self.open_window()
+
+    def open_window(self) -> None:
+        """Begin anew with a window that shows the sample."""
+        import napari
+
+        if self.viewer is not None:
+            self.viewer.close()
+        self.viewer = napari.Viewer(show=True)
+        self.viewer.window.resize(*SIZE)
+        (self.image,) = self.viewer.open_sample("napari-pathreason", "skin")
+
+    def open_dock(self, name: str, **options: Any) -> Any:
+        """Open a dock of the plugin as its menu does."""
+        _, dock = self.viewer.window.add_plugin_dock_widget("napari-pathreason", name, **options)
+        self.front = dock.parent()
+        return dock
+
+    def mark_region(self) -> Any:
+        """Draw a rectangle, select it and go there."""
+        from napari_pathreason._geometry import Box, Region
+        from napari_pathreason.viewer import box_to_data, go_to, placement
+
+        shapes = self.viewer.add_shapes(
+            [box_to_data(Box(*REGION))],
+            name="regions",
+            edge_color="black",
+            face_color="transparent",
+            edge_width=4,
+            **placement(self.image),
+        )
+        shapes.selected_data = {0}
+        settle(1.0)
+        go_to(self.viewer, self.image, Region(*REGION), margin=0.3)
+        return shapes
+
+    def photograph(self, name: str) -> None:
+        """Write a picture of the whole window, or of ``front`` where that is what counts."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        file = self.output / f"{name}{self.ending}.png"
+        if self.front is not None and (self.front.isWindow() or self.docks_alone):
+            self.front.grab().save(str(file))
+        else:
+            self.viewer.window.screenshot(str(file), canvas_only=False, flash=False)
+        # 256 colours: a third of the size, and nobody sees it; none of a legend's may be lost
+        few = Image.Quantize.MAXCOVERAGE if name.endswith("map") else Image.Quantize.MEDIANCUT
+        Image.open(file).convert("RGB").quantize(256, few).save(file, optimize=True)
+
+    def close(self) -> None:
+        """End the session."""
+        self.viewer.close()
+
+
+def settle(seconds: float) -> None:
+    """Let Qt paint for a while."""
+    from qtpy.QtTest import QTest
+
+    QTest.qWait(int(seconds * 1000))
+
+
+def wait_for(dock: Any, what: str = "busy") -> None:
+    """Wait until the question of a dock has ended, at most two minutes."""
+    for _ in range(1200):
+        if not getattr(dock, what):
+            return
+        settle(0.1)
+    raise SystemExit("no answer within two minutes")
+
+
+def _model(folder: Path) -> str:
+    """The embedded model, or a tiny one of random weights where it is not installed."""
+    from napari_pathreason.models._checkpoint import EMBEDDED
+    from napari_pathreason.models._tiny import make_tiny_checkpoint
+
+    if EMBEDDED.is_dir():
+        return "embedded"
+    return str(make_tiny_checkpoint(folder / "tiny"))

@@ -1,0 +1,76 @@
+"""What the docks have in common: their place, and low screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QDockWidget
+
+from napari_pathreason.widgets import AskWidget, BudgetWidget
+from napari_pathreason.widgets._answer_view import ALERT, MUTED
+from napari_pathreason.widgets._rows import choice_box
+
+Make = Callable[..., tuple[Any, Any]]
+
+
+def test_the_second_dock_becomes_a_tab_and_the_window_does_not_grow(
+    make_dock: Make, qtbot: Any
+) -> None:
+    viewer, ask = make_dock(show=True)
+    window = ask.window()
+    window.resize(1280, 800)
+    budget = BudgetWidget(viewer)
+    viewer.window.add_dock_widget(budget, name="Token budget", area="right")
+    first, second = ask.parent(), budget.parent()
+    assert isinstance(first, QDockWidget)
+    qtbot.waitUntil(lambda: first in window.tabifiedDockWidgets(second), timeout=5000)
+    qtbot.waitUntil(lambda: not budget.visibleRegion().isEmpty(), timeout=5000)
+    assert (window.width(), window.height()) == (1280, 800)
+    assert ask.visibleRegion().isEmpty()
+
+
+@pytest.mark.parametrize("kind", [AskWidget, BudgetWidget])
+@pytest.mark.parametrize(("height", "scrolls"), [(740, False), (200, True)])
+def test_a_dock_scrolls_where_it_is_too_low_and_only_there(
+    make_dock: Make, qtbot: Any, kind: Any, height: int, scrolls: bool
+) -> None:
+    """740 px are what a window of 1280 x 800 leaves to a dock; 200 px, two on a low screen."""
+    viewer, _ = make_dock()
+    dock = kind(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(310, height)
+    dock.show()
+    (scroll,) = (part for part in dock.children() if hasattr(part, "verticalScrollBar"))
+    qtbot.waitUntil(lambda: dock.height() == height, timeout=5000)
+    QApplication.processEvents()
+    assert (scroll.verticalScrollBar().maximum() > 0) is scrolls
+    assert scroll.widget().width() <= scroll.viewport().width()  # nothing is cut at the right
+
+
+def test_the_wheel_over_a_choice_scrolls_the_dock(qtbot: Any) -> None:
+    box = choice_box([("a", 1), ("b", 2), ("c", 3)], "")
+    qtbot.addWidget(box)
+    box.show()
+    at, down = QPointF(5, 5), QPoint(0, -120)
+    turn = QWheelEvent(at, at, QPoint(), down, Qt.NoButton, Qt.NoModifier, Qt.NoScrollPhase, False)
+    QApplication.sendEvent(box, turn)
+    assert box.currentIndex() == 0
+    assert not turn.isAccepted()
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("color", [MUTED, ALERT])
+@pytest.mark.parametrize("ground", ["#121212", "#ffffff"])
+def test_texts_stand_out_in_both_themes(color: str, ground: str) -> None:
+    """Contrast of WCAG 2; the grounds are those of a text field in napari's themes."""
+    low, high = sorted((luminance(color), luminance(ground)))
+    assert (high + 0.05) / (low + 0.05) > 4.2
