@@ -2,8 +2,9 @@
 
 Opens napari on a virtual display, loads the sample slide, marks a region, asks, and photographs
 each dock into docs/images: as it is, in the light theme (NAME-light.png) and, without the rest of
-the window, at 200 % scaling (NAME-200.png). --kind makes one of these alone, --scene some of the pictures, --output elsewhere.
-Needs Xvfb and the development dependencies; the user's settings are left alone.
+the window, at 200 % scaling (NAME-200.png). --kind makes one of these alone, --scene some of the
+pictures, --output elsewhere. Needs Xvfb and the development dependencies; the user's settings are
+left alone.
 """
 
 from __future__ import annotations
