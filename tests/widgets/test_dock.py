@@ -10,7 +10,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QDockWidget
 
-from napari_pathreason.widgets import AskWidget, BudgetWidget
+from napari_pathreason.widgets import AskWidget, BudgetWidget, SlideRunWidget
 from napari_pathreason.widgets._answer_view import ALERT, MUTED
 from napari_pathreason.widgets._rows import choice_box
 
@@ -33,7 +33,7 @@ def test_the_second_dock_becomes_a_tab_and_the_window_does_not_grow(
     assert ask.visibleRegion().isEmpty()
 
 
-@pytest.mark.parametrize("kind", [AskWidget, BudgetWidget])
+@pytest.mark.parametrize("kind", [AskWidget, BudgetWidget, SlideRunWidget])
 @pytest.mark.parametrize(("height", "scrolls"), [(740, False), (200, True)])
 def test_a_dock_scrolls_where_it_is_too_low_and_only_there(
     make_dock: Make, qtbot: Any, kind: Any, height: int, scrolls: bool
@@ -47,6 +47,7 @@ def test_a_dock_scrolls_where_it_is_too_low_and_only_there(
     (scroll,) = (part for part in dock.children() if hasattr(part, "verticalScrollBar"))
     qtbot.waitUntil(lambda: dock.height() == height, timeout=5000)
     QApplication.processEvents()
+    assert dock.width() < 380  # of 1280
     assert (scroll.verticalScrollBar().maximum() > 0) is scrolls
     assert scroll.widget().width() <= scroll.viewport().width()  # nothing is cut at the right
 

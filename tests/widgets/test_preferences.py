@@ -118,6 +118,17 @@ def test_compare_follows_them_too(
     assert len(dock.session.entries) == 2
 
 
+def test_a_slide_run_begins_with_them(make_dock: Make, section: Any) -> None:
+    from napari_pathreason.widgets import SlideRunWidget
+
+    section.model, section.effort = "nobody/model", "low"
+    viewer, _ = make_dock()
+    dock = SlideRunWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Slide run")
+    assert dock.form.model_box.spec == "nobody/model"
+    assert dock.form.effort_box.currentData() == "low"
+
+
 def test_they_stand_in_napari_s_own_dialog(
     make_dock: Make, section: Any, qtbot: Any, messages: list[tuple[str, str]]
 ) -> None:

@@ -44,19 +44,18 @@ class Dock(QWidget):
         super().__init__()
         self._viewer = ref(unwrapped(napari_viewer))
         self.session = session_of(napari_viewer) if session is None else session
-        self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_EVERY_MS)
-        self._timer.timeout.connect(self.look)
+        self._look_timer = QTimer(self)
+        self._look_timer.setInterval(LOOK_EVERY_MS)
+        self._look_timer.timeout.connect(self.look)
         self._placed = False
         self.body = _Column()
         inner = QWidget()
         inner.setLayout(self.body)
         self.body.setContentsMargins(8, 6, 8, 6)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
         scroll.setFrameShape(QFrame.NoFrame)
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(LEAST_WIDTH)
         scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -78,8 +77,11 @@ class Dock(QWidget):
         """Follow the viewer only while someone can see it."""
         if not self._placed:
             self._placed = True
+            needed = self.body.minimumSize().width()
+            bar = self._scroll.verticalScrollBar().sizeHint().width()
+            self._scroll.setMinimumWidth(max(LEAST_WIDTH, needed + bar))
             QTimer.singleShot(0, self._join_others)  # napari is still placing it
-        self._timer.start()
+        self._look_timer.start()
         self.look()
         super().showEvent(event)
 
@@ -103,7 +105,7 @@ class Dock(QWidget):
 
     def hideEvent(self, event: Any) -> None:
         """End when the window goes; a tab in front of the dock does not count."""
-        self._timer.stop()
+        self._look_timer.stop()
         window = self.window()
         if not isinstance(window, QDockWidget) and not window.isVisible():
             self.stop()

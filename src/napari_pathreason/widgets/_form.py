@@ -24,6 +24,7 @@ from napari_pathreason._types import Budget, Query, TaskName
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import PREVIEW_KEY, AskState, RegionSource, unwrapped
 
+from ._pickers import prefer
 from ._rows import CalmBox, Rows, choice_box, keep_narrow, side_by_side
 
 if TYPE_CHECKING:
@@ -146,13 +147,8 @@ class QuestionForm(QWidget):
 
     def prefer(self, model: str) -> None:
         """Offer the model of the preferences; taken where no other one was chosen."""
-        was, self._preferred = self._preferred, model
-        if self.model == was:
-            self.model_box.setEditText(model)
-        if self.model_box.findText(model) < 0:
-            text = self.model_box.currentText()
-            self.model_box.addItem(model)
-            self.model_box.setEditText(text)
+        prefer(self.model_box, self._preferred, model)
+        self._preferred = model
 
     def state(self) -> AskState:
         """What is set, but for the image."""

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWi
 
 from napari_pathreason.viewer import PREVIEW_KEY, unwrapped
 
-from ._rows import keep_narrow
+from ._rows import CalmBox, keep_narrow
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -63,12 +63,20 @@ def is_slide(layer: Any) -> bool:
     return isinstance(layer, Image) and PREVIEW_KEY not in layer.metadata
 
 
+def prefer(box: QComboBox, was: str, model: str) -> None:
+    """Offer the model of the preferences; taken where the box still holds what they said before."""
+    text = box.currentText()
+    if box.findText(model) < 0:
+        box.addItem(model)
+    box.setEditText(model if text.strip() in ("", was) else text)
+
+
 class ModelBox(QWidget):
     """Embedded, a folder with a checkpoint, or a hub id."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.box = keep_narrow(QComboBox())
+        self.box = keep_narrow(CalmBox())
         self.box.setEditable(True)
         self.box.addItem("embedded")
         self.box.setToolTip("embedded, a folder with a checkpoint, or a hub id")

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import (
-    QDockWidget,
-    QHBoxLayout,
-    QPushButton,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason.slide_run import (
@@ -30,10 +23,10 @@ from napari_pathreason.viewer import (
     RunLayers,
     Session,
     SlideRequest,
-    session_of,
     unwrapped,
 )
 
+from ._dock import Dock
 from ._hover import weak_move
 from ._pickers import is_slide
 from ._rows import text_line
@@ -53,21 +46,11 @@ START = "Start", "Look for the lesions, tile by tile"
 RESUME = "Resume", "The folder holds a run of this slide: go on with it, or show its result"
 
 
-class SlideRunWidget(QWidget):
-    """Dock widget of one viewer.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Held weakly.
-    session : Session, optional
-        Models; default: the viewer's own.
-    """
+class SlideRunWidget(Dock):
+    """Dock widget of one viewer; parameters as of `Dock`."""
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
-        super().__init__()
-        self._viewer = ref(unwrapped(napari_viewer))
-        self.session = session_of(napari_viewer) if session is None else session
+        super().__init__(napari_viewer, session)
         self.runner = SlideRunner(self.session, self)
         self.form = SlideRunForm(napari_viewer)
         self.map_view = AllocationView(lambda: self.runner.so_far)
@@ -93,16 +76,14 @@ class SlideRunWidget(QWidget):
         buttons.addWidget(self.start_button, 2)
         buttons.addWidget(self.pause_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.setSpacing(6)
-        layout.addWidget(self.tabs, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.result)
-        self.setMinimumWidth(300)
+        self.body.setSpacing(6)
+        self.body.addWidget(self.tabs, 1)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.progress)
+        self.body.addWidget(self.result)
 
     def _connect(self, viewer: Viewer) -> None:
+        self.form.prefer(self.session.preferences())
         self.start_button.clicked.connect(self.start)
         self.pause_button.clicked.connect(self.pause)
         self.cancel_button.clicked.connect(self.cancel)
@@ -277,20 +258,7 @@ class SlideRunWidget(QWidget):
 
     # the end
 
-    def event(self, event: QEvent) -> bool:
-        """Free the model when napari takes the widget out of its dock."""
-        if event.type() == QEvent.ParentChange and self.parent() is None:
-            self.stop()
-        return super().event(event)
-
     def showEvent(self, event: Any) -> None:
         """Say what the folder holds by now."""
         self._offer()
         super().showEvent(event)
-
-    def hideEvent(self, event: Any) -> None:
-        """Free the model when the window goes; a tab in front of the dock does not count."""
-        window = self.window()
-        if not isinstance(window, QDockWidget) and not window.isVisible():
-            self.stop()
-        super().hideEvent(event)

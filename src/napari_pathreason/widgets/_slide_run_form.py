@@ -22,10 +22,17 @@ from qtpy.QtWidgets import (
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import Effort
 from napari_pathreason.slide_run import DetectSettings, starts, tile_side
-from napari_pathreason.viewer import SlideRequest, known_mpp, layer_size, run_folder, run_opener
+from napari_pathreason.viewer import (
+    Preferences,
+    SlideRequest,
+    known_mpp,
+    layer_size,
+    run_folder,
+    run_opener,
+)
 
 from ._form import BUDGETS
-from ._pickers import ImageBox, ModelBox
+from ._pickers import ImageBox, ModelBox, prefer
 from ._rows import Rows, choice_box, side_by_side, text_line
 
 if TYPE_CHECKING:
@@ -129,6 +136,11 @@ class SlideRunForm(QWidget):
             effort=self.effort_box.currentData(),
             min_tissue=self.tissue_box.value(),
         )
+
+    def prefer(self, preferred: Preferences) -> None:
+        """Begin with the model and the effort of the preferences."""
+        prefer(self.model_box.box, "embedded", preferred.model)
+        self.effort_box.setCurrentIndex(self.effort_box.findData(preferred.effort))
 
     def request(self) -> SlideRequest:
         """What the form says.
