@@ -107,7 +107,7 @@ def test_one_question_at_a_time(
     finish(ask)
     view.compare()
     ask.ask()
-    assert "rungs are being compared" in messages[-1][1]
+    assert "the model is at a comparison" in messages[-1][1]
     assert not ask.runner.running
     view.cancel()
     wait(view, qtbot)

@@ -133,7 +133,7 @@ class AskWidget(Dock):
             if image is None:
                 raise PathreasonError("there is no image to ask about; open a slide first")
             if self.session.asking:
-                raise PathreasonError("rungs are being compared; wait for them or cancel that")
+                raise PathreasonError("the model is at a comparison or a slide; wait, or stop that")
             query, preferred = self.form.query(), self.session.preferences()
             self.form.prefer(preferred.model)
             question = Question(
