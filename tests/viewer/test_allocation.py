@@ -181,14 +181,14 @@ def lesions(count: int, start: int = 0) -> list[Lesion]:
 def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> None:
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
-    boxes = BoxLayer(layer, plan)
-    assert boxes.step(lesions(AT_ONCE + 20))
+    boxes = BoxLayer(layer)
+    assert boxes.step(lesions(AT_ONCE + 20), plan)
     assert len(layer.data) == AT_ONCE
-    assert boxes.step(lesions(AT_ONCE + 20))
-    assert not boxes.step(lesions(AT_ONCE + 20))
+    assert boxes.step(lesions(AT_ONCE + 20), plan)
+    assert not boxes.step(lesions(AT_ONCE + 20), plan)
     assert len(layer.data) == AT_ONCE + 20
     joined = [*lesions(AT_ONCE), *lesions(1, 500)]  # twenty have become one
-    while boxes.step(joined):
+    while boxes.step(joined, plan):
         pass
     assert len(layer.data) == AT_ONCE + 1
     assert np.allclose(layer.features["confidence"][:2], (1, 0.9999))

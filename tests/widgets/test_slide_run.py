@@ -105,7 +105,7 @@ def pick(dock: Any, viewer: Any, box: Box) -> None:
     from napari_pathreason.viewer import box_to_data
 
     dock.pick()
-    picks_of(viewer, dock._image()).add_rectangles(box_to_data(box))
+    picks_of(viewer, dock.steering.image()).add_rectangles(box_to_data(box))
     dock._show()
 
 
@@ -167,7 +167,7 @@ def test_hover_says_why(dock: Any, viewer: Any, wait: Any) -> None:
     assert "16 visual tokens by the run's budget" in read
     middle = skipped.region.box
     place = (middle.x + middle.w / 2, middle.y + middle.h / 2)
-    ((row, column),) = LayerFrame.of(dock._image()).slide_to_world([place])
+    ((row, column),) = LayerFrame.of(dock.steering.image()).slide_to_world([place])
     dock.steering.hover((row, column))
     assert dock.map_view.hover.text() == shown.told(skipped.index)
 
@@ -276,7 +276,7 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     assert len(view.picked) == 1
     (clicked,) = view.picked
     view.ban_button.click()
-    assert not len(picks_of(viewer, dock._image()).data)
+    assert not len(picks_of(viewer, dock.steering.image()).data)
     pick(dock, viewer, Box(300, 200, 10, 10))
     raised = [tile for tile in view.picked if tile != clicked]
     view.raise_button.click()
@@ -351,13 +351,32 @@ def test_other_settings_in_the_folder_are_refused_and_what_was_shown_stays(
     assert dock.runner.so_far.plan is plan
 
 
+def test_a_run_with_other_tiles_takes_the_same_layers(
+    dock: Any, viewer: Any, wait: Any, tmp_path: Path
+) -> None:
+    dock.start()
+    wait()
+    before, image = list(viewer.layers), dock.steering.image()
+    dock.form.tile_box.setValue(128)
+    dock.form.folder_edit.setText(str(tmp_path / "other"))
+    dock.start()
+    wait()
+    assert list(viewer.layers) == before
+    heat, tiles = layer(viewer, "heat map"), layer(viewer, "allocation map")
+    assert tiles.data.shape == dock.runner.so_far.allocations.shape
+    assert heat.data.shape == dock.runner.so_far.heat().shape
+    for shown in (heat, tiles):
+        assert np.allclose(outline(viewer, shown, image).corners, (0, 0, 640, 480))
+    assert len(boxes(viewer)) == len(MARKERS)
+
+
 def test_a_slide_that_is_closed_ends_its_run(
     dock: Any, viewer: Any, qtbot: Any, factory: Any, messages: list[Any]
 ) -> None:
     factory.behaviour = "slow"
     dock.start()
     qtbot.waitUntil(lambda: bool(factory.made))
-    viewer.layers.remove(dock._image())
+    viewer.layers.remove(dock.steering.image())
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=5000)
     assert "was closed" in messages[0][1]
 
@@ -396,3 +415,22 @@ def test_plugin_menu_opens_the_dock(make_napari_viewer_proxy: Callable[..., Any]
     _, dock = viewer.window.add_plugin_dock_widget("napari-pathreason", "Slide run")
     assert dock.start_button.isEnabled()
     assert "Open a slide" in dock.form.note.text()
+
+
+def test_a_closed_dock_is_freed(make_napari_viewer_proxy: Callable[..., Any], qtbot: Any) -> None:
+    import gc
+    from weakref import ref
+
+    from napari_pathreason.widgets import SlideRunWidget
+
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(np.zeros((80, 80, 3), np.uint8), rgb=True)
+    dock = SlideRunWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Slide run")
+    known = ref(dock)
+    viewer.window.remove_dock_widget(dock)
+    del dock
+    qtbot.wait(50)
+    gc.collect()
+    assert known() is None
+    viewer.add_image(np.zeros((80, 80, 3), np.uint8), rgb=True)

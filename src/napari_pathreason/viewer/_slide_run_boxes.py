@@ -32,23 +32,33 @@ class BoxLayer:
     ----------
     layer : napari.layers.Shapes
         As `box_layer_attributes` makes it; empty.
-    plan : Plan
     """
 
-    def __init__(self, layer: Shapes, plan: Plan) -> None:
-        self._layer, self._plan = layer, plan
+    def __init__(self, layer: Shapes) -> None:
+        self._layer = layer
         self._drawn: list[Lesion] = []
 
-    def step(self, lesions: Sequence[Lesion]) -> bool:
+    @property
+    def changed(self) -> bool:
+        """Whether the user has added or deleted shapes: the layer is theirs then."""
+        return len(self._layer.data) != len(self._drawn)
+
+    def step(self, lesions: Sequence[Lesion], plan: Plan) -> bool:
         """Take away what is no lesion any more, else draw some that are missing.
+
+        Parameters
+        ----------
+        lesions : sequence of Lesion
+        plan : Plan
+            Of the run that found them.
 
         Returns
         -------
         bool
             Whether anything was changed; call again until it is not.
         """
-        if len(self._layer.data) != len(self._drawn):
-            return False  # the user has changed it: it is theirs
+        if self.changed:
+            return False
         wanted = surest(lesions)
         here, there = set(self._drawn), set(wanted)
         gone = {index for index, one in enumerate(self._drawn) if one not in there}
@@ -60,9 +70,9 @@ class BoxLayer:
         elif missing:
             self._layer.add_rectangles(
                 [box_to_data(one.found.box) for one in missing],
-                edge_color=[self._colour(one.found.label) for one in missing],
+                edge_color=[_colour(one.found.label, plan) for one in missing],
                 face_color="transparent",
-                edge_width=line_width(self._plan),
+                edge_width=line_width(plan),
             )
             self._layer.selected_data = set()
             self._drawn += missing
@@ -74,10 +84,6 @@ class BoxLayer:
     def finish(self, result: Result) -> None:
         """Let napari's Save dialog write the boxes with what the run says of them."""
         self._layer.metadata[RESULTS_KEY] = {RESULT: result}
-
-    def _colour(self, label: str) -> str:
-        names = self._plan.settings.lesions
-        return BOX_COLORS[names.index(label) % len(BOX_COLORS)] if label in names else REGION_COLOR
 
 
 def surest(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -113,3 +119,8 @@ def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
         "tiles": np.asarray([len(one.tiles) for one in lesions], dtype=int),
         "result": np.full(len(lesions), RESULT),
     }
+
+
+def _colour(label: str, plan: Plan) -> str:
+    names = plan.settings.lesions
+    return BOX_COLORS[names.index(label) % len(BOX_COLORS)] if label in names else REGION_COLOR

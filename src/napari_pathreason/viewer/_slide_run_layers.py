@@ -34,9 +34,8 @@ def heat_layer_data(
     """Image layer of a heat map (rows, columns), exactly over its slide, clear where it is 0."""
     from napari.utils import Colormap
 
-    whole = Box(0, 0, plan.slide.width, plan.slide.height)
     attributes = {
-        **laid_over(source, whole, (heat.shape[1], heat.shape[0])),
+        **laid_over(source, _whole(plan), (heat.shape[1], heat.shape[0])),
         "name": f"heat map: {source.name}",
         "colormap": Colormap(HEAT, name="pathreason heat"),
         "contrast_limits": (0.0, 1.0),
@@ -47,10 +46,11 @@ def heat_layer_data(
 
 
 class RunLayers:
-    """The three layers of one run over its image.
+    """The three layers of an image's runs.
 
     Each call of `step` does one thing that is due, so that none of them holds the viewer up for
-    long: adding a layer, or changing one in place. A layer that the user closes stays closed.
+    long: adding a layer, or changing one in place. A layer that the user closes stays closed until
+    the next run; the next run takes the same layers.
 
     Parameters
     ----------
@@ -66,6 +66,14 @@ class RunLayers:
         self._map_wanted = False
         self._changes: Changes | None = None
         self._paces = {"heat": Pace(), "map": Pace()}
+
+    def begin(self, viewer: Viewer) -> None:
+        """Get ready for another run; what the user closed, or changed, is made anew."""
+        if self._boxes is not None and self._boxes.changed:
+            self._layers.pop("boxes", None)
+        for kind in list(self._layers):
+            if self._layer(viewer, kind) is None:
+                del self._layers[kind]
 
     def step(self, viewer: Viewer, so_far: RunSoFar, changes: Changes) -> bool:
         """Do the next thing that is due.
@@ -91,10 +99,10 @@ class RunLayers:
                 continue
             with self._paces[kind].spend():
                 if kind == "heat":
-                    layer.data[...] = so_far.heat()
-                    layer.refresh(extent=False)
+                    _fill(layer, image, _whole(plan), so_far.heat())
                 else:
-                    _fill(layer, shown, changes)
+                    _fill(layer, image, shown.box, shown.labels(changes))
+                    layer.features = shown.features(changes)
                     self._changes = changes
             self._shown.pop(kind)
             self._shown[kind] = stands[kind]
@@ -116,13 +124,6 @@ class RunLayers:
     def map(self, viewer: Viewer) -> Labels | None:
         """The allocation map, where it is open."""
         return self._layer(viewer, "map")
-
-    def remove(self, viewer: Viewer) -> None:
-        """Take all of them away."""
-        for kind in list(self._layers):
-            layer = self._layer(viewer, kind)
-            if layer is not None:
-                viewer.layers.remove(layer)
 
     def _layer(self, viewer: Viewer, kind: str) -> Any:
         known = self._layers.get(kind)
@@ -151,7 +152,7 @@ class RunLayers:
             kind = "map"
         elif "boxes" not in self._layers:
             layer = Shapes(None, **box_layer_attributes(image))
-            self._boxes = BoxLayer(layer, plan)
+            self._boxes = BoxLayer(layer)
             kind = "boxes"
         else:
             return False
@@ -166,16 +167,28 @@ class RunLayers:
 
     def _draw(self, viewer: Viewer, so_far: RunSoFar) -> bool:
         boxes: Shapes | None = self._layer(viewer, "boxes")
-        if boxes is None or self._boxes is None:
+        if boxes is None or self._boxes is None or so_far.plan is None:
             return False
-        if self._boxes.step(so_far.lesions):
+        if self._boxes.step(so_far.lesions, so_far.plan):
             return True
         if isinstance(so_far.ending, RunFinished):
             self._boxes.finish(so_far.ending.outcome.result)
         return False
 
 
-def _fill(layer: Labels, shown: AllocationMap, changes: Changes) -> None:
-    layer.data[...] = shown.labels(changes)
-    layer.features = shown.features(changes)
-    layer.refresh(extent=False)
+def _whole(plan: Plan) -> Box:
+    return Box(0, 0, plan.slide.width, plan.slide.height)
+
+
+def _fill(layer: Image | Labels, image: Image, box: Box, values: NDArray[Any]) -> None:
+    """Change a picture in place, or, for tiles of another size, the picture of a layer.
+
+    The layer itself is kept: where the CPU paints, drawing the slide has crashed after layers over
+    it were removed while a run went on.
+    """
+    if layer.data.shape == values.shape:
+        layer.data[...] = values
+        layer.refresh(extent=False)
+    else:
+        layer.data = values
+        layer.affine = laid_over(image, box, (values.shape[1], values.shape[0]))["affine"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
@@ -53,7 +52,7 @@ class SlideRunWidget(Dock):
         super().__init__(napari_viewer, session)
         self.runner = SlideRunner(self.session, self)
         self.form = SlideRunForm(napari_viewer)
-        self.map_view = AllocationView(lambda: self.runner.so_far)
+        self.map_view = AllocationView(self.runner)
         self.start_button = QPushButton("Start")
         self.pause_button = QPushButton("Pause", enabled=False)
         self.cancel_button = QPushButton("Cancel", enabled=False)
@@ -62,8 +61,8 @@ class SlideRunWidget(Dock):
         self.result.setTextInteractionFlags(Qt.TextSelectableByMouse)
         self.tabs = QTabWidget()
         self.layers: RunLayers | None = None
-        self._image: Callable[[], Image | None] = lambda: None
-        self.steering = Steering(self.map_view, self.runner, self._viewer, lambda: self._image())
+        self._layers: WeakKeyDictionary[Image, RunLayers] = WeakKeyDictionary()
+        self.steering = Steering(self.map_view, self.runner, self._viewer)
         self._pending = False
         self._timer = QTimer(self, interval=SHOW_EVERY_MS)
         self._lay_out()
@@ -117,15 +116,11 @@ class SlideRunWidget(Dock):
             show_error(str(error))
             return
         if self._start(request, self.form.image):
-            viewer = self._viewer()
-            if self.layers is not None and viewer is not None:
-                self.layers.remove(viewer)
-            self.layers = RunLayers(self.form.image)
             self._show_map()
 
     def run_again(self) -> None:
         """Answer the tiles whose budget the user has changed, into the same folder."""
-        so_far, image = self.runner.so_far, self._image()
+        so_far, image = self.runner.so_far, self.steering.image()
         if so_far.plan is None or so_far.request is None or image is None:
             show_error("the slide of that run was closed; open it and start the run again")
             return
@@ -135,11 +130,14 @@ class SlideRunWidget(Dock):
 
     def _start(self, request: SlideRequest, image: Image) -> bool:
         try:
-            self.runner.start(request, keep=self._image() is image)
+            self.runner.start(request, keep=self.steering.image() is image)
         except PathreasonError as error:
             show_error(str(error))
             return False
-        self._image = ref(image)
+        self.steering.image, viewer = ref(image), self._viewer()
+        self.layers = self._layers.setdefault(image, RunLayers(image))
+        if viewer is not None:
+            self.layers.begin(viewer)
         self.result.clear()
         self.map_view.recount(running=True)
         self._enable()
@@ -246,7 +244,7 @@ class SlideRunWidget(Dock):
 
     def _on_removed(self, event: Any) -> None:
         self.reset_choices()
-        if self.runner.running and self._image() is event.value:
+        if self.runner.running and self.steering.image() is event.value:
             show_warning("The slide was closed, so its run was cancelled; what is done is kept.")
             self.cancel()
 

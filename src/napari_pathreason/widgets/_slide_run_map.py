@@ -18,9 +18,10 @@ from qtpy.QtWidgets import (
 
 from napari_pathreason.slide_run import TileBudget, raised
 from napari_pathreason.tokens import LADDER
-from napari_pathreason.viewer import RunSoFar, kind_colours
+from napari_pathreason.viewer import kind_colours
 
 from ._rows import choice_box, text_line
+from ._slide_run_runner import SlideRunner
 
 RUNGS: list[tuple[str, TileBudget]] = [
     *((f"{rung:,}", rung) for rung in LADDER),
@@ -36,8 +37,8 @@ class AllocationView(QWidget):
 
     Parameters
     ----------
-    so_far : callable
-        Gives the run that is shown.
+    runner : SlideRunner
+        Has the run that is shown.
 
     Signals
     -------
@@ -53,9 +54,9 @@ class AllocationView(QWidget):
     changed = Signal()
     run_wanted = Signal()
 
-    def __init__(self, so_far: Callable[[], RunSoFar]) -> None:
+    def __init__(self, runner: SlideRunner) -> None:
         super().__init__()
-        self._so_far = so_far
+        self._runner = runner
         self.budgets: dict[int, TileBudget] = {}
         """Of all tiles for which a user has decided."""
         self.changes: dict[int, TileBudget | None] = {}
@@ -115,7 +116,7 @@ class AllocationView(QWidget):
         self.changed.emit()
 
     def _kept(self) -> dict[int, TileBudget]:
-        plan = self._so_far().plan
+        plan = self._runner.so_far.plan
         overrides = () if plan is None else plan.settings.overrides or ()
         return {one.tile: one.budget for one in overrides}
 
@@ -125,7 +126,7 @@ class AllocationView(QWidget):
 
     def refresh(self, running: bool) -> None:
         """Enable what can be done now, and say how many tiles it is about."""
-        has_map = self._so_far().plan is not None
+        has_map = self._runner.so_far.plan is not None
         free = has_map and bool(self.picked) and not running
         self.pick_button.setEnabled(has_map)
         for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
@@ -150,7 +151,7 @@ class AllocationView(QWidget):
 
     def _raised(self, tile: int) -> TileBudget | None:
         """One rung above what a tile was last given; a tile that waits has nothing to raise."""
-        so_far = self._so_far()
+        so_far = self._runner.so_far
         if so_far.plan is None or so_far.allocations is None:
             return None
         most = so_far.allocations.most

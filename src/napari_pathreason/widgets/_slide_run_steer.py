@@ -25,8 +25,13 @@ class Steering(QObject):
     view : AllocationView
     runner : SlideRunner
         Has the map of the run that is shown.
-    viewer, image : callable
-        Give the viewer and the slide of that run, or None once they are gone.
+    viewer : callable
+        Gives the viewer, or None once it is gone.
+
+    Attributes
+    ----------
+    image : callable
+        Gives the slide of that run, or None once it is gone.
     """
 
     def __init__(
@@ -34,14 +39,14 @@ class Steering(QObject):
         view: AllocationView,
         runner: SlideRunner,
         viewer: Callable[[], Viewer | None],
-        image: Callable[[], Image | None],
     ) -> None:
         super().__init__(view)
-        self._view, self._runner, self._viewer, self._image = view, runner, viewer, image
+        self._view, self._runner, self._viewer = view, runner, viewer
+        self.image: Callable[[], Image | None] = lambda: None
 
     def pick(self) -> bool:
         """Let the user draw rectangles on the map; False where there is none."""
-        viewer, image, shown = self._viewer(), self._image(), self._runner.so_far.allocations
+        viewer, image, shown = self._viewer(), self.image(), self._runner.so_far.allocations
         if viewer is None or image is None or image not in viewer.layers or shown is None:
             return False
         start_picking(viewer, image, shown)
@@ -49,7 +54,7 @@ class Steering(QObject):
 
     def look(self) -> bool:
         """Note which tiles are picked; False where the user picks none."""
-        viewer, image, shown = self._viewer(), self._image(), self._runner.so_far.allocations
+        viewer, image, shown = self._viewer(), self.image(), self._runner.so_far.allocations
         if viewer is None or image is None or shown is None or picks_of(viewer, image) is None:
             self._view.pick([])
             return False
@@ -58,7 +63,7 @@ class Steering(QObject):
 
     def spend(self) -> None:
         """Take the rectangles away: their tiles have got another budget."""
-        viewer, image = self._viewer(), self._image()
+        viewer, image = self._viewer(), self.image()
         picks = None if viewer is None or image is None else picks_of(viewer, image)
         if picks is not None and len(picks.data):
             picks.data = []
@@ -66,7 +71,7 @@ class Steering(QObject):
 
     def hover(self, position: tuple[float, ...]) -> None:
         """Say why the tile under the cursor has its budget; the position is in the world."""
-        viewer, image, shown = self._viewer(), self._image(), self._runner.so_far.allocations
+        viewer, image, shown = self._viewer(), self.image(), self._runner.so_far.allocations
         if viewer is None or image is None or shown is None or not self._view.in_front:
             return
         tile = tile_under(viewer, image, shown, position)
