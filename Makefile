@@ -53,6 +53,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/slides.py
 	$(BIN)/python benchmarks/ask.py
 	$(BIN)/python benchmarks/slide_run.py
+	$(BIN)/python benchmarks/slide_dock.py
 	$(BIN)/python benchmarks/exports.py
 
 embedded: $(READY) $(MINI)/test.jsonl
