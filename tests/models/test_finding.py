@@ -87,6 +87,6 @@ def test_too_large_a_model_is_named(checkpoints, monkeypatch):
     def fail(*args):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(loading, "_load_model", fail)
+    monkeypatch.setattr(loading, "load_weights", fail)
     with pytest.raises(OutOfMemoryError, match="choose a smaller model"):
         load_models(checkpoints["qwen3_vl"], "cpu")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._inputs import VISION_TOKENS
@@ -16,8 +16,8 @@ from napari_pathreason.training._sample import Sample
 from napari_pathreason.training._view import View
 
 
-def _view(seed, columns, rows):
-    pixels = np.random.default_rng(seed).integers(0, 256, (32 * rows, 32 * columns, 3))
+def _view(seed, columns, rows, cell):
+    pixels = np.random.default_rng(seed).integers(0, 256, (cell * rows, cell * columns, 3))
     none = {"boxes": (), "areas": (), "lesions": (), "centres": (), "known": (), "nuclei": None}
     return View(pixels=pixels.astype(np.uint8), grid=(columns, rows), answer="", **none)
 
@@ -26,26 +26,27 @@ def _question(text):
     return Sample(image="x.png", task="vqa", question=text)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+def checkpoint(request, tmp_path_factory):
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"), request.param)
 
 
 @pytest.fixture
 def ground(checkpoint):
     """Actor, prompts of three questions about two pictures of different size, tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint).eval()
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()
     never = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
-    first, second = _view(0, 2, 1), _view(1, 1, 3)
+    dims = read_dims(model.config.to_dict())
+    first, second = _view(0, 2, 1, dims.cell), _view(1, 1, 3, dims.cell)
     prompts = build_prompts(
         [
             [(_question("A?"), first), (_question("A longer one?"), first)],
             [(_question("Z?"), second)],
         ],
         tokenizer,
-        read_dims(model.config.to_dict()),
-        NORMALISATION["qwen3_vl"],
+        dims,
+        NORMALISATION[model.config.model_type],
     )
     return Actor(model, never), prompts, tokenizer
 
@@ -148,3 +149,45 @@ def test_without_a_generator_the_likeliest_tokens_are_taken(ground):
     assert torch.equal(drawn.tokens[0::2], drawn.tokens[1::2])
     assert drawn.mask.all()
     assert not drawn.finished.any()
+
+
+def test_rows_that_are_computed_again_give_the_same_log_probabilities_and_gradients(ground):
+    actor, prompts, _ = ground
+    drawn = _roll(ground, group=2, longest=5)
+    actor.model.gradient_checkpointing_enable({"use_reentrant": False})
+    weight = torch.randn(drawn.tokens.shape, generator=torch.Generator().manual_seed(3))
+    told = []
+    for sparing in (False, True):
+        one = Actor(actor.model, actor._suppressed, 1.0, sparing).eval()
+        said = one(prompts, drawn.tokens, drawn.mask, 2)
+        one.zero_grad()
+        (said.log_p * weight).sum().backward()
+        gradients = {n: p.grad.clone() for n, p in one.named_parameters()}
+        told.append((said, gradients))
+        assert not [m for m in one.modules() if m.training]
+    (shared, plain), (again, spared) = told
+    assert torch.allclose(shared.log_p, again.log_p, atol=1e-4)
+    assert torch.allclose(shared.entropy, again.entropy, atol=1e-4)
+    largest = max(float(g.abs().max()) for g in plain.values())
+    assert all((plain[n] - spared[n]).abs().max() < 1e-4 * largest for n in plain)
+
+
+def test_sparing_keeps_less_for_the_backward_pass(ground):
+    actor, prompts, _ = ground
+    drawn = _roll(ground, group=4, longest=12)
+    actor.model.gradient_checkpointing_enable({"use_reentrant": False})
+    kept = []
+    for sparing in (False, True):
+        held = 0
+
+        def pack(tensor):
+            nonlocal held
+            held += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            Actor(actor.model, actor._suppressed, 1.0, sparing).eval()(
+                prompts, drawn.tokens, drawn.mask, 4
+            )
+        kept.append(held)
+    assert kept[1] < kept[0] / 2

@@ -1,4 +1,4 @@
-"""The shell: ``pathreason ask | doctor | data | train | evaluate``."""
+"""The shell: ``pathreason ask | doctor | data | train | evaluate | merge``."""
 
 from ._main import main
 

@@ -41,6 +41,7 @@ COMMANDS = {
         "add_calibrate_parser",
         "fit how sure answers are, and which pictures are strange",
     ),
+    "merge": ("._merge", "add_parser", "write a LoRA adapter and its base as one model"),
 }
 """Command -> (module, function that adds its parser, help); imported only when it is used."""
 

@@ -12,6 +12,7 @@ from ._config import CALIBRATION
 from ._familiar import LEAST_TOKENS, Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
+from ._merge import write_merged
 from ._models import Models
 from ._process import ModelProcess
 from ._threads import wait_passively
@@ -46,6 +47,7 @@ __all__ = [
     "size_class",
     "wait_passively",
     "words_of",
+    "write_merged",
 ]
 
 _NEED_TORCH = {

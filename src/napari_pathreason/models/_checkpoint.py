@@ -87,22 +87,48 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def check_whole(folder: Path, name: str) -> int:
+def check_whole(folder: Path, name: str, base: Path | None = None) -> int:
     """Make sure that tokenizer and weights are all there; return the bytes of the weights.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    base : Path, optional
+        Where the weights are those of another folder's with an adapter on top.
 
     Raises
     ------
     ModelError
         If a file is missing, cut off, or the weights are not safetensors.
     """
-    if not (folder / "tokenizer.json").exists() and not (
-        (folder / "vocab.json").exists() and (folder / "merges.txt").exists()
-    ):
+    if not any(_has_tokenizer(place) for place in (folder, base) if place is not None):
         raise ModelError(f"the model {name} lacks its tokenizer.json; fetch the whole model")
-    shards = _shards(folder, name)
+    shards = weight_files(folder, name, base)
     for shard in shards:
         _check_shard(shard, name)
     return sum(shard.stat().st_size for shard in shards)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    parts = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+    return any(all((folder / file).exists() for file in part) for part in parts)
+
+
+def weight_files(folder: Path, name: str, base: Path | None = None) -> list[Path]:
+    """Files of the weights: those of ``base`` and the adapter on them, or the folder's own.
+
+    Raises
+    ------
+    ModelError
+        If one is missing.
+    """
+    if base is None or base == folder:
+        return _shards(folder, name)
+    adapter = folder / "adapter_model.safetensors"
+    if not adapter.exists():
+        raise ModelError(f"the model {name} lacks {adapter.name}; fetch the whole model")
+    return [*_shards(base, name), adapter]
 
 
 def _shards(folder: Path, name: str) -> list[Path]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_pathreason._errors import ModelError
 from napari_pathreason._types import Messages, ModelInfo
 
+from ._adapter import CONFIG as ADAPTER
+from ._adapter import find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import read_info, read_json
 from ._device import choose_dtype, resolve_device
@@ -33,7 +35,8 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
     Parameters
     ----------
     spec : str or Path
-        ``embedded``, a folder, or a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint.
+        ``embedded``, a folder, or a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint, or of a LoRA
+        adapter of one.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
@@ -62,19 +65,29 @@ def load_performer(
     Without ``known`` what was fitted to its training pictures is left aside.
     """
     folder, name = find_checkpoint(spec)
-    info = read_info(folder, name)  # cheap, and fails before torch is loaded
-    weight_bytes = check_whole(folder, info.name)
+    base = find_base(folder, name)
+    about = described_in(folder, base)
+    info = read_info(about, name)  # cheap, and fails before torch is loaded
+    weight_bytes = check_whole(folder, info.name, base)
 
     wait_passively()
     from ._performer import VLMPerformer
 
     place = resolve_device(device)
-    tokenizer = _load_tokenizer(folder, info)
-    normalisation = _read_normalisation(folder, info)
+    tokenizer = load_tokenizer(about, info)
+    normalisation = read_normalisation(about, info)
     with memory_errors("choose a smaller model or close other programs"):
-        model = _load_model(folder, info, choose_dtype(place, weight_bytes)).to(place)
+        model = load_weights(base, info, choose_dtype(place, weight_bytes))
+        if (folder / ADAPTER).is_file():
+            model = merge_adapter(model, folder, info.name)
+        model = model.to(place)
     fitted = _load_known(folder, info, model) if known else None
     return VLMPerformer(model, tokenizer, replace(info, device=str(place)), normalisation, fitted)
+
+
+def described_in(folder: Path, base: Path) -> Path:
+    """Which of the two holds config and tokenizer; foreign adapters often come without."""
+    return folder if (folder / "config.json").is_file() else base
 
 
 def _load_known(folder: Path, info: ModelInfo, model: Any) -> tuple[Look, Familiar] | None:
@@ -89,7 +102,14 @@ def _load_known(folder: Path, info: ModelInfo, model: Any) -> tuple[Look, Famili
     return None if familiar is None else (look, familiar)
 
 
-def _load_tokenizer(folder: Path, info: ModelInfo) -> Any:
+def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
+    """A checkpoint's tokenizer, with a chat template that takes a picture.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged or belongs to another model.
+    """
     from transformers import AutoTokenizer
 
     from ._inputs import IMAGE_PAD, prompt_ids
@@ -119,7 +139,7 @@ def _load_tokenizer(folder: Path, info: ModelInfo) -> Any:
     return tokenizer
 
 
-def _read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
+def read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
     """Of the checkpoint's own preprocessor file, under either name; else its family's."""
     from ._pixels import NORMALISATION, Normalisation
 
@@ -133,7 +153,14 @@ def _read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
     return NORMALISATION[info.family]
 
 
-def _load_model(folder: Path, info: ModelInfo, dtype: Any) -> Any:
+def load_weights(folder: Path, info: ModelInfo, dtype: Any) -> Any:
+    """The transformers model of a folder with weights of its own, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the config.
+    """
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
     from ._patch_embedding import embed_by_product

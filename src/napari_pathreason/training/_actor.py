@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from napari_pathreason.models._patch_embedding import embed_by_product
 
 from ._prompts import Prompts
+from ._recompute import recomputing
+
+SLICE = 256
+"""Tokens whose probabilities over a large vocabulary are held at once."""
 
 
 class Read(NamedTuple):
@@ -38,50 +44,45 @@ class Said(NamedTuple):
 
 
 class Actor(torch.nn.Module):
-    """A Qwen3-VL model that completes each prompt several times.
+    """A model of either family that completes each prompt several times.
 
     A picture goes through the vision tower once, and a prompt through the language model once,
     however many completions follow: they share its keys and values, with gradient too. Vision
     tokens have no probability, in drawing as in learning, so that both look at one distribution.
+    Where gradient checkpointing spares memory, nothing is kept to be shared while it learns: then
+    each row holds prompt and completion, and only the picture is shared.
 
     Parameters
     ----------
-    model : transformers model of the Qwen3-VL family
+    model : transformers model
     suppressed : sequence of int
         Token ids that are never written.
     temperature : float
         Logits are divided by it.
+    sparing : bool
+        The model has gradient checkpointing.
     """
 
-    def __init__(self, model: Any, suppressed: Sequence[int], temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        suppressed: Sequence[int],
+        temperature: float = 1.0,
+        sparing: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self._suppressed = list(suppressed)
         self._temperature = temperature
+        self._sparing = sparing
         embed_by_product(model.model.visual)
 
     def read(self, prompts: Prompts, group: int) -> Read:
         """Read prompts, and make room for ``group`` completions of each."""
-        stem = self.model.model
-        seen = stem.get_image_features(
-            prompts.pixel_values, prompts.image_grid_thw, return_dict=True
-        )
-        owner = prompts.owner.tolist()
-        seen.pooler_output = [seen.pooler_output[i] for i in owner]
-        seen.deepstack_features = [[layer[i] for i in owner] for layer in seen.deepstack_features]
-        grids = prompts.image_grid_thw[prompts.owner]
-        # positions are given, not left to the model, which would keep them as state
-        positions, _ = stem.get_rope_index(
-            prompts.input_ids,
-            mm_token_type_ids=prompts.mm_token_type_ids,
-            image_grid_thw=grids,
-            attention_mask=prompts.attention_mask,
-        )
-        output = stem(
+        seen, positions = self._look(prompts)
+        output = self.model.model(
             input_ids=prompts.input_ids,
             attention_mask=prompts.attention_mask,
-            mm_token_type_ids=prompts.mm_token_type_ids,
-            image_grid_thw=grids,
             position_ids=positions,
             mm_encoder_outputs={"image": seen},
             use_cache=True,
@@ -95,6 +96,22 @@ class Actor(torch.nn.Module):
             last.repeat_interleave(group, 0),
             (positions.amax(dim=(0, 2)) + 1).repeat_interleave(group),
         )
+
+    def _look(self, prompts: Prompts) -> tuple[Any, torch.Tensor]:
+        """What is seen, picture by question, and positions (3, questions, length)."""
+        stem = self.model.model
+        seen = stem.get_image_features(
+            prompts.pixel_values, prompts.image_grid_thw, return_dict=True
+        )
+        seen = _each(seen, prompts.owner.tolist())
+        # positions are given, not left to the model, which would keep them as state
+        positions, _ = stem.get_rope_index(
+            prompts.input_ids,
+            mm_token_type_ids=prompts.mm_token_type_ids,
+            image_grid_thw=prompts.image_grid_thw[prompts.owner],
+            attention_mask=prompts.attention_mask,
+        )
+        return seen, positions
 
     def go_on(self, read: Read, tokens: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
         """Hidden states (rows, tokens, hidden) of tokens that follow; grows ``read.cache``.
@@ -132,15 +149,76 @@ class Actor(torch.nn.Module):
         mask : bool tensor (prompts * group, tokens)
         group : int
         """
+        whole = self._sparing and torch.is_grad_enabled()
+        states = self._states_of_rows if whole else self._states_behind
+        hidden, drawn = states(prompts, tokens, mask, group)[mask], tokens[mask]
+        if self._sparing:  # the vocabulary of a large model is large too
+            parts = [
+                checkpoint(self._tell, *part, use_reentrant=False)
+                for part in zip(hidden.split(SLICE), drawn.split(SLICE), strict=True)
+            ]
+            log_p, entropy = (torch.cat(each) for each in zip(*parts, strict=True))
+        else:
+            log_p, entropy = self._tell(hidden, drawn)
+        blank = torch.zeros_like(tokens, dtype=log_p.dtype)
+        return Said(blank.masked_scatter(mask, log_p), blank.masked_scatter(mask, entropy))
+
+    def _states_behind(
+        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, group: int
+    ) -> torch.Tensor:
+        """States (completions, tokens, hidden) that tokens are drawn from, on a shared cache."""
         read = self.read(prompts, group)
         hidden = read.last[:, None]
         if tokens.shape[1] > 1:
             attention = torch.cat([read.attention, mask[:, :-1].to(read.attention.dtype)], 1)
             hidden = torch.cat([hidden, self.go_on(read, tokens[:, :-1], attention)], 1)
-        chances = self.log_chances(hidden[mask])
-        log_p = chances.gather(1, tokens[mask][:, None])[:, 0]
+        return hidden
+
+    def _states_of_rows(
+        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, group: int
+    ) -> torch.Tensor:
+        """The same states, prompt and completion in one row, computed again when needed."""
+        with recomputing(self.model):
+            seen, positions = self._look(prompts)
+            before, length = positions.shape[2], tokens.shape[1]
+            ends = prompts.attention_mask.sum(1).repeat_interleave(group) - 1
+            first = (positions.amax(dim=(0, 2)) + 1).repeat_interleave(group)
+            behind = first[:, None] + torch.arange(length - 1, device=tokens.device)
+            ids = prompts.input_ids.repeat_interleave(group, 0)
+            known = prompts.attention_mask.repeat_interleave(group, 0)
+            rows = [row for row in range(len(prompts.owner)) for _ in range(group)]
+            hidden = self.model.model(
+                input_ids=torch.cat([ids, tokens[:, :-1]], 1),
+                attention_mask=torch.cat([known, mask[:, :-1].to(known.dtype)], 1),
+                position_ids=torch.cat(
+                    [
+                        positions.repeat_interleave(group, 1),
+                        behind[None].expand(3, -1, -1),
+                    ],
+                    2,
+                ),
+                mm_encoder_outputs={"image": _each(seen, rows)},
+                use_cache=False,
+            ).last_hidden_state
+        last = hidden[torch.arange(len(ends), device=ends.device), ends]
+        return torch.cat([last[:, None], hidden[:, before:]], 1)
+
+    def _tell(
+        self, hidden: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability of each token and entropy of the choice, float (tokens,)."""
+        chances = self.log_chances(hidden)
+        log_p = chances.gather(1, tokens[:, None])[:, 0]
         with torch.no_grad():
             kept = chances.masked_fill(chances.isinf(), 0.0)
             entropy = -(kept.exp() * kept).sum(1)
-        blank = torch.zeros_like(tokens, dtype=log_p.dtype)
-        return Said(blank.masked_scatter(mask, log_p), blank.masked_scatter(mask, entropy))
+        return log_p, entropy
+
+
+def _each(seen: Any, picks: Sequence[int]) -> Any:
+    """What is seen of pictures, once for each of ``picks``."""
+    picked = copy(seen)
+    picked.pooler_output = [seen.pooler_output[i] for i in picks]
+    if "deepstack_features" in seen:  # of Qwen3-VL
+        picked.deepstack_features = [[layer[i] for i in picks] for layer in seen.deepstack_features]
+    return picked

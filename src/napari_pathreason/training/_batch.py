@@ -76,9 +76,12 @@ def collate(
     tokenizer: Any,
     dims: ModelDims,
     normalisation: Normalisation,
-    quantum: int,
+    quantum: int | None,
 ) -> Batch:
-    """Batch of pictures, each with one question or several that share its visual tokens."""
+    """Batch of pictures, each with one question or several that share its visual tokens.
+
+    ``quantum`` is that of box coordinates; None where numbers are words like all others.
+    """
     views = [questions[0].view for questions in pictures]
     patches = [patchify(v.pixels, dims.patch, dims.merge, normalisation) for v in views]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
@@ -143,7 +146,7 @@ def _picture_row(questions: Sequence[_Row], pad: int) -> _Row:
     return whole
 
 
-def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int) -> _Row:
+def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int | None) -> _Row:
     sample = question.sample
     prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), visual)
     target = tokenizer(question.target, add_special_tokens=False)["input_ids"]
@@ -151,7 +154,8 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int)
     for word in tokenizer.convert_ids_to_tokens(target):
         number = int(word) if word.isdecimal() and int(word) <= 1000 else None
         values.append(number or 0)
-        if number is None or (sample.choices and sample.task != "detection"):
+        closed = sample.choices and sample.task != "detection"
+        if number is None or quantum is None or closed:
             spread.append(0.0)
             step.append(1)
         elif sample.task == "detection":

@@ -6,8 +6,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+
+from ._adapters import save_adapter
+from ._mini import save_checkpoint
 
 
 def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
@@ -36,3 +40,37 @@ def resume(accelerator: Accelerator, out: Path) -> int:
             accelerator.load_state(str(folder))
             return int(json.loads((folder / "step.json").read_text())["step"])
     return 0
+
+
+def save_model(
+    accelerator: Accelerator,
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    about: dict[str, Any],
+    adapted: str | None,
+) -> None:
+    """Write what was trained as `load_models` reads it; to be called in every process.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    model : torch.nn.Module
+        As `Accelerator.prepare` gave it; the transformers model is its attribute ``model``.
+    tokenizer : transformers tokenizer
+    folder : Path
+    about : dict
+        The model's card.
+    adapted : str or None
+        Folder or hub id of the checkpoint that adapters were put on; None where the whole model
+        was trained.
+    """
+    plain = accelerator.unwrap_model(model).model
+    if adapted is None:
+        if accelerator.is_main_process:
+            save_checkpoint(folder, plain, tokenizer, about)
+        return
+    state = accelerator.get_state_dict(model)  # where the model is sharded, all give their part
+    if accelerator.is_main_process:
+        own = {name.removeprefix("model."): value for name, value in state.items()}
+        save_adapter(folder, own, plain, tokenizer, adapted, about["name"])

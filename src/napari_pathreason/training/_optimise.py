@@ -10,10 +10,11 @@ from ._recipe import GRPORecipe, SFTRecipe
 
 
 def optimizer_of(model: torch.nn.Module, settings: SFTRecipe | GRPORecipe) -> torch.optim.Optimizer:
-    """AdamW; the vision tower's blocks learn at their own share of the rate."""
-    tower = [p for n, p in model.named_parameters() if ".visual." in n and ".merger" not in n]
+    """AdamW; the vision tower's blocks learn at their own share of the rate, frozen ones not."""
+    learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    tower = [p for n, p in learning if ".visual." in n and ".merger" not in n]
     inside = {id(p) for p in tower}
-    rest = [p for p in model.parameters() if id(p) not in inside]
+    rest = [p for _, p in learning if id(p) not in inside]
     return torch.optim.AdamW(
         [{"params": tower, "share": settings.tower_lr}, {"params": rest, "share": 1.0}],
         settings.lr,

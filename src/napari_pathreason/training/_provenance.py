@@ -38,10 +38,11 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
         weights = Path(recipe.model.tower)
         resolved["model"]["tower"] = weights.name
         resolved["model"]["tower_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
     record = {
         "recipe": resolved,
         "data_sha256": fingerprint(data),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in packages},
     }
     (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Effort
@@ -57,6 +64,25 @@ class ModelRecipe(_Strict):
     text_heads: Positive = 4
     text_kv_heads: Positive = 2
     text_mlp: Positive = 768
+
+
+class LoraRecipe(_Strict):
+    """Low-rank adapters on a large checkpoint, whose own weights stay as they are.
+
+    ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
+    ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, vision
+    tower included. ``weights`` is the precision that the frozen weights lie in; adapters are
+    float32. ``checkpointing`` computes each layer again in the backward pass, which takes a third
+    more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning; GRPO
+    leaves it out, as drawing and learning must look at one distribution.
+    """
+
+    rank: Positive = 16
+    alpha: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] | None = None
+    weights: Literal["bf16", "fp32"] = "bf16"
+    checkpointing: bool = True
 
 
 class SFTRecipe(_Strict):
@@ -183,10 +209,23 @@ class Recipe(_Strict):
     output: str
     data: DataRecipe
     model: ModelRecipe = ModelRecipe()
+    lora: LoraRecipe | None = None
     sft: SFTRecipe = SFTRecipe()
     grpo: GRPORecipe = GRPORecipe()
     allocator: AllocatorRecipe = AllocatorRecipe()
     bilateral: BilateralRecipe = BilateralRecipe()
+
+    @model_validator(mode="after")
+    def _fits_large(self) -> Recipe:
+        if self.lora is not None:
+            if self.model.start is None and self.grpo.start is None:
+                raise ValueError("lora adapts a checkpoint; name it as model.start")
+            if self.sft.style != "answer" or self.sft.dense_steps:
+                raise ValueError(
+                    "lora learns from answers alone; set sft.style to answer and leave out "
+                    "sft.dense_steps"
+                )
+        return self
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -205,5 +244,5 @@ def load_recipe(path: Path) -> Recipe:
         raise QueryError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise QueryError(f"{path.name}: {key}: {first['msg']}") from None
+        where = ": ".join([path.name, *filter(None, [".".join(map(str, first["loc"]))])])
+        raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -12,6 +12,7 @@ from napari_pathreason.tasks import TASKS
 
 from ._dinov2 import load_dinov2
 from ._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
+from ._lora import start_lora
 from ._mini import mini_config, mini_tokenizer, order_embeddings
 from ._places import PLACES
 from ._recipe import Recipe
@@ -27,6 +28,8 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
         Qwen3VLForConditionalGeneration,
     )
 
+    if recipe.lora is not None and recipe.model.start is not None:
+        return start_lora(recipe.model.start, recipe.lora, recipe.seed)
     if recipe.model.start is not None:
         tokenizer = AutoTokenizer.from_pretrained(recipe.model.start)
         model = AutoModelForImageTextToText.from_pretrained(recipe.model.start, dtype=torch.float32)

@@ -68,24 +68,50 @@ class Trainee(torch.nn.Module):
         boxes, places = self._say(tokens).split(SPOKEN, dim=1)
         if not write:
             return Predicted(None, cells, boxes, counts, places)
-        positions, _ = stem.get_rope_index(
-            batch.input_ids, batch.mm_token_type_ids, batch.image_grid_thw
-        )
-        hidden = stem(
-            input_ids=batch.input_ids,
-            attention_mask=_seen_by(batch.segment),
-            position_ids=positions - batch.shift,
-            mm_encoder_outputs={"image": seen},
-            use_cache=False,
-        ).last_hidden_state
-        learnt = hidden[:, :-1][batch.labels[:, 1:] != IGNORE]
-        return Predicted(self.model.lm_head(learnt), cells, boxes, counts, places)
+        return Predicted(_write(self.model, batch, seen), cells, boxes, counts, places)
 
     def _say(self, tokens: torch.Tensor) -> torch.Tensor:
         words = self.model.get_input_embeddings().weight[self.coordinates]
         thought = self.speaker(tokens).unflatten(1, (sum(SPOKEN), -1))
         scale = math.sqrt(tokens.shape[1])  # embeddings start small; see `order_embeddings`
         return (scale * thought @ words.T).float().log_softmax(dim=-1)
+
+
+class Writer(torch.nn.Module):
+    """A model of either family as it is; learns to write answers, and nothing of its tokens.
+
+    Parameters
+    ----------
+    model : transformers model
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._no_split_modules = model._no_split_modules  # what FSDP shards by
+
+    def forward(self, batch: Batch, write: bool = True) -> torch.Tensor:
+        """Logits (targets, vocabulary), as in `Predicted`; it always writes."""
+        seen = self.model.model.get_image_features(
+            batch.pixel_values, batch.image_grid_thw, return_dict=True
+        )
+        return _write(self.model, batch, seen)
+
+
+def _write(model: Any, batch: Batch, seen: Any) -> torch.Tensor:
+    """Logits of the targets of a batch whose pictures were ``seen``."""
+    positions, _ = model.model.get_rope_index(
+        batch.input_ids, batch.mm_token_type_ids, batch.image_grid_thw
+    )
+    hidden = model.model(
+        input_ids=batch.input_ids,
+        attention_mask=_seen_by(batch.segment),
+        position_ids=positions - batch.shift,
+        mm_encoder_outputs={"image": seen},
+        use_cache=False,
+    ).last_hidden_state
+    logits: torch.Tensor = model.lm_head(hidden[:, :-1][batch.labels[:, 1:] != IGNORE])
+    return logits
 
 
 def _seen_by(segment: torch.Tensor) -> torch.Tensor:

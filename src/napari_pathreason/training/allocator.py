@@ -20,13 +20,14 @@ from tqdm import tqdm
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models import FixedAllocator, load_performer
+from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._allocator import (
     EFFORTS,
     AllocatorNet,
     PolicyAllocator,
     save_allocator,
 )
-from napari_pathreason.models._checkpoint import find_checkpoint
+from napari_pathreason.models._checkpoint import find_checkpoint, weight_files
 
 from ._allocator_data import Earnings, Looks, earnings, looks
 from ._allocator_rewards import entropy, expected_gain, ranking_loss
@@ -154,7 +155,10 @@ def _learnt_from(
     cell = performer.info.dims.cell
     examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
     named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())
-    named.update((folder / "model.safetensors").read_bytes())
+    for weights in weight_files(folder, folder.name, find_base(folder, folder.name)):
+        with weights.open("rb") as held:
+            while part := held.read(1 << 24):
+                named.update(part)
     file = out / f"scores-{split}-{named.hexdigest()[:12]}.jsonl"
     table = tabulate(samples, pictures, examiner, cell, file, f"s(N) of {split}")
     seen = looks(samples, pictures, cell)

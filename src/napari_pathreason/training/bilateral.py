@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from napari_pathreason.engine import Allocator
+from napari_pathreason.models._adapter import base_of, write_base
 from napari_pathreason.models._allocator import RUNGS, load_allocator
 from napari_pathreason.models._config import read_info
 from napari_pathreason.tokens import plan
@@ -83,6 +84,8 @@ def _in_one_folder(source: Path, target: Path) -> Path:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial)
+    if (base := base_of(source, source.name)) is not None:
+        write_base(partial, base)  # it lies elsewhere, seen from here
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
     return target

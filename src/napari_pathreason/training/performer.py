@@ -4,8 +4,8 @@ Each step draws pictures, a rung and questions, lets the model answer each quest
 scores the answers by their labels, and makes those that did better than the others of their group
 more likely. No rationale is ever shown to it: what it thinks is its own.
 Left out on purpose: a value model, resampling of groups that teach nothing (they are counted),
-gradient accumulation, LoRA, and old log-probabilities of a second model: the first of several
-steps on the same completions gives them for nothing.
+gradient accumulation, sharded models, and old log-probabilities of a second model: the first of
+several steps on the same completions gives them for nothing.
 """
 
 from __future__ import annotations
@@ -18,28 +18,31 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, set_seed
 from tqdm import tqdm
 
-from napari_pathreason._errors import ModelError, QueryError
+from napari_pathreason._errors import QueryError
+from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._config import read_card, read_info
 from napari_pathreason.models._inputs import VISION_TOKENS
+from napari_pathreason.models._loading import described_in
 from napari_pathreason.models._pixels import NORMALISATION
 
 from ._actor import Actor
+from ._adapters import keep_adapters_alone
 from ._advantages import group_advantages, zero_variance
 from ._budgets import BudgetPolicy, draw_budget
-from ._checkpoints import resume, save_state
+from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
 from ._log import RunLog
-from ._mini import save_checkpoint
 from ._optimise import optimizer_of, schedule
 from ._pictures import Pictures
 from ._policy_losses import aggregate, clipped_surrogate, k3
 from ._prompts import Prompts, build_prompts
 from ._provenance import provenance
 from ._recipe import ModelRecipe, Recipe
+from ._reference import AdaptedReference, Reference
 from ._rewards import judge
 from ._rollout import roll_out, stop_ids
 from ._rollout_figures import PANELS, figures
@@ -75,28 +78,39 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     QueryError
         If there is no model to start from.
     ModelError
-        If the model is of a kind that this loop does not train.
+        If that model cannot be read.
     """
     settings, out = recipe.grpo, Path(recipe.output) / "grpo"
     last = min(settings.steps, settings.stop_after or settings.steps)
     begin = starting_point(recipe)
-    info = read_info(begin, begin.name)
-    if info.family != "qwen3_vl":
-        raise ModelError(f"the model {info.name} is no Qwen3-VL; GRPO trains that family alone")
+    begun, name = find_checkpoint(begin)
+    about = described_in(begun, find_base(begun, name))
+    info = read_info(about, name)
     accelerator = Accelerator(mixed_precision=settings.precision)
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise QueryError(
+            "GRPO draws completions of different lengths on each process, which a sharded model "
+            "cannot; launch it with recipes/accelerate/ddp.yaml"
+        )
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
 
     def load() -> tuple[Actor, Any]:
-        copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begin))})
+        copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
         model, tokenizer = start_model(copied, ())
         never = tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
         # evaluation mode throughout: drawing and learning must look at one distribution
-        return Actor(model, never, settings.temperature).eval(), tokenizer
+        sparing = recipe.lora is not None and recipe.lora.checkpointing
+        return Actor(model, never, settings.temperature, sparing).eval(), tokenizer
 
     actor, tokenizer = load()
-    reference = load()[0].requires_grad_(False).to(accelerator.device) if settings.beta else None
+    reference: Reference | None = None
+    if recipe.lora is not None:
+        keep_adapters_alone(accelerator)
+        reference = AdaptedReference(actor) if settings.beta else None
+    elif settings.beta:
+        reference = load()[0].requires_grad_(False).to(accelerator.device)
     dims, stops = info.dims, stop_ids(actor.model, tokenizer)
     model, optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
     actor = accelerator.unwrap_model(model)
@@ -242,14 +256,15 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
                 if accelerator.is_main_process:
                     log.draw(PANELS)
     bar.close()
-    if accelerator.is_main_process:
-        about = read_card(begin, info.name)
-        save_checkpoint(out / "model", actor.model, tokenizer, about)
+    card = read_card(about, info.name)
+    if recipe.lora is not None:
+        card["name"] = Path(recipe.output).name
+    save_model(accelerator, model, tokenizer, out / "model", card, begin if recipe.lora else None)
     return out / "model"
 
 
-def starting_point(recipe: Recipe) -> Path:
-    """Folder of the model that the loop begins with.
+def starting_point(recipe: Recipe) -> str:
+    """Folder or hub id of the model that the loop begins with.
 
     Raises
     ------
@@ -257,11 +272,11 @@ def starting_point(recipe: Recipe) -> Path:
         If supervised fine-tuning has not written one yet.
     """
     if recipe.grpo.start is not None:
-        return find_checkpoint(recipe.grpo.start)[0]
+        return recipe.grpo.start
     folder = Path(recipe.output) / "model"
     if not (folder / "config.json").is_file():
         raise QueryError(
             "there is no model to continue from; run `pathreason train sft` with this recipe "
             "first, or name one as grpo.start"
         )
-    return folder
+    return str(folder)

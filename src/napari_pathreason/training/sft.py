@@ -4,7 +4,8 @@ Each step draws a rung of the ladder and pictures by source, reads the regions j
 would, asks several questions of each, and learns two things: from the merged visual tokens, what
 lies where (dense auxiliary losses: what covers a cell, which box it is in, how many centres it
 holds, its own place), and to write the target (rationale and answer). The first steps may teach
-the tower alone: a text part that cannot read yet wipes out what the tower knows of places.
+the tower alone: a text part that cannot read yet wipes out what the tower knows of places. A large
+checkpoint under LoRA learns to write alone (`_lessons`).
 Left out on purpose: epochs (pictures are drawn, not walked through) and gradient accumulation.
 """
 
@@ -23,12 +24,12 @@ from tqdm import tqdm
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._pixels import NORMALISATION
 
-from ._batch import IGNORE, Batch, Question, collate
-from ._checkpoints import resume, save_state
+from ._adapters import keep_adapters_alone
+from ._batch import Batch, Question, collate
+from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
-from ._log import RunLog
-from ._losses import NUMBERS, box_loss, count_loss, dense_loss, place_loss, sft_loss
-from ._mini import save_checkpoint
+from ._lessons import choose_lesson
+from ._log import SFT_PANELS, RunLog
 from ._optimise import optimizer_of, schedule, warm
 from ._pictures import Pictures
 from ._provenance import provenance
@@ -36,7 +37,6 @@ from ._recipe import Recipe
 from ._sample import read_samples
 from ._start import start_model
 from ._targets import target_text
-from ._trainee import Trainee
 from ._view import Augmentation, read_views
 
 ABOUT = {
@@ -44,9 +44,6 @@ ABOUT = {
     "tissues": ["lymph node", "lung", "blood smear"],
     "any_tissue_terms": ["nuclei", "nucleus"],
 }
-
-
-LOSSES = ("text", "cells", "boxes", "counts", "places")
 
 
 def train_sft(recipe: Recipe) -> Path:
@@ -70,12 +67,13 @@ def train_sft(recipe: Recipe) -> Path:
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     start, tokenizer = start_model(recipe, train)
-    dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION["qwen3_vl"]
-    numbers = torch.tensor(tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)]))
-    model = Trainee(start, dims.text_hidden, numbers[:: settings.box_quantum])
-    optimizer = optimizer_of(model, settings)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    numbers = numbers.to(accelerator.device)
+    dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION[start.config.model_type]
+    lesson = choose_lesson(recipe, start, tokenizer)
+    if recipe.lora is not None:
+        keep_adapters_alone(accelerator)
+    optimizer = optimizer_of(lesson.module, settings)
+    model, optimizer = accelerator.prepare(lesson.module, optimizer)
+    weights = lesson.weights.to(accelerator.device)
     step = resume(accelerator, out)
     log = RunLog(out, step)
     provenance(out, recipe, folder)
@@ -98,39 +96,10 @@ def train_sft(recipe: Recipe) -> Path:
                     for sample, view in zip(drawn.samples, views, strict=True)
                 ]
             )
-        return collate(asked, tokenizer, dims, normalisation, settings.box_quantum)
-
-    def text_loss(batch: Batch, logits: torch.Tensor) -> torch.Tensor:
-        learnt = batch.labels[:, 1:] != IGNORE
-        targets = (batch.labels, batch.values, batch.spread, batch.step)
-        labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
-        return sft_loss(logits, labels, values, spread, step, numbers)
+        return collate(asked, tokenizer, dims, normalisation, lesson.quantum)
 
     def losses(batch: Batch, write: bool) -> torch.Tensor:
-        batch = batch.to(accelerator.device)
-        said = model(batch, write)
-        return torch.stack(
-            [
-                numbers.new_zeros((), dtype=torch.float32)
-                if said.logits is None
-                else text_loss(batch, said.logits),
-                dense_loss(said.cells, batch.dense, batch.known),
-                box_loss(said.boxes, batch.boxes, batch.boxed),
-                count_loss(said.counts, batch.numbers, batch.counted),
-                place_loss(said.places, batch.places),
-            ]
-        )
-
-    weights = torch.tensor(
-        [
-            1.0,
-            settings.dense_weight,
-            settings.box_weight,
-            settings.count_weight,
-            settings.place_weight,
-        ],
-        device=accelerator.device,
-    )
+        return lesson.losses(model, batch.to(accelerator.device), write)
 
     def validate(write: bool) -> dict[str, float]:
         model.eval()
@@ -138,9 +107,8 @@ def train_sft(recipe: Recipe) -> Path:
         with torch.no_grad():
             sums = sum(losses(make(fixed, at, None), write).cpu() for at in range(count))
         model.train()
-        return {
-            f"val_{name}": round(float(v) / count, 4) for name, v in zip(LOSSES, sums, strict=True)
-        }
+        each = zip(lesson.names, sums, strict=True)
+        return {f"val_{name}": round(float(value) / count, 4) for name, value in each}
 
     model.train()
     bar = tqdm(total=last, initial=step, desc="sft", unit="step", mininterval=5)
@@ -164,7 +132,7 @@ def train_sft(recipe: Recipe) -> Path:
             step += 1
             record: dict[str, Any] = {
                 "step": step,
-                **{name: round(v, 4) for name, v in zip(LOSSES, each.tolist(), strict=True)},
+                **{n: round(v, 4) for n, v in zip(lesson.names, each.tolist(), strict=True)},
                 "lr": settings.lr * share,
                 "seconds": round(time.perf_counter() - started, 3),
             }
@@ -173,13 +141,13 @@ def train_sft(recipe: Recipe) -> Path:
             if accelerator.is_main_process:
                 log.write(record)
                 bar.update()
-                bar.set_postfix(text=record["text"], cells=record["cells"], refresh=False)
+                bar.set_postfix({n: record[n] for n in lesson.names[:2]}, refresh=False)
             if step % settings.checkpoint_every == 0 or step == last:
                 save_state(accelerator, out, step)
                 if accelerator.is_main_process:
-                    log.draw()
+                    log.draw({name: SFT_PANELS[name] for name in lesson.names})
     bar.close()
-    if accelerator.is_main_process:
-        plain = accelerator.unwrap_model(model).model
-        save_checkpoint(out / "model", plain, tokenizer, ABOUT)
+    adapted = recipe.model.start if recipe.lora is not None else None
+    about = ABOUT if adapted is None else {"name": out.name}
+    save_model(accelerator, model, tokenizer, out / "model", about, adapted)
     return out / "model"

@@ -1,0 +1,100 @@
+"""Adapter folders: a checkpoint whose weights are those of another model and LoRA matrices on top.
+
+As peft writes them: ``adapter_config.json`` names the base, ``adapter_model.safetensors`` holds the
+matrices. Ours carry config and tokenizer too; where a folder lacks them, the base's are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason._errors import ModelError
+
+from ._checkpoint import find_checkpoint
+from ._config import read_json
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_BASE = "base_model_name_or_path"
+
+
+def base_of(folder: Path, name: str) -> str | None:
+    """Folder or hub id of the model that an adapter was trained on; None if there is no adapter.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the checkpoint; a base named by a relative path is looked for from here.
+    name : str
+        How the checkpoint is called.
+
+    Raises
+    ------
+    ModelError
+        If the adapter's config is damaged or names no base.
+    """
+    if not (folder / CONFIG).is_file():
+        return None
+    base = read_json(folder / CONFIG, name).get(_BASE)
+    if not isinstance(base, str) or not base:
+        raise ModelError(f"{CONFIG} of the model {name} names no base model; fetch it again")
+    beside = folder / base
+    return str(beside.resolve()) if beside.is_dir() else base
+
+
+def find_base(folder: Path, name: str) -> Path:
+    """Folder whose weights a checkpoint builds upon: its own, or that of its adapter's base.
+
+    Raises
+    ------
+    ModelError
+        If the base cannot be found.
+    """
+    base = base_of(folder, name)
+    if base is None:
+        return folder
+    if base.startswith(".") or os.path.isabs(base):
+        if not Path(base).is_dir():
+            raise ModelError(
+                f"the base model {Path(base).name!r} of the adapter {name} is not where it was; "
+                "put it back, or merge the adapter before it is moved: pathreason merge"
+            )
+    return find_checkpoint(base)[0]
+
+
+def write_base(folder: Path, base: str) -> None:
+    """Name ``base`` (folder or hub id) in an adapter's config; a folder by its relative path."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if Path(base).is_dir():
+        steps = os.path.relpath(Path(base).resolve(), folder.resolve())
+        base = steps if steps.startswith(".") else os.path.join(".", steps)
+    partial = folder / f"{CONFIG}.partial"
+    partial.write_text(json.dumps(config | {_BASE: base}, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / CONFIG)
+
+
+def merge_adapter(model: Any, folder: Path, name: str) -> Any:
+    """A model with the folder's adapter added into its weights: ``W + alpha / r * B A``.
+
+    Raises
+    ------
+    ModelError
+        If the adapter is damaged or fits another model.
+    """
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():  # matrices that are missing are only warned of
+            warnings.simplefilter("error", UserWarning)
+            return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except MemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError, UserWarning) as error:
+        if "memory" in str(error).lower():
+            raise
+        raise ModelError(
+            f"the adapter of the model {name} does not fit its base; fetch both again"
+        ) from error

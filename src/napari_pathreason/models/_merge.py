@@ -1,0 +1,64 @@
+"""An adapter folder as a checkpoint that stands alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from napari_pathreason._errors import ModelError
+
+from ._adapter import CONFIG, find_base, merge_adapter
+from ._checkpoint import check_whole, find_checkpoint
+from ._config import read_info
+from ._loading import described_in, load_weights
+from ._quiet import quiet_transformers
+
+_KEPT = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+
+
+def write_merged(spec: str | Path, out: Path) -> Path:
+    """Add an adapter into its base's weights and write the whole model, in the base's precision.
+
+    What lies beside the adapter (tokenizer, card, calibration, allocator) goes along.
+
+    Parameters
+    ----------
+    spec : str or Path
+        Folder or hub id of an adapter.
+    out : Path
+        A folder that is not there yet.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    ModelError
+        If there is no adapter, it does not fit its base, or ``out`` is there already.
+    """
+    folder, name = find_checkpoint(spec)
+    if not (folder / CONFIG).is_file():
+        raise ModelError(f"the model {name} has no adapter to merge; it can be used as it is")
+    if out.exists():
+        raise ModelError(f"the folder {out.name} is there already; give a new one")
+    base = find_base(folder, name)
+    info = read_info(described_in(folder, base), name)
+    check_whole(folder, info.name, base)
+    model = merge_adapter(load_weights(base, info, "auto"), folder, info.name)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with quiet_transformers():
+        model.save_pretrained(partial)
+    for place in (folder, base):  # what the adapter's folder holds stands before the base's
+        for pattern in _KEPT:
+            for file in place.glob(pattern):
+                if (
+                    not file.name.startswith(("adapter_", "model"))
+                    and not (partial / file.name).exists()
+                ):
+                    shutil.copy(file, partial)
+    os.replace(partial, out)
+    return out

@@ -1,0 +1,137 @@
+"""LoRA on a large checkpoint, and the reference as a second adapter on the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason.models._adapter import CONFIG, WEIGHTS, find_base
+from napari_pathreason.models._checkpoint import check_whole, find_checkpoint
+from napari_pathreason.models._config import read_info
+from napari_pathreason.models._loading import described_in, load_tokenizer, load_weights
+
+from ._recipe import LoraRecipe
+
+LEARNING, REFERENCE = "default", "reference"
+"""Names of the two adapters: what is trained, and what the distance is measured from."""
+PREFIX = "base_model.model."
+"""What peft puts before the names of a model's parts in its files."""
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
+    """A frozen checkpoint with adapters that learn, and its tokenizer.
+
+    A folder that holds an adapter goes on learning from it, at that adapter's own rank.
+
+    Parameters
+    ----------
+    start : str
+        Folder or hub id.
+    lora : LoraRecipe
+    seed : int
+        Of new adapters.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint cannot be read, or names of ``lora.targets`` are not in it.
+    """
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    folder, name = find_checkpoint(start)
+    base = find_base(folder, name)
+    about = described_in(folder, base)
+    info = read_info(about, name)
+    check_whole(folder, info.name, base)
+    tokenizer = load_tokenizer(about, info)
+    model = load_weights(base, info, DTYPES[lora.weights])
+    kept = (folder / CONFIG).is_file()
+    config = (
+        LoraConfig.from_pretrained(str(folder))
+        if kept
+        else LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=linear_layers(model, lora.targets),
+        )
+    )
+    config.inference_mode = False
+    torch.manual_seed(seed)
+    model = inject_adapter_in_model(config, model, LEARNING)
+    _in_full_precision(model, LEARNING)
+    if kept:
+        matrices = load_file(folder / WEIGHTS)
+        own = {name.removeprefix(PREFIX): value for name, value in matrices.items()}
+        set_peft_model_state_dict(model, own, LEARNING)
+    if lora.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model, tokenizer
+
+
+def linear_layers(model: Any, targets: tuple[str, ...] | None) -> list[str]:
+    """Full names of a model's linear layers but for the vocabulary's.
+
+    Raises
+    ------
+    ModelError
+        If a name of ``targets`` is that of no layer.
+    """
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+    ]
+    if targets is None:
+        return names
+    chosen = {target: [n for n in names if n.rsplit(".", 1)[-1] == target] for target in targets}
+    if missing := [target for target, found in chosen.items() if not found]:
+        raise ModelError(f"no linear layer is called {missing[0]!r}; mend lora.targets")
+    return [name for found in chosen.values() for name in found]
+
+
+def add_reference(model: Any) -> None:
+    """Keep the adapters as they are now, frozen, beside those that learn."""
+    from peft import (
+        get_peft_model_state_dict,
+        inject_adapter_in_model,
+        set_peft_model_state_dict,
+    )
+
+    state = get_peft_model_state_dict(model, adapter_name=LEARNING)
+    config = model.peft_config[LEARNING]
+    inject_adapter_in_model(config, model, REFERENCE)
+    _in_full_precision(model, REFERENCE)
+    set_peft_model_state_dict(model, state, REFERENCE)
+    _activate(model, LEARNING)
+
+
+@contextmanager
+def as_reference(model: Any) -> Iterator[None]:
+    """Let the model speak as it did when `add_reference` was called; without gradient."""
+    _activate(model, REFERENCE)
+    try:
+        yield
+    finally:
+        _activate(model, LEARNING)
+
+
+def _in_full_precision(model: Any, adapter: str) -> None:
+    """New adapters take after the weights below; in half precision small steps are rounded away."""
+    for name, parameter in model.named_parameters():
+        if f".{adapter}." in name:
+            parameter.data = parameter.data.float()
+
+
+def _activate(model: Any, adapter: str) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.set_adapter(adapter, inference_mode=adapter == REFERENCE)
