@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
+from accelerate import Accelerator
 from torch.nn import functional
 
 from napari_pathreason.models._config import read_dims
@@ -33,6 +34,26 @@ class Lesson(Protocol):
         Without ``write`` the text part learns nothing.
         """
         ...
+
+    def counts(self, batch: Batch) -> torch.Tensor:
+        """What each loss is the mean over, float (losses,)."""
+        ...
+
+
+def shares(accelerator: Accelerator, counts: torch.Tensor) -> torch.Tensor:
+    """How much the means of this process weigh among all, float (losses,); 1 where it is alone.
+
+    Gradients are averaged over processes. Weighed so, their average is the gradient of one process
+    that has all of the batch, however unevenly targets fall.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    counts : float tensor (losses,)
+        `Lesson.counts` of this process.
+    """
+    counts = counts.to(accelerator.device)
+    return counts / accelerator.reduce(counts.clone(), reduction="mean").clamp(min=1)
 
 
 def choose_lesson(recipe: Recipe, start: Any, tokenizer: Any) -> Lesson:
@@ -88,6 +109,12 @@ class SeeAndWrite:
             ]
         )
 
+    def counts(self, batch: Batch) -> torch.Tensor:
+        """See `Lesson.counts`."""
+        learnt = (batch.labels[:, 1:] != IGNORE).sum()
+        means = (batch.known.sum(), batch.boxed.sum(), batch.counted.sum())
+        return torch.stack([learnt, *means, torch.tensor(len(batch.places))]).float()
+
     def _text_loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         learnt = batch.labels[:, 1:] != IGNORE
         targets = (batch.labels, batch.values, batch.spread, batch.step)
@@ -116,3 +143,7 @@ class WriteOnly:
         labels = batch.labels[:, 1:]
         logits = model(batch, write).float()
         return functional.cross_entropy(logits, labels[labels != IGNORE])[None]
+
+    def counts(self, batch: Batch) -> torch.Tensor:
+        """See `Lesson.counts`."""
+        return (batch.labels[:, 1:] != IGNORE).sum()[None].float()

@@ -28,7 +28,7 @@ from ._adapters import keep_adapters_alone
 from ._batch import Batch, Question, collate
 from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
-from ._lessons import choose_lesson
+from ._lessons import choose_lesson, shares
 from ._log import SFT_PANELS, RunLog
 from ._optimise import optimizer_of, schedule, warm
 from ._pictures import Pictures
@@ -125,7 +125,8 @@ def train_sft(recipe: Recipe) -> Path:
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * group["share"] * share
             each = losses(batch, write)
-            accelerator.backward((weights * each).sum())
+            share_of = weights * shares(accelerator, lesson.counts(batch))
+            accelerator.backward((share_of * each).sum())
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
             optimizer.step()
             optimizer.zero_grad()

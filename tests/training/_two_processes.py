@@ -1,0 +1,112 @@
+"""Run by torchrun on two gloo processes: are their averaged gradients those of one process?"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import AutoModelForImageTextToText
+
+from napari_pathreason.models._config import read_dims
+from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.training._actor import Actor
+from napari_pathreason.training._batch import Question, collate
+from napari_pathreason.training._lessons import SeeAndWrite, WriteOnly, shares
+from napari_pathreason.training._lora import start_lora
+from napari_pathreason.training._mini import mini_tokenizer
+from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate
+from napari_pathreason.training._prompts import build_prompts
+from napari_pathreason.training._recipe import LoraRecipe, SFTRecipe
+from napari_pathreason.training._sample import Sample
+from napari_pathreason.training._view import View
+
+HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
+"""Question, answer and side of the picture of each process: nothing is even."""
+
+
+def view(cell, answer, side):
+    pixels = np.random.default_rng(side).integers(0, 255, (cell * side, cell, 3), np.uint8)
+    area = ("tumour", (0.0, 0.0, 1.0, 0.7))
+    known = ("tumour",) if side == 3 else ()
+    return View(pixels, (1, side), answer, (), (area,) if known else (), (), (), known, None)
+
+
+def compare(alone, together):
+    assert alone.keys() == together.keys()
+    largest = max(float(gradient.abs().max()) for gradient in alone.values())
+    assert largest > 0
+    for name, gradient in alone.items():
+        assert (gradient - together[name]).abs().max() < 1e-5 * largest, name
+
+
+def gradients(module):
+    plain = getattr(module, "module", module)
+    found = {n: p.grad.clone() for n, p in plain.named_parameters() if p.grad is not None}
+    plain.zero_grad()
+    return found
+
+
+def sft(accelerator, lesson, model, tokenizer):
+    dims, pixels = read_dims(model.config.to_dict()), NORMALISATION[model.config.model_type]
+    asked = [
+        [Question(Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side), a)]
+        for q, a, side in HALVES
+    ]
+    whole = collate(asked, tokenizer, dims, pixels, lesson.quantum)
+    lesson.losses(lesson.module, whole, True).sum().backward()
+    alone = gradients(lesson.module)
+    ddp = torch.nn.parallel.DistributedDataParallel(lesson.module)
+    own = collate([asked[accelerator.process_index]], tokenizer, dims, pixels, lesson.quantum)
+    each = lesson.losses(ddp, own, True)
+    (shares(accelerator, lesson.counts(own)) * each).sum().backward()
+    compare(alone, gradients(ddp))
+
+
+def grpo(accelerator, model, tokenizer, loss):
+    dims, pixels = read_dims(model.config.to_dict()), NORMALISATION[model.config.model_type]
+    asked = [
+        [(Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side))]
+        for q, a, side in HALVES
+    ]
+    actor = Actor(model, ()).eval()
+    tokens = torch.randint(0, 200, (4, 6), generator=torch.Generator().manual_seed(1))
+    mask = torch.arange(6)[None] < torch.tensor([6, 2, 1, 4])[:, None]
+    gains = torch.tensor([1.0, -1.0, 0.5, -0.5])
+
+    def backward(module, asked, rows):
+        prompts = build_prompts(asked, tokenizer, dims, pixels)
+        log_p = module(prompts, tokens[rows], mask[rows], 2).log_p
+        each = clipped_surrogate(log_p, log_p.detach(), gains[rows], 0.2, 0.2)
+        count = mask[rows].sum().float()
+        mean = count if module is actor else accelerator.reduce(count, reduction="mean")
+        aggregate(each, mask[rows], loss, tokens=mean.item(), longest=6).backward()
+        return gradients(module)
+
+    alone = backward(actor, asked, slice(0, 4))
+    at = accelerator.process_index
+    ddp = torch.nn.parallel.DistributedDataParallel(actor)
+    compare(alone, backward(ddp, [asked[at]], slice(2 * at, 2 * at + 2)))
+
+
+def main(folder):
+    torch.manual_seed(0)
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == 2
+    model, tokenizer = start_lora(str(folder), LoraRecipe(weights="fp32", checkpointing=False), 0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    sft(accelerator, WriteOnly(model), model, tokenizer)
+    for loss in ("grpo", "dapo", "dr_grpo"):
+        grpo(accelerator, model, tokenizer, loss)
+    plain = AutoModelForImageTextToText.from_pretrained(folder)
+    numbers = mini_tokenizer(["a few words"] * 9, 1600)
+    plain.resize_token_embeddings(len(numbers))
+    plain.config.image_token_id = numbers.convert_tokens_to_ids("<|image_pad|>")
+    sft(accelerator, SeeAndWrite(plain, numbers, SFTRecipe()), plain, numbers)
+    sys.stdout.write("equal\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,70 @@
+"""What ships for several cards is what accelerate takes it for."""
+
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import prepare_multi_gpu_env
+from accelerate.utils.dataclasses import DistributedType
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
+from napari_pathreason.training import performer
+from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training._trainee import Writer
+
+CONFIGS = Path(__file__).parents[2] / "recipes/accelerate"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ddp", "MULTI_GPU"), ("fsdp", "FSDP")])
+def test_accelerate_reads_the_config(name, kind):
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert config.distributed_type == DistributedType(kind)
+    assert (config.num_processes, config.mixed_precision) == (4, "bf16")
+
+
+def test_the_launcher_shards_by_the_models_own_layers(monkeypatch):
+    words = ["--config_file", str(CONFIGS / "fsdp.yaml"), "-m", "napari_pathreason.cli"]
+    args, *_ = _validate_launch_command(launch_command_parser().parse_args(words))
+    env = prepare_multi_gpu_env(args)
+    wanted = {
+        "ACCELERATE_USE_FSDP": "true",
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    }
+    assert {key: env[key] for key in wanted} == wanted
+    assert "FSDP_TRANSFORMER_CLS_TO_WRAP" not in env  # then it asks the model
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_the_model_names_its_layers(family):
+    from transformers import AutoModelForImageTextToText
+
+    model = Writer(AutoModelForImageTextToText.from_config(tiny_config(family, byte_tokenizer())))
+    inside = {type(module).__name__ for module in model.modules()}
+    assert set(model._no_split_modules) <= inside
+    assert sum("Vision" in name for name in model._no_split_modules) == 1
+    assert sum("Decoder" in name for name in model._no_split_modules) == 1
+
+
+def test_a_sharded_model_is_not_drawn_from(monkeypatch, tmp_path):
+    from napari_pathreason.models._tiny import make_tiny_checkpoint
+
+    class Sharded:
+        distributed_type = DistributedType.FSDP
+
+        def __init__(self, **kwargs):
+            pass
+
+    monkeypatch.setattr(performer, "Accelerator", Sharded)
+    recipe = Recipe.model_validate(
+        {
+            "output": str(tmp_path / "run"),
+            "data": {"folder": "x"},
+            "grpo": {"start": str(make_tiny_checkpoint(tmp_path / "tiny"))},
+        }
+    )
+    with pytest.raises(QueryError, match=r"accelerate/ddp\.yaml"):
+        performer.train_performer(recipe)
