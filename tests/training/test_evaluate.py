@@ -106,6 +106,23 @@ def test_without_a_rationale_stands_beside(tiles):
     assert row.values["score"] == 0
 
 
+def test_blank_pictures_do_not_score_above_text_alone(tiles):
+    """A reader who is always right knows no more from them than one who never looks."""
+    names = ("adenocarcinoma", "squamous cell carcinoma", "normal")
+
+    class Reader(Always):
+        def generate(self, pixels, messages, settings, cancel):
+            shade = round((float(pixels[..., 0].mean()) - 150) / 30)  # as the tiles were made
+            self.text = f"<think></think><answer>{names[min(max(shade, 0), 2)]}</answer>"
+            yield from super().generate(pixels, messages, settings, cancel)
+
+    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), arm="blank")
+    blind = [_examine(tiles, Always(f"<think></think><answer>{n}</answer>")) for n in names]
+    means = [sum(item.score for item in items) / len(items) for items in blind]
+    assert all(item.score == 1 for item in shown)
+    assert sum(item.score for item in blank) / len(blank) <= max(means) < 1
+
+
 def test_a_picture_of_one_size_is_asked_once(tiles):
     performer = Always("<think></think><answer>normal</answer>")
     items = _examine(tiles, performer, budgets=(64, 256, None))  # 224 px: 49 tokens at the most
