@@ -116,7 +116,7 @@ def test_blank_pictures_do_not_score_above_text_alone(tiles):
             self.text = f"<think></think><answer>{names[min(max(shade, 0), 2)]}</answer>"
             yield from super().generate(pixels, messages, settings, cancel)
 
-    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), arm="blank")
+    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), arm="text_only")
     blind = [_examine(tiles, Always(f"<think></think><answer>{n}</answer>")) for n in names]
     means = [sum(item.score for item in items) / len(items) for items in blind]
     assert all(item.score == 1 for item in shown)
