@@ -16,12 +16,13 @@ from napari_pathreason.models import load_models, write_merged
 from napari_pathreason.models._adapter import write_base
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training import _start, load_recipe, performer, read_samples
+from napari_pathreason.training import _start, allocator, load_recipe, performer, read_samples
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._lora import LEARNING, REFERENCE, start_lora
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._recipe import LoraRecipe, Recipe
 from napari_pathreason.training._rewards import Judged
+from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.sft import train_sft
 
@@ -196,6 +197,27 @@ def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
     train_performer(recipe("cut", stop_after=1))
     cut = _weights(train_performer(recipe("cut")))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
+    bases, converted, tmp_path, monkeypatch, at_every_rung
+):
+    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(allocator, "tabulate", at_every_rung)
+    recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
+    small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}
+    parts = {
+        "allocator": recipe.allocator.model_copy(update=small),
+        "bilateral": recipe.bilateral.model_copy(update={"rounds": 1}),
+        "grpo": recipe.grpo.model_copy(update={"steps": 1}),
+    }
+    folder = train_bilateral(recipe.model_copy(update=parts))
+    models = load_models(folder, "cpu")
+    assert models.allocator.overview_budget == 4
+    assert torch.equal(
+        models.performer.model.lm_head.weight,
+        load_models(bases["qwen3_vl"], "cpu").performer.model.lm_head.weight,
+    )
 
 
 def test_an_adapter_as_peft_writes_it_loads_and_goes_on(bases, tmp_path, converted):
