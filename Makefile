@@ -17,8 +17,7 @@ PER_TOPIC ?= 60
 MINI = data/mini
 RUN = runs/mini-further
 MODEL = $(RUN)/bilateral
-EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --budgets $(RUNGS) \
-	--per-topic $(PER_TOPIC) --together 16
+EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
 
 .PHONY: demo test lint env system napari bench embedded reproduce clean
@@ -62,8 +61,8 @@ embedded: $(READY) $(MINI)/test.jsonl
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--unlike $(SAMPLE)
-	$(EVALUATE) $(RUN)/model --stage sft --no-blank --json $(RUN)/sft.json
-	$(EVALUATE) $(MODEL) --stage bilateral --earlier $(RUN)/sft.json --baseline \
+	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
+	$(EVALUATE) $(MODEL) --budgets 64 --stage bilateral --earlier $(RUN)/sft.json --baseline \
 		--policies native,fixed,random,cascade,oracle,allocator --items $(RUN)/items.jsonl \
 		--json docs/results.json --markdown docs/results.md --figure docs/images/pareto.png \
 		--card $(EMBEDDED)/README.md
