@@ -285,6 +285,32 @@ def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch):
     assert len(given.read_text().splitlines()) == 3
 
 
+def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch):
+    performer = Together()
+    models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    first = tmp_path / "first.jsonl"
+    plan = _evaluation.Plan("x", converted / "val.jsonl", (4, 64), 2, items=first, together=3)
+    report = _evaluation.evaluate(plan)
+    lines = first.read_text().splitlines()
+    asked = performer.asked
+    again = _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=first))
+    assert again.json == report.json
+    assert performer.asked == asked
+    assert (tmp_path / "again.jsonl").read_text().splitlines() == lines
+
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("\n".join(lines[:-1]))
+    scores = [row.values["score"] for row in report.rows]
+    whole = _evaluation.evaluate(replace(plan, items=None, known=cut))
+    assert [row.values["score"] for row in whole.rows] == scores
+    assert asked < performer.asked < 2 * asked
+    with pytest.raises(QueryError, match="other questions"):
+        _evaluation.evaluate(replace(plan, per_topic=1, known=first))
+    with pytest.raises(QueryError, match="no record"):
+        _evaluation.evaluate(replace(plan, known=tmp_path / "none.jsonl"))
+
+
 def test_auto_is_no_rung(converted):
     args = _parse(
         "evaluate", "embedded", "--data", str(converted / "val.jsonl"), "--budgets", "auto"

@@ -95,6 +95,12 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--card", type=Path, help="put the main table and the targets here")
     parser.add_argument("--json", type=Path, help="write rows, sizes and targets as JSON")
     parser.add_argument("--items", type=Path, help="write every answer as JSONL, as it comes")
+    parser.add_argument(
+        "--known",
+        type=Path,
+        metavar="ITEMS",
+        help="items of an earlier or a cut evaluation of the same model: not asked again",
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -191,6 +197,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             policies=tuple(args.policies.split(",")),
             together=args.together,
             earlier=tuple(args.earlier),
+            known=args.known,
         )
     )
     print(report.markdown)  # noqa: T201

@@ -19,6 +19,7 @@ from ._constant import constant_items
 from ._evaluate import Examiner, pick
 from ._goals import Outcome, outcomes
 from ._item import Asked, Item
+from ._known_items import read_known
 from ._markdown import markdown, short_markdown
 from ._pictures import Pictures
 from ._policies import RUNGS, allocations, check_policies, policy_rows
@@ -37,7 +38,8 @@ class Plan:
     before a white picture too, and with an empty rationale; ``baseline`` fits colour and texture
     on ``train.jsonl`` beside ``data``. ``items`` is where each answer goes the moment it is there.
     ``together`` questions share the model's passes; seconds are then told by the few that are
-    asked alone. ``earlier`` are results of the stages of training before.
+    asked alone. ``earlier`` are results of the stages of training before, ``known`` the items of
+    an earlier evaluation of the same model and questions, which are not asked again.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Plan:
     policies: tuple[str, ...] = ("fixed",)
     together: int = 1
     earlier: tuple[Path, ...] = ()
+    known: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ def evaluate(plan: Plan) -> Report:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")
     samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
+    known = read_known(plan.known, samples)
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device)
     check_policies(plan.policies, models.allocator)
@@ -122,7 +126,7 @@ def evaluate(plan: Plan) -> Report:
     with _opened(plan.items) as file:
         items = list(_kept(constant_items(samples, pictures, cell), file))
         if plan.baseline:
-            fitted = baseline_items(
+            fitted = known.get(("baseline", None)) or baseline_items(
                 samples, pictures, train, Pictures(plan.data.parent, 500), cell, plan.seed
             )
             items += _kept(fitted, file)
@@ -135,7 +139,8 @@ def evaluate(plan: Plan) -> Report:
             runs += [(budget, "model") for budget in RUNGS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
             for budget, arm in runs:
-                for item in _kept(examiner.run(budget, arm), file):
+                answers = known.get((arm, budget)) or examiner.run(budget, arm)
+                for item in _kept(answers, file):
                     items.append(item)
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)
