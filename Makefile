@@ -20,7 +20,7 @@ MODEL = $(RUN)/bilateral
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test lint env system napari bench embedded reproduce clean
+.PHONY: demo test test-slow lint env system napari bench embedded reproduce clean
 
 demo: $(READY)
 	@mkdir -p demo
@@ -37,6 +37,10 @@ demo: $(READY)
 
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# What takes longer: the docks and whole slides end to end, the tutorial, two processes.
+test-slow: $(READY) system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

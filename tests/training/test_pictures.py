@@ -63,8 +63,8 @@ def test_a_performer_sees_the_region_of_the_slide_or_white(samples, tmp_path):
             yield Completion("<think></think><answer>yes</answer>", 10, 64, 5, "stop", 0.0)
 
     examiner = Examiner(samples, Pictures(tmp_path), Watching(), FixedAllocator())
-    for blank in (False, True):
-        assert [item.score for item in examiner.run(None, blank=blank)] == [1.0, 1.0]
+    for arm in ("model", "text_only"):
+        assert [item.score for item in examiner.run(None, arm)] == [1.0, 1.0]
     there = coded_pixels(np.arange(640, 896), np.arange(320, 576))
     assert np.array_equal(seen[0], there)
     assert np.array_equal(seen[1], there)
