@@ -80,6 +80,14 @@ def test_random_spends_the_same_tokens_blindly():
     assert [item.score for item in blind] == pytest.approx([1, share, 0], abs=1e-4)
 
 
+def test_random_does_not_hang_on_the_order_of_the_answers():
+    asked = [_ladder(0, 4), _ladder(1, 256), _ladder(2, 10_000)]
+    mixed = [{rung: ladder[rung] for rung in (64, *reversed(RUNGS))} for ladder in asked]
+    budgets = [4, 64, 256, 64]
+    assert at_random(mixed, budgets, 50.0) == at_random(asked, budgets, 50.0)
+    assert sum(item.tokens for item in at_random(mixed, budgets, 50.0)) / 3 == pytest.approx(50)
+
+
 def test_random_with_one_rung_is_that_rung():
     (item,) = at_random([_ladder(0, 64)], [64], 68.0)
     assert (item.score, item.tokens) == (1, 64)

@@ -151,8 +151,9 @@ def at_random(asked: Sequence[Ladder], budgets: Sequence[int | None], tokens: fl
     included, so that both spend the same.
     """
     often = Counter(budgets)
-    rungs = [rung for rung in asked[0] if often[rung]]
-    ranks = {rung: rank for rank, rung in enumerate(asked[0])}
+    # in the order of the ladder, not in that of the answers: the mean must rise with the tilt
+    rungs = [rung for rung in RUNGS if often[rung]]
+    ranks = {rung: rank for rank, rung in enumerate(RUNGS)}
 
     def odds(tilt: float) -> list[float]:
         weights = [often[rung] * math.exp(tilt * ranks[rung]) for rung in rungs]
