@@ -95,7 +95,7 @@ def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
     assert shown.told(2) == "Tile 2: skipped: tissue 1 %, less than 2 %"
     shown.take(record(0, 16, detections=(Detection("spot", Box(0, 0, 9, 9)),)))
     assert shown.told(0) == (
-        "Tile 0: 16 visual tokens by the allocator, (64: 60 %, 32: 25 %, 16: 10 %), "
+        "Tile 0: 16 visual tokens by the allocator (64: 60 %, 32: 25 %, 16: 10 %), "
         "tissue 90 %, 1 box"
     )
     shown.take(TileRecord(1, unreadable=True))

@@ -25,7 +25,7 @@ def why(tile: Tile, record: TileRecord | None, plan: Plan) -> str:
     whose = BY[record.allocation.source] if tile.override is None else "you"
     words = [f"{record.tokens.realised:,} visual tokens by {whose}", tissue]
     if record.allocation.probabilities:
-        words.insert(1, _chances(record.allocation.probabilities))
+        words[0] += f" {_chances(record.allocation.probabilities)}"
     words.append(f"{len(record.detections)} boxes" if len(record.detections) != 1 else "1 box")
     return ", ".join(words)
 
