@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +17,7 @@ from ._baseline import baseline_items, check_installed
 from ._constant import constant_items
 from ._evaluate import Examiner, pick
 from ._goals import Outcome, outcomes
-from ._item import Asked, Item
+from ._item import Asked, Item, to_line
 from ._known_items import read_known
 from ._markdown import markdown, short_markdown
 from ._pictures import Pictures
@@ -173,10 +172,7 @@ def _kept(items: Iterable[Item], file: IO[str] | None) -> Iterator[Item]:
     """Pass items on, each written and flushed first, so that a cut run keeps what it had."""
     for item in items:
         if file is not None:
-            told = asdict(item)
-            if math.isnan(item.seconds):
-                told["seconds"] = None
-            file.write(json.dumps(told) + "\n")
+            file.write(to_line(item) + "\n")
             file.flush()
         yield item
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from napari_pathreason._types import AnswerBox, TaskName
@@ -56,6 +58,24 @@ class Item:
     seconds: float = 0.0
     confidence: float | None = None
     strangeness: float | None = None
+
+
+def to_line(item: Item) -> str:
+    """An item as a line of the per-item record; seconds that nobody took are null."""
+    told = asdict(item)
+    if math.isnan(item.seconds):
+        told["seconds"] = None
+    return json.dumps(told)
+
+
+def from_line(line: str) -> Item:
+    """The item of a line; any of `KeyError`, `TypeError`, `ValueError` if it is none."""
+    told = json.loads(line)
+    if told["seconds"] is None:
+        told["seconds"] = math.nan
+    if told["matched"] is not None:
+        told["matched"] = {label: tuple(counts) for label, counts in told["matched"].items()}
+    return Item(**told)
 
 
 def matches(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from napari_pathreason._errors import QueryError
 
-from ._item import Arm, Item
+from ._item import Arm, Item, from_line
 from ._sample import Sample
 
 Known = dict[tuple[Arm, int | None], list[Item]]
@@ -39,9 +37,9 @@ def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
     found: Known = {}
     try:
         for line in file.read_text(encoding="utf-8").splitlines():
-            item = _item(line)
+            item = from_line(line)
             found.setdefault((item.arm, item.budget), []).append(item)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise QueryError(
             f"{file.name} is no record of `pathreason evaluate --items`; name such a file, or "
             "leave --known out"
@@ -58,12 +56,3 @@ def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
         for (arm, budget), items in found.items()
         if len(items) == len(samples) or (arm == "baseline" and asked)
     }
-
-
-def _item(line: str) -> Item:
-    told = json.loads(line)
-    if told["seconds"] is None:
-        told["seconds"] = math.nan
-    if told["matched"] is not None:
-        told["matched"] = {label: tuple(counts) for label, counts in told["matched"].items()}
-    return Item(**told)
