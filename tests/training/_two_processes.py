@@ -19,6 +19,7 @@ from napari_pathreason.training._policy_losses import aggregate, clipped_surroga
 from napari_pathreason.training._prompts import build_prompts
 from napari_pathreason.training._recipe import LoraRecipe, SFTRecipe
 from napari_pathreason.training._sample import Sample
+from napari_pathreason.training._targets import Piece
 from napari_pathreason.training._view import View
 
 HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
@@ -50,7 +51,11 @@ def gradients(module):
 def sft(accelerator, lesson, model, tokenizer):
     dims, pixels = read_dims(model.config.to_dict()), NORMALISATION[model.config.model_type]
     asked = [
-        [Question(Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side), a)]
+        [
+            Question(
+                Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side), [Piece(a)]
+            )
+        ]
         for q, a, side in HALVES
     ]
     whole = collate(asked, tokenizer, dims, pixels, lesson.quantum)

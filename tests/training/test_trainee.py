@@ -9,6 +9,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
 from napari_pathreason.training._batch import IGNORE, Question, collate
 from napari_pathreason.training._sample import Sample
+from napari_pathreason.training._targets import Piece
 from napari_pathreason.training._trainee import Trainee, Writer
 from napari_pathreason.training._view import View
 
@@ -27,14 +28,14 @@ def trainee(request):
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     if seeing:
-        return Trainee(model.eval(), 64, torch.arange(0, 101)), tokenizer
+        return Trainee(model.eval(), 64, torch.arange(0, 101), 1), tokenizer
     return Writer(model.eval()), tokenizer
 
 
 def _question(side, text, target, seed, cell):
     pixels = np.random.default_rng(seed).integers(0, 255, (cell * side, cell, 3), np.uint8)
     view = View(pixels, (1, side), target, (), (), (), (), (), None)
-    return Question(Sample(image="a.png", task="vqa", question=text), view, target)
+    return Question(Sample(image="a.png", task="vqa", question=text), view, [Piece(target)])
 
 
 def test_questions_of_one_picture_do_not_see_each_other(trainee):

@@ -15,13 +15,21 @@ from napari_pathreason.models._inputs import IMAGE_PAD, prompt_ids
 from napari_pathreason.models._pixels import Normalisation, patchify
 from napari_pathreason.tasks import TASKS
 
-from ._coverage import box_targets, count_targets, dense_targets, place_targets
-from ._sample import Sample
+from ._coverage import (
+    ALL_OF_IT,
+    box_targets,
+    cell_corners,
+    count_targets,
+    dense_targets,
+    place_targets,
+)
+from ._losses import COUNT_SPREAD
+from ._sample import Corners, Sample
+from ._targets import Piece
 from ._view import View
 
 IGNORE = -100
-COUNT_SPREAD = 0.06
-"""Standard deviation of a count's target, as a share of the count."""
+NOWHERE: Corners = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,11 @@ class Batch:
     last visual token, then 1 for the first question and so on, -1 for padding), ``shift`` (how
     many tokens of earlier questions lie before a token), ``labels`` (`IGNORE` outside the
     targets), and for number tokens of the targets ``values``, ``spread``, ``step`` (see
-    `sft_loss`). Of the visual tokens of all pictures: ``dense`` and ``known`` (tokens, classes),
-    ``boxes`` (tokens, 4) and ``boxed`` (tokens,), ``numbers`` and ``counted`` (tokens, counted
-    classes), ``places`` (tokens, 2).
+    `sft_loss`). Corners (pictures, length, 4) in shares of the picture, without area elsewhere:
+    ``spoken_of`` of what a token of the targets speaks of, ``cells`` of what a visual token shows.
+    Of the visual tokens of all pictures: ``dense`` and ``known`` (tokens, classes), ``boxes``
+    (tokens, 4) and ``boxed`` (tokens,), ``numbers`` and ``counted`` (tokens, counted classes),
+    ``places`` (tokens, 2).
     """
 
     pixel_values: torch.Tensor
@@ -49,6 +59,8 @@ class Batch:
     values: torch.Tensor
     spread: torch.Tensor
     step: torch.Tensor
+    spoken_of: torch.Tensor
+    cells: torch.Tensor
     dense: torch.Tensor
     known: torch.Tensor
     boxes: torch.Tensor
@@ -64,11 +76,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A sample as one view shows it, and what should be written."""
+    """A sample as one view shows it, and what should be written (`target_pieces`)."""
 
     sample: Sample
     view: View
-    target: str
+    target: Sequence[Piece]
 
 
 def collate(
@@ -94,6 +106,8 @@ def collate(
     dense = [dense_targets(view) for view in views]
     boxes = [box_targets(view) for view in views]
     counts = [count_targets(view) for view in views]
+    cells = torch.zeros((*input_ids.shape, 4))
+    cells[input_ids == pad] = _stack([cell_corners(view) for view in views])
     return Batch(
         pixel_values=torch.cat([values for values, _ in patches]),
         image_grid_thw=torch.tensor([grid for _, grid in patches], dtype=torch.int64),
@@ -105,6 +119,8 @@ def collate(
         values=_padded([row.values for row in rows], 0),
         spread=_padded([row.spread for row in rows], 0.0),
         step=_padded([row.step for row in rows], 1),
+        spoken_of=_padded([row.spoken_of for row in rows], NOWHERE),
+        cells=cells,
         dense=_stack([shares for shares, _ in dense]),
         known=_stack([np.broadcast_to(known, shares.shape) for shares, known in dense]),
         boxes=_stack([corners for corners, _ in boxes]),
@@ -124,6 +140,7 @@ class _Row:
     values: list[int] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
     step: list[int] = field(default_factory=list)
+    spoken_of: list[Corners] = field(default_factory=list)
 
     def add(self, other: _Row, start: int = 0, end: int | None = None) -> None:
         """Append a part of another row."""
@@ -149,9 +166,13 @@ def _picture_row(questions: Sequence[_Row], pad: int) -> _Row:
 def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int | None) -> _Row:
     sample = question.sample
     prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), visual)
-    target = tokenizer(question.target, add_special_tokens=False)["input_ids"]
+    text = "".join(piece.text for piece in question.target)
+    target = tokenizer(text, add_special_tokens=False)["input_ids"]
+    spoken_of = [NOWHERE] * len(target)
+    if quantum is not None:
+        spoken_of = _spoken_of(question.target, text, tokenizer)
     values, spread, step = [], [], []
-    for word in tokenizer.convert_ids_to_tokens(target):
+    for at, word in enumerate(tokenizer.convert_ids_to_tokens(target)):
         number = int(word) if word.isdecimal() and int(word) <= 1000 else None
         values.append(number or 0)
         closed = sample.choices and sample.task != "detection"
@@ -164,6 +185,7 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int 
         else:
             spread.append(COUNT_SPREAD * number)
             step.append(0)
+            spoken_of[at] = ALL_OF_IT  # a count is told of all that is seen
     before = len(prompt)
     return _Row(
         ids=[*prompt, *target, tokenizer.eos_token_id],
@@ -171,10 +193,18 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int 
         values=[0] * before + [*values, 0],
         spread=[0.0] * before + [*spread, 0.0],
         step=[1] * before + [*step, 1],
+        spoken_of=[NOWHERE] * before + [*spoken_of, NOWHERE],
     )
 
 
-def _padded(rows: list[list[Any]], fill: float) -> torch.Tensor:
+def _spoken_of(pieces: Sequence[Piece], text: str, tokenizer: Any) -> list[Corners]:
+    """Corners of what each token of a target speaks of: that of the piece in which it ends."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    by_character = [piece.corners or NOWHERE for piece in pieces for _ in piece.text]
+    return [by_character[end - 1] for _, end in encoded["offset_mapping"]]
+
+
+def _padded(rows: list[list[Any]], fill: float | Corners) -> torch.Tensor:
     length = max(len(row) for row in rows)
     return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 

@@ -24,9 +24,11 @@ CLASSES = (
 BOXED = ("tumour", "white cell", "platelet")
 """Classes whose boxes the auxiliary loss teaches each of their cells."""
 
-
 COUNTED = ("nucleus", "white cell", "platelet", "red cell")
 """Classes whose number in each cell the auxiliary loss teaches."""
+
+ALL_OF_IT: Corners = (0.0, 0.0, 1.0, 1.0)
+"""A whole picture, in shares of width and height."""
 
 
 def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
@@ -103,9 +105,16 @@ def count_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 def place_targets(view: View) -> NDArray[np.float32]:
     """Where each cell's own centre lies, float32 (tokens, 2), (x, y) in shares, reading order."""
+    corners = cell_corners(view)
+    return 0.5 * (corners[:, :2] + corners[:, 2:])
+
+
+def cell_corners(view: View) -> NDArray[np.float32]:
+    """Corners of each cell in shares of width and height, float32 (tokens, 4), reading order."""
     columns, rows = view.grid
-    xs, ys = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
-    return np.stack([xs, ys], axis=-1).reshape(-1, 2).astype(np.float32)
+    xs, ys = np.meshgrid(np.arange(columns) / columns, np.arange(rows) / rows)
+    corners = np.stack([xs, ys, xs + 1 / columns, ys + 1 / rows], axis=-1)
+    return corners.reshape(-1, 4).astype(np.float32)
 
 
 def centres(view: View, label: str) -> list[tuple[float, float]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
-from ._coverage import coverage
+from ._coverage import ALL_OF_IT, coverage
 from ._places import PLACES
 from ._sample import Corners
 from ._view import View
@@ -23,39 +24,60 @@ SMALL = ("white cell", "platelet")
 WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
 
 
+class Fact(NamedTuple):
+    """What a rationale cites; ``corners`` in shares of width and height hold what shows it."""
+
+    place: str
+    what: str
+    corners: Corners
+
+
 def evidence(view: View) -> str:
-    """Facts of a view in fixed phrases, the first `MOST` in reading order."""
-    return "; ".join(f"{place}: {what}" for place, what in islice(_facts(view), MOST))
+    """Facts of a view in fixed phrases."""
+    return "; ".join(f"{fact.place}: {fact.what}" for fact in facts(view))
 
 
-def _facts(view: View) -> Iterator[tuple[str, str]]:
+def facts(view: View) -> list[Fact]:
+    """Facts that a rationale should cite: the first `MOST`, in reading order."""
+    return list(islice(_facts(view), MOST))
+
+
+def _facts(view: View) -> Iterator[Fact]:
     for label in WHOLE:
         if any(name == label for name, _ in view.areas):
-            yield THROUGHOUT, label
+            yield _throughout(label)
     tumour = coverage(view, "tumour", (3, 3))
     if tumour is not None:
         shares = tumour.ravel()
         if shares.max() < 0.02:
-            yield THROUGHOUT, "no tumour"
+            yield _throughout("no tumour")
         elif shares.min() > 0.9:
-            yield THROUGHOUT, "tumour"
+            yield _throughout("tumour")
         else:
-            for place, share in zip(PLACES, shares, strict=True):
+            for number, share in enumerate(shares):
                 if share >= 0.5 or (share == shares.max() and share < 0.5):
-                    yield place, "tumour"
+                    yield _in_ninth(number, "tumour")
     nuclei = coverage(view, "nucleus", (3, 3))
     if nuclei is not None:
-        for place, share in zip(PLACES, nuclei.ravel(), strict=True):
+        for number, share in enumerate(nuclei.ravel()):
             if share >= CROWDED_SHARE:
-                yield place, CROWDED
+                yield _in_ninth(number, CROWDED)
         if nuclei.max() < CROWDED_SHARE:
-            yield THROUGHOUT, SPARSE if nuclei.max() > 0 else "no nuclei"
+            yield _throughout(SPARSE if nuclei.max() > 0 else "no nuclei")
     for label in SMALL:
-        found = coverage(view, label, (3, 3))
-        if found is not None:
+        if label in view.known:
             for name, corners in view.areas:
                 if name == label:
-                    yield _ninth(corners), label
+                    yield Fact(_ninth(corners), label, corners)
+
+
+def _throughout(what: str) -> Fact:
+    return Fact(THROUGHOUT, what, ALL_OF_IT)
+
+
+def _in_ninth(number: int, what: str) -> Fact:
+    row, column = divmod(number, 3)
+    return Fact(PLACES[number], what, (column / 3, row / 3, (column + 1) / 3, (row + 1) / 3))
 
 
 def confirmed(rationale: str, view: View) -> tuple[int, int]:

@@ -11,9 +11,18 @@ from torch.nn import functional
 from napari_pathreason.models._config import read_dims
 
 from ._batch import IGNORE, Batch
-from ._losses import NUMBERS, box_loss, count_loss, dense_loss, place_loss, sft_loss
+from ._losses import (
+    NUMBERS,
+    box_loss,
+    count_loss,
+    dense_loss,
+    look_loss,
+    place_loss,
+    sft_loss,
+    total_loss,
+)
 from ._recipe import Recipe, SFTRecipe
-from ._trainee import Trainee, Writer
+from ._trainee import Predicted, Trainee, Writer, speaks_of_a_place
 
 
 class Lesson(Protocol):
@@ -64,7 +73,10 @@ def choose_lesson(recipe: Recipe, start: Any, tokenizer: Any) -> Lesson:
 
 
 class SeeAndWrite:
-    """Answers, and on every visual token what covers it, its box, its count and its place.
+    """Answers, where to look for them, and what each visual token shows.
+
+    On every visual token: what covers it, its box, its count and its place; on all together: how
+    many things of each kind there are.
 
     Parameters
     ----------
@@ -74,7 +86,7 @@ class SeeAndWrite:
     settings : SFTRecipe
     """
 
-    names: tuple[str, ...] = ("text", "cells", "boxes", "counts", "places")
+    names: tuple[str, ...] = ("text", "cells", "boxes", "counts", "places", "totals", "looks")
     quantum: int | None
     module: torch.nn.Module
 
@@ -83,7 +95,7 @@ class SeeAndWrite:
         self.numbers = torch.tensor(words)
         self.quantum = settings.box_quantum
         hidden = read_dims(start.config.to_dict()).text_hidden
-        self.module = Trainee(start, hidden, self.numbers[:: settings.box_quantum])
+        self.module = Trainee(start, hidden, self.numbers, settings.box_quantum)
         self.weights = torch.tensor(
             [
                 1.0,
@@ -91,21 +103,27 @@ class SeeAndWrite:
                 settings.box_weight,
                 settings.count_weight,
                 settings.place_weight,
+                settings.total_weight,
+                settings.look_weight,
             ]
         )
 
     def losses(self, model: Any, batch: Batch, write: bool) -> torch.Tensor:
         """See `Lesson.losses`."""
-        said = model(batch, write)
+        said: Predicted = model(batch, write)
+        totals, known = _totals(batch)
+        text = looks = said.cells.new_zeros((), dtype=torch.float32)
+        if said.logits is not None and said.looks is not None:
+            text, looks = self._text_loss(batch, said.logits), _look_loss(batch, said.looks)
         return torch.stack(
             [
-                said.cells.new_zeros((), dtype=torch.float32)
-                if said.logits is None
-                else self._text_loss(batch, said.logits),
+                text,
                 dense_loss(said.cells, batch.dense, batch.known),
                 box_loss(said.boxes, batch.boxes, batch.boxed),
                 count_loss(said.counts, batch.numbers, batch.counted),
                 place_loss(said.places, batch.places),
+                total_loss(said.totals, totals, known),
+                looks,
             ]
         )
 
@@ -113,13 +131,33 @@ class SeeAndWrite:
         """See `Lesson.counts`."""
         learnt = (batch.labels[:, 1:] != IGNORE).sum()
         means = (batch.known.sum(), batch.boxed.sum(), batch.counted.sum())
-        return torch.stack([learnt, *means, torch.tensor(len(batch.places))]).float()
+        places, totals = torch.tensor(len(batch.places)), _totals(batch)[1].sum()
+        looks = speaks_of_a_place(batch).sum()
+        return torch.stack([learnt, *means, places, totals, looks]).float()
 
     def _text_loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         learnt = batch.labels[:, 1:] != IGNORE
         targets = (batch.labels, batch.values, batch.spread, batch.step)
         labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
         return sft_loss(logits, labels, values, spread, step, self.numbers.to(logits.device))
+
+
+def _totals(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many things each picture holds, and whether that is known, (pictures, counted)."""
+    tokens = (batch.cells[..., 2] > 0).sum(1).tolist()
+    numbers, known = batch.numbers.split(tokens), batch.counted.split(tokens)
+    return torch.stack([n.sum(0) for n in numbers]), torch.stack([k[0] for k in known])
+
+
+def _look_loss(batch: Batch, looks: list[torch.Tensor]) -> torch.Tensor:
+    """Mean of `look_loss` over all words of a batch that speak of a place."""
+    wanted = speaks_of_a_place(batch)
+    summed = looks[0].new_zeros(())
+    for row, looked in enumerate(looks):
+        shown = batch.cells[row, :, 2] > 0
+        words = batch.spoken_of[row, 1:][wanted[row]]
+        summed = summed + look_loss(looked[:, :, shown], batch.cells[row, shown], words)
+    return summed / wanted.sum().clamp(min=1)
 
 
 class WriteOnly:

@@ -14,6 +14,8 @@ SFT_PANELS = {
     "boxes": "boxes: said in number words",
     "counts": "counts: error",
     "places": "places: said in number words",
+    "totals": "totals: said in number words",
+    "looks": "looks: divergence",
 }
 
 

@@ -11,6 +11,8 @@ COORDINATE_SPREAD = 0.75
 """Standard deviation of a coordinate's target, in steps between coordinates."""
 WIDER, FAR = 8.0, 13.0
 """Width of the wide half of a number's target, and the distance that costs one nat, in spreads."""
+COUNT_SPREAD, LEAST_SPREAD = 0.06, 0.3
+"""Standard deviation of a count's target as a share of the count, and its least value."""
 COUNT_STEP = 0.1
 """Ratio between neighbouring counts that may be written, less one, where it exceeds one."""
 
@@ -139,6 +141,53 @@ def count_loss(predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tens
     """
     each = (predicted.float() - numbers).abs() / (1 + numbers)
     return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def total_loss(log_p: torch.Tensor, totals: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Mean `number_loss` of how many things a whole picture holds.
+
+    Parameters
+    ----------
+    log_p : float tensor (pictures, counted classes, NUMBERS)
+    totals : float tensor (pictures, counted classes)
+    known : bool tensor (pictures, counted classes)
+    """
+    written = torch.arange(NUMBERS, device=log_p.device)
+    values = totals[known].round().clamp(max=NUMBERS - 1)
+    spread = (COUNT_SPREAD * values).clamp(min=LEAST_SPREAD)
+    allowed = counts_to_write().to(log_p.device)[None]
+    each = number_loss(log_p[known], written, values, spread, allowed)
+    return each.sum() / max(1, len(each))
+
+
+def look_loss(looks: torch.Tensor, cells: torch.Tensor, spoken_of: torch.Tensor) -> torch.Tensor:
+    """How far attention is from the cells that words speak of: sum of divergences, in nats.
+
+    A word that speaks of a box should look at its cells by shared area. A small model asked to
+    write a place reads it off the visual tokens only once it looks at the right ones, and the loss
+    of the text alone does not tell it which (docs/experiments.md).
+
+    Parameters
+    ----------
+    looks : float tensor (words, heads, cells)
+        Log of the attention of each word's token; what is missing from one looks elsewhere.
+    cells : float tensor (cells, 4)
+        Corners of each cell, in shares of the picture.
+    spoken_of : float tensor (words, 4)
+        Corners of what each word speaks of, in shares; not empty.
+
+    Returns
+    -------
+    float tensor ()
+        Kullback-Leibler divergence of attention from the wanted one; mean of heads, sum of words.
+    """
+    corners = spoken_of[:, None]
+    sides = torch.minimum(cells[:, 2:], corners[..., 2:]) - torch.maximum(
+        cells[:, :2], corners[..., :2]
+    )
+    shared = sides.clamp(min=0).prod(dim=-1)
+    wanted = shared / shared.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return (torch.xlogy(wanted, wanted) - wanted * looks.mean(dim=1)).sum()
 
 
 def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

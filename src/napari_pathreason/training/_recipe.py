@@ -90,7 +90,8 @@ class SFTRecipe(_Strict):
 
     A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
     ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
-    tower's share of the learning rate.
+    tower's share of the learning rate. Weights: of what covers a cell (``dense``), its box, its
+    count and its place, of the totals of a picture, and of where the text part looks.
     """
 
     style: Style = "evidence"
@@ -110,6 +111,8 @@ class SFTRecipe(_Strict):
     box_weight: float = 0.15
     count_weight: float = 1.0
     place_weight: float = 0.1
+    total_weight: float = 0.05
+    look_weight: float = 0.15
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200

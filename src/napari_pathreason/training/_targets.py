@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from napari_pathreason._types import AnswerBox
 from napari_pathreason.tasks import Target
 
-from ._evidence import evidence
-from ._sample import Sample
+from ._evidence import facts
+from ._sample import Corners, Sample
 from ._view import View
 
 Style = Literal["answer", "evidence"]
 
 
+class Piece(NamedTuple):
+    """A part of a target; ``corners`` in shares of width and height hold what it speaks of."""
+
+    text: str
+    corners: Corners | None = None
+
+
 def target_text(sample: Sample, view: View, style: Style, quantum: int = 10) -> str:
-    """Target completion.
+    """Target completion; see `target_pieces`."""
+    return "".join(piece.text for piece in target_pieces(sample, view, style, quantum))
+
+
+def target_pieces(sample: Sample, view: View, style: Style, quantum: int = 10) -> list[Piece]:
+    """Target completion, cut where it begins to speak of another place of the picture.
 
     Parameters
     ----------
@@ -27,19 +39,28 @@ def target_text(sample: Sample, view: View, style: Style, quantum: int = 10) -> 
     quantum : int
         Box coordinates (0-1000) are rounded to multiples of it.
     """
-    rationale = evidence(view) if style == "evidence" else ""
-    return f"<think>{rationale}</think><answer>{answer_text(sample, view, quantum)}</answer>"
-
-
-def answer_text(sample: Sample, view: View, quantum: int = 10) -> str:
-    """The answer alone; boxes as compact JSON in reading order."""
+    pieces = [Piece("<think>")]
+    for number, fact in enumerate(facts(view) if style == "evidence" else ()):
+        text = f"{'; ' if number else ''}{fact.place}: {fact.what}"
+        pieces.append(Piece(text, fact.corners))
+    pieces.append(Piece("</think><answer>"))
     if sample.task != "detection":
-        return view.answer
-    items = [
-        {"bbox_2d": [round(c * 1000 / quantum) * quantum for c in corners], "label": label}
-        for label, corners in view.boxes
-    ]
-    return json.dumps(items, separators=(",", ":"))
+        pieces.append(Piece(view.answer))
+    else:
+        pieces += _boxes(view, quantum)
+    return [*pieces, Piece("</answer>")]
+
+
+def _boxes(view: View, quantum: int) -> list[Piece]:
+    """Boxes as compact JSON in reading order."""
+    pieces = [Piece("[")]
+    for number, (label, corners) in enumerate(view.boxes):
+        pieces.append(Piece(f'{"," if number else ""}{{"bbox_2d":[', corners))
+        for at, corner in enumerate(corners):
+            pieces += [Piece(",")] if at else []
+            pieces.append(Piece(str(round(corner * 1000 / quantum) * quantum), corners))
+        pieces.append(Piece(f'],"label":{json.dumps(label)}}}'))
+    return [*pieces, Piece("]")]
 
 
 def score_target(sample: Sample, view: View) -> Target:

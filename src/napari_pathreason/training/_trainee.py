@@ -11,7 +11,10 @@ from napari_pathreason.models._patch_embedding import embed_by_product
 
 from ._batch import IGNORE, Batch
 from ._coverage import CLASSES, COUNTED
+from ._looking import looks, watch
 
+WATCHED = -2
+"""The layer of the text part whose looks are taught: what it finds, the last one still reads."""
 SPOKEN = (4, 2)
 """Coordinates that a visual token says: corners of its box, its own place."""
 
@@ -20,16 +23,20 @@ class Predicted(NamedTuple):
     """What the losses read.
 
     ``logits`` (targets, vocabulary), one row for each label that is no `IGNORE`, in reading
-    order; None if none was wanted. Of the dense heads: ``cells`` (visual tokens, classes),
-    ``counts`` (visual tokens, counted classes), and log-probabilities ``boxes`` (visual tokens,
-    4, coordinates) and ``places`` (visual tokens, 2, coordinates).
+    order; None if none was wanted. ``looks`` (targets that speak of a place, heads, length) is,
+    for each picture, where the text part looked: see `looks`. Of the dense heads: ``cells``
+    (visual tokens, classes), ``counts`` (visual tokens, counted classes), and log-probabilities
+    ``boxes`` (visual tokens, 4, coordinates) and ``places`` (visual tokens, 2, coordinates); of
+    all tokens of a picture together: ``totals`` (pictures, counted classes, NUMBERS).
     """
 
     logits: torch.Tensor | None
+    looks: list[torch.Tensor] | None
     cells: torch.Tensor
     boxes: torch.Tensor
     counts: torch.Tensor
     places: torch.Tensor
+    totals: torch.Tensor
 
 
 class Trainee(torch.nn.Module):
@@ -45,19 +52,23 @@ class Trainee(torch.nn.Module):
     model : Qwen3VLForConditionalGeneration
     hidden : int
         Width of the text part.
-    coordinates : int64 tensor (coordinates,)
-        Token ids of the coordinates that may be written, evenly from 0 to 1000.
+    numbers : int64 tensor (NUMBERS,)
+        Token ids of 0 to 1000.
+    quantum : int
+        Coordinates that may be written are multiples of it.
     """
 
-    coordinates: torch.Tensor
+    numbers: torch.Tensor
 
-    def __init__(self, model: Any, hidden: int, coordinates: torch.Tensor) -> None:
+    def __init__(self, model: Any, hidden: int, numbers: torch.Tensor, quantum: int) -> None:
         super().__init__()
         self.model = model
         embed_by_product(model.model.visual)
         self.head = torch.nn.Linear(hidden, len(CLASSES) + len(COUNTED))
         self.speaker = torch.nn.Linear(hidden, sum(SPOKEN) * hidden)
-        self.register_buffer("coordinates", coordinates, persistent=False)
+        self.teller = torch.nn.Linear(hidden, len(COUNTED) * hidden)
+        self.register_buffer("numbers", numbers, persistent=False)
+        self.quantum = quantum
 
     def forward(self, batch: Batch, write: bool = True) -> Predicted:
         """Predict every target of a batch; without ``write`` those of the dense heads alone."""
@@ -65,16 +76,31 @@ class Trainee(torch.nn.Module):
         seen = stem.get_image_features(batch.pixel_values, batch.image_grid_thw, return_dict=True)
         tokens = torch.cat(list(seen.pooler_output))
         cells, counts = self.head(tokens).split((len(CLASSES), len(COUNTED)), dim=1)
-        boxes, places = self._say(tokens).split(SPOKEN, dim=1)
+        coordinates = self.numbers[:: self.quantum]
+        boxes, places = self._say(self.speaker(tokens), coordinates).split(SPOKEN, dim=1)
+        means = torch.stack([one.mean(dim=0) for one in seen.pooler_output])
+        dense = cells, boxes, counts, places, self._say(self.teller(means), self.numbers)
         if not write:
-            return Predicted(None, cells, boxes, counts, places)
-        return Predicted(_write(self.model, batch, seen), cells, boxes, counts, places)
+            return Predicted(None, None, *dense)
+        attention = stem.language_model.layers[WATCHED].self_attn
+        with watch(attention) as watched:
+            logits = _write(self.model, batch, seen)
+        wanted = torch.zeros_like(batch.labels, dtype=torch.bool)
+        wanted[:, :-1] = speaks_of_a_place(batch)
+        looked = looks(attention, watched, wanted, _seen_by(batch.segment)[:, 0])
+        return Predicted(logits, looked, *dense)
 
-    def _say(self, tokens: torch.Tensor) -> torch.Tensor:
-        words = self.model.get_input_embeddings().weight[self.coordinates]
-        thought = self.speaker(tokens).unflatten(1, (sum(SPOKEN), -1))
-        scale = math.sqrt(tokens.shape[1])  # embeddings start small; see `order_embeddings`
-        return (scale * thought @ words.T).float().log_softmax(dim=-1)
+    def _say(self, thoughts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (things, words, numbers) of thoughts (things, words * width)."""
+        words = self.model.get_input_embeddings().weight[numbers]
+        scale = math.sqrt(words.shape[1])  # embeddings start small; see `order_embeddings`
+        each = thoughts.unflatten(1, (-1, words.shape[1]))
+        return (scale * each @ words.T).float().log_softmax(dim=-1)
+
+
+def speaks_of_a_place(batch: Batch) -> torch.Tensor:
+    """Which tokens have to write of a place next, bool (pictures, length - 1)."""
+    return batch.spoken_of[:, 1:, 2] > batch.spoken_of[:, 1:, 0]
 
 
 class Writer(torch.nn.Module):

@@ -3,7 +3,8 @@
 Each step draws a rung of the ladder and pictures by source, reads the regions just as an answer
 would, asks several questions of each, and learns two things: from the merged visual tokens, what
 lies where (dense auxiliary losses: what covers a cell, which box it is in, how many centres it
-holds, its own place), and to write the target (rationale and answer). The first steps may teach
+holds, its own place; of all together, how many there are), and to write the target (rationale and
+answer) while looking at what each word speaks of. The first steps may teach
 the tower alone: a text part that cannot read yet wipes out what the tower knows of places. A large
 checkpoint under LoRA learns to write alone (`_lessons`).
 Left out on purpose: epochs (pictures are drawn, not walked through) and gradient accumulation.
@@ -36,7 +37,7 @@ from ._provenance import provenance
 from ._recipe import Recipe
 from ._sample import read_samples
 from ._start import start_model
-from ._targets import target_text
+from ._targets import target_pieces
 from ._view import Augmentation, read_views
 
 ABOUT = {
@@ -91,7 +92,7 @@ def train_sft(recipe: Recipe) -> Path:
                     Question(
                         sample,
                         view,
-                        target_text(sample, view, settings.style, settings.box_quantum),
+                        target_pieces(sample, view, settings.style, settings.box_quantum),
                     )
                     for sample, view in zip(drawn.samples, views, strict=True)
                 ]
