@@ -46,6 +46,13 @@ def test_small_areas_do_not_read_as_zero(result):
     assert "0.01 of 0.01 Mpx" in token_line(small)
 
 
+def test_whole_tiles_of_a_small_region_are_told_as_such(result):
+    small = dataclasses.replace(
+        result, region=Region(0, 0, 512, 512), pixels_decoded=1_400_000, seconds={"read": 0.1}
+    )
+    assert token_line(small).endswith(" 1.4 Mpx decoded for 0.3, 0.1 s")
+
+
 def test_json_holds_the_whole_account(result, marker):
     told = json.loads(json.dumps(result_to_dict(result), allow_nan=False))
     assert told["answer"] == "1 lesion"

@@ -1,6 +1,7 @@
 """Evaluation: the table against performers whose score is known beforehand."""
 
 import argparse
+import gzip
 import json
 import math
 from dataclasses import replace
@@ -298,6 +299,14 @@ def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch):
     assert again.json == report.json
     assert performer.asked == asked
     assert (tmp_path / "again.jsonl").read_text().splitlines() == lines
+
+    packed = tmp_path / "first.jsonl.gz"
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    assert _evaluation.evaluate(replace(plan, items=None, known=packed)).json == report.json
+    assert performer.asked == asked
+    packed.write_bytes(packed.read_bytes()[:99])
+    with pytest.raises(QueryError, match="no record"):
+        _evaluation.evaluate(replace(plan, items=None, known=packed))
 
     cut = tmp_path / "cut.jsonl"
     cut.write_text("\n".join(lines[:-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
     Parameters
     ----------
     file : Path or None
+        JSONL, packed where its name ends in ``.gz``.
     samples : sequence of Sample
         What is asked now; the file must be of the same questions, and of the same model, which
         it does not tell.
@@ -36,10 +38,12 @@ def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
         return {}
     found: Known = {}
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        raw = file.read_bytes()
+        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
+        for line in text.splitlines():
             item = from_line(line)
             found.setdefault((item.arm, item.budget), []).append(item)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, EOFError, ValueError, TypeError, KeyError):
         raise QueryError(
             f"{file.name} is no record of `pathreason evaluate --items`; name such a file, or "
             "leave --known out"

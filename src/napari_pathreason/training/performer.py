@@ -236,7 +236,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
                 "groups": len(rewards),
                 "zero_variance": int(zero_variance(rewards).sum()),
                 "entropy": round(float(said.entropy[drawn.mask].mean()), 4),
-                "loss": round(float(loss), 5),
+                "loss": round(loss.item(), 5),
                 "norm": round(float(norm), 4),
                 "budget": round(sum(budgets) / len(budgets), 1),
                 "lr": settings.lr * share,
