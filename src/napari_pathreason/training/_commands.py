@@ -12,40 +12,22 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
+STAGES = {
+    "sft": "supervised fine-tuning",
+    "performer": "GRPO from the model of sft, on labels alone",
+    "allocator": "policy gradient over the ladder, for the last performer",
+    "bilateral": "sft, then performer and allocator in turn; one folder out",
+}
+
+
 def add_train_parser(subparsers: Subparsers) -> None:
-    """``pathreason train sft --recipe FILE``; ``performer``, ``allocator``, ``bilateral``."""
-    parser = subparsers.add_parser("train", help="train a performer on labels")
-    steps = parser.add_subparsers(dest="step", required=True)
-    sft = steps.add_parser("sft", help="supervised fine-tuning; resumes by itself")
-    sft.add_argument("--recipe", type=Path, required=True)
-    sft.set_defaults(run=_sft)
-    _add_performer_parser(steps)
-    _add_allocator_parser(steps)
-    _add_bilateral_parser(steps)
-
-
-def _add_performer_parser(steps: Subparsers) -> None:
-    performer = steps.add_parser(
-        "performer", help="GRPO from the model of sft, on labels alone; resumes by itself"
-    )
-    performer.add_argument("--recipe", type=Path, required=True)
-    performer.set_defaults(run=_performer)
-
-
-def _add_allocator_parser(steps: Subparsers) -> None:
-    allocator = steps.add_parser(
-        "allocator", help="policy gradient over the ladder, for the last performer; resumes too"
-    )
-    allocator.add_argument("--recipe", type=Path, required=True)
-    allocator.set_defaults(run=_allocator)
-
-
-def _add_bilateral_parser(steps: Subparsers) -> None:
-    bilateral = steps.add_parser(
-        "bilateral", help="sft, then performer and allocator in turn; one folder out; resumes too"
-    )
-    bilateral.add_argument("--recipe", type=Path, required=True)
-    bilateral.set_defaults(run=_bilateral)
+    """``pathreason train STAGE --recipe FILE``."""
+    parser = subparsers.add_parser("train", help="train performer and allocator on labels")
+    stages = parser.add_subparsers(dest="stage", required=True)
+    for stage, what in STAGES.items():
+        one = stages.add_parser(stage, help=f"{what}; resumes by itself")
+        one.add_argument("--recipe", type=Path, required=True)
+        one.set_defaults(run=_train)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
@@ -127,51 +109,25 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_calibrate)
 
 
-def _sft(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
 
     from ._recipe import load_recipe
 
-    wait_passively()
-    from .sft import train_sft
-
-    print(train_sft(load_recipe(args.recipe)))  # noqa: T201
-    return 0
-
-
-def _performer(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import wait_passively
-
-    from ._recipe import load_recipe
-
-    wait_passively()
-    from .performer import train_performer
-
-    print(train_performer(load_recipe(args.recipe)))  # noqa: T201
-    return 0
-
-
-def _allocator(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import wait_passively
-
-    from ._recipe import load_recipe
-
+    recipe = load_recipe(args.recipe)
     wait_passively()
     from .allocator import train_allocator
-
-    print(train_allocator(load_recipe(args.recipe)))  # noqa: T201
-    return 0
-
-
-def _bilateral(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import wait_passively
-
-    from ._recipe import load_recipe
-
-    wait_passively()
     from .bilateral import train_bilateral
+    from .performer import train_performer
+    from .sft import train_sft
 
-    print(train_bilateral(load_recipe(args.recipe)))  # noqa: T201
+    train = {
+        "sft": train_sft,
+        "performer": train_performer,
+        "allocator": train_allocator,
+        "bilateral": train_bilateral,
+    }
+    print(train[args.stage](recipe))  # noqa: T201
     return 0
 
 
