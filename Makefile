@@ -9,13 +9,13 @@ SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE)
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# About 4 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
-# data/mini, runs/mini and runs/mini-further to begin from the pictures.
+# About 5 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
+# data/mini, runs/mini, runs/mini-further and runs/mini-looking to begin from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256
-PER_TOPIC ?= 60
+PER_TOPIC ?= 100
 MINI = data/mini
-RUN = runs/mini-further
+RUN = runs/mini-looking
 MODEL = $(RUN)/bilateral
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
@@ -63,6 +63,7 @@ embedded: $(READY) $(MINI)/test.jsonl
 	$(BIN)/python -m napari_pathreason.training._fetch build/dinov2s.pt
 	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
+	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--unlike $(SAMPLE)
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
@@ -70,6 +71,7 @@ embedded: $(READY) $(MINI)/test.jsonl
 		--policies native,fixed,random,cascade,oracle,allocator --items $(RUN)/items.jsonl \
 		--json docs/results.json --markdown docs/results.md --figure docs/images/pareto.png \
 		--card $(EMBEDDED)/README.md
+	gzip -9nc $(RUN)/items.jsonl > docs/results-items.jsonl.gz
 	cp $(MODEL)/* $(EMBEDDED)/
 	cp $(RUN)/run.json $(EMBEDDED)/
 
