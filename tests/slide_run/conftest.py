@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,8 @@ DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 SPOTS = ((100, 100, 40, 60), (500, 300, 200, 30), (870, 610, 80, 80), (300, 560, 20, 20))
 """(x, y, w, h); with tiles of 256 px some lie on seams."""
 SETTINGS = DetectSettings(lesions=("spot",), mpp=0.5, tile=256, budget="native", batch=3)
+SAMPLE = files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs"
+DETECT = ("--mpp", "1", "--tile", "384", "--budget", "16", "--device", "cpu", "--batch", "2")
 USED = UsedModel("finder", "finder", "cpu", "abc")
 
 
@@ -120,6 +124,15 @@ def files_of(folder):
     return {**told, "manifest": manifest}
 
 
+def kept_of(folder):
+    """What a run goes on from, its plan and its tiles, but for what they say of time."""
+    plan = json.loads(Path(folder, "plan.json").read_text())
+    del plan["made"]
+    lines = Path(folder, "tiles.jsonl").read_text().splitlines()
+    groups = [[{**tile, "seconds": None} for tile in json.loads(line)] for line in lines]
+    return plan, groups
+
+
 def detect(slide_path, folder, performer, settings=SETTINGS, cancel=None, used=USED, mpp=0.5):
     """All events of a run."""
     with open_slide(slide_path, mpp) as slide:
@@ -155,8 +168,32 @@ def spots():
         load_finder=LoadFinder,
         write_slide=write_slide,
         files_of=files_of,
+        kept_of=kept_of,
         program=__file__,
     )
+
+
+@pytest.fixture
+def detect_sample():
+    """Start `pathreason detect` on the bundled slide: the process, and the folder of its run."""
+    started = []
+
+    def go(folder, *more):
+        words = [sys.executable, "-m", "napari_pathreason.cli", "detect", str(SAMPLE)]
+        process = subprocess.Popen(
+            [*words, "-o", str(folder), *DETECT, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        )
+        started.append(process)
+        return process, Path(folder) / SAMPLE.name
+
+    yield go
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 if __name__ == "__main__":

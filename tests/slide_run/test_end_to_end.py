@@ -1,9 +1,6 @@
 """The bundled slide and the embedded model, in one go, and killed and taken up again."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from importlib.resources import files
 
@@ -19,20 +16,7 @@ from napari_pathreason.slide_run import (
     used_model,
 )
 
-PACKAGE = files("napari_pathreason")
-SLIDE = PACKAGE / "_samples" / "CMU-1-Small-Region.svs"
-TILES = ("--mpp", "2", "--tile", "384", "--budget", "16", "--device", "cpu", "--batch", "2")
-
-
-def detect(folder):
-    words = [sys.executable, "-m", "napari_pathreason.cli", "detect", str(SLIDE), "-o", str(folder)]
-    return subprocess.Popen(
-        [*words, *TILES],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
+SLIDE = files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs"
 
 
 def test_a_tile_is_answered_as_any_region_is(tmp_path):
@@ -56,23 +40,24 @@ def test_a_tile_is_answered_as_any_region_is(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_gives_the_same_files(spots, tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    out, err = (first := detect(whole)).communicate()
+def test_killed_and_resumed_gives_the_same_files(detect_sample, spots, tmp_path):
+    first, whole = detect_sample(tmp_path / "whole", "--mpp", "2")
+    out, err = first.communicate()
     assert (first.returncode, err) == (0, "")
     assert "6 of 6 tiles" in out
-    journal = cut / SLIDE.name / "tiles.jsonl"
-    second = detect(cut)
+    second, cut = detect_sample(tmp_path / "cut", "--mpp", "2")
+    journal = cut / "tiles.jsonl"
     while not journal.exists() and second.poll() is None:
         time.sleep(0.01)
     second.kill()
     second.communicate()
     assert journal.read_bytes().count(b"\n") < 3
-    out, err = (third := detect(cut)).communicate()
+    third, _ = detect_sample(tmp_path / "cut", "--mpp", "2")
+    _, err = third.communicate()
     assert (third.returncode, err) == (0, "")
-    assert spots.files_of(cut / SLIDE.name) == spots.files_of(whole / SLIDE.name)
-    told = json.loads((cut / SLIDE.name / "manifest.json").read_text())
+    assert spots.files_of(cut) == spots.files_of(whole)
+    told = json.loads((cut / "manifest.json").read_text())
     assert told["model"]["name"] == "pathreason-mini"
     assert told["tokens"]["realised"] <= 6 * 16
-    _, *found = read_geojson(cut / SLIDE.name / "findings.geojson")
+    _, *found = read_geojson(cut / "findings.geojson")
     assert len(found) == told["lesions"]

@@ -5,7 +5,7 @@ Importing this room loads neither torch nor napari.
 
 from ._account import write_account
 from ._answer_files import ENDINGS, AnswerFiles, FileKind, asked_of, kind_of_file
-from ._atomic import atomic_bytes, atomic_text
+from ._atomic import atomic_bytes, atomic_text, remove_drafts
 from ._feature import Feature, ObjectType, Shape
 from ._fingerprint import fingerprint, weights_sha256
 from ._geojson_read import read_geojson
@@ -49,6 +49,7 @@ __all__ = [
     "plain",
     "read_geojson",
     "read_manifest",
+    "remove_drafts",
     "versions_here",
     "weights_sha256",
     "write_account",

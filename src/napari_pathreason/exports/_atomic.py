@@ -13,6 +13,9 @@ from typing import IO
 
 from napari_pathreason._errors import ExportError
 
+DRAFT = ".pathreason-"
+"""How the name of a file begins until it is whole."""
+
 
 @contextmanager
 def atomic_text(path: str | Path) -> Iterator[IO[str]]:
@@ -53,7 +56,7 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
             with target.open("wb") as raw:
                 yield raw
             return
-        handle, name = tempfile.mkstemp(prefix=".pathreason-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=DRAFT, dir=target.parent)
         try:
             with open(handle, "wb") as raw:
                 yield raw
@@ -67,6 +70,13 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ExportError(f"{path.name} cannot be written ({why}); choose another place") from error
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a process that was killed had not finished; no other may be at work there."""
+    for path in folder.glob(f"{DRAFT}*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import Allocator, BatchPerformer, Performer
-from napari_pathreason.exports import UsedModel, fingerprint
+from napari_pathreason.exports import UsedModel, fingerprint, remove_drafts
 
 from ._answer import Group
 from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
@@ -138,6 +138,7 @@ def run_slide(
             used.weights_sha256,
         )
         with locked(folder):
+            remove_drafts(folder)
             yield from _run(slide, folder, identity, used, answers, flag, at)
     except CancelledError:
         yield RunCancelled(at[0], at[1])
