@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication
 
-from napari_pathreason.widgets import BudgetWidget, _keys
+from napari_pathreason.viewer import session_of
+from napari_pathreason.widgets import BudgetWidget, SlideRunWidget, _keys
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]
@@ -96,6 +97,74 @@ def test_in_compare_they_compare(shown: Any, qtbot: Any, finish: Wait) -> None:
     assert len(dock.session.entries) == 2
 
 
+@pytest.fixture
+def slide_dock(
+    make_napari_viewer_proxy: Make,
+    factory: Any,
+    messages: list[Any],
+    marked_image: NDArray[Any],
+    tmp_path: Any,
+    qtbot: Any,
+) -> Iterator[Any]:
+    """Slide run dock on the screen, the keyboard in one of its fields."""
+    viewer = make_napari_viewer_proxy(show=True)
+    session_of(viewer).models_factory = factory
+    viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), units="um")
+    dock = SlideRunWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Slide run")
+    dock.form.mpp_box.setValue(0.5)
+    dock.form.tile_box.setValue(192)
+    dock.form.lesions_edit.setText("marker")
+    dock.form.tissue_box.setValue(0)
+    dock.form.folder_edit.setText(str(tmp_path))
+    window = dock.window()
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    dock.form.lesions_edit.setFocus()
+    qtbot.waitUntil(dock.form.lesions_edit.hasFocus, timeout=5000)
+    yield dock
+    dock.stop()
+
+
+def test_a_slide_run_by_keys(slide_dock: Any, factory: Any, qtbot: Any) -> None:
+    dock, field = slide_dock, slide_dock.form.lesions_edit
+    both = Qt.ControlModifier | Qt.ShiftModifier
+    factory.behaviour = "gated"
+    assert not any(key.isEnabled() for key in dock._escape)
+    qtbot.keyClick(field, Qt.Key_Return, Qt.ControlModifier)
+    assert dock.runner.running
+    qtbot.keyClick(dock.window(), Qt.Key_Space, both)
+    assert dock.runner.paused
+    qtbot.keyClick(dock.window(), Qt.Key_Space, both)
+    assert dock.runner.running
+    assert not dock.runner.paused
+    qtbot.keyClick(field, Qt.Key_Escape)
+    qtbot.waitUntil(lambda: not dock.runner.running, timeout=5000)
+    assert "Cancelled" in dock.progress.label.text()
+    assert not any(key.isEnabled() for key in dock._escape)
+
+
+def test_tiles_are_picked_and_run_again_by_keys(
+    slide_dock: Any, factory: Any, finish: Wait, qtbot: Any
+) -> None:
+    dock = slide_dock
+    dock.start()
+    finish(dock)
+    dock.tabs.setCurrentWidget(dock.map_view)
+    qtbot.keyClick(dock.window(), Qt.Key_K, Qt.ControlModifier | Qt.ShiftModifier)
+    picks = dock._viewer().layers.selection.active
+    assert picks.mode == "add_rectangle"
+    dock.map_view.pick([0])
+    dock.map_view.refresh(False)
+    dock.map_view.ban_button.click()
+    dock.map_view.run_button.setFocus()
+    qtbot.waitUntil(dock.map_view.run_button.hasFocus, timeout=5000)
+    qtbot.keyClick(dock.map_view.run_button, Qt.Key_Return, Qt.ControlModifier)
+    assert dock.runner.running
+    qtbot.waitUntil(lambda: not dock.runner.running, timeout=20_000)
+    assert [one.tile for one in dock.runner.so_far.plan.settings.overrides] == [0]
+
+
 def test_deleted_answers_come_back(shown: Any, finish: Wait, qtbot: Any) -> None:
     """Ctrl+Z on the canvas, as the layer's own key."""
     viewer, dock, _ = shown
@@ -124,7 +193,13 @@ def test_a_closed_dock_hears_no_key(shown: Any, qtbot: Any) -> None:
 
 
 def test_tips_name_the_keys(shown: Any) -> None:
-    _, dock, budget = shown
+    viewer, dock, budget = shown
+    slide = SlideRunWidget(viewer)
+    assert slide.start_button.toolTip().endswith("(Ctrl+Return)")
+    assert slide.pause_button.toolTip().endswith("(Ctrl+Shift+Space)")
+    slide.form.changed.emit()  # what Start would do is looked at anew
+    assert slide.start_button.toolTip().count("Ctrl") == 1
+    slide.deleteLater()
     assert dock.ask_button.toolTip().endswith("(Ctrl+Return)")
     assert dock.cancel_button.toolTip().endswith("(Esc)")
     assert budget.preview_button.toolTip().endswith("(Ctrl+Shift+V)")

@@ -17,7 +17,8 @@ ASK = ("Ctrl+Return", "Ctrl+Enter")
 CANCEL = ("Esc",)
 LOWER, HIGHER = ("Alt+Left",), ("Alt+Right",)
 PREVIEW, GRID = ("Ctrl+Shift+V",), ("Ctrl+Shift+G",)
-ALL = (*ASK, *CANCEL, *LOWER, *HIGHER, *PREVIEW, *GRID)
+PAUSE, PICK = ("Ctrl+Shift+Space",), ("Ctrl+Shift+K",)
+ALL = (*ASK, *CANCEL, *LOWER, *HIGHER, *PREVIEW, *GRID, *PAUSE, *PICK)
 
 
 def bind(

@@ -25,6 +25,7 @@ from napari_pathreason.viewer import (
     unwrapped,
 )
 
+from . import _keys as keys
 from ._dock import Dock
 from ._hover import weak_move
 from ._pickers import is_slide
@@ -54,8 +55,10 @@ class SlideRunWidget(Dock):
         self.form = SlideRunForm(napari_viewer)
         self.map_view = AllocationView(self.runner)
         self.start_button = QPushButton("Start")
-        self.pause_button = QPushButton("Pause", enabled=False)
-        self.cancel_button = QPushButton("Cancel", enabled=False)
+        self.pause_button = QPushButton("Pause", enabled=False, toolTip="Take no further tile")
+        self.cancel_button = QPushButton(
+            "Cancel", enabled=False, toolTip="Stop; what is done is kept"
+        )
         self.progress = TileProgress()
         self.result = text_line()
         self.result.setTextInteractionFlags(Qt.TextSelectableByMouse)
@@ -66,6 +69,7 @@ class SlideRunWidget(Dock):
         self._pending = False
         self._timer = QTimer(self, interval=SHOW_EVERY_MS)
         self._lay_out()
+        self._bind_keys()
         self._connect(napari_viewer)
 
     def _lay_out(self) -> None:
@@ -80,6 +84,19 @@ class SlideRunWidget(Dock):
         self.body.addLayout(buttons)
         self.body.addWidget(self.progress)
         self.body.addWidget(self.result)
+
+    def _bind_keys(self) -> None:
+        keys.bind(keys.ASK, self.go, self)
+        self._escape = keys.bind(keys.CANCEL, self.cancel_button.click, self)
+        keys.bind(keys.PAUSE, self.pause_button.click, self, anywhere=True)
+        keys.bind(keys.PICK, self.map_view.pick_button.click, self, anywhere=True)
+        for button, bound in (
+            (self.cancel_button, keys.CANCEL),
+            (self.pause_button, keys.PAUSE),
+            (self.map_view.pick_button, keys.PICK),
+            (self.map_view.run_button, keys.ASK),
+        ):
+            keys.tell(button, bound)
 
     def _connect(self, viewer: Viewer) -> None:
         self.form.prefer(self.session.preferences())
@@ -100,6 +117,7 @@ class SlideRunWidget(Dock):
         plain.layers.selection.events.active.connect(self._on_active)
         plain.mouse_move_callbacks.append(weak_move(self.steering.hover))
         self._on_active()
+        self._enable()
 
     @property
     def busy(self) -> bool:
@@ -107,6 +125,10 @@ class SlideRunWidget(Dock):
         return self.runner.running or self._pending
 
     # what the user does
+
+    def go(self) -> None:
+        """Press Start, or Run again where the allocation map is in front."""
+        (self.map_view.run_button if self.map_view.in_front else self.start_button).click()
 
     def start(self) -> None:
         """Start what the form says, or go on where its folder stands."""
@@ -219,6 +241,8 @@ class SlideRunWidget(Dock):
         self.pause_button.setEnabled(running)
         self.pause_button.setText("Resume" if self.runner.paused else "Pause")
         self.cancel_button.setEnabled(running)
+        for key in self._escape:  # otherwise it is napari's
+            key.setEnabled(running)
         self.map_view.refresh(running)
         self._offer()
 
@@ -227,6 +251,7 @@ class SlideRunWidget(Dock):
         text, tip = RESUME if folder is not None and holds_run(folder) else START
         self.start_button.setText(text)
         self.start_button.setToolTip(tip)
+        keys.tell(self.start_button, keys.ASK)
 
     # layers
 
