@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,9 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
+from napari_pathreason.exports import UsedModel
+from napari_pathreason.slide_run import DetectSettings, Plan, lay_tiles
+from napari_pathreason.slide_run._plan import FORMAT, Identity
 
 
 @pytest.fixture
@@ -38,3 +43,31 @@ def make_result() -> Callable[..., Result]:
         )
 
     return make
+
+
+DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
+
+
+def _plan(width: int, height: int, side: int, **settings: Any) -> Plan:
+    slide = SlideInfo("slide", width, height, (0.5, 0.5), "file")
+    model = ModelInfo("model", "qwen3_vl", "relative", DIMS)
+    wanted = DetectSettings(mpp=0.5, tile=side, **settings)
+    tiles = tuple(
+        replace(tile, tissue=0.01 if tile.index % 3 == 2 else 0.9)
+        for tile in lay_tiles(width, height, (side, side), wanted.overlap)
+    )
+    identity = Identity(slide, "", wanted, "")
+    used = UsedModel("model", "", "cpu", "")
+    return Plan(FORMAT, "", "", identity, used, model, {}, 1, 0, tiles)
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Plan]:
+    """Plan of a slide of (width, height) in tiles of a side; every third tile is glass."""
+    return _plan
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """5 x 4 tiles of at most 64 visual tokens."""
+    return _plan(1000, 800, 256)

@@ -3,63 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_pathreason._geometry import Box
-from napari_pathreason._types import (
-    Allocation,
-    Detection,
-    ModelDims,
-    ModelInfo,
-    SlideInfo,
-    TokenReport,
-)
-from napari_pathreason.exports import UsedModel
+from napari_pathreason._types import Allocation, Detection, TokenReport
 from napari_pathreason.slide_run import (
-    DetectSettings,
     Lesion,
     Plan,
     RunFailed,
     RunStarted,
     TileDone,
     TileRecord,
-    lay_tiles,
     overrides_of,
 )
-from napari_pathreason.slide_run._plan import FORMAT, Identity
 from napari_pathreason.viewer import KINDS, AllocationMap, RunLayers, RunSoFar, kind_colours
 from napari_pathreason.viewer._slide_run_boxes import (
-    AT_ONCE,
+    LEAST,
     MOST_BOXES,
     BoxLayer,
     box_layer_attributes,
 )
-
-DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
-
-
-def make_plan(width: int, height: int, side: int, **settings: Any) -> Plan:
-    """Every third tile is glass."""
-    slide = SlideInfo("slide", width, height, (0.5, 0.5), "file")
-    model = ModelInfo("model", "qwen3_vl", "relative", DIMS)
-    wanted = DetectSettings(mpp=0.5, tile=side, **settings)
-    tiles = tuple(
-        replace(tile, tissue=0.01 if tile.index % 3 == 2 else 0.9)
-        for tile in lay_tiles(width, height, (side, side), wanted.overlap)
-    )
-    identity = Identity(slide, "", wanted, "")
-    used = UsedModel("model", "", "cpu", "")
-    return Plan(FORMAT, "", "", identity, used, model, {}, 1, 0, tiles)
-
-
-@pytest.fixture
-def plan() -> Plan:
-    """5 x 4 tiles of at most 64 visual tokens."""
-    return make_plan(1000, 800, 256)
 
 
 def record(index: int, budget: int | None, **more: Any) -> TileRecord:
@@ -110,7 +76,7 @@ def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
     assert told["why"][2].startswith("will be auto; now ")
 
 
-def test_every_pixel_lies_within_its_tile(plan: Plan) -> None:
+def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., Plan], plan: Plan) -> None:
     for large in (plan, make_plan(10_007, 5_003, 300, overlap=0.1)):
         shown = AllocationMap(large)
         rows, columns = shown.shape
@@ -143,7 +109,7 @@ def layers(make_napari_viewer_proxy: Callable[..., Any]) -> tuple[Any, Any]:
     return viewer, image
 
 
-def test_a_hundred_thousand_tiles(layers: tuple[Any, Any]) -> None:
+def test_a_hundred_thousand_tiles(make_plan: Callable[..., Plan], layers: tuple[Any, Any]) -> None:
     viewer, _ = layers
     viewer.layers.clear()
     pixels = np.zeros((100, 100, 3), np.uint8)
@@ -182,15 +148,16 @@ def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> Non
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
     boxes = BoxLayer(layer)
-    assert boxes.step(lesions(AT_ONCE + 20), plan)
-    assert len(layer.data) == AT_ONCE
-    assert boxes.step(lesions(AT_ONCE + 20), plan)
-    assert not boxes.step(lesions(AT_ONCE + 20), plan)
-    assert len(layer.data) == AT_ONCE + 20
-    joined = [*lesions(AT_ONCE), *lesions(1, 500)]  # twenty have become one
+    wanted = lesions(80)
+    assert boxes.step(wanted, plan)
+    assert len(layer.data) == LEAST
+    while boxes.step(wanted, plan):
+        pass
+    assert len(layer.data) == 80
+    joined = [*lesions(60), *lesions(1, 500)]  # twenty have become one
     while boxes.step(joined, plan):
         pass
-    assert len(layer.data) == AT_ONCE + 1
+    assert len(layer.data) == 61
     assert np.allclose(layer.features["confidence"][:2], (1, 0.9999))
     assert layer.data[-1].min(axis=0)[1] == pytest.approx(499.5)
     assert set(layer.features["tiles"]) == {1}

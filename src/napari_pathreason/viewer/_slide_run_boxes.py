@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +18,13 @@ from ._overlay import BOX_COLORS, OVERLAY_KEY, REGION_COLOR, RESULTS_KEY, placem
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
-MOST_BOXES = 3000
-"""Boxes shown, the surest ones: napari takes 0.14 ms to make a shape and 0.03 s to change one of
-so many. All of them are in the files."""
-AT_ONCE = 60
-"""Boxes made in one step, about 0.02 s."""
+MOST_BOXES = 1000
+"""Boxes that are shapes, the surest ones: napari takes 0.5 ms to make one and 10 ms to change one
+of so many. The others are outlines of `all_lesions_layer`; all are in the files."""
+A_STEP = 0.012
+"""Seconds that a step may compute; napari paints for about as long behind it."""
+LEAST, MOST = 10, 200
+"""Boxes of a step."""
 RESULT = 1
 """Number of the run's result among those that the writers save."""
 
@@ -37,18 +41,23 @@ class BoxLayer:
     def __init__(self, layer: Shapes) -> None:
         self._layer = layer
         self._drawn: list[Lesion] = []
+        self._wanted: Sequence[Lesion] = ()
+        self._gone: set[int] = set()
+        self._missing: list[Lesion] = []
+        self._at_once = LEAST
 
     @property
     def changed(self) -> bool:
         """Whether the user has added or deleted shapes: the layer is theirs then."""
         return len(self._layer.data) != len(self._drawn)
 
-    def step(self, lesions: Sequence[Lesion], plan: Plan) -> bool:
+    def step(self, wanted: Sequence[Lesion], plan: Plan) -> bool:
         """Take away what is no lesion any more, else draw some that are missing.
 
         Parameters
         ----------
-        lesions : sequence of Lesion
+        wanted : sequence of Lesion
+            Not to be changed: another object is given where they are others.
         plan : Plan
             Of the run that found them.
 
@@ -59,27 +68,43 @@ class BoxLayer:
         """
         if self.changed:
             return False
-        wanted = surest(lesions)
-        here, there = set(self._drawn), set(wanted)
-        gone = {index for index, one in enumerate(self._drawn) if one not in there}
-        missing = [one for one in wanted if one not in here][:AT_ONCE]
-        if gone:
-            self._layer.selected_data = gone
+        if wanted is not self._wanted:
+            self._compare(wanted)
+        if self._gone:
+            self._layer.selected_data = self._gone
             self._layer.remove_selected()
-            self._drawn = [one for index, one in enumerate(self._drawn) if index not in gone]
-        elif missing:
-            self._layer.add_rectangles(
-                [box_to_data(one.found.box) for one in missing],
-                edge_color=[_colour(one.found.label, plan) for one in missing],
-                face_color="transparent",
-                edge_width=line_width(plan),
-            )
-            self._layer.selected_data = set()
-            self._drawn += missing
+            self._drawn = [one for i, one in enumerate(self._drawn) if i not in self._gone]
+            self._gone = set()
+            self._layer.features = _features(self._drawn)
+        elif self._missing:
+            began = time.thread_time()  # what others compute meanwhile does not count
+            now = self._missing[: self._at_once]
+            self._missing = self._missing[self._at_once :]
+            # the thumbnail takes as long as forty boxes: only the last step draws it
+            with self._layer.block_thumbnail_update() if self._missing else nullcontext():
+                self._add(now, plan)
+            share = min(A_STEP / max(time.thread_time() - began, 1e-6), 2)
+            self._at_once = min(max(round(len(now) * share), LEAST), MOST)
         else:
             return False
-        self._layer.features = _features(self._drawn)
         return True
+
+    def _add(self, lesions: Sequence[Lesion], plan: Plan) -> None:
+        self._layer.add_rectangles(
+            [box_to_data(one.found.box) for one in lesions],
+            edge_color=[_colour(one.found.label, plan) for one in lesions],
+            face_color="transparent",
+            edge_width=line_width(plan),
+        )
+        self._layer.selected_data = set()
+        self._drawn += lesions
+        self._layer.features = _features(self._drawn)
+
+    def _compare(self, wanted: Sequence[Lesion]) -> None:
+        here, there = set(self._drawn), set(wanted)
+        self._gone = {index for index, one in enumerate(self._drawn) if one not in there}
+        self._missing = [one for one in wanted if one not in here]
+        self._wanted = wanted
 
     def finish(self, result: Result) -> None:
         """Let napari's Save dialog write the boxes with what the run says of them."""

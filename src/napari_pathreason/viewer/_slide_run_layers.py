@@ -1,4 +1,4 @@
-"""The layers of a slide run: heat map, allocation map and boxes, kept up while it goes on."""
+"""The layers of a slide run: heat map, allocation map, boxes, kept up while it goes on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ._allocation import AllocationMap, allocation_layer
 from ._frame import laid_over
 from ._pace import Pace
 from ._preview import PREVIEW_KEY
+from ._slide_run_all import AllLesions, all_lesions_layer
 from ._slide_run_boxes import BoxLayer, box_layer_attributes
 from ._slide_run_state import RunSoFar
 
@@ -46,7 +47,7 @@ def heat_layer_data(
 
 
 class RunLayers:
-    """The three layers of an image's runs.
+    """The layers of an image's runs: three, and one more where there are very many lesions.
 
     Each call of `step` does one thing that is due, so that none of them holds the viewer up for
     long: adding a layer, or changing one in place. A layer that the user closes stays closed until
@@ -65,7 +66,8 @@ class RunLayers:
         self._shown: dict[str, Any] = {}
         self._map_wanted = False
         self._changes: Changes | None = None
-        self._paces = {"heat": Pace(), "map": Pace()}
+        self._told: AllLesions | None = None
+        self._paces = {kind: Pace() for kind in ("heat", "map", "all")}
 
     def begin(self, viewer: Viewer) -> None:
         """Get ready for another run; what the user closed, or changed, is made anew."""
@@ -88,7 +90,12 @@ class RunLayers:
             return False
         if self._added(viewer, image, plan, shown, so_far, changes):
             return True
-        stands = {"heat": (so_far, so_far.changes), "map": (so_far, so_far.changes, changes)}
+        stands: dict[str, tuple[Any, ...]] = {
+            "heat": (so_far, so_far.changes),
+            "map": (so_far, so_far.changes, changes),
+        }
+        if "all" in self._layers:
+            stands["all"] = (so_far, so_far.everything)
         behind = [kind for kind in stands if self._shown.get(kind) != stands[kind]]
         # by turns: what was changed longest ago comes first
         for kind in sorted(behind, key=list(self._shown).index):
@@ -100,6 +107,9 @@ class RunLayers:
             with self._paces[kind].spend():
                 if kind == "heat":
                     _fill(layer, image, _whole(plan), so_far.heat())
+                elif kind == "all":
+                    everything = so_far.everything or AllLesions.of((), plan)
+                    layer.data = everything.picture.levels
                 else:
                     _fill(layer, image, shown.box, shown.labels(changes))
                     layer.features = shown.features(changes)
@@ -107,7 +117,7 @@ class RunLayers:
             self._shown.pop(kind)
             self._shown[kind] = stands[kind]
             return True
-        drawing = self._draw(viewer, so_far)
+        drawing = self._draw(viewer, so_far) or self._tell(viewer, so_far)
         return drawing or any(self._layer(viewer, kind) is not None for kind in behind)
 
     def show_map(self, viewer: Viewer, wanted: bool) -> None:
@@ -141,7 +151,7 @@ class RunLayers:
     ) -> bool:
         from napari.layers import Layer, Shapes
 
-        selected = set(viewer.layers.selection)
+        selected, everything = set(viewer.layers.selection), so_far.everything
         if "heat" not in self._layers:
             layer = Layer.create(*heat_layer_data(image, plan, so_far.heat()))
             layer.visible = not self._map_wanted
@@ -154,11 +164,18 @@ class RunLayers:
             layer = Shapes(None, **box_layer_attributes(image))
             self._boxes = BoxLayer(layer)
             kind = "boxes"
+        elif "all" not in self._layers and everything is not None:
+            layer = all_lesions_layer(image, everything)
+            kind = "all"
         else:
             return False
         self._layers[kind] = ref(layer)
-        self._shown[kind] = None
-        viewer.add_layer(layer)
+        self._shown[kind] = (so_far, everything) if kind == "all" else None
+        boxes = self._layer(viewer, "boxes")
+        if kind == "all" and boxes is not None:
+            viewer.layers.insert(viewer.layers.index(boxes), layer)  # those can be clicked
+        else:
+            viewer.add_layer(layer)
         if kind == "map" and self._map_wanted:
             viewer.layers.selection.active = layer
         else:
@@ -169,11 +186,21 @@ class RunLayers:
         boxes: Shapes | None = self._layer(viewer, "boxes")
         if boxes is None or self._boxes is None or so_far.plan is None:
             return False
-        if self._boxes.step(so_far.lesions, so_far.plan):
+        if self._boxes.step(so_far.surest, so_far.plan):
             return True
         if isinstance(so_far.ending, RunFinished):
             self._boxes.finish(so_far.ending.outcome.result)
         return False
+
+    def _tell(self, viewer: Viewer, so_far: RunSoFar) -> bool:
+        """Let napari tell of all lesions at the end; its table of 100,000 takes 0.1 s."""
+        layer: Labels | None = self._layer(viewer, "all")
+        everything = so_far.everything
+        if layer is None or so_far.ending is None or everything is self._told:
+            return False
+        layer.features = {} if everything is None else everything.features
+        self._told = everything
+        return True
 
 
 def _whole(plan: Plan) -> Box:

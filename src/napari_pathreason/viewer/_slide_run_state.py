@@ -28,6 +28,8 @@ from napari_pathreason.slide_run import (
 from ._allocation import AllocationMap
 from ._pace import Pace
 from ._slide_run import SlideRequest
+from ._slide_run_all import AllLesions
+from ._slide_run_boxes import surest
 
 MOST_SHOWN = 1024
 """Cells along a side of the heat map as shown: 4 MB to hand to the screen at a time."""
@@ -56,6 +58,10 @@ class RunSoFar:
     records : dict of int to TileRecord
     lesions : sequence of Lesion
         Joined across seams; behind the tiles by some seconds while the run goes on.
+    surest : sequence of Lesion
+        Those that are drawn as shapes; another object whenever they have changed.
+    everything : AllLesions or None
+        All lesions, where they are more than those.
     changes : int
         Grows with each tile.
     ending : RunFinished, RunCancelled, RunFailed or None
@@ -69,6 +75,8 @@ class RunSoFar:
         self.boxes = self.tokens = self.changes = 0
         self.records: dict[int, TileRecord] = {}
         self.lesions: Sequence[Lesion] = ()
+        self.surest: Sequence[Lesion] = ()
+        self.everything: AllLesions | None = None
         self.allocations: AllocationMap | None = None
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
@@ -87,18 +95,18 @@ class RunSoFar:
             self.progress = event
             if self._pace.due():
                 with self._pace.spend():
-                    self.lesions = merge(self._seen)
+                    self._show(merge(self._seen))
         elif isinstance(event, RunFinished):
             if self.plan is None:  # it was finished before
                 self._begin(event.outcome.plan)
                 for record in event.outcome.records:
                     self._add(record)
-            self.lesions = event.outcome.lesions
+            self._show(event.outcome.lesions)
             self.progress = Progress(len(self.records), len(self.records), 0)
             self.ending = event
         else:
             if self._seen:
-                self.lesions = merge(self._seen)
+                self._show(merge(self._seen))
             self.ending = event
 
     def heat(self) -> NDArray[np.float32]:
@@ -107,6 +115,12 @@ class RunSoFar:
             return np.zeros((1, 1), np.float32)
         with self._lock:
             return self._heat.values()
+
+    def _show(self, lesions: Sequence[Lesion]) -> None:
+        self.lesions = lesions
+        self.surest = surest(lesions)
+        if len(lesions) > len(self.surest) and self.plan is not None:
+            self.everything = AllLesions.of(lesions, self.plan)
 
     def _begin(self, plan: Plan) -> None:
         region = plan.tiles[0].region

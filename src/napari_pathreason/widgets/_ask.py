@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -114,8 +112,6 @@ class AskWidget(Dock):
         self._on_active()
         self._set_running(False)
         self.look()
-        # napari imports it with the first table of features: 0.3 s, better not during an answer
-        Thread(target=import_module, args=("pandas",), daemon=True).start()
 
     @property
     def busy(self) -> bool:

@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxL
 
 from napari_pathreason.viewer import Session, session_of, unwrapped
 
+from ._warm import warm_up
+
 if TYPE_CHECKING:
     from napari import Viewer
 
@@ -60,6 +62,7 @@ class Dock(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)
+        warm_up()
 
     def look(self) -> None:
         """Follow what the user marked or set elsewhere; called often while the dock is seen."""

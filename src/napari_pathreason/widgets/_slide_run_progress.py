@@ -72,5 +72,7 @@ def summary(ending: Ending) -> str:
         f"tiles read, {token_line(outcome.result)}"
     ]
     if len(outcome.lesions) > MOST_BOXES:
-        lines.append(f"The {MOST_BOXES:,} surest are shown; the files hold all.")
+        lines.append(
+            f"The {MOST_BOXES:,} surest are shapes, the others outlines; the files hold all."
+        )
     return "\n".join([*lines, *(f"Warning: {warning}" for warning in outcome.result.warnings)])

@@ -1,0 +1,174 @@
+"""Boxes as a picture that is drawn where one looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_pathreason._geometry import Box
+from napari_pathreason._types import Detection
+from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
+from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
+from napari_pathreason.viewer._box_picture import COLOURS, LARGE, LINE, BoxPicture
+from napari_pathreason.viewer._pace import Pace
+from napari_pathreason.viewer._slide_run_all import AllLesions, all_lesions_layer
+from napari_pathreason.viewer._slide_run_layers import RunLayers
+from napari_pathreason.viewer._slide_run_state import RunSoFar
+
+SIZE = 3000, 2000
+
+
+def corners(count: int, longest: float, seed: int = 0) -> NDArray[np.float64]:
+    draw = np.random.default_rng(seed)
+    first = draw.uniform((0, 0), SIZE, (count, 2))
+    sides = draw.uniform(0.2, longest, (count, 2))
+    return np.concatenate([first, np.minimum(first + sides, SIZE)], 1)
+
+
+def by_hand(picture: BoxPicture, zoom: int) -> NDArray[np.int32]:
+    """The whole level, one box after the other: insides first, then outlines."""
+    height, width = picture.levels[zoom.bit_length() - 1].shape
+    out = np.zeros((height, width), np.int32)
+    x_scale, y_scale = width / picture.size[0], height / picture.size[1]
+    for inner in (True, False):
+        for i in picture.order:
+            x1, y1, x2, y2 = picture.corners[i]
+            left, top = int(np.floor(x1 * x_scale)), int(np.floor(y1 * y_scale))
+            right = max(int(np.ceil(x2 * x_scale)), left + 1)
+            bottom = max(int(np.ceil(y2 * y_scale)), top + 1)
+            line = 1 if min(right - left, bottom - top) < 8 else LINE
+            hole = (slice(top + line, bottom - line), slice(left + line, right - line))
+            if inner:
+                out[hole] = picture.insides[i]
+            else:
+                kept = out[hole].copy()
+                out[top:bottom, left:right] = picture.outlines[i]
+                out[hole] = kept
+    return out
+
+
+@pytest.mark.parametrize("zoom", [1, 2, 4])
+def test_a_level_shows_every_box(zoom: int) -> None:
+    boxes = corners(60, LARGE - 1)
+    picture = BoxPicture(SIZE, boxes, np.arange(len(boxes)) % 3)
+    level = picture.levels[zoom.bit_length() - 1]
+    whole = np.asarray(level)
+    outline = np.isin(whole, picture.outlines)
+    assert np.array_equal(outline, np.isin(by_hand(picture, zoom), picture.outlines))
+    apart = BoxPicture(
+        SIZE,
+        np.array([[10, 10, 500, 90], [600, 10, 604.5, 11], [40, 30, 60, 50]]),
+        np.array([0, 1, 9]),
+    )
+    assert np.array_equal(np.asarray(apart.levels[zoom.bit_length() - 1]), by_hand(apart, zoom))
+
+
+def test_any_part_is_the_same_part_of_the_whole() -> None:
+    picture = BoxPicture(SIZE, corners(400, 300), np.zeros(400, int))
+    for level in picture.levels:
+        whole = np.asarray(level)
+        height = level.shape[0]
+        parts = [
+            np.s_[7:90, 11:300],
+            np.s_[height - 20 :, ::3],
+            np.s_[5],
+            np.s_[:, 40],
+            np.s_[3, 8],
+        ]
+        for part in parts:
+            assert np.array_equal(level[part], whole[part])
+        assert level[50:50, 3:9].shape == (0, 6)
+
+
+def test_what_is_kept_is_what_is_drawn() -> None:
+    picture = BoxPicture(SIZE, corners(50, 300), np.zeros(50, int))
+    before = [np.asarray(level) for level in picture.levels]
+    picture.draw_coarse()
+    assert [level._kept is not None for level in picture.levels] == [False, True, True]
+    for level, drawn in zip(picture.levels, before, strict=True):
+        assert np.array_equal(level[10:200, 5:100], drawn[10:200, 5:100])
+
+
+def test_the_coarsest_level_is_small_and_still_shows_the_smallest_box() -> None:
+    picture = BoxPicture((100_000, 50_000), np.array([[70_000, 20_000, 70_003, 20_002]]), [0])
+    last = picture.levels[-1]
+    assert max(last.shape) <= 1024
+    assert list(np.unique(np.asarray(last))) == [0, picture.outlines[0]]
+
+
+def test_the_smallest_box_around_a_place() -> None:
+    picture = BoxPicture(SIZE, np.array([[0, 0, 100, 100], [40, 40, 50, 50]]), [0, 0])
+    assert [picture.box_at(*at) for at in ((45, 45), (5, 5), (200, 5))] == [1, 0, None]
+
+
+def many(count: int) -> list[Lesion]:
+    row = int(count**0.5) + 1
+    return [
+        Lesion(Detection("tumour", Box(i % row * 3, i // row * 3, 2, 2), 1 - i / count), (0, 1))
+        for i in range(count)
+    ]
+
+
+def test_a_layer_of_very_many_lesions(
+    make_napari_viewer_proxy: Callable[..., Any], plan: Plan
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True, scale=(2, 2))
+    found = many(MOST_BOXES + 500)
+    shown = AllLesions.of(found, plan)
+    layer = viewer.add_layer(all_lesions_layer(image, shown))
+    layer.features = shown.features
+    assert np.allclose(layer.extent.world, image.extent.world)
+    assert not layer.editable
+    which = 1210
+    box = found[which].found.box
+    middle = (2 * (box.y + 0.5), 2 * (box.x + 0.5))
+    layer.refresh()
+    told = layer.get_status(middle, world=True)["value"]
+    assert "label: tumour" in told
+    assert f"confidence: {found[which].found.confidence:.5g}"[:14] in told
+    assert np.allclose(layer.get_color(int(shown.picture.insides[which]))[3], 0)
+    assert layer.get_color(int(shown.picture.outlines[which]))[3] == 1
+    assert len({tuple(layer.get_color(int(v))) for v in shown.picture.outlines[:5]}) == 1
+    assert int(shown.picture.insides[1]) - int(shown.picture.insides[0]) == 2 * COLOURS
+
+
+def test_what_is_no_shape_is_an_outline(
+    make_napari_viewer_proxy: Callable[..., Any], plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_slide_run_boxes, "MOST_BOXES", 20)
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
+    so_far, layers = RunSoFar(), RunLayers(image)
+
+    def show(now: RunSoFar) -> list[str]:
+        layers._paces = {kind: Pace() for kind in layers._paces}  # nothing is put off
+        for _ in range(12):
+            layers.step(viewer, now, {})
+        return [layer.name.split(":")[0] for layer in viewer.layers[1:]]
+
+    so_far._begin(plan)
+    so_far._show(many(20))
+    assert show(so_far) == ["heat map", "allocation map", "lesions"]
+    so_far._show(many(21))
+    assert show(so_far) == ["heat map", "allocation map", "all lesions", "lesions"]
+    every, shapes = viewer.layers[3:]
+    assert len(shapes.data) == 20
+    assert not len(every.features)
+    so_far._show(many(50))
+    so_far.ending = RunCancelled(1, 2)
+    show(so_far)
+    assert list(every.data) == so_far.everything.picture.levels
+    assert len(every.features) == 100
+    assert {*every.features["label"]} == {"tumour"}
+    layers.begin(viewer)
+    again = RunSoFar()
+    again._begin(plan)
+    again.ending = RunCancelled(1, 2)
+    show(again)
+    assert not np.asarray(every.data[-1]).any()
+    assert not len(every.features)
