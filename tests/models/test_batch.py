@@ -78,6 +78,17 @@ def test_cancelled_before_the_first_token(performer, pictures):
     assert [answer.new_tokens for answer in answers] == [0] * 3
 
 
+def test_cancelled_within_the_first_pass(performer, pictures):
+    cancel = threading.Event()
+    first = performer.model.model.visual.blocks[0]
+    handle = first.register_forward_hook(lambda *_: cancel.set())
+    try:
+        answers = performer.generate_batch(pictures, [MESSAGES] * 3, GenerationSettings(), cancel)
+    finally:
+        handle.remove()
+    assert [(one.finish, one.new_tokens, one.text) for one in answers] == [("cancelled", 0, "")] * 3
+
+
 def test_each_picture_has_its_own_look(performer, pictures):
     look = Look(performer.model.model.visual)
     try:

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -165,6 +166,32 @@ def test_cancel_in_the_middle_ends_at_the_next_token(performer):
     assert done.finish == "cancelled"
     assert done.text == "".join([*pieces, *rest])
     assert 3 <= done.new_tokens < 40
+
+
+@pytest.mark.parametrize("part", ["visual", "language_model"])
+def test_cancel_within_a_pass_ends_it_at_the_next_layer(performer, part):
+    inner, cancel = getattr(performer.model.model, part), threading.Event()
+    first, *others = getattr(inner, "blocks", None) or inner.layers
+    ran = []
+    handles = [first.register_forward_hook(lambda *_: cancel.set())]
+    handles += [layer.register_forward_hook(lambda *_: ran.append(1)) for layer in others]
+    try:
+        done = answer(performer, GenerationSettings(), cancel=cancel)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert others
+    assert not ran
+    assert (done.finish, done.new_tokens, done.text) == ("cancelled", 0, "")
+    assert answer(performer, GenerationSettings(4)).new_tokens == 4  # the model is as before
+
+
+def test_a_flag_interrupts_only_its_own_thread(performer):
+    cancel = threading.Event()
+    cancel.set()
+    with performer._interrupts.by(cancel), ThreadPoolExecutor(1) as pool:
+        done = pool.submit(answer, performer, GenerationSettings(4)).result()
+    assert done.new_tokens == 4
 
 
 def test_cancel_before_the_start_runs_no_forward_pass(performer, monkeypatch):

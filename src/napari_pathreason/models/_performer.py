@@ -23,6 +23,7 @@ from ._decode import Drawn, decode
 from ._decode_batch import decode_batch
 from ._familiar import Familiar
 from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
+from ._interrupt import Interrupted, Interrupts
 from ._look import Look, colours
 from ._memory import memory_errors
 from ._pixels import Normalisation
@@ -65,6 +66,7 @@ class VLMPerformer:
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
         self._teller = Teller(tokenizer)
+        self._interrupts = Interrupts(model)
 
     @property
     def info(self) -> ModelInfo:
@@ -117,8 +119,13 @@ class VLMPerformer:
             if cancel.is_set():
                 finish = "cancelled"
                 break
-            with memory_errors("ask with a smaller budget or close other programs"):
-                last = next(tokens)
+            try:
+                with memory_errors("ask with a smaller budget or close other programs"):
+                    with self._interrupts.by(cancel):
+                        last = next(tokens)
+            except Interrupted:
+                finish = "cancelled"
+                break
             if not count:
                 (strangeness,) = self._judge([pixels], [messages])
             count += 1
@@ -172,8 +179,12 @@ class VLMPerformer:
         for step in range(settings.max_new_tokens):
             if cancel.is_set():
                 break
-            with memory_errors("answer fewer tiles at once or ask with a smaller budget"):
-                last = next(tokens, None)
+            try:
+                with memory_errors("answer fewer tiles at once or ask with a smaller budget"):
+                    with self._interrupts.by(cancel):
+                        last = next(tokens, None)
+            except Interrupted:
+                break
             if last is None:
                 break
             if not step:
