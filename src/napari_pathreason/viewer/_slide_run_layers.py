@@ -50,8 +50,8 @@ class RunLayers:
     """The layers of an image's runs: three, and one more where there are very many lesions.
 
     Each call of `step` does one thing that is due, so that none of them holds the viewer up for
-    long: adding a layer, or changing one in place. A layer that the user closes stays closed until
-    the next run; the next run takes the same layers.
+    long: making a layer, adding it, or changing one in place. A layer that the user closes stays
+    closed until the next run; the next run takes the same layers.
 
     Parameters
     ----------
@@ -67,10 +67,12 @@ class RunLayers:
         self._map_wanted = False
         self._changes: Changes | None = None
         self._told: AllLesions | None = None
+        self._made: tuple[str, Layer] | None = None
         self._paces = {kind: Pace() for kind in ("heat", "map", "all")}
 
     def begin(self, viewer: Viewer) -> None:
         """Get ready for another run; what the user closed, or changed, is made anew."""
+        self._made = None
         if self._boxes is not None and self._boxes.changed:
             self._layers.pop("boxes", None)
         for kind in list(self._layers):
@@ -149,28 +151,15 @@ class RunLayers:
         so_far: RunSoFar,
         changes: Changes,
     ) -> bool:
-        from napari.layers import Layer, Shapes
-
-        selected, everything = set(viewer.layers.selection), so_far.everything
-        if "heat" not in self._layers:
-            layer = Layer.create(*heat_layer_data(image, plan, so_far.heat()))
-            layer.visible = not self._map_wanted
-            kind: str = "heat"
-        elif "map" not in self._layers:
-            layer = allocation_layer(image, shown, changes)
-            layer.visible = self._map_wanted
-            kind = "map"
-        elif "boxes" not in self._layers:
-            layer = Shapes(None, **box_layer_attributes(image))
-            self._boxes = BoxLayer(layer)
-            kind = "boxes"
-        elif "all" not in self._layers and everything is not None:
-            layer = all_lesions_layer(image, everything)
-            kind = "all"
-        else:
-            return False
+        """Make a layer that is missing, or add the one that the step before has made."""
+        if self._made is None:
+            self._made = self._make(image, plan, shown, so_far, changes)
+            return self._made is not None
+        (kind, layer), self._made = self._made, None
         self._layers[kind] = ref(layer)
-        self._shown[kind] = (so_far, everything) if kind == "all" else None
+        if kind in ("heat", "map"):
+            layer.visible = (kind == "map") == self._map_wanted
+        selected = set(viewer.layers.selection)
         boxes = self._layer(viewer, "boxes")
         if kind == "all" and boxes is not None:
             viewer.layers.insert(viewer.layers.index(boxes), layer)  # those can be clicked
@@ -181,6 +170,36 @@ class RunLayers:
         else:
             viewer.layers.selection = selected  # the user's layer stays active
         return True
+
+    def _make(
+        self,
+        image: Image,
+        plan: Plan,
+        shown: AllocationMap,
+        so_far: RunSoFar,
+        changes: Changes,
+    ) -> tuple[str, Layer] | None:
+        from napari.layers import Layer, Shapes
+
+        everything = so_far.everything
+        layer: Layer
+        if "heat" not in self._layers:
+            layer = Layer.create(*heat_layer_data(image, plan, so_far.heat()))
+            kind = "heat"
+        elif "map" not in self._layers:
+            layer = allocation_layer(image, shown, changes)
+            kind = "map"
+        elif "boxes" not in self._layers:
+            layer = shapes = Shapes(None, **box_layer_attributes(image))
+            self._boxes = BoxLayer(shapes)
+            kind = "boxes"
+        elif "all" not in self._layers and everything is not None:
+            layer = all_lesions_layer(image, everything)
+            kind = "all"
+        else:
+            return None
+        self._shown[kind] = (so_far, everything) if kind == "all" else None
+        return kind, layer
 
     def _draw(self, viewer: Viewer, so_far: RunSoFar) -> bool:
         boxes: Shapes | None = self._layer(viewer, "boxes")
