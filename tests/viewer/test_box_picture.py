@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,10 +87,10 @@ def test_any_part_is_the_same_part_of_the_whole() -> None:
 
 
 def test_what_is_kept_is_what_is_drawn() -> None:
-    picture = BoxPicture(SIZE, corners(50, 300), np.zeros(50, int))
+    picture = BoxPicture((6000, 2000), corners(50, 300), np.zeros(50, int))
     before = [np.asarray(level) for level in picture.levels]
     picture.draw_coarse()
-    assert [level._kept is not None for level in picture.levels] == [False, True, True]
+    assert [level._kept is not None for level in picture.levels] == [False, True, True, True]
     for level, drawn in zip(picture.levels, before, strict=True):
         assert np.array_equal(level[10:200, 5:100], drawn[10:200, 5:100])
 
@@ -137,6 +139,21 @@ def test_a_layer_of_very_many_lesions(
     assert int(shown.picture.insides[1]) - int(shown.picture.insides[0]) == 2 * COLOURS
 
 
+def click(layer: Any, box: Box, moved: int = 0) -> None:
+    """Press on the middle of a box and let go; the image has a pixel a world unit."""
+    place = (box.y + box.h / 2 - 0.5, box.x + box.w / 2 - 0.5)
+    event = SimpleNamespace(type="mouse_press", pos=(5, 5), position=place)
+    for callback in layer.mouse_drag_callbacks:
+        if not inspect.isgeneratorfunction(callback):
+            continue
+        pressed = callback(layer, event)
+        next(pressed)
+        event.type, event.pos = "mouse_move", (5 + moved, 5)
+        next(pressed)
+        event.type = "mouse_release"
+        next(pressed, None)
+
+
 def test_what_is_no_shape_is_an_outline(
     make_napari_viewer_proxy: Callable[..., Any], plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +182,18 @@ def test_what_is_no_shape_is_an_outline(
     assert list(every.data) == so_far.everything.picture.levels
     assert len(every.features) == 100
     assert {*every.features["label"]} == {"tumour"}
+    click(every, so_far.lesions[40].found.box)
+    assert viewer.layers.selection.active.name == shapes.name
+    assert shapes.selected_data == {20}
+    assert shapes.features["confidence"][20] == so_far.lesions[40].found.confidence
+    click(every, so_far.lesions[0].found.box)
+    assert (len(shapes.data), shapes.selected_data) == (21, {0})
+    click(every, Box(900, 700, 1, 1))
+    click(every, so_far.lesions[30].found.box, moved=30)
+    assert len(shapes.data) == 21
+    so_far._show(many(49))
+    show(so_far)
+    assert len(shapes.data) == 20  # the lesions have changed
     layers.begin(viewer)
     again = RunSoFar()
     again._begin(plan)

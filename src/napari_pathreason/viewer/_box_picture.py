@@ -19,8 +19,8 @@ SMALLEST = 1024
 """Longest side of the coarsest level: napari keeps that one whole."""
 CHUNK = 256
 """napari asks for whole chunks, so a small step of the camera draws nothing anew."""
-KEPT = 2048
-"""Levels with no longer side can be drawn once and kept: 16 MB at most."""
+KEPT = 3072
+"""Levels with no longer side can be drawn once and kept: 37 MB at most."""
 LARGE = 64
 """Rectangles with a longer side are filled one by one; there cannot be many on a screen."""
 

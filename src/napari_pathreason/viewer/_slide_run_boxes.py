@@ -23,7 +23,7 @@ MOST_BOXES = 1000
 of so many. The others are outlines of `all_lesions_layer`; all are in the files."""
 A_STEP = 0.012
 """Seconds that a step may compute; napari paints for about as long behind it."""
-LEAST, MOST = 10, 200
+LEAST, MOST = 20, 200
 """Boxes of a step."""
 RESULT = 1
 """Number of the run's result among those that the writers save."""
@@ -88,6 +88,13 @@ class BoxLayer:
         else:
             return False
         return True
+
+    def show(self, lesion: Lesion, plan: Plan) -> int:
+        """Draw a lesion that is none of the surest until they change; the index of its shape."""
+        if lesion not in self._drawn:
+            self._add([lesion], plan)
+            self._missing = [one for one in self._missing if one != lesion]
+        return self._drawn.index(lesion)
 
     def _add(self, lesions: Sequence[Lesion], plan: Plan) -> None:
         self._layer.add_rectangles(

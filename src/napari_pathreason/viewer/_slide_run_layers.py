@@ -13,6 +13,7 @@ from napari_pathreason._geometry import Box
 from napari_pathreason.slide_run import Plan, RunFinished, TileBudget
 
 from ._allocation import AllocationMap, allocation_layer
+from ._click import on_click
 from ._frame import laid_over
 from ._pace import Pace
 from ._preview import PREVIEW_KEY
@@ -64,6 +65,7 @@ class RunLayers:
         self._layers: dict[str, ref[Layer]] = {}
         self._boxes: BoxLayer | None = None
         self._shown: dict[str, Any] = {}
+        self._so_far: RunSoFar | None = None
         self._map_wanted = False
         self._changes: Changes | None = None
         self._told: AllLesions | None = None
@@ -90,6 +92,7 @@ class RunLayers:
         image, plan, shown = self._image(), so_far.plan, so_far.allocations
         if image is None or image not in viewer.layers or plan is None or shown is None:
             return False
+        self._so_far = so_far
         if self._added(viewer, image, plan, shown, so_far, changes):
             return True
         stands: dict[str, tuple[Any, ...]] = {
@@ -161,6 +164,9 @@ class RunLayers:
             layer.visible = (kind == "map") == self._map_wanted
         selected = set(viewer.layers.selection)
         boxes = self._layer(viewer, "boxes")
+        if kind == "all":
+            shown_in = ref(viewer)
+            on_click(layer, lambda x, y: self._pick(shown_in(), x, y))
         if kind == "all" and boxes is not None:
             viewer.layers.insert(viewer.layers.index(boxes), layer)  # those can be clicked
         else:
@@ -210,6 +216,20 @@ class RunLayers:
         if isinstance(so_far.ending, RunFinished):
             self._boxes.finish(so_far.ending.outcome.result)
         return False
+
+    def _pick(self, viewer: Viewer | None, x: float, y: float) -> None:
+        """Make the lesion at a place a shape, and select it."""
+        so_far, boxes = self._so_far, None if viewer is None else self._layer(viewer, "boxes")
+        if viewer is None or boxes is None or self._boxes is None or self._boxes.changed:
+            return
+        if so_far is None or so_far.plan is None or so_far.everything is None:
+            return
+        which = so_far.everything.picture.box_at(x, y)
+        if which is not None:
+            index = self._boxes.show(so_far.everything.lesions[which], so_far.plan)
+            viewer.layers.selection.active = boxes
+            boxes.mode = "select"
+            boxes.selected_data = {index}
 
     def _tell(self, viewer: Viewer, so_far: RunSoFar) -> bool:
         """Let napari tell of all lesions at the end; its table of 100,000 takes 0.1 s."""
