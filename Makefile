@@ -57,6 +57,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/ask.py
 	$(BIN)/python benchmarks/slide_run.py
 	$(BIN)/python benchmarks/slide_dock.py
+	$(BIN)/python benchmarks/slide_cancel.py
+	$(BIN)/python benchmarks/overlay.py
 	$(BIN)/python benchmarks/exports.py
 
 embedded: $(READY) $(MINI)/test.jsonl

@@ -4,7 +4,12 @@ As in `benchmarks/dock.py`, a timer of 1 ms runs in the event loop of a real win
 time between two ticks is the longest stall, "work" the part of it that the main thread computed. A
 stand-in for the model answers every tile at once with a box, so that tiles come as fast as they
 can be read: hundreds a second are harder on the dock than any model is. The mosaic is that of
-`benchmarks/slide_run.py`. Cancel is measured from the click to the dock being ready.
+`benchmarks/slide_run.py`. "Slot" is the longest that the dock itself was at work at a time, with
+what napari does at its calls; the rest of a piece of work is painting. Cancel is measured from the
+click to the dock being ready; with a model: `benchmarks/slide_cancel.py`.
+
+The first rows are napari's own, in a fresh process without the dock: the same slide, and layers of
+the kinds that a run shows, added by hand one by one.
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -27,6 +34,48 @@ from napari_pathreason.models import FixedAllocator
 from slide_run import AtOnce
 
 
+def bare(slide: Path) -> list[dict[str, Any]]:
+    """What napari's first layer of a kind costs, one row each."""
+    import napari
+    import numpy as np
+
+    from napari_pathreason.widgets._warm import warm_up
+
+    rows: list[dict[str, Any]] = []
+    stalls = Stalls()
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1280, 800)
+    viewer.open(slide, plugin="napari-pathreason")
+    warm_up().join()  # imports are not what is measured
+    pause(2)
+    boxes = np.array([[[0, 0], [0, 9], [9, 9], [9, 0]]] * 10, float)
+    small = np.ones((20, 20), np.int32)
+    for kind, add in (
+        ("image", lambda: viewer.add_image(small.astype(np.float32))),
+        ("labels", lambda: viewer.add_labels(small)),
+        ("shapes", lambda: viewer.add_shapes(boxes)),
+    ):
+        began, used = time.perf_counter(), time.thread_time()
+        with stalls.watched():
+            add()
+            slot = 1000 * (time.thread_time() - used)
+            pause(0.5)
+        rows.append(figures(f"napari's own: its first layer of {kind}", began, stalls, slot))
+    viewer.close()
+    return rows
+
+
+def figures(what: str, began: float, stalls: Stalls, slot: float) -> dict[str, Any]:
+    """Longest stall, piece of work and piece of the dock's own, ms; seconds since it began."""
+    return {
+        "what": what,
+        "seconds": round(time.perf_counter() - began, 2),
+        "longest_stall_ms": round(max((wall for wall, _ in stalls.gaps), default=0), 1),
+        "longest_work_ms": round(max((work for _, work in stalls.gaps), default=0), 1),
+        "longest_slot_ms": round(slot, 1),
+    }
+
+
 def measure(slide: Path, folder: Path, tile: int) -> list[dict[str, Any]]:
     """One row for each thing measured."""
     import napari
@@ -34,7 +83,7 @@ def measure(slide: Path, folder: Path, tile: int) -> list[dict[str, Any]]:
     from napari_pathreason.viewer import session_of
 
     rows: list[dict[str, Any]] = []
-    stalls = Stalls()
+    stalls, slots = Stalls(), [0.0]
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1280, 800)
     viewer.open(slide, plugin="napari-pathreason")
@@ -46,48 +95,58 @@ def measure(slide: Path, folder: Path, tile: int) -> list[dict[str, Any]]:
     dock.form.folder_edit.setText(str(folder))
     pause(2)
 
-    def row(what: str, seconds: float) -> None:
-        so_far = dock.runner.so_far
-        rows.append(
-            {
-                "what": what,
-                "tiles": len(so_far.records),
-                "boxes": len(so_far.lesions),
-                "seconds": round(seconds, 2),
-                "longest_stall_ms": round(max((wall for wall, _ in stalls.gaps), default=0), 1),
-                "longest_work_ms": round(max((work for _, work in stalls.gaps), default=0), 1),
-            }
-        )
+    show = dock._show
 
+    def timed() -> None:
+        began = time.thread_time()
+        show()
+        slots.append(1000 * (time.thread_time() - began))
+
+    dock._timer.timeout.disconnect()
+    dock._timer.timeout.connect(timed)
+
+    def row(what: str, began: float) -> None:
+        rows.append(figures(what, began, stalls, max(slots)))
+        slots[:] = [0.0]
+
+    began = time.perf_counter()
     with stalls.watched():
-        began = time.perf_counter()
         dock.start()
         wait_until(lambda: len(viewer.layers) == 4)
-    row("pressing Start, until all layers are there", time.perf_counter() - began)
+    row("pressing Start, until all layers are there", began)
+    began = time.perf_counter()
     with stalls.watched():
         pause(3)
-    row("running", 3)
+    row("running, the first seconds", began)
+    began = time.perf_counter()
+    with stalls.watched():
+        pause(5)
+    row("running on", began)
+    began = time.perf_counter()
     with stalls.watched():
         dock.cancel()
-        seconds = wait_until(lambda: not dock.runner.running)
-    row("Cancel", seconds)
+        wait_until(lambda: not dock.runner.running)
+    row("Cancel", began)
     wait_until(lambda: dock.runner._worker is None)
     dock.start()
     wait_until(lambda: len(viewer.layers) == 4)
+    began = time.perf_counter()
     with stalls.watched():
-        seconds = wait_until(lambda: not dock.runner.running, 3600)
-    row("resumed, to the end", seconds)
+        wait_until(lambda: not dock.runner.running, 3600)
+    row("resumed, to the end", began)
+    began = time.perf_counter()
     with stalls.watched():
-        seconds = wait_until(lambda: not dock.busy, 600)
-    row("the rest of the boxes", seconds)
+        wait_until(lambda: not dock.busy, 600)
+    row("the rest of the boxes", began)
     dock.tabs.setCurrentWidget(dock.map_view)
     pause(1)
+    began = time.perf_counter()
     with stalls.watched():
         dock.map_view.pick(list(range(100)))
         dock.map_view.ban_button.setEnabled(True)
         dock.map_view.ban_button.click()
-        seconds = wait_until(lambda: not dock.busy)
-    row("100 tiles banned on the map", seconds)
+        wait_until(lambda: not dock.busy)
+    row("100 tiles banned on the map", began)
     viewer.close()
     return rows
 
@@ -98,7 +157,11 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="also write the figures to this file")
     options.add_argument("--side", type=int, default=20_000, help="of the mosaic, px")
     options.add_argument("--tile", type=int, default=256, help="side of a tile, px")
+    options.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
+    if chosen.bare is not None:
+        print(json.dumps(bare(chosen.bare)))
+        return
     display: Any = nullcontext()
     if platform.system() == "Linux" and not os.environ.get("DISPLAY"):
         from pyvirtualdisplay import Display
@@ -107,13 +170,16 @@ def main() -> None:
     with display, tempfile.TemporaryDirectory() as name:
         slide = Path(name) / "mosaic.svs"
         write_mosaic(slide, chosen.side)
-        rows = measure(slide, Path(name) / "run", chosen.tile)
-    print("| | tiles | boxes | seconds | longest stall | longest work |")
-    print("|---|---:|---:|---:|---:|---:|")
+        command = [sys.executable, __file__, "--bare", str(slide)]
+        alone = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = json.loads(alone.stdout.splitlines()[-1])
+        rows += measure(slide, Path(name) / "run", chosen.tile)
+    print("| | seconds | longest stall | longest work | longest slot |")
+    print("|---|---:|---:|---:|---:|")
     for row in rows:
         print(
-            f"| {row['what']} | {row['tiles']:,} | {row['boxes']:,} | {row['seconds']:.2f} "
-            f"| {row['longest_stall_ms']:.0f} ms | {row['longest_work_ms']:.0f} ms |"
+            f"| {row['what']} | {row['seconds']:.2f} | {row['longest_stall_ms']:.0f} ms "
+            f"| {row['longest_work_ms']:.0f} ms | {row['longest_slot_ms']:.0f} ms |"
         )
     if chosen.json:
         machine = {"machine": platform.platform(), "cores": os.cpu_count()}

@@ -15,7 +15,7 @@ from napari_pathreason._geometry import Box
 from napari_pathreason._types import Detection
 from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
 from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
-from napari_pathreason.viewer._box_picture import COLOURS, LARGE, LINE, BoxPicture
+from napari_pathreason.viewer._box_picture import COLOURS, KEPT, LARGE, LINE, BoxPicture
 from napari_pathreason.viewer._pace import Pace
 from napari_pathreason.viewer._slide_run_all import AllLesions, all_lesions_layer
 from napari_pathreason.viewer._slide_run_layers import RunLayers
@@ -31,9 +31,9 @@ def corners(count: int, longest: float, seed: int = 0) -> NDArray[np.float64]:
     return np.concatenate([first, np.minimum(first + sides, SIZE)], 1)
 
 
-def by_hand(picture: BoxPicture, zoom: int) -> NDArray[np.int32]:
+def by_hand(picture: BoxPicture, level: int) -> NDArray[np.int32]:
     """The whole level, one box after the other: insides first, then outlines."""
-    height, width = picture.levels[zoom.bit_length() - 1].shape
+    height, width = picture.levels[level].shape
     out = np.zeros((height, width), np.int32)
     x_scale, y_scale = width / picture.size[0], height / picture.size[1]
     for inner in (True, False):
@@ -53,20 +53,19 @@ def by_hand(picture: BoxPicture, zoom: int) -> NDArray[np.int32]:
     return out
 
 
-@pytest.mark.parametrize("zoom", [1, 2, 4])
-def test_a_level_shows_every_box(zoom: int) -> None:
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_level_shows_every_box(level: int) -> None:
     boxes = corners(60, LARGE - 1)
     picture = BoxPicture(SIZE, boxes, np.arange(len(boxes)) % 3)
-    level = picture.levels[zoom.bit_length() - 1]
-    whole = np.asarray(level)
+    whole = np.asarray(picture.levels[level])
     outline = np.isin(whole, picture.outlines)
-    assert np.array_equal(outline, np.isin(by_hand(picture, zoom), picture.outlines))
+    assert np.array_equal(outline, np.isin(by_hand(picture, level), picture.outlines))
     apart = BoxPicture(
         SIZE,
         np.array([[10, 10, 500, 90], [600, 10, 604.5, 11], [40, 30, 60, 50]]),
         np.array([0, 1, 9]),
     )
-    assert np.array_equal(np.asarray(apart.levels[zoom.bit_length() - 1]), by_hand(apart, zoom))
+    assert np.array_equal(np.asarray(apart.levels[level]), by_hand(apart, level))
 
 
 def test_any_part_is_the_same_part_of_the_whole() -> None:
@@ -89,8 +88,10 @@ def test_any_part_is_the_same_part_of_the_whole() -> None:
 def test_what_is_kept_is_what_is_drawn() -> None:
     picture = BoxPicture((6000, 2000), corners(50, 300), np.zeros(50, int))
     before = [np.asarray(level) for level in picture.levels]
-    picture.draw_coarse()
-    assert [level._kept is not None for level in picture.levels] == [False, True, True, True]
+    picture.prepare()
+    kept = [level._kept is not None for level in picture.levels]
+    assert kept == [max(level.shape) <= KEPT for level in picture.levels]
+    assert {*kept} == {True, False}
     for level, drawn in zip(picture.levels, before, strict=True):
         assert np.array_equal(level[10:200, 5:100], drawn[10:200, 5:100])
 
@@ -175,12 +176,15 @@ def test_what_is_no_shape_is_an_outline(
     assert show(so_far) == ["heat map", "allocation map", "all lesions", "lesions"]
     every, shapes = viewer.layers[3:]
     assert len(shapes.data) == 20
+    assert every.visible
     assert not len(every.features)
+    every.visible = False
     so_far._show(many(50))
     so_far.ending = RunCancelled(1, 2)
     show(so_far)
     assert list(every.data) == so_far.everything.picture.levels
     assert len(every.features) == 100
+    assert not every.visible  # as the user wants it
     assert {*every.features["label"]} == {"tumour"}
     click(every, so_far.lesions[40].found.box)
     assert viewer.layers.selection.active.name == shapes.name

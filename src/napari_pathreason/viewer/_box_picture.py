@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from functools import cached_property
 from typing import Any
@@ -17,10 +18,13 @@ THIN = 8
 """Boxes with a side below this are outlined by one pixel."""
 SMALLEST = 1024
 """Longest side of the coarsest level: napari keeps that one whole."""
-CHUNK = 256
+STEP = 1.5
+"""Each level is so much coarser than the one before. napari shows one that has as many pixels as
+the screen or more: up to 2.25 times as many, where halved sides would make it four times."""
+CHUNK = 128
 """napari asks for whole chunks, so a small step of the camera draws nothing anew."""
-KEPT = 3072
-"""Levels with no longer side can be drawn once and kept: 37 MB at most."""
+KEPT = 2048
+"""Levels with no longer side can be drawn once and kept: 30 MB at most."""
 LARGE = 64
 """Rectangles with a longer side are filled one by one; there cannot be many on a screen."""
 
@@ -30,8 +34,8 @@ Window = tuple[int, int, int, int]
 class BoxPicture:
     """A pyramid over a slide whose pixels name the box that they lie in.
 
-    A level holds nothing and draws what it is asked for, but for those of `draw_coarse`. Each pixel
-    is 0 or the value of a box, of which there are two: one for its outline and one for its inside,
+    A level holds nothing and draws what it is asked for, but for those of `prepare`. Each pixel is
+    0 or the value of a box, of which there are two: one for its outline and one for its inside,
     so that a Labels layer can show the first and tell about both. Small boxes lie on top of large
     ones, outlines on top of all.
 
@@ -59,16 +63,15 @@ class BoxPicture:
         self.insides = self.outlines + np.int32(COLOURS)
         x1, y1, x2, y2 = self.corners.T
         self.order = np.argsort(-(x2 - x1) * (y2 - y1), kind="stable")
-        zooms = [1, 2]  # of a single level napari makes no pyramid
+        zooms = [1, STEP]  # of a single level napari makes no pyramid
         while max(size) > SMALLEST * zooms[-1]:
-            zooms.append(2 * zooms[-1])
+            zooms.append(STEP * zooms[-1])
         self.levels = [BoxLevel(self, zoom) for zoom in zooms]
 
-    def draw_coarse(self) -> None:
+    def prepare(self) -> None:
         """Draw the levels that show most boxes, for a worker: the others are drawn in parts."""
         for level in self.levels:
-            if max(level.shape) <= KEPT:
-                level.keep()
+            level.prepare()
 
     def box_at(self, x: float, y: float) -> int | None:
         """Number of the smallest box around a place, level-0 pixels."""
@@ -84,14 +87,14 @@ class BoxLevel:
     Parameters
     ----------
     picture : BoxPicture
-    zoom : int
+    zoom : float
         Level-0 pixels a pixel.
     """
 
-    def __init__(self, picture: BoxPicture, zoom: int) -> None:
+    def __init__(self, picture: BoxPicture, zoom: float) -> None:
         width, height = picture.size
         self._picture = picture
-        self.shape = (-(-height // zoom), -(-width // zoom))
+        self.shape = (math.ceil(height / zoom), math.ceil(width / zoom))
         self.dtype = np.dtype(np.int32)
         self.ndim = 2
         self.size = self.shape[0] * self.shape[1]
@@ -112,9 +115,10 @@ class BoxLevel:
         bottom = np.maximum(np.ceil(y2 * down), top + 1)
         return np.stack([left, top, right, bottom], 1).astype(np.int32)
 
-    def keep(self) -> None:
-        """Draw all of it, once."""
-        self._kept = self.read((0, 0, self.shape[1], self.shape[0]))
+    def prepare(self) -> None:
+        """See `BoxPicture.prepare`."""
+        if len(self._boxes) and max(self.shape) <= KEPT:
+            self._kept = self.read((0, 0, self.shape[1], self.shape[0]))
 
     def read(self, window: Window) -> NDArray[np.int32]:
         """Values of the pixels in (left, top, right, bottom), int32 (height, width)."""

@@ -42,7 +42,7 @@ class AllLesions:
 
     @classmethod
     def of(cls, lesions: Sequence[Lesion], plan: Plan) -> AllLesions:
-        """All lesions of a run, the coarse levels drawn; 100,000 take half a second."""
+        """All lesions of a run, the coarse levels drawn; 100,000 take a second."""
         found = [one.found for one in lesions]
         names = {name: i % len(BOX_COLORS) for i, name in enumerate(plan.settings.lesions)}
         picture = BoxPicture(
@@ -50,7 +50,7 @@ class AllLesions:
             np.asarray([one.box.corners for one in found], np.float64),
             np.asarray([names.get(one.label, len(BOX_COLORS)) for one in found], np.int64),
         )
-        picture.draw_coarse()
+        picture.prepare()
         sure = [np.nan if one.confidence is None else one.confidence for one in found]
         columns: dict[str, Any] = {
             "label": np.asarray([one.label for one in found], object),

@@ -115,6 +115,8 @@ class RunLayers:
                 elif kind == "all":
                     everything = so_far.everything or AllLesions.of((), plan)
                     layer.data = everything.picture.levels
+                    # added unseen and shown now: two shorter pieces of napari's work
+                    layer.visible = layer.visible or self._shown[kind] is None
                 else:
                     _fill(layer, image, shown.box, shown.labels(changes))
                     layer.features = shown.features(changes)
@@ -201,10 +203,11 @@ class RunLayers:
             kind = "boxes"
         elif "all" not in self._layers and everything is not None:
             layer = all_lesions_layer(image, everything)
+            layer.visible = False
             kind = "all"
         else:
             return None
-        self._shown[kind] = (so_far, everything) if kind == "all" else None
+        self._shown[kind] = None
         return kind, layer
 
     def _draw(self, viewer: Viewer, so_far: RunSoFar) -> bool:
