@@ -15,7 +15,14 @@ from napari_pathreason._geometry import Box
 from napari_pathreason._types import Detection
 from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
 from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
-from napari_pathreason.viewer._box_picture import COLOURS, KEPT, LARGE, LINE, BoxPicture
+from napari_pathreason.viewer._box_picture import (
+    COLOURS,
+    KEPT,
+    LARGE,
+    LINE,
+    THIN,
+    BoxPicture,
+)
 from napari_pathreason.viewer._pace import Pace
 from napari_pathreason.viewer._slide_run_all import AllLesions, all_lesions_layer
 from napari_pathreason.viewer._slide_run_layers import RunLayers
@@ -42,7 +49,7 @@ def by_hand(picture: BoxPicture, level: int) -> NDArray[np.int32]:
             left, top = int(np.floor(x1 * x_scale)), int(np.floor(y1 * y_scale))
             right = max(int(np.ceil(x2 * x_scale)), left + 1)
             bottom = max(int(np.ceil(y2 * y_scale)), top + 1)
-            line = 1 if min(right - left, bottom - top) < 8 else LINE
+            line = 1 if min(right - left, bottom - top) < THIN else LINE
             hole = (slice(top + line, bottom - line), slice(left + line, right - line))
             if inner:
                 out[hole] = picture.insides[i]

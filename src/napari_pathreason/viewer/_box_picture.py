@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 COLOURS = 8
 """Colours of boxes at most; those of one colour more share the last."""
 LINE = 2
-"""Width of an outline in pixels of the level that is shown: one to two of the screen's."""
-THIN = 8
+"""Width of an outline in pixels of the level that is shown: at least one of the screen's, whose
+nearest pixels are taken."""
+THIN = 5
 """Boxes with a side below this are outlined by one pixel."""
 SMALLEST = 1024
 """Longest side of the coarsest level: napari keeps that one whole."""
