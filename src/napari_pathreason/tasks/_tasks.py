@@ -1,0 +1,17 @@
+"""The tasks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from napari_pathreason._types import TaskName
+
+from ._detection import Detection
+from ._subtyping import Subtyping
+from ._task import Task
+from ._vqa import VQA
+
+TASKS: Mapping[TaskName, Task] = MappingProxyType(
+    {"vqa": VQA(), "subtyping": Subtyping(), "detection": Detection()}
+)
