@@ -11,6 +11,7 @@ from napari_pathreason._types import (
     Answer,
     Budget,
     Completion,
+    Effort,
     ModelInfo,
     Query,
     SlideInfo,
@@ -85,6 +86,23 @@ def input_warnings(
         found.append(
             f"the model was trained for this question only on {_listing(model.tissues)} and "
             "cannot tell whether this slide is one of them; do not rely on this answer"
+        )
+    return found
+
+
+def allocation_warnings(allocation: Allocation, effort: Effort) -> list[str]:
+    """Where an allocator did not do what was asked of it; ``effort`` is the one asked for."""
+    found = []
+    if allocation.source == "fixed" and allocation.tokens_spent:
+        rung = "native size" if allocation.budget is None else f"{allocation.budget:,}"
+        found.append(
+            f"the allocator wrote no number of visual tokens, its default ({rung}) was taken; "
+            "choose a number yourself if that is too many or too few"
+        )
+    if allocation.effort is not None and allocation.effort != effort:
+        found.append(
+            f"this model's allocator knows one effort alone: {allocation.effort} was taken in "
+            f"place of {effort}"
         )
     return found
 

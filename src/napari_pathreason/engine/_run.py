@@ -15,7 +15,13 @@ from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import plan as make_plan
 
 from ._boxes import to_detections
-from ._checks import check_plan, check_query, input_warnings, output_warnings
+from ._checks import (
+    allocation_warnings,
+    check_plan,
+    check_query,
+    input_warnings,
+    output_warnings,
+)
 from ._confidence import confidence, read_chances
 from ._events import (
     Cancelled,
@@ -148,6 +154,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     warnings = [*job.slide.notes]
     warnings += input_warnings(job.region, region, slide, job.query, model, strange)
     warnings += evidence_warnings(region, slide.mpp, image.pixels, model, sure.answer)
+    warnings += allocation_warnings(allocation, job.effort)
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
     tokens = token_report(model.dims, allocation, plan, completion)
     run.end()

@@ -18,6 +18,8 @@ from ._checkpoint import find_checkpoint
 from ._config import read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+"""What peft puts before the names of a model's parts in its files."""
 _BASE = "base_model_name_or_path"
 
 

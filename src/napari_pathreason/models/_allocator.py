@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -20,7 +21,9 @@ from napari_pathreason._errors import ModelError
 from napari_pathreason._types import Allocation, Effort, Query
 from napari_pathreason.tokens import LADDER
 
-WEIGHTS, CARD = "allocator.safetensors", "allocator.json"
+from ._config import ALLOCATOR, ALLOCATOR_FOLDER
+
+WEIGHTS = "allocator.safetensors"
 OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
 RUNGS: tuple[int | None, ...] = (*LADDER, None)
@@ -157,16 +160,21 @@ class PolicyAllocator:
 
 
 def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
-    """Write ``allocator.safetensors`` and ``allocator.json`` beside a performer's weights."""
+    """Write ``allocator.safetensors`` and ``allocator.json`` beside a performer's weights.
+
+    An allocator of the other form (`save_text_allocator`) makes room for it.
+    """
     card = {
+        "form": "head",
         "rungs": ["native" if rung is None else rung for rung in RUNGS],
         "efforts": list(EFFORTS),
     }
-    weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, CARD))
+    weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, ALLOCATOR))
     save_file(allocator.net.state_dict(), weights)
     about.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(about, folder / CARD)
+    os.replace(about, folder / ALLOCATOR)
     os.replace(weights, folder / WEIGHTS)  # last: these are what loading looks for
+    shutil.rmtree(folder / ALLOCATOR_FOLDER, ignore_errors=True)
 
 
 def load_allocator(folder: Path) -> PolicyAllocator:
@@ -178,7 +186,7 @@ def load_allocator(folder: Path) -> PolicyAllocator:
         If a file is damaged or belongs to another ladder.
     """
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = json.loads((folder / ALLOCATOR).read_text(encoding="utf-8"))
         net = AllocatorNet()
         net.load_state_dict(load_file(folder / WEIGHTS))
         rungs = ["native" if rung is None else rung for rung in RUNGS]

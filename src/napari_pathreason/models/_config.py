@@ -19,6 +19,11 @@ CARD = "pathreason.json"
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how sure its answers are."""
 
+ALLOCATOR = "allocator.json"
+"""Optional file beside the weights that says of which form the learned allocator is."""
+ALLOCATOR_FOLDER = "allocator"
+"""Where the adapter of an allocator that writes its number lies, beside the weights."""
+
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """Read one json object of the checkpoint called ``name``.

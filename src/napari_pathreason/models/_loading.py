@@ -12,7 +12,7 @@ from napari_pathreason._types import Messages, ModelInfo
 from ._adapter import CONFIG as ADAPTER
 from ._adapter import find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
-from ._config import read_info, read_json
+from ._config import ALLOCATOR, read_info, read_json
 from ._device import choose_dtype, resolve_device
 from ._fixed import FixedAllocator
 from ._memory import memory_errors
@@ -49,7 +49,12 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
         If the weights do not fit.
     """
     performer = load_performer(spec, device)
-    folder, _ = find_checkpoint(spec)
+    folder, name = find_checkpoint(spec)
+    card = read_json(folder / ALLOCATOR, name) if (folder / ALLOCATOR).is_file() else {}
+    if card.get("form") == "text":
+        from ._text_allocator import load_text_allocator
+
+        return load_text_allocator(folder, performer, card)
     if not (folder / "allocator.safetensors").is_file():
         return Models(performer, FixedAllocator())
     from ._allocator import load_allocator

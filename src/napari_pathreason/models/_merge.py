@@ -10,7 +10,7 @@ from napari_pathreason._errors import ModelError
 
 from ._adapter import CONFIG, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
-from ._config import read_info
+from ._config import ALLOCATOR_FOLDER, read_info
 from ._loading import described_in, load_weights
 from ._quiet import quiet_transformers
 
@@ -60,5 +60,7 @@ def write_merged(spec: str | Path, out: Path) -> Path:
                     and not (partial / file.name).exists()
                 ):
                     shutil.copy(file, partial)
+    if (folder / ALLOCATOR_FOLDER).is_dir():  # it was trained on the merged weights, and fits them
+        shutil.copytree(folder / ALLOCATOR_FOLDER, partial / ALLOCATOR_FOLDER)
     os.replace(partial, out)
     return out

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Event
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ from ._text import TextStream
 from ._wording import words_of
 from ._written import Teller
 
+Mode: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Entered for each forward pass, as where weights are shared by two speakers."""
+
 
 class VLMPerformer:
     """A loaded model; satisfies `engine.Performer` and `engine.BatchPerformer`.
@@ -48,6 +52,7 @@ class VLMPerformer:
         Of the pixels, as the checkpoint was trained.
     known : (Look, Familiar), optional
         What the training pictures look like to this model's tower.
+    mode : Mode
     """
 
     def __init__(
@@ -57,12 +62,14 @@ class VLMPerformer:
         info: ModelInfo,
         normalisation: Normalisation,
         known: tuple[Look, Familiar] | None = None,
+        mode: Mode = nullcontext,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._info = info
         self._normalisation = normalisation
         self._known = known
+        self._mode = mode
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
         self._teller = Teller(tokenizer)
@@ -87,6 +94,16 @@ class VLMPerformer:
     def normalisation(self) -> Normalisation:
         """How pixels are normalised, for training and evaluation."""
         return self._normalisation
+
+    def under(self, mode: Mode, *, judges: bool = True) -> VLMPerformer:
+        """Another speaker with this model, its passes taken under ``mode``.
+
+        Without ``judges`` it does not tell how strange a picture is.
+        """
+        known = self._known if judges else None
+        return VLMPerformer(
+            self._model, self._tokenizer, self._info, self._normalisation, known, mode
+        )
 
     def generate(
         self,
@@ -120,9 +137,12 @@ class VLMPerformer:
                 finish = "cancelled"
                 break
             try:
-                with memory_errors("ask with a smaller budget or close other programs"):
-                    with self._interrupts.by(cancel):
-                        last = next(tokens)
+                with (
+                    memory_errors("ask with a smaller budget or close other programs"),
+                    self._mode(),
+                    self._interrupts.by(cancel),
+                ):
+                    last = next(tokens)
             except Interrupted:
                 finish = "cancelled"
                 break
@@ -180,9 +200,12 @@ class VLMPerformer:
             if cancel.is_set():
                 break
             try:
-                with memory_errors("answer fewer tiles at once or ask with a smaller budget"):
-                    with self._interrupts.by(cancel):
-                        last = next(tokens, None)
+                with (
+                    memory_errors("answer fewer tiles at once or ask with a smaller budget"),
+                    self._mode(),
+                    self._interrupts.by(cancel),
+                ):
+                    last = next(tokens, None)
             except Interrupted:
                 break
             if last is None:

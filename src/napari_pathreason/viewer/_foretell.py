@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import Query
+from napari_pathreason._types import Allocation, Query
 from napari_pathreason.slides import Slide
 from napari_pathreason.tokens import ReadPlan
 
@@ -50,14 +50,17 @@ def foretold(
         else tuple((int(shape[1]), int(shape[0])) for shape in image.level_shapes)
     )
     cell = USUAL_CELL if info is None else info.dims.cell
-    rungs = ladder_of(region, cell, sizes, past, looked[-1] if looked else None)
-    return rungs, " ".join(_notes(info is not None, past, bool(looked)))
+    last = looked[-1] if looked else None
+    rungs = ladder_of(region, cell, sizes, past, last)
+    return rungs, " ".join(_notes(info is not None, past, last))
 
 
-def _notes(known: bool, past: list[Any], looked: bool) -> list[str]:
+def _notes(known: bool, past: list[Any], looked: Allocation | None) -> list[str]:
     if not known:
         return [f"This model has not answered yet: {USUAL_CELL} px a token are assumed."]
-    if looked:
+    if looked is not None and max(looked.probabilities or (0.0,)) == 1:
+        return ["The allocator writes one number: it weighs no other rung."]
+    if looked is not None:
         return ["Probabilities are the allocator's for this region and question."]
     if any(r.allocation.source == "fixed" for r in past):
         return ["This model has a fixed budget in place of an allocator: no probabilities."]
