@@ -10,7 +10,7 @@ from accelerate.utils.dataclasses import DistributedType
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
-from napari_pathreason.training import performer
+from napari_pathreason.training import _learner, performer
 from napari_pathreason.training._recipe import Recipe
 from napari_pathreason.training._trainee import Writer
 
@@ -58,7 +58,7 @@ def test_a_sharded_model_is_not_drawn_from(monkeypatch, tmp_path):
         def __init__(self, **kwargs):
             pass
 
-    monkeypatch.setattr(performer, "Accelerator", Sharded)
+    monkeypatch.setattr(_learner, "Accelerator", Sharded)
     recipe = Recipe.model_validate(
         {
             "output": str(tmp_path / "run"),

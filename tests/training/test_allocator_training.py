@@ -14,14 +14,14 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, word_ids
+from napari_pathreason.training import _tabulated, read_samples
 from napari_pathreason.training import allocator as room
-from napari_pathreason.training import read_samples
 from napari_pathreason.training._allocator_data import Earnings, Looks, earnings, looks
+from napari_pathreason.training._allocator_recipe import AllocatorRecipe
 from napari_pathreason.training._allocator_state import identity
 from napari_pathreason.training._ladder_scores import Scored, tabulate
 from napari_pathreason.training._mini import save_checkpoint
 from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._recipe import AllocatorRecipe
 from napari_pathreason.training._start import start_model
 from napari_pathreason.training.allocator import figures, train_allocator
 
@@ -47,7 +47,7 @@ def begun(recipe):
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, at_every_rung
 ):
-    monkeypatch.setattr(room, "tabulate", at_every_rung)
+    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -75,7 +75,9 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
 def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
     """All real: the performer answers at every rung, once for each size; few small pictures."""
     monkeypatch.setattr(
-        room, "pick", lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each]
+        _tabulated,
+        "pick",
+        lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each],
     )
     file = tmp_path / "recipe.yaml"
     file.write_text(json.dumps(begun.model_dump(mode="json")))
@@ -95,7 +97,7 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
 
 
 def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_rung):
-    monkeypatch.setattr(room, "tabulate", at_every_rung)
+    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     folder = train_allocator(begun)
     first = load_file(folder / "allocator.safetensors")
     longer = begun.allocator.model_copy(update={"steps": 9})

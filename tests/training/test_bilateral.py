@@ -10,9 +10,11 @@ from napari_pathreason._types import Allocation
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.training import allocator, bilateral, performer, read_samples
+from napari_pathreason.training import _tabulated, allocator, bilateral, performer, read_samples
+from napari_pathreason.training._allocator_recipe import AllocatorRecipe
 from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
+from napari_pathreason.training._policy_recipe import GRPORecipe
+from napari_pathreason.training._recipe import BilateralRecipe
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -41,7 +43,7 @@ ALLOCATOR = {
 @pytest.fixture
 def turns(recipe, monkeypatch, at_every_rung):
     """A recipe of two rounds, whose performers need not answer."""
-    monkeypatch.setattr(allocator, "tabulate", at_every_rung)
+    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     parts = {
         "grpo": GRPORecipe.model_validate(GRPO),
         "allocator": AllocatorRecipe.model_validate(ALLOCATOR),

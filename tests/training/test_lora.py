@@ -16,7 +16,7 @@ from napari_pathreason.models import load_models, write_merged
 from napari_pathreason.models._adapter import write_base
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training import _start, allocator, load_recipe, performer, read_samples
+from napari_pathreason.training import _start, _tabulated, load_recipe, performer, read_samples
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._lora import LEARNING, REFERENCE, start_lora
 from napari_pathreason.training._pictures import Pictures
@@ -203,7 +203,7 @@ def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
     bases, converted, tmp_path, monkeypatch, at_every_rung
 ):
     monkeypatch.setattr(performer, "judge", _by_length)
-    monkeypatch.setattr(allocator, "tabulate", at_every_rung)
+    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
     small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}
     parts = {

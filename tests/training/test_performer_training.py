@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
-from napari_pathreason.training import load_recipe, performer, read_samples
+from napari_pathreason.training import _learner, load_recipe, performer, read_samples
 from napari_pathreason.training._actor import Actor
 from napari_pathreason.training._advantages import group_advantages
 from napari_pathreason.training._budgets import mixed_chances
 from napari_pathreason.training._mini import save_checkpoint
 from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate
-from napari_pathreason.training._recipe import GRPORecipe, Recipe
+from napari_pathreason.training._policy_recipe import GRPORecipe
+from napari_pathreason.training._recipe import Recipe
 from napari_pathreason.training._rewards import Judged
 from napari_pathreason.training._start import start_model
 from napari_pathreason.training.performer import train_performer
@@ -171,7 +172,7 @@ def test_an_allocators_policy_leaves_a_floor(begun, monkeypatch):
 
 def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
     made = []
-    monkeypatch.setattr(performer, "Actor", lambda *args: made.append(Actor(*args)) or made[-1])
+    monkeypatch.setattr(_learner, "Actor", lambda *args: made.append(Actor(*args)) or made[-1])
     recipe = begun(steps=1, beta=0.0)
     train_performer(recipe)
     assert len(made) == 1

@@ -12,12 +12,12 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason.models._adapter import WEIGHTS, base_of, find_base, write_base
+from napari_pathreason.models._adapter import PREFIX, WEIGHTS, base_of, find_base, write_base
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._config import CARD, read_card
 from napari_pathreason.models._loading import described_in
 
-from ._lora import LEARNING, PREFIX
+from ._lora import LEARNING
 
 STATE = "adapters.safetensors"
 
@@ -45,6 +45,24 @@ def keep_adapters_alone(accelerator: Accelerator) -> None:
 def _learning(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
     plain = getattr(model, "module", model)  # of a DistributedDataParallel
     return [(name, p) for name, p in plain.named_parameters() if p.requires_grad]
+
+
+def learnt_adapter(accelerator: Accelerator, model: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Config and matrices of the adapter that learns; to be called in every process.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    model : torch.nn.Module
+        As `Accelerator.prepare` gave it; the transformers model is its attribute ``model``.
+    """
+    from peft import get_peft_model_state_dict
+
+    plain = accelerator.unwrap_model(model).model
+    state = {n.removeprefix("model."): v for n, v in accelerator.get_state_dict(model).items()}
+    config = plain.peft_config[LEARNING]
+    config.inference_mode = True
+    return config, get_peft_model_state_dict(plain, state_dict=state, adapter_name=LEARNING)
 
 
 def save_adapter(

@@ -19,10 +19,10 @@ from napari_pathreason.models._allocator import (
 )
 from napari_pathreason.tokens import plan
 
+from ._allocator_recipe import AllocatorRecipe
 from ._allocator_rewards import gated, paper
 from ._ladder_scores import Scored
 from ._pictures import Pictures
-from ._recipe import AllocatorRecipe
 from ._sample import Sample
 
 

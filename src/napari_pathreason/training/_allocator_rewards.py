@@ -24,10 +24,17 @@ def gated(scores: torch.Tensor, costs: torch.Tensor, price: float) -> torch.Tens
 
 
 def paper(scores: torch.Tensor, tokens: torch.Tensor, native: torch.Tensor) -> torch.Tensor:
-    """Reward of each rung in the paper's form: ``s if N < T else s / 2``, plus 1 for its format.
+    """Reward of each rung in the paper's form: `paper_step`, plus 1 for its format.
 
-    ``T = min(native, 256)`` (Xu et al. 2025, arXiv:2505.15687). A rung of the ladder is always
-    well written, so the format's 1 is a constant here.
+    A rung of the ladder is always well written, so the format's 1 is a constant here.
+    """
+    return paper_step(scores, tokens, native) + 1
+
+
+def paper_step(scores: torch.Tensor, tokens: torch.Tensor, native: torch.Tensor) -> torch.Tensor:
+    """The paper's reward of a number of tokens: ``s if N < T else s / 2``.
+
+    ``T = min(native, 256)`` (Xu et al. 2025, arXiv:2505.15687).
 
     Parameters
     ----------
@@ -37,7 +44,7 @@ def paper(scores: torch.Tensor, tokens: torch.Tensor, native: torch.Tensor) -> t
     native : int tensor (items,)
     """
     bound = native.clamp(max=256)[:, None]
-    return torch.where(tokens < bound, scores, scores / 2) + 1
+    return torch.where(tokens < bound, scores, scores / 2)
 
 
 def expected_gain(logits: torch.Tensor, rewards: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,10 @@ from ._recipe import Recipe
 
 LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
 """Settings that may change in the midst of a run; the table tells which performer it is for."""
+OTHER_FORM = {"form", "text"}
+"""Settings that say nothing of the head."""
+OF_BOTH = {"questions", "validate_questions", "reward", "prices"}
+"""Settings that both forms share."""
 
 
 def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
@@ -28,9 +34,33 @@ def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
     tables : tuple of Path
         Of training and validation; their names tell weights, data and seed.
     """
-    settings = recipe.allocator.model_dump(mode="json", exclude=LENGTHS)
-    told = json.dumps([recipe.seed, settings, [table.name for table in tables]], sort_keys=True)
+    settings = recipe.allocator.model_dump(mode="json", exclude=LENGTHS | OTHER_FORM)
+    return _told(recipe.seed, settings, tables)
+
+
+def text_identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
+    """The same of an allocator that writes; parameters as in `identity`."""
+    shared = recipe.allocator.model_dump(mode="json", include=OF_BOTH)
+    text = recipe.allocator.text.model_dump(mode="json", exclude=LENGTHS)
+    lora = recipe.lora.model_dump(mode="json") if recipe.lora is not None else None
+    return _told(recipe.seed, shared | {"text": text, "lora": lora}, tables)
+
+
+def _told(seed: int, settings: dict[str, Any], tables: tuple[Path, Path]) -> str:
+    told = json.dumps([seed, settings, [table.name for table in tables]], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def make_room(out: Path, of: str) -> None:
+    """Take the state of another run away, so that the one that is called ``of`` begins anew."""
+    file = out / "run-of.txt"
+    if not file.is_file() or file.read_text(encoding="utf-8") != of:
+        for name in ("checkpoint", "checkpoint.old"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / "run-of.partial"
+        partial.write_text(of, encoding="utf-8")
+        os.replace(partial, file)
 
 
 def save(

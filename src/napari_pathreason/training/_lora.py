@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason.models._adapter import CONFIG, WEIGHTS, find_base
+from napari_pathreason.models._adapter import CONFIG, PREFIX, WEIGHTS, find_base, merge_adapter
 from napari_pathreason.models._checkpoint import check_whole, find_checkpoint
 from napari_pathreason.models._config import read_info
 from napari_pathreason.models._loading import described_in, load_tokenizer, load_weights
@@ -19,8 +20,6 @@ from ._recipe import LoraRecipe
 
 LEARNING, REFERENCE = "default", "reference"
 """Names of the two adapters: what is trained, and what the distance is measured from."""
-PREFIX = "base_model.model."
-"""What peft puts before the names of a model's parts in its files."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -42,37 +41,62 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     ModelError
         If the checkpoint cannot be read, or names of ``lora.targets`` are not in it.
     """
-    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+    from peft import LoraConfig, set_peft_model_state_dict
 
+    model, tokenizer, folder, _ = _frozen(start, lora)
+    if not (folder / CONFIG).is_file():
+        return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
+    model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
+    matrices = load_file(folder / WEIGHTS)
+    own = {name.removeprefix(PREFIX): value for name, value in matrices.items()}
+    set_peft_model_state_dict(model, own, LEARNING)
+    return model, tokenizer
+
+
+def start_second_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
+    """A checkpoint as it answers, frozen, with new adapters on top, and its tokenizer.
+
+    An adapter that the folder holds is added into the weights first. Parameters and errors as in
+    `start_lora`.
+    """
+    model, tokenizer, folder, name = _frozen(start, lora)
+    if (folder / CONFIG).is_file():
+        model = merge_adapter(model, folder, name)
+    return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
+
+
+def _frozen(start: str, lora: LoraRecipe) -> tuple[Any, Any, Path, str]:
+    """Base model and tokenizer of a checkpoint, its folder and its name."""
     folder, name = find_checkpoint(start)
     base = find_base(folder, name)
     about = described_in(folder, base)
     info = read_info(about, name)
     check_whole(folder, info.name, base)
     tokenizer = load_tokenizer(about, info)
-    model = load_weights(base, info, DTYPES[lora.weights])
-    kept = (folder / CONFIG).is_file()
-    config = (
-        LoraConfig.from_pretrained(str(folder))
-        if kept
-        else LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=linear_layers(model, lora.targets),
-        )
+    return load_weights(base, info, DTYPES[lora.weights]), tokenizer, folder, info.name
+
+
+def _new(model: Any, lora: LoraRecipe) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=linear_layers(model, lora.targets),
     )
+
+
+def _with_adapter(model: Any, config: Any, lora: LoraRecipe, seed: int) -> Any:
+    from peft import inject_adapter_in_model
+
     config.inference_mode = False
     torch.manual_seed(seed)
     model = inject_adapter_in_model(config, model, LEARNING)
     _in_full_precision(model, LEARNING)
-    if kept:
-        matrices = load_file(folder / WEIGHTS)
-        own = {name.removeprefix(PREFIX): value for name, value in matrices.items()}
-        set_peft_model_state_dict(model, own, LEARNING)
     if lora.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model, tokenizer
+    return model
 
 
 def linear_layers(model: Any, targets: tuple[str, ...] | None) -> list[str]:

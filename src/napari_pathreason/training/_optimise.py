@@ -6,10 +6,13 @@ import math
 
 import torch
 
-from ._recipe import GRPORecipe, SFTRecipe
+from ._policy_recipe import PolicyRecipe
+from ._recipe import SFTRecipe
 
 
-def optimizer_of(model: torch.nn.Module, settings: SFTRecipe | GRPORecipe) -> torch.optim.Optimizer:
+def optimizer_of(
+    model: torch.nn.Module, settings: SFTRecipe | PolicyRecipe
+) -> torch.optim.Optimizer:
     """AdamW; the vision tower's blocks learn at their own share of the rate, frozen ones not."""
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     tower = [p for n, p in learning if ".visual." in n and ".merger" not in n]

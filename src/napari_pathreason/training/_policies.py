@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -87,8 +87,7 @@ def policy_rows(
         add("cascade", [cascade(ladder) for ladder in asked])
     if "oracle" in policies:
         add("oracle", [oracle(ladder) for ladder in asked])
-    for effort in get_args(Effort) if {"allocator", "random"} & set(policies) else ():
-        looks = chosen(effort)
+    for effort, looks in _at_each_effort(chosen) if {"allocator", "random"} & set(policies) else ():
         given = [allotted(ladder, look) for ladder, look in zip(asked, looks, strict=True)]
         if "allocator" in policies:
             add("allocator", given, effort)
@@ -97,6 +96,21 @@ def policy_rows(
             blind = at_random(asked, [look.allocation.budget for look in looks], tokens)
             add("random", blind, effort)
     return rows
+
+
+def _at_each_effort(
+    chosen: Callable[[Effort], Sequence[Look]],
+) -> Iterator[tuple[Effort, Sequence[Look]]]:
+    """Looks at each effort; of an allocator that knows one alone, once and under that name."""
+    told: set[Effort] = set()
+    for effort in get_args(Effort):
+        looks = chosen(effort)
+        own = looks[0].allocation.effort or effort
+        if own not in told:
+            yield own, looks
+        told.add(own)
+        if own != effort:
+            return
 
 
 def allocations(

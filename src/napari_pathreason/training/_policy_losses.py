@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ._recipe import PolicyLoss
+from ._recipe_base import PolicyLoss
 
 
 def clipped_surrogate(

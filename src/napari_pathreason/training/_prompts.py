@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from napari_pathreason._types import ModelDims
+from napari_pathreason._types import Messages, ModelDims
 from napari_pathreason.models._inputs import IMAGE_PAD, prompt_ids
 from napari_pathreason.models._pixels import Normalisation, patchify
 from napari_pathreason.tasks import TASKS
@@ -45,16 +47,41 @@ def build_prompts(
     normalisation: Normalisation,
 ) -> Prompts:
     """Prompts of pictures, each with one question or several that share its pixels."""
-    views = [questions[0][1] for questions in pictures]
-    patches = [patchify(view.pixels, dims.patch, dims.merge, normalisation) for view in views]
+    return prompts_of(
+        [questions[0][1].pixels for questions in pictures],
+        [[TASKS[s.task].messages(s.query) for s, _ in questions] for questions in pictures],
+        tokenizer,
+        dims,
+        normalisation,
+    )
+
+
+def prompts_of(
+    pictures: Sequence[NDArray[np.uint8]],
+    asked: Sequence[Sequence[Messages]],
+    tokenizer: Any,
+    dims: ModelDims,
+    normalisation: Normalisation,
+) -> Prompts:
+    """Prompts of chats about pictures.
+
+    Parameters
+    ----------
+    pictures : sequence of uint8 arrays (height, width, 3)
+        Sides multiples of ``dims.cell``.
+    asked : sequence of sequence of Messages
+        Chats about each picture.
+    tokenizer : transformers tokenizer
+    dims : ModelDims
+    normalisation : Normalisation
+    """
+    patches = [patchify(each, dims.patch, dims.merge, normalisation) for each in pictures]
     rows: list[list[int]] = []
     owner = []
-    for index, questions in enumerate(pictures):
-        visual = views[index].grid[0] * views[index].grid[1]
-        for sample, _ in questions:
-            messages = TASKS[sample.task].messages(sample.query)
-            rows.append(prompt_ids(tokenizer, messages, visual))
-            owner.append(index)
+    for index, (picture, chats) in enumerate(zip(pictures, asked, strict=True)):
+        visual = picture.shape[0] * picture.shape[1] // dims.cell**2
+        rows += [prompt_ids(tokenizer, messages, visual) for messages in chats]
+        owner += [index] * len(chats)
     longest = max(map(len, rows))
     lengths = torch.tensor([len(row) for row in rows])
     pad = tokenizer.pad_token_id

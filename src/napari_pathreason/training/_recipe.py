@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Effort
 
-from ._rewards import RewardKind
+from ._allocator_recipe import AllocatorRecipe
+from ._policy_recipe import GRPORecipe
+from ._recipe_base import Positive, Strict
 from ._targets import Style
 
-Positive = Annotated[int, Field(gt=0)]
-Above = Annotated[float, Field(gt=0)]
-NotBelow = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataRecipe(_Strict):
+class DataRecipe(Strict):
     """Where samples come from and how often each source is drawn (relative weights).
 
     ``questions`` are asked of a picture at once, at the most.
     """
 
     folder: str
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field(default={})
     questions: Positive = 4
     turn: bool = True
     stain: float = 0.08
 
 
-class ModelRecipe(_Strict):
+class ModelRecipe(Strict):
     """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
 
     ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as.
@@ -66,7 +50,7 @@ class ModelRecipe(_Strict):
     text_mlp: Positive = 768
 
 
-class LoraRecipe(_Strict):
+class LoraRecipe(Strict):
     """Low-rank adapters on a large checkpoint, whose own weights stay as they are.
 
     ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
@@ -85,7 +69,7 @@ class LoraRecipe(_Strict):
     checkpointing: bool = True
 
 
-class SFTRecipe(_Strict):
+class SFTRecipe(Strict):
     """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
 
     A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
@@ -95,7 +79,7 @@ class SFTRecipe(_Strict):
     """
 
     style: Style = "evidence"
-    budgets: dict[int, float] = {4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1}
+    budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1})
     dense_steps: Annotated[int, Field(ge=0)] = 0
     steps: Positive = 4000
     stop_after: Positive | None = None
@@ -119,93 +103,13 @@ class SFTRecipe(_Strict):
     validate_samples: Positive = 128
 
 
-class GRPORecipe(_Strict):
-    """Group-relative policy optimisation of the performer, from labels alone.
-
-    ``start`` is a folder or hub id; None continues from the model that supervised fine-tuning of
-    the same recipe wrote. A step draws ``pictures`` and at most ``questions`` of each, about
-    ``tokens`` visual tokens, and ``group`` completions of at most ``longest`` tokens for every
-    question; the optimiser takes ``iterations`` steps on them. ``budgets`` are weights of rungs,
-    of which an allocator's policy leaves ``floor``. ``evidence_weight`` weighs cited facts that
-    the labels confirm or deny (`Judged.reward`); 0 leaves the rationale to the answers alone.
-    ``beta`` weighs the distance to the start, ``clip_high`` is the upper bound where it differs
-    from the lower one (DAPO).
-    """
-
-    start: str | None = None
-    reward: RewardKind = "task"
-    format_weight: NotBelow = 1.0
-    evidence_weight: NotBelow = 0.0
-    loss: PolicyLoss = "dapo"
-    scale: bool | None = None
-    beta: NotBelow = 0.001
-    clip: Above = 0.2
-    clip_high: Above | None = None
-    iterations: Positive = 1
-    group: Annotated[int, Field(ge=2)] = 8
-    temperature: Above = 1.0
-    longest: Positive = 192
-    budgets: dict[int, float] = {4: 1, 8: 1, 16: 1, 32: 1, 64: 1, 128: 1, 256: 1}
-    floor: Share = 0.25
-    pictures: Positive = 8
-    questions: Positive = 1
-    tokens: Positive = 1024
-    steps: Positive = 500
-    stop_after: Positive | None = None
-    precision: Literal["no", "bf16"] = "no"
-    lr: float = 1e-5
-    tower_lr: float = 1.0
-    warmup: int = 10
-    weight_decay: float = 0.0
-    max_norm: float = 1.0
-    checkpoint_every: Positive = 50
-    validate_every: Positive = 50
-    validate_samples: Positive = 128
-
-    @property
-    def scaled(self) -> bool:
-        """Whether advantages are divided by their group's deviation; Dr. GRPO leaves it out."""
-        return self.loss != "dr_grpo" if self.scale is None else self.scale
-
-
-class AllocatorRecipe(_Strict):
-    """Policy gradient of the allocator over the ladder.
-
-    ``start`` is the folder of the performer that it allots for; None takes the last one that the
-    same recipe wrote. ``questions`` of each kind are asked at every rung, ``validate_questions``
-    of held-out ones; ``prices`` are lambda of each effort. The first ``warm_steps`` learn the
-    ranking of the rungs, the rest climb the reward; ``entropy`` weighs the bonus.
-    """
-
-    start: str | None = None
-    questions: Positive = 60
-    validate_questions: Positive = 30
-    reward: Literal["gated", "paper"] = "gated"
-    prices: dict[Effort, NotBelow] = {"low": 0.8, "balanced": 0.3, "high": 0.05}
-    entropy: NotBelow = 0.01
-    warm_steps: Annotated[int, Field(ge=0)] = 100
-    steps: Positive = 400
-    stop_after: Positive | None = None
-    lr: float = 2e-3
-    weight_decay: float = 0.05
-    checkpoint_every: Positive = 50
-    validate_every: Positive = 10
-
-    @field_validator("prices")
-    @classmethod
-    def _each_effort(cls, prices: dict[Effort, float]) -> dict[Effort, float]:
-        if set(prices) != set(get_args(Effort)):
-            raise ValueError(f"give a price for each of {', '.join(get_args(Effort))}")
-        return prices
-
-
-class BilateralRecipe(_Strict):
+class BilateralRecipe(Strict):
     """How often performer and allocator take turns."""
 
     rounds: Positive = 2
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A whole run."""
 
     seed: int = 0
@@ -228,6 +132,11 @@ class Recipe(_Strict):
                     "lora learns from answers alone; set sft.style to answer and leave out "
                     "sft.dense_steps"
                 )
+        elif self.allocator.form == "text":
+            raise ValueError(
+                "an allocator that writes is a second adapter; add a lora section, or set "
+                "allocator.form to head"
+            )
         return self
 
 

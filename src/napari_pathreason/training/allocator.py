@@ -10,7 +10,6 @@ processes, a value model, sampling.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,30 +17,21 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason.models import FixedAllocator, load_performer
-from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._allocator import (
     EFFORTS,
     AllocatorNet,
     PolicyAllocator,
     save_allocator,
 )
-from napari_pathreason.models._checkpoint import find_checkpoint, weight_files
 
 from ._allocator_data import Earnings, Looks, earnings, looks
 from ._allocator_rewards import entropy, expected_gain, ranking_loss
 from ._allocator_state import identity, resume, save
-from ._evaluate import Examiner, pick
-from ._ladder_scores import tabulate
 from ._log import RunLog
-from ._pictures import Pictures
-from ._provenance import fingerprint, provenance
+from ._provenance import provenance
 from ._recipe import Recipe
-from ._sample import read_samples
-
-TOGETHER = 16
-"""Questions that share the performer's passes while s(N) is tabulated."""
+from ._tabulated import performer_folder, tabulated
+from .text_allocator import train_text_allocator
 
 PANELS = {
     "reward": "reward, all efforts",
@@ -54,7 +44,8 @@ PANELS = {
 def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
-    With other prices or another performer it begins anew, and keeps what is known of s(N).
+    With other prices or another performer it begins anew, and keeps what is known of s(N). The
+    text form has a loop of its own (`train_text_allocator`).
 
     Returns
     -------
@@ -66,11 +57,13 @@ def train_allocator(recipe: Recipe) -> Path:
     QueryError
         If there is no performer to allot for.
     """
+    if recipe.allocator.form == "text":
+        return train_text_allocator(recipe)
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
-    seen, earned, table = _learnt_from(recipe, folder, out, "train", settings.questions)
-    held, held_earned, val = _learnt_from(recipe, folder, out, "val", settings.validate_questions)
+    seen, earned, table = _learnt_from(recipe, folder, "train", settings.questions)
+    held, held_earned, val = _learnt_from(recipe, folder, "val", settings.validate_questions)
     rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
 
     torch.manual_seed(recipe.seed)
@@ -125,41 +118,10 @@ def figures(logits: torch.Tensor, earned: Earnings, rewards: torch.Tensor) -> di
     return {name: round(value, 5) for name, value in told.items()}
 
 
-def performer_folder(recipe: Recipe) -> Path:
-    """Folder of the performer to allot for.
-
-    Raises
-    ------
-    QueryError
-        If none has been trained yet.
-    """
-    if recipe.allocator.start is not None:
-        return find_checkpoint(recipe.allocator.start)[0]
-    for folder in (Path(recipe.output) / "grpo/model", Path(recipe.output) / "model"):
-        if (folder / "config.json").is_file():
-            return folder
-    raise QueryError(
-        "there is no performer to allot for; run `pathreason train sft` with this recipe first, "
-        "or name one as allocator.start"
-    )
-
-
 def _learnt_from(
-    recipe: Recipe, folder: Path, out: Path, split: str, each: int
+    recipe: Recipe, folder: Path, split: str, each: int
 ) -> tuple[Looks, Earnings, Path]:
     """Looks, earnings, and the file that keeps s(N)."""
-    data = Path(recipe.data.folder)
-    samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
-    pictures = Pictures(data)
-    performer = load_performer(folder)
-    cell = performer.info.dims.cell
-    examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
-    named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())
-    for weights in weight_files(folder, folder.name, find_base(folder, folder.name)):
-        with weights.open("rb") as held:
-            while part := held.read(1 << 24):
-                named.update(part)
-    file = out / f"scores-{split}-{named.hexdigest()[:12]}.jsonl"
-    table = tabulate(samples, pictures, examiner, cell, file, f"s(N) of {split}")
-    seen = looks(samples, pictures, cell)
-    return seen, earnings(seen, table), file
+    known = tabulated(recipe, folder, split, each)
+    seen = looks(known.samples, known.pictures, known.info.dims.cell)
+    return seen, earnings(seen, known.table), known.file

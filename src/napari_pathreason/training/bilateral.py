@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from napari_pathreason.engine import Allocator
+from napari_pathreason.models import load_models
 from napari_pathreason.models._adapter import base_of, write_base
 from napari_pathreason.models._allocator import RUNGS, load_allocator
 from napari_pathreason.models._config import read_info
@@ -51,7 +53,9 @@ def train_bilateral(recipe: Recipe) -> Path:
         folder = train_allocator(turn)
         cell = read_info(folder, folder.name).dims.cell
         pictures = Pictures(Path(recipe.data.folder))
-        policy = learned_policy(load_allocator(folder), pictures, cell, recipe.grpo.budgets)
+        written = recipe.allocator.form == "text"
+        learnt = load_models(folder).allocator if written else load_allocator(folder)
+        policy = learned_policy(learnt, pictures, cell, recipe.grpo.budgets)
     return _in_one_folder(Path(begin), Path(recipe.output) / "bilateral")
 
 
@@ -65,13 +69,15 @@ def learned_policy(
     """
     rungs = sorted(budgets)
 
+    @lru_cache(maxsize=1 << 16)  # a writing allocator takes as long as an answer
     def chances(sample: Sample) -> Sequence[float]:
         region = pictures.region(sample)
         reading = plan(region, allocator.overview_budget, cell)
         overview = pictures.read(sample, region, reading.size)
         given = allocator.allocate(overview, sample.query, reading.native, "balanced")
         shares = dict.fromkeys(budgets, 0.0)
-        for rung, share in zip(RUNGS, given.probabilities or (), strict=True):
+        shared = given.probabilities or [float(rung == given.budget) for rung in RUNGS]
+        for rung, share in zip(RUNGS, shared, strict=True):
             wanted = reading.native if rung is None else rung
             shares[next((r for r in rungs if r >= wanted), rungs[-1])] += share
         return list(shares.values())

@@ -13,38 +13,28 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from random import Random
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, set_seed
 from tqdm import tqdm
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._config import read_card, read_info
-from napari_pathreason.models._inputs import VISION_TOKENS
 from napari_pathreason.models._loading import described_in
 from napari_pathreason.models._pixels import NORMALISATION
 
-from ._actor import Actor
-from ._adapters import keep_adapters_alone
-from ._advantages import group_advantages, zero_variance
 from ._budgets import BudgetPolicy, draw_budget
 from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
+from ._learner import Learner
 from ._log import RunLog
-from ._optimise import optimizer_of, schedule
 from ._pictures import Pictures
-from ._policy_losses import aggregate, clipped_surrogate, k3
 from ._prompts import Prompts, build_prompts
 from ._provenance import provenance
 from ._recipe import ModelRecipe, Recipe
-from ._reference import AdaptedReference, Reference
 from ._rewards import judge
-from ._rollout import roll_out, stop_ids
 from ._rollout_figures import PANELS, figures
 from ._sample import Sample, read_samples
 from ._start import start_model
@@ -86,34 +76,12 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     begun, name = find_checkpoint(begin)
     about = described_in(begun, find_base(begun, name))
     info = read_info(about, name)
-    accelerator = Accelerator(mixed_precision=settings.precision)
-    if accelerator.distributed_type == DistributedType.FSDP:
-        raise QueryError(
-            "GRPO draws completions of different lengths on each process, which a sharded model "
-            "cannot; launch it with recipes/accelerate/ddp.yaml"
-        )
-    set_seed(recipe.seed)
+    dims = info.dims
     folder = Path(recipe.data.folder)
+    copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
+    learner = Learner(recipe, settings, lambda: start_model(copied, ()))
+    accelerator, tokenizer = learner.accelerator, learner.tokenizer
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-
-    def load() -> tuple[Actor, Any]:
-        copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-        model, tokenizer = start_model(copied, ())
-        never = tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
-        # evaluation mode throughout: drawing and learning must look at one distribution
-        sparing = recipe.lora is not None and recipe.lora.checkpointing
-        return Actor(model, never, settings.temperature, sparing).eval(), tokenizer
-
-    actor, tokenizer = load()
-    reference: Reference | None = None
-    if recipe.lora is not None:
-        keep_adapters_alone(accelerator)
-        reference = AdaptedReference(actor) if settings.beta else None
-    elif settings.beta:
-        reference = load()[0].requires_grad_(False).to(accelerator.device)
-    dims, stops = info.dims, stop_ids(actor.model, tokenizer)
-    model, optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
-    actor = accelerator.unwrap_model(model)
     step = resume(accelerator, out)
     with accelerator.main_process_first():  # both replace files: one process after the other
         log = RunLog(out, step)
@@ -144,16 +112,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
         sums: dict[str, list[float]] = {}
         for at in range(max(1, settings.validate_samples // settings.pictures)):
             held = make(fixed, at, None)
-            with accelerator.autocast():
-                drawn = roll_out(
-                    actor,
-                    held.prompts.to(device),
-                    1,
-                    settings.longest,
-                    stops,
-                    tokenizer.pad_token_id,
-                    None,
-                )
+            drawn = learner.write(held.prompts.to(device))
             judged = [
                 judge(text, *question, settings.reward)
                 for text, question in zip(drawn.texts(tokenizer), held.asked, strict=True)
@@ -172,19 +131,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
             prompts = prompts.to(device)
 
             # answer every question several times
-            random = torch.Generator().manual_seed(
-                Random(f"rollout-{recipe.seed}-{step}-{rank}").getrandbits(63)
-            )
-            with accelerator.autocast():
-                drawn = roll_out(
-                    actor,
-                    prompts,
-                    settings.group,
-                    settings.longest,
-                    stops,
-                    tokenizer.pad_token_id,
-                    random,
-                )
+            drawn = learner.draw(prompts, step)
             drew = time.perf_counter() - started
 
             # score the answers by the labels
@@ -196,55 +143,19 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
             weights = settings.format_weight, settings.evidence_weight
             earned = torch.tensor([each.reward(*weights) for each in judged])
             rewards = earned.view(len(asked), settings.group)
-            advantages = group_advantages(rewards, scale=settings.scaled).view(-1).to(device)
 
             # make the better ones of each group more likely
-            reference_log_p = None
-            if reference is not None:
-                with torch.no_grad(), accelerator.autocast():
-                    reference_log_p = reference(
-                        prompts, drawn.tokens, drawn.mask, settings.group
-                    ).log_p
-            tokens = accelerator.reduce(drawn.mask.sum().float(), reduction="mean").item()
-            for group in optimizer.param_groups:
-                share = schedule(step, settings.warmup, settings.steps)
-                group["lr"] = settings.lr * group["share"] * share
-            high = settings.clip if settings.clip_high is None else settings.clip_high
-            old_log_p = None
-            for _ in range(settings.iterations):
-                said = model(prompts, drawn.tokens, drawn.mask, settings.group)
-                if old_log_p is None:
-                    old_log_p = said.log_p.detach()
-                each = clipped_surrogate(said.log_p, old_log_p, advantages, settings.clip, high)
-                distance = None
-                if reference_log_p is not None:
-                    distance = k3(said.log_p, reference_log_p)
-                    each = each + settings.beta * distance
-                loss = aggregate(
-                    each, drawn.mask, settings.loss, tokens=tokens, longest=settings.longest
-                )
-                accelerator.backward(loss)
-                norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_norm)
-                optimizer.step()
-                optimizer.zero_grad()
+            learnt = learner.learn(prompts, drawn, rewards, step, scale=settings.scaled)
             step += 1
 
             record: dict[str, Any] = {
                 "step": step,
-                "reward": round(float(rewards.mean()), 4),
                 **figures(judged, [sample for sample, _ in questions], drawn),
-                "groups": len(rewards),
-                "zero_variance": int(zero_variance(rewards).sum()),
-                "entropy": round(float(said.entropy[drawn.mask].mean()), 4),
-                "loss": round(loss.item(), 5),
-                "norm": round(float(norm), 4),
+                **learnt,
                 "budget": round(sum(budgets) / len(budgets), 1),
-                "lr": settings.lr * share,
                 "seconds": round(time.perf_counter() - started, 3),
                 "seconds_drawing": round(drew, 3),
             }
-            if distance is not None:
-                record["kl"] = round(float(distance[drawn.mask].mean()), 6)
             if step % settings.validate_every == 0 or step == last:
                 record |= validate()
             if accelerator.is_main_process:
@@ -259,7 +170,9 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     card = read_card(about, info.name)
     if recipe.lora is not None:
         card["name"] = Path(recipe.output).name
-    save_model(accelerator, model, tokenizer, out / "model", card, begin if recipe.lora else None)
+    save_model(
+        accelerator, learner.model, tokenizer, out / "model", card, begin if recipe.lora else None
+    )
     return out / "model"
 
 

@@ -1,0 +1,59 @@
+"""Settings of the allocator in both of its forms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from napari_pathreason._types import Effort
+
+from ._policy_recipe import TextRecipe
+from ._recipe_base import NotBelow, Positive, Strict
+
+
+class AllocatorRecipe(Strict):
+    """How an allocator learns.
+
+    ``form`` is ``head``, a light net over the ladder, or ``text``, a second adapter on a large
+    checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the folder of
+    the performer that it allots for; None takes the last one that the same recipe wrote.
+    ``questions`` of each kind are asked at every rung, ``validate_questions`` of held-out ones;
+    ``prices`` are lambda of each effort. What follows is the head's alone: the first
+    ``warm_steps`` learn the ranking of the rungs, the rest climb the reward; ``entropy`` weighs
+    the bonus.
+    """
+
+    form: Literal["head", "text"] = "head"
+    start: str | None = None
+    questions: Positive = 60
+    validate_questions: Positive = 30
+    reward: Literal["gated", "paper"] = "gated"
+    prices: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
+    text: TextRecipe = TextRecipe()
+    entropy: NotBelow = 0.01
+    warm_steps: Annotated[int, Field(ge=0)] = 100
+    steps: Positive = 400
+    stop_after: Positive | None = None
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 10
+
+    @field_validator("prices")
+    @classmethod
+    def _each_effort(cls, prices: dict[Effort, float]) -> dict[Effort, float]:
+        if set(prices) != set(get_args(Effort)):
+            raise ValueError(f"give a price for each of {', '.join(get_args(Effort))}")
+        return prices
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the text form's advantages are divided by their deviation: in the paper they are.
+
+        Elsewhere they are mean-centred alone, as that division erases the price.
+        """
+        settings = self.text
+        if settings.scale is not None:
+            return settings.scale
+        return self.reward == "paper" and settings.loss != "dr_grpo"

@@ -1,0 +1,196 @@
+"""Reinforcement learning of an allocator that writes its number (GRPO), in one loop.
+
+The paper's own form: a second adapter on the performer's weights sees an overview, is told how many
+tokens that has and how many there are, and writes a number. s(N) is tabulated before, as for the
+head: a number is snapped to the ladder, so each completion's reward is looked up, and the performer
+is asked once for each size of a question, however many completions name it. It is gone from memory
+before the adapter is put on.
+Left out on purpose: turned and restained overviews, as s(N) was measured on the picture as it is;
+reading ahead, as overviews are small; one price for each effort, as each would be another adapter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from accelerate import PartialState
+from tqdm import tqdm
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.models._text_allocator import TextForm, save_text_allocator
+from napari_pathreason.tasks import allotment_messages
+from napari_pathreason.tokens import flops, plan
+
+from ._adapters import learnt_adapter
+from ._allocator_state import make_room, text_identity
+from ._checkpoints import resume, save_state
+from ._learner import Learner
+from ._log import RunLog
+from ._lora import start_second_lora
+from ._prompts import Prompts, prompts_of
+from ._provenance import provenance
+from ._recipe import Recipe
+from ._rollout import Rollout
+from ._tabulated import Tabulated, performer_folder, tabulated
+from ._text_earnings import Allotted, allotted, earned, text_figures
+
+PANELS = {
+    "reward": "reward",
+    "score": "score of the rung",
+    "cost": "share of native",
+    "tokens": "visual tokens allotted",
+    "format": "share in the whole form",
+    "no_number": "share without a number",
+    "length": "tokens written",
+    "entropy": "entropy (nats a token)",
+}
+"""Panels of the learning curve."""
+
+
+def train_text_allocator(recipe: Recipe) -> Path:
+    """Train until ``allocator.text.steps``; continues from ``output``/allocator/text.
+
+    With other prices or another performer it begins anew, and keeps what is known of s(N).
+
+    Returns
+    -------
+    Path
+        Folder of the performer, beside whose weights the allocator now lies.
+
+    Raises
+    ------
+    QueryError
+        If there is no performer to allot for, or the recipe has no ``lora``.
+    """
+    if recipe.lora is None:
+        raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
+    settings, lora = recipe.allocator, recipe.lora
+    text, out = settings.text, Path(recipe.output) / "allocator/text"
+    last = min(text.steps, text.stop_after or text.steps)
+    folder = performer_folder(recipe)
+    with PartialState().main_process_first():  # the others read what the first has asked
+        known = tabulated(recipe, folder, "train", settings.questions)
+        held = tabulated(recipe, folder, "val", settings.validate_questions)
+    learner = Learner(recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed))
+    accelerator, tokenizer = learner.accelerator, learner.tokenizer
+    with accelerator.main_process_first():
+        make_room(out, text_identity(recipe, (known.file, held.file)))
+    step = resume(accelerator, out)
+    with accelerator.main_process_first():
+        log = RunLog(out, step)
+        provenance(out, recipe, Path(recipe.data.folder))
+    rank, processes = accelerator.process_index, accelerator.num_processes
+
+    def make(source: Tabulated, places: Sequence[int]) -> Prompts:
+        """What the allocator reads of some questions."""
+        dims, overviews, chats = source.info.dims, [], []
+        for at in places:
+            sample = source.samples[at]
+            region = source.pictures.region(sample)
+            reading = plan(region, text.overview, dims.cell)
+            overviews.append(source.pictures.read(sample, region, reading.size))
+            chats.append([allotment_messages(sample.query, reading.tokens, reading.native)])
+        family = NORMALISATION[source.info.family]
+        prompts = prompts_of(overviews, chats, tokenizer, dims, family)
+        return prompts.to(accelerator.device)
+
+    def read(
+        source: Tabulated, places: Sequence[int], prompts: Prompts, drawn: Rollout
+    ) -> list[Allotted]:
+        """What completions allot; as many of each question, one question behind another."""
+        lengths = drawn.mask.sum(1).tolist()
+        texts = drawn.texts(tokenizer)
+        group = len(texts) // len(places)
+        visual = prompts.mm_token_type_ids.sum(1).tolist()
+        words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
+        return [
+            allotted(
+                one,
+                source.table[places[i // group]],
+                flops(source.info.dims, visual[i // group], words[i // group], lengths[i]),
+            )
+            for i, one in enumerate(texts)
+        ]
+
+    def validate() -> dict[str, float]:
+        """Greedy numbers for held-out questions."""
+        given: list[Allotted] = []
+        count = min(len(held.samples), text.validate_samples)
+        for begin in range(0, count, text.pictures):
+            places = range(begin, min(begin + text.pictures, count))
+            prompts = make(held, places)
+            given += read(held, places, prompts, learner.write(prompts))
+        told = {"reward": round(float(earned(given, settings).mean()), 4)} | text_figures(given)
+        return {f"val_{name}": value for name, value in told.items()}
+
+    bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
+    while step < last:
+        started = time.perf_counter()
+        first = (step * processes + rank) * text.pictures
+        places = in_turn(len(known.samples), recipe.seed, first, text.pictures)
+        prompts = make(known, places)
+
+        # write several numbers for every question
+        drawn = learner.draw(prompts, step)
+        drew = time.perf_counter() - started
+
+        # look up what the performer scores there
+        given = read(known, places, prompts, drawn)
+        rewards = earned(given, settings).view(len(places), text.group)
+
+        # make the better ones of each group more likely
+        learnt = learner.learn(prompts, drawn, rewards, step, scale=settings.scaled)
+        step += 1
+
+        record: dict[str, Any] = {
+            "step": step,
+            **learnt,
+            **text_figures(given),
+            "length": round(float(drawn.mask.sum(1).float().mean()), 2),
+            "cut_off": round(float((~drawn.finished).float().mean()), 4),
+            "rollouts": step * processes * text.pictures * text.group,
+            "performer_calls": known.calls,
+            "seconds": round(time.perf_counter() - started, 3),
+            "seconds_drawing": round(drew, 3),
+        }
+        if step % text.validate_every == 0 or step == last:
+            record |= validate()
+        if accelerator.is_main_process:
+            log.write(record)
+            bar.update()
+            bar.set_postfix(reward=record["reward"], cost=record["cost"], refresh=False)
+        if step % text.checkpoint_every == 0 or step == last:
+            save_state(accelerator, out, step)
+            if accelerator.is_main_process:
+                log.draw(PANELS)
+    bar.close()
+    config, matrices = learnt_adapter(accelerator, learner.model)
+    if accelerator.is_main_process:
+        form = TextForm(text.overview, text.longest, text.effort)
+        save_text_allocator(folder, form, config, matrices)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def in_turn(count: int, seed: int, first: int, most: int) -> list[int]:
+    """Places of a step's questions: each is asked once before any is asked again.
+
+    Parameters
+    ----------
+    count, seed : int
+    first : int
+        How many were asked before.
+    most : int
+    """
+    return [_order(count, seed, at // count)[at % count] for at in range(first, first + most)]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> list[int]:
+    return Random(f"{seed}-{epoch}").sample(range(count), count)
