@@ -9,6 +9,7 @@ from napari_pathreason._geometry import Region
 from napari_pathreason._types import Allocation, Result
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import ladder_of
+from napari_pathreason.viewer._foretell import _notes
 
 REGION = Region(0, 0, 2048, 1024)
 LEVELS = [(4096, 4096), (1024, 1024)]
@@ -31,6 +32,15 @@ def test_probabilities_follow_the_ladder() -> None:
     chances = tuple(i / 45 for i in range(10))
     rungs = ladder_of(REGION, 32, LEVELS, allocation=Allocation(64, "policy", 16, chances))
     assert tuple(rung.probability for rung in rungs) == chances
+
+
+def test_what_an_allocator_that_writes_has_said_is_told() -> None:
+    chosen = Allocation(32, "policy", 16, tuple(float(rung == 32) for rung in (*LADDER, None)))
+    assert _notes(True, [], chosen) == ["The allocator names one rung and weighs no other."]
+    (silent,) = _notes(True, [], Allocation(256, "fixed", 16))
+    assert "wrote no number" in silent
+    (weighed,) = _notes(True, [], Allocation(64, "policy", 4, (0.1,) * 10))
+    assert "Probabilities are the allocator's" in weighed
 
 
 def test_seconds_are_those_of_answers_at_as_many_tokens(

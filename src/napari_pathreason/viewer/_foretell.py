@@ -41,7 +41,7 @@ def foretold(
     info = session.known_models.get(model)
     past = [entry.result for entry in session.entries if entry.result.model == info]
     same = [r for r in past if r.region == region and r.query == query]
-    looked = [r.allocation for r in same if r.allocation.probabilities is not None]
+    looked = [r.allocation for r in same if r.allocation.tokens_spent]
     slide: Any = image.metadata.get(SLIDE_KEY)
     layer_size(image)
     sizes = (
@@ -58,11 +58,13 @@ def foretold(
 def _notes(known: bool, past: list[Any], looked: Allocation | None) -> list[str]:
     if not known:
         return [f"This model has not answered yet: {USUAL_CELL} px a token are assumed."]
+    if looked is not None and looked.probabilities is None:
+        return ["The allocator wrote no number about this: no probabilities."]
     if looked is not None and max(looked.probabilities or (0.0,)) == 1:
-        return ["The allocator writes one number: it weighs no other rung."]
+        return ["The allocator names one rung and weighs no other."]
     if looked is not None:
         return ["Probabilities are the allocator's for this region and question."]
-    if any(r.allocation.source == "fixed" for r in past):
+    if any(r.allocation.source == "fixed" and not r.allocation.tokens_spent for r in past):
         return ["This model has a fixed budget in place of an allocator: no probabilities."]
     return ["No probabilities: the allocator has not been asked about this yet."]
 
