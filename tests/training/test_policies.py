@@ -131,6 +131,23 @@ def test_rows_of_every_policy_stand_beside_those_of_the_rungs(tmp_path):
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("own", ["low", "balanced", "high"])
+def test_an_allocator_of_one_effort_has_one_row_of_that_name(own):
+    items = _items(*[_ladder(i, 64) for i in range(4)])
+    asked = []
+
+    def chosen(effort):
+        asked.append(effort)
+        return [Look(Allocation(64, "policy", 4, effort=own), 0.01)] * 4
+
+    rows = policy_rows(items, ["allocator"], chosen, Run("m", "bilateral"))
+    assert {row.run.effort for row in rows} == {own}
+    assert len({row.as_dict()["task"] for row in rows if row.topic == "all"}) == len(
+        [row for row in rows if row.topic == "all"]
+    )
+    assert len(asked) <= 2  # a writing allocator takes as long as an answer
+
+
 def test_policies_that_were_not_asked_for_are_left_out():
     _, rows = _rows(("oracle",))
     assert {row.run.policy for row in rows} == {"oracle"}

@@ -11,17 +11,18 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Completion, GenerationSettings
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import _performer, load_models, load_performer, write_merged
 from napari_pathreason.models._allocator import RUNGS, AllocatorNet, PolicyAllocator, save_allocator
 from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._text_allocator import TextAllocator
+from napari_pathreason.models._text_allocator import TextAllocator, TextForm
 from napari_pathreason.models._tiny import byte_tokenizer, make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import flops
-from napari_pathreason.training import _learner, _tabulated, read_samples
+from napari_pathreason.training import _learner, _tabulated, load_recipe, performer, read_samples
 from napari_pathreason.training import text_allocator as room
 from napari_pathreason.training._adapters import save_adapter
 from napari_pathreason.training._allocator_state import make_room, text_identity
@@ -29,12 +30,17 @@ from napari_pathreason.training._ladder_scores import Scored
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._lora import LEARNING, start_lora
 from napari_pathreason.training._pictures import Pictures
+from napari_pathreason.training._policy_recipe import GRPORecipe
 from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training._rewards import Judged
 from napari_pathreason.training.allocator import train_allocator
+from napari_pathreason.training.bilateral import train_bilateral
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-FAMILIES = ("qwen3_vl", "qwen2_5_vl")
+RECIPES = Path(__file__).parents[2] / "recipes"
+SHIPPED = {"qwen3_vl": "qwen3-vl-2b.yaml", "qwen2_5_vl": "paper-qwen2.5-vl-7b.yaml"}
+FAMILIES = tuple(SHIPPED)
 TEXT = {
     "overview": 4,
     "group": 16,
@@ -275,6 +281,65 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
     assert last["rollouts"] >= 10 * len(asked)
     train_allocator(recipe)
     assert len(asked) == 2 * train  # finished: nobody is asked anew
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shipped_recipe_trains_one(family, performers, converted, tmp_path, one_rung_pays):
+    """Nothing but places, sizes and steps changed, and the form where it is the head."""
+    folder = _copy(performers, family, tmp_path)
+    values = load_recipe(RECIPES / SHIPPED[family]).model_dump()
+    values["output"], values["data"]["folder"] = str(tmp_path / "run"), str(converted)
+    values["allocator"] |= {"start": str(folder), "form": "text"}
+    values["allocator"] |= {"questions": 1, "validate_questions": 1}
+    shown = values["allocator"]["text"]["overview"]
+    values["allocator"]["text"] |= {"longest": 3, "steps": 1, "pictures": 1, "group": 2}
+    values["allocator"]["text"] |= {"validate_samples": 1, "overview": 4}
+    train_allocator(Recipe.model_validate(values))
+    allocator = load_models(folder, "cpu").allocator
+    assert isinstance(allocator, TextAllocator)
+    assert allocator.form == TextForm(4, 3, "balanced")
+    assert shown == {"qwen2_5_vl": 256, "qwen3_vl": 64}[family]
+
+
+def test_the_papers_settings_and_what_a_writing_allocator_needs(tmp_path):
+    recipe = load_recipe(RECIPES / SHIPPED["qwen2_5_vl"])
+    text = recipe.allocator.text
+    assert (recipe.allocator.form, recipe.allocator.reward) == ("text", "paper")
+    assert (text.overview, text.group, text.longest, text.temperature) == (256, 8, 512, 1)
+    assert (text.lr, text.beta, text.clip, text.loss) == (1e-5, 0.001, 0.2, "grpo")
+    assert text.format_weight == 1
+    assert recipe.allocator.scaled
+    file = tmp_path / "recipe.yaml"
+    file.write_text("output: x\ndata: {folder: y}\nallocator: {form: text}\n")
+    with pytest.raises(QueryError, match="add a lora section"):
+        load_recipe(file)
+
+
+@pytest.mark.slow
+def test_two_rounds_of_both_branches_leave_one_folder(
+    performers, converted, tmp_path, monkeypatch, digits, one_rung_pays
+):
+    monkeypatch.setattr(performer, "judge", lambda *_: Judged(0.5, True, 0, 0, 0))
+    asked = []
+    allocate = TextAllocator.allocate
+
+    def listen(self, overview, query, native, effort):
+        given = allocate(self, overview, query, native, effort)
+        asked.append(given.budget or native)
+        return given
+
+    monkeypatch.setattr(TextAllocator, "allocate", listen)
+    base = performers / "qwen3_vl-base"
+    recipe = _recipe(base, converted, tmp_path / "run", steps=2, group=4)
+    grpo = GRPORecipe(
+        start=str(base), group=2, longest=2, pictures=1, steps=1, validate_samples=1, floor=0.0
+    )
+    folder = train_bilateral(recipe.model_copy(update={"grpo": grpo}))
+    assert isinstance(load_models(folder, "cpu").allocator, TextAllocator)
+    log = tmp_path / "run/round-2/grpo/log.jsonl"
+    (first,) = map(json.loads, log.read_text().splitlines())
+    wanted = asked[0]  # of the first round's allocator, for the only picture of the second's step
+    assert first["budget"] == next((r for r in grpo.budgets if r >= wanted), max(grpo.budgets))
 
 
 def test_each_question_comes_before_any_comes_again():

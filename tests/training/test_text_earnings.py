@@ -38,6 +38,11 @@ def test_gated_takes_the_price_off_the_score_and_adds_the_form():
     assert half == pytest.approx([0.9 * (1 - 0.8 * 0.114) + 0.5])
 
 
+def test_a_right_answer_never_earns_less_than_a_wrong_one():
+    given = [allotted(_framed("64"), ROW, 9000.0)]
+    assert earned(given, AllocatorRecipe()).tolist() == [1.0]
+
+
 def test_the_papers_step_lies_at_the_smaller_of_native_and_256():
     brought = _earned([_framed("128"), _framed("255"), _framed("256"), "256"], reward="paper")
     assert brought == pytest.approx([1.9, 1.9, 1.45, 0.45])

@@ -58,7 +58,8 @@ def earned(given: Sequence[Allotted], settings: AllocatorRecipe) -> torch.Tensor
         brought = paper_step(scores[:, None], tokens, native)[:, 0]
     else:
         costs = torch.tensor([g.cost for g in given])
-        brought = gated(scores, costs, settings.prices[settings.text.effort])
+        # of a small region the look alone may cost more than native: right is never below wrong
+        brought = gated(scores, costs, settings.prices[settings.text.effort]).clamp(min=0)
     whole = torch.tensor([float(g.allotment.well_formed) for g in given])
     return brought + settings.text.format_weight * whole
 

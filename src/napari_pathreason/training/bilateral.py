@@ -51,12 +51,17 @@ def train_bilateral(recipe: Recipe) -> Path:
         turn = recipe.model_copy(update=parts | {"allocator": allocator})
         begin = str(train_performer(turn, policy))
         folder = train_allocator(turn)
-        cell = read_info(folder, folder.name).dims.cell
-        pictures = Pictures(Path(recipe.data.folder))
-        written = recipe.allocator.form == "text"
-        learnt = load_models(folder).allocator if written else load_allocator(folder)
-        policy = learned_policy(learnt, pictures, cell, recipe.grpo.budgets)
+        if number < recipe.bilateral.rounds:
+            policy = _policy_of(folder, turn)
     return _in_one_folder(Path(begin), Path(recipe.output) / "bilateral")
+
+
+def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:
+    """What the allocator beside a performer would give; one that writes brings its own model."""
+    written = turn.allocator.form == "text"
+    allocator = load_models(folder).allocator if written else load_allocator(folder)
+    cell = read_info(folder, folder.name).dims.cell
+    return learned_policy(allocator, Pictures(Path(turn.data.folder)), cell, turn.grpo.budgets)
 
 
 def learned_policy(
