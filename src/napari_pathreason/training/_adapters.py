@@ -26,9 +26,9 @@ def keep_adapters_alone(accelerator: Accelerator) -> None:
     """Let states of a run hold what learns, not the frozen weights; sharded ones stay whole."""
 
     def save(models: list[Any], weights: list[Any], folder: str) -> None:
-        if weights:
+        if weights and accelerator.is_main_process:  # all would write one file
             save_file({n: p.detach().cpu() for n, p in _learning(models[0])}, Path(folder) / STATE)
-            weights.clear()
+        weights.clear()
 
     def load(models: list[Any], folder: str) -> None:
         if (file := Path(folder) / STATE).is_file():

@@ -21,6 +21,7 @@ def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
     accelerator.wait_for_everyone()  # nobody writes into what another still removes
     accelerator.save_state(str(fresh))
+    accelerator.wait_for_everyone()  # nor is it moved while another still writes
     if accelerator.is_main_process:
         (fresh / "step.json").write_text(json.dumps({"step": step}))
         old = out / "checkpoint.old"
