@@ -1,7 +1,10 @@
 """An allocator that writes: it learns which number pays, on the performer's weights, and serves."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event
 
@@ -22,7 +25,14 @@ from napari_pathreason.models._tiny import byte_tokenizer, make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import flops
-from napari_pathreason.training import _learner, _tabulated, load_recipe, performer, read_samples
+from napari_pathreason.training import (
+    _learner,
+    _tabulated,
+    load_recipe,
+    performer,
+    read_samples,
+    write_samples,
+)
 from napari_pathreason.training import text_allocator as room
 from napari_pathreason.training._adapters import save_adapter
 from napari_pathreason.training._allocator_state import make_room, text_identity
@@ -340,6 +350,38 @@ def test_two_rounds_of_both_branches_leave_one_folder(
     (first,) = map(json.loads, log.read_text().splitlines())
     wanted = asked[0]  # of the first round's allocator, for the only picture of the second's step
     assert first["budget"] == next((r for r in grpo.budgets if r >= wanted), max(grpo.budgets))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_allocator(performers, converted, tmp_path):
+    """All real: the first process asks the performer, the other reads its table."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "val"):
+        samples = [s for s in read_samples(converted / f"{split}.jsonl") if s.source == "lung"]
+        pictures = [s.model_copy(update={"image": str(converted / s.image)}) for s in samples[:1]]
+        write_samples(data / f"{split}.jsonl", pictures)
+    folder = _copy(performers, "qwen3_vl", tmp_path)
+    recipe = _recipe(folder, data, tmp_path / "run", steps=2, group=4)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.model_dump_json())
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = ["-m", "napari_pathreason.cli", "train", "allocator", "--recipe", str(path)]
+    told = subprocess.run(
+        [sys.executable, *launch, *command],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    records = _records(recipe.output)
+    assert [record["step"] for record in records] == [1, 2]
+    assert records[-1]["rollouts"] == 2 * 2 * 2 * 4
+    (table,) = (tmp_path / "run/allocator").glob("scores-train-*.jsonl")
+    assert len(table.read_text().splitlines()) == records[-1]["performer_calls"]
+    assert isinstance(load_models(folder, "cpu").allocator, TextAllocator)
 
 
 def test_each_question_comes_before_any_comes_again():

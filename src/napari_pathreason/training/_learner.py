@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models._inputs import VISION_TOKENS
@@ -24,32 +25,51 @@ from ._recipe import Recipe
 from ._reference import AdaptedReference, Reference
 from ._rollout import Rollout, roll_out, stop_ids
 
+PATIENCE = timedelta(days=2)
+"""That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
 
-class Learner:
-    """A policy, what it may not stray far from, and its optimiser, in this process.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    settings : PolicyRecipe
-    load : callable
-        Gives model and tokenizer as the run begins.
+def join_processes(settings: PolicyRecipe) -> Accelerator:
+    """Take part in a run, as one of the processes that learn together.
 
     Raises
     ------
     QueryError
         If it is launched with a sharded model.
     """
+    accelerator = Accelerator(
+        mixed_precision=settings.precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise QueryError(
+            "GRPO draws completions of different lengths on each process, which a sharded model "
+            "cannot; launch it with recipes/accelerate/ddp.yaml"
+        )
+    return accelerator
+
+
+class Learner:
+    """A policy, what it may not stray far from, and its optimiser, in this process.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        Of `join_processes`.
+    recipe : Recipe
+    settings : PolicyRecipe
+    load : callable
+        Gives model and tokenizer as the run begins.
+    """
 
     def __init__(
-        self, recipe: Recipe, settings: PolicyRecipe, load: Callable[[], tuple[Any, Any]]
+        self,
+        accelerator: Accelerator,
+        recipe: Recipe,
+        settings: PolicyRecipe,
+        load: Callable[[], tuple[Any, Any]],
     ) -> None:
-        self.accelerator = accelerator = Accelerator(mixed_precision=settings.precision)
-        if accelerator.distributed_type == DistributedType.FSDP:
-            raise QueryError(
-                "GRPO draws completions of different lengths on each process, which a sharded "
-                "model cannot; launch it with recipes/accelerate/ddp.yaml"
-            )
+        self.accelerator = accelerator
         set_seed(recipe.seed)
         self._settings, self._seed = settings, recipe.seed
         sparing = recipe.lora is not None and recipe.lora.checkpointing
@@ -148,7 +168,7 @@ class Learner:
             "groups": len(rewards),
             "zero_variance": int(zero_variance(rewards).sum()),
             "entropy": round(float(said.entropy[drawn.mask].mean()), 4),
-            "loss": round(float(loss), 5),
+            "loss": round(float(loss.detach()), 5),
             "norm": round(float(norm), 4),
             "lr": settings.lr * share,
         }

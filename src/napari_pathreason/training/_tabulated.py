@@ -42,7 +42,9 @@ class Tabulated:
         return sum(len(set(row)) for row in self.table)
 
 
-def tabulated(recipe: Recipe, folder: Path, split: str, each: int) -> Tabulated:
+def tabulated(
+    recipe: Recipe, folder: Path, split: str, each: int, device: str = "auto"
+) -> Tabulated:
     """Questions of a split with their s(N), which is asked for where no earlier run did.
 
     The table belongs to these weights, these data and this seed; both forms of the allocator
@@ -56,11 +58,13 @@ def tabulated(recipe: Recipe, folder: Path, split: str, each: int) -> Tabulated:
     split : str
     each : int
         Questions of each kind.
+    device : str
+        That the performer is asked on.
     """
     data = Path(recipe.data.folder)
     samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
     pictures = Pictures(data)
-    performer = load_performer(folder)
+    performer = load_performer(folder, device)
     cell = performer.info.dims.cell
     examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
     named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())

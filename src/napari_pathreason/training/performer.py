@@ -28,7 +28,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 from ._budgets import BudgetPolicy, draw_budget
 from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
-from ._learner import Learner
+from ._learner import Learner, join_processes
 from ._log import RunLog
 from ._pictures import Pictures
 from ._prompts import Prompts, build_prompts
@@ -79,8 +79,9 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     dims = info.dims
     folder = Path(recipe.data.folder)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-    learner = Learner(recipe, settings, lambda: start_model(copied, ()))
-    accelerator, tokenizer = learner.accelerator, learner.tokenizer
+    accelerator = join_processes(settings)
+    learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
+    tokenizer = learner.tokenizer
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     step = resume(accelerator, out)
     with accelerator.main_process_first():  # both replace files: one process after the other

@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from accelerate import PartialState
 from tqdm import tqdm
 
 from napari_pathreason._errors import QueryError
@@ -30,7 +29,7 @@ from napari_pathreason.tokens import flops, plan
 from ._adapters import learnt_adapter
 from ._allocator_state import make_room, text_identity
 from ._checkpoints import resume, save_state
-from ._learner import Learner
+from ._learner import Learner, join_processes
 from ._log import RunLog
 from ._lora import start_second_lora
 from ._prompts import Prompts, prompts_of
@@ -74,11 +73,15 @@ def train_text_allocator(recipe: Recipe) -> Path:
     text, out = settings.text, Path(recipe.output) / "allocator/text"
     last = min(text.steps, text.stop_after or text.steps)
     folder = performer_folder(recipe)
-    with PartialState().main_process_first():  # the others read what the first has asked
-        known = tabulated(recipe, folder, "train", settings.questions)
-        held = tabulated(recipe, folder, "val", settings.validate_questions)
-    learner = Learner(recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed))
-    accelerator, tokenizer = learner.accelerator, learner.tokenizer
+    accelerator = join_processes(text)
+    device = str(accelerator.device)
+    with accelerator.main_process_first():  # the others read what the first has asked
+        known = tabulated(recipe, folder, "train", settings.questions, device)
+        held = tabulated(recipe, folder, "val", settings.validate_questions, device)
+    learner = Learner(
+        accelerator, recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed)
+    )
+    tokenizer = learner.tokenizer
     with accelerator.main_process_first():
         make_room(out, text_identity(recipe, (known.file, held.file)))
     step = resume(accelerator, out)
