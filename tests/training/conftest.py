@@ -1,6 +1,10 @@
 """A miniature of the labelled folders, made in code."""
 
 import csv
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ from PIL import Image
 
 from napari_pathreason.models._allocator import RUNGS
 from napari_pathreason.training._ladder_scores import Scored
+from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._recipe import Recipe
 from napari_pathreason.training.convert import _mini, convert
 
@@ -161,3 +166,45 @@ def at_every_rung():
         return rows
 
     return tabulate
+
+
+@pytest.fixture
+def dies_at(monkeypatch):
+    """Lets a run end at a step as a kill would: ``with dies_at(module of its loop, step)``."""
+
+    @contextmanager
+    def until(room, step):
+        class Dies(RunLog):
+            def write(self, record):
+                if record["step"] == step:
+                    raise KeyboardInterrupt
+                super().write(record)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(room, "RunLog", Dies)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return until
+
+
+@pytest.fixture
+def train_in_two_processes(tmp_path):
+    """Runs a stage of training by torchrun on two gloo processes."""
+
+    def train(stage, recipe):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(recipe.model_dump_json())
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        command = ["-m", "napari_pathreason.cli", "train", stage, "--recipe", str(path)]
+        told = subprocess.run(
+            [sys.executable, *launch, *command],
+            env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr[-3000:]
+
+    return train

@@ -45,23 +45,15 @@ def begun(recipe):
 
 
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
-    begun, tmp_path, monkeypatch, at_every_rung
+    begun, tmp_path, monkeypatch, at_every_rung, dies_at
 ):
     monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
 
-    class Dies(room.RunLog):
-        def write(self, record):
-            if record["step"] == 5:  # two after the last checkpoint
-                raise KeyboardInterrupt
-            super().write(record)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(room, "RunLog", Dies)
-        with pytest.raises(KeyboardInterrupt):
-            train_allocator(cut)
+    with dies_at(room, 5):  # two after the last checkpoint
+        train_allocator(cut)
     again = load_file(train_allocator(cut) / "allocator.safetensors")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     logs = [

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -180,21 +177,9 @@ def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(begun, tmp_path):
+def test_two_processes_train_one_model(begun, train_in_two_processes):
     recipe = begun(steps=2)
-    path = tmp_path / "recipe.yaml"
-    path.write_text(recipe.model_dump_json())
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = ["-m", "napari_pathreason.cli", "train", "performer", "--recipe", str(path)]
-    told = subprocess.run(
-        [sys.executable, *launch, *command],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
+    train_in_two_processes("performer", recipe)
     assert [r["step"] for r in _records(Path(recipe.output) / "grpo")] == [1, 2]
     assert load_models(str(Path(recipe.output) / "grpo/model"), "cpu").performer
 

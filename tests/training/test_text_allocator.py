@@ -1,10 +1,7 @@
 """An allocator that writes: it learns which number pays, on the performer's weights, and serves."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from threading import Event
 
@@ -211,7 +208,7 @@ def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
 
 
 def test_a_run_that_was_killed_equals_an_undisturbed_one(
-    performers, converted, tmp_path, monkeypatch, digits, one_rung_pays
+    performers, converted, tmp_path, digits, one_rung_pays, dies_at
 ):
     def learnt(name, **changes):
         folder = _copy(performers, "qwen3_vl", tmp_path / name)
@@ -223,16 +220,8 @@ def test_a_run_that_was_killed_equals_an_undisturbed_one(
     whole = load_file(train_allocator(recipe) / "allocator/adapter_model.safetensors")
     folder, recipe = learnt("cut")
 
-    class Dies(RunLog):
-        def write(self, record):
-            if record["step"] == 4:  # two after the last checkpoint
-                raise KeyboardInterrupt
-            super().write(record)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(room, "RunLog", Dies)
-        with pytest.raises(KeyboardInterrupt):
-            train_allocator(recipe)
+    with dies_at(room, 4):  # two after the last checkpoint
+        train_allocator(recipe)
     assert not (folder / "allocator").exists()
     cut = load_file(train_allocator(recipe) / "allocator/adapter_model.safetensors")
     assert whole.keys() == cut.keys()
@@ -353,7 +342,7 @@ def test_two_rounds_of_both_branches_leave_one_folder(
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_allocator(performers, converted, tmp_path):
+def test_two_processes_train_one_allocator(performers, converted, tmp_path, train_in_two_processes):
     """All real: the first process asks the performer, the other reads its table."""
     data = tmp_path / "data"
     data.mkdir()
@@ -363,19 +352,7 @@ def test_two_processes_train_one_allocator(performers, converted, tmp_path):
         write_samples(data / f"{split}.jsonl", pictures)
     folder = _copy(performers, "qwen3_vl", tmp_path)
     recipe = _recipe(folder, data, tmp_path / "run", steps=2, group=4)
-    path = tmp_path / "recipe.yaml"
-    path.write_text(recipe.model_dump_json())
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = ["-m", "napari_pathreason.cli", "train", "allocator", "--recipe", str(path)]
-    told = subprocess.run(
-        [sys.executable, *launch, *command],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
+    train_in_two_processes("allocator", recipe)
     records = _records(recipe.output)
     assert [record["step"] for record in records] == [1, 2]
     assert records[-1]["rollouts"] == 2 * 2 * 2 * 4

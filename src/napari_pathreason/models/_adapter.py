@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ._checkpoint import find_checkpoint
 from ._config import read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
+_PREFIX = "base_model.model."
 """What peft puts before the names of a model's parts in its files."""
 _BASE = "base_model_name_or_path"
 
@@ -76,6 +77,21 @@ def write_base(folder: Path, base: str) -> None:
     partial = folder / f"{CONFIG}.partial"
     partial.write_text(json.dumps(config | {_BASE: base}, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, folder / CONFIG)
+
+
+def save_matrices(folder: Path, matrices: Mapping[str, Any]) -> None:
+    """Write an adapter's matrices, by the names that peft gives them within the model."""
+    from safetensors.torch import save_file
+
+    whole = {_PREFIX + n: v.detach().cpu().contiguous() for n, v in matrices.items()}
+    save_file(whole, folder / WEIGHTS)
+
+
+def read_matrices(folder: Path) -> dict[str, Any]:
+    """What `save_matrices`, or peft, has written."""
+    from safetensors.torch import load_file
+
+    return {n.removeprefix(_PREFIX): v for n, v in load_file(folder / WEIGHTS).items()}
 
 
 def merge_adapter(model: Any, folder: Path, name: str) -> Any:

@@ -137,8 +137,7 @@ class PolicyAllocator:
         ModelError
             If no overview is given.
         """
-        if overview is None:
-            raise ModelError("the allocator got no overview; choose a number of visual tokens")
+        overview = needed(overview)
         height, width, _ = overview.shape
         ids = word_ids(query)
         with torch.inference_mode():
@@ -157,6 +156,19 @@ class PolicyAllocator:
             flops=net_flops(height, width, len(ids)),
             effort=effort,
         )
+
+
+def needed(overview: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The overview, without which no learned allocator can choose.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if overview is None:
+        raise ModelError("the allocator got no overview; choose a number of visual tokens")
+    return overview
 
 
 def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:

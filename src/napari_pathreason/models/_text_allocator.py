@@ -20,15 +20,14 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
 from napari_pathreason._errors import ModelError
 from napari_pathreason._types import Allocation, Completion, Effort, GenerationSettings, Query
 from napari_pathreason.tasks import allotment_messages, read_allotment
 from napari_pathreason.tokens import flops, snap
 
-from ._adapter import PREFIX, WEIGHTS, write_base
-from ._allocator import RUNGS
+from ._adapter import read_matrices, save_matrices, write_base
+from ._allocator import RUNGS, needed
 from ._allocator import WEIGHTS as HEAD
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
 from ._models import Models
@@ -89,8 +88,7 @@ class TextAllocator:
         OutOfMemoryError
             If the device cannot hold it.
         """
-        if overview is None:
-            raise ModelError("the allocator got no overview; choose a number of visual tokens")
+        overview = needed(overview)
         dims = self.writer.info.dims
         height, width, _ = overview.shape
         messages = allotment_messages(query, height * width // dims.cell**2, native)
@@ -131,10 +129,7 @@ def save_text_allocator(
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     config.save_pretrained(str(partial))
-    save_file(
-        {PREFIX + name: value.detach().cpu().contiguous() for name, value in matrices.items()},
-        partial / WEIGHTS,
-    )
+    save_matrices(partial, matrices)
     write_base(partial, str(folder))
     card.write_text(json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n", encoding="utf-8")
     if adapter.exists():
@@ -170,10 +165,9 @@ def load_text_allocator(folder: Path, performer: VLMPerformer, card: Mapping[str
         if form.effort not in get_args(Effort) or min(form.overview, form.longest) < 1:
             raise ValueError(form)
         config = LoraConfig.from_pretrained(str(folder / ALLOCATOR_FOLDER))
-        matrices = load_file(folder / ALLOCATOR_FOLDER / WEIGHTS)
+        matrices = read_matrices(folder / ALLOCATOR_FOLDER)
         inject_adapter_in_model(config, model, ALLOCATOR_FOLDER)
-        own = {name.removeprefix(PREFIX): value for name, value in matrices.items()}
-        left = set_peft_model_state_dict(model, own, ALLOCATOR_FOLDER)
+        left = set_peft_model_state_dict(model, matrices, ALLOCATOR_FOLDER)
         missing = [name for name in left.missing_keys if f".{ALLOCATOR_FOLDER}." in name]
         if missing or left.unexpected_keys:
             raise ValueError(missing or left.unexpected_keys)

@@ -12,7 +12,13 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason.models._adapter import PREFIX, WEIGHTS, base_of, find_base, write_base
+from napari_pathreason.models._adapter import (
+    WEIGHTS,
+    base_of,
+    find_base,
+    save_matrices,
+    write_base,
+)
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._config import CARD, read_card
 from napari_pathreason.models._loading import described_in
@@ -56,13 +62,18 @@ def learnt_adapter(accelerator: Accelerator, model: Any) -> tuple[Any, dict[str,
     model : torch.nn.Module
         As `Accelerator.prepare` gave it; the transformers model is its attribute ``model``.
     """
-    from peft import get_peft_model_state_dict
-
     plain = accelerator.unwrap_model(model).model
     state = {n.removeprefix("model."): v for n, v in accelerator.get_state_dict(model).items()}
-    config = plain.peft_config[LEARNING]
+    return _adapter_of(plain, state)
+
+
+def _adapter_of(model: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Config and matrices of the adapter that learns, out of the state of the whole model."""
+    from peft import get_peft_model_state_dict
+
+    config = model.peft_config[LEARNING]
     config.inference_mode = True
-    return config, get_peft_model_state_dict(plain, state_dict=state, adapter_name=LEARNING)
+    return config, get_peft_model_state_dict(model, state_dict=state, adapter_name=LEARNING)
 
 
 def save_adapter(
@@ -83,8 +94,6 @@ def save_adapter(
     name : str
         What to call the model.
     """
-    from peft import get_peft_model_state_dict
-
     begun, called = find_checkpoint(start)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -96,12 +105,9 @@ def save_adapter(
         shutil.copy(preprocessor, partial)
     card = read_card(begun, called) | {"name": name, "box_space": "relative"}
     (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    config = model.peft_config[LEARNING]
-    config.inference_mode = True
+    config, matrices = _adapter_of(model, state)
     config.save_pretrained(str(partial))
-    matrices = get_peft_model_state_dict(model, state_dict=state, adapter_name=LEARNING)
-    whole = {PREFIX + n: v.detach().cpu().contiguous() for n, v in matrices.items()}
-    save_file(whole, partial / WEIGHTS)
+    save_matrices(partial, matrices)
     folder.mkdir(parents=True, exist_ok=True)
     write_base(partial, base_of(begun, called) or start)  # both lie at one depth
     for file in sorted(partial.iterdir(), key=lambda file: file.name == WEIGHTS):

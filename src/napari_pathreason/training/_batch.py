@@ -167,10 +167,11 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int 
     sample = question.sample
     prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), visual)
     text = "".join(piece.text for piece in question.target)
-    target = tokenizer(text, add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=quantum is not None)
+    target = encoded["input_ids"]
     spoken_of = [NOWHERE] * len(target)
     if quantum is not None:
-        spoken_of = _spoken_of(question.target, text, tokenizer)
+        spoken_of = _spoken_of(question.target, encoded["offset_mapping"])
     values, spread, step = [], [], []
     for at, word in enumerate(tokenizer.convert_ids_to_tokens(target)):
         number = int(word) if word.isdecimal() and int(word) <= 1000 else None
@@ -197,11 +198,13 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int 
     )
 
 
-def _spoken_of(pieces: Sequence[Piece], text: str, tokenizer: Any) -> list[Corners]:
-    """Corners of what each token of a target speaks of: that of the piece in which it ends."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+def _spoken_of(pieces: Sequence[Piece], spans: Sequence[tuple[int, int]]) -> list[Corners]:
+    """Corners of what each token of a target speaks of: that of the piece in which it ends.
+
+    ``spans`` are the characters (start, end) of each token.
+    """
     by_character = [piece.corners or NOWHERE for piece in pieces for _ in piece.text]
-    return [by_character[end - 1] for _, end in encoded["offset_mapping"]]
+    return [by_character[end - 1] for _, end in spans]
 
 
 def _padded(rows: list[list[Any]], fill: float | Corners) -> torch.Tensor:

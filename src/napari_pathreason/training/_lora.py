@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason.models._adapter import CONFIG, PREFIX, WEIGHTS, find_base, merge_adapter
+from napari_pathreason.models._adapter import CONFIG, find_base, merge_adapter, read_matrices
 from napari_pathreason.models._checkpoint import check_whole, find_checkpoint
 from napari_pathreason.models._config import read_info
 from napari_pathreason.models._loading import described_in, load_tokenizer, load_weights
@@ -47,9 +46,7 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     if not (folder / CONFIG).is_file():
         return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
     model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
-    matrices = load_file(folder / WEIGHTS)
-    own = {name.removeprefix(PREFIX): value for name, value in matrices.items()}
-    set_peft_model_state_dict(model, own, LEARNING)
+    set_peft_model_state_dict(model, read_matrices(folder), LEARNING)
     return model, tokenizer
 
 

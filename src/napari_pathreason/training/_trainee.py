@@ -83,11 +83,12 @@ class Trainee(torch.nn.Module):
         if not write:
             return Predicted(None, None, *dense)
         attention = stem.language_model.layers[WATCHED].self_attn
+        mask = _seen_by(batch.segment)
         with watch(attention) as watched:
-            logits = _write(self.model, batch, seen)
+            logits = _write(self.model, batch, seen, mask)
         wanted = torch.zeros_like(batch.labels, dtype=torch.bool)
         wanted[:, :-1] = speaks_of_a_place(batch)
-        looked = looks(attention, watched, wanted, _seen_by(batch.segment)[:, 0])
+        looked = looks(attention, watched, wanted, mask[:, 0])
         return Predicted(logits, looked, *dense)
 
     def _say(self, thoughts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
@@ -121,17 +122,17 @@ class Writer(torch.nn.Module):
         seen = self.model.model.get_image_features(
             batch.pixel_values, batch.image_grid_thw, return_dict=True
         )
-        return _write(self.model, batch, seen)
+        return _write(self.model, batch, seen, _seen_by(batch.segment))
 
 
-def _write(model: Any, batch: Batch, seen: Any) -> torch.Tensor:
-    """Logits of the targets of a batch whose pictures were ``seen``."""
+def _write(model: Any, batch: Batch, seen: Any, mask: torch.Tensor) -> torch.Tensor:
+    """Logits of the targets of a batch whose pictures were ``seen``; ``mask`` of `_seen_by`."""
     positions, _ = model.model.get_rope_index(
         batch.input_ids, batch.mm_token_type_ids, batch.image_grid_thw
     )
     hidden = model.model(
         input_ids=batch.input_ids,
-        attention_mask=_seen_by(batch.segment),
+        attention_mask=mask,
         position_ids=positions - batch.shift,
         mm_encoder_outputs={"image": seen},
         use_cache=False,
