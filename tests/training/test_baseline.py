@@ -6,6 +6,7 @@ import pytest
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import _baseline, read_samples
 from napari_pathreason.training._baseline import BINS, baseline_items, features
+from napari_pathreason.training._grid_baseline import grid_of
 from napari_pathreason.training._pictures import Pictures
 
 
@@ -30,14 +31,16 @@ def test_features_tell_colour_and_texture():
     assert np.abs(features(flat) - features(noise))[texture].sum() > 1
 
 
-def test_it_answers_choices_and_counts_and_nothing_else(answered):
+def test_it_answers_choices_counts_and_boxes_on_grids(answered):
     asked, items = answered
     assert items
     assert {item.arm for item in items} == {"baseline"}
     for item in items:
         sample = asked[item.index]
         assert item.topic == sample.kind
-        assert item.task != "detection"
+        if item.task == "detection":
+            assert grid_of(sample)
+            continue
         assert item.answer in sample.choices if sample.choices else item.answer.isdecimal()
 
 
@@ -45,6 +48,9 @@ def test_colour_tells_the_tiles_apart(answered):
     scores = [item.score for item in answered[1] if item.topic == "tumour in a tile"]
     assert scores
     assert np.mean(scores) == 1.0
+    boxes = [item.score for item in answered[1] if item.topic == "boxes of tumour"]
+    assert boxes
+    assert np.mean(boxes) > 0.99  # sides are told in thousandths
 
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from napari_pathreason._errors import QueryError
 
 from ._constant import written
+from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
 from ._item import Item
 from ._pictures import Pictures
 from ._sample import Sample
@@ -51,7 +53,8 @@ def baseline_items(
 
     One classifier is fitted for each topic and set of choices ("cannot tell" left out), whose
     classes are the answers themselves; one regression for each topic of counts. Topics that
-    training has no two different answers of get none, nor have boxes and open words.
+    training has no two different answers of get none, nor have open words. Boxes are answered on
+    fields composed of tiles alone (`grid_items`).
 
     Raises
     ------
@@ -79,6 +82,26 @@ def baseline_items(
             members, model(answering.of([asked[i] for i in members])), strict=True
         ):
             yield written(index, asked[index], answer, "baseline", pictures, cell)
+    judges = dict(_judges(asked, pictures, train, train_pictures))
+    yield from grid_items(asked, pictures, judges, cell)
+
+
+def _judges(
+    asked: Sequence[Sample], pictures: Pictures, train: Sequence[Sample], train_pictures: Pictures
+) -> Iterator[tuple[str, Judge]]:
+    """For each label that is sought on a grid of tiles, what tells whether a tile shows it."""
+    for label in sorted({sample.choices[0] for sample in asked if grid_of(sample) is not None}):
+        fields = [s for s in train if grid_of(s) is not None and s.choices[0] == label]
+        labels = tile_labels(fields, train_pictures)
+        if len(set(labels.values())) < 2:
+            continue
+        tiles = np.stack([features(train_pictures.tile(name)) for name in labels])
+        model = _Classifier(tiles, ["yes" if shown else "no" for shown in labels.values()])
+
+        def judge(name: str, model: _Classifier = model) -> bool:
+            return model(features(pictures.tile(name))[None]) == ["yes"]
+
+        yield label, lru_cache(maxsize=None)(judge)
 
 
 def check_installed() -> None:

@@ -55,7 +55,6 @@ GOALS = (
     Goal(
         "lesion fields (composed of tiles): box score",
         *("boxes of tumour", "score", 0.70),
-        beside=("constant",),
         known="first probe 0.40 / 0.48 / 0.49 at 16 / 64 / 144 tokens",
     ),
     Goal(

@@ -62,6 +62,10 @@ class Pictures:
             return tile[y : y + height, x : x + width]
         return tile if rng is None else turn_array(tile, draw_turn(rng))
 
+    def tile(self, name: str) -> Pixels:
+        """One tile of a composed picture, uint8 (height, width, 3), as it lies on disk."""
+        return self._tile(name, None)
+
     def region(self, sample: Sample) -> Region:
         """Region of a sample; the whole picture where it names none."""
         if sample.region is not None:
