@@ -143,6 +143,26 @@ def test_shared_reading_gives_the_gradients_of_single_completions(ground):
     assert {n for n, _ in actor.named_parameters()} == set(shared)
 
 
+def test_a_process_that_others_need_goes_on_and_draws_the_same(ground):
+    actor, prompts, tokenizer = ground
+    stops, pad = set(range(256)), tokenizer.pad_token_id  # nearly all end at once
+
+    def draw(may_end):
+        random = torch.Generator().manual_seed(1)
+        return roll_out(actor, prompts, 2, 6, stops, pad, random, may_end)
+
+    asked = []
+    alone, waiting = draw(bool), draw(lambda ended: asked.append(ended))
+    length = alone.tokens.shape[1]
+    assert asked == [at + 1 >= length for at in range(6)]
+    assert length < 6 == waiting.tokens.shape[1]
+    assert torch.equal(waiting.tokens[:, :length], alone.tokens)
+    assert torch.equal(waiting.mask[:, :length], alone.mask)
+    assert torch.equal(waiting.finished, alone.finished)
+    assert not waiting.mask[:, length:].any()
+    assert (waiting.tokens[:, length:] == pad).all()
+
+
 def test_without_a_generator_the_likeliest_tokens_are_taken(ground):
     actor, prompts, tokenizer = ground
     drawn = roll_out(actor, prompts, 2, 6, {-1}, tokenizer.pad_token_id, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ def roll_out(
     stops: Collection[int],
     pad: int,
     random: torch.Generator | None,
+    may_end: Callable[[bool], bool] = bool,
 ) -> Rollout:
     """Draw ``group`` completions of each prompt.
 
@@ -64,6 +65,9 @@ def roll_out(
         Token id behind the end.
     random : torch.Generator or None
         On the CPU, so that a seed means the same on every device; None takes the likeliest token.
+    may_end : callable
+        Tells, given whether all completions have ended, whether to end: where other processes need
+        this one's passes, it goes on with one row, and all processes have as many columns.
     """
     read = actor.read(prompts, group)
     device, rows = read.last.device, len(read.last)
@@ -78,16 +82,16 @@ def roll_out(
         tokens[here, at] = drawn
         mask[here, at] = ~done
         done = done | torch.isin(drawn, ends)
-        if bool(done.all()) or at + 1 == longest:
+        if may_end(bool(done.all())) or at + 1 == longest:
             break
         attention = torch.cat([attention, torch.ones_like(attention[:, :1])], 1)
         if 2 * int(done.sum()) >= len(done):
             kept = (~done).nonzero()[:, 0]
+            kept = kept if len(kept) else kept.new_zeros(1)  # one goes on for the others' sake
             read = _keep(read, kept)
             here, attention, drawn, done = (x[kept] for x in (here, attention, drawn, done))
         hidden = actor.go_on(read, drawn[:, None], attention)[:, -1]
-    used = int(mask.any(0).sum())
-    tokens, mask = tokens[:, :used], mask[:, :used]
+    tokens, mask = tokens[:, : at + 1], mask[:, : at + 1]
     finished = (torch.isin(tokens, ends) & mask).any(1)
     return Rollout(tokens, mask, finished)
 
