@@ -8,10 +8,8 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import prepare_multi_gpu_env
 from accelerate.utils.dataclasses import DistributedType
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
-from napari_pathreason.training import _learner, performer
-from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training._actor import Actor
 from napari_pathreason.training._trainee import Writer
 
 CONFIGS = Path(__file__).parents[2] / "recipes/accelerate"
@@ -39,32 +37,12 @@ def test_the_launcher_shards_by_the_models_own_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
-def test_the_model_names_its_layers(family):
+@pytest.mark.parametrize("room", [Writer, lambda model: Actor(model, ())])
+def test_the_model_names_its_layers(family, room):
     from transformers import AutoModelForImageTextToText
 
-    model = Writer(AutoModelForImageTextToText.from_config(tiny_config(family, byte_tokenizer())))
+    model = room(AutoModelForImageTextToText.from_config(tiny_config(family, byte_tokenizer())))
     inside = {type(module).__name__ for module in model.modules()}
     assert set(model._no_split_modules) <= inside
     assert sum("Vision" in name for name in model._no_split_modules) == 1
     assert sum("Decoder" in name for name in model._no_split_modules) == 1
-
-
-def test_a_sharded_model_is_not_drawn_from(monkeypatch, tmp_path):
-    from napari_pathreason.models._tiny import make_tiny_checkpoint
-
-    class Sharded:
-        distributed_type = DistributedType.FSDP
-
-        def __init__(self, **kwargs):
-            pass
-
-    monkeypatch.setattr(_learner, "Accelerator", Sharded)
-    recipe = Recipe.model_validate(
-        {
-            "output": str(tmp_path / "run"),
-            "data": {"folder": "x"},
-            "grpo": {"start": str(make_tiny_checkpoint(tmp_path / "tiny"))},
-        }
-    )
-    with pytest.raises(QueryError, match=r"accelerate/ddp\.yaml"):
-        performer.train_performer(recipe)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +13,8 @@ from napari_pathreason.models._patch_embedding import embed_by_product
 
 from ._prompts import Prompts
 from ._recompute import recomputing
+
+T = TypeVar("T")
 
 SLICE = 256
 """Tokens whose probabilities over a large vocabulary are held at once."""
@@ -75,7 +77,12 @@ class Actor(torch.nn.Module):
         self._suppressed = list(suppressed)
         self._temperature = temperature
         self._sparing = sparing
+        self._no_split_modules = model._no_split_modules  # what FSDP shards by
         embed_by_product(model.model.visual)
+
+    def at_hand(self, act: Callable[[], T]) -> T:
+        """What a function gives that uses this actor, with parameters gathered as in `forward`."""
+        return act()
 
     def read(self, prompts: Prompts, group: int) -> Read:
         """Read prompts, and make room for ``group`` completions of each."""

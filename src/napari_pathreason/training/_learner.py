@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.models._inputs import VISION_TOKENS
 
 from ._actor import Actor
@@ -24,28 +24,25 @@ from ._prompts import Prompts
 from ._recipe import Recipe
 from ._reference import AdaptedReference, Reference
 from ._rollout import Rollout, roll_out, stop_ids
+from ._sharding import ended_everywhere, gathered, open_shards, prepare_shards, whole
 
 PATIENCE = timedelta(days=2)
 """That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
 
 
-def join_processes(settings: PolicyRecipe) -> Accelerator:
+def join_processes(recipe: Recipe, settings: PolicyRecipe) -> Accelerator:
     """Take part in a run, as one of the processes that learn together.
 
     Raises
     ------
     QueryError
-        If it is launched with a sharded model.
+        Where the model would be sharded as `prepare_shards` cannot.
     """
     accelerator = Accelerator(
         mixed_precision=settings.precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
-    if accelerator.distributed_type == DistributedType.FSDP:
-        raise QueryError(
-            "GRPO draws completions of different lengths on each process, which a sharded model "
-            "cannot; launch it with recipes/accelerate/ddp.yaml"
-        )
+    prepare_shards(accelerator, adapted=recipe.lora is not None)
     return accelerator
 
 
@@ -90,6 +87,8 @@ class Learner:
         self._stops = stop_ids(actor.model, self.tokenizer)
         self.model, self._optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
         self._actor = accelerator.unwrap_model(self.model)
+        open_shards(self._actor, "at_hand")
+        self._may_end = ended_everywhere(accelerator)
 
     def draw(self, prompts: Prompts, step: int) -> Rollout:
         """A group of completions for each prompt; a pure function of seed, step and process."""
@@ -101,8 +100,9 @@ class Learner:
         """The likeliest completion of each prompt."""
         return self._roll_out(prompts, 1, None)
 
+    @torch.no_grad()  # here too: what gathers parameters would prepare for a backward pass
     def _roll_out(self, prompts: Prompts, group: int, random: torch.Generator | None) -> Rollout:
-        with self.accelerator.autocast():
+        def drawn() -> Rollout:
             return roll_out(
                 self._actor,
                 prompts,
@@ -111,7 +111,13 @@ class Learner:
                 self._stops,
                 self.tokenizer.pad_token_id,
                 random,
+                self._may_end,
             )
+
+        keep = self._settings.gather
+        holding = gathered(self.accelerator, self._actor) if keep else nullcontext()
+        with holding, self.accelerator.autocast():
+            return self._actor.at_hand(drawn)
 
     def learn(
         self, prompts: Prompts, drawn: Rollout, rewards: torch.Tensor, step: int, *, scale: bool
@@ -149,7 +155,8 @@ class Learner:
         high = settings.clip if settings.clip_high is None else settings.clip_high
         old_log_p = distance = None
         for _ in range(settings.iterations):
-            said = self.model(prompts, drawn.tokens, drawn.mask, settings.group)
+            with accelerator.autocast():  # where the model is sharded, `prepare` leaves it out
+                said = self.model(prompts, drawn.tokens, drawn.mask, settings.group)
             if old_log_p is None:
                 old_log_p = said.log_p.detach()
             each = clipped_surrogate(said.log_p, old_log_p, advantages, settings.clip, high)
@@ -169,7 +176,7 @@ class Learner:
             "zero_variance": int(zero_variance(rewards).sum()),
             "entropy": round(float(said.entropy[drawn.mask].mean()), 4),
             "loss": round(float(loss.detach()), 5),
-            "norm": round(float(norm), 4),
+            "norm": round(whole(norm), 4),
             "lr": settings.lr * share,
         }
         if distance is not None:

@@ -20,7 +20,8 @@ class PolicyRecipe(Strict):
     a completion that keeps to its form, ``beta`` the distance to the start; ``clip_high`` is the
     upper bound where it differs from the lower one (DAPO). ``scale`` says whether advantages are
     divided by their group's deviation; None leaves it to the method. ``tower_lr`` is the vision
-    tower's share of the learning rate.
+    tower's share of the learning rate. ``gather`` is for a sharded model: each process holds
+    the whole of it while it draws, not one layer after the other for every token.
     """
 
     format_weight: NotBelow = 1.0
@@ -42,6 +43,7 @@ class PolicyRecipe(Strict):
     warmup: int = 10
     weight_decay: float = 0.0
     max_norm: float = 1.0
+    gather: bool = False
     checkpoint_every: Positive = 50
     validate_every: Positive = 50
     validate_samples: Positive = 128

@@ -10,6 +10,7 @@ import torch
 from ._actor import Actor, Said
 from ._lora import add_reference, as_reference
 from ._prompts import Prompts
+from ._sharding import give_back
 
 Reference: TypeAlias = Callable[[Prompts, torch.Tensor, torch.Tensor, int], Said]
 """Log-probabilities of completions, as `Actor.forward`."""
@@ -33,6 +34,8 @@ class AdaptedReference:
         self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, group: int
     ) -> Said:
         """See `Actor.forward`."""
+        give_back(self._actor)  # switching tells parameters what learns: the same ones both times
         with as_reference(self._actor.model):
             said: Said = self._actor(prompts, tokens, mask, group)
+            give_back(self._actor)
         return said

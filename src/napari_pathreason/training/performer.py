@@ -4,8 +4,9 @@ Each step draws pictures, a rung and questions, lets the model answer each quest
 scores the answers by their labels, and makes those that did better than the others of their group
 more likely. No rationale is ever shown to it: what it thinks is its own.
 Left out on purpose: a value model, resampling of groups that teach nothing (they are counted),
-gradient accumulation, sharded models, and old log-probabilities of a second model: the first of
-several steps on the same completions gives them for nothing.
+gradient accumulation, sharding of a model that learns as a whole (`_sharding` is for adapters), and
+old log-probabilities of a second model: the first of several steps on the same completions gives
+them for nothing.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     dims = info.dims
     folder = Path(recipe.data.folder)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-    accelerator = join_processes(settings)
+    accelerator = join_processes(recipe, settings)
     learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
     tokenizer = learner.tokenizer
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))

@@ -73,7 +73,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     text, out = settings.text, Path(recipe.output) / "allocator/text"
     last = min(text.steps, text.stop_after or text.steps)
     folder = performer_folder(recipe)
-    accelerator = join_processes(text)
+    accelerator = join_processes(recipe, text)
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has asked
         known = tabulated(recipe, folder, "train", settings.questions, device)
