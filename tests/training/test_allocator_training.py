@@ -19,10 +19,12 @@ from napari_pathreason.training import allocator as room
 from napari_pathreason.training._allocator_data import Earnings, Looks, earnings, looks
 from napari_pathreason.training._allocator_recipe import AllocatorRecipe
 from napari_pathreason.training._allocator_state import identity
+from napari_pathreason.training._evaluate import pick
 from napari_pathreason.training._ladder_scores import Scored, tabulate
 from napari_pathreason.training._mini import save_checkpoint
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._start import start_model
+from napari_pathreason.training._tabulated import taught_and_held
 from napari_pathreason.training.allocator import figures, train_allocator
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -105,6 +107,25 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
     tables = tuple(Path(f"scores-{split}-old.jsonl") for split in ("train", "val"))
     newer = tuple(Path(f"scores-{split}-new.jsonl") for split in ("train", "val"))
     assert identity(begun, tables) != identity(begun, newer)
+
+
+def test_it_learns_from_pictures_that_the_performer_does_not_know(
+    begun, monkeypatch, at_every_rung
+):
+    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    settings = begun.allocator.model_copy(update={"learn_from": "val", "questions": 6})
+    recipe = begun.model_copy(update={"allocator": settings})
+    taught, held = taught_and_held(recipe, Path(begun.output) / "model")
+    shown, kept = ({str(s.image) for s in part.samples} for part in (taught, held))
+    assert shown
+    assert kept
+    assert not shown & kept
+    val = read_samples(Path(begun.data.folder, "val.jsonl"))
+    assert shown | kept <= {str(sample.image) for sample in val}
+    asked = pick(val, 7, recipe.seed)
+    assert len(taught.table) + len(held.table) == len(asked)
+    assert identity(recipe, (taught.file, held.file)) != identity(begun, (taught.file, held.file))
+    assert (train_allocator(recipe) / "allocator.safetensors").is_file()
 
 
 class CountingExaminer:

@@ -18,16 +18,19 @@ class AllocatorRecipe(Strict):
     ``form`` is ``head``, a light net over the ladder, or ``text``, a second adapter on a large
     checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the folder of
     the performer that it allots for; None takes the last one that the same recipe wrote.
-    ``questions`` of each kind are asked at every rung, ``validate_questions`` of held-out ones;
-    ``prices`` are lambda of each effort. What follows is the head's alone: the first
-    ``warm_steps`` learn the ranking of the rungs, the rest climb the reward; ``entropy`` weighs
-    the bonus.
+    ``questions`` of each kind are asked at every rung, and ``validate_questions`` of held-out ones,
+    which tell the state to keep. ``learn_from`` is the split of the former. A performer may answer
+    what it was trained on at any rung, so that s(N) of ``train`` says that tokens buy nothing; of
+    ``val``, both numbers together are asked, and every third picture is held out. ``prices`` are
+    lambda of each effort. What follows is the head's alone: the first ``warm_steps`` learn the
+    ranking of the rungs, the rest climb the reward; ``entropy`` weighs the bonus.
     """
 
     form: Literal["head", "text"] = "head"
     start: str | None = None
     questions: Positive = 60
     validate_questions: Positive = 30
+    learn_from: Literal["train", "val"] = "train"
     reward: Literal["gated", "paper"] = "gated"
     prices: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
     text: TextRecipe = TextRecipe()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import ModelInfo
@@ -40,6 +43,33 @@ class Tabulated:
     def calls(self) -> int:
         """How often the performer was asked: once for each size that a rung reads."""
         return sum(len(set(row)) for row in self.table)
+
+    def only(self, places: Sequence[int]) -> Tabulated:
+        """Some of the questions, of the same file."""
+        samples = [self.samples[at] for at in places]
+        return replace(self, samples=samples, table=[self.table[at] for at in places])
+
+
+def taught_and_held(
+    recipe: Recipe, folder: Path, device: str = "auto"
+) -> tuple[Tabulated, Tabulated]:
+    """What an allocator learns from, and other pictures that tell how well; see `tabulated`."""
+    settings = recipe.allocator
+    if settings.learn_from == "train":
+        return (
+            tabulated(recipe, folder, "train", settings.questions, device),
+            tabulated(recipe, folder, "val", settings.validate_questions, device),
+        )
+    each = settings.questions + settings.validate_questions
+    known = tabulated(recipe, folder, "val", each, device)
+    places = range(len(known.samples))
+    held = [at for at in places if _is_held(known.samples[at])]
+    return known.only(sorted(set(places) - set(held))), known.only(held)
+
+
+def _is_held(sample: Sample) -> bool:
+    """Every third picture, whatever is asked about it."""
+    return crc32(json.dumps(sample.image).encode()) % 3 == 0
 
 
 def tabulated(

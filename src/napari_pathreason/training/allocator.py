@@ -30,7 +30,7 @@ from ._allocator_state import identity, resume, save
 from ._log import RunLog
 from ._provenance import provenance
 from ._recipe import Recipe
-from ._tabulated import performer_folder, tabulated
+from ._tabulated import Tabulated, performer_folder, taught_and_held
 from .text_allocator import train_text_allocator
 
 PANELS = {
@@ -62,14 +62,14 @@ def train_allocator(recipe: Recipe) -> Path:
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
-    seen, earned, table = _learnt_from(recipe, folder, "train", settings.questions)
-    held, held_earned, val = _learnt_from(recipe, folder, "val", settings.validate_questions)
+    tables = taught_and_held(recipe, folder)
+    (seen, earned), (held, held_earned) = map(_shown, tables)
     rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
 
     torch.manual_seed(recipe.seed)
     net = AllocatorNet()
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
-    of = identity(recipe, (table, val))
+    of = identity(recipe, (tables[0].file, tables[1].file))
     step, best, kept = resume(out, of, net, optimizer)
     log = RunLog(out, step)
     provenance(out, recipe, Path(recipe.data.folder))
@@ -118,10 +118,7 @@ def figures(logits: torch.Tensor, earned: Earnings, rewards: torch.Tensor) -> di
     return {name: round(value, 5) for name, value in told.items()}
 
 
-def _learnt_from(
-    recipe: Recipe, folder: Path, split: str, each: int
-) -> tuple[Looks, Earnings, Path]:
-    """Looks, earnings, and the file that keeps s(N)."""
-    known = tabulated(recipe, folder, split, each)
+def _shown(known: Tabulated) -> tuple[Looks, Earnings]:
+    """What the net reads of some questions, and what each rung brings."""
     seen = looks(known.samples, known.pictures, known.info.dims.cell)
-    return seen, earnings(seen, known.table), known.file
+    return seen, earnings(seen, known.table)

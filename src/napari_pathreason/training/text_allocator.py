@@ -36,7 +36,7 @@ from ._prompts import Prompts, prompts_of
 from ._provenance import provenance
 from ._recipe import Recipe
 from ._rollout import Rollout
-from ._tabulated import Tabulated, performer_folder, tabulated
+from ._tabulated import Tabulated, performer_folder, taught_and_held
 from ._text_earnings import Allotted, allotted, earned, text_figures
 
 PANELS = {
@@ -76,8 +76,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     accelerator = join_processes(recipe, text)
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has asked
-        known = tabulated(recipe, folder, "train", settings.questions, device)
-        held = tabulated(recipe, folder, "val", settings.validate_questions, device)
+        known, held = taught_and_held(recipe, folder, device)
     learner = Learner(
         accelerator, recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed)
     )
