@@ -85,21 +85,22 @@ def test_dense_targets_follow_the_order_of_tokens():
 def test_each_cell_of_a_box_is_taught_its_corners():
     small, large = (0.0, 0.0, 0.25, 0.5), (0.0, 0.0, 0.5, 1.0)
     corners, boxed = box_targets(_view((("tumour", large), ("tumour", small))))
-    assert boxed.tolist() == [True, True, False, False] * 2
+    third = pytest.approx(1 / 3)
+    assert boxed.tolist() == [1.0, third, 0.0, 0.0, third, third, 0.0, 0.0]
     np.testing.assert_allclose(corners[0], small)
     np.testing.assert_allclose(corners[[1, 4, 5]], [large] * 3)
 
 
 def test_a_box_smaller_than_a_cell_still_has_one():
     _, boxed = box_targets(_view((("platelet", (0.51, 0.1, 0.55, 0.2)),)))
-    assert boxed.tolist() == [False, False, True, False] + [False] * 4
+    assert boxed.tolist() == [0.0, 0.0, 1.0, 0.0] + [0.0] * 4
 
 
 def test_a_lesion_of_many_areas_teaches_its_bounding_box():
     pieces = (("tumour", (0.0, 0.0, 0.25, 0.5)), ("tumour", (0.25, 0.5, 0.5, 1.0)))
     view = _view(pieces, lesions=(("tumour", (0.0, 0.0, 0.5, 1.0)),))
     corners, boxed = box_targets(view)
-    assert boxed.reshape(2, 4).tolist() == [[True, True, False, False]] * 2
+    assert boxed.reshape(2, 4).tolist() == [[0.25, 0.25, 0.0, 0.0]] * 2
     assert corners[0].tolist() == [0.0, 0.0, 0.5, 1.0]
 
 

@@ -161,15 +161,35 @@ def test_dense_loss_counts_annotated_classes_only():
 def test_box_loss_counts_cells_in_boxes_only():
     words, corners = torch.zeros(2, 4, 101).log_softmax(-1), torch.full((2, 4), 0.5)
     words[1] = -99.0
-    even = box_loss(words, corners, torch.tensor([True, False])).item()
+    even = box_loss(words, corners, torch.tensor([1.0, 0.0])).item()
     assert even == pytest.approx(math.log(101), rel=1e-3)  # the expected coordinate is right
-    assert box_loss(words, corners, torch.tensor([False, False])).item() == 0.0
+    assert box_loss(words, corners, torch.zeros(2)).item() == 0.0
 
 
-def test_count_loss_is_relative_and_counts_annotated_classes_only():
+def test_box_loss_weighs_a_box_of_one_cell_like_one_of_many():
+    words, corners = torch.zeros(5, 4, 101).log_softmax(-1), torch.full((5, 4), 0.5)
+    corners[0] = 0.0
+    alone, many = (box_loss(words[at], corners[at], torch.ones(1)) for at in ([0], [1]))
+    share = torch.tensor([1.0, 0.25, 0.25, 0.25, 0.25])
+    both = box_loss(words, corners, share)
+    assert both.item() == pytest.approx((alone + many).item() / 2, rel=1e-5)
+    assert alone > many
+
+
+def test_count_loss_counts_annotated_classes_only():
     predicted, numbers = torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, 0.0]])
     assert count_loss(predicted, numbers, torch.tensor([[True, False]])).item() == 1.0
     assert count_loss(predicted, numbers, torch.tensor([[False, False]])).item() == 0.0
+
+
+def test_the_best_count_of_cells_adds_up_to_what_is_there():
+    numbers = torch.tensor([[0.0], [0.0], [0.0], [3.0]])
+    known = torch.ones_like(numbers, dtype=torch.bool)
+    guess = torch.tensor(1.0, requires_grad=True)
+    for _ in range(300):
+        (slope,) = torch.autograd.grad(count_loss(guess.expand(4, 1), numbers, known), guess)
+        guess = (guess - 0.3 * slope).detach().requires_grad_()
+    assert guess.item() == pytest.approx(numbers.mean().item(), abs=1e-3)
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -45,8 +45,8 @@ class Batch:
     `sft_loss`). Corners (pictures, length, 4) in shares of the picture, without area elsewhere:
     ``spoken_of`` of what a token of the targets speaks of, ``cells`` of what a visual token shows.
     Of the visual tokens of all pictures: ``dense`` and ``known`` (tokens, classes), ``boxes``
-    (tokens, 4) and ``boxed`` (tokens,), ``numbers`` and ``counted`` (tokens, counted classes),
-    ``places`` (tokens, 2).
+    (tokens, 4) and ``boxed`` (tokens,) of `box_targets`, ``numbers`` and ``counted`` (tokens,
+    counted classes), ``places`` (tokens, 2).
     """
 
     pixel_values: torch.Tensor
@@ -124,7 +124,7 @@ def collate(
         dense=_stack([shares for shares, _ in dense]),
         known=_stack([np.broadcast_to(known, shares.shape) for shares, known in dense]),
         boxes=_stack([corners for corners, _ in boxes]),
-        boxed=_stack([inside for _, inside in boxes]),
+        boxed=_stack([share for _, share in boxes]),
         numbers=_stack([numbers for numbers, _ in counts]),
         counted=_stack([np.broadcast_to(known, n.shape) for n, known in counts]),
         places=_stack([place_targets(view) for view in views]),

@@ -21,8 +21,12 @@ CLASSES = (
 )
 """Classes of the dense auxiliary loss, in the order of its outputs."""
 
-BOXED = ("tumour", "white cell", "platelet")
-"""Classes whose boxes the auxiliary loss teaches each of their cells."""
+BOXED = ("tumour", "white cell", "platelet", "red cell")
+"""Classes whose boxes the auxiliary loss teaches each of their cells.
+
+No question asks for boxes of red cells; they are many and small, and teach what boxes of platelets
+need: to add a place and a distance (docs/experiments.md).
+"""
 
 COUNTED = ("nucleus", "white cell", "platelet", "red cell")
 """Classes whose number in each cell the auxiliary loss teaches."""
@@ -60,7 +64,7 @@ def dense_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return shares.reshape(-1, len(CLASSES)), np.array([m is not None for m in maps])
 
 
-def box_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def box_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """For each cell that lies in a boxed thing, the corners of its box.
 
     A cell belongs to the smallest box that holds its centre, or whose centre it holds.
@@ -68,20 +72,22 @@ def box_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     Returns
     -------
     tuple
-        corners in shares, float32 (tokens, 4), tokens in reading order; and which cells belong to
-        a box, bool (tokens,).
+        corners in shares, float32 (tokens, 4), tokens in reading order; and each cell's share of
+        the cells of its box, float32 (tokens,), 0 outside of boxes.
     """
     columns, rows = view.grid
     corners = np.zeros((rows, columns, 4), np.float32)
-    boxed = np.zeros((rows, columns), np.bool_)
+    owner = np.zeros((rows, columns), np.int64)
     xs, ys = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
     areas = [box for label, box in view.lesions or view.areas if label in BOXED]
-    for x1, y1, x2, y2 in sorted(areas, key=lambda b: (b[0] - b[2]) * (b[3] - b[1])):
+    by_size = sorted(areas, key=lambda b: (b[0] - b[2]) * (b[3] - b[1]))
+    for number, (x1, y1, x2, y2) in enumerate(by_size, 1):
         inside = np.outer((y1 <= ys) & (ys < y2), (x1 <= xs) & (xs < x2))
         row, column = int((y1 + y2) / 2 * rows), int((x1 + x2) / 2 * columns)
         inside[min(row, rows - 1), min(column, columns - 1)] = True
-        corners[inside], boxed[inside] = (x1, y1, x2, y2), True
-    return corners.reshape(-1, 4), boxed.reshape(-1)
+        corners[inside], owner[inside] = (x1, y1, x2, y2), number
+    share = 1.0 / np.bincount(owner.reshape(-1))[owner.reshape(-1)]
+    return corners.reshape(-1, 4), np.where(owner.reshape(-1) > 0, share, 0).astype(np.float32)
 
 
 def count_targets(view: View) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -118,7 +118,10 @@ def dense_loss(logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor) 
 
 
 def box_loss(log_p: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) -> torch.Tensor:
-    """Mean `number_loss` of box corners, over the cells that lie in a box.
+    """Mean `number_loss` of box corners, over the boxes; the cells of a box share its weight.
+
+    Were each cell to count the same, a thing of forty cells would outweigh one of a single cell,
+    and the corners of small things would stay half their size wrong (docs/experiments.md).
 
     Parameters
     ----------
@@ -126,20 +129,28 @@ def box_loss(log_p: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) ->
         Of the coordinates that may be written, evenly from 0 to 1000.
     corners : float tensor (visual tokens, 4)
         Shares of width and height, 0 to 1.
-    boxed : bool tensor (visual tokens,)
+    boxed : float tensor (visual tokens,)
+        Each cell's share of the cells of its box; 0 outside of boxes.
     """
-    return _coordinate_loss(log_p[boxed], corners[boxed])
+    inside = boxed > 0
+    each = _coordinate_loss(log_p[inside], corners[inside])
+    return (each.mean(1) * boxed[inside]).sum() / boxed.sum().clamp(min=1e-9)
 
 
 def count_loss(predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean error of the number of things in a cell, relative to that number plus one.
+    """Mean squared error of the number of things in a cell, relative to the predicted one plus one.
+
+    Its best guess is the mean, so that what the cells of a picture say adds up to what is there
+    (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is
+    0 wherever a cell holds less than half a thing on average (docs/experiments.md).
 
     Parameters
     ----------
     predicted, numbers : float tensor (visual tokens, counted classes)
     known : bool tensor (visual tokens, counted classes)
     """
-    each = (predicted.float() - numbers).abs() / (1 + numbers)
+    predicted = predicted.float()
+    each = (predicted - numbers) ** 2 / (1 + predicted.detach().clamp(min=0))
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
@@ -203,14 +214,16 @@ def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     places : float tensor (visual tokens, 2)
         (x, y) in shares of width and height, 0 to 1.
     """
-    return _coordinate_loss(log_p, places)
+    each = _coordinate_loss(log_p, places)
+    return each.sum() / max(1, each.numel())
 
 
 def _coordinate_loss(log_p: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """`number_loss` of each coordinate, in the shape of ``shares``."""
     count = log_p.shape[-1]
     written = torch.linspace(0, NUMBERS - 1, count, device=log_p.device)
     values = (NUMBERS - 1) * shares.reshape(-1)
     spread = torch.full_like(values, COORDINATE_SPREAD * (NUMBERS - 1) / (count - 1))
     allowed = torch.ones(1, count, dtype=torch.bool, device=log_p.device)
     each = number_loss(log_p.reshape(-1, count).float(), written, values, spread, allowed)
-    return each.sum() / max(1, len(each))
+    return each.reshape(shares.shape)
