@@ -9,13 +9,13 @@ SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE)
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# About 5 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
-# data/mini, runs/mini, runs/mini-further and runs/mini-looking to begin from the pictures.
+# About 6 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
+# data/mini and the folders runs/mini* to begin from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256
 PER_TOPIC ?= 100
 MINI = data/mini
-RUN = runs/mini-looking
+RUN = runs/mini-boxes
 MODEL = $(RUN)/bilateral
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
@@ -66,6 +66,7 @@ embedded: $(READY) $(MINI)/test.jsonl
 	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml
+	$(BIN)/pathreason train bilateral --recipe recipes/mini-boxes.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--unlike $(SAMPLE)
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
