@@ -62,7 +62,8 @@ def shares(accelerator: Accelerator, counts: torch.Tensor) -> torch.Tensor:
         `Lesson.counts` of this process.
     """
     counts = counts.to(accelerator.device)
-    return counts / accelerator.reduce(counts.clone(), reduction="mean").clamp(min=1)
+    # a mean of less than one stands where some processes have nothing, and divides all the same
+    return counts / accelerator.reduce(counts.clone(), reduction="mean").clamp(min=1e-9)
 
 
 def choose_lesson(recipe: Recipe, start: Any, tokenizer: Any) -> Lesson:
