@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training._ladder_scores import Scored
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._recipe import Recipe
@@ -188,23 +189,49 @@ def dies_at(monkeypatch):
     return until
 
 
+@pytest.fixture(scope="session")
+def in_two_processes():
+    """Runs words by torchrun on two gloo processes; gives what they said.
+
+    ``settings`` are added to the environment.
+    """
+
+    def run(*words, settings=None, timeout=240):
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        own = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        told = subprocess.run(
+            [sys.executable, *launch, *map(str, words)],
+            env=os.environ | (settings or {}) | own,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr[-3000:]
+        return told.stdout
+
+    return run
+
+
 @pytest.fixture
-def train_in_two_processes(tmp_path):
-    """Runs a stage of training by torchrun on two gloo processes."""
+def train_in_two_processes(in_two_processes, tmp_path):
+    """Runs a stage of training on two processes."""
 
     def train(stage, recipe):
         path = tmp_path / "recipe.yaml"
         path.write_text(recipe.model_dump_json())
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        command = ["-m", "napari_pathreason.cli", "train", stage, "--recipe", str(path)]
-        told = subprocess.run(
-            [sys.executable, *launch, *command],
-            env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert told.returncode == 0, told.stderr[-3000:]
+        in_two_processes("-m", "napari_pathreason.cli", "train", stage, "--recipe", path)
 
     return train
+
+
+@pytest.fixture
+def one_picture(converted, tmp_path):
+    """A folder of data with one question about one picture in each split."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "val"):
+        samples = [s for s in read_samples(converted / f"{split}.jsonl") if s.source == "lung"]
+        pictures = [s.model_copy(update={"image": str(converted / s.image)}) for s in samples[:1]]
+        write_samples(data / f"{split}.jsonl", pictures)
+    return data

@@ -1,9 +1,6 @@
 """GRPO of a model of which each process holds a part learns what it would learn as a whole."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.models._text_allocator import TextAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training import _learner, performer, read_samples, write_samples
+from napari_pathreason.training import _learner, performer
 from napari_pathreason.training._recipe import Recipe
 
 CONFIG = Path(__file__).parents[2] / "recipes/accelerate/fsdp.yaml"
@@ -30,22 +27,29 @@ def _launcher_settings():
     return {k: v for k, v in env.items() if k.startswith("FSDP_") or k == "ACCELERATE_USE_FSDP"}
 
 
-def _in_two_processes(*words, sharded=True):
-    settings = _launcher_settings() if sharded else {}
-    told = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", str(Path(__file__).with_name("_sharded_processes.py"))),
-            *map(str, words),
-        ],
-        env=os.environ | settings | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
-    assert told.stdout.count("done") == 2
+@pytest.fixture
+def launch(in_two_processes):
+    """Runs words on two processes, which share out a model if they are told so."""
+
+    def run(*words, sharded=True):
+        script = Path(__file__).with_name("_sharded_processes.py")
+        settings = _launcher_settings() if sharded else {}
+        said = in_two_processes(script, *words, settings=settings, timeout=280)
+        assert said.count("done") == 2
+
+    return run
+
+
+@pytest.fixture
+def train(launch, tmp_path):
+    """Runs a stage of training so."""
+
+    def run(stage, recipe, sharded=True):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(recipe.model_dump_json())
+        launch("train", stage, path, sharded=sharded)
+
+    return run
 
 
 def _recipe(tmp_path, name, converted, **grpo):
@@ -76,12 +80,6 @@ def _recipe(tmp_path, name, converted, **grpo):
     )
 
 
-def _train(tmp_path, stage, recipe, sharded=True):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(recipe.model_dump_json())
-    _in_two_processes("train", stage, path, sharded=sharded)
-
-
 def _same(*folders):
     """Adapters agree to a hundredth of how far they moved; AdamW divides by small gradients."""
     one, other = (load_file(folder / "adapter_model.safetensors") for folder in folders)
@@ -92,18 +90,18 @@ def _same(*folders):
 
 
 @pytest.mark.slow
-def test_draws_reference_and_gradients_are_those_of_the_whole_model(tmp_path):
+def test_draws_reference_and_gradients_are_those_of_the_whole_model(tmp_path, launch):
     """Uneven halves; both families; with and without gradient checkpointing."""
     families = ("qwen3_vl", "qwen2_5_vl")
-    _in_two_processes("learn", *[make_tiny_checkpoint(tmp_path / f, f) for f in families])
+    launch("learn", *[make_tiny_checkpoint(tmp_path / f, f) for f in families])
 
 
 @pytest.mark.slow
-def test_a_sharded_run_learns_and_goes_on_as_one_of_whole_models(tmp_path, converted):
+def test_a_sharded_run_learns_and_goes_on_as_one_of_whole_models(tmp_path, converted, train):
     make_tiny_checkpoint(tmp_path / "base")
-    _train(tmp_path, "performer", _recipe(tmp_path, "ddp", converted), sharded=False)
-    _train(tmp_path, "performer", _recipe(tmp_path, "fsdp", converted, stop_after=2))
-    _train(tmp_path, "performer", _recipe(tmp_path, "fsdp", converted, gather=True))
+    train("performer", _recipe(tmp_path, "ddp", converted), sharded=False)
+    train("performer", _recipe(tmp_path, "fsdp", converted, stop_after=2))
+    train("performer", _recipe(tmp_path, "fsdp", converted, gather=True))
     _same(*(tmp_path / run / "grpo/model" for run in ("ddp", "fsdp")))
     logs = [
         [json.loads(line) for line in (tmp_path / run / "grpo/log.jsonl").read_text().splitlines()]
@@ -118,25 +116,21 @@ def test_a_sharded_run_learns_and_goes_on_as_one_of_whole_models(tmp_path, conve
 
 
 @pytest.mark.slow
-def test_supervised_fine_tuning_of_a_sharded_model_is_that_of_a_whole_one(tmp_path, converted):
+def test_supervised_fine_tuning_of_a_sharded_model_is_that_of_a_whole_one(
+    tmp_path, converted, train
+):
     make_tiny_checkpoint(tmp_path / "base")
     sizes = {"steps": 2, "batch": 2, "tokens": 128, "warmup": 1, "validate_samples": 2, "lr": 1e-2}
     for run, sharded in (("ddp", False), ("fsdp", True)):
         values = _recipe(tmp_path, run, converted).model_dump()
         values["sft"] |= sizes
-        _train(tmp_path, "sft", Recipe.model_validate(values), sharded=sharded)
+        train("sft", Recipe.model_validate(values), sharded=sharded)
     _same(*(tmp_path / run / "model" for run in ("ddp", "fsdp")))
 
 
 @pytest.mark.slow
-def test_an_allocator_that_writes_learns_on_a_sharded_performer(tmp_path, converted):
+def test_an_allocator_that_writes_learns_on_a_sharded_performer(tmp_path, one_picture, train):
     base = make_tiny_checkpoint(tmp_path / "base")
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "val"):
-        samples = [s for s in read_samples(converted / f"{split}.jsonl") if s.source == "lung"]
-        pictures = [s.model_copy(update={"image": str(converted / s.image)}) for s in samples[:1]]
-        write_samples(data / f"{split}.jsonl", pictures)
     text = {"overview": 4, "group": 3, "longest": 4, "pictures": 1, "steps": 2, "lr": 1e-2}
     allocator = {
         "form": "text",
@@ -145,8 +139,8 @@ def test_an_allocator_that_writes_learns_on_a_sharded_performer(tmp_path, conver
         "validate_questions": 1,
         "text": text | {"warmup": 1, "validate_samples": 1},
     }
-    values = _recipe(tmp_path, "run", data).model_dump() | {"allocator": allocator}
-    _train(tmp_path, "allocator", Recipe.model_validate(values))
+    values = _recipe(tmp_path, "run", one_picture).model_dump() | {"allocator": allocator}
+    train("allocator", Recipe.model_validate(values))
     log = (tmp_path / "run/allocator/text/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2]
     matrices = load_file(base / "allocator/adapter_model.safetensors")

@@ -28,7 +28,6 @@ from napari_pathreason.training import (
     load_recipe,
     performer,
     read_samples,
-    write_samples,
 )
 from napari_pathreason.training import text_allocator as room
 from napari_pathreason.training._adapters import save_adapter
@@ -342,16 +341,12 @@ def test_two_rounds_of_both_branches_leave_one_folder(
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_allocator(performers, converted, tmp_path, train_in_two_processes):
+def test_two_processes_train_one_allocator(
+    performers, one_picture, tmp_path, train_in_two_processes
+):
     """All real: the first process asks the performer, the other reads its table."""
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "val"):
-        samples = [s for s in read_samples(converted / f"{split}.jsonl") if s.source == "lung"]
-        pictures = [s.model_copy(update={"image": str(converted / s.image)}) for s in samples[:1]]
-        write_samples(data / f"{split}.jsonl", pictures)
     folder = _copy(performers, "qwen3_vl", tmp_path)
-    recipe = _recipe(folder, data, tmp_path / "run", steps=2, group=4)
+    recipe = _recipe(folder, one_picture, tmp_path / "run", steps=2, group=4)
     train_in_two_processes("allocator", recipe)
     records = _records(recipe.output)
     assert [record["step"] for record in records] == [1, 2]

@@ -62,9 +62,10 @@ def taught_and_held(
         )
     each = settings.questions + settings.validate_questions
     known = tabulated(recipe, folder, "val", each, device)
-    places = range(len(known.samples))
-    held = [at for at in places if _is_held(known.samples[at])]
-    return known.only(sorted(set(places) - set(held))), known.only(held)
+    parts: tuple[list[int], list[int]] = [], []
+    for at, sample in enumerate(known.samples):
+        parts[_is_held(sample)].append(at)
+    return known.only(parts[False]), known.only(parts[True])
 
 
 def _is_held(sample: Sample) -> bool:
