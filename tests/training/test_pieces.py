@@ -222,15 +222,17 @@ def test_a_wrong_recipe_names_the_key(tmp_path, text, named):
 
 
 def test_a_resumed_log_drops_what_came_after_the_checkpoint(tmp_path):
-    log = RunLog(tmp_path, 0)
+    log = RunLog(tmp_path)
+    log.begin(0)
     for step in (1, 2, 3):
         losses = dict.fromkeys(("text", "cells", "boxes", "counts", "places"), 1.0)
         losses |= {f"val_{name}": loss for name, loss in losses.items()}
         log.write({"step": step, "lr": 1e-3, **losses})
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "te')  # cut off by a kill
-    assert [r["step"] for r in RunLog(tmp_path, 2).records()] == [1, 2]
-    RunLog(tmp_path, 2).draw()
+    log.begin(2)
+    assert [r["step"] for r in log.records()] == [1, 2]
+    log.draw()
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 

@@ -20,12 +20,15 @@ SFT_PANELS = {
 
 
 class RunLog:
-    """Appends records of a run to ``log.jsonl``; after a resume, later records are dropped."""
+    """Appends records of a run to ``log.jsonl``. Of several processes, one writes."""
 
-    def __init__(self, folder: Path, resume_at: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / "log.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in self.records() if record["step"] <= resume_at]
+
+    def begin(self, step: int) -> None:
+        """Make the folder; after a resume, drop the records behind ``step``."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [record for record in self.records() if record["step"] <= step]
         partial = self._path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
         os.replace(partial, self._path)

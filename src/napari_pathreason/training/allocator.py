@@ -71,7 +71,8 @@ def train_allocator(recipe: Recipe) -> Path:
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     of = identity(recipe, (tables[0].file, tables[1].file))
     step, best, kept = resume(out, of, net, optimizer)
-    log = RunLog(out, step)
+    log = RunLog(out)
+    log.begin(step)
     provenance(out, recipe, Path(recipe.data.folder))
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
     while step < last:

@@ -85,8 +85,9 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     tokenizer = learner.tokenizer
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     step = resume(accelerator, out)
-    with accelerator.main_process_first():  # both replace files: one process after the other
-        log = RunLog(out, step)
+    log = RunLog(out)
+    if accelerator.is_main_process:
+        log.begin(step)
         provenance(out, recipe, folder)
     pictures = Pictures(folder)
     augmentation = Augmentation(recipe.data.turn, recipe.data.stain)

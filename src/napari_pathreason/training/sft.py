@@ -76,8 +76,10 @@ def train_sft(recipe: Recipe) -> Path:
     model, optimizer = accelerator.prepare(lesson.module, optimizer)
     weights = lesson.weights.to(accelerator.device)
     step = resume(accelerator, out)
-    log = RunLog(out, step)
-    provenance(out, recipe, folder)
+    log = RunLog(out)
+    if accelerator.is_main_process:
+        log.begin(step)
+        provenance(out, recipe, folder)
     pictures = Pictures(folder)
     augmentation = Augmentation(recipe.data.turn, recipe.data.stain)
     draw = Draw(train, recipe.data, settings.budgets, recipe.seed)

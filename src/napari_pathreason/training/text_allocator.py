@@ -84,8 +84,9 @@ def train_text_allocator(recipe: Recipe) -> Path:
     with accelerator.main_process_first():
         make_room(out, text_identity(recipe, (known.file, held.file)))
     step = resume(accelerator, out)
-    with accelerator.main_process_first():
-        log = RunLog(out, step)
+    log = RunLog(out)
+    if accelerator.is_main_process:
+        log.begin(step)
         provenance(out, recipe, Path(recipe.data.folder))
     rank, processes = accelerator.process_index, accelerator.num_processes
 
