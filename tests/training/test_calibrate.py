@@ -1,6 +1,7 @@
 """The whole of ``pathreason calibrate`` on a model of a few thousand parameters."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +171,11 @@ def test_a_box_is_right_where_it_matches(converted, shift, right):
 
 def _certain(text):
     return WrittenToken(((text, 0.0),))
+
+
+@pytest.mark.parametrize("words", [["--unlike", "a", "b"], ["--unlike", "a", "--unlike", "b"]])
+def test_slides_may_be_named_at_once_or_one_by_one(monkeypatch, words):
+    plans = []
+    monkeypatch.setattr("napari_pathreason.training._calibrate.calibrate", plans.append)
+    main(["calibrate", "embedded", "--data", "val.jsonl", "--train", "train.jsonl", *words])
+    assert plans[0].unlike == (Path("a"), Path("b"))

@@ -64,6 +64,7 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--earlier",
         type=Path,
+        action="extend",
         nargs="+",
         default=[],
         metavar="JSON",
@@ -97,6 +98,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--unlike",
         type=Path,
+        action="extend",
         nargs="+",
         default=[],
         metavar="SLIDE",
