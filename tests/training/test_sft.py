@@ -21,7 +21,9 @@ def _weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
 
-def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"place_code": True, "vision_hidden": 64}])
+def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path, changes):
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=changes)})
     whole = tmp_path / "run"
     train_sft(recipe)
     cut = recipe.model_copy(update={"output": str(tmp_path / "cut")})

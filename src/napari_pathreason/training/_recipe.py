@@ -32,11 +32,13 @@ class DataRecipe(Strict):
 class ModelRecipe(Strict):
     """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
 
-    ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as.
+    ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as. With
+    ``place_code``, `write_place_code` gives places room in the tower before the first step.
     """
 
     start: str | None = None
     tower: str | None = None
+    place_code: bool = False
     vocabulary: Positive = 2048
     vision_depth: Positive = 6
     vision_hidden: Positive = 256
@@ -131,6 +133,10 @@ class Recipe(Strict):
                 raise ValueError(
                     "lora learns from answers alone; set sft.style to answer and leave out "
                     "sft.dense_steps"
+                )
+            if self.model.place_code:
+                raise ValueError(
+                    "lora leaves a checkpoint's own weights as they are; leave out model.place_code"
                 )
         elif self.allocator.form == "text":
             raise ValueError(

@@ -33,6 +33,7 @@ from ._lessons import choose_lesson, shares
 from ._log import SFT_PANELS, RunLog
 from ._optimise import optimizer_of, schedule, warm
 from ._pictures import Pictures
+from ._place_code import write_place_code
 from ._provenance import provenance
 from ._recipe import Recipe
 from ._sample import read_samples
@@ -45,6 +46,8 @@ ABOUT = {
     "tissues": ["lymph node", "lung", "blood smear"],
     "any_tissue_terms": ["nuclei", "nucleus"],
 }
+SHOWN = 12
+"""Batches that show what a tower's stream carries, where places get room in it."""
 
 
 def train_sft(recipe: Recipe) -> Path:
@@ -70,24 +73,19 @@ def train_sft(recipe: Recipe) -> Path:
     start, tokenizer = start_model(recipe, train)
     dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION[start.config.model_type]
     lesson = choose_lesson(recipe, start, tokenizer)
-    if recipe.lora is not None:
-        keep_adapters_alone(accelerator)
-    optimizer = optimizer_of(lesson.module, settings)
-    model, optimizer = accelerator.prepare(lesson.module, optimizer)
-    weights = lesson.weights.to(accelerator.device)
-    step = resume(accelerator, out)
-    log = RunLog(out)
-    if accelerator.is_main_process:
-        log.begin(step)
-        provenance(out, recipe, folder)
     pictures = Pictures(folder)
     augmentation = Augmentation(recipe.data.turn, recipe.data.stain)
     draw = Draw(train, recipe.data, settings.budgets, recipe.seed)
     fixed = Draw(val, recipe.data, settings.budgets, recipe.seed)
 
-    def make(source: Draw, at: int, change: Augmentation | None) -> Batch:
+    def make(
+        source: Draw,
+        at: int,
+        change: Augmentation | None,
+        process: int = accelerator.process_index,
+    ) -> Batch:
         asked = []
-        for drawn in source.batch(at, accelerator.process_index, settings.batch, settings.tokens):
+        for drawn in source.batch(at, process, settings.batch, settings.tokens):
             views = read_views(drawn.samples, pictures, drawn.budget, dims.cell, change, drawn.rng)
             asked.append(
                 [
@@ -100,6 +98,20 @@ def train_sft(recipe: Recipe) -> Path:
                 ]
             )
         return collate(asked, tokenizer, dims, normalisation, lesson.quantum)
+
+    if recipe.model.place_code:  # of the same pictures in every process
+        shown = (make(draw, at, augmentation, 0) for at in range(SHOWN))
+        write_place_code(start.model.visual, shown)
+    if recipe.lora is not None:
+        keep_adapters_alone(accelerator)
+    optimizer = optimizer_of(lesson.module, settings)
+    model, optimizer = accelerator.prepare(lesson.module, optimizer)
+    weights = lesson.weights.to(accelerator.device)
+    step = resume(accelerator, out)
+    log = RunLog(out)
+    if accelerator.is_main_process:
+        log.begin(step)
+        provenance(out, recipe, folder)
 
     def losses(batch: Batch, write: bool) -> torch.Tensor:
         return lesson.losses(model, batch.to(accelerator.device), write)
