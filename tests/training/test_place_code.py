@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from napari_pathreason._errors import QueryError
+from napari_pathreason.training._coverage import place_targets
 from napari_pathreason.training._place_code import write_place_code
 
 SIDE, WIDTH, TOKEN, SINES, FEW = 16, 192, 96, 32, 48
 
 
-def _tower(width=WIDTH, token=TOKEN):
+def _tower(token=TOKEN):
     """Of a stream and tokens of which most directions carry little, as in a trained tower."""
     from transformers import Qwen3VLConfig
     from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
@@ -19,7 +20,7 @@ def _tower(width=WIDTH, token=TOKEN):
     config = Qwen3VLConfig(
         vision_config={
             "depth": 2,
-            "hidden_size": width,
+            "hidden_size": WIDTH,
             "intermediate_size": 192,
             "num_heads": 2,
             "out_hidden_size": token,
@@ -62,19 +63,8 @@ def _tokens(tower, pictures):
 
 def _places(grids):
     """(tokens, 2): (x, y) of each token in shares of the picture."""
-    return torch.cat(
-        [
-            torch.stack(
-                torch.meshgrid(
-                    (torch.arange(columns // 2) + 0.5) / (columns // 2),
-                    (torch.arange(rows // 2) + 0.5) / (rows // 2),
-                    indexing="xy",
-                ),
-                dim=2,
-            ).flatten(0, 1)
-            for rows, columns in grids
-        ]
-    )
+    views = [SimpleNamespace(grid=(columns // 2, rows // 2)) for rows, columns in grids]
+    return torch.cat([torch.from_numpy(place_targets(view)) for view in views])
 
 
 def _error(tokens, places, learnt):

@@ -33,14 +33,19 @@ def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
     accelerator.wait_for_everyone()
 
 
+def last_checkpoint(out: Path) -> Path | None:
+    """Folder of the last whole checkpoint; None where there is none."""
+    folders = (out / name for name in ("checkpoint", "checkpoint.old"))
+    return next((folder for folder in folders if (folder / "step.json").is_file()), None)
+
+
 def resume(accelerator: Accelerator, out: Path) -> int:
     """Load the last whole checkpoint; returns its step, 0 where there is none."""
-    for name in ("checkpoint", "checkpoint.old"):
-        folder = out / name
-        if (folder / "step.json").is_file():
-            accelerator.load_state(str(folder))
-            return int(json.loads((folder / "step.json").read_text())["step"])
-    return 0
+    folder = last_checkpoint(out)
+    if folder is None:
+        return 0
+    accelerator.load_state(str(folder))
+    return int(json.loads((folder / "step.json").read_text())["step"])
 
 
 def save_model(

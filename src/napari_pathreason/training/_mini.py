@@ -120,18 +120,13 @@ def order_embeddings(model: Any, tokenizer: Any) -> None:
     """
     import torch
 
-    def sines(values: torch.Tensor, width: int, most: float) -> torch.Tensor:
-        waves = torch.logspace(math.log10(0.5), math.log10(most), width // 2)
-        phase = 2 * math.pi * values[:, None] * waves[None]
-        return torch.cat([phase.sin(), phase.cos()], dim=1)
+    from ._sines import on_grid, sines
 
     with torch.no_grad():
         places = model.model.visual.pos_embed.weight
         side = math.isqrt(places.shape[0])
         steps = sines(torch.arange(side) / side, places.shape[1] // 2, side / 4)
-        rows = steps[:, None].expand(side, side, -1)
-        columns = steps[None].expand(side, side, -1)
-        places.copy_(0.3 * torch.cat([rows, columns], dim=2).reshape(places.shape))
+        places.copy_(0.3 * on_grid(steps))
         words = model.get_input_embeddings().weight
         ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(NUMBERS)))
         half = words.shape[1] // 2

@@ -17,6 +17,7 @@ import torch
 from napari_pathreason._errors import QueryError
 
 from ._batch import Batch
+from ._sines import on_grid, sines
 
 WAVES = 8
 """Sines along each side, from half a wave to what a table of places can hold."""
@@ -65,18 +66,16 @@ def write_place_code(visual: Any, batches: Iterable[Batch]) -> None:
             f"are {places.shape[1]} and {merger.linear_fc2.out_features} wide; leave it out"
         )
     side = math.isqrt(places.shape[0])
-    code = _sines(side)
-    rows, columns = code[:, None].expand(side, side, -1), code[None].expand(side, side, -1)
-    both = torch.cat([rows, columns], dim=2).reshape(len(places), -1)
+    code = on_grid(sines(torch.arange(side) / (side - 1), 2 * WAVES, side / 4))
     with torch.no_grad():
-        room = _room(visual, batches, both.shape[1])
+        room = _room(visual, batches, code.shape[1])
         for layer in (
             visual.patch_embed.proj,
             *(block.attn.proj for block in visual.blocks),
             *(block.mlp.linear_fc2 for block in visual.blocks),
         ):
             _leave(layer, room.stream)
-        places += (AMPLITUDE * both - places @ room.stream) @ room.stream.T
+        places += (AMPLITUDE * code - places @ room.stream) @ room.stream.T
         _pass_on(merger, room)
 
 
@@ -100,14 +99,7 @@ def _leave(layer: Any, free: torch.Tensor) -> None:
         written -= free @ (free.T @ written)
 
 
-def _sines(side: int) -> torch.Tensor:
-    """Code of each place along a side, (side, 2 * WAVES)."""
-    waves = torch.logspace(math.log10(0.5), math.log10(side / 4), WAVES)
-    phase = 2 * math.pi * torch.arange(side)[:, None] / (side - 1) * waves
-    return torch.cat([phase.sin(), phase.cos()], dim=1)
-
-
-def _room(visual: Any, batches: Iterable[Batch], sines: int) -> _Room:
+def _room(visual: Any, batches: Iterable[Batch], count: int) -> _Room:
     """Directions with the least power, and the units that tell least.
 
     Each block's input counts by its share of the power there. A layer's normalisation takes away
@@ -139,7 +131,7 @@ def _room(visual: Any, batches: Iterable[Batch], sines: int) -> _Room:
     stream += stream.trace() * torch.full_like(stream, 1 / len(stream))
     told = units * merger.linear_fc2.weight.square().sum(dim=0)
     return _Room(
-        torch.linalg.eigh(stream).eigenvectors[:, :sines],
-        torch.linalg.eigh(token).eigenvectors[:, :sines],
-        told.argsort()[: 2 * sines],
+        torch.linalg.eigh(stream).eigenvectors[:, :count],
+        torch.linalg.eigh(token).eigenvectors[:, :count],
+        told.argsort()[: 2 * count],
     )

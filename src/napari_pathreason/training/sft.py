@@ -27,7 +27,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 
 from ._adapters import keep_adapters_alone
 from ._batch import Batch, Question, collate
-from ._checkpoints import resume, save_model, save_state
+from ._checkpoints import last_checkpoint, resume, save_model, save_state
 from ._draw import Draw
 from ._lessons import choose_lesson, shares
 from ._log import SFT_PANELS, RunLog
@@ -99,7 +99,8 @@ def train_sft(recipe: Recipe) -> Path:
             )
         return collate(asked, tokenizer, dims, normalisation, lesson.quantum)
 
-    if recipe.model.place_code:  # of the same pictures in every process
+    if recipe.model.place_code and last_checkpoint(out) is None:
+        # of the same pictures in every process
         shown = (make(draw, at, augmentation, 0) for at in range(SHOWN))
         write_place_code(start.model.visual, shown)
     if recipe.lora is not None:
