@@ -171,18 +171,18 @@ def at_every_rung():
 
 @pytest.fixture
 def dies_at(monkeypatch):
-    """Lets a run end at a step as a kill would: ``with dies_at(module of its loop, step)``."""
+    """Lets a run end at a step as a kill would: ``with dies_at(step)``."""
+    write = RunLog.write
 
     @contextmanager
-    def until(room, step):
-        class Dies(RunLog):
-            def write(self, record):
-                if record["step"] == step:
-                    raise KeyboardInterrupt
-                super().write(record)
+    def until(step):
+        def dies(log, record):
+            if record["step"] == step:
+                raise KeyboardInterrupt
+            write(log, record)
 
         with monkeypatch.context() as patch:
-            patch.setattr(room, "RunLog", Dies)
+            patch.setattr(RunLog, "write", dies)
             with pytest.raises(KeyboardInterrupt):
                 yield
 

@@ -54,7 +54,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
 
-    with dies_at(room, 5):  # two after the last checkpoint
+    with dies_at(5):  # two after the last checkpoint
         train_allocator(cut)
     again = load_file(train_allocator(cut) / "allocator.safetensors")
     assert all(torch.equal(whole[name], again[name]) for name in whole)

@@ -219,7 +219,7 @@ def test_a_run_that_was_killed_equals_an_undisturbed_one(
     whole = load_file(train_allocator(recipe) / "allocator/adapter_model.safetensors")
     folder, recipe = learnt("cut")
 
-    with dies_at(room, 4):  # two after the last checkpoint
+    with dies_at(4):  # two after the last checkpoint
         train_allocator(recipe)
     assert not (folder / "allocator").exists()
     cut = load_file(train_allocator(recipe) / "allocator/adapter_model.safetensors")

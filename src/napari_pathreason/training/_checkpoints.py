@@ -11,7 +11,10 @@ from typing import Any
 from accelerate import Accelerator
 
 from ._adapters import save_adapter
+from ._log import RunLog
 from ._mini import save_checkpoint
+from ._provenance import provenance
+from ._recipe import Recipe
 
 
 def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
@@ -39,13 +42,23 @@ def last_checkpoint(out: Path) -> Path | None:
     return next((folder for folder in folders if (folder / "step.json").is_file()), None)
 
 
-def resume(accelerator: Accelerator, out: Path) -> int:
-    """Load the last whole checkpoint; returns its step, 0 where there is none."""
-    folder = last_checkpoint(out)
-    if folder is None:
-        return 0
-    accelerator.load_state(str(folder))
-    return int(json.loads((folder / "step.json").read_text())["step"])
+def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, RunLog]:
+    """Load the last whole checkpoint, and begin the log and ``run.json``; in every process.
+
+    Returns
+    -------
+    tuple
+        Steps done, 0 where there is no checkpoint; and the log, which the main process writes.
+    """
+    folder, step = last_checkpoint(out), 0
+    if folder is not None:
+        accelerator.load_state(str(folder))
+        step = int(json.loads((folder / "step.json").read_text())["step"])
+    log = RunLog(out)
+    if accelerator.is_main_process:  # two would replace one file at once
+        log.begin(step)
+        provenance(out, recipe, Path(recipe.data.folder))
+    return step, log
 
 
 def save_model(

@@ -30,10 +30,8 @@ from ._budgets import BudgetPolicy, draw_budget
 from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
 from ._learner import Learner, join_processes
-from ._log import RunLog
 from ._pictures import Pictures
 from ._prompts import Prompts, build_prompts
-from ._provenance import provenance
 from ._recipe import ModelRecipe, Recipe
 from ._rewards import judge
 from ._rollout_figures import PANELS, figures
@@ -84,11 +82,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
     tokenizer = learner.tokenizer
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    step = resume(accelerator, out)
-    log = RunLog(out)
-    if accelerator.is_main_process:
-        log.begin(step)
-        provenance(out, recipe, folder)
+    step, log = resume(accelerator, out, recipe)
     pictures = Pictures(folder)
     augmentation = Augmentation(recipe.data.turn, recipe.data.stain)
     data = recipe.data.model_copy(update={"questions": settings.questions})

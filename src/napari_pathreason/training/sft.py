@@ -30,11 +30,10 @@ from ._batch import Batch, Question, collate
 from ._checkpoints import last_checkpoint, resume, save_model, save_state
 from ._draw import Draw
 from ._lessons import choose_lesson, shares
-from ._log import SFT_PANELS, RunLog
+from ._log import SFT_PANELS
 from ._optimise import optimizer_of, schedule, warm
 from ._pictures import Pictures
 from ._place_code import write_place_code
-from ._provenance import provenance
 from ._recipe import Recipe
 from ._sample import read_samples
 from ._start import start_model
@@ -108,11 +107,7 @@ def train_sft(recipe: Recipe) -> Path:
     optimizer = optimizer_of(lesson.module, settings)
     model, optimizer = accelerator.prepare(lesson.module, optimizer)
     weights = lesson.weights.to(accelerator.device)
-    step = resume(accelerator, out)
-    log = RunLog(out)
-    if accelerator.is_main_process:
-        log.begin(step)
-        provenance(out, recipe, folder)
+    step, log = resume(accelerator, out, recipe)
 
     def losses(batch: Batch, write: bool) -> torch.Tensor:
         return lesson.losses(model, batch.to(accelerator.device), write)

@@ -30,10 +30,8 @@ from ._adapters import learnt_adapter
 from ._allocator_state import make_room, text_identity
 from ._checkpoints import resume, save_state
 from ._learner import Learner, join_processes
-from ._log import RunLog
 from ._lora import start_second_lora
 from ._prompts import Prompts, prompts_of
-from ._provenance import provenance
 from ._recipe import Recipe
 from ._rollout import Rollout
 from ._tabulated import Tabulated, performer_folder, taught_and_held
@@ -83,11 +81,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     tokenizer = learner.tokenizer
     with accelerator.main_process_first():
         make_room(out, text_identity(recipe, (known.file, held.file)))
-    step = resume(accelerator, out)
-    log = RunLog(out)
-    if accelerator.is_main_process:
-        log.begin(step)
-        provenance(out, recipe, Path(recipe.data.folder))
+    step, log = resume(accelerator, out, recipe)
     rank, processes = accelerator.process_index, accelerator.num_processes
 
     def make(source: Tabulated, places: Sequence[int]) -> Prompts:
