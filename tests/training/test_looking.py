@@ -11,7 +11,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
 from napari_pathreason.training._batch import Question, collate
 from napari_pathreason.training._looking import looks, watch
-from napari_pathreason.training._losses import NUMBERS, look_loss, total_loss
+from napari_pathreason.training._losses import NUMBERS, look_loss, total_loss, turn_loss
 from napari_pathreason.training._sample import Sample
 from napari_pathreason.training._targets import target_pieces, target_text
 from napari_pathreason.training._view import View
@@ -32,7 +32,8 @@ def _batch(view, task="detection"):
     return collate(asked, TOKENIZER, dims, NORMALISATION["qwen3_vl"], 10)
 
 
-def test_looks_are_the_attention_of_the_layer():
+@pytest.mark.parametrize("heads", [slice(None), slice(None, None, 2), slice(1, 3)])
+def test_looks_are_the_attention_of_the_layer(heads):
     from transformers import AutoModelForImageTextToText
 
     torch.manual_seed(0)
@@ -54,8 +55,8 @@ def test_looks_are_the_attention_of_the_layer():
             image_grid_thw=batch.image_grid_thw,
             output_attentions=True,
         )
-        found = looks(attention, watched, wanted, causal)[0]
-    weights = said.attentions[-2][0, :: attention.num_key_value_groups, wanted[0]]
+        found = looks(attention, watched, wanted, causal, heads)[0]
+    weights = said.attentions[-2][0, heads, wanted[0]]
     torch.testing.assert_close(found.exp(), weights.transpose(0, 1), atol=1e-5, rtol=1e-3)
     assert not attention._forward_pre_hooks
 
@@ -92,6 +93,21 @@ def test_look_loss_by_hand():
     both = look_loss(looked[:, 1:], cells, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
     assert both.item() == pytest.approx(math.log(4) - math.log(2))
     assert look_loss(looked[:0], cells, torch.zeros(0, 4)).item() == 0
+
+
+def test_turn_loss_by_hand():
+    cells = torch.tensor([[0, 0, 0, 0], [0, 0, 0.5, 1], [0.5, 0, 1, 1]])
+    shown = torch.tensor([False, True, True])
+    looked = torch.tensor([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25], [1, 1e-9, 1e-9], [1, 1e-9, 1e-9]])
+    right = torch.tensor([[0.5, 0.0, 1.0, 1.0]])
+
+    def loss(due):
+        return turn_loss(looked[None].log(), torch.tensor([due]), cells, shown, right).item()
+
+    assert loss(0) == pytest.approx(math.log(4) + math.log(2) / 3)
+    assert loss(1) == pytest.approx(math.log(4) + math.log(4) / 3)
+    none = turn_loss(looked[None][:0].log(), torch.zeros(0, dtype=int), cells, shown, right[:0])
+    assert none.item() == 0
 
 
 def test_total_loss_falls_towards_the_total_and_leaves_unknown_ones_out():

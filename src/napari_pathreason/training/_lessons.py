@@ -20,7 +20,9 @@ from ._losses import (
     place_loss,
     sft_loss,
     total_loss,
+    turn_loss,
 )
+from ._reading import corners_due
 from ._recipe import Recipe, SFTRecipe
 from ._trainee import Predicted, Trainee, Writer, speaks_of_a_place
 
@@ -96,37 +98,44 @@ class SeeAndWrite:
         self.numbers = torch.tensor(words)
         self.quantum = settings.box_quantum
         hidden = read_dims(start.config.to_dict()).text_hidden
-        self.module = Trainee(start, hidden, self.numbers, settings.box_quantum)
-        self.weights = torch.tensor(
-            [
-                1.0,
-                settings.dense_weight,
-                settings.box_weight,
-                settings.count_weight,
-                settings.place_weight,
-                settings.total_weight,
-                settings.look_weight,
-            ]
-        )
+        reads = settings.read_weight > 0
+        self.module = Trainee(start, hidden, self.numbers, settings.box_quantum, reads)
+        weights = [
+            1.0,
+            settings.dense_weight,
+            settings.box_weight,
+            settings.count_weight,
+            settings.place_weight,
+            settings.total_weight,
+            settings.look_weight,
+        ]
+        if reads:
+            self.names += ("turns", "reads")
+            weights += 2 * [settings.read_weight]
+        self.weights = torch.tensor(weights)
 
     def losses(self, model: Any, batch: Batch, write: bool) -> torch.Tensor:
         """See `Lesson.losses`."""
         said: Predicted = model(batch, write)
         totals, known = _totals(batch)
-        text = looks = said.cells.new_zeros((), dtype=torch.float32)
+        text = looks = turns = reads = said.cells.new_zeros((), dtype=torch.float32)
         if said.logits is not None and said.looks is not None:
             text, looks = self._text_loss(batch, said.logits), _look_loss(batch, said.looks)
-        return torch.stack(
-            [
-                text,
-                dense_loss(said.cells, batch.dense, batch.known),
-                box_loss(said.boxes, batch.boxes, batch.boxed),
-                count_loss(said.counts, batch.numbers, batch.counted),
-                place_loss(said.places, batch.places),
-                total_loss(said.totals, totals, known),
-                looks,
-            ]
-        )
+        if said.turns is not None and said.reads is not None:
+            turns = self._turn_loss(batch, said.turns)
+            reads = box_loss(said.reads, batch.boxes, batch.boxed)
+        each = [
+            text,
+            dense_loss(said.cells, batch.dense, batch.known),
+            box_loss(said.boxes, batch.boxes, batch.boxed),
+            count_loss(said.counts, batch.numbers, batch.counted),
+            place_loss(said.places, batch.places),
+            total_loss(said.totals, totals, known),
+            looks,
+            turns,
+            reads,
+        ]
+        return torch.stack(each[: len(self.names)])
 
     def counts(self, batch: Batch) -> torch.Tensor:
         """See `Lesson.counts`."""
@@ -134,13 +143,27 @@ class SeeAndWrite:
         means = (batch.known.sum(), batch.boxed.sum(), batch.counted.sum())
         places, totals = torch.tensor(len(batch.places)), _totals(batch)[1].sum()
         looks = speaks_of_a_place(batch).sum()
-        return torch.stack([learnt, *means, places, totals, looks]).float()
+        turns = (corners_due(batch) >= 0).sum()
+        each = [learnt, *means, places, totals, looks, turns, batch.boxed.sum()]
+        return torch.stack(each[: len(self.names)]).float()
 
     def _text_loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         learnt = batch.labels[:, 1:] != IGNORE
         targets = (batch.labels, batch.values, batch.spread, batch.step)
         labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
         return sft_loss(logits, labels, values, spread, step, self.numbers.to(logits.device))
+
+    def _turn_loss(self, batch: Batch, turns: list[torch.Tensor]) -> torch.Tensor:
+        """Mean of `turn_loss` over all corner values of a batch."""
+        due = corners_due(batch)
+        summed = turns[0].new_zeros(())
+        for row, looked in enumerate(turns):
+            written = due[row] >= 0
+            shown, spoken_of = batch.cells[row, :, 2] > 0, batch.spoken_of[row, 1:][written]
+            summed = summed + turn_loss(
+                looked, due[row, written], batch.cells[row], shown, spoken_of
+            )
+        return summed / (due >= 0).sum().clamp(min=1)
 
 
 def _totals(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

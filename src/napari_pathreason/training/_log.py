@@ -16,6 +16,8 @@ SFT_PANELS = {
     "places": "places: said in number words",
     "totals": "totals: said in number words",
     "looks": "looks: divergence",
+    "turns": "readers' looks: divergence",
+    "reads": "boxes: read off the visual tokens",
 }
 
 

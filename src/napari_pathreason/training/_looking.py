@@ -40,11 +40,14 @@ def watch(attention: torch.nn.Module) -> Iterator[Watched]:
 
 
 def looks(
-    attention: Any, watched: Watched, wanted: torch.Tensor, seen: torch.Tensor
+    attention: Any,
+    watched: Watched,
+    wanted: torch.Tensor,
+    seen: torch.Tensor,
+    heads: slice,
 ) -> list[torch.Tensor]:
     """Log of the attention that some tokens pay to every token of their row.
 
-    One query head of each group that shares keys and values is looked at; the others stay free.
     The layer computes the same again inside its own kernel, which does not tell weights.
 
     Parameters
@@ -55,6 +58,8 @@ def looks(
         The tokens whose attention is wanted.
     seen : bool tensor (rows, length, length)
         What each token may look at.
+    heads : slice
+        The query heads that are looked at.
 
     Returns
     -------
@@ -66,8 +71,10 @@ def looks(
     rows, length, _ = watched.hidden.shape
     shape = (rows, length, -1, attention.head_dim)
     query = attention.q_norm(attention.q_proj(watched.hidden).view(shape))
-    query = query[:, :, :: attention.num_key_value_groups]
+    groups = attention.num_key_value_groups
+    query = query[:, :, heads]
     key = attention.k_norm(attention.k_proj(watched.hidden).view(shape))
+    key = key.repeat_interleave(groups, dim=2)[:, :, heads]
     query, key = apply_rotary_pos_emb(query, key, *watched.rotary, unsqueeze_dim=2)
     each = []
     for row in range(rows):

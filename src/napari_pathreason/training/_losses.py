@@ -201,6 +201,43 @@ def look_loss(looks: torch.Tensor, cells: torch.Tensor, spoken_of: torch.Tensor)
     return (torch.xlogy(wanted, wanted) - wanted * looks.mean(dim=1)).sum()
 
 
+def turn_loss(
+    turns: torch.Tensor,
+    due: torch.Tensor,
+    cells: torch.Tensor,
+    shown: torch.Tensor,
+    spoken_of: torch.Tensor,
+) -> torch.Tensor:
+    """How far the heads that read corners are from taking turns: sum of divergences, in nats.
+
+    The head whose value is due looks at the cells of the box; the others look at the first token,
+    which tells nothing.
+
+    Parameters
+    ----------
+    turns : float tensor (words, 4, length)
+        Log of the attention of each word's token.
+    due : int64 tensor (words,)
+        Which head's turn it is.
+    cells : float tensor (length, 4)
+        Corners of each cell, in shares of the picture.
+    shown : bool tensor (length,)
+        Which tokens are cells.
+    spoken_of : float tensor (words, 4)
+        Corners of the box that each word speaks of.
+
+    Returns
+    -------
+    float tensor ()
+        Of the head that is due, and mean of the others; sum of words.
+    """
+    words = torch.arange(len(due), device=due.device)
+    reads = look_loss(turns[words, due][:, None, shown], cells[shown], spoken_of)
+    first = turns[:, :, 0]
+    waits = -(first.sum() - first[words, due].sum()) / (turns.shape[1] - 1)
+    return reads + waits
+
+
 def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Mean `number_loss` of each cell's own place.
 

@@ -77,7 +77,9 @@ class SFTRecipe(Strict):
     A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
     ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
     tower's share of the learning rate. Weights: of what covers a cell (``dense``), its box, its
-    count and its place, of the totals of a picture, and of where the text part looks.
+    count and its place, of the totals of a picture, of where the text part looks, and of what its
+    last layer reads off the visual tokens it looks at (``read``; 0 leaves that layer free).
+    ``drill`` names classes whose boxes training asks for besides, wherever a picture shows some.
     """
 
     style: Style = "evidence"
@@ -99,6 +101,8 @@ class SFTRecipe(Strict):
     place_weight: float = 0.1
     total_weight: float = 0.05
     look_weight: float = 0.15
+    read_weight: float = 0.0
+    drill: tuple[str, ...] = ()
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200

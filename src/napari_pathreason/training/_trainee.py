@@ -11,10 +11,13 @@ from napari_pathreason.models._patch_embedding import embed_by_product
 
 from ._batch import IGNORE, Batch
 from ._coverage import CLASSES, COUNTED
-from ._looking import looks, watch
+from ._looking import Watched, looks, watch
+from ._reading import corners_due, read_off, readers
 
 WATCHED = -2
 """The layer of the text part whose looks are taught: what it finds, the last one still reads."""
+READING = -1
+"""The layer that reads the corners of boxes off visual tokens, where that is taught."""
 SPOKEN = (4, 2)
 """Coordinates that a visual token says: corners of its box, its own place."""
 
@@ -22,16 +25,21 @@ SPOKEN = (4, 2)
 class Predicted(NamedTuple):
     """What the losses read.
 
-    ``logits`` (targets, vocabulary), one row for each label that is no `IGNORE`, in reading
-    order; None if none was wanted. ``looks`` (targets that speak of a place, heads, length) is,
-    for each picture, where the text part looked: see `looks`. Of the dense heads: ``cells``
-    (visual tokens, classes), ``counts`` (visual tokens, counted classes), and log-probabilities
-    ``boxes`` (visual tokens, 4, coordinates) and ``places`` (visual tokens, 2, coordinates); of
-    all tokens of a picture together: ``totals`` (pictures, counted classes, NUMBERS).
+    Of the text part, None where it did not write: ``logits`` (targets, vocabulary), one row for
+    each label that is no `IGNORE`, in reading order; ``looks`` (targets that speak of a place,
+    heads, length), of each picture, where it looked: see `looks`. Where reading is taught, else
+    None: ``turns`` (targets that are corner values, 4, length), of each picture, where the heads
+    that read looked; ``reads`` (visual tokens, 4, coordinates), what they would write of a token.
+    Of the dense heads: ``cells`` (visual tokens, classes), ``counts`` (visual tokens, counted
+    classes), and log-probabilities ``boxes`` (visual tokens, 4, coordinates) and ``places``
+    (visual tokens, 2, coordinates); of all tokens of a picture together: ``totals`` (pictures,
+    counted classes, NUMBERS).
     """
 
     logits: torch.Tensor | None
     looks: list[torch.Tensor] | None
+    turns: list[torch.Tensor] | None
+    reads: torch.Tensor | None
     cells: torch.Tensor
     boxes: torch.Tensor
     counts: torch.Tensor
@@ -56,12 +64,18 @@ class Trainee(torch.nn.Module):
         Token ids of 0 to 1000.
     quantum : int
         Coordinates that may be written are multiples of it.
+    reads : bool
+        Whether the text part is taught to read boxes off visual tokens.
     """
 
     numbers: torch.Tensor
 
-    def __init__(self, model: Any, hidden: int, numbers: torch.Tensor, quantum: int) -> None:
+    def __init__(
+        self, model: Any, hidden: int, numbers: torch.Tensor, quantum: int, reads: bool = False
+    ) -> None:
         super().__init__()
+        if reads:
+            readers(model.model.language_model.layers[READING].self_attn)  # refuses early
         self.model = model
         embed_by_product(model.model.visual)
         self.head = torch.nn.Linear(hidden, len(CLASSES) + len(COUNTED))
@@ -69,6 +83,7 @@ class Trainee(torch.nn.Module):
         self.teller = torch.nn.Linear(hidden, len(COUNTED) * hidden)
         self.register_buffer("numbers", numbers, persistent=False)
         self.quantum = quantum
+        self.reads = reads
 
     def forward(self, batch: Batch, write: bool = True) -> Predicted:
         """Predict every target of a batch; without ``write`` those of the dense heads alone."""
@@ -81,15 +96,34 @@ class Trainee(torch.nn.Module):
         means = torch.stack([one.mean(dim=0) for one in seen.pooler_output])
         dense = cells, boxes, counts, places, self._say(self.teller(means), self.numbers)
         if not write:
-            return Predicted(None, None, *dense)
-        attention = stem.language_model.layers[WATCHED].self_attn
+            return Predicted(None, None, None, None, *dense)
+        layers = stem.language_model.layers
         mask = _seen_by(batch.segment)
-        with watch(attention) as watched:
+        with (
+            watch(layers[WATCHED].self_attn) as watched,
+            watch(layers[READING].self_attn) as reading,
+        ):
             logits = _write(self.model, batch, seen, mask)
-        wanted = torch.zeros_like(batch.labels, dtype=torch.bool)
-        wanted[:, :-1] = speaks_of_a_place(batch)
-        looked = looks(attention, watched, wanted, mask[:, 0])
-        return Predicted(logits, looked, *dense)
+        attention = layers[WATCHED].self_attn
+        each_group = slice(None, None, attention.num_key_value_groups)
+        wanted = _behind(speaks_of_a_place(batch))
+        looked = looks(attention, watched, wanted, mask[:, 0], each_group)
+        turns, reads = self._read(batch, reading, mask[:, 0]) if self.reads else (None, None)
+        return Predicted(logits, looked, turns, reads, *dense)
+
+    def _read(
+        self, batch: Batch, reading: Watched, seen: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """``turns`` and ``reads`` of `Predicted`."""
+        text = self.model.model.language_model
+        attention = text.layers[READING].self_attn
+        due = _behind(corners_due(batch) >= 0)
+        shown = reading.hidden[batch.mm_token_type_ids == 1]
+        words = self.model.get_input_embeddings().weight[self.numbers[:: self.quantum]]
+        return (
+            looks(attention, reading, due, seen, readers(attention)),
+            read_off(attention, text.norm, shown, words),
+        )
 
     def _say(self, thoughts: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Log-probabilities (things, words, numbers) of thoughts (things, words * width)."""
@@ -97,6 +131,11 @@ class Trainee(torch.nn.Module):
         scale = math.sqrt(words.shape[1])  # embeddings start small; see `order_embeddings`
         each = thoughts.unflatten(1, (-1, words.shape[1]))
         return (scale * each @ words.T).float().log_softmax(dim=-1)
+
+
+def _behind(next_word: torch.Tensor) -> torch.Tensor:
+    """Tokens that write what ``next_word`` (pictures, length - 1) tells, as a mask of all."""
+    return torch.nn.functional.pad(next_word, (0, 1))
 
 
 def speaks_of_a_place(batch: Batch) -> torch.Tensor:

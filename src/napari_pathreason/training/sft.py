@@ -29,6 +29,7 @@ from ._adapters import keep_adapters_alone
 from ._batch import Batch, Question, collate
 from ._checkpoints import last_checkpoint, resume, save_model, save_state
 from ._draw import Draw
+from ._drill import drilled
 from ._lessons import choose_lesson, shares
 from ._log import SFT_PANELS
 from ._optimise import optimizer_of, schedule, warm
@@ -85,7 +86,8 @@ def train_sft(recipe: Recipe) -> Path:
     ) -> Batch:
         asked = []
         for drawn in source.batch(at, process, settings.batch, settings.tokens):
-            views = read_views(drawn.samples, pictures, drawn.budget, dims.cell, change, drawn.rng)
+            samples = drilled(drawn.samples, settings.drill)
+            views = read_views(samples, pictures, drawn.budget, dims.cell, change, drawn.rng)
             asked.append(
                 [
                     Question(
@@ -93,7 +95,7 @@ def train_sft(recipe: Recipe) -> Path:
                         view,
                         target_pieces(sample, view, settings.style, settings.box_quantum),
                     )
-                    for sample, view in zip(drawn.samples, views, strict=True)
+                    for sample, view in zip(samples, views, strict=True)
                 ]
             )
         return collate(asked, tokenizer, dims, normalisation, lesson.quantum)
