@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -122,7 +123,7 @@ class SeeAndWrite:
         if said.logits is not None and said.looks is not None:
             text, looks = self._text_loss(batch, said.logits), _look_loss(batch, said.looks)
         if said.turns is not None and said.reads is not None:
-            turns = self._turn_loss(batch, said.turns)
+            turns = _turn_loss(batch, said.turns)
             reads = box_loss(said.reads, batch.boxes, batch.boxed)
         each = [
             text,
@@ -153,18 +154,6 @@ class SeeAndWrite:
         labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
         return sft_loss(logits, labels, values, spread, step, self.numbers.to(logits.device))
 
-    def _turn_loss(self, batch: Batch, turns: list[torch.Tensor]) -> torch.Tensor:
-        """Mean of `turn_loss` over all corner values of a batch."""
-        due = corners_due(batch)
-        summed = turns[0].new_zeros(())
-        for row, looked in enumerate(turns):
-            written = due[row] >= 0
-            shown, spoken_of = batch.cells[row, :, 2] > 0, batch.spoken_of[row, 1:][written]
-            summed = summed + turn_loss(
-                looked, due[row, written], batch.cells[row], shown, spoken_of
-            )
-        return summed / (due >= 0).sum().clamp(min=1)
-
 
 def _totals(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """How many things each picture holds, and whether that is known, (pictures, counted)."""
@@ -175,12 +164,38 @@ def _totals(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _look_loss(batch: Batch, looks: list[torch.Tensor]) -> torch.Tensor:
     """Mean of `look_loss` over all words of a batch that speak of a place."""
-    wanted = speaks_of_a_place(batch)
-    summed = looks[0].new_zeros(())
-    for row, looked in enumerate(looks):
+
+    def of_picture(row: int, shown: torch.Tensor, spoken_of: torch.Tensor) -> torch.Tensor:
+        return look_loss(looks[row][:, :, shown], batch.cells[row, shown], spoken_of)
+
+    return _mean_of_words(batch, speaks_of_a_place(batch), of_picture)
+
+
+def _turn_loss(batch: Batch, turns: list[torch.Tensor]) -> torch.Tensor:
+    """Mean of `turn_loss` over all corner values of a batch."""
+    due = corners_due(batch)
+    written = due >= 0
+
+    def of_picture(row: int, shown: torch.Tensor, spoken_of: torch.Tensor) -> torch.Tensor:
+        return turn_loss(turns[row], due[row, written[row]], batch.cells[row], shown, spoken_of)
+
+    return _mean_of_words(batch, written, of_picture)
+
+
+def _mean_of_words(
+    batch: Batch,
+    wanted: torch.Tensor,
+    of_picture: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Mean over the words ``wanted`` (pictures, length - 1) of what is summed by picture.
+
+    ``of_picture`` is given the row of a picture, which of its tokens are cells, and the corners of
+    what its words speak of.
+    """
+    summed = batch.cells.new_zeros(())
+    for row, words in enumerate(wanted):
         shown = batch.cells[row, :, 2] > 0
-        words = batch.spoken_of[row, 1:][wanted[row]]
-        summed = summed + look_loss(looked[:, :, shown], batch.cells[row, shown], words)
+        summed = summed + of_picture(row, shown, batch.spoken_of[row, 1:][words])
     return summed / wanted.sum().clamp(min=1)
 
 
