@@ -108,14 +108,19 @@ def labelled(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def converted(labelled, tmp_path_factory):
+def few():
+    """Few composed pictures, wherever the known sets are converted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
+        patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
+        yield
+
+
+@pytest.fixture(scope="session")
+def converted(labelled, few, tmp_path_factory):
     """JSONL of the miniature."""
     out = tmp_path_factory.mktemp("converted")
-    patch = pytest.MonkeyPatch()
-    patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
-    patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
     convert(labelled, out)
-    patch.undo()
     return out
 
 

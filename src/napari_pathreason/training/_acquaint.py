@@ -34,7 +34,9 @@ NAMES = {
     "lymph_field": "lymph node",
     "blood": "blood smear",
     "nuclei_instances": "nuclei",
+    "nuclei_taught": "nuclei",
     "blood_stitched": "blood smear",
+    "blood_windows": "blood smear",
     "user": "training",
 }
 """What the pictures of a source are called; other sources by their own name."""

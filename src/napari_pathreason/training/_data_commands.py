@@ -49,6 +49,13 @@ def add_data_parser(subparsers: Subparsers) -> None:
     convert.add_argument(
         "--slide-mpp", type=_size, metavar="UM", help="um per pixel of slides that do not say it"
     )
+    convert.add_argument(
+        "--times",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="draw crops and fields of the embedded model's own sets N times over, to train on",
+    )
     convert.set_defaults(run=_convert)
 
 
@@ -72,6 +79,7 @@ def _convert(args: argparse.Namespace) -> int:
         tile=args.tile,
         mpp=args.mpp,
         slide_mpp=args.slide_mpp,
+        times=args.times,
     )
     done = convert(args.sources, args.out, options, args.kind)
     told = ", ".join(f"{split}: {n:,} samples" for split, n in done.counts.items())

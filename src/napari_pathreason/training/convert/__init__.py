@@ -5,6 +5,8 @@ model's own sets, whose wordings and questions some of the layouts use as well.
 """
 
 from ._convert import KINDS, Converted, convert
+from ._nuclei import TAUGHT
+from ._tables import read_table
 from .sets import Options
 
-__all__ = ["KINDS", "Converted", "Options", "convert"]
+__all__ = ["KINDS", "TAUGHT", "Converted", "Options", "convert", "read_table"]

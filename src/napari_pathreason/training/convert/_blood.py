@@ -26,6 +26,16 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
         yield from picture_questions(rng, split, image, cells, views)
 
 
+def blood_windows(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """``views`` small windows of each smear, most around a cell, as a closer look has them."""
+    rng = Random(f"{seed}-{split}-windows")
+    for image, cells in read_smears(folder, split):
+        for _ in range(views):
+            region = _window(rng, cells)
+            inside = tuple(cell for cell in cells if _centre_inside(cell, region))
+            yield from _view(rng, split, image, region, inside, "blood_windows")
+
+
 def read_smears(folder: Path, split: Split) -> Iterator[tuple[str, tuple[Area, ...]]]:
     """File and cells of each smear of a split; level-0 pixels."""
     for row in read_table(folder / "index.csv"):
@@ -49,9 +59,10 @@ def _view(
     image: str,
     region: tuple[int, int, int, int],
     cells: tuple[Area, ...],
+    source: str = "blood",
 ) -> Iterator[Sample]:
     facts = Facts(known=tuple(NAMES.values()), areas=cells)
-    common: dict[str, Any] = {"image": image, "region": region, "facts": facts, "source": "blood"}
+    common: dict[str, Any] = {"image": image, "region": region, "facts": facts, "source": source}
     for names in (("white cell",), ("platelet",), ("white cell", "platelet")):
         question, phrasing = wording.draw(rng, wording.FIND, split, " and ".join(names))
         yield Sample(
@@ -84,7 +95,8 @@ def _view(
             answer="yes" if number else "no",
             topic=f"presence of {name}s",
         )
-    yield from cannot_tell(rng, split, "blood", common)
+    if source == "blood":
+        yield from cannot_tell(rng, split, "blood", common)
 
 
 def read_voc(path: Path, first: int = 0) -> tuple[Area, ...]:
@@ -106,6 +118,21 @@ def read_voc(path: Path, first: int = 0) -> tuple[Area, ...]:
 def _crop(rng: Random) -> tuple[int, int, int, int]:
     side = rng.randrange(160, 449, 32)
     return rng.randint(0, WIDTH - side), rng.randint(0, HEIGHT - side), side, side
+
+
+def _window(rng: Random, cells: tuple[Area, ...]) -> tuple[int, int, int, int]:
+    """Around a platelet where there is one, now and then around any cell or nothing."""
+    side = rng.randrange(96, 193, 16)
+    platelets = [cell for cell in cells if cell.label == "platelet"]
+    drawn = platelets if platelets and rng.random() < 0.7 else cells
+    if drawn and rng.random() < 0.9:
+        x1, y1, x2, y2 = rng.choice(drawn).corners
+        middle = (x1 + x2) / 2, (y1 + y2) / 2
+    else:
+        middle = rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT)
+    x, y = (m + rng.uniform(-side / 4, side / 4) - side / 2 for m in middle)
+    left, top = (round(min(max(v, 0), most - side)) for v, most in ((x, WIDTH), (y, HEIGHT)))
+    return left, top, side, side
 
 
 def _centre_inside(cell: Area, region: tuple[int, int, int, int]) -> bool:

@@ -92,7 +92,10 @@ def _plan(source: Path, options: Options, kind: str, store: Store) -> _Plan:
                 "the embedded model's own sets are converted as they are; leave --most, --groups "
                 "and --question out"
             )
-        return _Plan(MINI, {split: read_mini(source, split, options.seed) for split in SPLITS})
+        seed, times = options.seed, options.times
+        return _Plan(MINI, {split: read_mini(source, split, seed, times) for split in SPLITS})
+    if options.times > 1:
+        raise QueryError("only the embedded model's own sets are drawn again; leave --times out")
     chosen = next(one for one in (*SETS, *FALLBACKS) if one.name == kind)
     if source.is_file() and not chosen.looks(source):
         raise QueryError(f"{source.name} is not what {kind} reads: {chosen.layout}")

@@ -13,16 +13,17 @@ from pathlib import Path
 
 from napari_pathreason.training._sample import Sample, Split
 
-from ._blood import blood
+from ._blood import blood, blood_windows
 from ._lung import lung
 from ._lymph_node import lymph_node
-from ._nuclei import nuclei, nuclei_instances
+from ._nuclei import TAUGHT, nuclei, nuclei_instances, nuclei_taught
 from ._stitched import stitched
 
 FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
 STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
-KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances")
+WINDOWS = 6
+KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
 
 
 def looks_mini(folder: Path) -> bool:
@@ -30,9 +31,19 @@ def looks_mini(folder: Path) -> bool:
     return bool(_here(folder))
 
 
-def read_mini(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
-    """Samples of one split of all known folders that are there."""
-    return chain.from_iterable(_known(name, folder / name, split, seed) for name in _here(folder))
+def read_mini(folder: Path, split: Split, seed: int, times: int = 1) -> Iterator[Sample]:
+    """Samples of one split of all known folders that are there.
+
+    Those to train on are drawn ``times`` over, each time by the next seed: the same pictures in
+    other crops, fields and words. Small windows of smears come besides where that is above 1.
+    """
+    train = split == "train"
+    windows = WINDOWS if train and times > 1 else 0
+    return chain.from_iterable(
+        _known(name, folder / name, split, each, windows)
+        for each in range(seed, seed + (times if train else 1))
+        for name in _here(folder)
+    )
 
 
 def _here(folder: Path) -> list[str]:
@@ -40,7 +51,7 @@ def _here(folder: Path) -> list[str]:
     return [name for name in KNOWN if any((folder / name / t).is_file() for t in tables)]
 
 
-def _known(name: str, folder: Path, split: Split, seed: int) -> Iterator[Sample]:
+def _known(name: str, folder: Path, split: Split, seed: int, windows: int) -> Iterator[Sample]:
     match name:
         case "lymph_node":
             return lymph_node(folder, split, seed, FIELDS[split])
@@ -50,8 +61,11 @@ def _known(name: str, folder: Path, split: Split, seed: int) -> Iterator[Sample]
             return chain(
                 blood(folder, split, seed, VIEWS[split]),
                 stitched(folder, split, seed, STITCHED[split]),
+                blood_windows(folder, split, seed, windows),
             )
         case "nuclei":
             return nuclei(folder, split, seed, VIEWS[split])
-        case _:
+        case "nuclei_instances":
             return nuclei_instances(folder, split, seed, VIEWS[split])
+        case _:
+            return nuclei_taught(folder, split, seed, VIEWS[split])

@@ -1,7 +1,8 @@
 """Nuclei of many organs: how many, dense or sparse, where crowded, present or not.
 
 Counts are of connected components. In the binary masks touching nuclei are merged, so those
-counts are low where nuclei are crowded; instance maps count every nucleus.
+counts are low where nuclei are crowded; instance maps count every nucleus. Instance maps may come
+from a teacher (`_nucleus_teacher`); nothing is measured on those.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from . import _wording as wording
 from ._alien import cannot_tell, offered
 from ._tables import read_table
 
+TAUGHT = "nuclei_taught"
 SMALLEST = 20  # pixels; smaller components are mask noise
+SMALLEST_TAUGHT = 6  # a teacher makes no such noise, and sees pictures of coarser pixels
 DENSE, SPARSE = 0.22, 0.12  # share of area covered; between the two the question is not asked
 
 
@@ -38,12 +41,23 @@ def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample
 
 def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
     """Pictures with instance maps; they have no split of their own, so all of them train."""
+    return _with_instances(folder, split, seed, views, "nuclei_instances", SMALLEST)
+
+
+def nuclei_taught(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """Pictures with a teacher's instance maps, to train on alone."""
+    return _with_instances(folder, split, seed, views, TAUGHT, SMALLEST_TAUGHT)
+
+
+def _with_instances(
+    folder: Path, split: Split, seed: int, views: int, source: str, smallest: int
+) -> Iterator[Sample]:
     rng = Random(f"{seed}-{split}")
     if split == "train":
         for row in read_table(folder / "index.csv"):
             image, numbers = str(folder / row["image"]), str(folder / row["instances"])
             yield from picture_questions(
-                rng, split, image, numbers, "nuclei_instances", views, instances=True
+                rng, split, image, numbers, source, views, instances=True, smallest=smallest
             )
 
 
@@ -55,13 +69,14 @@ def picture_questions(
     source: str,
     views: int,
     instances: bool = False,
+    smallest: int = SMALLEST,
 ) -> Iterator[Sample]:
     """Of one picture, and of ``views - 1`` crops of it; ``instances`` where nuclei have numbers."""
     with Image.open(mask) as file:
         labels = np.asarray(file)
     if labels.dtype.kind == "f":  # some programs write numbers of nuclei as floats
         labels = labels.astype(np.int32)
-    centres = nuclei_centres(labels, instances)
+    centres = nuclei_centres(labels, instances, smallest)
     for view in range(views):
         region = _crop(rng, labels.shape, whole=view == 0)
         x, y, w, h = region
@@ -125,13 +140,15 @@ def _questions(
     yield from cannot_tell(rng, split, "nuclei", common)
 
 
-def nuclei_centres(labels: NDArray[np.integer[Any]], instances: bool) -> list[tuple[int, int]]:
-    """Centres (x, y) of nuclei of at least `SMALLEST` pixels."""
+def nuclei_centres(
+    labels: NDArray[np.integer[Any]], instances: bool, smallest: int = SMALLEST
+) -> list[tuple[int, int]]:
+    """Centres (x, y) of nuclei of at least ``smallest`` pixels."""
     from scipy import ndimage
 
     parts = np.asarray(labels if instances else ndimage.label(labels > 0)[0])
     sizes = np.bincount(parts.ravel())
-    kept = [index for index in np.flatnonzero(sizes) if index > 0 and sizes[index] >= SMALLEST]
+    kept = [index for index in np.flatnonzero(sizes) if index > 0 and sizes[index] >= smallest]
     middles = ndimage.center_of_mass(parts > 0, parts, kept)
     return [(round(x), round(y)) for y, x in middles]
 

@@ -71,6 +71,8 @@ class Options:
         Micrometres per pixel of those tiles.
     slide_mpp : float, optional
         Micrometres per level-0 pixel of slides that do not say it.
+    times : int
+        How often the embedded model's own sets are drawn to train on, each time in other crops.
     """
 
     seed: int = 0
@@ -81,6 +83,7 @@ class Options:
     tile: int = 512
     mpp: float = 0.5
     slide_mpp: float | None = None
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
