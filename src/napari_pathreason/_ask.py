@@ -29,6 +29,7 @@ def ask(
     device: str = "auto",
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
+    closer: bool = True,
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -56,6 +57,8 @@ def ask(
         For models that sample; greedy answers do not depend on it.
     mpp : float or (float, float), optional
         Micrometres per level-0 pixel, where the file does not say.
+    closer : bool
+        Look again at small finds, on top of the budget, where the model knows how.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def ask(
         elif not isinstance(region, Region):
             region = Region(*region)
         query = Query(task, question, tuple(choices))
-        job = Job(source, region, query, budget, GenerationSettings(seed=seed), effort)
+        settings = GenerationSettings(seed=seed, closer=closer)
+        job = Job(source, region, query, budget, settings, effort)
         loaded = model if isinstance(model, Models) else load_models(model, device)
         return run(job, loaded.performer, loaded.allocator)

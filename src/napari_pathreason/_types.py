@@ -55,13 +55,16 @@ class Allocation:
 class GenerationSettings:
     """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``.
 
-    ``begin`` is what the answer begins with, as if the model had written it.
+    ``begin`` is what the answer begins with, as if the model had written it. With ``closer`` small
+    finds get a closer look on top of the budget, where the model knows how; see
+    `ModelInfo.closer`.
     """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0
     begin: str = ""
+    closer: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ class ModelInfo:
     the words of a question that it was trained to answer on tissue of every kind. ``calibration``
     is None where nobody has fitted one; its probabilities are then taken as they are. ``mpp`` is
     the range of um per pixel of its training pictures, least first; None where it is not stated.
+    ``closer`` are labels of small things that it boxes better when it looks at each find again.
     """
 
     name: str
@@ -226,6 +230,7 @@ class ModelInfo:
     any_tissue_terms: tuple[str, ...] = ()
     calibration: Calibration | None = None
     mpp: tuple[float, float] | None = None
+    closer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +246,12 @@ class SlideInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """Account of one answer; all counts are visual tokens unless named otherwise."""
+    """Account of one answer; all counts are visual tokens unless named otherwise.
+
+    ``realised`` of the ``requested`` are those of the look that the budget is for; ``closer`` is
+    what closer looks at its finds took besides, ``allocator`` the look that chose the budget.
+    Native size means the same answer with its first look at native size.
+    """
 
     allocator: int
     requested: int | None
@@ -252,6 +262,12 @@ class TokenReport:
     new_tokens: int
     flops: float
     flops_native: float
+    closer: int = 0
+
+    @property
+    def spent(self) -> int:
+        """All tokens of all looks."""
+        return self.realised + self.closer + self.allocator
 
     @property
     def saved(self) -> int:

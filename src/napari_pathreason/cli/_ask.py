@@ -80,6 +80,12 @@ def add_parser(commands: Subparsers) -> None:
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word")
     how.add_argument("--seed", type=int, default=0, help="of the draw at a temperature above 0")
+    how.add_argument(
+        "--closer",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look again at small finds, on top of the budget, where the model knows how",
+    )
     how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
     out = parser.add_argument_group("results")
     out.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
@@ -127,7 +133,7 @@ def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
         regions += read_regions(args.regions)
     regions = regions or [Region(0, 0, slide.width, slide.height)]
     query = Query(args.task, args.question, args.choices)
-    settings = GenerationSettings(temperature=args.temperature, seed=args.seed)
+    settings = GenerationSettings(temperature=args.temperature, seed=args.seed, closer=args.closer)
     return [Asked(region, query, args.budget, settings, effort=args.effort) for region in regions]
 
 

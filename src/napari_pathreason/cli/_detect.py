@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import ModelError, PathreasonError, QueryError
-from napari_pathreason._types import Effort
+from napari_pathreason._types import Effort, GenerationSettings
 
 from ._ask import _choices, _write_json
 from ._files import check_writable
@@ -86,6 +86,12 @@ def add_parser(commands: Subparsers) -> None:
         default="balanced",
         help="how readily a learned allocator spends tokens",
     )
+    how.add_argument(
+        "--closer",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look again at small finds, on top of the budget, where the model knows how",
+    )
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument(
@@ -114,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         effort=args.effort,
         min_tissue=args.min_tissue,
         batch=args.batch,
+        generation=GenerationSettings(closer=args.closer),
         overrides=None if args.tiles is None else read_overrides(args.tiles),
     )
     settings.check()

@@ -115,8 +115,8 @@ def _account(column: Column, seen: Image.Image, result: Result) -> None:
     """The token line, a bar of spent against native, and what the model really saw."""
     column.heading("Visual tokens")
     tokens, top, height = result.tokens, column.y + 2, 12
-    most = max(tokens.native, tokens.realised + tokens.allocator)
-    spent = max(4, round(PANEL * (tokens.realised + tokens.allocator) / most))
+    most = max(tokens.native, tokens.spent)
+    spent = max(4, round(PANEL * (tokens.spent) / most))
     column.draw.rectangle((0, top, PANEL - 1, top + height), fill=RULE)
     column.draw.rectangle((0, top, min(spent, PANEL) - 1, top + height), fill=ACCENT)
     column.gap(height + 12)

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from napari_pathreason.exports import Manifest
     from napari_pathreason.slides import Slide
 
-SAID = ("region", "regions", "task", "question", "choices", "budget", "temperature", "seed", "mpp")
+SAID = (
+    "region",
+    "regions",
+    "task",
+    "question",
+    "choices",
+    "budget",
+    "temperature",
+    "seed",
+    "closer",
+    "mpp",
+)
 """Options whose values stand in the manifest."""
 
 

@@ -34,8 +34,7 @@ def to_detections(
     confidences : sequence of float
         One for each box, or none at all.
     """
-    side = (RELATIVE_SIDE, RELATIVE_SIDE)
-    frame = VisualFrame(region, side if space == "relative" else picture_size)
+    frame = frame_of(region, picture_size, space)
     placed = []
     sure = confidences or repeat(None)
     for box, confidence in zip(boxes, sure, strict=False):
@@ -43,6 +42,12 @@ def to_detections(
         if on_slide.area > 0:
             placed.append(Detection(box.label, on_slide, confidence))
     return tuple(placed)
+
+
+def frame_of(region: Region, picture_size: tuple[int, int], space: BoxSpace) -> VisualFrame:
+    """The map between a checkpoint's box space and the slide; parameters as in `to_detections`."""
+    side = (RELATIVE_SIDE, RELATIVE_SIDE)
+    return VisualFrame(region, side if space == "relative" else picture_size)
 
 
 def _clip(box: Box, region: Region) -> Box:

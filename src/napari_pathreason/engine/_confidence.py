@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from napari_pathreason._types import Answer, Calibration, Query, Scale, WrittenToken
+from napari_pathreason._types import Answer, Calibration, Detection, Query, Scale, WrittenToken
 
 from ._chances import Allowed, leading_to, scaled, token_chance
 
@@ -51,6 +51,12 @@ def confidence(chances: Chances, calibration: Calibration | None = None) -> Conf
         boxes = tuple(scaled(chance * doubt, scale) for chance in chances.boxes)
         return Confidence(sum(boxes) / len(boxes), boxes)
     return Confidence(None if chances.answer is None else scaled(chances.answer * doubt, scale))
+
+
+def confidence_of(finds: Sequence[Detection]) -> Confidence:
+    """Of an answer that keeps these finds alone; not told where none is left."""
+    boxes = tuple(find.confidence for find in finds if find.confidence is not None)
+    return Confidence(sum(boxes) / len(boxes) if boxes else None, boxes)
 
 
 def read_chances(written: Sequence[WrittenToken], query: Query, answer: Answer) -> Chances:

@@ -16,6 +16,7 @@ class Stage(StrEnum):
     ALLOCATE = "allocate"
     READ = "read"
     GENERATE = "generate"
+    CLOSER = "closer"
     PARSE = "parse"
 
 

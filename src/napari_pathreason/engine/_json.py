@@ -41,6 +41,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "allocator": tokens.allocator,
             "requested": tokens.requested,
             "realised": tokens.realised,
+            "closer": tokens.closer,
             "native": tokens.native,
             "saved": tokens.saved,
             "encoder_patches": tokens.encoder_patches,
@@ -82,6 +83,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         },
         "seed": result.settings.seed,
         "temperature": result.settings.temperature,
+        "closer": result.settings.closer,
         "warnings": list(result.warnings),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari_pathreason._types import (
     Allocation,
     Completion,
@@ -13,21 +15,34 @@ from napari_pathreason.tokens import ReadPlan, flops
 
 
 def token_report(
-    dims: ModelDims, allocation: Allocation, plan: ReadPlan, completion: Completion
+    dims: ModelDims,
+    allocation: Allocation,
+    plan: ReadPlan,
+    completion: Completion,
+    looks: Sequence[Completion] = (),
 ) -> TokenReport:
-    """Count what was spent, and what the same answer would have cost at native size."""
+    """Count what was spent, and what the same answer would have cost at native size.
+
+    ``looks`` are closer looks; a first look at native size has them too.
+    """
     realised = completion.visual_tokens
     words, written = completion.prompt_tokens - realised, completion.new_tokens
+    closer = sum(look.visual_tokens for look in looks)
+    closer_flops = sum(
+        flops(dims, look.visual_tokens, look.prompt_tokens - look.visual_tokens, look.new_tokens)
+        for look in looks
+    )
     return TokenReport(
         allocator=allocation.tokens_spent,
         requested=allocation.budget,
         realised=realised,
         native=plan.native,
-        encoder_patches=realised * dims.merge**2,
-        prompt_tokens=completion.prompt_tokens,
-        new_tokens=written,
-        flops=allocation.flops + flops(dims, realised, words, written),
-        flops_native=flops(dims, plan.native, words, written),
+        encoder_patches=(realised + closer) * dims.merge**2,
+        prompt_tokens=completion.prompt_tokens + sum(look.prompt_tokens for look in looks),
+        new_tokens=written + sum(look.new_tokens for look in looks),
+        flops=allocation.flops + flops(dims, realised, words, written) + closer_flops,
+        flops_native=flops(dims, plan.native, words, written) + closer_flops,
+        closer=closer,
     )
 
 
@@ -35,11 +50,14 @@ def token_line(result: Result) -> str:
     """Sum up what an answer cost.
 
     For example ``64 of 1,024 visual tokens (-94 %), 0.2 of 4.2 Mpx decoded, 0.4 s``; tokens that
-    the allocator's own look took stand as ``64 + 16``. A small region of a slide without coarse
+    the allocator's own look took stand as ``64 + 16``, those of closer looks at what was found
+    before them, as ``64 + 32 closer + 16``. A small region of a slide without coarse
     levels decodes more than itself, since tiles come whole: ``1.4 Mpx decoded for 0.3``.
     """
     tokens = result.tokens
     spent = f"{tokens.realised:,}"
+    if tokens.closer:
+        spent += f" + {tokens.closer:,} closer"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
     change = round(-100 * tokens.saved / tokens.native)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from threading import Event as Flag
-from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import ModelError, SlideError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, Completion, Messages, Result
+from napari_pathreason._types import Allocation, Result
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import plan as make_plan
 
+from ._asking import generate, read
 from ._boxes import to_detections
 from ._checks import (
     allocation_warnings,
@@ -22,7 +20,8 @@ from ._checks import (
     input_warnings,
     output_warnings,
 )
-from ._confidence import confidence, read_chances
+from ._closer import LOOK, Closer, answer_of, look_closer, windows
+from ._confidence import confidence, confidence_of, read_chances
 from ._events import (
     Cancelled,
     Event,
@@ -31,16 +30,12 @@ from ._events import (
     Planned,
     Stage,
     StageStarted,
-    TextDelta,
 )
 from ._evidence import evidence_warnings
 from ._failure import as_user_error
 from ._job import Job
 from ._protocols import Allocator, Performer
 from ._report import token_report
-
-if TYPE_CHECKING:
-    from napari_pathreason.slides import RegionImage
 
 
 def run_job(
@@ -127,7 +122,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         if allocator.overview_budget > 0:
             yield run.begin(Stage.OVERVIEW)
             size = make_plan(region, allocator.overview_budget, model.dims.cell).size
-            image = _read(job, region, size)
+            image = read(job, region, size)
             overview, decoded = image.pixels, image.pixels_decoded
         yield run.begin(Stage.ALLOCATE)
         native = make_plan(region, None, model.dims.cell).native
@@ -140,23 +135,32 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     yield Planned(allocation, plan)
 
     yield run.begin(Stage.READ)
-    image = _read(job, region, plan.size)
+    image = read(job, region, plan.size)
     decoded += image.pixels_decoded
 
     yield run.begin(Stage.GENERATE)
-    completion = yield from _generate(job, performer, image, task.messages(job.query), run.cancel)
-
-    yield run.begin(Stage.PARSE)
+    completion = yield from generate(job, performer, image, task.messages(job.query), run.cancel)
     answer = task.parse(completion.text, job.query)
     sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
-    detections = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
+    finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
+    closer = Closer(finds, tuple(range(len(finds))))
+    most = plan.tokens // LOOK if job.settings.closer else 0
+    if due := windows(finds, region, model.closer, model.dims.cell, most):
+        yield run.begin(Stage.CLOSER)
+        closer = yield from look_closer(job, performer, finds, due, run.cancel)
+        decoded += closer.pixels_decoded
+
+    yield run.begin(Stage.PARSE)
+    if closer.looks:
+        answer = answer_of(answer, closer.finds, region, plan.size, model.box_space)
+        sure = confidence_of(closer.finds)
     strange = completion.strangeness
     warnings = [*job.slide.notes]
     warnings += input_warnings(job.region, region, slide, job.query, model, strange)
     warnings += evidence_warnings(region, slide.mpp, image.pixels, model, sure.answer)
     warnings += allocation_warnings(allocation, job.effort)
     warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
-    tokens = token_report(model.dims, allocation, plan, completion)
+    tokens = token_report(model.dims, allocation, plan, completion, closer.looks)
     run.end()
     yield Finished(
         Result(
@@ -166,7 +170,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             model=model,
             allocation=allocation,
             answer=answer,
-            detections=detections,
+            detections=closer.finds,
             tokens=tokens,
             picture_size=plan.size,
             level=image.level,
@@ -178,27 +182,3 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             strangeness=strange,
         )
     )
-
-
-def _read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
-    image = job.slide.read_region(region, size)
-    if image.unreadable >= 1:
-        raise SlideError(
-            "no part of the region could be read, its tiles are damaged; "
-            "get a whole copy of the file or mark another region"
-        )
-    return image
-
-
-def _generate(
-    job: Job, performer: Performer, image: RegionImage, messages: Messages, cancel: Flag
-) -> Generator[Event, None, Completion]:
-    stream = performer.generate(image.pixels, messages, job.settings, cancel)
-    for piece in stream:
-        if isinstance(piece, str):
-            yield TextDelta(piece)
-            continue
-        if piece.finish == "cancelled":
-            raise CancelledError
-        return piece
-    raise ModelError("the model stopped without ending its answer; ask again")

@@ -25,7 +25,9 @@ from ._run import run_job
 
 
 class ParkedJob:
-    """A main job that stands still where it needs the model, until it is given a completion.
+    """A main job that stands still wherever it needs the model, until it is given a completion.
+
+    `advance` and `give` take turns, as often as the job needs the model; then comes `end`.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ class ParkedJob:
         self._pixels: NDArray[np.uint8] | None = None
         self.messages: Messages = []
         self._given: Completion | Exception | None = None
+        self._took: list[float] = []
         self._events = run_job(job, self, allocator, cancel)
         self._ending: Event | None = None
 
@@ -55,14 +58,16 @@ class ParkedJob:
         cancel: Flag,
     ) -> Iterator[str | Completion]:
         """Satisfies `Performer` for the job's own sake."""
-        self._pixels, self.messages = pixels, messages
+        self._pixels, self.messages, self._given = pixels, messages, None
         yield ""  # the job tells of a piece of text, and waits to be asked for more
+        self._pixels = None
         if isinstance(self._given, Exception):
             raise self._given
         if self._given is not None:
+            self._took.append(self._given.seconds)
             yield self._given
 
-    def start(self) -> bool:
+    def advance(self) -> bool:
         """Go on until the model is needed; False if the job ended before."""
         for event in self._events:
             if isinstance(event, TextDelta):
@@ -72,7 +77,7 @@ class ParkedJob:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """What the model is to see, uint8 (height, width, 3), from `start` to `end`."""
+        """What the model is to see, uint8 (height, width, 3), from `advance` to the next."""
         if self._pixels is None:
             raise RuntimeError("the job does not wait for the model")
         return self._pixels
@@ -87,15 +92,15 @@ class ParkedJob:
         self._given = completion
 
     def end(self) -> Finished | Cancelled | Failed:
-        """Go on to the end; the seconds of generation are those of the completion alone."""
-        self._pixels = None
-        for event in self._events:
-            self._ending = event
-        if isinstance(self._ending, Finished) and isinstance(self._given, Completion):
-            # the stage also holds the wait for the other jobs
-            seconds = dict(self._ending.result.seconds) | {
-                Stage.GENERATE.value: self._given.seconds
-            }
+        """The ending; the seconds of generation are those of the completions alone."""
+        while self.advance():  # what was not answered fails
+            pass
+        if isinstance(self._ending, Finished) and self._took:
+            # the stages also hold the wait for the other jobs
+            first, *closer = self._took
+            seconds = dict(self._ending.result.seconds) | {Stage.GENERATE.value: first}
+            if closer:
+                seconds[Stage.CLOSER.value] = sum(closer)
             return Finished(replace(self._ending.result, seconds=seconds))
         if not isinstance(self._ending, Finished | Cancelled | Failed):
             raise RuntimeError("a job ended without an ending")
@@ -159,7 +164,10 @@ def ask_together(
         If ``cancel`` was set.
     """
     parked = [ParkedJob(job, performer.info, allocator, cancel) for job in jobs]
-    answer_parked([job for job in parked if job.start()], performer, cancel)
+    waiting = [job for job in parked if job.advance()]
+    while waiting:
+        answer_parked(waiting, performer, cancel)
+        waiting = [job for job in waiting if job.advance()]
     results = []
     for job in parked:
         ending = job.end()

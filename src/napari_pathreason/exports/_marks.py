@@ -143,7 +143,7 @@ def _measurements(mark: Mark) -> dict[str, float]:
         told["Confidence"] = round(mark.confidence, 6)
     if mark.result is not None:
         tokens = mark.result.tokens
-        told["Visual tokens"] = tokens.realised + tokens.allocator
+        told["Visual tokens"] = tokens.spent
         if mark.kind == "region":
             told["Visual tokens, native"] = tokens.native
     if mark.area_um2 is not None:

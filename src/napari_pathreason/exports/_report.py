@@ -68,7 +68,7 @@ def write_report(
     """
     first, last = results[0], results[-1]
     sections = (_section(n, result, picture(result)) for n, result in enumerate(results, 1))
-    spent = sum(r.tokens.realised + r.tokens.allocator for r in results)
+    spent = sum(r.tokens.spent for r in results)
     with atomic_text(path) as file:
         for part in _template().generate(
             slide=first.slide,

@@ -66,7 +66,7 @@ def _row(mark: Mark) -> list[str]:
         *(_number(value, 3) for value in (box.x, box.y, box.w, box.h)),
         *(_number(v, 3) for v in ((None,) * 4 if um is None else (um.x, um.y, um.w, um.h))),
         _number(mark.area_um2, 3),
-        "" if result is None else str(result.tokens.realised + result.tokens.allocator),
+        "" if result is None else str(result.tokens.spent),
         *(
             ("",) * 4
             if result is None

@@ -80,6 +80,7 @@ def read_info(folder: Path, name: str) -> ModelInfo:
         any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
         calibration=read_calibration(folder, name),
         mpp=tuple(card["mpp"]) if "mpp" in card else None,
+        closer=tuple(card.get("closer", ())),
     )
 
 
@@ -87,8 +88,9 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
     """The optional ``pathreason.json``, checked; empty if there is none.
 
     Keys: ``name``, ``tissues``, ``any_tissue_terms``, ``box_space`` (``relative`` where a
-    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000) and ``mpp`` (least and most um per
-    pixel of the training pictures as the model read them). Others are left alone.
+    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000), ``mpp`` (least and most um per
+    pixel of the training pictures as the model read them) and ``closer`` (labels of small things
+    whose boxes are better for a closer look). Others are left alone.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / CARD).exists():
         return {}
     card = read_json(folder / CARD, name)
-    for key in ("tissues", "any_tissue_terms"):
+    for key in ("tissues", "any_tissue_terms", "closer"):
         words = card.get(key, [])
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ModelError(f"{key} in {CARD} of the model {name} must be a list of texts")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from itertools import chain
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Self
 
@@ -81,10 +82,15 @@ class Group:
 
     def read(self) -> Self:
         """Allot and read each tile; in any thread, while the model is at another group."""
-        for _, job in self._jobs:
-            if job.start():
-                self._equal[job.pixels.shape].append(job)
+        self._advance([job for _, job in self._jobs])
         return self
+
+    def _advance(self, jobs: Iterable[ParkedJob]) -> None:
+        """Let jobs go on to where they need the model, by the size of what it is to see."""
+        self._equal = defaultdict(list)
+        for job in jobs:
+            if job.advance():
+                self._equal[job.pixels.shape].append(job)
 
     def answer(self) -> list[TileRecord]:
         """Ask the model.
@@ -101,10 +107,12 @@ class Group:
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
-        for (height, width, _), same in self._equal.items():
-            most = _together(height * width, self._performer.info)
-            for start in range(0, len(same), most):
-                answer_parked(same[start : start + most], self._performer, self._cancel)
+        while self._equal:  # again where finds get a closer look
+            for (height, width, _), same in self._equal.items():
+                most = _together(height * width, self._performer.info)
+                for start in range(0, len(same), most):
+                    answer_parked(same[start : start + most], self._performer, self._cancel)
+            self._advance(chain.from_iterable(self._equal.values()))
         return [_record(tile, job) for tile, job in self._jobs]
 
 

@@ -113,6 +113,7 @@ def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
         new_tokens=sum(one.new_tokens for one in told),
         flops=sum(one.flops for one in told),
         flops_native=sum(one.flops_native for one in told),
+        closer=sum(one.closer for one in told),
     )
 
 

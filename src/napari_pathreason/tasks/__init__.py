@@ -2,7 +2,7 @@
 
 from ._allotment import Allotment, allotment_messages, read_allotment
 from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
-from ._detection import DETECTION_FORMAT, Detection
+from ._detection import DETECTION_FORMAT, Detection, summary
 from ._metrics import count_score, iou_score, match_boxes, token_f1
 from ._parsing import find_option, parse_boxes
 from ._subtyping import Subtyping
@@ -31,5 +31,6 @@ __all__ = [
     "match_boxes",
     "parse_boxes",
     "read_allotment",
+    "summary",
     "token_f1",
 ]

@@ -45,6 +45,7 @@ ABOUT = {
     "name": "pathreason-mini",
     "tissues": ["lymph node", "lung", "blood smear"],
     "any_tissue_terms": ["nuclei", "nucleus"],
+    "closer": ["platelet"],
 }
 SHOWN = 12
 """Batches that show what a tower's stream carries, where places get room in it."""

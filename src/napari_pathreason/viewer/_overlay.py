@@ -166,7 +166,7 @@ class _Marks:
             self.widths.append(width)
             self.labels.append(label)
             self.results.append(result_id)
-            self.tokens.append(result.tokens.realised + result.tokens.allocator)
+            self.tokens.append(result.tokens.spent)
 
     def features(self) -> dict[str, Any]:
         """Columns of the feature table."""

@@ -12,7 +12,7 @@ def totals_line(results: Iterable[Result]) -> str:
     results = list(results)
     if not results:
         return "Session: no question yet."
-    spent = sum(r.tokens.realised + r.tokens.allocator for r in results)
+    spent = sum(r.tokens.spent for r in results)
     saved = sum(r.tokens.saved for r in results)
     seconds = sum(sum(r.seconds.values()) for r in results)
     questions = "1 question" if len(results) == 1 else f"{len(results):,} questions"

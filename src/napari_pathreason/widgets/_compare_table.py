@@ -62,7 +62,7 @@ def _texts(result: Result) -> tuple[str, ...]:
         result.answer.rationale or NONE,
         str(len(result.detections)),
         NONE if sure is None else f"{sure:.2f}",
-        f"{tokens.realised + tokens.allocator:,}",
+        f"{tokens.spent:,}",
         f"{result.pixels_decoded / 1e6:.2f}",
         f"{sum(result.seconds.values()):.1f}",
     )

@@ -88,7 +88,7 @@ class HistoryTable(QWidget):
         texts = (
             f"{entry.made.astimezone():%H:%M}",
             "native" if tokens.requested is None else f"{tokens.requested:,}",
-            f"{tokens.realised + tokens.allocator:,}",
+            f"{tokens.spent:,}",
             f"{tokens.saved:,}",
             f"{sum(result.seconds.values()):.1f}",
             question,

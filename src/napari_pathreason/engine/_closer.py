@@ -1,0 +1,181 @@
+"""A closer look at small finds: each again, in a window of its own.
+
+A side of a small thing is told in thousandths of the whole region, too coarse for its few pixels.
+In a window around it the same model tells it in thousandths of the window. What is not seen there
+was none (docs/experiments.md, 41). Every look is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import hypot
+from threading import Event as Flag
+
+from napari_pathreason._geometry import Box, Region, iou
+from napari_pathreason._types import Answer, AnswerBox, BoxSpace, Completion, Detection
+from napari_pathreason.tasks import TASKS, summary
+from napari_pathreason.tokens import plan as make_plan
+
+from ._asking import generate, read
+from ._boxes import frame_of, to_detections
+from ._events import TextDelta
+from ._job import Job
+from ._protocols import Performer
+
+LOOK = 16
+"""Visual tokens of a closer look, at the most: four cells a side."""
+WIDER = 3.0
+"""How much wider than its find a window is, where that is more than four cells."""
+CLOSE = 0.25
+"""Share of the region that a window covers, at the most: a wider one shows it no closer."""
+SAME = 0.5
+"""Overlap at which two finds of one label are one thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closer:
+    """What closer looks left of the finds.
+
+    ``finds`` are those that were seen again or had no window, ``places`` where they stood among
+    the finds of the first look; ``looks`` is what the model wrote.
+    """
+
+    finds: tuple[Detection, ...]
+    places: tuple[int, ...]
+    looks: tuple[Completion, ...] = ()
+    pixels_decoded: int = 0
+
+
+def windows(
+    finds: Sequence[Detection], region: Region, labels: Sequence[str], cell: int, most: int
+) -> dict[int, Region]:
+    """Which finds get a closer look, and where.
+
+    Parameters
+    ----------
+    finds : sequence of Detection
+    region : Region
+        What the model was shown first, level-0 pixels.
+    labels : sequence of str
+        Of which a closer look is worth it; see `ModelInfo.closer`.
+    cell : int
+        Side of a visual token in pixels.
+    most : int
+        Looks, at the most; the first finds have them.
+
+    Returns
+    -------
+    dict of int to Region
+        Windows within the region, by the place of their find.
+    """
+    wanted = {label.casefold() for label in labels}
+    found: dict[int, Region] = {}
+    for place, find in enumerate(finds):
+        window = _window(find.box, region, cell)
+        close = window.box.area <= CLOSE * region.box.area
+        if close and len(found) < most and find.label.casefold() in wanted:
+            found[place] = window
+    return found
+
+
+def _window(box: Box, region: Region, cell: int) -> Region:
+    """A square about the middle of a box, moved into the region where it sticks out."""
+    side = round(max(4 * cell, WIDER * box.w, WIDER * box.h))
+    width, height = min(side, region.width), min(side, region.height)
+    left, top = round(box.x + (box.w - width) / 2), round(box.y + (box.h - height) / 2)
+    left = min(max(left, region.x), region.x + region.width - width)
+    top = min(max(top, region.y), region.y + region.height - height)
+    return Region(left, top, width, height)
+
+
+def look_closer(
+    job: Job,
+    performer: Performer,
+    finds: Sequence[Detection],
+    windows: Mapping[int, Region],
+    cancel: Flag,
+) -> Generator[TextDelta, None, Closer]:
+    """Ask the same question in each window; what is found there takes the place of the find.
+
+    Parameters
+    ----------
+    job : Job
+    performer : Performer
+    finds : sequence of Detection
+        Of the first look; those without a window stay as they are.
+    windows : mapping of int to Region
+        See `windows`.
+    cancel : threading.Event
+
+    Yields
+    ------
+    TextDelta
+        Empty, while the model is at work: the answer's own text stands already.
+
+    Raises
+    ------
+    SlideError, ModelError, concurrent.futures.CancelledError
+        As the first look does.
+    """
+    task = TASKS[job.query.task]
+    left: dict[int, Detection] = {}
+    looks, decoded = [], 0
+    for place, find in enumerate(finds):
+        seen: Detection | None = find
+        if place in windows:
+            window = windows[place]
+            size = make_plan(window, LOOK, performer.info.dims.cell).size
+            image = read(job, window, size)
+            decoded += image.pixels_decoded
+            look = yield from _silent(
+                generate(job, performer, image, task.messages(job.query), cancel)
+            )
+            looks.append(look)
+            boxes = task.parse(look.text, job.query).boxes
+            seen = _again(find, to_detections(boxes, window, size, performer.info.box_space))
+        if seen is not None and not _known(seen, left.values()):
+            left[place] = seen
+    return Closer(tuple(left.values()), tuple(left), tuple(looks), decoded)
+
+
+def _silent(
+    writing: Generator[TextDelta, None, Completion],
+) -> Generator[TextDelta, None, Completion]:
+    while True:
+        try:
+            next(writing)
+        except StopIteration as end:
+            done: Completion = end.value
+            return done
+        yield TextDelta("")
+
+
+def _again(find: Detection, seen: Sequence[Detection]) -> Detection | None:
+    """The find as it was seen again: what lies nearest to it of its label; it stays as sure."""
+    same = [one for one in seen if one.label.casefold() == find.label.casefold()]
+    if not same:
+        return None
+    nearest = min(same, key=lambda one: _distance(one.box, find.box))
+    return replace(find, box=nearest.box)
+
+
+def _distance(a: Box, b: Box) -> float:
+    return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
+
+
+def _known(find: Detection, others: Iterable[Detection]) -> bool:
+    return any(one.label == find.label and iou(one.box, find.box) >= SAME for one in others)
+
+
+def answer_of(
+    answer: Answer,
+    finds: Sequence[Detection],
+    region: Region,
+    picture_size: tuple[int, int],
+    space: BoxSpace,
+) -> Answer:
+    """An answer that tells of ``finds`` in place of its own boxes; see `to_detections`."""
+    frame = frame_of(region, picture_size, space)
+    boxes = tuple(AnswerBox(find.label, *frame.to_picture(find.box).corners) for find in finds)
+    return replace(answer, text=summary(boxes), boxes=boxes)
