@@ -12,6 +12,8 @@ from napari_pathreason._types import (
     Calibration,
     Completion,
     GenerationSettings,
+    ModelDims,
+    ModelInfo,
     Query,
     WrittenToken,
 )
@@ -21,7 +23,6 @@ from napari_pathreason.models import CALIBRATION, load_models, load_performer
 from napari_pathreason.models._familiar import FILE
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.tasks import TASKS
 from napari_pathreason.training._acquaint import kind_of, own
 from napari_pathreason.training._calibrate import Plan, calibrate
 from napari_pathreason.training._known_answers import _outcomes
@@ -29,6 +30,7 @@ from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._sample import read_samples
 from napari_pathreason.training._view import read_view
 
+DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
 TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))
 
 
@@ -142,30 +144,53 @@ def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
     assert not any(s.topic == "cannot tell" for s in own(samples))
 
 
-@pytest.mark.parametrize(("shift", "right"), [(0, True), (40, False)])
-def test_a_box_is_right_where_it_matches(converted, shift, right):
-    """The true box of a blood smear, told by hand; shifted by far it is wrong."""
+class Told:
+    """A performer that tells one box by hand in a large picture, and another in a small one."""
+
+    def __init__(self, label, box, again=None, closer=()):
+        self.info = ModelInfo("told", "qwen3_vl", "relative", DIMS, closer=closer)
+        self._label, self._box, self._again = label, box, again
+
+    def generate(self, pixels, messages, settings, cancel):
+        small = pixels.shape[0] * pixels.shape[1] <= 16 * 32**2
+        box = self._again if small and self._again else self._box
+        box = json.dumps([{"bbox_2d": box, "label": self._label}])
+        parts = "<think></think>", "<answer>", box, "</answer>"
+        yield Completion("".join(parts), 10, 4, 4, "stop", 0.0, tuple(map(_certain, parts)))
+
+
+def _smear(converted, label):
+    """A whole smear in which one box is asked for, and its corners from 0 to 1000."""
     sample = next(
         s
         for s in read_samples(converted / "train.jsonl")
-        if s.task == "detection" and s.boxes and s.source == "blood" and len(s.boxes) == 1
+        if s.task == "detection" and s.choices == (label,) and s.source == "blood" and s.boxes
     )
-    view = read_view(sample, Pictures(converted), 64, 32)
-    (label, corners), *_ = view.boxes
-    x1, y1, x2, y2 = (1000 * c for c in corners)
-    step = shift / 100 * (x2 - x1) * 3
-    box = json.dumps([{"bbox_2d": [x1 + step, y1, x2 + step, y2], "label": label}])
-    text = f"<think></think><answer>{box}</answer>"
-    assert TASKS["detection"].parse(text, sample.query).boxes
-    written = tuple(_certain(part) for part in ("<think></think>", "<answer>", box, "</answer>"))
-    done = Completion(text, 10, 4, 4, "stop", 0.0, written)
+    ((_, corners),) = read_view(sample, Pictures(converted), 64, 32).boxes
+    return sample, [1000 * c for c in corners]
 
-    class Stub:
-        class info:
-            box_space = "relative"
 
-    form, outcomes = _outcomes(Stub, sample, view, done)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("shift", "right"), [(0, True), (1.2, False)])
+def test_a_box_is_right_where_it_matches(converted, shift, right):
+    """The true box of a blood smear, told by hand; shifted by far it is wrong."""
+    sample, (x1, y1, x2, y2) = _smear(converted, "white cell")
+    step = shift * (x2 - x1)
+    told = Told("white cell", [x1 + step, y1, x2 + step, y2])
+    form, outcomes = _outcomes(told, sample, Pictures(converted), 64)
     assert form == "box"
+    assert [one.right for one in outcomes] == [right]
+
+
+@pytest.mark.parametrize(("closer", "right"), [((), False), (("platelet",), True)])
+def test_a_box_is_right_where_a_closer_look_makes_it_so(converted, closer, right):
+    sample, (x1, y1, x2, y2) = _smear(converted, "platelet")
+    beside = [x1 + x2 - x1, y1, 2 * x2 - x1, y2]
+    # of a window of 4 by 4 cells about that box; all lies well inside the smear
+    middle = 6.4 * (beside[0] + beside[2]) / 20, 4.8 * (y1 + y2) / 20
+    true = [v * s for v, s in zip((x1, y1, x2, y2), (0.64, 0.48) * 2, strict=True)]
+    again = [(v - m + 64) / 0.128 for v, m in zip(true, middle * 2, strict=True)]
+    told = Told("platelet", beside, again, closer)
+    _, outcomes = _outcomes(told, sample, Pictures(converted), 64)
     assert [one.right for one in outcomes] == [right]
 
 

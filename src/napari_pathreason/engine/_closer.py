@@ -7,7 +7,7 @@ was none (docs/experiments.md, 41). Every look is counted.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 from threading import Event as Flag
@@ -37,12 +37,11 @@ SAME = 0.5
 class Closer:
     """What closer looks left of the finds.
 
-    ``finds`` are those that were seen again or had no window, ``places`` where they stood among
-    the finds of the first look; ``looks`` is what the model wrote.
+    ``finds`` are those that were seen again or had no window, as sure as the first look was of
+    them; ``looks`` is what the model wrote.
     """
 
     finds: tuple[Detection, ...]
-    places: tuple[int, ...]
     looks: tuple[Completion, ...] = ()
     pixels_decoded: int = 0
 
@@ -119,7 +118,7 @@ def look_closer(
         As the first look does.
     """
     task = TASKS[job.query.task]
-    left: dict[int, Detection] = {}
+    left: list[Detection] = []
     looks, decoded = [], 0
     for place, find in enumerate(finds):
         seen: Detection | None = find
@@ -134,9 +133,9 @@ def look_closer(
             looks.append(look)
             boxes = task.parse(look.text, job.query).boxes
             seen = _again(find, to_detections(boxes, window, size, performer.info.box_space))
-        if seen is not None and not _known(seen, left.values()):
-            left[place] = seen
-    return Closer(tuple(left.values()), tuple(left), tuple(looks), decoded)
+        if seen is not None and not _known(seen, left):
+            left.append(seen)
+    return Closer(tuple(left), tuple(looks), decoded)
 
 
 def _silent(
@@ -164,7 +163,7 @@ def _distance(a: Box, b: Box) -> float:
     return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
 
 
-def _known(find: Detection, others: Iterable[Detection]) -> bool:
+def _known(find: Detection, others: Sequence[Detection]) -> bool:
     return any(one.label == find.label and iou(one.box, find.box) >= SAME for one in others)
 
 

@@ -143,7 +143,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     answer = task.parse(completion.text, job.query)
     sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
     finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
-    closer = Closer(finds, tuple(range(len(finds))))
+    closer = Closer(finds)
     most = plan.tokens // LOOK if job.settings.closer else 0
     if due := windows(finds, region, model.closer, model.dims.cell, most):
         yield run.begin(Stage.CLOSER)

@@ -146,7 +146,7 @@ class Examiner:
     ) -> Item:
         sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
         view = read_view(sample, pictures, SMALLEST, cell)
-        answer, target = _relative(result), score_target(sample, view)
+        answer, target = relative(result), score_target(sample, view)
         right, cited = confirmed(answer.rationale, view)
         other = self._others[index]
         elsewhere = None
@@ -218,7 +218,7 @@ def _picture(sample: Sample) -> tuple[Any, ...]:
     return sample.image, sample.region
 
 
-def _relative(result: Result) -> Answer:
+def relative(result: Result) -> Answer:
     """The answer with its boxes in 0-1000 of the region, as labels are given."""
     if result.model.box_space == "relative":
         return result.answer

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from threading import Event
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from napari_pathreason._types import Answer, AnswerBox, Completion, GenerationSettings
-from napari_pathreason.engine import read_chances
-from napari_pathreason.models import VLMPerformer
+from napari_pathreason._types import Completion, GenerationSettings, Messages
+from napari_pathreason.engine import Job, Performer, ask, read_chances
+from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, match_boxes
 
+from ._evaluate import relative
 from ._pictures import Pictures
 from ._sample import Sample
 from ._scale_fit import Outcome
 from ._targets import score_target
-from ._view import View, read_view
+from ._view import read_view
 
 FORMS = ("choice", "open", "box")
 RUNGS = (4, 16, 64, 256)
@@ -28,45 +31,64 @@ Outcomes = dict[str, list[Outcome]]
 
 
 def ask_known(
-    performer: VLMPerformer, samples: Sequence[Sample], pictures: Pictures, seed: int
+    performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
 ) -> Outcomes:
-    """Outcomes by the form of the answer; a box is right as a scored match, as is no box."""
+    """Outcomes by the form of the answer; a box is right as a scored match, as is no box.
+
+    ``performer`` must be one without a calibration. What a closer look leaves of the boxes is
+    what counts.
+    """
     rng = Random(f"{seed}-rungs")
     found: Outcomes = {form: [] for form in FORMS}
     for sample in tqdm(samples, unit="answer", mininterval=5):
-        view = read_view(sample, pictures, rng.choice(RUNGS), performer.info.dims.cell)
-        messages = TASKS[sample.task].messages(sample.query)
-        settings = GenerationSettings(max_new_tokens=LONGEST)
-        for done in performer.generate(view.pixels, messages, settings, Event()):
-            if isinstance(done, Completion):
-                form, outcomes = _outcomes(performer, sample, view, done)
-                found[form] += outcomes
+        form, outcomes = _outcomes(performer, sample, pictures, rng.choice(RUNGS))
+        found[form] += outcomes
     return found
 
 
 def _outcomes(
-    performer: VLMPerformer, sample: Sample, view: View, done: Completion
+    performer: Performer, sample: Sample, pictures: Pictures, budget: int
 ) -> tuple[str, list[Outcome]]:
-    task = TASKS[sample.task]
-    answer, target = task.parse(done.text, sample.query), score_target(sample, view)
-    chances = read_chances(done.written, sample.query, answer)
+    heard = _Heard(performer)
+    settings = GenerationSettings(max_new_tokens=LONGEST)
+    region = pictures.region(sample)
+    job = Job(pictures.slide(sample), region, sample.query, budget, settings)
+    result = ask(job, heard, FixedAllocator())
+    task, first = TASKS[sample.task], heard.completions[0]
+    target = score_target(sample, read_view(sample, pictures, budget, performer.info.dims.cell))
+    chances = read_chances(first.written, sample.query, task.parse(first.text, sample.query))
     if chances.boxes:
-        height, width, _ = view.pixels.shape
-        relative = performer.info.box_space == "relative"
-        boxes = answer.boxes if relative else _relative(answer, width, height)
+        boxes = relative(result).boxes
         hits = {index for index, _, _ in match_boxes(boxes, target.boxes)}
-        rights = [(chance, i in hits) for i, chance in enumerate(chances.boxes)]
+        told = [found.confidence for found in result.detections]
+        whole = len(told) == len(boxes)  # else an empty box was left out
+        rights = [(c, i in hits) for i, c in enumerate(told) if c is not None and whole]
     elif chances.answer is None:
         rights = []
     elif chances.form == "box":
         rights = [(chances.answer, not target.boxes)]
     else:
-        rights = [(chances.answer, task.score(answer, target) >= 1 - 1e-9)]
+        rights = [(chances.answer, task.score(result.answer, target) >= 1 - 1e-9)]
     return chances.form, [Outcome(chance, chances.rationale, hit) for chance, hit in rights]
 
 
-def _relative(answer: Answer, width: int, height: int) -> tuple[AnswerBox, ...]:
-    x, y = 1000 / width, 1000 / height
-    return tuple(
-        AnswerBox(box.label, box.x1 * x, box.y1 * y, box.x2 * x, box.y2 * y) for box in answer.boxes
-    )
+class _Heard:
+    """A performer whose completions are kept."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._performer = performer
+        self.info = performer.info
+        self.completions: list[Completion] = []
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> Iterator[str | Completion]:
+        """Satisfies `Performer`."""
+        for piece in self._performer.generate(pixels, messages, settings, cancel):
+            if isinstance(piece, Completion):
+                self.completions.append(piece)
+            yield piece
