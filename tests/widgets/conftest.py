@@ -38,6 +38,7 @@ class FakePerformer:
     behaviour: str = "answer"
     info: ModelInfo = field(default_factory=lambda: ModelInfo("fake", "qwen3_vl", "relative", DIMS))
     seen: list[NDArray[np.uint8]] = field(default_factory=list)
+    settings: list[GenerationSettings] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -49,6 +50,7 @@ class FakePerformer:
         cancel: threading.Event,
     ) -> Iterator[str | Completion]:
         self.seen.append(pixels)
+        self.settings.append(settings)
         if self.behaviour == "die":
             raise ModelError("the model's process ended unexpectedly; ask again to restart it")
         if self.behaviour == "deaf":  # hears no cancel, only the end of its process

@@ -66,6 +66,22 @@ def test_effort_reaches_the_allocator(
     assert factory.made[0][1].allocator.efforts == [effort]
 
 
+@pytest.mark.parametrize("closer", [True, False])
+def test_closer_looks_are_the_users_choice(
+    make_dock: Make,
+    finish: Wait,
+    section: Any,
+    marked_image: NDArray[Any],
+    factory: Any,
+    closer: bool,
+) -> None:
+    section.closer = closer
+    viewer, dock = make_dock()
+    viewer.add_image(marked_image, rgb=True)
+    ask(dock, finish)
+    assert [one.closer for one in factory.made[0][1].performer.settings] == [closer]
+
+
 def test_a_bad_value_is_warned_of_once_and_the_question_is_answered(
     make_dock: Make,
     finish: Wait,

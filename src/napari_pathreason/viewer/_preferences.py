@@ -47,12 +47,15 @@ class Preferences:
         ``embedded``, a folder or a hub id: what the docks offer first.
     effort : {"low", "balanced", "high"}
         How readily a learned allocator spends tokens where the budget is ``auto``.
+    closer : bool
+        Whether small finds get a closer look, on top of the budget.
     troubles : tuple of str
     """
 
     compute: Compute = field(default_factory=Compute)
     model: str = EMBEDDED
     effort: Effort = "balanced"
+    closer: bool = True
     troubles: tuple[str, ...] = ()
 
 
@@ -101,7 +104,10 @@ def checked(values: dict[str, Any]) -> Preferences:
     effort = use(
         "effort", "Effort", "balanced", get_args(Effort).__contains__, "choose one of the list"
     )
-    return Preferences(compute, model, effort, tuple(troubles))
+    closer = use(
+        "closer", "Closer looks", True, lambda v: isinstance(v, bool), "check it or do not"
+    )
+    return Preferences(compute, model, effort, closer, tuple(troubles))
 
 
 def _settings() -> Any:

@@ -13,7 +13,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_pathreason._errors import PathreasonError
-from napari_pathreason._types import Result
+from napari_pathreason._types import GenerationSettings, Result
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, TextDelta, result_to_dict
 from napari_pathreason.viewer import (
     PREVIEW_KEY,
@@ -138,6 +138,7 @@ class AskWidget(Dock):
                 query,
                 self.form.budget,
                 self.form.model,
+                GenerationSettings(closer=preferred.closer),
                 compute=preferred.compute,
                 effort=preferred.effort,
             )

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_pathreason._errors import PathreasonError
-from napari_pathreason._types import Budget, Result
+from napari_pathreason._types import Budget, GenerationSettings, Result
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import (
@@ -120,8 +120,9 @@ class CompareView(QWidget):
             return
         self._forget(viewer)
         self._image = ref(image)
+        settings = GenerationSettings(closer=preferred.closer)
         self._waiting = [
-            Question(opener, region, query, rung, model, compute=preferred.compute)
+            Question(opener, region, query, rung, model, settings, preferred.compute)
             for rung in self.checked
         ]
         self._next()

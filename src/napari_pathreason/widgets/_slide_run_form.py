@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason._errors import PathreasonError
-from napari_pathreason._types import Effort
+from napari_pathreason._types import Effort, GenerationSettings
 from napari_pathreason.slide_run import DetectSettings, starts, tile_side
 from napari_pathreason.viewer import (
     Preferences,
@@ -57,6 +57,7 @@ class SlideRunForm(QWidget):
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image_box = ImageBox(viewer, "Slide that is run over")
+        self._closer = START.generation.closer
         self.lesions_edit = QLineEdit(", ".join(START.lesions))
         self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
         self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "um per pixel at which a tile is read")
@@ -135,10 +136,12 @@ class SlideRunForm(QWidget):
             budget=self.budget_box.currentData(),
             effort=self.effort_box.currentData(),
             min_tissue=self.tissue_box.value(),
+            generation=GenerationSettings(closer=self._closer),
         )
 
     def prefer(self, preferred: Preferences) -> None:
-        """Begin with the model and the effort of the preferences."""
+        """Begin with the model and the effort of the preferences, and look closer if they do."""
+        self._closer = preferred.closer
         prefer(self.model_box.box, "embedded", preferred.model)
         self.effort_box.setCurrentIndex(self.effort_box.findData(preferred.effort))
 
