@@ -90,7 +90,7 @@ class SeeAndWrite:
     settings : SFTRecipe
     """
 
-    names: tuple[str, ...] = ("text", "cells", "boxes", "counts", "places", "totals", "looks")
+    names: tuple[str, ...]
     quantum: int | None
     module: torch.nn.Module
 
@@ -101,19 +101,18 @@ class SeeAndWrite:
         hidden = read_dims(start.config.to_dict()).text_hidden
         reads = settings.read_weight > 0
         self.module = Trainee(start, hidden, self.numbers, settings.box_quantum, reads)
-        weights = [
-            1.0,
-            settings.dense_weight,
-            settings.box_weight,
-            settings.count_weight,
-            settings.place_weight,
-            settings.total_weight,
-            settings.look_weight,
-        ]
+        weights = {
+            "text": 1.0,
+            "cells": settings.dense_weight,
+            "boxes": settings.box_weight,
+            "counts": settings.count_weight,
+            "places": settings.place_weight,
+            "totals": settings.total_weight,
+            "looks": settings.look_weight,
+        }
         if reads:
-            self.names += ("turns", "reads")
-            weights += 2 * [settings.read_weight]
-        self.weights = torch.tensor(weights)
+            weights |= {"turns": settings.read_weight, "reads": settings.read_weight}
+        self.names, self.weights = tuple(weights), torch.tensor(list(weights.values()))
 
     def losses(self, model: Any, batch: Batch, write: bool) -> torch.Tensor:
         """See `Lesson.losses`."""
@@ -125,28 +124,33 @@ class SeeAndWrite:
         if said.turns is not None and said.reads is not None:
             turns = _turn_loss(batch, said.turns)
             reads = box_loss(said.reads, batch.boxes, batch.boxed)
-        each = [
-            text,
-            dense_loss(said.cells, batch.dense, batch.known),
-            box_loss(said.boxes, batch.boxes, batch.boxed),
-            count_loss(said.counts, batch.numbers, batch.counted),
-            place_loss(said.places, batch.places),
-            total_loss(said.totals, totals, known),
-            looks,
-            turns,
-            reads,
-        ]
-        return torch.stack(each[: len(self.names)])
+        each = {
+            "text": text,
+            "cells": dense_loss(said.cells, batch.dense, batch.known),
+            "boxes": box_loss(said.boxes, batch.boxes, batch.boxed),
+            "counts": count_loss(said.counts, batch.numbers, batch.counted),
+            "places": place_loss(said.places, batch.places),
+            "totals": total_loss(said.totals, totals, known),
+            "looks": looks,
+            "turns": turns,
+            "reads": reads,
+        }
+        return torch.stack([each[name] for name in self.names])
 
     def counts(self, batch: Batch) -> torch.Tensor:
         """See `Lesson.counts`."""
-        learnt = (batch.labels[:, 1:] != IGNORE).sum()
-        means = (batch.known.sum(), batch.boxed.sum(), batch.counted.sum())
-        places, totals = torch.tensor(len(batch.places)), _totals(batch)[1].sum()
-        looks = speaks_of_a_place(batch).sum()
-        turns = (corners_due(batch) >= 0).sum()
-        each = [learnt, *means, places, totals, looks, turns, batch.boxed.sum()]
-        return torch.stack(each[: len(self.names)]).float()
+        each = {
+            "text": (batch.labels[:, 1:] != IGNORE).sum(),
+            "cells": batch.known.sum(),
+            "boxes": batch.boxed.sum(),
+            "counts": batch.counted.sum(),
+            "places": torch.tensor(len(batch.places)),
+            "totals": _totals(batch)[1].sum(),
+            "looks": speaks_of_a_place(batch).sum(),
+            "turns": (corners_due(batch) >= 0).sum(),
+            "reads": batch.boxed.sum(),
+        }
+        return torch.stack([each[name] for name in self.names]).float()
 
     def _text_loss(self, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         learnt = batch.labels[:, 1:] != IGNORE
