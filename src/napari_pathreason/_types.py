@@ -265,9 +265,14 @@ class TokenReport:
     closer: int = 0
 
     @property
+    def read(self) -> int:
+        """Tokens that the performer read, in all its looks."""
+        return self.realised + self.closer
+
+    @property
     def spent(self) -> int:
-        """All tokens of all looks."""
-        return self.realised + self.closer + self.allocator
+        """All tokens, those of the allocator's look included."""
+        return self.read + self.allocator
 
     @property
     def saved(self) -> int:

@@ -2,7 +2,7 @@
 
 A side of a small thing is told in thousandths of the whole region, too coarse for its few pixels.
 In a window around it the same model tells it in thousandths of the window. What is not seen there
-was none (docs/experiments.md, 41). Every look is counted.
+was none (docs/experiments.md, 40). Every look is counted.
 """
 
 from __future__ import annotations

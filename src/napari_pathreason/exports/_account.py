@@ -52,7 +52,7 @@ def _row(made: datetime, result: Result) -> list[str]:
         plain(result.answer.text),
         plain(result.model.name),
         "native" if tokens.requested is None else str(tokens.requested),
-        *(str(n) for n in (tokens.realised, tokens.allocator, tokens.native, tokens.saved)),
+        *(str(n) for n in (tokens.read, tokens.allocator, tokens.native, tokens.saved)),
         str(result.pixels_decoded),
         repr(round(sum(result.seconds.values()), 3)),
     ]

@@ -102,7 +102,7 @@ def _write_tiles(path: Path, outcome: Outcome) -> None:
             else:
                 given, spent = record.allocation, record.tokens
                 row += ["read", "native" if given.budget is None else given.budget, given.source]
-                row += [spent.realised, spent.allocator, spent.native, record.pixels_decoded]
+                row += [spent.read, spent.allocator, spent.native, record.pixels_decoded]
                 row += [record.level, len(record.detections)]
                 row += ["" if record.confidence is None else round(record.confidence, 6)]
                 row += [exports.plain(record.answer), exports.plain(record.rationale)]

@@ -173,7 +173,7 @@ class Examiner:
             cited=cited,
             confirmed=int(right),
             shuffled=None if elsewhere is None else int(elsewhere),
-            tokens=result.tokens.realised + result.tokens.closer,
+            tokens=result.tokens.read,
             native=result.tokens.native,
             flops=result.tokens.flops,
             flops_native=result.tokens.flops_native,

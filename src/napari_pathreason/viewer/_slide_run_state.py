@@ -139,5 +139,5 @@ class RunSoFar:
         self.records[record.index] = record
         self._seen.append((tile, record.detections))
         self.boxes += len(record.detections)
-        self.tokens += 0 if record.tokens is None else record.tokens.realised
+        self.tokens += 0 if record.tokens is None else record.tokens.read
         self.changes += 1
