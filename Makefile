@@ -9,13 +9,15 @@ SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE)
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# About 6 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
-# data/mini and the folders runs/mini* to begin from the pictures.
+# About 9 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
+# the folders data/mini*, data/taught and runs/mini* to begin from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256
 PER_TOPIC ?= 100
 MINI = data/mini
-RUN = runs/mini-boxes
+TAUGHT = data/taught/nuclei_taught/index.csv
+MORE = data/mini-taught
+RUN = runs/mini-taught
 MODEL = $(RUN)/bilateral
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
@@ -61,12 +63,16 @@ bench: $(READY)
 	$(BIN)/python benchmarks/overlay.py
 	$(BIN)/python benchmarks/exports.py
 
-embedded: $(READY) $(MINI)/test.jsonl
+embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/python -m napari_pathreason.training._fetch build/dinov2s.pt
 	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-boxes.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-places.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-reading.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-views.yaml
+	$(BIN)/pathreason train bilateral --recipe recipes/mini-taught.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--unlike $(SAMPLE)
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
@@ -92,6 +98,12 @@ reproduce: $(READY) $(MINI)/test.jsonl
 
 $(MINI)/test.jsonl: | $(READY)
 	$(BIN)/pathreason data convert $(DATA) -o $(MINI)
+
+$(TAUGHT): | $(READY)
+	$(BIN)/python -m napari_pathreason.training._nucleus_teacher $(DATA) data/taught
+
+$(MORE)/train.jsonl: | $(TAUGHT)
+	$(BIN)/pathreason data convert $(DATA) data/taught -o $(MORE) --times 4
 
 env: $(READY)
 
