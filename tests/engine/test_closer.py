@@ -117,7 +117,10 @@ def test_every_look_is_counted(job, blurred, allocator):
     assert extra > 0
     assert with_it.tokens.flops_native - without.tokens.flops_native == pytest.approx(extra)
     assert with_it.pixels_decoded > without.pixels_decoded
-    assert f"+ {tokens} closer of" in token_line(with_it)
+    spent, native = with_it.tokens.spent, with_it.tokens.native + tokens
+    share = round(100 * (spent - native) / native)
+    assert f"+ {tokens} closer of {with_it.tokens.native:,} visual" in token_line(with_it)
+    assert f"({share} %)" in token_line(with_it)
     assert "closer" not in token_line(without)
 
 

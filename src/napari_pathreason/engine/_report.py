@@ -51,8 +51,9 @@ def token_line(result: Result) -> str:
 
     For example ``64 of 1,024 visual tokens (-94 %), 0.2 of 4.2 Mpx decoded, 0.4 s``; tokens that
     the allocator's own look took stand as ``64 + 16``, those of closer looks at what was found
-    before them, as ``64 + 32 closer + 16``. A small region of a slide without coarse
-    levels decodes more than itself, since tiles come whole: ``1.4 Mpx decoded for 0.3``.
+    before them, as ``64 + 32 closer + 16``; native size would have had those as well. A
+    small region of a slide without coarse levels decodes more than itself, since tiles come whole:
+    ``1.4 Mpx decoded for 0.3``.
     """
     tokens = result.tokens
     spent = f"{tokens.realised:,}"
@@ -60,7 +61,7 @@ def token_line(result: Result) -> str:
         spent += f" + {tokens.closer:,} closer"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
-    change = round(-100 * tokens.saved / tokens.native)
+    change = round(-100 * tokens.saved / (tokens.native + tokens.closer))
     # a positive change: the allocator's look cost more than its choice saved
     sign = "+" if change > 0 else ""
     whole = result.region.width * result.region.height
