@@ -80,18 +80,22 @@ def add_parser(commands: Subparsers) -> None:
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word")
     how.add_argument("--seed", type=int, default=0, help="of the draw at a temperature above 0")
-    how.add_argument(
-        "--closer",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="look again at small finds, on top of the budget, where the model knows how",
-    )
+    _add_closer(how)
     how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
     out = parser.add_argument_group("results")
     out.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     out.add_argument("--figure", type=Path, metavar="FILE", help="draw the answer as a PNG")
     add_files(parser)
     parser.set_defaults(run=lambda args: run(args, parser))
+
+
+def _add_closer(how: argparse._ArgumentGroup) -> None:
+    how.add_argument(
+        "--closer",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look again at small finds, on top of the budget, where the model knows how",
+    )
 
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

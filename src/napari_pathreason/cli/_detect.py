@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_pathreason import ModelError, PathreasonError, QueryError
 from napari_pathreason._types import Effort, GenerationSettings
 
-from ._ask import _choices, _write_json
+from ._ask import _add_closer, _choices, _write_json
 from ._files import check_writable
 from ._progress import Progress, quiet_libraries
 
@@ -86,12 +86,7 @@ def add_parser(commands: Subparsers) -> None:
         default="balanced",
         help="how readily a learned allocator spends tokens",
     )
-    how.add_argument(
-        "--closer",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="look again at small finds, on top of the budget, where the model knows how",
-    )
+    _add_closer(how)
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument(

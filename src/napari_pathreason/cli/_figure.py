@@ -116,7 +116,7 @@ def _account(column: Column, seen: Image.Image, result: Result) -> None:
     column.heading("Visual tokens")
     tokens, top, height = result.tokens, column.y + 2, 12
     most = max(tokens.native, tokens.spent)
-    spent = max(4, round(PANEL * (tokens.spent) / most))
+    spent = max(4, round(PANEL * tokens.spent / most))
     column.draw.rectangle((0, top, PANEL - 1, top + height), fill=RULE)
     column.draw.rectangle((0, top, min(spent, PANEL) - 1, top + height), fill=ACCENT)
     column.gap(height + 12)

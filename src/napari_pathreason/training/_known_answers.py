@@ -15,7 +15,7 @@ from napari_pathreason.engine import Job, Performer, ask, read_chances
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, match_boxes
 
-from ._evaluate import relative
+from ._evaluate import SMALLEST, relative
 from ._pictures import Pictures
 from ._sample import Sample
 from ._scale_fit import Outcome
@@ -55,7 +55,7 @@ def _outcomes(
     job = Job(pictures.slide(sample), region, sample.query, budget, settings)
     result = ask(job, heard, FixedAllocator())
     task, first = TASKS[sample.task], heard.completions[0]
-    target = score_target(sample, read_view(sample, pictures, budget, performer.info.dims.cell))
+    target = score_target(sample, read_view(sample, pictures, SMALLEST, performer.info.dims.cell))
     chances = read_chances(first.written, sample.query, task.parse(first.text, sample.query))
     if chances.boxes:
         boxes = relative(result).boxes
