@@ -30,7 +30,8 @@ def view(cell, answer, side):
     pixels = np.random.default_rng(side).integers(0, 255, (cell * side, cell, 3), np.uint8)
     area = ("tumour", (0.0, 0.0, 1.0, 0.7))
     known = ("tumour",) if side == 3 else ()
-    return View(pixels, (1, side), answer, (), (area,) if known else (), (), (), known, None)
+    areas, size = (area,) if known else (), pixels.shape[1::-1]
+    return View(pixels, (1, side), answer, (), areas, (), (), known, None, size)
 
 
 def compare(alone, together):

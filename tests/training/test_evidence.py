@@ -60,7 +60,7 @@ def test_answer_only_targets_have_no_rationale(views):
 
 def _view(areas, grid=(4, 2), lesions=(), centres=(), known=("tumour",)):
     pixels = np.zeros((32 * grid[1], 32 * grid[0], 3), np.uint8)
-    return View(pixels, grid, "", (), areas, lesions, centres, known, None)
+    return View(pixels, grid, "", (), areas, lesions, centres, known, None, pixels.shape[1::-1])
 
 
 def test_coverage_by_hand():

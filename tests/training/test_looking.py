@@ -22,7 +22,8 @@ BOX = ("tumour", (0.5, 0.0, 1.0, 0.5))
 
 def _view(columns, rows, boxes=(), known=()):
     pixels = np.random.default_rng(1).integers(0, 255, (32 * rows, 32 * columns, 3), np.uint8)
-    return View(pixels, (columns, rows), "", boxes, boxes, boxes, (), known, None)
+    size = pixels.shape[1::-1]
+    return View(pixels, (columns, rows), "", boxes, boxes, boxes, (), known, None, size)
 
 
 def _batch(view, task="detection"):

@@ -63,7 +63,7 @@ def _records(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def _by_length(text, sample, view, kind):
+def _by_length(text, sample, view, kind, pointing):
     return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
 
 
@@ -101,6 +101,18 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     ]
     assert timeless[0] == timeless[1]
     assert [record["step"] for record in timeless[0]] == [1, 2, 3, 4]
+
+
+def test_boxes_of_a_model_that_looks_closer_are_judged_so(begun, monkeypatch):
+    recipe = begun(steps=1, stop_after=1)
+    card = Path(recipe.output, "model", "pathreason.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"closer": ["platelet"]}))
+    told = []
+    monkeypatch.setattr(
+        performer, "judge", lambda *question: told.append(question[-1]) or _by_length(*question)
+    )
+    train_performer(recipe)
+    assert {each.labels for each in told} == {("platelet",)}
 
 
 def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch):

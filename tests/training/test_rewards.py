@@ -27,6 +27,7 @@ def view():
         centres=(),
         known=("tumour",),
         nuclei=None,
+        size=(64, 64),
     )
 
 

@@ -19,7 +19,8 @@ from napari_pathreason.training._view import View
 def _view(seed, columns, rows, cell):
     pixels = np.random.default_rng(seed).integers(0, 256, (cell * rows, cell * columns, 3))
     none = {"boxes": (), "areas": (), "lesions": (), "centres": (), "known": (), "nuclei": None}
-    return View(pixels=pixels.astype(np.uint8), grid=(columns, rows), answer="", **none)
+    size = pixels.shape[1::-1]
+    return View(pixels=pixels.astype(np.uint8), grid=(columns, rows), answer="", size=size, **none)
 
 
 def _question(text):

@@ -34,7 +34,7 @@ def trainee(request):
 
 def _question(side, text, target, seed, cell):
     pixels = np.random.default_rng(seed).integers(0, 255, (cell * side, cell, 3), np.uint8)
-    view = View(pixels, (1, side), target, (), (), (), (), (), None)
+    view = View(pixels, (1, side), target, (), (), (), (), (), None, (cell, cell * side))
     return Question(Sample(image="a.png", task="vqa", question=text), view, [Piece(target)])
 
 

@@ -155,11 +155,12 @@ def _again(find: Detection, seen: Sequence[Detection]) -> Detection | None:
     same = [one for one in seen if one.label.casefold() == find.label.casefold()]
     if not same:
         return None
-    nearest = min(same, key=lambda one: _distance(one.box, find.box))
+    nearest = min(same, key=lambda one: distance(one.box, find.box))
     return replace(find, box=nearest.box)
 
 
-def _distance(a: Box, b: Box) -> float:
+def distance(a: Box, b: Box) -> float:
+    """Of the middles of two boxes, in their unit."""
     return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
 
 

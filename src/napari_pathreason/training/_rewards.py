@@ -11,6 +11,7 @@ from napari_pathreason.tasks._parsing import normalise, split_frame
 
 from ._evidence import MOST, confirmed
 from ._paper_scores import ap50, bleu4
+from ._pointing import Pointing
 from ._sample import Sample
 from ._targets import score_target
 from ._view import View
@@ -46,7 +47,9 @@ class Judged:
         return self.score + format_weight * self.whole + evidence_weight * evidence
 
 
-def judge(text: str, sample: Sample, view: View, kind: RewardKind) -> Judged:
+def judge(
+    text: str, sample: Sample, view: View, kind: RewardKind, pointing: Pointing | None = None
+) -> Judged:
     """Score a completion.
 
     Parameters
@@ -58,11 +61,15 @@ def judge(text: str, sample: Sample, view: View, kind: RewardKind) -> Judged:
         ``task``: `Task.score`;
         ``paper``: the right choice, BLEU-4, AP50 in listing order, and a form that asks for the
         two tags alone.
+    pointing : Pointing, optional
+        Of a model that takes closer looks; its boxes are scored as those leave them.
     """
     task = TASKS[sample.task]
     answer, target = task.parse(text, sample.query), score_target(sample, view)
     right, cited = confirmed(answer.rationale, view)
     paper = kind == "paper"
+    if pointing is not None and not paper:
+        answer = pointing.mended(answer, target.boxes, view)
     return Judged(
         score=_paper(answer, target, sample.task) if paper else task.score(answer, target),
         whole=split_frame(text)[2] if paper else answer.well_formed,

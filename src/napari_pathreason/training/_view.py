@@ -32,7 +32,8 @@ class View:
 
     ``boxes`` (of the question), ``areas`` and ``lesions`` (of the picture) are (label, corners)
     with corners in shares of width and height; ``centres`` are (x, y) of nuclei in such shares;
-    ``nuclei`` is a 0/1 mask at native size, or None; ``grid`` is (columns, rows) of tokens.
+    ``nuclei`` is a 0/1 mask at native size, or None; ``grid`` is (columns, rows) of tokens, and
+    ``size`` the region's (width, height) in level-0 pixels, both as turned.
     """
 
     pixels: NDArray[np.uint8]
@@ -44,6 +45,7 @@ class View:
     centres: tuple[tuple[float, float], ...]
     known: tuple[str, ...]
     nuclei: NDArray[np.float32] | None
+    size: tuple[int, int]
 
 
 def read_view(
@@ -86,6 +88,7 @@ def read_views(
         "centres": _points(first.facts.centres, region, turn),
         "known": first.facts.known,
         "nuclei": None if nuclei is None else turn_array(nuclei, turn),
+        "size": (region.width, region.height)[:: -1 if turn[0] % 2 else 1],
     }
     return [
         View(

@@ -31,6 +31,7 @@ from ._checkpoints import resume, save_model, save_state
 from ._draw import Draw
 from ._learner import Learner, join_processes
 from ._pictures import Pictures
+from ._pointing import Pointing
 from ._prompts import Prompts, build_prompts
 from ._recipe import ModelRecipe, Recipe
 from ._rewards import judge
@@ -75,7 +76,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     begun, name = find_checkpoint(begin)
     about = described_in(begun, find_base(begun, name))
     info = read_info(about, name)
-    dims = info.dims
+    dims, pointing = info.dims, Pointing(info.closer, info.dims.cell)
     folder = Path(recipe.data.folder)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
     accelerator = join_processes(recipe, settings)
@@ -111,7 +112,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
             held = make(fixed, at, None)
             drawn = learner.write(held.prompts.to(device))
             judged = [
-                judge(text, *question, settings.reward)
+                judge(text, *question, settings.reward, pointing)
                 for text, question in zip(drawn.texts(tokenizer), held.asked, strict=True)
             ]
             for name, value in figures(judged, [s for s, _ in held.asked], drawn).items():
@@ -134,7 +135,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
             # score the answers by the labels
             questions = [question for question in asked for _ in range(settings.group)]
             judged = [
-                judge(text, *question, settings.reward)
+                judge(text, *question, settings.reward, pointing)
                 for text, question in zip(drawn.texts(tokenizer), questions, strict=True)
             ]
             weights = settings.format_weight, settings.evidence_weight
