@@ -113,6 +113,7 @@ def few():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
         patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
+        patch.setattr(_mini, "NUCLEI_FIELDS", 6)
         yield
 
 

@@ -35,6 +35,7 @@ NAMES = {
     "blood": "blood smear",
     "nuclei_instances": "nuclei",
     "nuclei_taught": "nuclei",
+    "nuclei_fields": "nuclei",
     "blood_stitched": "blood smear",
     "blood_windows": "blood smear",
     "user": "training",

@@ -15,7 +15,7 @@ from napari_pathreason._geometry import Region
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
 
 from ._augment import draw_turn, turn_array
-from ._sample import Sample
+from ._sample import Files, Sample
 
 Pixels = NDArray[np.uint8]
 FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
@@ -48,15 +48,18 @@ class Pictures:
         With ``rng`` every tile of a composed picture is turned by itself: its label stays true.
         Tiles that are crops of a file (``Sample.image``) stay.
         """
-        if isinstance(sample.image, str):
-            return self._file(sample.image, "RGB")
+        return self._whole(sample.image, "RGB", rng)
+
+    def _whole(self, image: Files, mode: str | None, rng: Random | None = None) -> Pixels:
+        if isinstance(image, str):
+            return self._file(image, mode)
         return np.vstack(
-            [np.hstack([self._tile(name, rng) for name in row]) for row in sample.image]
+            [np.hstack([self._tile(name, mode, rng) for name in row]) for row in image]
         )
 
-    def _tile(self, name: str, rng: Random | None) -> Pixels:
+    def _tile(self, name: str, mode: str | None, rng: Random | None) -> Pixels:
         file, _, crop = name.partition("#xywh=")
-        tile = self._file(file, "RGB")
+        tile = self._file(file, mode)
         if crop:  # what it holds has a place in it, which a turn would change
             x, y, width, height = map(int, crop.split(","))
             return tile[y : y + height, x : x + width]
@@ -64,7 +67,7 @@ class Pictures:
 
     def tile(self, name: str) -> Pixels:
         """One tile of a composed picture, uint8 (height, width, 3), as it lies on disk."""
-        return self._tile(name, None)
+        return self._tile(name, "RGB", None)
 
     def region(self, sample: Sample) -> Region:
         """Region of a sample; the whole picture where it names none."""
@@ -104,7 +107,7 @@ class Pictures:
         """Mask of nuclei in a region, 0 or 1, float32 (height, width); None if not annotated."""
         if sample.facts.nuclei is None:
             return None
-        mask = self._file(sample.facts.nuclei, None)
+        mask = self._whole(sample.facts.nuclei, None)
         part = mask[region.y : region.y + region.height, region.x : region.x + region.width]
         return (part > 0).astype(np.float32)
 

@@ -15,6 +15,11 @@ from napari_pathreason._types import Query, TaskName
 
 Corners = tuple[float, float, float, float]
 Phrasing = Literal["trained", "held_out"]
+Files = str | tuple[tuple[str, ...], ...]
+"""A file, or a grid of files: rows of equal tiles, composed when they are read.
+
+A tile may be a crop, ``file#xywh=x,y,w,h`` (W3C media fragment, pixels of the file).
+"""
 
 
 class Area(BaseModel):
@@ -31,8 +36,8 @@ class Facts(BaseModel):
 
     ``known`` names the classes that were annotated (a class that is known and has no area is
     absent); ``boxes`` are the bounding boxes of lesions that ``areas`` cover piece by piece;
-    ``nuclei`` is the file of a mask whose non-zero pixels are nuclei, ``centres`` their centres
-    (x, y) in level-0 pixels.
+    ``nuclei`` is the mask, one file or composed as the picture is, whose non-zero pixels are
+    nuclei, ``centres`` their centres (x, y) in level-0 pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,24 +45,22 @@ class Facts(BaseModel):
     known: tuple[str, ...] = ()
     areas: tuple[Area, ...] = ()
     boxes: tuple[Area, ...] = ()
-    nuclei: str | None = None
+    nuclei: Files | None = None
     centres: tuple[tuple[int, int], ...] = ()
 
 
 class Sample(BaseModel):
     """A labelled question.
 
-    ``image`` is a file, or a grid of files (rows of equal tiles) that is composed when it is read;
-    a tile may be a crop, ``file#xywh=x,y,w,h`` (W3C media fragment, pixels of the file).
-    ``region`` is (x, y, w, h) in level-0 pixels, None for the whole picture. Files are relative to
-    the folder of the JSONL. ``phrasing`` says whether the wording of the question was kept out of
-    training. Samples of one image and region are questions about one picture; training reads it
-    once for several of them.
+    ``image`` is a file or a grid of them; ``region`` is (x, y, w, h) in level-0 pixels, None for
+    the whole picture. Files are relative to the folder of the JSONL. ``phrasing`` says whether the
+    wording of the question was kept out of training. Samples of one image and region are questions
+    about one picture; training reads it once for several of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image: str | tuple[tuple[str, ...], ...]
+    image: Files
     task: TaskName
     question: str
     choices: tuple[str, ...] = ()

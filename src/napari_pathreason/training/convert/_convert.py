@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from tqdm import tqdm
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import SPLITS, Sample, Split, write_samples
+from napari_pathreason.training._sample import SPLITS, Files, Sample, Split, write_samples
 
 from ._mini import KNOWN, looks_mini, read_mini
 from .sets import FALLBACKS, SETS, Entry, Found, Kind, Options, Store, deal, draw, regroup
@@ -164,9 +164,10 @@ def _relative(sample: Sample, out: Path) -> Sample:
     def name(path: str) -> str:
         return Path(os.path.relpath(path, out)).as_posix()
 
-    image = sample.image
-    grid = name(image) if isinstance(image, str) else tuple(tuple(map(name, r)) for r in image)
+    def each(image: Files) -> Files:
+        return name(image) if isinstance(image, str) else tuple(tuple(map(name, r)) for r in image)
+
     facts = sample.facts
     if facts.nuclei is not None:
-        facts = facts.model_copy(update={"nuclei": name(facts.nuclei)})
-    return sample.model_copy(update={"image": grid, "facts": facts})
+        facts = facts.model_copy(update={"nuclei": each(facts.nuclei)})
+    return sample.model_copy(update={"image": each(sample.image), "facts": facts})

@@ -16,13 +16,15 @@ from napari_pathreason.training._sample import Sample, Split
 from ._blood import blood, blood_windows
 from ._lung import lung
 from ._lymph_node import lymph_node
-from ._nuclei import TAUGHT, nuclei, nuclei_instances, nuclei_taught
+from ._nuclei import SMALLEST_TAUGHT, TAUGHT, nuclei, nuclei_instances, nuclei_taught
+from ._nuclei_fields import nuclei_fields
 from ._stitched import stitched
 
 FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
 STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 WINDOWS = 6
+NUCLEI_FIELDS = 350
 KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
 
 
@@ -35,12 +37,13 @@ def read_mini(folder: Path, split: Split, seed: int, times: int = 1) -> Iterator
     """Samples of one split of all known folders that are there.
 
     Those to train on are drawn ``times`` over, each time by the next seed: the same pictures in
-    other crops, fields and words. Small windows of smears come besides where that is above 1.
+    other crops, fields and words. Small windows of smears and wide fields of nuclei come besides
+    where that is above 1.
     """
     train = split == "train"
-    windows = WINDOWS if train and times > 1 else 0
+    more = train and times > 1
     return chain.from_iterable(
-        _known(name, folder / name, split, each, windows)
+        _known(name, folder / name, split, each, more)
         for each in range(seed, seed + (times if train else 1))
         for name in _here(folder)
     )
@@ -51,7 +54,9 @@ def _here(folder: Path) -> list[str]:
     return [name for name in KNOWN if any((folder / name / t).is_file() for t in tables)]
 
 
-def _known(name: str, folder: Path, split: Split, seed: int, windows: int) -> Iterator[Sample]:
+def _known(name: str, folder: Path, split: Split, seed: int, more: bool) -> Iterator[Sample]:
+    views = VIEWS[split]
+    fields = NUCLEI_FIELDS if more else 0
     match name:
         case "lymph_node":
             return lymph_node(folder, split, seed, FIELDS[split])
@@ -59,13 +64,19 @@ def _known(name: str, folder: Path, split: Split, seed: int, windows: int) -> It
             return lung(folder, split, seed)
         case "blood":
             return chain(
-                blood(folder, split, seed, VIEWS[split]),
+                blood(folder, split, seed, views),
                 stitched(folder, split, seed, STITCHED[split]),
-                blood_windows(folder, split, seed, windows),
+                blood_windows(folder, split, seed, WINDOWS if more else 0),
             )
         case "nuclei":
-            return nuclei(folder, split, seed, VIEWS[split])
+            return chain(nuclei(folder, split, seed, views), nuclei_fields(folder, seed, fields))
         case "nuclei_instances":
-            return nuclei_instances(folder, split, seed, VIEWS[split])
+            return chain(
+                nuclei_instances(folder, split, seed, views),
+                nuclei_fields(folder, seed, fields, "instances"),
+            )
         case _:
-            return nuclei_taught(folder, split, seed, VIEWS[split])
+            return chain(
+                nuclei_taught(folder, split, seed, views),
+                nuclei_fields(folder, seed, fields, "instances", SMALLEST_TAUGHT),
+            )

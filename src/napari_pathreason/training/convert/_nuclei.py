@@ -72,10 +72,7 @@ def picture_questions(
     smallest: int = SMALLEST,
 ) -> Iterator[Sample]:
     """Of one picture, and of ``views - 1`` crops of it; ``instances`` where nuclei have numbers."""
-    with Image.open(mask) as file:
-        labels = np.asarray(file)
-    if labels.dtype.kind == "f":  # some programs write numbers of nuclei as floats
-        labels = labels.astype(np.int32)
+    labels = read_labels(Path(mask))
     centres = nuclei_centres(labels, instances, smallest)
     for view in range(views):
         region = _crop(rng, labels.shape, whole=view == 0)
@@ -88,12 +85,24 @@ def picture_questions(
             "facts": Facts(known=("nucleus",), nuclei=mask, centres=inside),
             "source": source,
         }
-        yield from _questions(rng, split, common, part, len(inside))
+        yield from nuclei_questions(rng, split, common, part, len(inside))
 
 
-def _questions(
+def read_labels(mask: Path) -> NDArray[np.integer[Any]]:
+    """A mask or an instance map, integers (height, width)."""
+    with Image.open(mask) as file:
+        labels = np.asarray(file)
+    # some programs write numbers of nuclei as floats
+    return labels.astype(np.int32) if labels.dtype.kind == "f" else labels
+
+
+def nuclei_questions(
     rng: Random, split: Split, common: dict[str, Any], part: NDArray[np.bool_], number: int
 ) -> Iterator[Sample]:
+    """Of one picture, whose nuclei cover ``part`` and are ``number``.
+
+    ``common`` are the fields of `Sample` that name it.
+    """
     question, phrasing = wording.draw(rng, wording.COUNT, split, "nuclei")
     yield Sample(
         **common,

@@ -1,0 +1,100 @@
+"""Wide fields of nuclei: crops of labelled pictures side by side, to train on alone.
+
+Pictures with masks show a tenth of a millimetre; a region that a user marks on a slide often shows
+half of one, with hundreds of nuclei, and nothing else teaches a model to count beyond a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.training._sample import Facts, Sample
+
+from ._nuclei import SMALLEST, nuclei_centres, nuclei_questions, read_labels
+from ._tables import read_table
+
+WIDEST = 1024
+"""Side of a field in level-0 pixels, at the most."""
+SIDES = (96, 128, 192, 256, 384, 512)
+"""Sides of its crops; those of one field are as large as one another."""
+ALIKE = 0.4
+"""Share of fields whose crops are all of one picture: tissue of one kind, as in a slide."""
+
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    image: str
+    mask: str
+    covered: NDArray[np.bool_]
+    centres: tuple[Point, ...]
+
+    @property
+    def least(self) -> int:
+        return min(self.covered.shape)
+
+
+def nuclei_fields(
+    folder: Path, seed: int, number: int, instances: str | None = None, smallest: int = SMALLEST
+) -> Iterator[Sample]:
+    """Questions on ``number`` fields of the split ``train``.
+
+    Parameters
+    ----------
+    folder : Path
+        With an ``index.csv``; see `nuclei` and `nuclei_instances`.
+    seed, number : int
+    instances : str, optional
+        Column of instance maps, all of which train; without one, masks by ``split``.
+    smallest : int
+        Pixels of a nucleus, at the least.
+    """
+    rng = Random(f"{seed}-fields")
+    rows = [r for r in read_table(folder / "index.csv") if instances or r["split"] == "train"]
+    labelled = []
+    for row in rows:
+        mask = folder / row[instances or "mask"]
+        labels = read_labels(mask)
+        centres = tuple(nuclei_centres(labels, instances is not None, smallest))
+        labelled.append(_Labelled(str(folder / row["image"]), str(mask), labels > 0, centres))
+    for _ in range(number if labelled else 0):
+        yield from _field(rng, labelled)
+
+
+def _field(rng: Random, labelled: Sequence[_Labelled]) -> Iterator[Sample]:
+    first = rng.choice(labelled)
+    side = rng.choice([s for s in SIDES if s <= first.least] or [first.least])
+    others = [one for one in labelled if one.least >= side]
+    columns, rows = (rng.randint(2, max(2, WIDEST // side)) for _ in range(2))
+    alike = rng.random() < ALIKE
+    images, masks, parts = [], [], []
+    centres: list[Point] = []
+    for top in range(0, rows * side, side):
+        cut = [_cut(rng, first if alike else rng.choice(others), side) for _ in range(columns)]
+        images.append(tuple(f"{one.image}#xywh={x},{y},{side},{side}" for one, x, y in cut))
+        masks.append(tuple(f"{one.mask}#xywh={x},{y},{side},{side}" for one, x, y in cut))
+        parts.append([one.covered[y : y + side, x : x + side] for one, x, y in cut])
+        for column, (one, x, y) in enumerate(cut):
+            left = column * side
+            inside = [c for c in one.centres if x <= c[0] < x + side and y <= c[1] < y + side]
+            centres += [(cx - x + left, cy - y + top) for cx, cy in inside]
+    common: dict[str, Any] = {
+        "image": tuple(images),
+        "facts": Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres)),
+        "source": "nuclei_fields",
+    }
+    yield from nuclei_questions(rng, "train", common, np.block(parts), len(centres))
+
+
+def _cut(rng: Random, one: _Labelled, side: int) -> tuple[_Labelled, int, int]:
+    """A picture, and the left upper corner of a square in it."""
+    height, width = one.covered.shape
+    return one, rng.randint(0, width - side), rng.randint(0, height - side)
