@@ -177,9 +177,22 @@ def test_box_loss_weighs_a_box_of_one_cell_like_one_of_many():
 
 
 def test_count_loss_counts_annotated_classes_only():
-    predicted, numbers = torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, 0.0]])
-    assert count_loss(predicted, numbers, torch.tensor([[True, False]])).item() == 1.0
-    assert count_loss(predicted, numbers, torch.tensor([[False, False]])).item() == 0.0
+    predicted, numbers = torch.tensor([[2.0, 9.0]]), torch.tensor([[1.0, 0.0]])
+    assert count_loss(
+        predicted, numbers, torch.tensor([[True, False]]), [1]
+    ).item() == pytest.approx(0.2)
+    assert count_loss(predicted, numbers, torch.tensor([[False, False]]), [1]).item() == 0.0
+
+
+def test_cells_of_hundreds_weigh_no_more_than_others():
+    known = torch.ones(2, 1, dtype=torch.bool)
+    many, few = torch.tensor([[300.0], [100.0]]), torch.tensor([[3.0], [1.0]])
+    blind = [count_loss(torch.zeros(2, 1), numbers, known, [2]).item() for numbers in (many, few)]
+    # means of 200 and 2: (300^2 + 100^2) / 2 / 20201 and (3^2 + 1^2) / 2 / 5
+    assert blind == pytest.approx([50_000 / 20_201, 1.0])
+    # pictures have means of their own
+    apart = count_loss(torch.zeros(4, 1), torch.cat([many, few]), known.repeat(2, 1), [2, 2])
+    assert apart.item() == pytest.approx(sum(blind) / 2)
 
 
 def test_the_best_count_of_cells_adds_up_to_what_is_there():
@@ -187,7 +200,7 @@ def test_the_best_count_of_cells_adds_up_to_what_is_there():
     known = torch.ones_like(numbers, dtype=torch.bool)
     guess = torch.tensor(1.0, requires_grad=True)
     for _ in range(300):
-        (slope,) = torch.autograd.grad(count_loss(guess.expand(4, 1), numbers, known), guess)
+        (slope,) = torch.autograd.grad(count_loss(guess.expand(4, 1), numbers, known, [4]), guess)
         guess = (guess - 0.3 * slope).detach().requires_grad_()
     assert guess.item() == pytest.approx(numbers.mean().item(), abs=1e-3)
 

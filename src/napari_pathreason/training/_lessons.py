@@ -128,7 +128,7 @@ class SeeAndWrite:
             "text": text,
             "cells": dense_loss(said.cells, batch.dense, batch.known),
             "boxes": box_loss(said.boxes, batch.boxes, batch.boxed),
-            "counts": count_loss(said.counts, batch.numbers, batch.counted),
+            "counts": count_loss(said.counts, batch.numbers, batch.counted, _tokens(batch)),
             "places": place_loss(said.places, batch.places),
             "totals": total_loss(said.totals, totals, known),
             "looks": looks,
@@ -159,9 +159,15 @@ class SeeAndWrite:
         return sft_loss(logits, labels, values, spread, step, self.numbers.to(logits.device))
 
 
+def _tokens(batch: Batch) -> list[int]:
+    """Visual tokens of each picture."""
+    tokens: list[int] = (batch.cells[..., 2] > 0).sum(1).tolist()
+    return tokens
+
+
 def _totals(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """How many things each picture holds, and whether that is known, (pictures, counted)."""
-    tokens = (batch.cells[..., 2] > 0).sum(1).tolist()
+    tokens = _tokens(batch)
     numbers, known = batch.numbers.split(tokens), batch.counted.split(tokens)
     return torch.stack([n.sum(0) for n in numbers]), torch.stack([k[0] for k in known])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
@@ -137,20 +139,28 @@ def box_loss(log_p: torch.Tensor, corners: torch.Tensor, boxed: torch.Tensor) ->
     return (each.mean(1) * boxed[inside]).sum() / boxed.sum().clamp(min=1e-9)
 
 
-def count_loss(predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of the number of things in a cell, relative to the predicted one plus one.
+def count_loss(
+    predicted: torch.Tensor, numbers: torch.Tensor, known: torch.Tensor, tokens: Sequence[int]
+) -> torch.Tensor:
+    """Mean squared error of the number of things in a cell, relative to its variance.
 
     Its best guess is the mean, so that what the cells of a picture say adds up to what is there
     (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is
-    0 wherever a cell holds less than half a thing on average (docs/experiments.md).
+    0 wherever a cell holds less than half a thing on average (docs/experiments.md). The variance
+    is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is larger:
+    it grows as in a negative binomial, so that cells of hundreds do not drown all other losses.
 
     Parameters
     ----------
     predicted, numbers : float tensor (visual tokens, counted classes)
     known : bool tensor (visual tokens, counted classes)
+    tokens : sequence of int
+        Of each picture.
     """
     predicted = predicted.float()
-    each = (predicted - numbers) ** 2 / (1 + predicted.detach().clamp(min=0))
+    usual = [n.mean(dim=0, keepdim=True).expand_as(n) for n in numbers.split(list(tokens))]
+    expected = torch.maximum(predicted.detach(), torch.cat(usual))
+    each = (predicted - numbers) ** 2 / (1 + expected + expected**2 / 2)
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
