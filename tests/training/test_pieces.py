@@ -116,7 +116,7 @@ def test_a_large_count_is_told_as_surely_as_a_small_one():
         descent = torch.optim.Adam([logits], lr=0.1)
         for _ in range(300):
             descent.zero_grad()
-            sft_loss(logits, *_soft(count, COUNT_SPREAD * count, 0)).backward()
+            sft_loss(logits, *_soft(count, COUNT_SPREAD, 0)).backward()
             descent.step()
         learnt = logits.detach()[0].softmax(0)
         assert learnt.argmax() == count
@@ -124,6 +124,23 @@ def test_a_large_count_is_told_as_surely_as_a_small_one():
 
     peaks = [peak(count) for count in (13, 46, 159, 453)]
     assert min(peaks) > 0.8 * max(peaks)
+
+
+def test_the_likeliest_of_uncertain_counts_is_their_middle():
+    numbers = torch.arange(1001)
+    values = torch.tensor([26, 35, 46, 61, 81])  # any of them is there, nobody knows which
+    logits = torch.zeros(1, 1001, requires_grad=True)
+    descent = torch.optim.Adam([logits], lr=0.3)
+    row = torch.zeros(5, dtype=torch.int64)
+    for _ in range(300):
+        descent.zero_grad()
+        spread, step = torch.full((5,), COUNT_SPREAD), row
+        sft_loss(logits.expand(5, -1), values, values, spread, step, numbers).backward()
+        descent.step()
+    chances = logits.detach()[0].softmax(0)
+    below, above = float(chances[:46].sum()), float(chances[47:].sum())
+    assert below == pytest.approx(above, abs=0.1)
+    assert 35 <= chances.argmax() <= 61
 
 
 def test_number_loss_by_hand():

@@ -184,7 +184,7 @@ def _question_row(question: Question, tokenizer: Any, visual: int, quantum: int 
             spread.append(0.75 * quantum)
             step.append(quantum)
         else:
-            spread.append(COUNT_SPREAD * number)
+            spread.append(COUNT_SPREAD if number else 0.0)  # none is not nearly one
             step.append(0)
             spoken_of[at] = ALL_OF_IT  # a count is told of all that is seen
     before = len(prompt)

@@ -13,8 +13,8 @@ COORDINATE_SPREAD = 0.75
 """Standard deviation of a coordinate's target, in steps between coordinates."""
 WIDER, FAR = 8.0, 13.0
 """Width of the wide half of a number's target, and the distance that costs one nat, in spreads."""
-COUNT_SPREAD, LEAST_SPREAD = 0.06, 0.3
-"""Standard deviation of a count's target as a share of the count, and its least value."""
+COUNT_SPREAD = 0.06
+"""Standard deviation of a count's target, on the scale of `count_scale`."""
 COUNT_STEP = 0.1
 """Ratio between neighbouring counts that may be written, less one, where it exceeds one."""
 
@@ -38,7 +38,8 @@ def sft_loss(
     spread : float tensor (targets,)
         Standard deviation of the target; 0 for a token that is no measured number.
     step : int64 tensor (targets,)
-        Numbers to be written are multiples of it; 0: those of `counts_to_write`.
+        Numbers to be written are multiples of it; 0: a count, written as `counts_to_write` and
+        measured by `count_scale`.
     numbers : int64 tensor (NUMBERS,)
         Token ids of 0 to 1000.
     """
@@ -49,19 +50,20 @@ def sft_loss(
         return plain.mean()
     written = torch.arange(NUMBERS, device=logits.device)
     log_p = functional.log_softmax(logits[soft], dim=1)[:, numbers]
-    step = step[soft, None]
-    allowed = torch.where(
-        step > 0, written % step.clamp(min=1) == 0, counts_to_write().to(logits.device)
-    )
-    measured = number_loss(log_p, written, values[soft], spread[soft], allowed)
+    values, step = values[soft], step[soft]
+    counts, multiples = (step == 0)[:, None], written % step.clamp(min=1)[:, None] == 0
+    allowed = torch.where(counts, counts_to_write().to(logits.device), multiples)
+    scale = torch.where(counts, count_scale(written), written)
+    values = torch.where(step == 0, count_scale(values), values)
+    measured = number_loss(log_p, scale, values, spread[soft], allowed)
     return (plain[~soft].sum() + measured.sum()) / len(labels)
 
 
 def counts_to_write() -> torch.Tensor:
     """Counts in even ratio, bool (NUMBERS,): 0 to 10 each, then every tenth more than the last.
 
-    A target as wide as its count is large would give small counts the higher peaks, and the peak
-    is what greedy decoding takes: nuclei were told far too few (docs/experiments.md).
+    Each is as likely to be meant as the next, so that the peak, which greedy decoding takes, is
+    the middle; see `count_scale`.
     """
     allowed = torch.zeros(NUMBERS, dtype=torch.bool)
     count = 0.0
@@ -69,6 +71,16 @@ def counts_to_write() -> torch.Tensor:
         allowed[round(count)] = True
         count += max(1.0, COUNT_STEP * count)
     return allowed
+
+
+def count_scale(counts: torch.Tensor) -> torch.Tensor:
+    """Logarithm of counts, float in their shape; 0 counts as one half.
+
+    A count is off by a ratio. A target that is wide in numbers reaches far down and hardly up in
+    ratios, so where a count is uncertain the small ones had the higher peaks: nuclei and red cells
+    were told too few (docs/experiments.md).
+    """
+    return counts.float().clamp(min=0.5).log()
 
 
 def number_loss(
@@ -88,7 +100,8 @@ def number_loss(
     ----------
     log_p : float tensor (targets, numbers)
         Log-probabilities of the numbers; they need not sum to one.
-    written : int64 tensor (numbers,)
+    written : tensor (numbers,) or (targets, numbers)
+        Where the numbers lie on the scale that v is told on.
     values : tensor (targets,)
         v.
     spread : float tensor (targets,)
@@ -173,9 +186,9 @@ def total_loss(log_p: torch.Tensor, totals: torch.Tensor, known: torch.Tensor) -
     totals : float tensor (pictures, counted classes)
     known : bool tensor (pictures, counted classes)
     """
-    written = torch.arange(NUMBERS, device=log_p.device)
-    values = totals[known].round().clamp(max=NUMBERS - 1)
-    spread = (COUNT_SPREAD * values).clamp(min=LEAST_SPREAD)
+    written = count_scale(torch.arange(NUMBERS, device=log_p.device))
+    values = count_scale(totals[known].round().clamp(max=NUMBERS - 1))
+    spread = torch.full_like(values, COUNT_SPREAD)
     allowed = counts_to_write().to(log_p.device)[None]
     each = number_loss(log_p[known], written, values, spread, allowed)
     return each.sum() / max(1, len(each))

@@ -24,6 +24,8 @@ WIDEST = 1024
 """Side of a field in level-0 pixels, at the most."""
 SIDES = (96, 128, 192, 256, 384, 512)
 """Sides of its crops; those of one field are as large as one another."""
+MOST = 1000
+"""Nuclei of a field; beyond it there are no words for their number."""
 ALIKE = 0.4
 """Share of fields whose crops are all of one picture: tissue of one kind, as in a slide."""
 
@@ -45,7 +47,7 @@ class _Labelled:
 def nuclei_fields(
     folder: Path, seed: int, number: int, instances: str | None = None, smallest: int = SMALLEST
 ) -> Iterator[Sample]:
-    """Questions on ``number`` fields of the split ``train``.
+    """Questions on fields of the split ``train``, ``number`` less those of more than `MOST`.
 
     Parameters
     ----------
@@ -86,6 +88,8 @@ def _field(rng: Random, labelled: Sequence[_Labelled]) -> Iterator[Sample]:
             left = column * side
             inside = [c for c in one.centres if x <= c[0] < x + side and y <= c[1] < y + side]
             centres += [(cx - x + left, cy - y + top) for cx, cy in inside]
+    if len(centres) > MOST:
+        return
     common: dict[str, Any] = {
         "image": tuple(images),
         "facts": Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres)),
