@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason.training._augment import STAY, stain, turn_array, turn_corners, turn_place
+from napari_pathreason.training._augment import (
+    STAY,
+    levels,
+    stain,
+    turn_array,
+    turn_corners,
+    turn_place,
+)
 from napari_pathreason.training._places import PLACES, place_of
 
 turns = st.tuples(st.integers(0, 3), st.booleans())
@@ -47,3 +54,21 @@ def test_stain_keeps_the_order_of_grey_values(seed):
 def test_no_strength_no_change():
     picture = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
     assert stain(picture, 0.0, Random(0)) is picture
+
+
+@given(st.integers(0, 2**32))
+def test_levels_keep_the_order_of_grey_values(seed):
+    ramp = np.repeat(np.arange(100, 180, dtype=np.uint8)[None, :, None], 3, axis=2).repeat(4, 0)
+    changed = levels(ramp, Random(seed)).astype(int)
+    assert (np.diff(changed, axis=1) >= 0).all()
+    assert (changed[0] == changed[3]).all()
+
+
+def test_dim_pictures_become_as_bright_as_scanned_ones():
+    dim = np.random.default_rng(0).integers(60, 150, (64, 64, 3)).astype(np.uint8)
+    changed = [levels(dim, Random(seed)) for seed in range(60)]
+    assert max(c.max() for c in changed) > 230
+    assert min(c.min() for c in changed) < 30
+    assert all(c.shape == dim.shape and c.dtype == np.uint8 for c in changed)
+    even = np.full((32, 32, 3), 120, np.uint8)  # nothing to stretch
+    assert all(len(np.unique(levels(even, Random(seed)))) == 1 for seed in range(5))

@@ -1,4 +1,4 @@
-"""Changes that keep a label true: turns and flips, and stain."""
+"""Changes that keep a label true: turns and flips, stain, and levels."""
 
 from __future__ import annotations
 
@@ -65,3 +65,30 @@ def stain(pixels: NDArray[np.uint8], strength: float, rng: Random) -> NDArray[np
     table = 256 * np.exp(np.log((levels + 1) / 256) * np.maximum(scale, 0.3) - shift) - 1
     lookup = np.clip(np.rint(table), 0, 255).astype(np.uint8)
     return np.stack([lookup[pixels[..., c], c] for c in range(3)], axis=-1)
+
+
+DARKEST, BRIGHTEST = (0.0, 90.0), (200.0, 255.0)
+"""Ranges that `levels` draws the darkest and the brightest grey value of a picture from."""
+
+LEAST_CONTRAST = 60
+"""Grey values between darkest and brightest; what has fewer, as glass alone, is stretched less."""
+
+
+def levels(pixels: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
+    """Stretch a picture on the way to other levels: white glass and dark nuclei, or dim ones.
+
+    Scanners white-balance and stretch their pictures, cameras often do not; a set of pictures
+    knows one kind.
+
+    Parameters
+    ----------
+    pixels : uint8 array (height, width, 3)
+    rng : Random
+    """
+    black, white, part = rng.uniform(*DARKEST), rng.uniform(*BRIGHTEST), rng.random()
+    few = pixels[::4, ::4].reshape(-1, 3)
+    low, high = np.percentile(few, 1), np.percentile(few, 99, axis=0)  # white is of each channel
+    old = np.arange(256)[:, None]
+    wanted = white + (old - high) * (white - black) / np.maximum(high - low, LEAST_CONTRAST)
+    table = np.clip(np.rint(old + part * (wanted - old)), 0, 255).astype(np.uint8)
+    return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)

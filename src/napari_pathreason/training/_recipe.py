@@ -12,14 +12,15 @@ from napari_pathreason._errors import QueryError
 
 from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe
-from ._recipe_base import Positive, Strict
+from ._recipe_base import Positive, Share, Strict
 from ._targets import Style
 
 
 class DataRecipe(Strict):
     """Where samples come from and how often each source is drawn (relative weights).
 
-    ``questions`` are asked of a picture at once, at the most.
+    ``questions`` are asked of a picture at once, at the most; ``stain`` and ``levels`` are those of
+    `Augmentation`.
     """
 
     folder: str
@@ -27,6 +28,7 @@ class DataRecipe(Strict):
     questions: Positive = 4
     turn: bool = True
     stain: float = 0.08
+    levels: Share = 0.0
 
 
 class ModelRecipe(Strict):
