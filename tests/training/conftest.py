@@ -16,6 +16,7 @@ from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training._ladder_scores import Scored
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training._view import View
 from napari_pathreason.training.convert import _mini, convert
 
 SPLITS = ("train", "train", "train", "val", "test")
@@ -123,6 +124,27 @@ def converted(labelled, few, tmp_path_factory):
     out = tmp_path_factory.mktemp("converted")
     convert(labelled, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def one_box():
+    """A black picture of one labelled box, read at a grid of tokens."""
+
+    def view_of(box, grid, size, answer=""):
+        return View(
+            pixels=np.zeros((32 * grid[1], 32 * grid[0], 3), np.uint8),
+            grid=grid,
+            answer=answer,
+            boxes=(box,),
+            areas=(box,),
+            lesions=(box,),
+            centres=(),
+            known=(box[0],),
+            nuclei=None,
+            size=size,
+        )
+
+    return view_of
 
 
 @pytest.fixture

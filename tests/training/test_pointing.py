@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from napari_pathreason._types import Answer, AnswerBox
@@ -10,7 +9,6 @@ from napari_pathreason.tasks._metrics import iou_score
 from napari_pathreason.training._pointing import Pointing
 from napari_pathreason.training._rewards import judge
 from napari_pathreason.training._sample import Sample
-from napari_pathreason.training._view import View
 
 SIDE = 640
 """Level-0 pixels; a window of four cells of 32 px is a fifth of it, 200 thousandths."""
@@ -19,20 +17,9 @@ POINTING = Pointing(("platelet",), 32)
 
 
 @pytest.fixture
-def view():
+def view(one_box):
     """A smear with one platelet, read at 64 tokens."""
-    return View(
-        pixels=np.zeros((256, 256, 3), np.uint8),
-        grid=(8, 8),
-        answer="",
-        boxes=(PLATELET,),
-        areas=(PLATELET,),
-        lesions=(PLATELET,),
-        centres=(),
-        known=("platelet",),
-        nuclei=None,
-        size=(SIDE, SIDE),
-    )
+    return one_box(PLATELET, (8, 8), (SIDE, SIDE))
 
 
 def _score(view, *boxes, pointing=POINTING, kind="task"):

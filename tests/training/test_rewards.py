@@ -2,33 +2,20 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from napari_pathreason._types import AnswerBox
 from napari_pathreason.training._paper_scores import ap50, bleu4
 from napari_pathreason.training._rewards import Judged, judge
 from napari_pathreason.training._sample import Sample
-from napari_pathreason.training._view import View
 
 HALF = ("tumour", (0.0, 0.0, 0.5, 1.0))
 
 
 @pytest.fixture
-def view():
+def view(one_box):
     """Left half tumour."""
-    return View(
-        pixels=np.zeros((64, 64, 3), np.uint8),
-        grid=(2, 2),
-        answer="upper left",
-        boxes=(HALF,),
-        areas=(HALF,),
-        lesions=(HALF,),
-        centres=(),
-        known=("tumour",),
-        nuclei=None,
-        size=(64, 64),
-    )
+    return one_box(HALF, (2, 2), (64, 64), "upper left")
 
 
 def _sample(task="vqa", choices=()):

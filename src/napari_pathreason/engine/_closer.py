@@ -132,7 +132,7 @@ def look_closer(
             )
             looks.append(look)
             boxes = task.parse(look.text, job.query).boxes
-            seen = _again(find, to_detections(boxes, window, size, performer.info.box_space))
+            seen = again(find, to_detections(boxes, window, size, performer.info.box_space))
         if seen is not None and not _known(seen, left):
             left.append(seen)
     return Closer(tuple(left), tuple(looks), decoded)
@@ -150,17 +150,16 @@ def _silent(
         yield TextDelta("")
 
 
-def _again(find: Detection, seen: Sequence[Detection]) -> Detection | None:
+def again(find: Detection, seen: Sequence[Detection]) -> Detection | None:
     """The find as it was seen again: what lies nearest to it of its label; it stays as sure."""
     same = [one for one in seen if one.label.casefold() == find.label.casefold()]
     if not same:
         return None
-    nearest = min(same, key=lambda one: distance(one.box, find.box))
+    nearest = min(same, key=lambda one: _distance(one.box, find.box))
     return replace(find, box=nearest.box)
 
 
-def distance(a: Box, b: Box) -> float:
-    """Of the middles of two boxes, in their unit."""
+def _distance(a: Box, b: Box) -> float:
     return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
 
 

@@ -61,10 +61,9 @@ def stain(pixels: NDArray[np.uint8], strength: float, rng: Random) -> NDArray[np
     shared = rng.gauss(0, strength)
     scale = np.array([1 + shared + rng.gauss(0, strength / 2) for _ in range(3)], np.float32)
     shift = np.array([rng.gauss(0, strength / 4) for _ in range(3)], np.float32)
-    levels = np.arange(256, dtype=np.float32)[:, None]
-    table = 256 * np.exp(np.log((levels + 1) / 256) * np.maximum(scale, 0.3) - shift) - 1
-    lookup = np.clip(np.rint(table), 0, 255).astype(np.uint8)
-    return np.stack([lookup[pixels[..., c], c] for c in range(3)], axis=-1)
+    old = np.arange(256, dtype=np.float32)[:, None]
+    new = 256 * np.exp(np.log((old + 1) / 256) * np.maximum(scale, 0.3) - shift) - 1
+    return _looked_up(pixels, new)
 
 
 DARKEST, BRIGHTEST = (0.0, 90.0), (200.0, 255.0)
@@ -90,5 +89,10 @@ def levels(pixels: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
     low, high = np.percentile(few, 1), np.percentile(few, 99, axis=0)  # white is of each channel
     old = np.arange(256)[:, None]
     wanted = white + (old - high) * (white - black) / np.maximum(high - low, LEAST_CONTRAST)
-    table = np.clip(np.rint(old + part * (wanted - old)), 0, 255).astype(np.uint8)
+    return _looked_up(pixels, old + part * (wanted - old))
+
+
+def _looked_up(pixels: NDArray[np.uint8], new: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A picture whose value v of channel c becomes ``new[v, c]``."""
+    table = np.clip(np.rint(new), 0, 255).astype(np.uint8)
     return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)

@@ -15,7 +15,7 @@ from napari_pathreason._geometry import Region
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
 
 from ._augment import draw_turn, turn_array
-from ._sample import Files, Sample
+from ._sample import CROP, Files, Sample
 
 Pixels = NDArray[np.uint8]
 FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
@@ -58,7 +58,7 @@ class Pictures:
         )
 
     def _tile(self, name: str, mode: str | None, rng: Random | None) -> Pixels:
-        file, _, crop = name.partition("#xywh=")
+        file, _, crop = name.partition(CROP)
         tile = self._file(file, mode)
         if crop:  # what it holds has a place in it, which a turn would change
             x, y, width, height = map(int, crop.split(","))

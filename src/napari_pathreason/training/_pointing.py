@@ -7,13 +7,12 @@ it: a reward for the first look's own sides would teach what is thrown away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from napari_pathreason._geometry import Box, Region
 from napari_pathreason._types import Answer, AnswerBox
 from napari_pathreason.engine._boxes import to_detections
-from napari_pathreason.engine._closer import LOOK, distance, windows
-from napari_pathreason.tasks._parsing import normalise
+from napari_pathreason.engine._closer import LOOK, again, answer_of, windows
 
 from ._view import View
 
@@ -41,23 +40,15 @@ class Pointing:
         """
         columns, rows = view.grid
         region = Region(0, 0, *view.size)
-        finds = to_detections(answer.boxes, region, view.size, "relative")
+        finds = list(to_detections(answer.boxes, region, view.size, "relative"))
         if len(finds) < len(answer.boxes):  # one without an area has no place to look at
             return answer
         things = to_detections(truth, region, view.size, "relative")
-        boxes = list(answer.boxes)
         looks = windows(finds, region, self.labels, self.cell, columns * rows // LOOK)
         for place, window in looks.items():
-            held = [
-                (distance(finds[place].box, thing.box), at)
-                for at, thing in enumerate(things)
-                if normalise(thing.label) == normalise(finds[place].label)
-                and _holds(window.box, thing.box)
-            ]
-            if held:
-                seen = truth[min(held)[1]]
-                boxes[place] = replace(seen, label=boxes[place].label)
-        return replace(answer, boxes=tuple(boxes))
+            held = [thing for thing in things if _holds(window.box, thing.box)]
+            finds[place] = again(finds[place], held) or finds[place]
+        return answer_of(answer, finds, region, view.size, "relative")
 
 
 def _holds(window: Box, thing: Box) -> bool:

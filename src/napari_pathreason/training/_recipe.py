@@ -14,6 +14,7 @@ from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe
 from ._recipe_base import Positive, Share, Strict
 from ._targets import Style
+from ._view import Augmentation
 
 
 class DataRecipe(Strict):
@@ -29,6 +30,11 @@ class DataRecipe(Strict):
     turn: bool = True
     stain: float = 0.08
     levels: Share = 0.0
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What may change between two readings of a picture to train on."""
+        return Augmentation(self.turn, self.stain, self.levels)
 
 
 class ModelRecipe(Strict):

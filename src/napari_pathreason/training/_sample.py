@@ -20,6 +20,8 @@ Files = str | tuple[tuple[str, ...], ...]
 
 A tile may be a crop, ``file#xywh=x,y,w,h`` (W3C media fragment, pixels of the file).
 """
+CROP = "#xywh="
+"""What stands between the file and the place of a crop."""
 
 
 class Area(BaseModel):
@@ -81,6 +83,11 @@ class Sample(BaseModel):
     def query(self) -> Query:
         """The question as the engine takes it."""
         return Query(self.task, self.question, self.choices)
+
+
+def name_crop(file: str, x: int, y: int, width: int, height: int) -> str:
+    """A tile that is a crop of a file; see `Files`."""
+    return f"{file}{CROP}{x},{y},{width},{height}"
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:

@@ -85,7 +85,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     step, log = resume(accelerator, out, recipe)
     pictures = Pictures(folder)
-    augmentation = Augmentation(recipe.data.turn, recipe.data.stain, recipe.data.levels)
+    augmentation = recipe.data.augmentation
     data = recipe.data.model_copy(update={"questions": settings.questions})
     draw = Draw(train, data, settings.budgets, recipe.seed)
     fixed = Draw(val, data, settings.budgets, recipe.seed)

@@ -75,7 +75,7 @@ def train_sft(recipe: Recipe) -> Path:
     dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION[start.config.model_type]
     lesson = choose_lesson(recipe, start, tokenizer)
     pictures = Pictures(folder)
-    augmentation = Augmentation(recipe.data.turn, recipe.data.stain, recipe.data.levels)
+    augmentation = recipe.data.augmentation
     draw = Draw(train, recipe.data, settings.budgets, recipe.seed)
     fixed = Draw(val, recipe.data, settings.budgets, recipe.seed)
 

@@ -7,7 +7,7 @@ from a teacher (`_nucleus_teacher`); nothing is measured on those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +22,9 @@ from napari_pathreason.training._sample import Facts, Sample, Split
 from . import _wording as wording
 from ._alien import cannot_tell, offered
 from ._tables import read_table
+
+Point = tuple[int, int]
+"""(x, y) in level-0 pixels."""
 
 TAUGHT = "nuclei_taught"
 SMALLEST = 20  # pixels; smaller components are mask noise
@@ -72,28 +75,35 @@ def picture_questions(
     smallest: int = SMALLEST,
 ) -> Iterator[Sample]:
     """Of one picture, and of ``views - 1`` crops of it; ``instances`` where nuclei have numbers."""
-    labels = read_labels(Path(mask))
-    centres = nuclei_centres(labels, instances, smallest)
+    covered, centres = read_nuclei(Path(mask), instances, smallest)
     for view in range(views):
-        region = _crop(rng, labels.shape, whole=view == 0)
+        region = _crop(rng, covered.shape, whole=view == 0)
         x, y, w, h = region
-        part = labels[y : y + h, x : x + w] > 0
-        inside = tuple(c for c in centres if x <= c[0] < x + w and y <= c[1] < y + h)
+        part, inside = covered[y : y + h, x : x + w], centres_inside(centres, region)
         common: dict[str, Any] = {
             "image": image,
             "region": region,
-            "facts": Facts(known=("nucleus",), nuclei=mask, centres=inside),
+            "facts": Facts(known=("nucleus",), nuclei=mask, centres=tuple(inside)),
             "source": source,
         }
         yield from nuclei_questions(rng, split, common, part, len(inside))
 
 
-def read_labels(mask: Path) -> NDArray[np.integer[Any]]:
-    """A mask or an instance map, integers (height, width)."""
+def read_nuclei(
+    mask: Path, instances: bool, smallest: int
+) -> tuple[NDArray[np.bool_], list[Point]]:
+    """What nuclei of a mask or an instance map cover, bool (height, width), and their centres."""
     with Image.open(mask) as file:
         labels = np.asarray(file)
-    # some programs write numbers of nuclei as floats
-    return labels.astype(np.int32) if labels.dtype.kind == "f" else labels
+    if labels.dtype.kind == "f":  # some programs write numbers of nuclei as floats
+        labels = labels.astype(np.int32)
+    return labels > 0, nuclei_centres(labels, instances, smallest)
+
+
+def centres_inside(centres: Iterable[Point], region: tuple[int, int, int, int]) -> list[Point]:
+    """Those that lie in a region (x, y, width, height)."""
+    x, y, width, height = region
+    return [c for c in centres if x <= c[0] < x + width and y <= c[1] < y + height]
 
 
 def nuclei_questions(
@@ -151,7 +161,7 @@ def nuclei_questions(
 
 def nuclei_centres(
     labels: NDArray[np.integer[Any]], instances: bool, smallest: int = SMALLEST
-) -> list[tuple[int, int]]:
+) -> list[Point]:
     """Centres (x, y) of nuclei of at least ``smallest`` pixels."""
     from scipy import ndimage
 

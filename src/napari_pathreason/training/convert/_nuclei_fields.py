@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.training._sample import Facts, Sample
+from napari_pathreason.training._sample import Facts, Sample, name_crop
 
-from ._nuclei import SMALLEST, nuclei_centres, nuclei_questions, read_labels
+from ._nuclei import SMALLEST, Point, centres_inside, nuclei_questions, read_nuclei
 from ._tables import read_table
 
 WIDEST = 1024
@@ -29,15 +29,13 @@ MOST = 1000
 ALIKE = 0.4
 """Share of fields whose crops are all of one picture: tissue of one kind, as in a slide."""
 
-Point = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
     image: str
     mask: str
     covered: NDArray[np.bool_]
-    centres: tuple[Point, ...]
+    centres: Sequence[Point]
 
     @property
     def least(self) -> int:
@@ -59,14 +57,15 @@ def nuclei_fields(
     smallest : int
         Pixels of a nucleus, at the least.
     """
+    if not number:  # no need to look at any mask
+        return
     rng = Random(f"{seed}-fields")
     rows = [r for r in read_table(folder / "index.csv") if instances or r["split"] == "train"]
     labelled = []
     for row in rows:
         mask = folder / row[instances or "mask"]
-        labels = read_labels(mask)
-        centres = tuple(nuclei_centres(labels, instances is not None, smallest))
-        labelled.append(_Labelled(str(folder / row["image"]), str(mask), labels > 0, centres))
+        covered, centres = read_nuclei(mask, instances is not None, smallest)
+        labelled.append(_Labelled(str(folder / row["image"]), str(mask), covered, centres))
     for _ in range(number if labelled else 0):
         yield from _field(rng, labelled)
 
@@ -81,13 +80,12 @@ def _field(rng: Random, labelled: Sequence[_Labelled]) -> Iterator[Sample]:
     centres: list[Point] = []
     for top in range(0, rows * side, side):
         cut = [_cut(rng, first if alike else rng.choice(others), side) for _ in range(columns)]
-        images.append(tuple(f"{one.image}#xywh={x},{y},{side},{side}" for one, x, y in cut))
-        masks.append(tuple(f"{one.mask}#xywh={x},{y},{side},{side}" for one, x, y in cut))
+        images.append(tuple(name_crop(one.image, x, y, side, side) for one, x, y in cut))
+        masks.append(tuple(name_crop(one.mask, x, y, side, side) for one, x, y in cut))
         parts.append([one.covered[y : y + side, x : x + side] for one, x, y in cut])
         for column, (one, x, y) in enumerate(cut):
-            left = column * side
-            inside = [c for c in one.centres if x <= c[0] < x + side and y <= c[1] < y + side]
-            centres += [(cx - x + left, cy - y + top) for cx, cy in inside]
+            inside = centres_inside(one.centres, (x, y, side, side))
+            centres += [(cx - x + column * side, cy - y + top) for cx, cy in inside]
     if len(centres) > MOST:
         return
     common: dict[str, Any] = {

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from napari_pathreason.training._places import PLACES, place_of
-from napari_pathreason.training._sample import Area, Facts, Sample, Split
+from napari_pathreason.training._sample import Area, Facts, Sample, Split, name_crop
 
 from . import _wording as wording
 from ._alien import offered
@@ -146,7 +146,7 @@ def _cut(image: str, cells: Sequence[Area], left: int, top: int) -> Crop | None:
         if cell.label != NAME or not whole:
             return None
         inside.append(Area(label=NAME, corners=(x1 - left, y1 - top, x2 - left, y2 - top)))
-    return f"{image}#xywh={left},{top},{SIDE},{SIDE}", tuple(inside)
+    return name_crop(image, left, top, SIDE, SIDE), tuple(inside)
 
 
 def _place(box: Area, columns: int, rows: int) -> str:
