@@ -16,6 +16,7 @@ from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training._ladder_scores import Scored
 from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training._rewards import Judged
 from napari_pathreason.training._view import View
 from napari_pathreason.training.convert import _mini, convert
 
@@ -124,6 +125,16 @@ def converted(labelled, few, tmp_path_factory):
     out = tmp_path_factory.mktemp("converted")
     convert(labelled, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def by_length():
+    """Stands in for `judge`: the longer a completion is, the better."""
+
+    def judged(text, *_):
+        return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
+
+    return judged
 
 
 @pytest.fixture(scope="session")

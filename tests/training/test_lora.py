@@ -21,7 +21,6 @@ from napari_pathreason.training._log import RunLog
 from napari_pathreason.training._lora import LEARNING, REFERENCE, start_lora
 from napari_pathreason.training._pictures import Pictures
 from napari_pathreason.training._recipe import LoraRecipe, Recipe
-from napari_pathreason.training._rewards import Judged
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.sft import train_sft
@@ -85,10 +84,6 @@ def no_curves(monkeypatch):
     monkeypatch.setattr(RunLog, "draw", lambda *args: None)
 
 
-def _by_length(text, sample, view, kind):
-    return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
-
-
 def _answer(folder, converted):
     sample = read_samples(converted / "test.jsonl")[0]
     pictures = Pictures(converted)
@@ -119,9 +114,9 @@ def started(monkeypatch):
 
 @pytest.mark.parametrize("family", SHIPPED)
 def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
-    family, bases, converted, tmp_path, monkeypatch, started, capsys
+    family, bases, converted, tmp_path, monkeypatch, started, capsys, by_length
 ):
-    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(performer, "judge", by_length)
     recipe = _shrunk(family, bases, converted, tmp_path / "run")
     adapted = train_sft(recipe)
     answered = train_performer(recipe)
@@ -185,9 +180,9 @@ def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
 
 
 def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
-    bases, converted, tmp_path, monkeypatch
+    bases, converted, tmp_path, monkeypatch, by_length
 ):
-    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(performer, "judge", by_length)
 
     def recipe(name, **changes):
         grpo = {"checkpoint_every": 1, "start": str(bases["qwen3_vl"])} | changes
@@ -200,9 +195,9 @@ def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
 
 
 def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
-    bases, converted, tmp_path, monkeypatch, at_every_rung
+    bases, converted, tmp_path, monkeypatch, at_every_rung, by_length
 ):
-    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(performer, "judge", by_length)
     monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
     recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
     small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}

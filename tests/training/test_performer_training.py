@@ -63,10 +63,6 @@ def _records(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def _by_length(text, sample, view, kind, pointing):
-    return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
-
-
 def _elsewhere(recipe, folder):
     shutil.copytree(Path(recipe.output) / "model", folder / "model")
     return recipe.model_copy(update={"output": str(folder)})
@@ -74,9 +70,9 @@ def _elsewhere(recipe, folder):
 
 @pytest.mark.parametrize("changes", [{}, {"iterations": 2, "loss": "dr_grpo", "beta": 0.0}])
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
-    begun, tmp_path, monkeypatch, changes
+    begun, tmp_path, monkeypatch, changes, by_length
 ):
-    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(performer, "judge", by_length)
     recipe = begun(**changes)
     whole = train_performer(recipe)
     elsewhere = _elsewhere(recipe, tmp_path / "cut")
@@ -84,13 +80,13 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     def dies(*question):  # in its fourth step, two after the last checkpoint
         if len(_records(tmp_path / "cut/grpo")) == 3:
             raise KeyboardInterrupt
-        return _by_length(*question)
+        return by_length(*question)
 
     monkeypatch.setattr(performer, "judge", dies)
     with pytest.raises(KeyboardInterrupt):
         train_performer(elsewhere)
     assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
-    monkeypatch.setattr(performer, "judge", _by_length)
+    monkeypatch.setattr(performer, "judge", by_length)
     cut = train_performer(elsewhere)
     a, b = _weights(whole), _weights(cut)
     assert a.keys() == b.keys()
@@ -103,20 +99,20 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     assert [record["step"] for record in timeless[0]] == [1, 2, 3, 4]
 
 
-def test_boxes_of_a_model_that_looks_closer_are_judged_so(begun, monkeypatch):
+def test_boxes_of_a_model_that_looks_closer_are_judged_so(begun, monkeypatch, by_length):
     recipe = begun(steps=1, stop_after=1)
     card = Path(recipe.output, "model", "pathreason.json")
     card.write_text(json.dumps(json.loads(card.read_text()) | {"closer": ["platelet"]}))
     told = []
     monkeypatch.setattr(
-        performer, "judge", lambda *question: told.append(question[-1]) or _by_length(*question)
+        performer, "judge", lambda *question: told.append(question[-1]) or by_length(*question)
     )
     train_performer(recipe)
     assert {each.labels for each in told} == {("platelet",)}
 
 
-def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch):
-    monkeypatch.setattr(performer, "judge", _by_length)
+def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch, by_length):
+    monkeypatch.setattr(performer, "judge", by_length)
     recipe = begun(loss="grpo")
     folder = train_performer(recipe)
     before, after = _weights(Path(recipe.output) / "model"), _weights(folder)
