@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from napari_pathreason.training._augment import (
     STAY,
     levels,
+    sharpness,
     stain,
     turn_array,
     turn_corners,
@@ -72,3 +73,24 @@ def test_dim_pictures_become_as_bright_as_scanned_ones():
     assert all(c.shape == dim.shape and c.dtype == np.uint8 for c in changed)
     even = np.full((32, 32, 3), 120, np.uint8)  # nothing to stretch
     assert all(len(np.unique(levels(even, Random(seed)))) == 1 for seed in range(5))
+
+
+@given(st.integers(0, 2**32))
+def test_sharpness_leaves_even_pictures_and_the_mean(seed):
+    even = np.full((16, 16, 3), 120, np.uint8)
+    assert (sharpness(even, Random(seed)) == even).all()
+    grey = np.random.default_rng(seed).integers(100, 140, (32, 32, 3)).astype(np.uint8)
+    changed = sharpness(grey, Random(seed))
+    assert changed.shape == grey.shape
+    assert changed.mean() == pytest.approx(grey.mean(), abs=1.5)
+
+
+def test_edges_become_softer_as_often_as_harder():
+    edge = np.repeat(np.array([90] * 16 + [160] * 16, np.uint8)[None, :, None], 3, axis=2)
+    edge = edge.repeat(32, axis=0)
+    ranges = [
+        float(np.ptp(np.diff(sharpness(edge, Random(s))[16, :, 0].astype(int)))) for s in range(60)
+    ]
+    softer, harder = sum(r < 70 for r in ranges), sum(r > 70 for r in ranges)
+    assert softer > 15
+    assert harder > 15

@@ -11,7 +11,8 @@ from napari_pathreason.models._pixels import NORMALISATION
 from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
 from napari_pathreason.training._batch import Question, collate
 from napari_pathreason.training._looking import looks, watch
-from napari_pathreason.training._losses import NUMBERS, look_loss, total_loss, turn_loss
+from napari_pathreason.training._losses import look_loss, total_loss, turn_loss
+from napari_pathreason.training._number_loss import NUMBERS
 from napari_pathreason.training._sample import Sample
 from napari_pathreason.training._targets import target_pieces, target_text
 from napari_pathreason.training._view import View

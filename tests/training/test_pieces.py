@@ -12,20 +12,9 @@ from hypothesis import strategies as st
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
-from napari_pathreason.training._batch import COUNT_SPREAD
 from napari_pathreason.training._draw import Draw
 from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._losses import (
-    FAR,
-    WIDER,
-    box_loss,
-    count_loss,
-    counts_to_write,
-    dense_loss,
-    number_loss,
-    place_loss,
-    sft_loss,
-)
+from napari_pathreason.training._losses import box_loss, count_loss, dense_loss, place_loss
 from napari_pathreason.training._mini import mini_tokenizer
 from napari_pathreason.training._recipe import DataRecipe
 from napari_pathreason.training._sample import Sample
@@ -69,103 +58,6 @@ def test_a_step_keeps_to_its_visual_tokens(budget, most, tokens):
     pictures = len(draw.batch(0, 0, most, tokens))
     assert 1 <= pictures <= most
     assert pictures == 1 or pictures * budget <= tokens
-
-
-def _soft(value, spread, step):
-    """Arguments of the text loss for one target: the number ``value``; token ids are values."""
-    numbers = torch.arange(1001)
-    return (
-        torch.tensor([value]),
-        torch.tensor([value]),
-        torch.tensor([float(spread)]),
-        torch.tensor([step]),
-        numbers,
-    )
-
-
-def test_text_loss_by_hand():
-    logits = torch.zeros(1, 1001)
-    logits[0, 2] = math.log(1000)  # against 1000 others
-    assert sft_loss(logits, *_soft(2, 0, 1)).item() == pytest.approx(math.log(2), abs=1e-5)
-
-
-def test_a_near_number_costs_less_than_a_far_one():
-    def loss(guess):
-        logits = torch.zeros(1, 1001)
-        logits[0, guess] = 10.0
-        return sft_loss(logits, *_soft(500, 7.5, 10)).item()
-
-    assert loss(500) < loss(510) < loss(520) < loss(700) < loss(900)
-    assert loss(900) == pytest.approx(loss(100), rel=1e-3)
-    assert loss(505) > loss(510)  # no multiple of ten: never a target
-
-
-def test_counts_to_write_lie_in_even_ratio():
-    counts = counts_to_write().nonzero().flatten()
-    assert counts[:11].tolist() == list(range(11))
-    ratio = counts[12:] / counts[11:-1]
-    assert ratio.min() > 1.05
-    assert ratio.max() < 1.16
-    nearest = (counts - torch.arange(11, 900)[:, None]).abs().min(dim=1).values
-    assert (nearest <= 0.08 * torch.arange(11, 900)).all()  # close to any number
-
-
-def test_a_large_count_is_told_as_surely_as_a_small_one():
-    def peak(count):
-        logits = torch.zeros(1, 1001, requires_grad=True)
-        descent = torch.optim.Adam([logits], lr=0.1)
-        for _ in range(300):
-            descent.zero_grad()
-            sft_loss(logits, *_soft(count, COUNT_SPREAD, 0)).backward()
-            descent.step()
-        learnt = logits.detach()[0].softmax(0)
-        assert learnt.argmax() == count
-        return float(learnt[count])
-
-    peaks = [peak(count) for count in (13, 46, 159, 453)]
-    assert min(peaks) > 0.8 * max(peaks)
-
-
-def test_the_likeliest_of_uncertain_counts_is_their_middle():
-    numbers = torch.arange(1001)
-    values = torch.tensor([26, 35, 46, 61, 81])  # any of them is there, nobody knows which
-    logits = torch.zeros(1, 1001, requires_grad=True)
-    descent = torch.optim.Adam([logits], lr=0.3)
-    row = torch.zeros(5, dtype=torch.int64)
-    for _ in range(300):
-        descent.zero_grad()
-        spread, step = torch.full((5,), COUNT_SPREAD), row
-        sft_loss(logits.expand(5, -1), values, values, spread, step, numbers).backward()
-        descent.step()
-    chances = logits.detach()[0].softmax(0)
-    below, above = float(chances[:46].sum()), float(chances[47:].sum())
-    assert below == pytest.approx(above, abs=0.1)
-    assert 35 <= chances.argmax() <= 61
-
-
-def test_number_loss_by_hand():
-    written, allowed = torch.tensor([0, 10, 20]), torch.tensor([[True, True, False]])
-    log_p = torch.tensor([[0.25, 0.75, 0.0]]).clamp(min=1e-9).log()
-    loss = number_loss(log_p, written, torch.tensor([0]), torch.tensor([1.0]), allowed)
-    narrow, wide = math.exp(-50), math.exp(-50 / WIDER**2)
-    target = [0.5 / (1 + narrow) + 0.5 / (1 + wide), 0.5 * wide / (1 + wide)]
-    expected = 7.5 / FAR - target[0] * math.log(0.25) - target[1] * math.log(0.75)
-    assert loss.item() == pytest.approx(expected, abs=1e-4)
-
-
-@given(st.integers(0, 1000), st.floats(0.01, 60.0), st.sampled_from((1, 10)))
-def test_number_loss_falls_towards_the_number(value, spread, step):
-    value -= value % step
-    written = torch.arange(1001)
-    allowed = (written % step == 0)[None]
-    right = (written == value).float().clamp(min=1e-4)
-    wrong = (written == (value + 500) // step * step % 1001).float().clamp(min=1e-4)
-    arguments = (written, torch.tensor([value]), torch.tensor([spread]), allowed)
-    near, half, far = (
-        number_loss((share * right + (1 - share) * wrong).log()[None], *arguments).item()
-        for share in (0.9, 0.5, 0.1)
-    )
-    assert near < half < far
 
 
 def test_dense_loss_counts_annotated_classes_only():

@@ -1,4 +1,4 @@
-"""Changes that keep a label true: turns and flips, stain, and levels."""
+"""Changes that keep a label true: turns and flips, stain, levels, and sharpness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from ._places import PLACES
 from ._sample import Corners
@@ -90,6 +91,33 @@ def levels(pixels: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
     old = np.arange(256)[:, None]
     wanted = white + (old - high) * (white - black) / np.maximum(high - low, LEAST_CONTRAST)
     return _looked_up(pixels, old + part * (wanted - old))
+
+
+SCALES = (0.5, 2.0)
+"""Range of the deviation of the blur, in pixels as read."""
+
+SHARPEST = 3.0
+"""Times that the detail below the blur's scale is added, at the most."""
+
+
+def sharpness(pixels: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
+    """Blur a picture, or sharpen its edges by an unsharp mask, each as often as the other.
+
+    Scanners sharpen what they write, cameras that oversample write blurred pictures; a model that
+    knows one kind takes the edges of the other for nuclei.
+
+    Parameters
+    ----------
+    pixels : uint8 array (height, width, 3)
+    rng : Random
+    """
+    scale = rng.uniform(*SCALES)
+    if rng.random() < 0.5:
+        change: ImageFilter.Filter = ImageFilter.GaussianBlur(scale)
+    else:
+        percent = round(100 * rng.uniform(0, SHARPEST))
+        change = ImageFilter.UnsharpMask(scale, percent, threshold=0)
+    return np.asarray(Image.fromarray(pixels).filter(change))
 
 
 def _looked_up(pixels: NDArray[np.uint8], new: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ from ._coverage import (
     dense_targets,
     place_targets,
 )
-from ._losses import COUNT_SPREAD
+from ._number_loss import COUNT_SPREAD
 from ._sample import Corners, Sample
 from ._targets import Piece
 from ._view import View

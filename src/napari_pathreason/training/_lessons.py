@@ -13,7 +13,6 @@ from napari_pathreason.models._config import read_dims
 
 from ._batch import IGNORE, Batch
 from ._losses import (
-    NUMBERS,
     box_loss,
     count_loss,
     dense_loss,
@@ -23,6 +22,7 @@ from ._losses import (
     total_loss,
     turn_loss,
 )
+from ._number_loss import NUMBERS
 from ._reading import corners_due
 from ._recipe import Recipe, SFTRecipe
 from ._trainee import Predicted, Trainee, Writer, speaks_of_a_place

@@ -20,8 +20,8 @@ from ._view import Augmentation
 class DataRecipe(Strict):
     """Where samples come from and how often each source is drawn (relative weights).
 
-    ``questions`` are asked of a picture at once, at the most; ``stain`` and ``levels`` are those of
-    `Augmentation`.
+    ``questions`` are asked of a picture at once, at the most; ``stain``, ``levels`` and
+    ``sharpness`` are those of `Augmentation`.
     """
 
     folder: str
@@ -30,11 +30,12 @@ class DataRecipe(Strict):
     turn: bool = True
     stain: float = 0.08
     levels: Share = 0.0
+    sharpness: Share = 0.0
 
     @property
     def augmentation(self) -> Augmentation:
         """What may change between two readings of a picture to train on."""
-        return Augmentation(self.turn, self.stain, self.levels)
+        return Augmentation(self.turn, self.stain, self.levels, self.sharpness)
 
 
 class ModelRecipe(Strict):

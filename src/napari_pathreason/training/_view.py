@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from napari_pathreason._geometry import Region
 from napari_pathreason.tokens import plan
 
-from ._augment import STAY, Turn, draw_turn, levels, stain, turn_array, turn_corners, turn_place
+from ._augment import (
+    STAY,
+    Turn,
+    draw_turn,
+    levels,
+    sharpness,
+    stain,
+    turn_array,
+    turn_corners,
+    turn_place,
+)
 from ._pictures import Pictures
 from ._sample import Area, Corners, Sample
 
@@ -22,12 +32,14 @@ from ._sample import Area, Corners, Sample
 class Augmentation:
     """What may change between two readings of one sample.
 
-    ``stain`` is a strength, ``levels`` the share of readings whose levels change.
+    ``stain`` is a strength, ``levels`` and ``sharpness`` the shares of readings whose levels and
+    whose sharpness change.
     """
 
     turn: bool = True
     stain: float = 0.08
     levels: float = 0.0
+    sharpness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +95,12 @@ def read_views(
     if augmentation is not None and rng is not None:
         turn = draw_turn(rng) if augmentation.turn else STAY
         pixels = stain(pixels, augmentation.stain, rng)
-        if augmentation.levels > 0 and rng.random() < augmentation.levels:
-            pixels = levels(pixels, rng)
+        for share, change in (
+            (augmentation.sharpness, sharpness),
+            (augmentation.levels, levels),
+        ):
+            if share > 0 and rng.random() < share:
+                pixels = change(pixels, rng)
     pixels = turn_array(pixels, turn)
     picture: dict[str, Any] = {
         "pixels": pixels,
