@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason.models._config import read_dims
+from napari_pathreason.models._inputs import prompt_ids
 from napari_pathreason.training import read_samples
+from napari_pathreason.training._mini import tell_tokens
 from napari_pathreason.training._start import start_model
 
 
@@ -54,3 +57,28 @@ def test_a_second_start_takes_the_tokenizer_of_the_first(started):
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
     )
+
+
+def test_a_prompt_tells_how_many_visual_tokens_there_are(started):
+    recipe, _, _ = started
+    telling = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"tell_tokens": True})}
+    )
+    _, tokenizer = start_model(telling, [])
+    asked = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]}
+    ]
+    words = tokenizer.convert_ids_to_tokens(prompt_ids(tokenizer, asked, 54))
+    assert words[words.index("<|vision_end|>") + 1] == "54"
+    plain = start_model(recipe, [])[1]
+    assert "54" not in plain.convert_ids_to_tokens(prompt_ids(plain, asked, 54))
+    for each in (tokenizer, plain):  # as transformers alone renders it
+        text = each.apply_chat_template(asked, tokenize=False)
+        assert "<|image_pad|><|vision_end|>How many?" in text
+
+
+def test_telling_is_said_once_and_needs_a_picture_in_the_template():
+    once = tell_tokens("<|vision_end|>{{ text }}")
+    assert tell_tokens(once) == once
+    with pytest.raises(QueryError, match="vision_end"):
+        tell_tokens("{{ text }}")

@@ -129,3 +129,14 @@ def test_expected_error_by_hand():
     log_p = torch.tensor([[0.2, 0.2, 0.6]]).log()  # what may not be written does not count
     error = expected_error(log_p, written, torch.tensor([3.0]), allowed)
     assert error.tolist() == pytest.approx([0.5 * 3 + 0.5 * 2])
+
+
+@pytest.mark.parametrize("count", [0, 12])
+def test_a_count_weighs_what_the_recipe_says(count):
+    logits = torch.zeros(2, 1001)
+    other, told = _soft(3, 0, 1), _soft(count, COUNT_SPREAD if count else 0, 0)
+    both = [torch.cat([a, b]) for a, b in zip(other[:4], told[:4], strict=True)]
+    alone = sft_loss(logits[:1], *told).item()
+    plain = sft_loss(logits[:1], *other).item()
+    weighed = sft_loss(logits, *both, other[4], 10.0).item()
+    assert weighed == pytest.approx((plain + 10 * alone) / 2, rel=1e-5)

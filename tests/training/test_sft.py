@@ -39,9 +39,9 @@ def _changed(recipe, **sections):
     [
         {},
         {"model": {"place_code": True, "vision_hidden": 64}},
-        {"model": {"text_heads": 4}, "sft": READS},
+        {"model": {"text_heads": 4, "text_hidden": 64, "count_code": True}, "sft": READS},
     ],
-    ids=["plain", "place code", "reading"],
+    ids=["plain", "place code", "reading and count code"],
 )
 def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path, sections):
     recipe = _changed(recipe, **sections)

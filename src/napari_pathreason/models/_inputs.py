@@ -77,13 +77,18 @@ def prompt_ids(
 ) -> list[int]:
     """Token ids of a prompt whose one picture takes ``visual_tokens`` places, and of ``begin``.
 
+    The chat template may use that number, as ``visual_tokens``.
+
     Raises
     ------
     ValueError
         If the chat template places not exactly one picture.
     """
     text = tokenizer.apply_chat_template(
-        defused(messages), tokenize=False, add_generation_prompt=True
+        defused(messages),
+        tokenize=False,
+        add_generation_prompt=True,
+        visual_tokens=visual_tokens,
     )
     ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)

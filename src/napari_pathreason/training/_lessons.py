@@ -92,12 +92,13 @@ class SeeAndWrite:
 
     names: tuple[str, ...]
     quantum: int | None
+    number_weight: float
     module: torch.nn.Module
 
     def __init__(self, start: Any, tokenizer: Any, settings: SFTRecipe) -> None:
         words = tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)])
         self.numbers = torch.tensor(words)
-        self.quantum = settings.box_quantum
+        self.quantum, self.number_weight = settings.box_quantum, settings.number_weight
         hidden = read_dims(start.config.to_dict()).text_hidden
         reads = settings.read_weight > 0
         self.module = Trainee(start, hidden, self.numbers, settings.box_quantum, reads)
@@ -156,7 +157,8 @@ class SeeAndWrite:
         learnt = batch.labels[:, 1:] != IGNORE
         targets = (batch.labels, batch.values, batch.spread, batch.step)
         labels, values, spread, step = (tensor[:, 1:][learnt] for tensor in targets)
-        return sft_loss(logits, labels, values, spread, step, self.numbers.to(logits.device))
+        numbers = self.numbers.to(logits.device)
+        return sft_loss(logits, labels, values, spread, step, numbers, self.number_weight)
 
 
 def _tokens(batch: Batch) -> list[int]:

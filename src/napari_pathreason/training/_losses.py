@@ -28,10 +28,12 @@ def sft_loss(
     spread: torch.Tensor,
     step: torch.Tensor,
     numbers: torch.Tensor,
+    number_weight: float = 1.0,
 ) -> torch.Tensor:
     """Mean cross-entropy of the target tokens; a measured number counts by `number_loss`.
 
-    A count has `expected_error` added, as one word of it is written, not its distribution.
+    A count has `expected_error` added, as one word of it is written, not its distribution, and
+    weighs ``number_weight`` times what other words do: a list of boxes has a hundred of them.
 
     Parameters
     ----------
@@ -46,9 +48,11 @@ def sft_loss(
         measured by `count_scale`.
     numbers : int64 tensor (NUMBERS,)
         Token ids of 0 to 1000.
+    number_weight : float
     """
     logits = logits.float()
-    plain = functional.cross_entropy(logits, labels, reduction="none")
+    weight = torch.where(step == 0, number_weight, 1.0)
+    plain = functional.cross_entropy(logits, labels, reduction="none") * weight
     soft = spread > 0
     if not soft.any():
         return plain.mean()
@@ -61,7 +65,7 @@ def sft_loss(
     values = torch.where(step == 0, count_scale(values), values)
     measured = number_loss(log_p, scale, values, spread[soft], allowed)
     measured = measured + counts[:, 0] * COUNT_COST * expected_error(log_p, scale, values, allowed)
-    return (plain[~soft].sum() + measured.sum()) / len(labels)
+    return (plain[~soft].sum() + (measured * weight[soft]).sum()) / len(labels)
 
 
 def dense_loss(logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

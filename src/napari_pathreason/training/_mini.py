@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._inputs import CONTROL_TOKENS
 from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
@@ -32,6 +33,28 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """Qwen's turns without the system message: a model of this size is always told the same."""
+
+
+def tell_tokens(template: str) -> str:
+    """A chat template that tells, behind a picture, how many visual tokens show it.
+
+    Attention has means: a model sees how dense things lie, and a count asks how much there is to
+    see. Where nobody passes the number, as in transformers alone, the template is as it was.
+
+    Raises
+    ------
+    QueryError
+        If the template has no ``<|vision_end|>``.
+    """
+    if (end := "<|vision_end|>") not in template:
+        raise QueryError(
+            f"model.tell_tokens needs a chat template with {end}; leave it out, or start from a "
+            "model of the Qwen-VL family"
+        )
+    if "visual_tokens" in template:  # told already
+        return template
+    told = "{% if visual_tokens %}{{ visual_tokens }}\n{% endif %}"
+    return template.replace(end, end + told)
 
 
 def mini_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:

@@ -20,8 +20,8 @@ from ._view import Augmentation
 class DataRecipe(Strict):
     """Where samples come from and how often each source is drawn (relative weights).
 
-    ``questions`` are asked of a picture at once, at the most; ``stain``, ``levels`` and
-    ``sharpness`` are those of `Augmentation`.
+    ``questions`` are asked of a picture at once, at the most; ``stain``, ``levels``,
+    ``sharpness`` and ``varied`` are those of `Augmentation`.
     """
 
     folder: str
@@ -31,23 +31,28 @@ class DataRecipe(Strict):
     stain: float = 0.08
     levels: Share = 0.0
     sharpness: Share = 0.0
+    varied: tuple[str, ...] = ()
 
     @property
     def augmentation(self) -> Augmentation:
         """What may change between two readings of a picture to train on."""
-        return Augmentation(self.turn, self.stain, self.levels, self.sharpness)
+        return Augmentation(self.turn, self.stain, self.levels, self.sharpness, self.varied)
 
 
 class ModelRecipe(Strict):
     """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
 
     ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as. With
-    ``place_code``, `write_place_code` gives places room in the tower before the first step.
+    ``place_code``, `write_place_code` gives places room in the tower before the first step; with
+    ``count_code``, `write_count_code` gives words of counts a scale. With ``tell_tokens`` a prompt
+    says how many visual tokens there are (`tell_tokens`).
     """
 
     start: str | None = None
     tower: str | None = None
     place_code: bool = False
+    count_code: bool = False
+    tell_tokens: bool = False
     vocabulary: Positive = 2048
     vision_depth: Positive = 6
     vision_hidden: Positive = 256
@@ -87,7 +92,8 @@ class SFTRecipe(Strict):
     ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
     tower's share of the learning rate. Weights: of what covers a cell (``dense``), its box, its
     count and its place, of the totals of a picture, of where the text part looks, and of what its
-    last layer reads off the visual tokens it looks at (``read``; 0 leaves that layer free).
+    last layer reads off the visual tokens it looks at (``read``; 0 leaves that layer free); a
+    written count weighs ``number_weight`` times what another word does.
     ``drill`` names classes whose boxes training asks for besides, wherever a picture shows some.
     """
 
@@ -111,6 +117,7 @@ class SFTRecipe(Strict):
     total_weight: float = 0.05
     look_weight: float = 0.15
     read_weight: float = 0.0
+    number_weight: float = 1.0
     drill: tuple[str, ...] = ()
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
@@ -147,9 +154,10 @@ class Recipe(Strict):
                     "lora learns from answers alone; set sft.style to answer and leave out "
                     "sft.dense_steps"
                 )
-            if self.model.place_code:
+            if self.model.place_code or self.model.count_code or self.model.tell_tokens:
                 raise ValueError(
-                    "lora leaves a checkpoint's own weights as they are; leave out model.place_code"
+                    "lora leaves a checkpoint's own weights and chat template as they are; leave "
+                    "out model.place_code, model.count_code and model.tell_tokens"
                 )
         elif self.allocator.form == "text":
             raise ValueError(

@@ -13,7 +13,7 @@ from napari_pathreason.tasks import TASKS
 from ._dinov2 import load_dinov2
 from ._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
 from ._lora import start_lora
-from ._mini import mini_config, mini_tokenizer, order_embeddings
+from ._mini import mini_config, mini_tokenizer, order_embeddings, tell_tokens
 from ._places import PLACES
 from ._recipe import Recipe
 from ._sample import Sample
@@ -32,6 +32,8 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
         return start_lora(recipe.model.start, recipe.lora, recipe.seed)
     if recipe.model.start is not None:
         tokenizer = AutoTokenizer.from_pretrained(recipe.model.start)
+        if recipe.model.tell_tokens:
+            tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
         model = AutoModelForImageTextToText.from_pretrained(recipe.model.start, dtype=torch.float32)
         return model, tokenizer
     kept = Path(recipe.output) / "tokenizer"
@@ -43,6 +45,8 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
     torch.manual_seed(recipe.seed)
     model = Qwen3VLForConditionalGeneration(mini_config(recipe.model, tokenizer))
     order_embeddings(model, tokenizer)
+    if recipe.model.tell_tokens:
+        tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
     if recipe.model.tower is not None:
         load_dinov2(model.model.visual, Path(recipe.model.tower))
     model.generation_config.eos_token_id = tokenizer.eos_token_id

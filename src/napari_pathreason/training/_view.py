@@ -33,13 +33,14 @@ class Augmentation:
     """What may change between two readings of one sample.
 
     ``stain`` is a strength, ``levels`` and ``sharpness`` the shares of readings whose levels and
-    whose sharpness change.
+    whose sharpness change, of the sources ``varied``, or of all where it is empty.
     """
 
     turn: bool = True
     stain: float = 0.08
     levels: float = 0.0
     sharpness: float = 0.0
+    varied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,12 @@ def read_views(
     if augmentation is not None and rng is not None:
         turn = draw_turn(rng) if augmentation.turn else STAY
         pixels = stain(pixels, augmentation.stain, rng)
-        for share, change in (
-            (augmentation.sharpness, sharpness),
-            (augmentation.levels, levels),
-        ):
-            if share > 0 and rng.random() < share:
-                pixels = change(pixels, rng)
+        if not augmentation.varied or first.source in augmentation.varied:
+            # where nothing changes nothing is drawn, so that older recipes see the same pictures
+            if augmentation.sharpness > 0 and rng.random() < augmentation.sharpness:
+                pixels = sharpness(pixels, rng)
+            if augmentation.levels > 0 and rng.random() < augmentation.levels:
+                pixels = levels(pixels, rng)
     pixels = turn_array(pixels, turn)
     picture: dict[str, Any] = {
         "pixels": pixels,

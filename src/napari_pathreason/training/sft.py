@@ -28,6 +28,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 from ._adapters import keep_adapters_alone
 from ._batch import Batch, Question, collate
 from ._checkpoints import last_checkpoint, resume, save_model, save_state
+from ._count_code import write_count_code
 from ._draw import Draw
 from ._drill import drilled
 from ._lessons import choose_lesson, shares
@@ -101,10 +102,12 @@ def train_sft(recipe: Recipe) -> Path:
             )
         return collate(asked, tokenizer, dims, normalisation, lesson.quantum)
 
-    if recipe.model.place_code and last_checkpoint(out) is None:
-        # of the same pictures in every process
-        shown = (make(draw, at, augmentation, 0) for at in range(SHOWN))
-        write_place_code(start.model.visual, shown)
+    if last_checkpoint(out) is None:
+        if recipe.model.place_code:  # of the same pictures in every process
+            shown = (make(draw, at, augmentation, 0) for at in range(SHOWN))
+            write_place_code(start.model.visual, shown)
+        if recipe.model.count_code:
+            write_count_code(start, tokenizer, settings.box_quantum or 1)
     if recipe.lora is not None:
         keep_adapters_alone(accelerator)
     optimizer = optimizer_of(lesson.module, settings)
