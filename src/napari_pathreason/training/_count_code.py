@@ -52,13 +52,14 @@ def write_count_code(model: Any, tokenizer: Any, quantum: int) -> None:
         )
     ids = torch.tensor([known[str(n)] for n in range(NUMBERS)])
     numbers, counts = torch.arange(NUMBERS), counts_to_write()
+    between = numbers % quantum != 0  # no coordinate
     scale = (count_scale(numbers) - math.log(0.5)) / math.log(2 * NUMBERS)
     code = LENGTH / math.sqrt(WAVES) * sines(scale, 2 * WAVES, MOST)
     half = words.shape[1] // 2
     with torch.no_grad():
         usual = words[ids[counts], :half].norm(dim=1).mean()
-        fresh = ids[~counts & (numbers % quantum != 0)]
+        fresh = ids[between & ~counts]
         words[fresh, half:] = 0
         words[fresh, :half] *= usual / words[fresh, :half].norm(dim=1, keepdim=True).clamp(min=1e-9)
-        coded = counts | (numbers % quantum != 0)
+        coded = between | counts
         words[ids[coded], half : half + 2 * WAVES] += code[coded].to(words)

@@ -72,7 +72,7 @@ def number_loss(
         weight = torch.exp(-0.5 * (away / width) ** 2) * allowed
         return weight / weight.sum(1, keepdim=True).clamp(min=1e-9)
 
-    said = log_p.masked_fill(~allowed, -torch.inf).softmax(dim=1)
+    said = _said(log_p, allowed)
     off = ((said * written).sum(1) - values).abs() / (FAR * spread)
     return off - (0.5 * (normal(1.0) + normal(WIDER)) * log_p).sum(1)
 
@@ -86,5 +86,10 @@ def expected_error(
     learns the distribution, whose likeliest number is not its middle (docs/experiments.md).
     Parameters are those of `number_loss`.
     """
-    said = log_p.masked_fill(~allowed, -torch.inf).softmax(dim=1)
+    said = _said(log_p, allowed)
     return (said * (written - values[:, None]).abs()).sum(1)
+
+
+def _said(log_p: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Probabilities of the numbers that may be written, (targets, numbers)."""
+    return log_p.masked_fill(~allowed, -torch.inf).softmax(dim=1)
