@@ -64,7 +64,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/exports.py
 
 embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
-	$(BIN)/python -m napari_pathreason.training._fetch build/dinov2s.pt
+	$(BIN)/python -m napari_pathreason.training.model._fetch build/dinov2s.pt
 	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml
@@ -94,13 +94,13 @@ reproduce: $(READY) $(MINI)/test.jsonl
 		--budgets 16,64,256 --per-topic 15 --together 16 --stage reproduced \
 		--earlier runs/reproduce/embedded.json \
 		--policies native,fixed,random,cascade,oracle,allocator --json runs/reproduce/results.json
-	$(BIN)/python -m napari_pathreason.training._ordering runs/reproduce/results.json
+	$(BIN)/python -m napari_pathreason.training.evaluation._ordering runs/reproduce/results.json
 
 $(MINI)/test.jsonl: | $(READY)
 	$(BIN)/pathreason data convert $(DATA) -o $(MINI)
 
 $(TAUGHT): | $(READY)
-	$(BIN)/python -m napari_pathreason.training._nucleus_teacher $(DATA) data/taught
+	$(BIN)/python -m napari_pathreason.training.teacher._nucleus_teacher $(DATA) data/taught
 
 $(MORE)/train.jsonl: | $(TAUGHT)
 	$(BIN)/pathreason data convert $(DATA) data/taught -o $(MORE) --times 4

@@ -24,12 +24,12 @@ import numpy as np
 from PIL import Image
 
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
-from napari_pathreason.training._ladder_scores import Scored, tabulate
-from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._mini import save_checkpoint
-from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._recipe import Recipe
-from napari_pathreason.training._start import start_model
+from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
+from napari_pathreason.training.model._mini import save_checkpoint
+from napari_pathreason.training.model._start import start_model
+from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.training.samples._pictures import Pictures
 
 PICTURES, GROUP, LONGEST, SIDE, BETA = 4, 8, 48, 256, 0.001
 QUESTION, CHOICES = "Are the nuclei dense or sparse?", ("dense", "sparse")

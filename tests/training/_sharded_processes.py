@@ -17,23 +17,24 @@ from torch.distributed.tensor import DTensor
 from napari_pathreason.cli import main as command
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.training import _learner, performer, sft
-from napari_pathreason.training._actor import Actor
-from napari_pathreason.training._lora import start_lora
-from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate, k3
-from napari_pathreason.training._prompts import build_prompts
-from napari_pathreason.training._recipe import LoraRecipe
-from napari_pathreason.training._reference import AdaptedReference
-from napari_pathreason.training._rewards import Judged
-from napari_pathreason.training._rollout import roll_out
-from napari_pathreason.training._sample import Sample
-from napari_pathreason.training._sharding import (
+from napari_pathreason.training import performer, sft
+from napari_pathreason.training.grpo import _learner
+from napari_pathreason.training.grpo._actor import Actor
+from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate, k3
+from napari_pathreason.training.grpo._prompts import build_prompts
+from napari_pathreason.training.grpo._reference import AdaptedReference
+from napari_pathreason.training.grpo._rewards import Judged
+from napari_pathreason.training.grpo._rollout import roll_out
+from napari_pathreason.training.model._lora import start_lora
+from napari_pathreason.training.recipe._recipe import LoraRecipe
+from napari_pathreason.training.run._sharding import (
     ended_everywhere,
     gathered,
     open_shards,
     prepare_shards,
     whole,
 )
+from napari_pathreason.training.samples._sample import Sample
 
 
 class Sharding(Accelerator):

@@ -10,17 +10,17 @@ from transformers import AutoModelForImageTextToText
 
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.training._actor import Actor
-from napari_pathreason.training._batch import Question, collate
-from napari_pathreason.training._lessons import SeeAndWrite, WriteOnly, shares
-from napari_pathreason.training._lora import start_lora
-from napari_pathreason.training._mini import mini_tokenizer
-from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate
-from napari_pathreason.training._prompts import build_prompts
-from napari_pathreason.training._recipe import LoraRecipe, SFTRecipe
-from napari_pathreason.training._sample import Sample
-from napari_pathreason.training._targets import Piece
-from napari_pathreason.training._view import View
+from napari_pathreason.training.grpo._actor import Actor
+from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate
+from napari_pathreason.training.grpo._prompts import build_prompts
+from napari_pathreason.training.model._lora import start_lora
+from napari_pathreason.training.model._mini import mini_tokenizer
+from napari_pathreason.training.recipe._recipe import LoraRecipe, SFTRecipe
+from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples._targets import Piece
+from napari_pathreason.training.samples._view import View
+from napari_pathreason.training.supervised._batch import Question, collate
+from napari_pathreason.training.supervised._lessons import SeeAndWrite, WriteOnly, shares
 
 HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
 """Question, answer and side of the picture of each process: nothing is even."""

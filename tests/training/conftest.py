@@ -13,12 +13,12 @@ from PIL import Image
 
 from napari_pathreason.models._allocator import RUNGS
 from napari_pathreason.training import read_samples, write_samples
-from napari_pathreason.training._ladder_scores import Scored
-from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._recipe import Recipe
-from napari_pathreason.training._rewards import Judged
-from napari_pathreason.training._view import View
+from napari_pathreason.training.allotting._ladder_scores import Scored
 from napari_pathreason.training.convert import _mini, convert
+from napari_pathreason.training.grpo._rewards import Judged
+from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.training.samples._view import View
 
 SPLITS = ("train", "train", "train", "val", "test")
 

@@ -14,18 +14,19 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, word_ids
-from napari_pathreason.training import _tabulated, read_samples
 from napari_pathreason.training import allocator as room
-from napari_pathreason.training._allocator_data import Earnings, Looks, earnings, looks
-from napari_pathreason.training._allocator_recipe import AllocatorRecipe
-from napari_pathreason.training._allocator_state import identity
-from napari_pathreason.training._evaluate import pick
-from napari_pathreason.training._ladder_scores import Scored, tabulate
-from napari_pathreason.training._mini import save_checkpoint
-from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._start import start_model
-from napari_pathreason.training._tabulated import taught_and_held
+from napari_pathreason.training import read_samples
 from napari_pathreason.training.allocator import figures, train_allocator
+from napari_pathreason.training.allotting import _tabulated
+from napari_pathreason.training.allotting._allocator_data import Earnings, Looks, earnings, looks
+from napari_pathreason.training.allotting._allocator_state import identity
+from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
+from napari_pathreason.training.allotting._tabulated import taught_and_held
+from napari_pathreason.training.evaluation._evaluate import pick
+from napari_pathreason.training.model._mini import save_checkpoint
+from napari_pathreason.training.model._start import start_model
+from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
+from napari_pathreason.training.samples._pictures import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -10,12 +10,13 @@ from napari_pathreason._types import Allocation
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.training import _tabulated, allocator, bilateral, performer, read_samples
-from napari_pathreason.training._allocator_recipe import AllocatorRecipe
-from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._policy_recipe import GRPORecipe
-from napari_pathreason.training._recipe import BilateralRecipe
+from napari_pathreason.training import allocator, bilateral, performer, read_samples
+from napari_pathreason.training.allotting import _tabulated
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
+from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
+from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
+from napari_pathreason.training.recipe._recipe import BilateralRecipe
+from napari_pathreason.training.samples._pictures import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

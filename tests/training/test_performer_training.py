@@ -12,17 +12,18 @@ from safetensors.torch import load_file
 from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
-from napari_pathreason.training import _learner, load_recipe, performer, read_samples
-from napari_pathreason.training._actor import Actor
-from napari_pathreason.training._advantages import group_advantages
-from napari_pathreason.training._budgets import mixed_chances
-from napari_pathreason.training._mini import save_checkpoint
-from napari_pathreason.training._policy_losses import aggregate, clipped_surrogate
-from napari_pathreason.training._policy_recipe import GRPORecipe
-from napari_pathreason.training._recipe import Recipe
-from napari_pathreason.training._rewards import Judged
-from napari_pathreason.training._start import start_model
+from napari_pathreason.training import load_recipe, performer, read_samples
+from napari_pathreason.training.grpo import _learner
+from napari_pathreason.training.grpo._actor import Actor
+from napari_pathreason.training.grpo._advantages import group_advantages
+from napari_pathreason.training.grpo._budgets import mixed_chances
+from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate
+from napari_pathreason.training.grpo._rewards import Judged
+from napari_pathreason.training.model._mini import save_checkpoint
+from napari_pathreason.training.model._start import start_model
 from napari_pathreason.training.performer import train_performer
+from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
+from napari_pathreason.training.recipe._recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

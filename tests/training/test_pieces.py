@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
-from napari_pathreason.training._draw import Draw
-from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._losses import box_loss, count_loss, dense_loss, place_loss
-from napari_pathreason.training._mini import mini_tokenizer
-from napari_pathreason.training._recipe import DataRecipe
-from napari_pathreason.training._sample import Sample
+from napari_pathreason.training.model._mini import mini_tokenizer
+from napari_pathreason.training.recipe._recipe import DataRecipe
+from napari_pathreason.training.run._draw import Draw
+from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.supervised._losses import (
+    box_loss,
+    count_loss,
+    dense_loss,
+    place_loss,
+)
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,8 +13,9 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.models._text_allocator import TextAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training import _learner, performer
-from napari_pathreason.training._recipe import Recipe
+from napari_pathreason.training import performer
+from napari_pathreason.training.grpo import _learner
+from napari_pathreason.training.recipe._recipe import Recipe
 
 CONFIG = Path(__file__).parents[2] / "recipes/accelerate/fsdp.yaml"
 

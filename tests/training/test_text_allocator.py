@@ -22,25 +22,21 @@ from napari_pathreason.models._tiny import byte_tokenizer, make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import flops
-from napari_pathreason.training import (
-    _learner,
-    _tabulated,
-    load_recipe,
-    performer,
-    read_samples,
-)
+from napari_pathreason.training import load_recipe, performer, read_samples
 from napari_pathreason.training import text_allocator as room
-from napari_pathreason.training._adapters import save_adapter
-from napari_pathreason.training._allocator_state import make_room, text_identity
-from napari_pathreason.training._ladder_scores import Scored
-from napari_pathreason.training._log import RunLog
-from napari_pathreason.training._lora import LEARNING, start_lora
-from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._policy_recipe import GRPORecipe
-from napari_pathreason.training._recipe import Recipe
-from napari_pathreason.training._rewards import Judged
 from napari_pathreason.training.allocator import train_allocator
+from napari_pathreason.training.allotting import _tabulated
+from napari_pathreason.training.allotting._allocator_state import make_room, text_identity
+from napari_pathreason.training.allotting._ladder_scores import Scored
 from napari_pathreason.training.bilateral import train_bilateral
+from napari_pathreason.training.grpo import _learner
+from napari_pathreason.training.grpo._rewards import Judged
+from napari_pathreason.training.model._lora import LEARNING, start_lora
+from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
+from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.run._adapters import save_adapter
+from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.training.samples._pictures import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -1,7 +1,7 @@
 """Headless training: data, supervised fine-tuning, evaluation. The GUI never imports it."""
 
-from ._recipe import Recipe, load_recipe
-from ._sample import Area, Facts, Sample, read_samples, write_samples
+from .recipe._recipe import Recipe, load_recipe
+from .samples._sample import Area, Facts, Sample, read_samples, write_samples
 
 __all__ = [
     "Area",

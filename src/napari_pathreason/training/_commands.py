@@ -114,7 +114,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
 def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
 
-    from ._recipe import load_recipe
+    from .recipe._recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
     wait_passively()
@@ -134,8 +134,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from ._card import around, fill, write_whole
-    from ._evaluation import Plan, evaluate
+    from .evaluation._card import around, fill, write_whole
+    from .evaluation._evaluation import Plan, evaluate
 
     for page in (args.markdown, args.card):
         if page and page.exists():
@@ -162,7 +162,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json:
         write_whole(args.json, report.json)
     if args.figure:
-        from ._pareto import draw_pareto
+        from .evaluation._pareto import draw_pareto
 
         draw_pareto([*report.rows, *report.policies], args.figure)
     for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
@@ -175,7 +175,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
 
     wait_passively()
-    from ._calibrate import Plan, calibrate
+    from .calibration._calibrate import Plan, calibrate
 
     plan = Plan(
         model=args.model,

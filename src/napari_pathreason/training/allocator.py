@@ -24,13 +24,13 @@ from napari_pathreason.models._allocator import (
     save_allocator,
 )
 
-from ._allocator_data import Earnings, Looks, earnings, looks
-from ._allocator_rewards import entropy, expected_gain, ranking_loss
-from ._allocator_state import identity, resume, save
-from ._log import RunLog
-from ._provenance import provenance
-from ._recipe import Recipe
-from ._tabulated import Tabulated, performer_folder, taught_and_held
+from .allotting._allocator_data import Earnings, Looks, earnings, looks
+from .allotting._allocator_rewards import entropy, expected_gain, ranking_loss
+from .allotting._allocator_state import identity, resume, save
+from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
+from .recipe._recipe import Recipe
+from .run._log import RunLog
+from .run._provenance import provenance
 from .text_allocator import train_text_allocator
 
 PANELS = {

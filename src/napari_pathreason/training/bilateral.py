@@ -21,12 +21,12 @@ from napari_pathreason.models._allocator import RUNGS, load_allocator
 from napari_pathreason.models._config import read_info
 from napari_pathreason.tokens import plan
 
-from ._budgets import BudgetPolicy
-from ._pictures import Pictures
-from ._recipe import Recipe
-from ._sample import Sample
 from .allocator import train_allocator
+from .grpo._budgets import BudgetPolicy
 from .performer import train_performer
+from .recipe._recipe import Recipe
+from .samples._pictures import Pictures
+from .samples._sample import Sample
 from .sft import train_sft
 
 

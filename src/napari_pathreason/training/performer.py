@@ -26,19 +26,19 @@ from napari_pathreason.models._config import read_card, read_info
 from napari_pathreason.models._loading import described_in
 from napari_pathreason.models._pixels import NORMALISATION
 
-from ._budgets import BudgetPolicy, draw_budget
-from ._checkpoints import resume, save_model, save_state
-from ._draw import Draw
-from ._learner import Learner, join_processes
-from ._pictures import Pictures
-from ._pointing import Pointing
-from ._prompts import Prompts, build_prompts
-from ._recipe import ModelRecipe, Recipe
-from ._rewards import judge
-from ._rollout_figures import PANELS, figures
-from ._sample import Sample, read_samples
-from ._start import start_model
-from ._view import Augmentation, View, read_views
+from .grpo._budgets import BudgetPolicy, draw_budget
+from .grpo._learner import Learner, join_processes
+from .grpo._pointing import Pointing
+from .grpo._prompts import Prompts, build_prompts
+from .grpo._rewards import judge
+from .grpo._rollout_figures import PANELS, figures
+from .model._start import start_model
+from .recipe._recipe import ModelRecipe, Recipe
+from .run._checkpoints import resume, save_model, save_state
+from .run._draw import Draw
+from .samples._pictures import Pictures
+from .samples._sample import Sample, read_samples
+from .samples._view import Augmentation, View, read_views
 
 
 class Step(NamedTuple):

@@ -25,22 +25,22 @@ from tqdm import tqdm
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._pixels import NORMALISATION
 
-from ._adapters import keep_adapters_alone
-from ._batch import Batch, Question, collate
-from ._checkpoints import last_checkpoint, resume, save_model, save_state
-from ._count_code import write_count_code
-from ._draw import Draw
-from ._drill import drilled
-from ._lessons import choose_lesson, shares
-from ._log import SFT_PANELS
-from ._optimise import optimizer_of, schedule, warm
-from ._pictures import Pictures
-from ._place_code import write_place_code
-from ._recipe import Recipe
-from ._sample import read_samples
-from ._start import start_model
-from ._targets import target_pieces
-from ._view import Augmentation, read_views
+from .model._start import start_model
+from .recipe._recipe import Recipe
+from .run._adapters import keep_adapters_alone
+from .run._checkpoints import last_checkpoint, resume, save_model, save_state
+from .run._draw import Draw
+from .run._log import SFT_PANELS
+from .run._optimise import optimizer_of, schedule, warm
+from .samples._pictures import Pictures
+from .samples._sample import read_samples
+from .samples._targets import target_pieces
+from .samples._view import Augmentation, read_views
+from .supervised._batch import Batch, Question, collate
+from .supervised._count_code import write_count_code
+from .supervised._drill import drilled
+from .supervised._lessons import choose_lesson, shares
+from .supervised._place_code import write_place_code
 
 ABOUT = {
     "name": "pathreason-mini",

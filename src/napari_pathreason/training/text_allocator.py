@@ -26,16 +26,16 @@ from napari_pathreason.models._text_allocator import TextForm, save_text_allocat
 from napari_pathreason.tasks import allotment_messages
 from napari_pathreason.tokens import flops, plan
 
-from ._adapters import learnt_adapter
-from ._allocator_state import make_room, text_identity
-from ._checkpoints import resume, save_state
-from ._learner import Learner, join_processes
-from ._lora import start_second_lora
-from ._prompts import Prompts, prompts_of
-from ._recipe import Recipe
-from ._rollout import Rollout
-from ._tabulated import Tabulated, performer_folder, taught_and_held
-from ._text_earnings import Allotted, allotted, earned, text_figures
+from .allotting._allocator_state import make_room, text_identity
+from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
+from .allotting._text_earnings import Allotted, allotted, earned, text_figures
+from .grpo._learner import Learner, join_processes
+from .grpo._prompts import Prompts, prompts_of
+from .grpo._rollout import Rollout
+from .model._lora import start_second_lora
+from .recipe._recipe import Recipe
+from .run._adapters import learnt_adapter
+from .run._checkpoints import resume, save_state
 
 PANELS = {
     "reward": "reward",

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.training import read_samples
-from napari_pathreason.training._pictures import Pictures
-from napari_pathreason.training._view import read_view
 from napari_pathreason.training.convert import Options, convert
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._view import read_view
 
 CELL = 32
 

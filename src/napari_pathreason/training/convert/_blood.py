@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
-from napari_pathreason.training._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered

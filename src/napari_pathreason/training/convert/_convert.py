@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from tqdm import tqdm
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import SPLITS, Files, Sample, Split, write_samples
+from napari_pathreason.training.samples._sample import SPLITS, Files, Sample, Split, write_samples
 
 from ._mini import KNOWN, looks_mini, read_mini
 from .sets import FALLBACKS, SETS, Entry, Found, Kind, Options, Store, deal, draw, regroup

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason.training._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import LUNG_KINDS as KINDS

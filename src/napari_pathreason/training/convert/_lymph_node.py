@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason.training._places import PLACES, place_of
-from napari_pathreason.training._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples._places import PLACES, place_of
+from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._blood import blood, blood_windows
 from ._lung import lung

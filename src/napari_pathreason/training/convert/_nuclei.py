@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason.training._places import QUADRANTS
-from napari_pathreason.training._sample import Facts, Sample, Split
+from napari_pathreason.training.samples._places import QUADRANTS
+from napari_pathreason.training.samples._sample import Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from napari_pathreason.training._sample import Phrasing, Split
+from napari_pathreason.training.samples._sample import Phrasing, Split
 
 HELD_OUT_SHARE = 0.5
 """Share of the questions of `test` that are put in a held-out phrasing."""

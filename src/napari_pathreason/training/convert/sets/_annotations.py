@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_pathreason._geometry import Box
 from napari_pathreason.exports import Feature
-from napari_pathreason.training._sample import Corners
+from napari_pathreason.training.samples._sample import Corners
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import SPLITS, Sample, Split
 from napari_pathreason.training.convert._blood import picture_questions, read_voc
+from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._store import Store

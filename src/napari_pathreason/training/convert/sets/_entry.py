@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._store import Store
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._pictures_by_name import SUFFIXES

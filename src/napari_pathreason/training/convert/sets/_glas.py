@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import Area, Sample, Split
 from napari_pathreason.training.convert import _wording as wording
 from napari_pathreason.training.convert._tables import read_table
+from napari_pathreason.training.samples._sample import Area, Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._store import Store

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training._sample import Sample, Split
 from napari_pathreason.training.convert._lung import tile_questions
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._store import Store

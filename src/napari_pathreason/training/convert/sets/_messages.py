@@ -30,7 +30,7 @@ from PIL import Image
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import TaskName
 from napari_pathreason.tasks import parse_boxes
-from napari_pathreason.training._sample import Area, Sample, Split
+from napari_pathreason.training.samples._sample import Area, Sample, Split
 
 from ._chat_text import choices_in, chosen, tagged, text_of
 from ._entry import Entry, Found, Kind, Options

@@ -19,9 +19,9 @@ from random import Random
 from typing import Any
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import Sample, Split
 from napari_pathreason.training.convert._lymph_node import tile_questions
 from napari_pathreason.training.convert._tables import read_table
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._optional import optional

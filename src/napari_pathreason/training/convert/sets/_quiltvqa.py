@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import Sample, Split
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._open_questions import open_question

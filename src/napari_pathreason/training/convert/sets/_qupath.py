@@ -28,7 +28,7 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason._types import SlideInfo
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.slides import open_slide
-from napari_pathreason.training._sample import Area, Corners, Sample, Split
+from napari_pathreason.training.samples._sample import Area, Corners, Sample, Split
 
 from ._annotations import Annotations
 from ._entry import Entry, Found, Kind, Options

@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training._sample import SPLITS, Split
 from napari_pathreason.training.convert._tables import read_table
+from napari_pathreason.training.samples._sample import SPLITS, Split
 
 from ._entry import Entry
 

@@ -30,8 +30,8 @@ from pydantic import ValidationError
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import TaskName
 from napari_pathreason.tasks import parse_boxes
-from napari_pathreason.training._sample import SPLITS, Area, Sample, Split
 from napari_pathreason.training.convert._tables import read_table
+from napari_pathreason.training.samples._sample import SPLITS, Area, Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._splits import COLUMNS

@@ -1,0 +1,1 @@
+"""What the allocator learns from: s(N) over the ladder, and what an allotted rung earns."""

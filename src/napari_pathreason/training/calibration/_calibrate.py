@@ -1,0 +1,156 @@
+"""Fitting beside a model's weights how sure its answers are and what it was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Calibration, Scale
+from napari_pathreason.models import (
+    CALIBRATION,
+    Familiar,
+    Look,
+    VLMPerformer,
+    find_checkpoint,
+    load_performer,
+    save_familiar,
+)
+from napari_pathreason.training.evaluation._card import write_whole
+from napari_pathreason.training.evaluation._evaluate import pick
+from napari_pathreason.training.evaluation._measures import expected_error
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._sample import Sample, read_samples
+
+from ._acquaint import learn_kinds, own, see, see_slide
+from ._familiar_fit import Seen, fit_familiar
+from ._known_answers import FORMS, Outcomes, ask_known
+from ._scale_fit import apply, fit_scale, held_out
+
+KEPT = 3000
+"""Decoded pictures in memory: fields share their tiles."""
+REGIONS = 100
+"""Regions of each strange slide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to fit.
+
+    ``val`` and ``train`` are JSONL; ``per_topic`` questions of each kind are asked, ``pictures``
+    of each kind looked at (a quarter as many of ``val``). ``unlike`` are slides of what the model
+    was not trained on, looked at only to say how many of their regions are called strange.
+    """
+
+    model: str
+    val: Path
+    train: Path
+    unlike: tuple[Path, ...] = ()
+    per_topic: int = 50
+    pictures: int = 1200
+    seed: int = 0
+    device: str = "auto"
+
+
+def calibrate(plan: Plan) -> str:
+    """Fit, write `CALIBRATION` and the file of `save_familiar`, and say what came of it.
+
+    Each file is there whole or not at all; the same seed and device write the same.
+
+    Raises
+    ------
+    PathreasonError
+        If the model is no folder, or data is missing; names the remedy.
+    """
+    if plan.model != "embedded" and not Path(plan.model).is_dir():
+        raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
+    folder, _ = find_checkpoint(plan.model)
+    train, val = own(read_samples(plan.train)), read_samples(plan.val)
+    (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
+    performer = load_performer(plan.model, plan.device, known=False)
+
+    asked = pick(val, plan.per_topic, plan.seed)
+    outcomes = ask_known(performer, asked, Pictures(plan.val.parent), plan.seed)
+    fitted = Calibration(**{form: fit_scale(outcomes[form]) for form in FORMS})
+    figures = _errors(outcomes)
+    told = {**asdict(fitted), "questions": len(asked), "seed": plan.seed, "ece": figures}
+    write_whole(folder / CALIBRATION, json.dumps(told, indent=2) + "\n")
+    lines = [
+        f"{form}: {found['answers']:,} answers, ECE {found['before']:.3f} -> {found['after']:.3f}"
+        for form, found in figures.items()
+    ]
+
+    look = Look(performer.model.model.visual)
+    try:
+        familiar, seen = _fit_familiar(plan, performer, look, train, val)
+        groups = {f"{kind} of val": seen_of for kind, seen_of in seen.items()} | {
+            file.name: list(see_slide(performer, look, file, REGIONS, plan.seed))
+            for file in plan.unlike
+        }
+    finally:
+        look.close()
+    save_familiar(folder, familiar)
+    return "\n".join([*lines, *_strange_lines(familiar, groups)])
+
+
+def _errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
+    """ECE of each form and of all answers in words, before and after; see `held_out`."""
+    found, words = {}, []
+    for form in FORMS:
+        if len(outcomes[form]) < 2:
+            continue
+        right = np.array([one.right for one in outcomes[form]], float)
+        before, after = apply(Scale(), outcomes[form]), held_out(outcomes[form])
+        found[form] = _error(before, after, right)
+        if form != "box":
+            words.append((before, after, right))
+    if len(words) > 1:
+        found["choice and open"] = _error(*(np.concatenate(p) for p in zip(*words, strict=True)))
+    return found
+
+
+def _error(before: Any, after: Any, right: Any) -> dict[str, Any]:
+    return {
+        "answers": len(right),
+        "before": round(expected_error(before, right), 4),
+        "after": round(expected_error(after, right), 4),
+    }
+
+
+def _fit_familiar(
+    plan: Plan,
+    performer: VLMPerformer,
+    look: Look,
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+) -> tuple[Familiar, dict[str, list[Seen]]]:
+    """The fit, and the pictures of ``val`` that it was held against."""
+    kinds, wording = learn_kinds(train)
+    sets = ((train, plan.train, plan.pictures), (own(val), plan.val, -(-plan.pictures // 4)))
+    known, other = (
+        list(_shown(see(performer, look, samples, pictures, kinds, most, plan.seed)))
+        for samples, pictures, most in ((s, Pictures(f.parent, KEPT), n) for s, f, n in sets)
+    )
+    familiar = fit_familiar(known, other, kinds, wording, look.signature())
+    return familiar, {k: [s for s in other if s.kind == i] for i, k in enumerate(kinds)}
+
+
+def _shown(seen: Iterator[Seen]) -> Iterator[Seen]:
+    yield from tqdm(seen, unit="picture", mininterval=5)
+
+
+def _strange_lines(familiar: Familiar, groups: Mapping[str, Sequence[Seen]]) -> list[str]:
+    """Share called strange of each group of pictures, asked about each kind."""
+    lines = ["called strange where asked about " + ", ".join(familiar.kinds)]
+    for name, seen in groups.items():
+        if seen:
+            scores = np.array([familiar.scores(one.look, one.tokens) for one in seen])
+            shares = ", ".join(f"{share:.3f}" for share in (scores > 1).mean(0))
+            lines.append(f"  {name}, {len(seen)} pictures: {shares}")
+    return lines

@@ -1,0 +1,94 @@
+"""Questions with known answers, put to a model: how sure it was, and whether it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from napari_pathreason._types import Completion, GenerationSettings, Messages
+from napari_pathreason.engine import Job, Performer, ask, read_chances
+from napari_pathreason.models import FixedAllocator
+from napari_pathreason.tasks import TASKS, match_boxes
+from napari_pathreason.training.evaluation._evaluate import SMALLEST, relative
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples._targets import score_target
+from napari_pathreason.training.samples._view import read_view
+
+from ._scale_fit import Outcome
+
+FORMS = ("choice", "open", "box")
+RUNGS = (4, 16, 64, 256)
+"""Each question is asked at one of them, drawn anew for each."""
+LONGEST = 192
+
+Outcomes = dict[str, list[Outcome]]
+
+
+def ask_known(
+    performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
+) -> Outcomes:
+    """Outcomes by the form of the answer; a box is right as a scored match, as is no box.
+
+    ``performer`` must be one without a calibration. What a closer look leaves of the boxes is
+    what counts.
+    """
+    rng = Random(f"{seed}-rungs")
+    found: Outcomes = {form: [] for form in FORMS}
+    for sample in tqdm(samples, unit="answer", mininterval=5):
+        form, outcomes = _outcomes(performer, sample, pictures, rng.choice(RUNGS))
+        found[form] += outcomes
+    return found
+
+
+def _outcomes(
+    performer: Performer, sample: Sample, pictures: Pictures, budget: int
+) -> tuple[str, list[Outcome]]:
+    heard = _Heard(performer)
+    settings = GenerationSettings(max_new_tokens=LONGEST)
+    region = pictures.region(sample)
+    job = Job(pictures.slide(sample), region, sample.query, budget, settings)
+    result = ask(job, heard, FixedAllocator())
+    task, first = TASKS[sample.task], heard.completions[0]
+    target = score_target(sample, read_view(sample, pictures, SMALLEST, performer.info.dims.cell))
+    chances = read_chances(first.written, sample.query, task.parse(first.text, sample.query))
+    if chances.boxes:
+        boxes = relative(result).boxes
+        hits = {index for index, _, _ in match_boxes(boxes, target.boxes)}
+        told = [found.confidence for found in result.detections]
+        whole = len(told) == len(boxes)  # else an empty box was left out
+        rights = [(c, i in hits) for i, c in enumerate(told) if c is not None and whole]
+    elif chances.answer is None:
+        rights = []
+    elif chances.form == "box":
+        rights = [(chances.answer, not target.boxes)]
+    else:
+        rights = [(chances.answer, task.score(result.answer, target) >= 1 - 1e-9)]
+    return chances.form, [Outcome(chance, chances.rationale, hit) for chance, hit in rights]
+
+
+class _Heard:
+    """A performer whose completions are kept."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._performer = performer
+        self.info = performer.info
+        self.completions: list[Completion] = []
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> Iterator[str | Completion]:
+        """Satisfies `Performer`."""
+        for piece in self._performer.generate(pixels, messages, settings, cancel):
+            if isinstance(piece, Completion):
+                self.completions.append(piece)
+            yield piece

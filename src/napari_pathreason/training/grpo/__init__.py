@@ -1,0 +1,1 @@
+"""Group-relative policy optimisation: prompts, rollouts, rewards, losses, one learner."""

@@ -1,0 +1,55 @@
+"""What a first look at small things earns: that it points where a closer look finds them.
+
+An answer that a closer look will mend (`engine._closer`) is scored as a perfect one would leave
+it: a reward for the first look's own sides would teach what is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_pathreason._geometry import Box, Region
+from napari_pathreason._types import Answer, AnswerBox
+from napari_pathreason.engine._boxes import to_detections
+from napari_pathreason.engine._closer import LOOK, again, answer_of, windows
+from napari_pathreason.training.samples._view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """Of which labels a model takes a closer look (`ModelInfo.closer`), and its cell in pixels."""
+
+    labels: tuple[str, ...]
+    cell: int
+
+    def mended(self, answer: Answer, truth: Sequence[AnswerBox], view: View) -> Answer:
+        """The answer after closer looks that tell true sides, boxes 0 to 1000 of the region.
+
+        A find takes the sides of the true thing nearest to it that its window holds whole. Where
+        the window holds none, or what another find took, the find stays and costs what a false
+        one does: a model that is not punished for finds makes many.
+
+        Parameters
+        ----------
+        answer : Answer
+        truth : sequence of AnswerBox
+            0 to 1000 of the region, as the answer's.
+        view : View
+        """
+        columns, rows = view.grid
+        region = Region(0, 0, *view.size)
+        finds = list(to_detections(answer.boxes, region, view.size, "relative"))
+        if len(finds) < len(answer.boxes):  # one without an area has no place to look at
+            return answer
+        things = to_detections(truth, region, view.size, "relative")
+        looks = windows(finds, region, self.labels, self.cell, columns * rows // LOOK)
+        for place, window in looks.items():
+            held = [thing for thing in things if _holds(window.box, thing.box)]
+            finds[place] = again(finds[place], held) or finds[place]
+        return answer_of(answer, finds, region, view.size, "relative")
+
+
+def _holds(window: Box, thing: Box) -> bool:
+    (x1, y1, x2, y2), (left, top, right, bottom) = thing.corners, window.corners
+    return left <= x1 and top <= y1 and x2 <= right and y2 <= bottom

@@ -1,0 +1,63 @@
+"""The model that a run begins with: new and small, or a checkpoint that is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.samples._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
+from napari_pathreason.training.samples._places import PLACES
+from napari_pathreason.training.samples._sample import Sample
+
+from ._dinov2 import load_dinov2
+from ._lora import start_lora
+from ._mini import mini_config, mini_tokenizer, order_embeddings, tell_tokens
+
+
+def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
+    """Model and tokenizer; a new tokenizer is learnt on the prompts and answers of ``samples``."""
+    from transformers import (
+        AutoModelForImageTextToText,
+        AutoTokenizer,
+        PreTrainedTokenizerFast,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    if recipe.lora is not None and recipe.model.start is not None:
+        return start_lora(recipe.model.start, recipe.lora, recipe.seed)
+    if recipe.model.start is not None:
+        tokenizer = AutoTokenizer.from_pretrained(recipe.model.start)
+        if recipe.model.tell_tokens:
+            tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
+        model = AutoModelForImageTextToText.from_pretrained(recipe.model.start, dtype=torch.float32)
+        return model, tokenizer
+    kept = Path(recipe.output) / "tokenizer"
+    if kept.is_dir():  # a resumed run must not learn another one
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(kept)
+    else:
+        tokenizer = mini_tokenizer(_texts(samples), recipe.model.vocabulary)
+        tokenizer.save_pretrained(kept)
+    torch.manual_seed(recipe.seed)
+    model = Qwen3VLForConditionalGeneration(mini_config(recipe.model, tokenizer))
+    order_embeddings(model, tokenizer)
+    if recipe.model.tell_tokens:
+        tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
+    if recipe.model.tower is not None:
+        load_dinov2(model.model.visual, Path(recipe.model.tower))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _texts(samples: Sequence[Sample]) -> Iterator[str]:
+    for sample in samples:
+        yield str(TASKS[sample.task].messages(sample.query)[-1]["content"][-1]["text"])
+        yield sample.answer
+    for place in (*PLACES, THROUGHOUT):
+        for what in ("tumour", "no tumour", "no nuclei", CROWDED, SPARSE, *SMALL, *WHOLE):
+            yield from [f"{place}: {what}; {place}: {what}"] * 20

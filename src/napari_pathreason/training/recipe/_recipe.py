@@ -1,0 +1,187 @@
+"""Recipes: every hyper-parameter of a run, from YAML; an unknown key is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training.samples._targets import Style
+from napari_pathreason.training.samples._view import Augmentation
+
+from ._allocator_recipe import AllocatorRecipe
+from ._policy_recipe import GRPORecipe
+from ._recipe_base import Positive, Share, Strict
+
+
+class DataRecipe(Strict):
+    """Where samples come from and how often each source is drawn (relative weights).
+
+    ``questions`` are asked of a picture at once, at the most; ``stain``, ``levels``,
+    ``sharpness`` and ``varied`` are those of `Augmentation`.
+    """
+
+    folder: str
+    weights: dict[str, float] = Field(default={})
+    questions: Positive = 4
+    turn: bool = True
+    stain: float = 0.08
+    levels: Share = 0.0
+    sharpness: Share = 0.0
+    varied: tuple[str, ...] = ()
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What may change between two readings of a picture to train on."""
+        return Augmentation(self.turn, self.stain, self.levels, self.sharpness, self.varied)
+
+
+class ModelRecipe(Strict):
+    """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
+
+    ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as. With
+    ``place_code``, `write_place_code` gives places room in the tower before the first step; with
+    ``count_code``, `write_count_code` gives words of counts a scale. With ``tell_tokens`` a prompt
+    says how many visual tokens there are (`tell_tokens`).
+    """
+
+    start: str | None = None
+    tower: str | None = None
+    place_code: bool = False
+    count_code: bool = False
+    tell_tokens: bool = False
+    vocabulary: Positive = 2048
+    vision_depth: Positive = 6
+    vision_hidden: Positive = 256
+    vision_heads: Positive = 4
+    vision_mlp: Positive = 768
+    deepstack: tuple[int, ...] = (2,)
+    text_depth: Positive = 4
+    text_hidden: Positive = 256
+    text_heads: Positive = 4
+    text_kv_heads: Positive = 2
+    text_mlp: Positive = 768
+
+
+class LoraRecipe(Strict):
+    """Low-rank adapters on a large checkpoint, whose own weights stay as they are.
+
+    ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
+    ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, vision
+    tower included. ``weights`` is the precision that the frozen weights lie in; adapters are
+    float32. ``checkpointing`` computes each layer again in the backward pass, which takes a third
+    more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning; GRPO
+    leaves it out, as drawing and learning must look at one distribution.
+    """
+
+    rank: Positive = 16
+    alpha: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] | None = None
+    weights: Literal["bf16", "fp32"] = "bf16"
+    checkpointing: bool = True
+
+
+class SFTRecipe(Strict):
+    """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
+
+    A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
+    ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
+    tower's share of the learning rate. Weights: of what covers a cell (``dense``), its box, its
+    count and its place, of the totals of a picture, of where the text part looks, and of what its
+    last layer reads off the visual tokens it looks at (``read``; 0 leaves that layer free); a
+    written count weighs ``number_weight`` times what another word does.
+    ``drill`` names classes whose boxes training asks for besides, wherever a picture shows some.
+    """
+
+    style: Style = "evidence"
+    budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1})
+    dense_steps: Annotated[int, Field(ge=0)] = 0
+    steps: Positive = 4000
+    stop_after: Positive | None = None
+    batch: Positive = 32
+    tokens: Positive = 1024
+    precision: Literal["no", "bf16"] = "no"
+    lr: float = 6e-4
+    tower_lr: float = 1.0
+    warmup: int = 100
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    dense_weight: float = 1.0
+    box_weight: float = 0.15
+    count_weight: float = 1.0
+    place_weight: float = 0.1
+    total_weight: float = 0.05
+    look_weight: float = 0.15
+    read_weight: float = 0.0
+    number_weight: float = 1.0
+    drill: tuple[str, ...] = ()
+    box_quantum: Positive = 10
+    checkpoint_every: Positive = 200
+    validate_every: Positive = 200
+    validate_samples: Positive = 128
+
+
+class BilateralRecipe(Strict):
+    """How often performer and allocator take turns."""
+
+    rounds: Positive = 2
+
+
+class Recipe(Strict):
+    """A whole run."""
+
+    seed: int = 0
+    output: str
+    data: DataRecipe
+    model: ModelRecipe = ModelRecipe()
+    lora: LoraRecipe | None = None
+    sft: SFTRecipe = SFTRecipe()
+    grpo: GRPORecipe = GRPORecipe()
+    allocator: AllocatorRecipe = AllocatorRecipe()
+    bilateral: BilateralRecipe = BilateralRecipe()
+
+    @model_validator(mode="after")
+    def _fits_large(self) -> Recipe:
+        if self.lora is not None:
+            if self.model.start is None and self.grpo.start is None:
+                raise ValueError("lora adapts a checkpoint; name it as model.start")
+            if self.sft.style != "answer" or self.sft.dense_steps:
+                raise ValueError(
+                    "lora learns from answers alone; set sft.style to answer and leave out "
+                    "sft.dense_steps"
+                )
+            if self.model.place_code or self.model.count_code or self.model.tell_tokens:
+                raise ValueError(
+                    "lora leaves a checkpoint's own weights and chat template as they are; leave "
+                    "out model.place_code, model.count_code and model.tell_tokens"
+                )
+        elif self.allocator.form == "text":
+            raise ValueError(
+                "an allocator that writes is a second adapter; add a lora section, or set "
+                "allocator.form to head"
+            )
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    QueryError
+        If the file is missing, is not YAML, or holds an unknown key or a wrong type; names it.
+    """
+    if not path.is_file():
+        raise QueryError(f"the recipe {path.name} is not there; see recipes/mini.yaml")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise QueryError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ": ".join([path.name, *filter(None, [".".join(map(str, first["loc"]))])])
+        raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None

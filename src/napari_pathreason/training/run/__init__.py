@@ -1,0 +1,1 @@
+"""What every loop shares: what is drawn, steps of the optimiser, the state on disk, the log."""

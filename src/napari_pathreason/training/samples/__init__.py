@@ -1,0 +1,1 @@
+"""Labelled questions about regions: their pictures, what they show, and what should be written."""

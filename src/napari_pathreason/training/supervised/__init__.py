@@ -1,0 +1,1 @@
+"""What supervised fine-tuning teaches: batches, dense targets, losses, codes."""

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from napari_pathreason._types import Scale
+from napari_pathreason.training.calibration._scale_fit import Outcome, apply, fit_scale, held_out
+from napari_pathreason.training.evaluation._measures import expected_error
+
+
+def told(n, slope, offset, seed=0, rationale=1.0):
+    """Answers that are right as often as the scaled probability says."""
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(1, 2, n)
+    honest = 1 / (1 + np.exp(-(slope * odds + offset)))
+    right = rng.random(n) < honest
+    said = 1 / (1 + np.exp(-odds))
+    return [Outcome(float(p), rationale, bool(r)) for p, r in zip(said, right, strict=True)]
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(0.5, 0.0), (2.0, -0.5), (1.0, 1.0)])
+def test_the_scale_that_made_the_answers_is_found(slope, offset):
+    found = fit_scale(told(20_000, slope, offset))
+    assert 1 / found.temperature == pytest.approx(slope, rel=0.1)
+    assert found.offset == pytest.approx(offset, abs=0.1)
+
+
+def test_an_overconfident_model_is_cooled_down():
+    outcomes = told(3000, 0.3, 0.0)
+    right = np.array([one.right for one in outcomes], float)
+    before = expected_error(apply(Scale(), outcomes), right)
+    after = expected_error(held_out(outcomes), right)
+    assert before > 0.15
+    assert after < 0.04
+
+
+def test_the_rationale_is_taken_in_only_where_it_tells():
+    rng = np.random.default_rng(1)
+    doubt = rng.uniform(0.05, 1, 2000)
+    right = rng.random(2000) < doubt
+    tells = [Outcome(0.999, float(d), bool(r)) for d, r in zip(doubt, right, strict=True)]
+    assert fit_scale(tells).rationale
+    silent = [
+        Outcome(one.chance, float(d), one.right)
+        for one, d in zip(told(2000, 1.0, 0.0), doubt, strict=True)
+    ]
+    assert not fit_scale(silent).rationale
+
+
+def test_few_answers_change_nothing_and_answers_that_are_all_right_little():
+    assert fit_scale(told(9, 0.2, 0.0)) == Scale()
+    found = fit_scale([Outcome(0.9, 1.0, True)] * 30)
+    assert 0 < found.temperature < np.inf
+    assert 0.9 < apply(found, [Outcome(0.9, 1.0, True)])[0] < 1
+
+
+def test_a_model_whose_confidence_says_the_opposite_keeps_its_order():
+    found = fit_scale(told(500, -1.0, 0.0))
+    assert 0 < found.temperature <= 20
+    one, other = apply(found, [Outcome(0.2, 1.0, True), Outcome(0.9, 1.0, True)])
+    assert one <= other
+
+
+def test_halves_are_scaled_by_each_other():
+    """A right answer in one half alone must not lift its own half."""
+    outcomes = [Outcome(0.5, 1.0, index % 2 == 0) for index in range(200)]
+    held = held_out(outcomes)
+    assert held[0] < 0.5 < held[1]

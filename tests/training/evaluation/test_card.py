@@ -1,0 +1,30 @@
+"""Figures go between the marks of a page, and nowhere else."""
+
+import pytest
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training.evaluation._card import BEGIN, END, fill
+
+
+def test_only_what_stands_between_the_marks_changes(tmp_path):
+    page = tmp_path / "card.md"
+    page.write_text(f"# Card\n\n{BEGIN}\nold\n{END}\n\nWords.\n")
+    fill(page, "new")
+    once = page.read_text()
+    assert once == f"# Card\n\n{BEGIN}\n\nnew\n\n{END}\n\nWords.\n"
+    fill(page, "new")
+    assert page.read_text() == once
+
+
+@pytest.mark.parametrize("text", ["Words.", f"{BEGIN} words", f"{END} words {BEGIN}"])
+def test_a_page_without_marks_is_left_alone(tmp_path, text):
+    page = tmp_path / "card.md"
+    page.write_text(text)
+    with pytest.raises(QueryError, match="no marks"):
+        fill(page, "new")
+    assert page.read_text() == text
+
+
+def test_a_new_page_is_the_figures(tmp_path):
+    fill(tmp_path / "docs" / "new.md", "figures")
+    assert (tmp_path / "docs" / "new.md").read_text() == "figures\n"

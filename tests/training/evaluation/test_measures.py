@@ -1,0 +1,204 @@
+"""Figures of groups of items against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from napari_pathreason._types import AnswerBox
+from napari_pathreason.training.evaluation._goals import Goal, outcomes
+from napari_pathreason.training.evaluation._item import Item, matches
+from napari_pathreason.training.evaluation._markdown import markdown
+from napari_pathreason.training.evaluation._measures import (
+    best_guess,
+    calibration_error,
+    interval,
+    near,
+    phrasing_gap,
+    ratio,
+    topic_measures,
+)
+from napari_pathreason.training.evaluation._table import Row, Run, band, size_table, table
+
+
+def _item(index=0, **changes):
+    given = {
+        "arm": "model",
+        "budget": 4,
+        "task": "vqa",
+        "topic": "number of cells",
+        "side": 100,
+        "phrasing": "trained",
+        "score": 1.0,
+        "answer": "10",
+        "truth": "10",
+        "flops": 1e9,
+        "flops_native": 2e9,
+    }
+    return Item(index=index, **(given | changes))
+
+
+def _box(label, x):
+    return AnswerBox(label, x, 0, x + 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "tolerance", "holds"),
+    [
+        ("9", "10", 0.1, True),
+        ("8", "10", 0.1, False),
+        ("8", "10", 0.2, True),
+        ("115", "100", 0.15, True),
+        ("116", "100", 0.15, False),
+        ("0", "0", 0.2, True),
+        ("1", "0", 0.2, False),
+        ("many", "10", 1.0, False),
+    ],
+)
+def test_near(answer, truth, tolerance, holds):
+    assert near(answer, truth, tolerance) is holds
+
+
+def test_counts_are_measured_at_every_tolerance():
+    items = [_item(answer=a) for a in ("10", "9", "12", "20")]
+    measures = topic_measures(items)
+    shares = [ratio(measures[n], items) for n in ("exact", "within_10", "within_15", "within_20")]
+    assert shares == [0.25, 0.5, 0.5, 0.75]
+    assert ratio(measures["f1"], items) is None
+    assert best_guess([_item(truth=t) for t in ("1", "10", "11", "12")], 0.1) == 0.75
+
+
+def test_f1_counts_boxes_over_all_pictures_and_by_label():
+    labels = ("a", "b")
+    first = matches(labels, [_box("A", 0), _box("b", 50), _box("b", 80)], [_box("a", 1)])
+    second = matches(labels, [], [_box("b", 0)])
+    assert first == {"a": (1, 1, 1), "b": (0, 2, 0)}
+    items = [_item(task="detection", truth="", matched=m) for m in (first, second)]
+    measures = topic_measures(items)
+    assert ratio(measures["f1"], items) == pytest.approx(2 * 1 / (3 + 2))
+    assert ratio(measures["f1_a"], items) == 1.0
+    assert ratio(measures["f1_b"], items) == 0.0
+
+
+def test_free_pictures_count_where_nothing_was_found():
+    free, full = {"a": (0, 0, 0)}, {"a": (0, 0, 2)}
+    items = [
+        _item(task="detection", truth="", matched=free, score=1.0),
+        _item(task="detection", truth="", matched={"a": (0, 1, 0)}, score=0.0),
+        _item(task="detection", truth="", matched=full, score=0.0),
+    ]
+    assert ratio(topic_measures(items)["empty_right"], items) == 0.5
+
+
+def test_interval_holds_the_mean_and_shrinks_with_n():
+    def score(item):
+        return item.score, 1.0
+
+    few = [_item(score=float(k % 2)) for k in range(20)]
+    low, high = interval(score, few, 0)
+    assert low < 0.5 < high
+    tight_low, tight_high = interval(score, few * 20, 0)
+    assert tight_high - tight_low < (high - low) / 3
+    assert interval(score, [_item(score=0.5)] * 9, 0) == pytest.approx((0.5, 0.5))
+
+
+def test_phrasing_gap_is_taken_within_topics():
+    # one topic is easy and mostly trained, one hard and mostly held out: no phrasing matters
+    items = [_item(topic="easy", score=1.0) for _ in range(9)]
+    items += [_item(topic="easy", score=1.0, phrasing="held_out")]
+    items += [_item(topic="hard", score=0.0, phrasing="held_out") for _ in range(9)]
+    items += [_item(topic="hard", score=0.0)]
+    gap = phrasing_gap(items, 0)
+    assert gap["gap"] == gap["gap_low"] == gap["gap_high"] == 0.0
+    assert gap["trained"] == gap["held_out"] == 0.5
+    lost = [_item(score=1.0), _item(score=0.0, phrasing="held_out")]
+    assert phrasing_gap(lost, 0)["gap"] == 1.0
+    assert phrasing_gap(items[:9], 0) == {}
+
+
+def test_calibration_error_by_hand():
+    assert calibration_error([_item()]) is None
+    sure = [_item(confidence=0.95, score=s) for s in (1.0, 1.0, 0.0, 0.0)]
+    assert calibration_error(sure) == pytest.approx(0.45)
+    mixed = [_item(confidence=1.0, score=1.0), _item(confidence=0.05, score=0.4)]
+    assert calibration_error(mixed) == pytest.approx((0 + 0.05) / 2)
+
+
+def test_the_two_error_rates_of_strangeness_by_hand():
+    known = [_item(k, strangeness=s) for k, s in enumerate((0.5, 1.0, 1.2, 0.9))]
+    aliens = [_item(4 + k, topic="cannot tell", strangeness=s) for k, s in enumerate((3.0, 0.8))]
+    rows = table([*known, *aliens, _item(6)], Run("x"))
+    (values,) = (row.values for row in rows if row.topic == row.task == "all")
+    assert values["called_strange"] == 0.25
+    assert values["passed_as_known"] == 0.5
+    (values,) = (row.values for row in rows if row.topic == "number of cells")
+    assert "passed_as_known" not in values
+    page = markdown(rows, [], [], [])
+    assert "known called strange" in page
+    assert "0.250 | 0.500" in page
+
+
+def test_size_table_splits_topics_that_have_sizes():
+    items = [_item(k, side=side, score=s) for k, (side, s) in enumerate([(96, 1.0), (600, 0.0)])]
+    items += [_item(2, topic="one size")]
+    rows = {(r.topic, r.side): r.values["score"] for r in size_table(items, Run("x"))}
+    assert rows["number of cells", "<= 128"] == 1.0
+    assert rows["number of cells", "> 512"] == 0.0
+    assert not any(topic == "one size" for topic, _ in rows)
+    assert [band(side) for side in (128, 129, 512, 513)] == ["<= 128", "<= 256", "<= 512", "> 512"]
+
+
+def test_rows_stand_for_topics_tasks_and_all():
+    items = [
+        _item(0, flops=1.0, flops_native=4.0),
+        _item(1, topic="kind", task="subtyping", score=0.0, flops=1.0, flops_native=1.0),
+        _item(2, topic="kind", score=1.0, flops=0.0, flops_native=0.0),
+        _item(0, arm="baseline", budget=None, answer="11", score=0.9),
+    ]
+    rows = {(r.task, r.topic): r.values for r in table(items, Run("x"))}
+    assert set(rows) == {
+        ("vqa", "number of cells"),
+        ("all", "kind"),
+        ("vqa", "all"),
+        ("subtyping", "all"),
+        ("all", "all"),
+    }
+    assert rows["all", "all"]["share_of_native"] == pytest.approx(2 / 5)
+    assert rows["vqa", "number of cells"]["baseline"] == 0.9
+    assert rows["vqa", "number of cells"]["baseline_exact"] == 0.0
+    assert "baseline" not in rows["vqa", "all"]  # it did not answer all of these questions
+
+
+def _row(budget, **values):
+    return Row(Run("x"), budget, "all", "kind", values={"n": 4, "low": 0, "high": 1} | values)
+
+
+def test_goals_are_read_at_the_rung_that_counts():
+    rows = [_row("4", score=0.9, other=0.1, seconds=9.0), _row("64", score=0.8, other=0.7)]
+    goals = [
+        Goal("best", "kind", "score", 0.85),
+        Goal("follows", "kind", "other", 0.5, best_by="score"),
+        Goal("least", "kind", "other", 0.2, at_most=True),
+        Goal("fixed", "kind", "score", 0.85, budget="64"),
+        Goal("never asked", "elsewhere", "score", 0.5),
+    ]
+    found = {o.goal.name: (o.rung, o.measured, o.reached) for o in outcomes(rows, goals)}
+    assert found == {
+        "best": ("4", 0.9, True),
+        "follows": ("4", 0.1, False),
+        "least": ("4", 0.1, True),
+        "fixed": ("64", 0.8, False),
+    }
+
+
+def test_markdown_has_one_line_for_a_topic():
+    rng = np.random.default_rng(0)
+    items = [
+        _item(k, budget=budget, score=float(rng.random()), cited=2, confirmed=1, shuffled=0)
+        for budget in (4, 16, 64, 256)
+        for k in range(5)
+    ]
+    rows = table(items, Run("x"))
+    text = markdown(rows, size_table(items, Run("x")), [], outcomes(rows))
+    main = text.split("\n\n")[1].splitlines()
+    assert main[0].startswith("| question | n | 4 | 16 | 64 | 256 |")
+    assert sum(line.startswith("| number of cells") for line in main) == 1
+    assert "| number of cells | " in text.split("confirmed by the labels")[1]

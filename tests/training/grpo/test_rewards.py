@@ -1,0 +1,96 @@
+"""Rewards of completions, ours and the paper's, against values worked out by hand."""
+
+import dataclasses
+
+import pytest
+
+from napari_pathreason._types import AnswerBox
+from napari_pathreason.training.grpo._paper_scores import ap50, bleu4
+from napari_pathreason.training.grpo._rewards import Judged, judge
+from napari_pathreason.training.samples._sample import Sample
+
+HALF = ("tumour", (0.0, 0.0, 0.5, 1.0))
+
+
+@pytest.fixture
+def view(one_box):
+    """Left half tumour."""
+    return one_box(HALF, (2, 2), (64, 64), "upper left")
+
+
+def _sample(task="vqa", choices=()):
+    return Sample(image="x.png", task=task, question="Where?", choices=choices)
+
+
+def _said(answer, rationale="centre left: tumour; lower right: tumour"):
+    return f"<think>{rationale}</think><answer>{answer}</answer>"
+
+
+def test_a_choice_is_right_or_wrong_and_the_rationale_is_checked(view):
+    sample = _sample(choices=("upper left", "upper right"))
+    right = judge(_said("upper left"), sample, view, "task")
+    assert right == Judged(score=1.0, whole=True, words=6, cited=2, confirmed=1)
+    assert judge(_said("upper right"), sample, view, "task").score == 0.0
+    assert right.reward(0.5) == 1.5
+    assert dataclasses.replace(right, whole=False).reward(0.5) == 1.0
+
+
+def test_open_answers_by_words_shared_counts_by_error(view):
+    assert judge(_said("upper left"), _sample(), view, "task").score == 1.0
+    assert judge(_said("left"), _sample(), view, "task").score == pytest.approx(2 / 3)
+    count = dataclasses.replace(view, answer="10")
+    assert judge(_said("8"), _sample(), count, "task").score == pytest.approx(0.8)
+
+
+def test_boxes_by_matched_overlap_empty_right_where_nothing_is(view):
+    sample = _sample("detection", ("tumour",))
+    box = '[{"bbox_2d":[0,0,500,800],"label":"tumour"}]'
+    assert judge(_said(box), sample, view, "task").score == pytest.approx(0.8)
+    none = dataclasses.replace(view, boxes=())
+    assert judge(_said("[]"), sample, none, "task").score == 1.0
+    assert judge(_said("[]"), sample, none, "paper").score == 0.0
+    assert judge("[]", sample, none, "task").whole is False
+
+
+def test_evidence_pays_where_it_is_likelier_to_hold_than_not():
+    told = Judged(score=1.0, whole=True, words=9, cited=5, confirmed=3)
+    assert told.reward(0.5) == 1.5
+    assert told.reward(0.5, 0.9) == pytest.approx(1.5)  # three of five is where nothing is gained
+    assert dataclasses.replace(told, confirmed=5).reward(0.0, 0.9) == pytest.approx(1.5)
+    assert dataclasses.replace(told, confirmed=0).reward(0.0, 0.9) == pytest.approx(0.25)
+    assert dataclasses.replace(told, cited=0, confirmed=0).reward(0.0, 0.9) == 1.0
+
+
+def test_the_papers_form_asks_for_tags_alone(view):
+    sample = _sample(choices=("upper left", "upper right"))
+    assert judge(_said("nowhere"), sample, view, "paper").whole
+    assert not judge(_said("nowhere"), sample, view, "task").whole
+    assert not judge(_said("upper left") + " so", sample, view, "paper").whole
+
+
+@pytest.mark.parametrize(
+    ("said", "meant", "score"),
+    [
+        ("hair", "hair", 1.0),
+        ("hair shaft", "hair shaft", 0.221),
+        ("hair", "hair shaft", 0.368),
+        ("a hair shaft", "a hair shaft", 0.576),
+        ("one two three four five", "one two three four five", 1.0),
+        ("nail", "hair", 0.0),
+        ("", "hair", 0.0),
+    ],
+)
+def test_bleu_has_the_papers_corners(said, meant, score):
+    assert bleu4(said, meant) == pytest.approx(score, abs=5e-4)
+
+
+def test_ap50_in_listing_order():
+    def box(x):
+        return AnswerBox("tumour", x, 0, x + 10, 10)
+
+    truth, false = [box(0), box(100)], [box(1000 + 20 * i) for i in range(10)]
+    assert ap50([*truth, *false], truth) == 1.0
+    assert ap50([*false, *truth], truth) == pytest.approx(1 / 6)
+    assert ap50(truth[:1], truth) == 0.5
+    assert ap50([truth[0], truth[0]], truth) == 0.5
+    assert ap50([], truth) == ap50(truth, []) == 0.0
