@@ -37,6 +37,15 @@ def test_a_find_whose_window_holds_the_thing_counts_in_full(view):
     assert _score(view, beside, kind="paper") == 0.0
 
 
+@pytest.mark.parametrize(("choices", "truth"), [(("yes", "no"), "yes"), ((), "4")])
+def test_answers_in_words_are_scored_as_they_are(view, choices, truth):
+    view = replace(view, answer=truth)
+    sample = Sample(image="x.png", task="vqa", question="?", choices=choices)
+    right, wrong = (f"<think></think><answer>{said}</answer>" for said in (truth, "no"))
+    assert judge(right, sample, view, "task", POINTING).score == 1.0
+    assert judge(wrong, sample, view, "task", POINTING).score == 0.0
+
+
 def test_a_find_that_points_elsewhere_costs_as_before(view):
     beside, elsewhere = ("platelet", 440, 560, 490, 610), ("platelet", 0, 0, 50, 50)
     assert _score(view, elsewhere) == 0.0

@@ -44,6 +44,8 @@ class Pointing:
             return answer
         things = to_detections(truth, region, view.size, "relative")
         looks = windows(finds, region, self.labels, self.cell, columns * rows // LOOK)
+        if not looks:  # an answer in words too: it has no finds, and stays as it was written
+            return answer
         for place, window in looks.items():
             held = [thing for thing in things if _holds(window.box, thing.box)]
             finds[place] = again(finds[place], held) or finds[place]
