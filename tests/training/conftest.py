@@ -115,7 +115,7 @@ def few():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
         patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
-        patch.setattr(_mini, "NUCLEI_FIELDS", 6)
+        patch.setattr(_mini, "NUCLEI_FIELDS", {"train": 6, "val": 2, "test": 0})
         yield
 
 

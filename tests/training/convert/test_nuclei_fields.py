@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fields(folder):
-    return list(nuclei_fields(folder, 0, 16))
+    return list(nuclei_fields(folder, "train", 0, 16))
 
 
 def test_the_mask_lies_where_the_picture_shows_it(folder, fields):
@@ -70,7 +70,7 @@ def test_where_they_are_crowded_is_of_the_whole_field(folder, fields):
         assert sample.answer == crowded_quadrant(mask)
 
 
-def test_fields_are_wide_and_of_the_split_train(folder, fields):
+def test_fields_are_wide_and_of_one_split(folder, fields):
     pictures = Pictures(folder)
     sizes = {(r.width, r.height) for s in fields for r in [pictures.region(s)]}
     assert len(sizes) > 3
@@ -81,15 +81,25 @@ def test_fields_are_wide_and_of_the_split_train(folder, fields):
     assert {True, False} == set(alike)
 
 
+def test_another_split_has_fields_of_its_own_pictures(folder):
+    samples = list(nuclei_fields(folder, "test", 0, 4))
+    assert samples
+    assert {name for s in samples for name in files(s)} == {str(folder / "4.png")}
+
+
 def test_small_pictures_and_empty_tables_are_no_error(tmp_path, folder):
     (tmp_path / "index.csv").write_text("image,mask,split\n")
-    assert not list(nuclei_fields(tmp_path, 0, 3))
+    assert not list(nuclei_fields(tmp_path, "train", 0, 3))
     for name in ("a.png", "b.png"):
         Image.new("L", (40, 30)).save(tmp_path / name)
     (tmp_path / "index.csv").write_text("image,mask,split\na.png,b.png,train\n")
-    samples = list(nuclei_fields(tmp_path, 0, 3))
+    samples = list(nuclei_fields(tmp_path, "train", 0, 3))
     assert {s.answer for s in samples if s.topic == "number of nuclei"} == {"0"}
-    assert not list(nuclei_fields(folder, 0, 0))
+    assert not list(nuclei_fields(folder, "train", 0, 0))
+
+
+def files(sample):
+    return {name.partition("#")[0] for row in sample.image for name in row}
 
 
 def test_they_come_where_pictures_are_drawn_again(labelled, tmp_path, few):
@@ -99,4 +109,8 @@ def test_they_come_where_pictures_are_drawn_again(labelled, tmp_path, few):
     assert len({s.image for s in fields}) == 2 * 2 * 6  # times, sets, fields
     pictures = Pictures(tmp_path)
     assert all(read_view(s, pictures, 64, 32).nuclei is not None for s in fields)
-    assert "nuclei_fields" not in {s.source for s in read_samples(tmp_path / "val.jsonl")}
+    val, test = (read_samples(tmp_path / f"{split}.jsonl") for split in ("val", "test"))
+    own = [s for s in val if s.source == "nuclei_fields"]
+    assert len({s.image for s in own}) == 2
+    assert not {i for s in own for i in files(s)} & {i for s in fields for i in files(s)}
+    assert "nuclei_fields" not in {s.source for s in test}

@@ -23,8 +23,8 @@ from ._stitched import stitched
 FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
 STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
-WINDOWS = 6
-NUCLEI_FIELDS = 350
+WINDOWS: dict[Split, int] = {"train": 6, "val": 0, "test": 0}
+NUCLEI_FIELDS: dict[Split, int] = {"train": 350, "val": 80, "test": 0}
 KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
 
 
@@ -37,14 +37,14 @@ def read_mini(folder: Path, split: Split, seed: int, times: int = 1) -> Iterator
     """Samples of one split of all known folders that are there.
 
     Those to train on are drawn ``times`` over, each time by the next seed: the same pictures in
-    other crops, fields and words. Small windows of smears and wide fields of nuclei come besides
-    where that is above 1.
+    other crops, fields and words. Where that is above 1, small windows of smears come besides,
+    and wide fields of nuclei, in `val` too: an allocator learns there what a region of a slide
+    needs.
     """
-    train = split == "train"
-    more = train and times > 1
+    more = times > 1
     return chain.from_iterable(
         _known(name, folder / name, split, each, more)
-        for each in range(seed, seed + (times if train else 1))
+        for each in range(seed, seed + (times if split == "train" else 1))
         for name in _here(folder)
     )
 
@@ -56,7 +56,8 @@ def _here(folder: Path) -> list[str]:
 
 def _known(name: str, folder: Path, split: Split, seed: int, more: bool) -> Iterator[Sample]:
     views = VIEWS[split]
-    fields = NUCLEI_FIELDS if more else 0
+    windows = WINDOWS[split] if more else 0
+    fields = NUCLEI_FIELDS[split] if more else 0
     match name:
         case "lymph_node":
             return lymph_node(folder, split, seed, FIELDS[split])
@@ -66,17 +67,19 @@ def _known(name: str, folder: Path, split: Split, seed: int, more: bool) -> Iter
             return chain(
                 blood(folder, split, seed, views),
                 stitched(folder, split, seed, STITCHED[split]),
-                blood_windows(folder, split, seed, WINDOWS if more else 0),
+                blood_windows(folder, split, seed, windows),
             )
         case "nuclei":
-            return chain(nuclei(folder, split, seed, views), nuclei_fields(folder, seed, fields))
+            return chain(
+                nuclei(folder, split, seed, views), nuclei_fields(folder, split, seed, fields)
+            )
         case "nuclei_instances":
             return chain(
                 nuclei_instances(folder, split, seed, views),
-                nuclei_fields(folder, seed, fields, "instances"),
+                nuclei_fields(folder, split, seed, fields, "instances"),
             )
         case _:
             return chain(
                 nuclei_taught(folder, split, seed, views),
-                nuclei_fields(folder, seed, fields, "instances", SMALLEST_TAUGHT),
+                nuclei_fields(folder, split, seed, fields, "instances", SMALLEST_TAUGHT),
             )

@@ -1,4 +1,4 @@
-"""Wide fields of nuclei: crops of labelled pictures side by side, to train on alone.
+"""Wide fields of nuclei: crops of labelled pictures side by side, to train and tune on.
 
 Pictures with masks show a tenth of a millimetre; a region that a user marks on a slide often shows
 half of one, with hundreds of nuclei, and nothing else teaches a model to count beyond a picture.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.training.samples._sample import Facts, Sample, name_crop
+from napari_pathreason.training.samples._sample import Facts, Sample, Split, name_crop
 
 from ._nuclei import SMALLEST, Point, centres_inside, nuclei_questions, read_nuclei
 from ._tables import read_table
@@ -43,34 +43,40 @@ class _Labelled:
 
 
 def nuclei_fields(
-    folder: Path, seed: int, number: int, instances: str | None = None, smallest: int = SMALLEST
+    folder: Path,
+    split: Split,
+    seed: int,
+    number: int,
+    instances: str | None = None,
+    smallest: int = SMALLEST,
 ) -> Iterator[Sample]:
-    """Questions on fields of the split ``train``, ``number`` less those of more than `MOST`.
+    """Questions on fields of a split, ``number`` less those of more than `MOST`.
 
     Parameters
     ----------
     folder : Path
         With an ``index.csv``; see `nuclei` and `nuclei_instances`.
+    split : {"train", "val", "test"}
     seed, number : int
     instances : str, optional
-        Column of instance maps, all of which train; without one, masks by ``split``.
+        Column of instance maps instead of masks. Rows without a split train.
     smallest : int
         Pixels of a nucleus, at the least.
     """
     if not number:  # no need to look at any mask
         return
     rng = Random(f"{seed}-fields")
-    rows = [r for r in read_table(folder / "index.csv") if instances or r["split"] == "train"]
+    rows = [r for r in read_table(folder / "index.csv") if r.get("split", "train") == split]
     labelled = []
     for row in rows:
         mask = folder / row[instances or "mask"]
         covered, centres = read_nuclei(mask, instances is not None, smallest)
         labelled.append(_Labelled(str(folder / row["image"]), str(mask), covered, centres))
     for _ in range(number if labelled else 0):
-        yield from _field(rng, labelled)
+        yield from _field(rng, labelled, split)
 
 
-def _field(rng: Random, labelled: Sequence[_Labelled]) -> Iterator[Sample]:
+def _field(rng: Random, labelled: Sequence[_Labelled], split: Split) -> Iterator[Sample]:
     first = rng.choice(labelled)
     side = rng.choice([s for s in SIDES if s <= first.least] or [first.least])
     others = [one for one in labelled if one.least >= side]
@@ -93,7 +99,7 @@ def _field(rng: Random, labelled: Sequence[_Labelled]) -> Iterator[Sample]:
         "facts": Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres)),
         "source": "nuclei_fields",
     }
-    yield from nuclei_questions(rng, "train", common, np.block(parts), len(centres))
+    yield from nuclei_questions(rng, split, common, np.block(parts), len(centres))
 
 
 def _cut(rng: Random, one: _Labelled, side: int) -> tuple[_Labelled, int, int]:
