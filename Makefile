@@ -9,7 +9,7 @@ SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
 ASK = $(BIN)/pathreason ask $(SAMPLE)
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# About 9 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
+# About 11 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
 # the folders data/mini*, data/taught and runs/mini* to begin from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256
@@ -17,7 +17,7 @@ PER_TOPIC ?= 100
 MINI = data/mini
 TAUGHT = data/taught/nuclei_taught/index.csv
 MORE = data/mini-wide
-RUN = runs/mini-taught
+RUN = runs/mini-counts
 MODEL = $(RUN)/bilateral
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16
 EMBEDDED = src/napari_pathreason/models/embedded
@@ -72,7 +72,10 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/pathreason train sft --recipe recipes/mini-places.yaml
 	$(BIN)/pathreason train sft --recipe recipes/mini-reading.yaml
 	$(BIN)/pathreason train sft --recipe recipes/mini-views.yaml
-	$(BIN)/pathreason train bilateral --recipe recipes/mini-taught.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-taught.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-wide.yaml
+	$(BIN)/pathreason train sft --recipe recipes/mini-sharp.yaml
+	$(BIN)/pathreason train bilateral --recipe recipes/mini-counts.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--unlike $(SAMPLE)
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
