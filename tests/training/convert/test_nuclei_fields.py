@@ -37,6 +37,11 @@ def folder(tmp_path_factory):
     return root
 
 
+def files(sample):
+    """Pictures that the crops of a field are of."""
+    return {name.partition("#")[0] for row in sample.image for name in row}
+
+
 @pytest.fixture(scope="module")
 def fields(folder):
     return list(nuclei_fields(folder, "train", 0, 16))
@@ -75,9 +80,8 @@ def test_fields_are_wide_and_of_one_split(folder, fields):
     sizes = {(r.width, r.height) for s in fields for r in [pictures.region(s)]}
     assert len(sizes) > 3
     assert max(max(size) for size in sizes) <= WIDEST
-    names = {name for s in fields for row in s.image for name in row}
-    assert not [name for name in names if "/4.png" in name]
-    alike = [len({n.partition("#")[0] for row in s.image for n in row}) == 1 for s in fields]
+    assert not [name for s in fields for name in files(s) if "/4.png" in name]
+    alike = [len(files(s)) == 1 for s in fields]
     assert {True, False} == set(alike)
 
 
@@ -96,10 +100,6 @@ def test_small_pictures_and_empty_tables_are_no_error(tmp_path, folder):
     samples = list(nuclei_fields(tmp_path, "train", 0, 3))
     assert {s.answer for s in samples if s.topic == "number of nuclei"} == {"0"}
     assert not list(nuclei_fields(folder, "train", 0, 0))
-
-
-def files(sample):
-    return {name.partition("#")[0] for row in sample.image for name in row}
 
 
 def test_they_come_where_pictures_are_drawn_again(labelled, tmp_path, few):
