@@ -1,0 +1,145 @@
+"""A whole evaluation: from the shell, stage beside stage, cut and gone on with."""
+
+import argparse
+import gzip
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason.models import FixedAllocator
+from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.training import _commands
+from napari_pathreason.training.evaluation import _evaluation
+
+
+def _parse(*words):
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    _commands.add_train_parser(commands)
+    _commands.add_evaluate_parser(commands)
+    return parser.parse_args(words)
+
+
+def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path, capsys):
+    model = make_tiny_checkpoint(tmp_path / "tiny")
+    args = _parse(
+        *("evaluate", str(model), "--data", str(converted / "val.jsonl")),
+        *("--budgets", "4,native", "--per-topic", "1", "--device", "cpu"),
+        *("--markdown", str(tmp_path / "t.md"), "--json", str(tmp_path / "t.json")),
+        *("--items", str(tmp_path / "items.jsonl")),
+    )
+    assert args.run(args) == 0
+    figures = json.loads((tmp_path / "t.json").read_text())
+    rows = figures["rows"]
+    assert {row["budget"] for row in rows} == {"4", "native"}
+    assert {"model", "stage", "policy", "effort", "task", "topic", "n"} <= set(rows[0])
+    assert {"score", "low", "high", "tokens", "flops", "seconds", "share_of_native"} <= set(rows[0])
+    assert all(row["text_only"] <= 1 and row["constant"] <= 1 for row in rows)
+    (whole,) = [r for r in rows if r["task"] == r["topic"] == "all" and r["budget"] == "native"]
+    assert whole["share_of_native"] == 1
+    assert whole["megabytes"] > 0
+    assert {row["task"] for row in rows} == {"vqa", "subtyping", "detection", "all"}
+    assert any(target["name"].startswith("lung subtype") for target in figures["targets"])
+    assert capsys.readouterr().out.strip() == (tmp_path / "t.md").read_text().strip()
+    items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
+    assert len(items) == 7 * whole["n"]  # the model in three ways at two rungs, constant
+
+
+def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch, always):
+    words = {"sft": "no", "grpo": "yes"}
+    data = converted / "val.jsonl"
+    files = []
+    for stage, word in words.items():
+        performer = always(f"<think></think><answer>{word}</answer>")
+        models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+        monkeypatch.setattr(_evaluation, "load_models", lambda *_, models=models: models)
+        plan = _evaluation.Plan("x", data, (4,), 2, stage=stage, earlier=tuple(files))
+        report = _evaluation.evaluate(plan)
+        files.append(tmp_path / f"{stage}.json")
+        files[-1].write_text(report.json)
+    rows = json.loads(files[-1].read_text())["rows"]
+    found = {r["stage"]: r["score"] for r in rows if r["task"] == "vqa" and r["topic"] == "all"}
+    assert set(found) == set(words)
+    assert found["sft"] != found["grpo"]
+    (line,) = [x for x in report.markdown.splitlines() if x.startswith("| vqa | 4 |")]
+    assert line.index(f"{found['sft']:.3f}") < line.index(f"{found['grpo']:.3f}")
+    other = _evaluation.Plan("x", data, (4,), 1, earlier=tuple(files))
+    with pytest.raises(QueryError, match="other questions"):
+        _evaluation.evaluate(other)
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(QueryError, match=r"none\.json is no result"):
+        _evaluation.evaluate(
+            _evaluation.Plan("x", data, (4,), 1, earlier=(tmp_path / "none.json",))
+        )
+
+
+def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch, always):
+    performer = always("<think></think><answer>yes</answer>")
+    models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    monkeypatch.setattr(_evaluation, "constant_items", lambda *_: iter(()))
+    given, generate = tmp_path / "items.jsonl", performer.generate
+
+    def cut(*args):
+        if performer.asked == 3:
+            raise KeyboardInterrupt
+        return generate(*args)
+
+    performer.generate = cut
+    plan = _evaluation.Plan("x", converted / "val.jsonl", (4,), 1, items=given)
+    with pytest.raises(KeyboardInterrupt):
+        _evaluation.evaluate(plan)
+    assert len(given.read_text().splitlines()) == 3
+
+
+def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch, batching):
+    performer = batching()
+    models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    first = tmp_path / "first.jsonl"
+    plan = _evaluation.Plan("x", converted / "val.jsonl", (4, 64), 2, items=first, together=3)
+    report = _evaluation.evaluate(plan)
+    lines = first.read_text().splitlines()
+    asked = performer.asked
+    again = _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=first))
+    assert again.json == report.json
+    assert performer.asked == asked
+    assert (tmp_path / "again.jsonl").read_text().splitlines() == lines
+
+    packed = tmp_path / "first.jsonl.gz"
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    assert _evaluation.evaluate(replace(plan, items=None, known=packed)).json == report.json
+    assert performer.asked == asked
+    packed.write_bytes(packed.read_bytes()[:99])
+    with pytest.raises(QueryError, match="no record"):
+        _evaluation.evaluate(replace(plan, items=None, known=packed))
+
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("\n".join(lines[:-1]))
+    scores = [row.values["score"] for row in report.rows]
+    whole = _evaluation.evaluate(replace(plan, items=None, known=cut))
+    assert [row.values["score"] for row in whole.rows] == scores
+    assert asked < performer.asked < 2 * asked
+    with pytest.raises(QueryError, match="other questions"):
+        _evaluation.evaluate(replace(plan, per_topic=1, known=first))
+    with pytest.raises(QueryError, match="no record"):
+        _evaluation.evaluate(replace(plan, known=tmp_path / "none.jsonl"))
+
+
+def test_auto_is_no_rung(converted):
+    args = _parse(
+        "evaluate", "embedded", "--data", str(converted / "val.jsonl"), "--budgets", "auto"
+    )
+    with pytest.raises(QueryError, match="rungs"):
+        args.run(args)
+
+
+def test_a_page_without_marks_is_refused_before_anything_is_asked(converted, tmp_path):
+    page = tmp_path / "card.md"
+    page.write_text("Words.")
+    args = _parse("evaluate", "no model", "--data", "no data", "--card", str(page))
+    with pytest.raises(QueryError, match="no marks"):
+        args.run(args)
