@@ -28,6 +28,7 @@ from .allotting._allocator_data import Earnings, Looks, earnings, looks
 from .allotting._allocator_rewards import entropy, expected_gain, ranking_loss
 from .allotting._allocator_state import identity, resume, save
 from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
+from .recipe._allocator_recipe import Cost
 from .recipe._recipe import Recipe
 from .run._log import RunLog
 from .run._provenance import provenance
@@ -36,7 +37,7 @@ from .text_allocator import train_text_allocator
 PANELS = {
     "reward": "reward, all efforts",
     "score": "score, balanced",
-    "cost": "share of native, balanced",
+    "cost": "cost, balanced; 1 is native",
     "entropy": "entropy, nats",
 }
 
@@ -63,7 +64,7 @@ def train_allocator(recipe: Recipe) -> Path:
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
     tables = taught_and_held(recipe, folder)
-    (seen, earned), (held, held_earned) = map(_shown, tables)
+    (seen, earned), (held, held_earned) = (_shown(known, settings.cost) for known in tables)
     rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
 
     torch.manual_seed(recipe.seed)
@@ -101,7 +102,7 @@ def train_allocator(recipe: Recipe) -> Path:
             log.draw(PANELS)
     bar.close()
     net.load_state_dict(kept)
-    save_allocator(folder, PolicyAllocator(net.eval()))
+    save_allocator(folder, PolicyAllocator(net.eval(), int(seen.native.max())))
     return folder
 
 
@@ -119,7 +120,7 @@ def figures(logits: torch.Tensor, earned: Earnings, rewards: torch.Tensor) -> di
     return {name: round(value, 5) for name, value in told.items()}
 
 
-def _shown(known: Tabulated) -> tuple[Looks, Earnings]:
+def _shown(known: Tabulated, cost: Cost) -> tuple[Looks, Earnings]:
     """What the net reads of some questions, and what each rung brings."""
     seen = looks(known.samples, known.pictures, known.info.dims.cell)
-    return seen, earnings(seen, known.table)
+    return seen, earnings(seen, known.table, cost)

@@ -27,6 +27,7 @@ from napari_pathreason.tasks import allotment_messages
 from napari_pathreason.tokens import flops, plan
 
 from .allotting._allocator_state import make_room, text_identity
+from .allotting._ladder_scores import costing_one
 from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
 from .allotting._text_earnings import Allotted, allotted, earned, text_figures
 from .grpo._learner import Learner, join_processes
@@ -40,7 +41,7 @@ from .run._checkpoints import resume, save_state
 PANELS = {
     "reward": "reward",
     "score": "score of the rung",
-    "cost": "share of native",
+    "cost": "cost; 1 is native",
     "tokens": "visual tokens allotted",
     "format": "share in the whole form",
     "no_number": "share without a number",
@@ -104,6 +105,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
         lengths = drawn.mask.sum(1).tolist()
         texts = drawn.texts(tokenizer)
         group = len(texts) // len(places)
+        ones = costing_one(source.table, settings.cost)
         visual = prompts.mm_token_type_ids.sum(1).tolist()
         words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
         return [
@@ -111,6 +113,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
                 one,
                 source.table[places[i // group]],
                 flops(source.info.dims, visual[i // group], words[i // group], lengths[i]),
+                ones[places[i // group]],
             )
             for i, one in enumerate(texts)
         ]

@@ -27,6 +27,7 @@ def climb(rewards: torch.Tensor, steps: int = 400, bonus: float = 0.0) -> torch.
 def test_the_gated_reward_by_hand():
     rewards = gated(torch.tensor([[0.5, 1.0, 1.0]]), COSTS, 0.5)
     assert rewards.tolist() == [pytest.approx([0.475, 0.8, 0.5])]
+    assert gated(torch.ones(1, 3), COSTS, 2.0).tolist() == [pytest.approx([0.8, 0.2, 0.0])]
 
 
 def test_the_papers_reward_by_hand():

@@ -19,15 +19,16 @@ def _framed(answer):
 
 
 def _earned(texts, **settings):
-    given = [allotted(text, ROW, 50.0) for text in texts]
+    given = [allotted(text, ROW, 50.0, NATIVE) for text in texts]
     return earned(given, AllocatorRecipe(**settings)).tolist()
 
 
 def test_a_number_is_looked_up_at_its_rung_with_the_look_counted():
-    given = allotted(_framed("100"), ROW, 50.0)
+    given = allotted(_framed("100"), ROW, 50.0, NATIVE)
     assert given.scored is ROW[RUNGS.index(64)]
     assert given.cost == pytest.approx((64 + 50) / 1000)
-    assert allotted(_framed("5000"), ROW, 0.0).scored is ROW[-1]
+    assert allotted(_framed("100"), ROW, 50.0, 4 * NATIVE).cost == given.cost / 4
+    assert allotted(_framed("5000"), ROW, 0.0, NATIVE).scored is ROW[-1]
 
 
 def test_gated_takes_the_price_off_the_score_and_adds_the_form():
@@ -39,7 +40,7 @@ def test_gated_takes_the_price_off_the_score_and_adds_the_form():
 
 
 def test_a_right_answer_never_earns_less_than_a_wrong_one():
-    given = [allotted(_framed("64"), ROW, 9000.0)]
+    given = [allotted(_framed("64"), ROW, 9000.0, NATIVE)]
     assert earned(given, AllocatorRecipe()).tolist() == [1.0]
 
 
@@ -52,7 +53,7 @@ def test_the_papers_step_lies_at_the_smaller_of_native_and_256():
 
 
 def test_figures_are_what_users_get_the_default_rung_included():
-    told = text_figures([allotted(text, ROW, 0.0) for text in (_framed("4"), "so many")])
+    told = text_figures([allotted(text, ROW, 0.0, NATIVE) for text in (_framed("4"), "so many")])
     assert told["tokens"] == (4 + 256) / 2
     assert told["score"] == 0.9
     assert told["no_number"] == told["format"] == 0.5

@@ -18,12 +18,12 @@ from napari_pathreason.models._allocator import (
     word_ids,
 )
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
+from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe, Cost
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
 
 from ._allocator_rewards import gated, paper
-from ._ladder_scores import Scored
+from ._ladder_scores import Scored, costing_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Earnings:
-    """What each rung brings, float tensors (questions, rungs); ``costs`` as shares of native."""
+    """What each rung brings, float tensors (questions, rungs); ``costs`` as `gated` takes them."""
 
     scores: torch.Tensor
     tokens: torch.Tensor
@@ -90,7 +90,7 @@ def looks(samples: Sequence[Sample], pictures: Pictures, cell: int) -> Looks:
     return Looks(overviews, torch.tensor(words), torch.tensor(offsets), torch.tensor(native))
 
 
-def earnings(seen: Looks, table: Sequence[Sequence[Scored]]) -> Earnings:
+def earnings(seen: Looks, table: Sequence[Sequence[Scored]], cost: Cost) -> Earnings:
     """What each rung brings, the allocator's own operations counted."""
     own = torch.zeros(len(table))
     ends = [*seen.offsets[1:].tolist(), len(seen.words)]
@@ -98,11 +98,10 @@ def earnings(seen: Looks, table: Sequence[Sequence[Scored]]) -> Earnings:
         for at in places.tolist():
             words = ends[at] - int(seen.offsets[at])
             own[at] = net_flops(pictures.shape[2], pictures.shape[3], words)
-    natives = torch.tensor([row[0].flops_native for row in table])
     flops = torch.tensor([[one.flops for one in row] for row in table])
     return Earnings(
         scores=torch.tensor([[one.score for one in row] for row in table]),
         tokens=torch.tensor([[one.tokens for one in row] for row in table]),
-        costs=(flops + own[:, None]) / natives[:, None],
+        costs=(flops + own[:, None]) / torch.tensor(costing_one(table, cost))[:, None],
         native=seen.native,
     )

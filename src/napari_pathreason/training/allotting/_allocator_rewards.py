@@ -6,21 +6,21 @@ import torch
 
 
 def gated(scores: torch.Tensor, costs: torch.Tensor, price: float) -> torch.Tensor:
-    """Reward of each rung: ``s(N) * (1 - price * c(N))``.
+    """Reward of each rung: ``s(N) * (1 - price * c(N))``, never below 0.
 
     Cost counts inside correctness alone: where no rung helps, every rung earns 0 and nothing pulls
-    towards the cheapest.
+    towards the cheapest. However dear it is, right never earns less than wrong.
 
     Parameters
     ----------
     scores : float tensor (items, rungs)
         The performer's score at each rung, 0 to 1.
     costs : float tensor (items, rungs)
-        Operations as a share of the answer at native size, the allocator's own counted.
+        Operations, the allocator's own counted; 1 is an answer at native size (`costing_one`).
     price : float
         lambda; what the cost of a native answer takes off.
     """
-    return scores * (1 - price * costs)
+    return scores * (1 - price * costs).clamp(min=0)
 
 
 def paper(scores: torch.Tensor, tokens: torch.Tensor, native: torch.Tensor) -> torch.Tensor:

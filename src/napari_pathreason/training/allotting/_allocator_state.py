@@ -18,7 +18,7 @@ LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
 """Settings that may change in the midst of a run; the table tells which performer it is for."""
 OTHER_FORM = {"form", "text"}
 """Settings that say nothing of the head."""
-OF_BOTH = {"questions", "validate_questions", "learn_from", "reward", "prices"}
+OF_BOTH = {"questions", "validate_questions", "learn_from", "reward", "cost", "prices"}
 """Settings that both forms share."""
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from napari_pathreason.models._allocator import RUNGS
 from napari_pathreason.tokens import plan
 from napari_pathreason.training.evaluation._evaluate import Examiner
+from napari_pathreason.training.recipe._allocator_recipe import Cost
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
 
@@ -76,6 +77,12 @@ def tabulate(
                 out.flush()
                 bar.update(len(window))
     return [[known[at, size] for size in each] for at, each in enumerate(sizes)]
+
+
+def costing_one(table: Sequence[Sequence[Scored]], cost: Cost) -> list[float]:
+    """Operations of each question that a cost of 1 stands for; see `AllocatorRecipe.cost`."""
+    natives = [row[0].flops_native for row in table]
+    return natives if cost == "share" else [sum(natives) / len(natives)] * len(natives)
 
 
 def _read(file: Path) -> dict[tuple[int, tuple[int, int]], Scored]:

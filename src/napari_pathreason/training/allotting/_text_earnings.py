@@ -21,7 +21,7 @@ from ._ladder_scores import Scored
 class Allotted:
     """A text beside what the performer scores at the rung that it leads to.
 
-    ``cost`` is a share of the answer at native size, the allocator's own operations counted.
+    ``cost`` is as `gated` takes it, the allocator's own operations counted.
     """
 
     allotment: Allotment
@@ -29,7 +29,7 @@ class Allotted:
     cost: float
 
 
-def allotted(text: str, row: Sequence[Scored], look: float) -> Allotted:
+def allotted(text: str, row: Sequence[Scored], look: float, one: float) -> Allotted:
     """Read a text as the main job would.
 
     Parameters
@@ -39,11 +39,13 @@ def allotted(text: str, row: Sequence[Scored], look: float) -> Allotted:
         s(N) of the question at each of `RUNGS`.
     look : float
         Operations that the allocator spent on it.
+    one : float
+        Operations that a cost of 1 stands for (`costing_one`).
     """
     allotment = read_allotment(text)
     number = FALLBACK if allotment.number is None else allotment.number
     scored = row[RUNGS.index(snap(number, row[0].native))]
-    return Allotted(allotment, scored, (scored.flops + look) / scored.flops_native)
+    return Allotted(allotment, scored, (scored.flops + look) / one)
 
 
 def earned(given: Sequence[Allotted], settings: AllocatorRecipe) -> torch.Tensor:
@@ -58,8 +60,7 @@ def earned(given: Sequence[Allotted], settings: AllocatorRecipe) -> torch.Tensor
         brought = paper_step(scores[:, None], tokens, native)[:, 0]
     else:
         costs = torch.tensor([g.cost for g in given])
-        # of a small region the look alone may cost more than native: right is never below wrong
-        brought = gated(scores, costs, settings.prices[settings.text.effort]).clamp(min=0)
+        brought = gated(scores, costs, settings.prices[settings.text.effort])
     whole = torch.tensor([float(g.allotment.well_formed) for g in given])
     return brought + settings.text.format_weight * whole
 

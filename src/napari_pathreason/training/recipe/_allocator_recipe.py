@@ -11,6 +11,8 @@ from napari_pathreason._types import Effort
 from ._policy_recipe import TextRecipe
 from ._recipe_base import NotBelow, Positive, Strict
 
+Cost = Literal["operations", "share"]
+
 
 class AllocatorRecipe(Strict):
     """How an allocator learns.
@@ -22,8 +24,11 @@ class AllocatorRecipe(Strict):
     which tell the state to keep. ``learn_from`` is the split of the former. A performer may answer
     what it was trained on at any rung, so that s(N) of ``train`` says that tokens buy nothing; of
     ``val``, both numbers together are asked, and every third picture is held out. ``prices`` are
-    lambda of each effort. What follows is the head's alone: the first ``warm_steps`` learn the
-    ranking of the rungs, the rest climb the reward; ``entropy`` weighs the bonus.
+    lambda of each effort, and ``cost`` is what they tax: ``operations`` beside the mean answer at
+    native size, so that an operation costs the same wherever it is spent, or ``share`` of the
+    answer that the same question would have at native size. What follows is the head's alone: the
+    first ``warm_steps`` learn the ranking of the rungs, the rest climb the reward; ``entropy``
+    weighs the bonus.
     """
 
     form: Literal["head", "text"] = "head"
@@ -32,6 +37,7 @@ class AllocatorRecipe(Strict):
     validate_questions: Positive = 30
     learn_from: Literal["train", "val"] = "train"
     reward: Literal["gated", "paper"] = "gated"
+    cost: Cost = "operations"
     prices: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
     text: TextRecipe = TextRecipe()
     entropy: NotBelow = 0.01
