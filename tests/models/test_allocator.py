@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
     with torch.no_grad():
         for row, place in enumerate((0, 4, len(RUNGS) - 1)):
             bias[row * len(RUNGS) + place] += 50
-    given = [allocator.allocate(overview, QUERY, 2000, effort) for effort in EFFORTS]
+    given = [allocator.allocate(overview, QUERY, 1000, effort) for effort in EFFORTS]
     assert [one.budget for one in given] == [4, 64, None]
     assert [one.effort for one in given] == ["low", "balanced", "high"]
 
@@ -50,6 +51,19 @@ def test_no_rung_from_native_size_up_is_allotted(allocator, overview):
     assert all(
         (chance > 0) == may for chance, may in zip(given.probabilities, allowed, strict=True)
     )
+
+
+def test_a_region_larger_than_all_it_learnt_from_gets_what_the_largest_would(overview):
+    torch.manual_seed(0)
+    allocator = PolicyAllocator(AllocatorNet().eval(), largest=100)
+    with torch.no_grad():  # of rungs that were masked in training, anything may be left
+        allocator.net.head[-1].bias.view(len(EFFORTS), -1)[:, RUNGS.index(256) :] += 50
+    for effort in EFFORTS:
+        beyond = allocator.allocate(overview, QUERY, 4000, effort)
+        assert beyond.budget is not None
+        assert beyond.budget < 100
+        assert beyond == allocator.allocate(overview, QUERY, 101, effort)
+        assert allocator.allocate(overview, QUERY, 100, effort).budget is None
 
 
 def test_picture_words_and_size_all_matter(allocator, overview):
@@ -83,8 +97,10 @@ def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
 
 
 def test_it_comes_back_as_it_was_saved(allocator, overview, tmp_path):
+    allocator = replace(allocator, largest=50)
     save_allocator(tmp_path, allocator)
     again = load_allocator(tmp_path)
+    assert again.largest == 50
     for effort in EFFORTS:
         given = again.allocate(overview, QUERY, 64, effort)
         assert given == allocator.allocate(overview, QUERY, 64, effort)

@@ -115,12 +115,18 @@ def net_flops(height: int, width: int, words: int) -> float:
 class PolicyAllocator:
     """Allots the likeliest rung of a learned policy; satisfies `engine.Allocator`.
 
+    A region larger than all it learnt from is taken for one of that size: of the rungs beyond, and
+    of native size there, the net has learnt nothing.
+
     Parameters
     ----------
     net : AllocatorNet
+    largest : int
+        Visual tokens, at native size, of the largest region that it learnt from.
     """
 
     net: AllocatorNet
+    largest: int = LADDER[-1]
 
     @property
     def overview_budget(self) -> int:
@@ -145,9 +151,11 @@ class PolicyAllocator:
                 self.net.see(to_tensor(overview)),
                 torch.tensor(ids),
                 torch.tensor([0]),
-                torch.tensor([native]),
-            )
-        chances = logits[0, EFFORTS.index(effort)].double().softmax(0)
+                torch.tensor([min(native, self.largest)]),
+            )[0, EFFORTS.index(effort)]
+            if native > self.largest:
+                logits[RUNGS.index(None)] = NEVER
+        chances = logits.double().softmax(0)
         return Allocation(
             budget=RUNGS[int(chances.argmax())],
             source="policy",
@@ -180,6 +188,7 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
         "form": "head",
         "rungs": ["native" if rung is None else rung for rung in RUNGS],
         "efforts": list(EFFORTS),
+        "largest": allocator.largest,
     }
     weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, ALLOCATOR))
     save_file(allocator.net.state_dict(), weights)
@@ -209,4 +218,4 @@ def load_allocator(folder: Path) -> PolicyAllocator:
         ) from error
     if not same:
         raise ModelError("the allocator of the model has another ladder; fetch a newer model")
-    return PolicyAllocator(net.eval())
+    return PolicyAllocator(net.eval(), int(card.get("largest", LADDER[-1])))
