@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -104,6 +105,8 @@ def test_it_comes_back_as_it_was_saved(allocator, overview, tmp_path):
     for effort in EFFORTS:
         given = again.allocate(overview, QUERY, 64, effort)
         assert given == allocator.allocate(overview, QUERY, 64, effort)
-    (tmp_path / "allocator.json").write_text("{")
-    with pytest.raises(ModelError, match="fetch the whole model"):
-        load_allocator(tmp_path)
+    card = json.loads((tmp_path / "allocator.json").read_text())
+    for spoilt in ("{", json.dumps(card | {"largest": "x"})):
+        (tmp_path / "allocator.json").write_text(spoilt)
+        with pytest.raises(ModelError, match="fetch the whole model"):
+            load_allocator(tmp_path)

@@ -212,10 +212,11 @@ def load_allocator(folder: Path) -> PolicyAllocator:
         net.load_state_dict(load_file(folder / WEIGHTS))
         rungs = ["native" if rung is None else rung for rung in RUNGS]
         same = card["rungs"] == rungs and card["efforts"] == list(EFFORTS)
+        largest = int(card.get("largest", LADDER[-1]))
     except Exception as error:  # whatever a damaged file makes json, safetensors and torch raise
         raise ModelError(
             "the allocator of the model cannot be read; fetch the whole model"
         ) from error
     if not same:
         raise ModelError("the allocator of the model has another ladder; fetch a newer model")
-    return PolicyAllocator(net.eval(), int(card.get("largest", LADDER[-1])))
+    return PolicyAllocator(net.eval(), largest)
