@@ -12,9 +12,11 @@ from napari_pathreason._errors import ModelError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Completion, GenerationSettings, Query
 from napari_pathreason.engine import Job, ask
-from napari_pathreason.models import load_models, load_performer
+from napari_pathreason.models import _performer, load_models, load_performer
 from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
+from napari_pathreason.models._inputs import VISION_TOKENS
 from napari_pathreason.models._text_allocator import TextAllocator, TextForm, save_text_allocator
+from napari_pathreason.models._tiny import byte_tokenizer
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 
@@ -31,8 +33,8 @@ def beside(checkpoints, tmp_path_factory):
     shutil.copytree(checkpoints["qwen3_vl"], folder)
     model = load_performer(folder, "cpu").model
     config = LoraConfig(r=2, target_modules=["q_proj", "down_proj", "qkv"], inference_mode=True)
-    inject_adapter_in_model(config, model, "default")
     torch.manual_seed(0)
+    inject_adapter_in_model(config, model, "default")
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
@@ -61,7 +63,9 @@ def _text(pieces):
     return next(piece.text for piece in pieces if isinstance(piece, Completion))
 
 
-def test_text_without_a_number_falls_back_and_says_so(beside, pixels):
+def test_text_without_a_number_falls_back_and_says_so(beside, pixels, monkeypatch):
+    digits = [token for token in byte_tokenizer().get_vocab() if token.isdecimal()]
+    monkeypatch.setattr(_performer, "VISION_TOKENS", (*VISION_TOKENS, *digits))
     models = load_models(beside, "cpu")
     assert isinstance(models.allocator, TextAllocator)
     assert models.allocator.overview_budget == 16
