@@ -19,9 +19,8 @@ from napari_pathreason.training import read_samples
 from napari_pathreason.training.allocator import figures, train_allocator
 from napari_pathreason.training.allotting import _tabulated
 from napari_pathreason.training.allotting._allocator_data import Earnings, Looks, earnings, looks
-from napari_pathreason.training.allotting._allocator_rewards import gated
 from napari_pathreason.training.allotting._allocator_state import identity
-from napari_pathreason.training.allotting._ladder_scores import Scored, costing_one, tabulate
+from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
 from napari_pathreason.training.allotting._tabulated import taught_and_held
 from napari_pathreason.training.evaluation._evaluate import pick
 from napari_pathreason.training.model._mini import save_checkpoint
@@ -231,19 +230,6 @@ def test_looks_and_earnings_follow_the_samples(begun, at_every_rung):
     natives = torch.tensor([row[0].flops_native for row in table])
     together = earnings(seen, table, "operations").costs * natives.mean()
     assert torch.allclose(together, earned.costs * natives[:, None])
-
-
-def test_an_operation_costs_the_same_wherever_it_is_spent():
-    """Native size brings a small and a large region from 0.6 to 1: it pays for the small one."""
-    table = [
-        [Scored(0.6, 4, 4.0, n, float(n)), Scored(1.0, n, float(n), n, float(n))] for n in (9, 991)
-    ]
-    assert costing_one(table, "share") == [9.0, 991.0]
-    assert costing_one(table, "operations") == [500.0, 500.0]
-    scores = torch.tensor([[one.score for one in row] for row in table])
-    flops = torch.tensor([[one.flops for one in row] for row in table])
-    ones = torch.tensor(costing_one(table, "operations"))[:, None]
-    assert gated(scores, flops / ones, 0.5).argmax(1).tolist() == [1, 0]
 
 
 def test_the_papers_reward_knows_no_price():

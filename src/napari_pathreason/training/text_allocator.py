@@ -76,6 +76,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has asked
         known, held = taught_and_held(recipe, folder, device)
+    ones, held_ones = (costing_one(source.table, settings.cost) for source in (known, held))
     learner = Learner(
         accelerator, recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed)
     )
@@ -99,13 +100,16 @@ def train_text_allocator(recipe: Recipe) -> Path:
         return prompts.to(accelerator.device)
 
     def read(
-        source: Tabulated, places: Sequence[int], prompts: Prompts, drawn: Rollout
+        source: Tabulated,
+        ones: Sequence[float],
+        places: Sequence[int],
+        prompts: Prompts,
+        drawn: Rollout,
     ) -> list[Allotted]:
         """What completions allot; as many of each question, one question behind another."""
         lengths = drawn.mask.sum(1).tolist()
         texts = drawn.texts(tokenizer)
         group = len(texts) // len(places)
-        ones = costing_one(source.table, settings.cost)
         visual = prompts.mm_token_type_ids.sum(1).tolist()
         words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
         return [
@@ -125,7 +129,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
         for begin in range(0, count, text.pictures):
             places = range(begin, min(begin + text.pictures, count))
             prompts = make(held, places)
-            given += read(held, places, prompts, learner.write(prompts))
+            given += read(held, held_ones, places, prompts, learner.write(prompts))
         told = {"reward": round(float(earned(given, settings).mean()), 4)} | text_figures(given)
         return {f"val_{name}": value for name, value in told.items()}
 
@@ -141,7 +145,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
         drew = time.perf_counter() - started
 
         # look up what the performer scores there
-        given = read(known, places, prompts, drawn)
+        given = read(known, ones, places, prompts, drawn)
         rewards = earned(given, settings).view(len(places), text.group)
 
         # make the better ones of each group more likely

@@ -8,6 +8,14 @@ from typing import Any
 from napari_pathreason.viewer import session_of
 
 
+def start_gated(dock: Any, qtbot: Any, factory: Any) -> Any:
+    """Start a run whose performer answers as often as its gate lets it; gives the performer."""
+    factory.behaviour = "gated"
+    dock.start()
+    qtbot.waitUntil(lambda: bool(factory.made))
+    return factory.made[0][1].performer
+
+
 def test_the_same_files_as_the_shell(
     dock: Any,
     wait: Any,
@@ -49,10 +57,7 @@ def test_a_finished_folder_says_so_and_shows_its_result(
 def test_pause_takes_no_further_tile_and_resume_goes_on(
     dock: Any, viewer: Any, wait: Any, qtbot: Any, factory: Any
 ) -> None:
-    factory.behaviour = "gated"
-    dock.start()
-    qtbot.waitUntil(lambda: bool(factory.made))
-    performer = factory.made[0][1].performer
+    performer = start_gated(dock, qtbot, factory)
     performer.gate.release(2)
     qtbot.waitUntil(lambda: dock.runner.so_far.changes == 2)
     dock.pause()
@@ -73,10 +78,7 @@ def test_pause_takes_no_further_tile_and_resume_goes_on(
 def test_cancel_in_a_pause_and_start_again(
     dock: Any, wait: Any, qtbot: Any, factory: Any, messages: list[Any]
 ) -> None:
-    factory.behaviour = "gated"
-    dock.start()
-    qtbot.waitUntil(lambda: bool(factory.made))
-    performer = factory.made[0][1].performer
+    performer = start_gated(dock, qtbot, factory)
     performer.gate.release(3)
     qtbot.waitUntil(lambda: dock.runner.so_far.changes >= 2)
     dock.pause()

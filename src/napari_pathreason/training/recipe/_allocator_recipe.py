@@ -12,6 +12,7 @@ from ._policy_recipe import TextRecipe
 from ._recipe_base import NotBelow, Positive, Strict
 
 Cost = Literal["operations", "share"]
+"""What a price taxes; see `AllocatorRecipe`."""
 
 
 class AllocatorRecipe(Strict):
