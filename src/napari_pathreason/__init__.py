@@ -21,7 +21,18 @@ from ._errors import (
     SlideError,
 )
 from ._geometry import Box, Region
-from ._types import Allocation, Answer, Detection, Query, Result, SlideInfo, TokenReport
+from ._types import (
+    Allocation,
+    Answer,
+    Detection,
+    Metadata,
+    Query,
+    Reliability,
+    Result,
+    SlideInfo,
+    TokenReport,
+    Topic,
+)
 
 if TYPE_CHECKING:
     from ._ask import ask
@@ -37,6 +48,7 @@ __all__ = [
     "Box",
     "Detection",
     "ExportError",
+    "Metadata",
     "ModelError",
     "OutOfMemoryError",
     "PathreasonError",
@@ -44,10 +56,12 @@ __all__ = [
     "QueryError",
     "Region",
     "RegionError",
+    "Reliability",
     "Result",
     "SlideError",
     "SlideInfo",
     "TokenReport",
+    "Topic",
     "ask",
     "load_models",
     "open_slide",

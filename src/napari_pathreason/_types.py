@@ -13,6 +13,8 @@ TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
 BoxSpace = Literal["relative", "resized"]
+Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
+"""What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
 Messages = list[dict[str, Any]]
 
 
@@ -58,7 +60,7 @@ class GenerationSettings:
 
     ``begin`` is what the answer begins with, as if the model had written it. With ``closer`` small
     finds get a closer look on top of the budget, where the model knows how; see
-    `ModelInfo.closer`.
+    `Metadata.zoom_labels`.
     """
 
     max_new_tokens: int = 256
@@ -142,6 +144,12 @@ class Answer:
     text: str
     boxes: tuple[AnswerBox, ...] = ()
     well_formed: bool = True
+    reply: str = ""
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is an answer at all."""
+        return bool(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,27 +207,103 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """Confidence below which an answer is uncertain, by its form; see `Calibration`."""
+
+    choice: float = 0.6
+    open: float = 0.6
+    box: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What makes a model's probabilities honest, fitted on questions with known answers.
 
     ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
-    labelled boxes, or of there being none.
+    labelled boxes, or of there being none. ``least`` is the confidence below which an answer of
+    each form is uncertain.
     """
 
     choice: Scale = Scale()
     open: Scale = Scale()
     box: Scale = Scale()
+    least: Least = Least()
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A kind of question that a model was trained on.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``number of nuclei``.
+    form : Form
+        Of its answers.
+    words : frozenset of str
+        Content words of its questions, choices and labels, as `tasks.content_words` gives them.
+    example : Query
+        A question of this kind, as users may ask it.
+    """
+
+    name: str
+    form: Form
+    words: frozenset[str]
+    example: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a model says of its training; written beside the weights by what trained it.
+
+    Parameters
+    ----------
+    topics : tuple of Topic
+    labels : tuple of str
+        Of the boxes that it can look for.
+    tissues : tuple of str
+        What its training images show, where that was stated.
+    mpp : (float, float) or None
+        Least and most um per pixel of its training images as the model read them.
+    max_visual_tokens : int or None
+        Of one picture, up to which its replies hold.
+    zoom_labels : tuple of str
+        Labels of small things that it boxes better when it looks at each detection again.
+    """
+
+    topics: tuple[Topic, ...] = ()
+    labels: tuple[str, ...] = ()
+    tissues: tuple[str, ...] = ()
+    mpp: tuple[float, float] | None = None
+    max_visual_tokens: int | None = None
+    zoom_labels: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Forms of answer that it was trained to give, in the order of its topics."""
+        return tuple(dict.fromkeys(topic.form for topic in self.topics))
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Whether an answer may be relied on, as far as the system can tell.
+
+    ``reliable``: nothing speaks against it. ``uncertain``: to be checked by eye. ``none``: there
+    is no reliable answer, whatever the model wrote is a guess. ``reasons`` say why, in plain words
+    and without numbers of one picture, those of the level first; empty for ``reliable``.
+    """
+
+    level: Literal["reliable", "uncertain", "none"]
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a caller must know of a performer.
 
-    ``tissues`` names what a small model was trained on (empty: no statement), ``any_tissue_terms``
-    the words of a question that it was trained to answer on tissue of every kind. ``calibration``
-    is None where nobody has fitted one; its probabilities are then taken as they are. ``mpp`` is
-    the range of um per pixel of its training pictures, least first; None where it is not stated.
-    ``closer`` are labels of small things that it boxes better when it looks at each find again.
+    ``calibration`` is None where nobody has fitted one; its probabilities are then taken as they
+    are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
+    a foreign checkpoint.
     """
 
     name: str
@@ -227,11 +311,18 @@ class ModelInfo:
     box_space: BoxSpace
     dims: ModelDims
     device: str = "cpu"
-    tissues: tuple[str, ...] = ()
-    any_tissue_terms: tuple[str, ...] = ()
     calibration: Calibration | None = None
-    mpp: tuple[float, float] | None = None
-    closer: tuple[str, ...] = ()
+    metadata: Metadata | None = None
+
+    @property
+    def zoom_labels(self) -> tuple[str, ...]:
+        """See `Metadata.zoom_labels`; empty where it says nothing."""
+        return self.metadata.zoom_labels if self.metadata is not None else ()
+
+    @property
+    def max_visual_tokens(self) -> int | None:
+        """See `Metadata.max_visual_tokens`; None where it says nothing."""
+        return self.metadata.max_visual_tokens if self.metadata is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +340,11 @@ class SlideInfo:
 class Result:
     """One question about one region, answered; `engine.result_to_dict` gives its JSON form.
 
-    ``confidence``, 0 to 1, is the probability of the answer, of boxes their mean; None where the
+    ``reliability`` says first what the system has reason to doubt. ``confidence``, 0 to 1, is the
+    probability of the answer, of boxes their mean; None where the
     model does not tell. ``model.calibration`` says whether it was fitted on known answers.
-    ``strangeness`` is None where the model knows nothing of its training pictures.
+    ``strangeness`` is None where the model knows nothing of its training pictures. ``warnings``
+    are notes that do not touch the answer's reliability.
     """
 
     query: Query
@@ -270,3 +363,4 @@ class Result:
     settings: GenerationSettings = GenerationSettings()
     confidence: float | None = None
     strangeness: Strangeness | None = None
+    reliability: Reliability = Reliability("none", ("nobody has judged this answer",))

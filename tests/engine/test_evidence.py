@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from napari_pathreason.engine._evidence import evidence_warnings
 
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import ModelInfo, Query
 from napari_pathreason.engine import Job, ask
-from napari_pathreason.engine._evidence import evidence_warnings
 
 from .conftest import DIMS
 

@@ -116,7 +116,8 @@ def _model() -> Finding:
         return Finding("missing", "model", f"cannot be loaded ({type(error).__name__})")
     info = performer.info
     millions = performer.model.num_parameters() / 1e6
-    trained = f"; trained on {', '.join(info.tissues)}" if info.tissues else ""
+    tissues = info.metadata.tissues if info.metadata is not None else ()
+    trained = f"; trained on {', '.join(tissues)}" if tissues else ""
     return Finding("ok", "model", f"{info.name}, {millions:.1f} M parameters{trained}")
 
 

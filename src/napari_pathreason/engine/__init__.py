@@ -16,6 +16,7 @@ from ._job import Job
 from ._json import result_to_dict
 from ._protocols import Allocator, BatchPerformer, Performer
 from ._regions import parse_regions, read_regions
+from ._reliability import foreseen
 from ._report import confidence_line, token_line
 from ._run import ask, run_job
 from ._together import ParkedJob, answer_parked, ask_together
@@ -41,6 +42,7 @@ __all__ = [
     "ask_together",
     "confidence",
     "confidence_line",
+    "foreseen",
     "log_odds",
     "parse_regions",
     "read_chances",

@@ -1,36 +1,32 @@
-"""What is refused before anything is spent, and what a reader of an answer must be told."""
+"""What is refused before anything is spent, and notes that a reader of an answer is given."""
 
 from __future__ import annotations
 
-import re
-
 from napari_pathreason._errors import QueryError
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
-    Allocation,
-    Answer,
-    Budget,
-    Completion,
-    Effort,
-    ModelInfo,
-    Query,
-    SlideInfo,
-    Strangeness,
-)
-from napari_pathreason.tasks import TASKS
+from napari_pathreason._types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
+from napari_pathreason.tasks import TASKS, unknown_labels
 from napari_pathreason.tokens import LADDER, ReadPlan
 
 MOST_TOKENS = 16_384
 """Visual tokens beyond which a picture is not answered: 4096 x 4096 px at 32 px a token."""
 
 
-def check_query(query: Query, budget: Budget) -> None:
-    """Refuse a question that cannot be asked.
+def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) -> None:
+    """Refuse a question that cannot be asked, or a model cannot be asked.
+
+    Parameters
+    ----------
+    query : Query
+    budget : int, "auto" or "native"
+    metadata : Metadata, optional
+        What the model says of its training.
 
     Raises
     ------
     QueryError
-        If the task is unknown, a question or choices are missing, or the budget is below one.
+        If the task is unknown, a question or choices are missing, the budget is below one, or a
+        label is none that the model can look for.
     """
     if query.task not in TASKS:
         raise QueryError(f"there is no task {query.task!r}; choose {', '.join(TASKS)}")
@@ -40,33 +36,40 @@ def check_query(query: Query, budget: Budget) -> None:
         raise QueryError("subtyping needs at least two subtypes to choose from; list them")
     if isinstance(budget, int) and budget < 1:
         raise QueryError(f"the budget is {budget}; give auto, native or at least 1 visual token")
+    if metadata is not None and (unknown := unknown_labels(query, metadata)):
+        can = ", ".join(metadata.labels) or "nothing: it was not trained to draw boxes"
+        raise QueryError(f"cannot look for {', '.join(unknown)}; it can look for: {can}")
 
 
-def check_plan(plan: ReadPlan) -> None:
-    """Refuse a picture that no model could read in memory and time.
+def check_plan(plan: ReadPlan, most: int | None = None) -> None:
+    """Refuse a picture that no model could read in memory and time, or this one cannot.
+
+    Parameters
+    ----------
+    plan : ReadPlan
+    most : int, optional
+        See `Metadata.max_visual_tokens`.
 
     Raises
     ------
     QueryError
-        Above `MOST_TOKENS` visual tokens.
+        Above `MOST_TOKENS` visual tokens, or above ``most``.
     """
+    what = "native size" if plan.requested is None else "this budget"
     if plan.tokens > MOST_TOKENS:
-        what = "native size" if plan.requested is None else "this budget"
         raise QueryError(
             f"{what} means {plan.tokens:,} visual tokens, more than the {MOST_TOKENS:,} that can "
             f"be answered; mark a smaller region, or give auto or a budget such as {LADDER[-1]}"
         )
+    if most is not None and plan.tokens > most:
+        raise QueryError(
+            f"{what} means {plan.tokens:,} visual tokens, more than the {most:,} up to which this "
+            f"model's replies hold; give auto or at most {most:,}, or mark a smaller region"
+        )
 
 
-def input_warnings(
-    asked: Region,
-    read: Region,
-    slide: SlideInfo,
-    query: Query,
-    model: ModelInfo,
-    strangeness: Strangeness | None = None,
-) -> list[str]:
-    """What is doubtful about the question itself, and about asking it of this picture."""
+def input_warnings(asked: Region, read: Region, slide: SlideInfo) -> list[str]:
+    """What a reader must know of the region and the slide."""
     found = []
     if read != asked:
         outside = 1 - read.box.area / asked.box.area
@@ -75,17 +78,6 @@ def input_warnings(
         found.append(
             "the slide does not state its resolution, so sizes stay in pixels; "
             "give its um per pixel if you know it"
-        )
-    if strangeness is not None:
-        if strangeness.strange:
-            found.append(
-                f"this picture is unlike the training pictures ({_listing(strangeness.against)}): "
-                f"{strangeness.reason}; do not rely on this answer"
-            )
-    elif model.tissues and not _mentions(query, model.any_tissue_terms):
-        found.append(
-            f"the model was trained for this question only on {_listing(model.tissues)} and "
-            "cannot tell whether this slide is one of them; do not rely on this answer"
         )
     return found
 
@@ -107,14 +99,8 @@ def allocation_warnings(allocation: Allocation, effort: Effort) -> list[str]:
     return found
 
 
-def output_warnings(
-    allocation: Allocation,
-    plan: ReadPlan,
-    unreadable: float,
-    completion: Completion,
-    answer: Answer,
-) -> list[str]:
-    """What is doubtful about the picture that was read and the answer that was given."""
+def output_warnings(allocation: Allocation, plan: ReadPlan, unreadable: float) -> list[str]:
+    """What a reader must know of the picture that was read."""
     found = []
     if unreadable > 0:
         found.append(
@@ -127,21 +113,7 @@ def output_warnings(
             f"the region has only {plan.native:,} visual tokens at native size, fewer than the "
             f"{asked:,} asked for; it was not enlarged"
         )
-    if completion.finish == "length":
-        found.append(f"the answer was cut off after {completion.new_tokens:,} written tokens")
-    if not answer.well_formed:
-        found.append("the model did not keep to the form of an answer; read it with care")
     return found
-
-
-def _mentions(query: Query, terms: tuple[str, ...]) -> bool:
-    text = " ".join((query.question, *query.options)).casefold()
-    return any(re.search(rf"\b{re.escape(term.casefold())}\b", text) for term in terms)
-
-
-def _listing(names: tuple[str, ...]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _percent(share: float) -> str:

@@ -57,7 +57,7 @@ def windows(
     region : Region
         What the model was shown first, level-0 pixels.
     labels : sequence of str
-        Of which a closer look is worth it; see `ModelInfo.closer`.
+        Of which a closer look is worth it; see `Metadata.zoom_labels`.
     cell : int
         Side of a visual token in pixels.
     most : int

@@ -16,9 +16,14 @@ def result_to_dict(result: Result) -> dict[str, Any]:
     """
     tokens, slide = result.tokens, result.slide
     return {
+        "reliability": {
+            "level": result.reliability.level,
+            "reasons": list(result.reliability.reasons),
+        },
         "answer": result.answer.text,
         "rationale": result.answer.rationale,
         "well_formed": result.answer.well_formed,
+        "reply": "" if result.answer.readable else result.answer.reply,
         "confidence": _short(result.confidence),
         "calibrated": result.model.calibration is not None,
         "strangeness": None

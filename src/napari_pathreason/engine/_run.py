@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from threading import Event as Flag
 
-from napari_pathreason._types import Allocation, Result
-from napari_pathreason.tasks import TASKS
+from napari_pathreason._types import Allocation, ModelInfo, Result
+from napari_pathreason.tasks import TASKS, as_trained
 from napari_pathreason.tokens import plan as make_plan
 
 from ._asking import generate, read
@@ -31,10 +32,10 @@ from ._events import (
     Stage,
     StageStarted,
 )
-from ._evidence import evidence_warnings
 from ._failure import as_user_error
 from ._job import Job
 from ._protocols import Allocator, Performer
+from ._reliability import judge, picture_doubts, question_doubts, reply_doubts
 from ._report import token_report
 
 
@@ -113,8 +114,10 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     run.end()
     slide = job.slide.info
     region = job.region.clipped(slide.width, slide.height)
-    check_query(job.query, job.budget)
-    model, task = performer.info, TASKS[job.query.task]
+    model = performer.info
+    check_query(job.query, job.budget, model.metadata)
+    task = TASKS[job.query.task]
+    job = replace(job, query=as_trained(job.query, model.metadata))
     decoded = 0
 
     if job.budget == "auto":
@@ -127,11 +130,12 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         yield run.begin(Stage.ALLOCATE)
         native = make_plan(region, None, model.dims.cell).native
         allocation = allocator.allocate(overview, job.query, native, job.effort)
+        allocation = _held(allocation, native, model)
     else:
         yield run.begin(Stage.ALLOCATE)
         allocation = Allocation(None if job.budget == "native" else job.budget, "user")
     plan = make_plan(region, allocation.budget, model.dims.cell)
-    check_plan(plan)
+    check_plan(plan, model.max_visual_tokens)
     yield Planned(allocation, plan)
 
     yield run.begin(Stage.READ)
@@ -141,11 +145,12 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     yield run.begin(Stage.GENERATE)
     completion = yield from generate(job, performer, image, task.messages(job.query), run.cancel)
     answer = task.parse(completion.text, job.query)
-    sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
+    chances = read_chances(completion.written, job.query, answer)
+    sure = confidence(chances, model.calibration)
     finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
     closer = Closer(finds)
     most = plan.tokens // LOOK if job.settings.closer else 0
-    if due := windows(finds, region, model.closer, model.dims.cell, most):
+    if due := windows(finds, region, model.zoom_labels, model.dims.cell, most):
         yield run.begin(Stage.CLOSER)
         closer = yield from look_closer(job, performer, finds, due, run.cancel)
         decoded += closer.pixels_decoded
@@ -156,10 +161,14 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         sure = confidence_of(closer.finds)
     strange = completion.strangeness
     warnings = [*job.slide.notes]
-    warnings += input_warnings(job.region, region, slide, job.query, model, strange)
-    warnings += evidence_warnings(region, slide.mpp, image.pixels, model, sure.answer)
+    warnings += input_warnings(job.region, region, slide)
     warnings += allocation_warnings(allocation, job.effort)
-    warnings += output_warnings(allocation, plan, image.unreadable, completion, answer)
+    warnings += output_warnings(allocation, plan, image.unreadable)
+    doubts = [
+        *question_doubts(job.query, model),
+        *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, strange),
+        *reply_doubts(completion, answer, chances.form, sure.answer, model),
+    ]
     tokens = token_report(model.dims, allocation, plan, completion, closer.looks)
     run.end()
     yield Finished(
@@ -180,5 +189,13 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             settings=job.settings,
             confidence=sure.answer,
             strangeness=strange,
+            reliability=judge(doubts),
         )
     )
+
+
+def _held(allocation: Allocation, native: int, model: ModelInfo) -> Allocation:
+    """An allocator's choice, no larger than what the model's replies hold up to."""
+    most = model.max_visual_tokens
+    chosen = native if allocation.budget is None else min(allocation.budget, native)
+    return allocation if most is None or chosen <= most else replace(allocation, budget=most)

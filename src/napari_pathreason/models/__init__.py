@@ -13,6 +13,7 @@ from ._familiar import LEAST_TOKENS, Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._merge import write_merged
+from ._metadata import METADATA, write_metadata
 from ._models import Models
 from ._process import ModelProcess
 from ._threads import wait_passively
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CALIBRATION",
     "LEAST_TOKENS",
+    "METADATA",
     "NORMALISATION",
     "Familiar",
     "FixedAllocator",
@@ -48,6 +50,7 @@ __all__ = [
     "wait_passively",
     "words_of",
     "write_merged",
+    "write_metadata",
 ]
 
 _NEED_TORCH = {

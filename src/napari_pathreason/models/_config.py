@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
+from napari_pathreason._types import BoxSpace, Calibration, Least, ModelDims, ModelInfo, Scale
+
+from ._metadata import METADATA, metadata_of
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}
 """Where each family writes boxes: 0 to 1000 of the picture, or pixels of the resized picture."""
-CARD = "pathreason.json"
-"""Optional file beside the weights that says what a checkpoint was trained for."""
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how sure its answers are."""
 
@@ -76,42 +76,27 @@ def read_info(folder: Path, name: str) -> ModelInfo:
         family=family,
         box_space=card.get("box_space", BOX_SPACES[family]),
         dims=dims,
-        tissues=tuple(card.get("tissues", ())),
-        any_tissue_terms=tuple(card.get("any_tissue_terms", ())),
         calibration=read_calibration(folder, name),
-        mpp=tuple(card["mpp"]) if "mpp" in card else None,
-        closer=tuple(card.get("closer", ())),
+        metadata=metadata_of(card, name),
     )
 
 
 def read_card(folder: Path, name: str) -> dict[str, Any]:
-    """The optional ``pathreason.json``, checked; empty if there is none.
-
-    Keys: ``name``, ``tissues``, ``any_tissue_terms``, ``box_space`` (``relative`` where a
-    fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000), ``mpp`` (least and most um per
-    pixel of the training pictures as the model read them) and ``closer`` (labels of small things
-    whose boxes are better for a closer look). Others are left alone.
+    """The values of the optional `METADATA`, name and box space checked; empty if there is none.
 
     Raises
     ------
     ModelError
         If the file is damaged or a value is of the wrong kind.
     """
-    if not (folder / CARD).exists():
+    if not (folder / METADATA).exists():
         return {}
-    card = read_json(folder / CARD, name)
-    for key in ("tissues", "any_tissue_terms", "closer"):
-        words = card.get(key, [])
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ModelError(f"{key} in {CARD} of the model {name} must be a list of texts")
+    card = read_json(folder / METADATA, name)
     if not isinstance(card.get("name", name), str):
-        raise ModelError(f"name in {CARD} of the model {name} must be a text")
+        raise ModelError(f"name in {METADATA} of the model {name} must be a text")
+    # where a fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000
     if card.get("box_space", "relative") not in get_args(BoxSpace):
-        raise ModelError(f"box_space in {CARD} of the model {name} must be relative or resized")
-    if "mpp" in card and not _is_range(card["mpp"]):
-        raise ModelError(
-            f"mpp in {CARD} of the model {name} must be the least and the most um per pixel"
-        )
+        raise ModelError(f"box_space in {METADATA} of the model {name} must be relative or resized")
     return card
 
 
@@ -127,20 +112,13 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
         return None
     values = read_json(folder / CALIBRATION, name)
     try:
-        return Calibration(**{form: _scale(values[form]) for form in ("choice", "open", "box")})
-    except (KeyError, TypeError, ValueError) as error:
+        forms = ("choice", "open", "box")
+        least = {form: _share(bound) for form, bound in values.get("least", {}).items()}
+        return Calibration(**{form: _scale(values[form]) for form in forms}, least=Least(**least))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"
         ) from error
-
-
-def _is_range(values: Any) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == 2
-        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        and 0 < values[0] <= values[1] < math.inf
-    )
 
 
 def _scale(values: dict[str, Any]) -> Scale:
@@ -148,6 +126,13 @@ def _scale(values: dict[str, Any]) -> Scale:
     if not (0 < temperature < math.inf and math.isfinite(offset)):
         raise ValueError("no scale")
     return Scale(temperature, offset, bool(values["rationale"]))
+
+
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError("no share")
+    return share
 
 
 def read_dims(config: dict[str, Any]) -> ModelDims:

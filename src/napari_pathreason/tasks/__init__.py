@@ -8,10 +8,22 @@ from ._parsing import find_option, parse_boxes
 from ._subtyping import Subtyping
 from ._task import Target, Task
 from ._tasks import TASKS
+from ._topics import (
+    FORM_WORDS,
+    abstains,
+    as_trained,
+    content_words,
+    examples,
+    form_of,
+    unknown_labels,
+    untrained,
+    words_of_query,
+)
 from ._vqa import VQA
 
 __all__ = [
     "DETECTION_FORMAT",
+    "FORM_WORDS",
     "PLACES",
     "TASKS",
     "THROUGHOUT",
@@ -22,15 +34,23 @@ __all__ = [
     "Subtyping",
     "Target",
     "Task",
+    "abstains",
     "allotment_messages",
+    "as_trained",
     "cited_places",
     "citing",
+    "content_words",
     "count_score",
+    "examples",
     "find_option",
+    "form_of",
     "iou_score",
     "match_boxes",
     "parse_boxes",
     "read_allotment",
     "summary",
     "token_f1",
+    "unknown_labels",
+    "untrained",
+    "words_of_query",
 ]

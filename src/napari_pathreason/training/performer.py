@@ -76,7 +76,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     begun, name = find_checkpoint(begin)
     about = described_in(begun, find_base(begun, name))
     info = read_info(about, name)
-    dims, pointing = info.dims, Pointing(info.closer, info.dims.cell)
+    dims, pointing = info.dims, Pointing(info.zoom_labels, info.dims.cell)
     folder = Path(recipe.data.folder)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
     accelerator = join_processes(recipe, settings)

@@ -77,7 +77,8 @@ def calibrate(plan: Plan) -> str:
 
     asked = pick(val, plan.per_topic, plan.seed)
     outcomes = ask_known(performer, asked, Pictures(plan.val.parent), plan.seed)
-    fitted = Calibration(**{form: fit_scale(outcomes[form]) for form in FORMS})
+    choice, open_, box = (fit_scale(outcomes[form]) for form in FORMS)
+    fitted = Calibration(choice, open_, box)
     figures = _errors(outcomes)
     told = {**asdict(fitted), "questions": len(asked), "seed": plan.seed, "ece": figures}
     write_whole(folder / CALIBRATION, json.dumps(told, indent=2) + "\n")

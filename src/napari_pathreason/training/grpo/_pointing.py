@@ -18,7 +18,7 @@ from napari_pathreason.training.samples._view import View
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """Of which labels a model takes a closer look (`ModelInfo.closer`), and its cell in pixels."""
+    """Labels that a model looks at again (`Metadata.zoom_labels`), and its cell in pixels."""
 
     labels: tuple[str, ...]
     cell: int

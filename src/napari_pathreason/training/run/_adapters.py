@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
+from napari_pathreason.models import METADATA
 from napari_pathreason.models._adapter import (
     WEIGHTS,
     base_of,
@@ -20,7 +21,7 @@ from napari_pathreason.models._adapter import (
     write_base,
 )
 from napari_pathreason.models._checkpoint import find_checkpoint
-from napari_pathreason.models._config import CARD, read_card
+from napari_pathreason.models._config import read_card
 from napari_pathreason.models._loading import described_in
 from napari_pathreason.training.model._lora import LEARNING
 
@@ -103,7 +104,7 @@ def save_adapter(
     if preprocessor.is_file():
         shutil.copy(preprocessor, partial)
     card = read_card(begun, called) | {"name": name, "box_space": "relative"}
-    (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (partial / METADATA).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     config, matrices = _adapter_of(model, state)
     config.save_pretrained(str(partial))
     save_matrices(partial, matrices)

@@ -1,0 +1,181 @@
+"""What speaks against relying on an answer: of the question, the picture, the reply, the model.
+
+One value carries it, `Reliability`; it stands before the answer in everything that leaves. Each
+doubt has a level, the worst one is the answer's. The words hold no numbers of one picture: a run
+over a whole slide counts them over its tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import (
+    Answer,
+    Completion,
+    Least,
+    ModelInfo,
+    Query,
+    Reliability,
+    Strangeness,
+)
+from napari_pathreason.tasks import abstains, unknown_labels, untrained
+
+LEAST_TISSUE = 0.01
+"""Share of a picture; a small biopsy on a whole slide has more."""
+MARGIN = 1.5
+"""How far beyond the scales of its training images a model is still trusted, by ratio."""
+MOST_UNREADABLE = 0.5
+"""Share of a region beyond which what could be read says nothing of the whole."""
+
+Form = Literal["choice", "open", "box"]
+
+
+class Doubt(NamedTuple):
+    """One thing that speaks against an answer, in plain words."""
+
+    level: Literal["uncertain", "none"]
+    reason: str
+
+
+def judge(doubts: list[Doubt]) -> Reliability:
+    """The worst of all doubts, its reasons first; reliable where there are none."""
+    worst = [doubt.reason for doubt in doubts if doubt.level == "none"]
+    others = [doubt.reason for doubt in doubts if doubt.level == "uncertain"]
+    reasons = tuple(dict.fromkeys([*worst, *others]))
+    return Reliability("none" if worst else "uncertain" if others else "reliable", reasons)
+
+
+def question_doubts(query: Query, model: ModelInfo) -> Iterator[Doubt]:
+    """What is known before anything is read: whether the model can answer at all.
+
+    Parameters
+    ----------
+    query : Query
+    model : ModelInfo
+    """
+    if model.metadata is None:
+        yield Doubt("uncertain", "this model does not say what it was trained on")
+    elif why := untrained(query, model.metadata):
+        yield Doubt("none", why)
+    if model.calibration is None:
+        yield Doubt(
+            "uncertain",
+            "nobody has measured how reliable this model is; `pathreason calibrate` does",
+        )
+
+
+def picture_doubts(
+    region: Region,
+    mpp: tuple[float, float] | None,
+    pixels: NDArray[np.uint8],
+    unreadable: float,
+    model: ModelInfo,
+    strangeness: Strangeness | None,
+) -> Iterator[Doubt]:
+    """What the region and its scale say.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels.
+    mpp : (float, float) or None
+        um per level-0 pixel, (x, y).
+    pixels : uint8 array (height, width, 3)
+        The region as the model read it.
+    unreadable : float
+        Share of the region that is damaged.
+    model : ModelInfo
+    strangeness : Strangeness or None
+        None where the model could not tell.
+    """
+    from napari_pathreason.slides import tissue_share  # loads what reads files
+
+    if tissue_share(pixels) < LEAST_TISSUE:
+        yield Doubt("none", "almost no tissue in this region; mark a place on the tissue")
+    if strangeness is not None and strangeness.strange:
+        against = _listing(strangeness.against)
+        yield Doubt("none", f"unlike the training images ({against}): {strangeness.reason}")
+    elif strangeness is None and model.calibration is not None:
+        yield Doubt(
+            "uncertain",
+            "too few visual tokens to compare the picture with the training images; "
+            "give a higher budget",
+        )
+    if unreadable > 0:
+        yield Doubt(
+            "none" if unreadable > MOST_UNREADABLE else "uncertain",
+            "part of the region is damaged and could not be read",
+        )
+    if mpp is not None and model.metadata is not None and model.metadata.mpp is not None:
+        least, most = model.metadata.mpp
+        scale = region.width * mpp[0] / pixels.shape[1]
+        trained = f"than the training images ({least:g} to {most:g} um per pixel)"
+        if scale > most * MARGIN:
+            yield Doubt(
+                "uncertain",
+                f"the region was read coarser {trained}; "
+                "give a higher budget or mark a smaller region",
+            )
+        elif scale < least / MARGIN:
+            yield Doubt(
+                "uncertain",
+                f"the region was read finer {trained}; give a lower budget or mark a larger region",
+            )
+
+
+def reply_doubts(
+    completion: Completion,
+    answer: Answer,
+    form: Form,
+    confidence: float | None,
+    model: ModelInfo,
+) -> Iterator[Doubt]:
+    """What the reply itself says.
+
+    Parameters
+    ----------
+    completion : Completion
+    answer : Answer
+        Parsed from it.
+    form : {"choice", "open", "box"}
+        Of the answer, as confidence knows it.
+    confidence : float or None
+        Of the answer, 0 to 1; None where it is not told.
+    model : ModelInfo
+    """
+    if not answer.readable:
+        yield Doubt("none", "the model's reply could not be read")
+        return
+    if abstains(answer.text):
+        yield Doubt("none", "the model says that it cannot tell")
+    if completion.finish == "length":
+        yield Doubt("uncertain", "the reply was cut off")
+    elif not answer.well_formed:
+        yield Doubt("uncertain", "the reply did not keep to the form of an answer")
+    least = model.calibration.least if model.calibration is not None else Least()
+    if confidence is None:
+        if not answer.boxes:
+            yield Doubt("uncertain", "the model does not tell how sure it is")
+    elif confidence < getattr(least, form):
+        yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")
+
+
+def foreseen(query: Query, model: ModelInfo) -> Reliability:
+    """How reliable an answer can be at best, told before it is asked for; see `question_doubts`.
+
+    Labels that the model cannot look for, which the engine refuses, are among the reasons.
+    """
+    doubts = list(question_doubts(query, model))
+    if model.metadata is not None and (unknown := unknown_labels(query, model.metadata)):
+        doubts.insert(0, Doubt("none", f"cannot look for {', '.join(unknown)}"))
+    return judge(doubts)
+
+
+def _listing(names: tuple[str, ...]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
