@@ -84,20 +84,12 @@ class MarkerFinder:
     text: str | None = None
     finish: str = "stop"
     error: Exception | None = None
-    tissues: tuple[str, ...] = ()
     seen: list[tuple[int, int]] = field(default_factory=list)
     cancel_after: int | None = None
 
     @property
     def info(self) -> ModelInfo:
-        return ModelInfo(
-            "finder",
-            "qwen3_vl",
-            self.box_space,  # type: ignore[arg-type]
-            DIMS,
-            tissues=self.tissues,
-            any_tissue_terms=("nuclei", "nucleus"),
-        )
+        return ModelInfo("finder", "qwen3_vl", self.box_space, DIMS)  # type: ignore[arg-type]
 
     def generate(
         self,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Detection, GenerationSettings, WrittenToken
+from napari_pathreason._types import Detection, GenerationSettings, Metadata, WrittenToken
 from napari_pathreason.engine import (
     Cancelled,
     Job,
@@ -32,12 +32,18 @@ def marker():
     return SPOT
 
 
+def zooming(label):
+    return Metadata(labels=("lesion",), zoom_labels=(label,))
+
+
 class Blurred:
     """Sees the spot well in a small window, and beside it in a large picture."""
 
     def __init__(self, performer, off=10, again=None):
         self._performer, self._off, self._again = performer, off, again
-        self.info = replace(performer.info, closer=("Lesion",))
+        self.info = replace(
+            performer.info, metadata=Metadata(labels=("lesion",), zoom_labels=("Lesion",))
+        )
         self.windows = []
 
     def generate(self, pixels, messages, settings, cancel):
@@ -140,7 +146,9 @@ def test_a_large_find_another_label_and_a_poor_budget_get_none(
     assert not ask(
         replace(job, region=Region(860, 660, 200, 200)), blurred, allocator
     ).tokens.closer
-    blurred.info = replace(blurred.info, closer=("nucleus",))
+    blurred.info = replace(
+        blurred.info, metadata=Metadata(labels=("lesion",), zoom_labels=("nucleus",))
+    )
     assert not ask(job, blurred, allocator).tokens.closer
     assert not ask(job, performer, allocator).tokens.closer
 

@@ -12,7 +12,6 @@ from napari_pathreason._types import (
     Calibration,
     Query,
     Scale,
-    Strangeness,
     WrittenToken,
 )
 from napari_pathreason.engine import Job, ask, confidence_line, result_to_dict
@@ -215,29 +214,3 @@ def test_a_result_and_its_json_tell_the_confidence(slide, performer, allocator, 
     assert confidence_line(found) == "Confidence 0.75 (not calibrated)"
     calibrated = replace(found, model=replace(found.model, calibration=Calibration()))
     assert confidence_line(calibrated) == "Confidence 0.75"
-
-
-@pytest.mark.parametrize("score", [None, 0.9, 1.1])
-def test_a_strange_picture_is_warned_of_and_a_known_one_not(
-    slide, performer, allocator, whole, find, score
-):
-    """What is known of the picture itself takes the place of the standing warning."""
-    performer.tissues = ("lymph node",)
-    reason = "its stain (colours) is another" if score and score > 1 else ""
-    strange = None if score is None else Strangeness(score, ("lymph node",), reason)
-    made = performer._completion
-    performer._completion = lambda *given: replace(made(*given), strangeness=strange)
-
-    result = ask(Job(slide, whole, find, 64), performer, allocator)
-
-    told = result_to_dict(result)["strangeness"]
-    unlike = [w for w in result.warnings if "unlike the training pictures (lymph node)" in w]
-    standing = [w for w in result.warnings if "cannot tell whether" in w]
-    assert result.strangeness == strange
-    assert bool(standing) == (score is None)
-    if score is None:
-        assert told is None
-        return
-    assert told["strange"] == bool(unlike) == (score > 1)
-    assert (told["score"], told["reason"], told["against"]) == (score, reason, ["lymph node"])
-    assert all(reason in warning for warning in unlike)

@@ -1,0 +1,308 @@
+"""What speaks against an answer, and that it is told before the answer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_pathreason import QueryError
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import (
+    Calibration,
+    Completion,
+    Least,
+    Metadata,
+    ModelInfo,
+    Query,
+    Strangeness,
+    Topic,
+)
+from napari_pathreason.engine import Job, ask, foreseen, result_to_dict
+from napari_pathreason.tasks import words_of_query
+
+from .conftest import DIMS
+
+REGION = Region(880, 680, 340, 240)
+GLASS = Region(0, 0, 320, 320)
+LESION = Query("detection", options=("lesion",))
+DARK = Query("vqa", "Is there a dark spot?", ("yes", "no"))
+NUMBER = Query("vqa", "How many dark spots are there?")
+KNOWN = Strangeness(0.5, ("dots",))
+
+
+def topic(name, form, query):
+    return Topic(name, form, words_of_query(query), query)
+
+
+METADATA = Metadata(
+    (
+        topic("lesions", "boxes", LESION),
+        topic("dark or not", "yes/no", DARK),
+        topic("number of spots", "count", NUMBER),
+    ),
+    labels=("lesion",),
+)
+INFO = ModelInfo(
+    "finder",
+    "qwen3_vl",
+    "relative",
+    DIMS,
+    calibration=Calibration(least=Least(0.7, 0.4, 0.5)),
+    metadata=METADATA,
+)
+
+
+@pytest.fixture
+def judged(slide, allocator, performer, monkeypatch):
+    """Ask a model that says what it was trained on, and is calibrated; the reliability."""
+
+    def judge(
+        query=LESION,
+        text=None,
+        info=INFO,
+        region=REGION,
+        budget=64,
+        strangeness=KNOWN,
+        confidence=None,
+        finish="stop",
+    ):
+        performer.text, performer.finish = text, finish
+        monkeypatch.setattr(type(performer), "info", property(lambda self: info))
+        made = performer._completion
+
+        def seen(pixels, written, ending) -> Completion:
+            return replace(made(pixels, written, ending), strangeness=strangeness)
+
+        performer._completion = seen
+        if confidence is not None:
+            monkeypatch.setattr(
+                "napari_pathreason.engine._run.confidence",
+                lambda *_: type("Sure", (), {"answer": confidence, "boxes": ()})(),
+            )
+        try:
+            return ask(Job(slide, region, query, budget), performer, allocator)
+        finally:
+            performer._completion = made
+
+    return judge
+
+
+def reply(text):
+    return f"<think>seen</think><answer>{text}</answer>"
+
+
+def test_nothing_to_doubt(judged):
+    result = judged()
+    assert result.reliability.level == "reliable"
+    assert result.reliability.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        (Query("vqa", "Is there necrosis?", ("yes", "no")), "not trained on: necrosis"),
+        (Query("vqa", "Are there spongiotic keratinocytes?"), "spongiotic, keratinocytes"),
+        (Query("vqa", "How many mitoses are there?"), "not trained on: mitoses"),
+        (Query("vqa", "What tissue is this?"), "names nothing that the model was trained on"),
+        (Query("vqa", "Grade this"), "not trained on: Grade"),
+        (Query("vqa", "How many lesions are there?"), "with a number about: lesions"),
+        (Query("vqa", "Is there a lesion?"), "with yes or no about: lesion"),
+    ],
+)
+def test_what_was_not_trained_on_has_no_reliable_answer(judged, query, reason):
+    result = judged(query, reply("no"))
+    assert result.reliability.level == "none"
+    assert reason in result.reliability.reasons[0]
+    assert foreseen(query, INFO).reasons[0] == result.reliability.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        DARK,
+        Query("vqa", "is this SPOT dark", ("Yes", "No")),
+        Query("vqa", "Do you see dark spots?"),
+        Query("vqa", "Number of dark spots?"),
+        LESION,
+        Query("detection", "Mark every lesion.", ("Lesions",)),
+    ],
+)
+def test_other_words_around_what_was_trained_on_change_nothing(query):
+    assert foreseen(query, INFO).level == "reliable"
+
+
+def test_yes_or_no_is_asked_with_the_choices_that_training_had(judged):
+    assert judged(Query("vqa", "Is there a dark spot?"), reply("yes")).query == DARK
+
+
+def test_a_label_that_was_not_trained_on_is_refused(judged, slide):
+    with pytest.raises(QueryError, match="cannot look for mitosis; it can look for: lesion"):
+        judged(Query("detection", options=("lesion", "mitosis")))
+    assert not slide.reads
+    assert foreseen(Query("detection", options=("mitosis",)), INFO).reasons[0] == (
+        "cannot look for mitosis"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "finish"),
+    [
+        (LESION, reply('[{"bbox_2d": [1,'), "length"),
+        (LESION, "lorem ipsum", "stop"),
+        (DARK, reply("purple"), "stop"),
+        (DARK, "", "stop"),
+        (NUMBER, reply("a few"), "stop"),
+        (NUMBER, reply('[{"bbox_2d":[0,0,670,1000],"label":"tumour"}]'), "stop"),
+    ],
+)
+def test_a_reply_that_cannot_be_read_is_no_answer(judged, query, text, finish):
+    result = judged(query, text, finish=finish)
+    assert result.reliability.level == "none"
+    assert result.reliability.reasons == ("the model's reply could not be read",)
+    assert (result.answer.text, result.detections) == ("", ())
+    assert result_to_dict(result)["reply"] == text
+
+
+def test_a_model_may_say_that_it_cannot_tell(judged):
+    query = replace(DARK, options=("yes", "no", "cannot tell"))
+    assert "says that it cannot tell" in judged(query, reply("cannot tell")).reliability.reasons[0]
+
+
+def test_glass(judged):
+    result = judged(region=GLASS)
+    assert result.reliability.level == "none"
+    assert "almost no tissue" in result.reliability.reasons[0]
+
+
+def test_a_picture_unlike_the_training_images(judged):
+    strange = Strangeness(1.1, ("dots", "lines"), "its stain (colours) is another")
+    result = judged(strangeness=strange)
+    assert result.reliability.level == "none"
+    assert result.reliability.reasons == (
+        "unlike the training images (dots and lines): its stain (colours) is another",
+    )
+    assert result_to_dict(result)["strangeness"]["strange"] is True
+
+
+def test_a_picture_that_could_not_be_compared(judged):
+    result = judged(strangeness=None)
+    assert result.reliability.level == "uncertain"
+    assert "too few visual tokens to compare" in result.reliability.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "level"), [(0.0, "reliable"), (0.12, "uncertain"), (0.8, "none")]
+)
+def test_unreadable_parts(judged, slide, share, level):
+    slide.unreadable = share
+    result = judged()
+    assert result.reliability.level == level
+    assert [f"{share:.0%}"[:-1] in line for line in result.warnings] == [True] * (share > 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "least"),
+    [
+        (LESION, None, 0.5),
+        (DARK, reply("yes"), 0.4),  # the stand-in tells no tokens, so no choice was weighed
+    ],
+)
+def test_low_confidence(judged, query, text, least):
+    assert judged(query, text, confidence=least).reliability.level == "reliable"
+    result = judged(query, text, confidence=least - 0.01)
+    assert result.reliability.level == "uncertain"
+    assert "low confidence" in result.reliability.reasons[0]
+
+
+def test_an_answer_of_unknown_confidence_is_uncertain(judged):
+    result = judged(DARK, reply("yes"))
+    assert result.reliability.reasons == ("the model does not tell how sure it is",)
+
+
+@pytest.mark.parametrize(
+    ("budget", "mpp", "told"),
+    [
+        (64, 0.5, None),
+        (4, 0.5, "coarser"),
+        (64, 0.02, "finer"),
+        (4, None, None),
+    ],
+)
+def test_scales_that_the_model_was_not_trained_on(judged, slide, budget, mpp, told):
+    slide.mpp = None if mpp is None else (mpp, mpp)
+    info = replace(INFO, metadata=replace(METADATA, mpp=(0.3, 1.0)))
+    reliability = judged(info=info, budget=budget).reliability
+    if told is None:
+        assert reliability.level == "reliable"
+    else:
+        assert reliability.level == "uncertain"
+        assert f"{told} than the training images (0.3 to 1 um per pixel)" in reliability.reasons[0]
+
+
+def test_a_model_of_which_nothing_is_known_is_at_best_uncertain(judged):
+    bare = replace(INFO, calibration=None, metadata=None)
+    result = judged(info=bare, strangeness=None)
+    assert result.reliability.level == "uncertain"
+    assert result.reliability.reasons == (
+        "this model does not say what it was trained on",
+        "nobody has measured how reliable this model is; `pathreason calibrate` does",
+    )
+
+
+def test_the_worst_is_said_first(judged, slide):
+    slide.unreadable = 0.1
+    result = judged(Query("vqa", "Is there necrosis?", ("yes", "no")), reply("no"), finish="length")
+    assert result.reliability.level == "none"
+    assert result.reliability.reasons[0] == "not trained on: necrosis"
+    assert "the reply was cut off" in result.reliability.reasons
+
+
+class TestLargerThanReplesHold:
+    INFO = replace(INFO, metadata=replace(METADATA, max_visual_tokens=50))
+
+    def test_a_typed_budget_is_refused_with_the_largest_that_works(self, judged, slide):
+        with pytest.raises(QueryError, match="at most 50"):
+            judged(info=self.INFO, budget=64)
+        assert not slide.reads
+        assert judged(info=self.INFO, budget=50).tokens.realised <= 50
+
+    def test_native_size_too(self, judged):
+        with pytest.raises(QueryError, match=r"native size means .* at most 50"):
+            judged(info=self.INFO, budget="native")
+
+    def test_a_large_budget_on_a_small_region_is_none(self, judged):
+        region = Region(880, 680, 128, 128)
+        assert judged(info=self.INFO, budget=1024, region=region).tokens.realised == 16
+
+    @pytest.mark.parametrize("chosen", [64, None])
+    def test_an_allocator_is_held(self, judged, allocator, chosen):
+        allocator.budget = chosen
+        result = judged(info=self.INFO, budget="auto")
+        assert (result.allocation.budget, result.allocation.source) == (50, "policy")
+        assert result.tokens.realised <= 50
+
+
+@given(st.lists(st.sampled_from(["uncertain", "none"]), max_size=5))
+def test_the_level_is_that_of_the_worst_doubt(levels):
+    from napari_pathreason.engine._reliability import Doubt, judge
+
+    found = judge([Doubt(level, f"reason {i}") for i, level in enumerate(levels)])
+    worst = "none" if "none" in levels else "uncertain" if levels else "reliable"
+    assert found.level == worst
+    assert len(found.reasons) == len(levels)
+    assert [levels[int(reason[-1])] for reason in found.reasons] == sorted(levels)
+
+
+def test_dark_all_over_counts_as_tissue(judged, slide, monkeypatch):
+    """As in fluorescence: only what is white has nothing on it."""
+    read = slide.read_region
+
+    def dark(region, size):
+        image = read(region, size)
+        image.pixels[:] = np.uint8(0)
+        return image
+
+    monkeypatch.setattr(slide, "read_region", dark)
+    assert judged(region=GLASS).reliability.level == "reliable"
