@@ -21,7 +21,7 @@ from ._wording import Wording, learn_wording, words_of
 
 if TYPE_CHECKING:
     from ._inputs import ModelInputs, build_inputs
-    from ._look import Look, colours
+    from ._look import Look, colours, detail
     from ._performer import VLMPerformer
     from ._pixels import NORMALISATION, Normalisation
 
@@ -41,6 +41,7 @@ __all__ = [
     "Wording",
     "build_inputs",
     "colours",
+    "detail",
     "find_checkpoint",
     "learn_wording",
     "load_models",
@@ -58,6 +59,7 @@ _NEED_TORCH = {
     "build_inputs": "_inputs",
     "Look": "_look",
     "colours": "_look",
+    "detail": "_look",
     "VLMPerformer": "_performer",
     "NORMALISATION": "_pixels",
     "Normalisation": "_pixels",

@@ -56,6 +56,8 @@ class Familiar:
         Distance up to which pictures are familiar.
     colour_mean, colour_whiten, colour_reach : float array (kinds, 6), (kinds, 6, 6), (kinds,)
         The same of `colours`, for all sizes.
+    detail, detail_least : float array (kinds, sizes)
+        Of `detail`: the middle of the training pictures, and where almost all lie above.
     signature : float array
         Of the tower that the numbers come out of.
     """
@@ -71,10 +73,12 @@ class Familiar:
     colour_mean: Array
     colour_whiten: Array
     colour_reach: Array
+    detail: Array
+    detail_least: Array
     signature: Array
 
     def judge(
-        self, look: Array, colours: Array, tokens: int, words: Iterable[str]
+        self, look: Array, colours: Array, detail: float, tokens: int, words: Iterable[str]
     ) -> Strangeness | None:
         """How strange a picture is for a question; None below `LEAST_TOKENS`.
 
@@ -83,6 +87,7 @@ class Familiar:
         look : float array (numbers,)
             Of `Look`, from the pass that the answer needed.
         colours : float array (6,)
+        detail : float
         tokens : int
             Visual tokens of the picture.
         words : iterable of str
@@ -93,8 +98,10 @@ class Familiar:
         asked = self.wording.likely(words, len(self.kinds))
         here = self.scores(look, tokens)
         kind = min(asked, key=lambda k: here[k])
-        reason = ""
-        if here[kind] > 1:
+        reason, dull = "", self._dullness(detail, kind, tokens)
+        if dull > max(here[kind], 1):
+            reason = "it shows no fine detail: out of focus, or magnified"
+        elif here[kind] > 1:
             others = [k for k in range(len(self.kinds)) if k not in asked and here[k] <= 1]
             if others:
                 other = min(others, key=lambda k: here[k])
@@ -105,7 +112,8 @@ class Familiar:
                 reason = "its stain (colours) is another"
             else:
                 reason = "its tissue or texture is another"
-        return Strangeness(float(here[kind]), tuple(self.kinds[k] for k in asked), reason)
+        score = max(float(here[kind]), dull)
+        return Strangeness(score, tuple(self.kinds[k] for k in asked), reason)
 
     def scores(self, look: Array, tokens: int) -> list[float]:
         """Strangeness of a picture for each kind, whatever is asked; arguments as of `judge`."""
@@ -117,6 +125,13 @@ class Familiar:
         apart = np.einsum("ksij,ksj->ksi", self.whiten, point - self.means)
         distance: Array = np.linalg.norm(apart, axis=-1)
         return distance / self.reach
+
+    def _dullness(self, detail: float, kind: int, tokens: int) -> float:
+        """How far a picture falls short of the usual detail, 1 where hardly any known one does."""
+        middle, least = (
+            self._at(of[kind], size_class(tokens)) for of in (self.detail, self.detail_least)
+        )
+        return (middle - detail) / max(middle - least, 1e-6)
 
     @staticmethod
     def _at(scores: Array, size: int) -> float:

@@ -25,7 +25,7 @@ from ._decode_batch import decode_batch
 from ._familiar import Familiar
 from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._interrupt import Interrupted, Interrupts
-from ._look import Look, colours
+from ._look import Look, colours, detail
 from ._memory import memory_errors
 from ._pixels import Normalisation
 from ._text import TextStream
@@ -265,7 +265,13 @@ class VLMPerformer:
         if not seen:
             return [None] * len(pictures)
         return [
-            self._known[1].judge(look, colours(pixels), size // dims.merge**2, words_of(messages))
+            self._known[1].judge(
+                look,
+                colours(pixels),
+                detail(pixels),
+                size // dims.merge**2,
+                words_of(messages),
+            )
             for look, pixels, size, messages in zip(seen, pictures, sizes, prompts, strict=True)
         ]
 

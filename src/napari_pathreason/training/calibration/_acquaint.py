@@ -17,6 +17,7 @@ from napari_pathreason.models import (
     VLMPerformer,
     Wording,
     colours,
+    detail,
     learn_wording,
     words_of,
 )
@@ -136,4 +137,4 @@ def _seen(
     reading = rng.choice(readings)
     pixels = read(reading.size)
     seen = look.at(pixels, dims.patch, dims.merge, performer.normalisation)
-    return Seen(kind, reading.tokens, seen, colours(pixels))
+    return Seen(kind, reading.tokens, seen, colours(pixels), detail(pixels))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Calibration, Scale
+from napari_pathreason._types import Calibration, Least, Scale
 from napari_pathreason.models import (
     CALIBRATION,
     Familiar,
@@ -21,7 +22,9 @@ from napari_pathreason.models import (
     find_checkpoint,
     load_performer,
     save_familiar,
+    write_metadata,
 )
+from napari_pathreason.models._config import read_card
 from napari_pathreason.training.evaluation._card import write_whole
 from napari_pathreason.training.evaluation._evaluate import pick
 from napari_pathreason.training.evaluation._measures import expected_error
@@ -31,7 +34,8 @@ from napari_pathreason.training.samples._sample import Sample, read_samples
 from ._acquaint import learn_kinds, own, see, see_slide
 from ._familiar_fit import Seen, fit_familiar
 from ._known_answers import FORMS, Outcomes, ask_known
-from ._scale_fit import apply, fit_scale, held_out
+from ._largest import largest, readable_by_size
+from ._scale_fit import apply, fit_scale, held_out, least_confidence
 
 KEPT = 3000
 """Decoded pictures in memory: fields share their tiles."""
@@ -70,22 +74,27 @@ def calibrate(plan: Plan) -> str:
     """
     if plan.model != "embedded" and not Path(plan.model).is_dir():
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
-    folder, _ = find_checkpoint(plan.model)
+    folder, name = find_checkpoint(plan.model)
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
     (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
     performer = load_performer(plan.model, plan.device, known=False)
 
     asked = pick(val, plan.per_topic, plan.seed)
     outcomes = ask_known(performer, asked, Pictures(plan.val.parent), plan.seed)
-    choice, open_, box = (fit_scale(outcomes[form]) for form in FORMS)
-    fitted = Calibration(choice, open_, box)
-    figures = _errors(outcomes)
+    fitted, figures = _fit_confidence(outcomes), _errors(outcomes)
     told = {**asdict(fitted), "questions": len(asked), "seed": plan.seed, "ece": figures}
     write_whole(folder / CALIBRATION, json.dumps(told, indent=2) + "\n")
     lines = [
         f"{form}: {found['answers']:,} answers, ECE {found['before']:.3f} -> {found['after']:.3f}"
         for form, found in figures.items()
     ]
+
+    held = readable_by_size(performer, own(val), Pictures(plan.val.parent), plan.seed)
+    if performer.info.metadata is not None:
+        card = read_card(folder, name)
+        metadata = replace(performer.info.metadata, max_visual_tokens=largest(held))
+        write_metadata(folder, card["name"], metadata, card.get("box_space"))
+    lines += [f"{h.tokens:,} visual tokens: {h.readable} of {h.asked} replies read" for h in held]
 
     look = Look(performer.model.model.visual)
     try:
@@ -100,14 +109,22 @@ def calibrate(plan: Plan) -> str:
     return "\n".join([*lines, *_strange_lines(familiar, groups)])
 
 
+def _fit_confidence(outcomes: Outcomes) -> Calibration:
+    scales = [fit_scale([*chain.from_iterable(outcomes[form])]) for form in FORMS]
+    bounds = [least_confidence(s, outcomes[form]) for s, form in zip(scales, FORMS, strict=True)]
+    choice, open_, box = scales
+    return Calibration(choice, open_, box, Least(*bounds))
+
+
 def _errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
     """ECE of each form and of all answers in words, before and after; see `held_out`."""
     found, words = {}, []
     for form in FORMS:
-        if len(outcomes[form]) < 2:
+        own = [*chain.from_iterable(outcomes[form])]
+        if len(own) < 2:
             continue
-        right = np.array([one.right for one in outcomes[form]], float)
-        before, after = apply(Scale(), outcomes[form]), held_out(outcomes[form])
+        right = np.array([one.right for one in own], float)
+        before, after = apply(Scale(), own), held_out(own)
         found[form] = _error(before, after, right)
         if form != "box":
             words.append((before, after, right))

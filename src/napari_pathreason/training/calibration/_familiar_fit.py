@@ -16,6 +16,8 @@ SHRINK = 0.1
 """Share of each covariance that goes to its diagonal."""
 FAMILIAR_SHARE = 0.98
 """Share of the val pictures of each kind that shall not be strange."""
+DETAIL_SHARE = 0.995
+"""Share of the known pictures of each kind and size that shall have detail enough."""
 FEWEST = 60
 """Pictures of a kind and size below which the size next to it stands in."""
 
@@ -25,12 +27,13 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """A picture: place of its kind, visual tokens, what the tower makes of it, its colours."""
+    """A picture: place of its kind, visual tokens, what the tower makes of it, colours, detail."""
 
     kind: int
     tokens: int
     look: Array
     colours: Array
+    detail: float
 
 
 def fit_familiar(
@@ -50,6 +53,7 @@ def fit_familiar(
     reach = np.full((len(kinds), sizes), np.nan)
     colour_mean, colour_whiten = np.zeros((len(kinds), 6)), np.zeros((len(kinds), 6, 6))
     colour_reach = np.zeros(len(kinds))
+    middles, leasts = np.full_like(reach, np.nan), np.full_like(reach, np.nan)
     for kind in range(len(kinds)):
         known = [one for one in train if one.kind == kind]
         other = [one for one in val if one.kind == kind] or known
@@ -65,6 +69,11 @@ def fit_familiar(
         differences = place - means[kind, nearest]
         apart = np.linalg.norm(np.einsum("nij,nj->ni", whiten[kind, nearest], differences), axis=1)
         reach[kind, kept] = _reaches(apart, nearest, kept)
+        for one in kept:
+            # all that are known: of `val` alone a hundredth would be a picture or two
+            levels = [s.detail for s in (*known, *other) if size_class(s.tokens) == one]
+            middles[kind, one] = np.median(levels)
+            leasts[kind, one] = np.quantile(levels, 1 - DETAIL_SHARE)
         seen = np.stack([one.colours for one in known]).astype(np.float64)
         colour_mean[kind] = seen.mean(0)
         colour_whiten[kind] = _whitening(seen - seen.mean(0))
@@ -83,6 +92,8 @@ def fit_familiar(
         colour_mean=colour_mean.astype(np.float32),
         colour_whiten=colour_whiten.astype(np.float32),
         colour_reach=colour_reach.astype(np.float32),
+        detail=middles.astype(np.float32),
+        detail_least=leasts.astype(np.float32),
         signature=signature,
     )
 

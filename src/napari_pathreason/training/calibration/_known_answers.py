@@ -27,13 +27,14 @@ RUNGS = (4, 16, 64, 256)
 """Each question is asked at one of them, drawn anew for each."""
 LONGEST = 192
 
-Outcomes = dict[str, list[Outcome]]
+Outcomes = dict[str, list[tuple[Outcome, ...]]]
+"""By the form of the answer, one tuple for each: of boxes one outcome each, else a single one."""
 
 
 def ask_known(
     performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
 ) -> Outcomes:
-    """Outcomes by the form of the answer; a box is right as a scored match, as is no box.
+    """Outcomes of answers; a box is right as a scored match, as is no box.
 
     ``performer`` must be one without a calibration. What a closer look leaves of the boxes is
     what counts.
@@ -42,13 +43,14 @@ def ask_known(
     found: Outcomes = {form: [] for form in FORMS}
     for sample in tqdm(samples, unit="answer", mininterval=5):
         form, outcomes = _outcomes(performer, sample, pictures, rng.choice(RUNGS))
-        found[form] += outcomes
+        if outcomes:
+            found[form].append(outcomes)
     return found
 
 
 def _outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
-) -> tuple[str, list[Outcome]]:
+) -> tuple[str, tuple[Outcome, ...]]:
     heard = _Heard(performer)
     settings = GenerationSettings(max_new_tokens=LONGEST)
     region = pictures.region(sample)
@@ -69,7 +71,7 @@ def _outcomes(
         rights = [(chances.answer, not target.boxes)]
     else:
         rights = [(chances.answer, task.score(result.answer, target) >= 1 - 1e-9)]
-    return chances.form, [Outcome(chance, chances.rationale, hit) for chance, hit in rights]
+    return chances.form, tuple(Outcome(c, chances.rationale, hit) for c, hit in rights)
 
 
 class _Heard:

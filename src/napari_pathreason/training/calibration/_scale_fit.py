@@ -15,6 +15,10 @@ FEWEST = 10
 """Known answers below which nothing is fitted."""
 PRIOR = 1.0
 """Weight, in answers, of the belief that nothing needs a change; keeps a few answers sober."""
+SURE = 0.6
+"""Nothing above is called uncertain for its confidence."""
+DOUBTED = 0.03
+"""Share of the known questions whose answers are uncertain for their confidence."""
 FLATTEST = 0.05
 STEPS = 50
 
@@ -41,6 +45,22 @@ def fit_scale(outcomes: Sequence[Outcome]) -> Scale:
 def apply(scale: Scale, outcomes: Sequence[Outcome]) -> Shares:
     """Scaled probabilities, float64 (outcomes,)."""
     return _share(_odds(outcomes, scale.rationale), 1 / scale.temperature, scale.offset)
+
+
+def least_confidence(scale: Scale, answers: Sequence[tuple[Outcome, ...]]) -> float:
+    """Confidence that almost all of these answers have, at the most `SURE`.
+
+    Parameters
+    ----------
+    scale : Scale
+        Fitted on them.
+    answers : sequence of tuple of Outcome
+        Of questions that the model was trained on; that of an answer is the mean of its boxes'.
+    """
+    if len(answers) < FEWEST:
+        return SURE
+    each = [float(apply(scale, outcomes).mean()) for outcomes in answers]
+    return min(SURE, round(float(np.quantile(each, DOUBTED)), 4))
 
 
 def held_out(outcomes: Sequence[Outcome]) -> Shares:

@@ -1,0 +1,111 @@
+"""Up to how many visual tokens of one picture a model's replies can still be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelInfo
+from napari_pathreason.engine import Job, Performer, ask
+from napari_pathreason.models import FixedAllocator
+from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.training.evaluation._evaluate import pick
+from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples._sample import Sample
+
+SIDES = (8, 12, 16, 18, 20, 22, 24, 26, 28, 32)
+"""Sides of the pictures that are tried, in visual tokens."""
+PER_TOPIC = 2
+"""Questions of each kind at each size."""
+HOLDS = 0.95
+"""Share of the replies that must be readable at a size and at all below."""
+LONGEST = 192
+"""Tokens written, at the most; what is longer than any answer of the training is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Of so many questions at a size, in visual tokens, how many replies could be read."""
+
+    tokens: int
+    asked: int
+    readable: int
+
+
+def readable_by_size(
+    performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
+) -> list[Held]:
+    """Ask about pictures larger and larger, until the replies fall apart.
+
+    A picture is filled with the sample's own, over and over: whatever its content, a reply that
+    keeps its form can be read.
+
+    Parameters
+    ----------
+    performer : Performer
+    samples : sequence of Sample
+        With known answers.
+    pictures : Pictures
+    seed : int
+    """
+    asked = pick(samples, PER_TOPIC, seed)
+    free, found = _Unbounded(performer), []
+    for side in tqdm(SIDES, unit="size"):
+        pixels = side * performer.info.dims.cell
+        readable = 0
+        for sample in asked:
+            slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
+            region = Region(0, 0, pixels, pixels)
+            settings = GenerationSettings(max_new_tokens=LONGEST, closer=False)
+            job = Job(slide, region, sample.query, "native", settings)
+            answer = ask(job, free, FixedAllocator()).answer
+            readable += answer.readable and answer.well_formed
+        found.append(Held(side**2, len(asked), readable))
+        if readable < len(asked) / 2:
+            break
+    return found
+
+
+def largest(held: Sequence[Held]) -> int | None:
+    """Visual tokens up to which all sizes hold; None where not even the smallest does."""
+    most = None
+    for size in held:
+        if size.readable < HOLDS * size.asked:
+            break
+        most = size.tokens
+    return most
+
+
+def _filled(sample: Sample, pictures: Pictures, side: int) -> NDArray[np.uint8]:
+    """A square of so many pixels, of the sample's region over and over."""
+    region = pictures.region(sample)
+    own = pictures.read(sample, region, (region.width, region.height))
+    times = (-(-side // region.height), -(-side // region.width), 1)
+    return np.tile(own, times)[:side, :side]
+
+
+class _Unbounded:
+    """A performer that is asked whatever size it says it was trained on."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._performer = performer
+        metadata = performer.info.metadata
+        if metadata is not None:
+            metadata = replace(metadata, max_visual_tokens=None)
+        self.info: ModelInfo = replace(performer.info, metadata=metadata)
+
+    def generate(
+        self,
+        pixels: NDArray[np.uint8],
+        messages: Messages,
+        settings: GenerationSettings,
+        cancel: Event,
+    ) -> Iterator[str | Completion]:
+        """Satisfies `Performer`."""
+        return self._performer.generate(pixels, messages, settings, cancel)
