@@ -138,7 +138,11 @@ class AnswerBox:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Parsed completion; malformed text is a value with ``well_formed`` False, never an error."""
+    """Parsed completion; malformed text is a value with ``well_formed`` False, never an error.
+
+    ``text`` is empty where no answer could be read; of detection that means unknown, not none.
+    ``reply`` is the completion as it was written.
+    """
 
     rationale: str
     text: str
@@ -148,7 +152,7 @@ class Answer:
 
     @property
     def readable(self) -> bool:
-        """Whether there is an answer at all."""
+        """Whether an answer could be read in the reply."""
         return bool(self.text)
 
 

@@ -83,9 +83,14 @@ def test_upper_case_is_no_other_choice():
     assert sure(written, TUMOUR).answer == pytest.approx(0.8)
 
 
-def test_an_answer_that_is_none_of_the_choices_is_weighed_as_free_text():
-    written = [OPEN, token("maybe", 0.5, yes=0.25, no=0.25), CLOSE]
+def test_a_choice_within_a_longer_answer_is_weighed_as_free_text():
+    written = [OPEN, token("surely yes", 0.5, yes=0.25, no=0.25), CLOSE]
     assert sure(written, TUMOUR).answer == pytest.approx(0.5)
+
+
+def test_of_a_reply_that_is_none_of_the_choices_nothing_is_told():
+    written = [OPEN, token("maybe", 0.5, yes=0.25, no=0.25), CLOSE]
+    assert sure(written, TUMOUR).answer is None
 
 
 @pytest.mark.parametrize(

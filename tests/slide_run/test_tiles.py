@@ -56,6 +56,7 @@ def test_a_side_follows_from_both_resolutions():
     [
         ({"lesions": ()}, "lesion"),
         ({"lesions": (" ",)}, "lesion"),
+        ({"lesions": ("spot", "Spot ")}, "lesions 'spot' and 'Spot ' are the same"),
         ({"mpp": 0}, "mpp"),
         ({"mpp": float("nan")}, "mpp"),
         ({"tile": 0}, "tile"),

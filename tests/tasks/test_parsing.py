@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pathreason._types import AnswerBox, Query
-from napari_pathreason.tasks import TASKS
-from napari_pathreason.tasks._parsing import find_option, normalise, parse_boxes, split_frame
+from napari_pathreason.tasks import TASKS, Target, parse_boxes, split_frame
 
 QUERIES = [
     Query("vqa", "Is there tumour?", ("yes", "no")),
     Query("vqa", "How many nuclei?"),
+    Query("vqa", "What is shown?"),
+    Query("vqa", "Which? A) yes B) no", ("yes", "no")),
+    Query("detection", "", ("CD3+", "CD3-")),
     Query("subtyping", "", ("adenocarcinoma", "normal")),
     Query("detection", "", ("tumour",)),
 ]
@@ -28,20 +30,22 @@ fragments = st.lists(
 ).map("".join)
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda q: f"{q.task}-{len(q.options)}")
+@pytest.mark.parametrize("query", QUERIES, ids=lambda q: f"{q.task}-{len(q.options)}-{q.question}")
 @given(text=fragments)
 def test_no_text_raises(query, text):
     task = TASKS[query.task]
     answer = task.parse(text, query)
-    assert 0.0 <= task.score(answer, task_target(query)) <= 1.0
+    assert answer.reply == text
+    assert answer.readable or (answer.boxes == () and not answer.well_formed)
+    score = task.score(answer, task_target(query))
+    assert 0.0 <= score <= 1.0
+    assert answer.readable or score == 0.0
 
 
 def task_target(query):
-    from napari_pathreason.tasks import Target
-
     if query.task == "detection":
         return Target(boxes=(AnswerBox("tumour", 0, 0, 10, 10),))
-    return Target(text=query.options[0] if query.options else "12")
+    return Target(query.options[0] if query.options else "12", choices=query.options)
 
 
 def test_frame_is_whole_only_when_nothing_surrounds_it():
@@ -50,20 +54,6 @@ def test_frame_is_whole_only_when_nothing_surrounds_it():
     assert split_frame("<think>a</think>b") == ("a", "b", False)
     assert split_frame("b") == ("", "b", False)
     assert split_frame("<think>cut off") == ("cut off", "", False)
-
-
-@pytest.mark.parametrize("text", ["no", "(B) no", "B", "b)", "2", "(2)", "No.", "(x) no"])
-def test_option_by_name_letter_or_number(text):
-    assert find_option(text, ("yes", "no")) == "no"
-
-
-@pytest.mark.parametrize("text", ["", "maybe", "C", "0", "yes and no"])
-def test_no_option(text):
-    assert find_option(text, ("yes", "no")) is None
-
-
-def test_numbers_keep_their_point():
-    assert normalise("The 3.5 um, a cell.") == "3.5 um cell"
 
 
 corner = st.integers(0, 1000)
@@ -86,9 +76,99 @@ def test_plain_lists_fences_and_cut_lists_are_read():
     assert parse_boxes(cut, "t") == ((AnswerBox("t", 1, 2, 3, 4),), False)
 
 
+def test_a_box_without_a_label_is_dropped_where_several_are_asked_for():
+    assert parse_boxes("[[1, 2, 3, 4]]", None) == ((), False)
+    assert parse_boxes('[{"bbox_2d": [1, 2, 3, 4], "label": " "}]', "t") == ((), False)
+
+
+def _detect(body, *labels):
+    text = f"<think>.</think><answer>{body}</answer>"
+    return TASKS["detection"].parse(text, Query("detection", "", labels or ("tumour",)))
+
+
+def _box(label):
+    return f'{{"bbox_2d": [0, 0, 9, 9], "label": "{label}"}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "none",
+        "there is tumour",
+        "7",
+        "null",
+        "[1, 2]",
+        '[{"bbox_2d": [0, 0,',
+        '[{"bbox_2d": [5, 5, 5, 5], "label": "tumour"}]',
+        f"[{_box('cat')}]",
+    ],
+)
+def test_what_is_no_list_of_boxes_is_unknown_and_never_none(body):
+    answer = _detect(body)
+    assert (answer.text, answer.boxes, answer.well_formed) == ("", (), False)
+    assert body in answer.reply
+    assert not answer.readable
+
+
+@pytest.mark.parametrize("body", ["[]", " [ ] ", "[[]]", "```json\n[]\n```"])
+def test_an_empty_list_says_that_there_are_none(body):
+    answer = _detect(body)
+    assert (answer.text, answer.boxes, answer.well_formed) == ("none found", (), True)
+
+
 def test_a_label_nobody_asked_for_is_dropped_and_told():
-    query = Query("detection", "", ("tumour",))
-    text = '<think>.</think><answer>[{"bbox_2d": [0, 0, 9, 9], "label": "cat"}]</answer>'
-    answer = TASKS["detection"].parse(text, query)
-    assert answer.boxes == ()
+    answer = _detect(f"[{_box('cat')}, {_box('Tumour')}]")
+    assert [box.label for box in answer.boxes] == ["tumour"]
+    assert answer.text == "1 tumour"
     assert not answer.well_formed
+
+
+def test_labels_that_differ_in_a_sign_are_different():
+    answer = _detect(f"[{_box('cd3- ')}, {_box('CD3-')}, {_box('CD3')}]", "CD3+", "CD3-")
+    assert answer.text == "2 CD3-"
+    assert not answer.well_formed
+
+
+def test_whole_boxes_of_a_cut_list_are_kept():
+    answer = _detect(f"[{_box('tumour')}, {{")
+    assert (answer.text, len(answer.boxes), answer.well_formed) == ("1 tumour", 1, False)
+
+
+def _ask(question, body, *options):
+    text = f"<think>.</think><answer>{body}</answer>"
+    return TASKS["vqa"].parse(text, Query("vqa", question, options)).text
+
+
+@pytest.mark.parametrize("body", ["", " ", "...", "9", "3+4", '[{"bbox_2d": [0, 0', '{"a": 1}'])
+def test_no_answer_to_a_question_in_words(body):
+    assert _ask("What tissue is this?", body) == ""
+    assert _ask("Is there necrosis?", body) == ""
+
+
+def test_an_answer_in_words_stays_as_it_was_written():
+    assert _ask("What tissue is this?", "The liver, 2 mm wide.") == "The liver, 2 mm wide."
+    assert _ask("What is the Gleason score?", "3+4") == "3+4"
+    assert _ask("What percentage is positive?", "40 %") == "40 %"
+    assert _ask("How many nuclei?", "There are 12 nuclei.") == "12"
+    assert _ask("How many nuclei?", "a great many") == ""
+
+
+def test_a_reply_outside_the_choices_is_no_answer():
+    assert _ask("Is there tumour?", "maybe", "yes", "no") == ""
+    assert _ask("Is there tumour?", f"[{_box('yes')}]", "yes", "no") == ""
+    assert _ask("Which range?", "[2-5]", "[0-1]", "[2-5]") == "[2-5]"
+    assert _ask("Which? A) lung B) liver", "B", "lung", "liver") == "liver"
+    assert _ask("Which?", "B", "lung", "liver") == ""
+
+
+@pytest.mark.parametrize("query", QUERIES[:4], ids=lambda q: q.question)
+def test_thinking_that_was_cut_off_is_no_answer(query):
+    answer = TASKS[query.task].parse("<think>centre: tumour, yes, 12 nuclei", query)
+    assert not answer.readable
+    assert answer.rationale == "centre: tumour, yes, 12 nuclei"
+
+
+def test_a_choice_without_the_frame_counts_and_is_not_well_formed():
+    answer = TASKS["vqa"].parse("The answer is no.", Query("vqa", "Is it?", ("yes", "no")))
+    assert (answer.text, answer.well_formed) == ("no", False)

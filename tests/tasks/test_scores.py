@@ -14,7 +14,27 @@ FALSE = AnswerBox("t", 600, 600, 700, 700)
 def test_words_shared():
     assert token_f1("Hair shaft.", "the hair shaft") == 1.0
     assert token_f1("hair", "hair shaft") == pytest.approx(2 / 3)
-    assert token_f1("", "hair") == 0.0
+    assert token_f1("", "hair") == token_f1("", "") == token_f1("...", ".") == 0.0
+    assert token_f1("A", "A") == 1.0
+    assert token_f1("A", "B") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        *(("<1%", "≥1%"), ("3+4", "3/4"), ("3+4", "4+3"), ("1+", "1"), ("CD3+", "CD3-")),
+        *((".5", "5"), ("3.5", "35"), ("-1", "1"), ("ER+", "ER")),
+    ],
+)
+def test_signs_are_no_punctuation(a, b):
+    assert token_f1(a, b) == 0.0
+    assert token_f1(a, a) == 1.0
+
+
+def test_spelling_that_does_not_count():
+    assert token_f1("(3 + 4), tumour/stroma", "3+4 Tumour stroma.") == 1.0
+    assert token_f1("< 1 %", "<1%") == 1.0
+    assert token_f1("Barrett's", "“barrett's”") == 1.0
 
 
 def test_counts_by_relative_error():
@@ -27,10 +47,12 @@ def test_counts_by_relative_error():
 
 
 def test_a_choice_is_right_or_wrong():
-    task = TASKS["vqa"]
-    assert task.score(Answer("", "Upper left"), Target("upper left", closed=True)) == 1.0
-    assert task.score(Answer("", "upper right"), Target("upper left", closed=True)) == 0.0
+    task, choices = TASKS["vqa"], ("upper left", "upper right")
+    assert task.score(Answer("", "Upper left"), Target("upper left", choices=choices)) == 1.0
+    assert task.score(Answer("", "upper right"), Target("upper left", choices=choices)) == 0.0
     assert task.score(Answer("", "upper right"), Target("upper left")) == 0.5
+    assert task.score(Answer("", ""), Target("A", choices=("A", "B"))) == 0.0
+    assert task.score(Answer("", "centre"), Target("centre", choices=choices)) == 0.0
 
 
 def test_boxes_by_hand():
@@ -49,14 +71,16 @@ def test_every_false_box_costs_wherever_it_is_listed():
 
 
 def test_labels_must_agree_and_a_box_is_used_once():
-    assert iou_score([AnswerBox("u", 0, 0, 100, 100)], [A]) == 0.0
+    for other in ("u", "t+", "t-"):
+        assert iou_score([AnswerBox(other, 0, 0, 100, 100)], [A]) == 0.0
+    assert iou_score([AnswerBox(" T", 0, 0, 100, 100)], [A]) == 1.0
     assert len(match_boxes([A, A], [A])) == 1
 
 
 def test_unreadable_text_does_not_pass_for_an_empty_answer():
     task = TASKS["detection"]
     assert task.score(Answer("", "none found", (), True), Target()) == 1.0
-    assert task.score(Answer("", "none found", (), False), Target()) == 0.0
+    assert task.score(Answer("", "", (), False), Target()) == 0.0
 
 
 corner, side = st.integers(0, 900), st.integers(1, 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_pathreason._errors import QueryError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
-from napari_pathreason.tasks import TASKS, unknown_labels
+from napari_pathreason.tasks import TASKS, check_choices, unknown_labels
 from napari_pathreason.tokens import LADDER, ReadPlan
 
 MOST_TOKENS = 16_384
@@ -25,8 +25,9 @@ def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) 
     Raises
     ------
     QueryError
-        If the task is unknown, a question or choices are missing, the budget is below one, or a
-        label is none that the model can look for.
+        If the task is unknown, a question or choices are missing, two choices or labels are the
+        same but for case and blanks, the budget is below one, or a label is none that the model
+        can look for.
     """
     if query.task not in TASKS:
         raise QueryError(f"there is no task {query.task!r}; choose {', '.join(TASKS)}")
@@ -34,6 +35,7 @@ def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) 
         raise QueryError("the question is empty; write what you want to know")
     if query.task == "subtyping" and len(query.options) < 2:
         raise QueryError("subtyping needs at least two subtypes to choose from; list them")
+    check_choices(query.options, "labels" if query.task == "detection" else "choices")
     if isinstance(budget, int) and budget < 1:
         raise QueryError(f"the budget is {budget}; give auto, native or at least 1 visual token")
     if metadata is not None and (unknown := unknown_labels(query, metadata)):

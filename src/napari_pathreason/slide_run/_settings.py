@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
+from napari_pathreason.tasks import check_choices
 
 from ._overrides import Override
 
@@ -72,6 +73,7 @@ class DetectSettings:
         """
         if not self.lesions or not all(name.strip() for name in self.lesions):
             raise QueryError("there is no lesion to look for; give at least one name")
+        check_choices(self.lesions, "lesions")
         if not (math.isfinite(self.mpp) and self.mpp > 0):
             raise QueryError(f"the mpp is {self.mpp:g}; give micrometres per pixel above zero")
         if self.tile < 1:

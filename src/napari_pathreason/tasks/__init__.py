@@ -1,16 +1,17 @@
 """The three tasks: how each asks, reads an answer and scores it. Pure text and geometry."""
 
 from ._allotment import Allotment, allotment_messages, read_allotment
+from ._choices import check_choices, equal_choices, find_option, same_choice
 from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
 from ._detection import DETECTION_FORMAT, Detection, summary
-from ._metrics import count_score, iou_score, match_boxes, token_f1
-from ._parsing import find_option, parse_boxes
+from ._metrics import count_score, iou_score, match_boxes, same_label, token_f1
+from ._numbers import abstains, asks_count, asks_number
+from ._parsing import parse_boxes, split_frame
 from ._subtyping import Subtyping
 from ._task import Target, Task
 from ._tasks import TASKS
 from ._topics import (
     FORM_WORDS,
-    abstains,
     as_trained,
     content_words,
     examples,
@@ -37,10 +38,14 @@ __all__ = [
     "abstains",
     "allotment_messages",
     "as_trained",
+    "asks_count",
+    "asks_number",
+    "check_choices",
     "cited_places",
     "citing",
     "content_words",
     "count_score",
+    "equal_choices",
     "examples",
     "find_option",
     "form_of",
@@ -48,6 +53,9 @@ __all__ = [
     "match_boxes",
     "parse_boxes",
     "read_allotment",
+    "same_choice",
+    "same_label",
+    "split_frame",
     "summary",
     "token_f1",
     "unknown_labels",

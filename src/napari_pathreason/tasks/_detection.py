@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from napari_pathreason._types import Answer, AnswerBox, Messages, Query
 
+from ._choices import whole_choice
 from ._metrics import iou_score
-from ._parsing import normalise, parse_boxes, split_frame
+from ._parsing import parse_boxes, split_frame
 from ._prompt import chat
 from ._task import Target
 
@@ -17,7 +19,7 @@ DETECTION_FORMAT = (
 
 
 class Detection:
-    """Boxes with labels; an empty list is a proper answer."""
+    """Boxes with labels; an empty list is a proper answer, no list is none."""
 
     def messages(self, query: Query) -> Messages:
         """See `Task.messages`."""
@@ -28,17 +30,28 @@ class Detection:
         return chat(f"{question} {DETECTION_FORMAT}")
 
     def parse(self, text: str, query: Query) -> Answer:
-        """See `Task.parse`; a label that was not asked for makes the answer malformed."""
+        """See `Task.parse`.
+
+        A box whose label was not asked for is left out and makes the answer malformed. Nothing
+        was found where a whole list is empty; where a list was cut off, left no box or is none,
+        what is there is unknown, and the answer cannot be read.
+        """
         rationale, body, whole = split_frame(text)
-        boxes, complete = parse_boxes(body, query.options[0] if query.options else "lesion")
-        wanted = {normalise(name) for name in query.options}
-        known = tuple(box for box in boxes if not wanted or normalise(box.label) in wanted)
-        well_formed = whole and complete and len(known) == len(boxes)
-        return Answer(rationale, summary(known), known, well_formed)
+        names = query.options or ("lesion",)
+        boxes, complete = parse_boxes(body, names[0] if len(names) == 1 else None)
+        known = boxes
+        if query.options:
+            labels = [whole_choice(box.label, query.options) for box in boxes]
+            pairs = zip(boxes, labels, strict=True)
+            known = tuple(replace(box, label=label) for box, label in pairs if label is not None)
+        complete = complete and len(known) == len(boxes)
+        if not known and not complete:
+            return Answer(rationale, "", (), False, text)
+        return Answer(rationale, summary(known), known, whole and complete, text)
 
     def score(self, answer: Answer, target: Target) -> float:
         """Matched overlap over the larger count, see `iou_score`; unreadable text scores 0."""
-        if not answer.boxes and not answer.well_formed:
+        if not answer.readable:
             return 0.0
         return iou_score(answer.boxes, target.boxes)
 

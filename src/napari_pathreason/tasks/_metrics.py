@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from napari_pathreason._geometry import Box, iou
 from napari_pathreason._types import AnswerBox
 
-from ._parsing import normalise
+_QUIET = re.compile(
+    r"[;!?\"“”«»()\[\]{}…`]"
+    r"|(?<!\w)['‘’]|['‘’](?!\w)"
+    r"|(?<!\d)[,:]|[,:](?!\d)|\.(?!\d)|(?<=[^\W\d])[./](?=[^\W\d])"
+)
+"""Punctuation that only divides; signs, and what stands within a number, mean something."""
+_APART = re.compile(r"(?<=[<>≤≥=±~])\s+(?=[\d.])|(?<=\d)\s+(?=%)|(?<=\d)\s*([+/×])\s*(?=\d)")
+_ARTICLES = {"a", "an", "the"}
 
 
 def token_f1(predicted: str, truth: str) -> float:
-    """F1 of the words two short answers share; 1 for an equal answer after normalisation."""
-    a, b = normalise(predicted).split(), normalise(truth).split()
+    """F1 of the words two short answers share; an answer without words is never right.
+
+    Case, articles and punctuation do not count; signs and what stands within a number do: ``<1%``
+    is not ``≥1%``, ``3+4`` is neither ``3/4`` nor ``4+3``.
+    """
+    a, b = _words(predicted), _words(truth)
     if not a or not b:
-        return float(a == b)
+        return 0.0
     shared = sum((Counter(a) & Counter(b)).values())
     return 2 * shared / (len(a) + len(b))
+
+
+def _words(text: str) -> list[str]:
+    joined = _APART.sub(lambda found: found[1] or "", text.casefold())
+    words = _QUIET.sub(" ", joined).split()
+    return [word for word in words if word not in _ARTICLES] or words
+
+
+def same_label(a: str, b: str) -> bool:
+    """Whether two labels of boxes are the same but for case and blanks."""
+    return " ".join(a.split()).casefold() == " ".join(b.split()).casefold()
 
 
 def count_score(predicted: int, truth: int) -> float:
@@ -41,7 +64,7 @@ def match_boxes(
         (iou(_box(p), _box(t)), i, j)
         for i, p in enumerate(predicted)
         for j, t in enumerate(truth)
-        if normalise(p.label) == normalise(t.label)
+        if same_label(p.label, t.label)
     ]
     taken_p: set[int] = set()
     taken_t: set[int] = set()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 
 from napari_pathreason._types import AnswerBox
 
 _FRAME = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_OPTION = re.compile(r"\(?\s*([A-Za-z]|\d{1,2})\s*(?:[).:]\s*(.*))?", re.DOTALL)
+_JSON = re.compile(r"\[\s*(?:[\[{\"\d-]|\])|\{\s*[\"}]")
 
 
 def split_frame(text: str) -> tuple[str, str, bool]:
@@ -34,39 +33,28 @@ def split_frame(text: str) -> tuple[str, str, bool]:
     return rationale.replace("<think>", "").strip(), answer.strip(), False
 
 
-def find_option(text: str, options: Sequence[str]) -> str | None:
-    """Option that an answer names, by its name, its letter or its number; None if none."""
-    plain = normalise(text)
-    for option in options:
-        if normalise(option) == plain:
-            return option
-    found = _OPTION.fullmatch(text.strip())
-    if found is None:
-        return None
-    if found[2] and (named := find_option(found[2], options)) is not None:
-        return named
-    mark = found[1]
-    index = int(mark) - 1 if mark.isdigit() else ord(mark.upper()) - ord("A")
-    return options[index] if 0 <= index < len(options) else None
+def is_json(text: str) -> bool:
+    """Whether an answer begins as a JSON list or object, whole or cut off: no answer in words."""
+    return _JSON.match(_unfenced(text)) is not None
 
 
-def normalise(text: str) -> str:
-    """Lower case, without articles, punctuation and doubled spaces."""
-    words = re.sub(r"[^\w\s.%-]|(?<!\d)[.]|[.](?!\d)", " ", text.lower()).split()
-    return " ".join(word for word in words if word not in {"a", "an", "the"})
-
-
-def parse_boxes(text: str, default_label: str) -> tuple[tuple[AnswerBox, ...], bool]:
+def parse_boxes(text: str, default_label: str | None) -> tuple[tuple[AnswerBox, ...], bool]:
     """Read boxes: ``[{"bbox_2d": [x1, y1, x2, y2], "label": name}]`` or plain lists of numbers.
+
+    Parameters
+    ----------
+    text : str
+    default_label : str or None
+        Of boxes that name none; None where those cannot be told from one another, and are dropped.
 
     Returns
     -------
     tuple
-        (boxes, whole): ``whole`` is False where anything had to be dropped. Corners are put in
-        order; boxes without area are dropped.
+        (boxes, whole): ``whole`` is False where anything had to be dropped, or where there is no
+        list at all: no boxes of a whole list means that there are none. Corners are put in order;
+        boxes without area are dropped.
     """
-    fenced = _FENCE.search(text)
-    body = (fenced[1] if fenced else text).strip()
+    body = _unfenced(text)
     try:
         items = json.loads(body)
     except (ValueError, RecursionError):
@@ -77,12 +65,19 @@ def parse_boxes(text: str, default_label: str) -> tuple[tuple[AnswerBox, ...], b
         items = [items]
     if not isinstance(items, list):
         return (), False
+    if items == [[]]:  # how the paper's data write that there are none
+        items = []
     boxes = [_read_box(item, default_label) for item in items]
     kept = tuple(box for box in boxes if box is not None)
     return kept, salvaged and len(kept) == len(boxes)
 
 
-def _read_box(item: object, default_label: str) -> AnswerBox | None:
+def _unfenced(text: str) -> str:
+    fenced = _FENCE.search(text)
+    return (fenced[1] if fenced else text).strip()
+
+
+def _read_box(item: object, default_label: str | None) -> AnswerBox | None:
     label: object = default_label
     if isinstance(item, dict):
         label = item.get("label", default_label)
@@ -91,7 +86,7 @@ def _read_box(item: object, default_label: str) -> AnswerBox | None:
         return None
     x1, y1, x2, y2 = (float(value) for value in item)  # type: ignore[attr-defined]
     left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
-    if right <= left or bottom <= top or not isinstance(label, str):
+    if right <= left or bottom <= top or not isinstance(label, str) or not label.strip():
         return None
     return AnswerBox(label.strip(), left, top, right, bottom)
 

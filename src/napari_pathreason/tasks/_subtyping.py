@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_pathreason._types import Answer, Messages, Query
 
-from ._parsing import normalise
+from ._choices import same_choice
 from ._prompt import chat
 from ._task import Target
 from ._vqa import choose, parse_choice
@@ -17,12 +17,16 @@ class Subtyping:
 
     def messages(self, query: Query) -> Messages:
         """See `Task.messages`."""
-        return chat(choose(query.question.strip() or DEFAULT_QUESTION, query.options))
+        return chat(choose(_question(query), query.options))
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`."""
-        return parse_choice(text, query.options)
+        return parse_choice(text, _question(query), query.options)
 
     def score(self, answer: Answer, target: Target) -> float:
         """1 for the right name, else 0."""
-        return float(normalise(answer.text) == normalise(target.text))
+        return float(same_choice(answer.text, target.text, target.choices))
+
+
+def _question(query: Query) -> str:
+    return query.question.strip() or DEFAULT_QUESTION

@@ -12,12 +12,12 @@ from napari_pathreason._types import Answer, AnswerBox, Messages, Query
 class Target:
     """A label: ``text`` for vqa and subtyping, ``boxes`` (0-1000 of the region) for detection.
 
-    ``closed`` where the text is one of given choices.
+    ``choices`` are those of the question, of which the text is one; empty for open questions.
     """
 
     text: str = ""
     boxes: tuple[AnswerBox, ...] = ()
-    closed: bool = False
+    choices: tuple[str, ...] = ()
 
 
 class Task(Protocol):
@@ -27,7 +27,7 @@ class Task(Protocol):
         """Build the chat messages; the only place where prompts are made."""
 
     def parse(self, text: str, query: Query) -> Answer:
-        """Read a completion; total: any text gives an `Answer`, at worst a malformed one."""
+        """Read a completion; total: any text gives an `Answer`, at worst an unreadable one."""
 
     def score(self, answer: Answer, target: Target) -> float:
         """Agreement of an answer with a label, 0 to 1."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from napari_pathreason._types import Form, Metadata, Query
 
+from ._numbers import asks_count
+
 _FRAME = frozenset(
     # articles, pronouns, conjunctions, prepositions
     "a an the this that these those it its they them their there here i we you your me my our us "
@@ -32,14 +34,8 @@ _FRAME = frozenset(
     "sample tissue".split()
 )
 _WORD = re.compile(r"\w+")
-_ASKS_COUNT = re.compile(r"\b(?:how many|counts?|number of|how much)\b")
 _ASKS_YES_OR_NO = re.compile(
     r"(?:is|are|was|were|do|does|did|has|have|can|could|any|will|would|should)\b"
-)
-_ABSTAINS = re.compile(
-    r"(?:i )?(?:cannot|can not|can't|could not|do not|don't) (?:tell|say|determine|know|answer)\b.*"
-    r"|unanswerable|unknown|not sure",
-    re.DOTALL,
 )
 FORM_WORDS: dict[Form, str] = {
     "choice": "one of given choices",
@@ -58,9 +54,9 @@ def form_of(query: Query) -> Form:
     if query.options:
         plain = {option.strip().casefold() for option in query.options}
         return "yes/no" if {"yes", "no"} <= plain else "choice"
-    question = query.question.strip().casefold()
-    if _ASKS_COUNT.search(question):
+    if asks_count(query.question):
         return "count"
+    question = query.question.strip().casefold()
     if _ASKS_YES_OR_NO.match(question) and not re.search(r"\bor\b", question):
         return "yes/no"
     return "free text"
@@ -131,11 +127,6 @@ def examples(metadata: Metadata, most: int = 6) -> tuple[Query, ...]:
             if queries and len(found) < most:
                 found.setdefault(queries.pop(0))
     return tuple(found)
-
-
-def abstains(text: str) -> bool:
-    """Whether an answer says that there is none."""
-    return bool(_ABSTAINS.fullmatch(text.strip().casefold()))
 
 
 def unknown_labels(query: Query, metadata: Metadata) -> tuple[str, ...]:

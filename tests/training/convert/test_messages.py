@@ -131,7 +131,9 @@ def test_options_of_a_prompt(prompt, question, options):
 
 def test_an_answer_names_its_option_by_letter_or_name():
     options = ("benign", "malignant")
-    assert chosen("(B) malignant", options) == chosen("B", options) == "malignant"
-    assert chosen("malignant.", options) == "malignant"
-    assert chosen("(D) other", options) == ""
-    assert chosen("(A) benign", ()) == "benign"
+    prompt = "What is it? (A) benign (B) malignant"
+    assert chosen("(B) malignant", options, prompt) == chosen("B", options, prompt) == "malignant"
+    assert chosen("malignant.", options, prompt) == "malignant"
+    assert chosen("(D) other", options, prompt) == ""
+    assert chosen("B", options, "What is it?") == ""
+    assert chosen("(A) benign", (), "What is it?") == "benign"

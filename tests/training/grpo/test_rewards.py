@@ -18,8 +18,8 @@ def view(one_box):
     return one_box(HALF, (2, 2), (64, 64), "upper left")
 
 
-def _sample(task="vqa", choices=()):
-    return Sample(image="x.png", task=task, question="Where?", choices=choices)
+def _sample(task="vqa", choices=(), question="Where?"):
+    return Sample(image="x.png", task=task, question=question, choices=choices)
 
 
 def _said(answer, rationale="centre left: tumour; lower right: tumour"):
@@ -38,8 +38,19 @@ def test_a_choice_is_right_or_wrong_and_the_rationale_is_checked(view):
 def test_open_answers_by_words_shared_counts_by_error(view):
     assert judge(_said("upper left"), _sample(), view, "task").score == 1.0
     assert judge(_said("left"), _sample(), view, "task").score == pytest.approx(2 / 3)
-    count = dataclasses.replace(view, answer="10")
-    assert judge(_said("8"), _sample(), count, "task").score == pytest.approx(0.8)
+    count, asked = dataclasses.replace(view, answer="10"), _sample(question="How many?")
+    assert judge(_said("8"), asked, count, "task").score == pytest.approx(0.8)
+    assert judge(_said("8"), _sample(), count, "task").score == 0.0
+
+
+def test_what_cannot_be_read_earns_nothing_and_is_not_whole(view):
+    choices, empty = ("A", "B"), dataclasses.replace(view, answer="A", boxes=())
+    for sample in (_sample(choices=choices), _sample(), _sample("detection", ("tumour",))):
+        for kind in ("task", "paper"):
+            judged = judge(_said(""), sample, empty, kind)
+            assert judged.score == 0.0
+        assert not judge(_said(""), sample, empty, "task").whole
+    assert judge(_said("a"), _sample(choices=choices), empty, "paper").score == 1.0
 
 
 def test_boxes_by_matched_overlap_empty_right_where_nothing_is(view):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from napari_pathreason._types import AnswerBox, TaskName
-from napari_pathreason.tasks import match_boxes
+from napari_pathreason.tasks import match_boxes, same_label
 from napari_pathreason.training.samples._sample import Phrasing
 
 Asked = Literal["model", "text_only", "unreasoned"]
@@ -84,13 +84,9 @@ def matches(
     pairs = match_boxes(predicted, truth)
     return {
         label: (
-            sum(_same(truth[j].label, label) for _, j, _ in pairs),
-            sum(_same(box.label, label) for box in predicted),
-            sum(_same(box.label, label) for box in truth),
+            sum(same_label(truth[j].label, label) for _, j, _ in pairs),
+            sum(same_label(box.label, label) for box in predicted),
+            sum(same_label(box.label, label) for box in truth),
         )
         for label in labels
     }
-
-
-def _same(name: str, label: str) -> bool:
-    return name.strip().casefold() == label.strip().casefold()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_pathreason._types import Answer, TaskName
-from napari_pathreason.tasks import TASKS, Target
-from napari_pathreason.tasks._parsing import normalise, split_frame
+from napari_pathreason.tasks import TASKS, Target, same_choice, split_frame
 from napari_pathreason.training.recipe._recipe_base import RewardKind
 from napari_pathreason.training.samples._evidence import MOST, confirmed
 from napari_pathreason.training.samples._sample import Sample
@@ -80,6 +79,6 @@ def judge(
 def _paper(answer: Answer, target: Target, task: TaskName) -> float:
     if task == "detection":
         return ap50(answer.boxes, target.boxes)
-    if target.closed:
-        return float(normalise(answer.text) == normalise(target.text))
+    if target.choices:
+        return float(same_choice(answer.text, target.text, target.choices))
     return bleu4(answer.text, target.text)

@@ -66,4 +66,5 @@ def _boxes(view: View, quantum: int) -> list[Piece]:
 def score_target(sample: Sample, view: View) -> Target:
     """Label of a view as `Task.score` takes it."""
     boxes = tuple(AnswerBox(label, *(1000 * c for c in corners)) for label, corners in view.boxes)
-    return Target(view.answer, boxes, closed=bool(sample.choices))
+    choices = () if sample.task == "detection" else sample.choices
+    return Target(view.answer, boxes, choices)

@@ -46,8 +46,11 @@ def choices_in(prompt: str) -> tuple[str, tuple[str, ...]]:
     return "\n".join(text for text in (question, rest.strip()) if text), options
 
 
-def chosen(answer: str, options: tuple[str, ...]) -> str:
-    """The option that an answer names; without options its text, the letter taken off."""
+def chosen(answer: str, options: tuple[str, ...], prompt: str) -> str:
+    """The option that an answer names; without options its text, the letter taken off.
+
+    ``prompt`` holds the letters that were printed in front of the options.
+    """
     if options:
-        return find_option(answer.rstrip("."), options) or ""
+        return find_option(answer, options, prompt) or ""
     return re.sub(r"^\([A-Z]\)\s*", "", answer.strip())

@@ -145,8 +145,9 @@ def _sample(record: Any, choice: TaskName, pictures: PicturesByName) -> Sample:
             boxes=areas,
             topic="messages: boxes",
         )
-    question, choices = choices_in(question)
-    right = chosen(answer, choices)
+    prompt = question
+    question, choices = choices_in(prompt)
+    right = chosen(answer, choices, prompt)
     if not right:
         raise _LeftOut("no answer, or one that is none of the options")
     return Sample(
