@@ -5,13 +5,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason.models import Familiar, Wording, save_familiar, size_class
+from napari_pathreason.models import Familiar, Wording, detail, save_familiar, size_class
 from napari_pathreason.models._familiar import FILE, load_familiar
 from napari_pathreason.tokens import LADDER
 
 FEW, MANY = 8, 256
 TUMOUR, BLOOD = {"is", "there", "tumour"}, {"count", "the", "platelets"}
 PLAIN = np.zeros(6, np.float32)
+SHARP = 2.0
 SIGNATURE = np.array([0.5, -0.25], np.float32)
 
 
@@ -36,6 +37,8 @@ def familiar():
         colour_mean=np.zeros((2, 6), np.float32),
         colour_whiten=np.stack([np.eye(6, dtype=np.float32)] * 2),
         colour_reach=np.ones(2, np.float32),
+        detail=np.where(np.isnan(reach), np.nan, 2).astype(np.float32),
+        detail_least=np.where(np.isnan(reach), np.nan, 1).astype(np.float32),
         signature=SIGNATURE,
     )
 
@@ -45,34 +48,34 @@ def at(x, y):
 
 
 def test_a_known_picture_is_not_strange(familiar):
-    found = familiar.judge(at(1, 0), PLAIN, FEW, TUMOUR)
+    found = familiar.judge(at(1, 0), PLAIN, SHARP, FEW, TUMOUR)
     assert (found.score, found.strange, found.reason) == (0.5, False, "")
     assert found.against == ("lymph node",)
 
 
 def test_a_picture_is_held_against_those_that_the_question_is_about(familiar):
-    found = familiar.judge(at(0, 20), PLAIN, FEW, TUMOUR)
+    found = familiar.judge(at(0, 20), PLAIN, SHARP, FEW, TUMOUR)
     assert found.strange
     assert found.reason == "it looks like the pictures of blood smear"
-    assert not familiar.judge(at(0, 20), PLAIN, FEW, BLOOD).strange
+    assert not familiar.judge(at(0, 20), PLAIN, SHARP, FEW, BLOOD).strange
 
 
 def test_a_question_of_no_known_word_is_held_against_all(familiar):
-    found = familiar.judge(at(0, 20), PLAIN, FEW, {"what", "is", "this"})
+    found = familiar.judge(at(0, 20), PLAIN, SHARP, FEW, {"what", "is", "this"})
     assert (found.strange, found.against) == (False, ("lymph node", "blood smear"))
 
 
 def test_a_picture_of_another_size_is_strange_by_its_scale(familiar):
-    found = familiar.judge(at(20, 0), PLAIN, FEW, TUMOUR)
+    found = familiar.judge(at(20, 0), PLAIN, SHARP, FEW, TUMOUR)
     assert found.strange
     assert "scale" in found.reason
-    assert not familiar.judge(at(20, 0), PLAIN, MANY, TUMOUR).strange
+    assert not familiar.judge(at(20, 0), PLAIN, SHARP, MANY, TUMOUR).strange
 
 
 def test_between_sizes_the_nearest_one_that_is_known_counts(familiar):
-    assert not familiar.judge(at(20, 0), PLAIN, 100, TUMOUR).strange
-    assert not familiar.judge(at(20, 0), PLAIN, 4000, TUMOUR).strange
-    assert not familiar.judge(at(0, 0), PLAIN, 9, TUMOUR).strange
+    assert not familiar.judge(at(20, 0), PLAIN, SHARP, 100, TUMOUR).strange
+    assert not familiar.judge(at(20, 0), PLAIN, SHARP, 4000, TUMOUR).strange
+    assert not familiar.judge(at(0, 0), PLAIN, SHARP, 9, TUMOUR).strange
 
 
 @pytest.mark.parametrize(("colour", "word"), [(0.9, "tissue"), (1.1, "stain")])
@@ -81,9 +84,28 @@ def test_otherwise_it_is_the_stain_where_the_colours_are_strange_and_else_the_ti
 ):
     colours = PLAIN.copy()
     colours[0] = colour
-    found = familiar.judge(at(-9, -9), colours, FEW, TUMOUR)
+    found = familiar.judge(at(-9, -9), colours, SHARP, FEW, TUMOUR)
     assert found.strange
     assert word in found.reason
+
+
+@pytest.mark.parametrize(
+    ("fine", "score"), [(3.0, 0.5), (2.0, 0.5), (1.1, 0.9), (0.9, 1.1), (-1.2, 3.2)]
+)
+def test_a_picture_without_fine_detail_is_strange(familiar, fine, score):
+    found = familiar.judge(at(1, 0), PLAIN, fine, FEW, TUMOUR)
+    assert found.score == pytest.approx(score)
+    assert found.strange == ("out of focus" in found.reason) == (score > 1)
+
+
+def test_detail_is_of_the_finest_octave():
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    soft = np.repeat(np.repeat(sharp[::2, ::2], 2, 0), 2, 1)
+    flat = np.full((64, 64, 3), 200, np.uint8)
+    assert detail(sharp) > 3
+    assert detail(soft) == detail(flat) == pytest.approx(np.log(0.3))
+    assert detail(sharp[:63, :61]) == pytest.approx(detail(sharp), abs=0.1)
 
 
 def test_what_is_saved_is_read_again_and_small(familiar, tmp_path):
@@ -92,7 +114,7 @@ def test_what_is_saved_is_read_again_and_small(familiar, tmp_path):
     assert again is not None
     for point in (at(1, 0), at(0, 20), at(-9, -9)):
         for words in (TUMOUR, BLOOD):
-            one, other = (f.judge(point, PLAIN, FEW, words) for f in (familiar, again))
+            one, other = (f.judge(point, PLAIN, SHARP, FEW, words) for f in (familiar, again))
             assert one == other
     assert (tmp_path / FILE).stat().st_size < 1e6
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
@@ -114,7 +136,7 @@ def test_a_damaged_file_and_one_of_other_weights_are_named(familiar, tmp_path):
 
 
 def test_too_few_tokens_tell_nothing(familiar):
-    assert familiar.judge(at(-9, -9), PLAIN, 4, TUMOUR) is None
+    assert familiar.judge(at(-9, -9), PLAIN, SHARP, 4, TUMOUR) is None
 
 
 def test_sizes_are_nearest_rungs_by_ratio():

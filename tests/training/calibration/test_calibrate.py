@@ -12,6 +12,7 @@ from napari_pathreason._types import (
     Calibration,
     Completion,
     GenerationSettings,
+    Metadata,
     ModelDims,
     ModelInfo,
     Query,
@@ -39,6 +40,8 @@ def short_answers():
     """Random weights never come to an end; nothing here is about how far they go."""
     patch = pytest.MonkeyPatch()
     patch.setattr("napari_pathreason.training.calibration._known_answers.LONGEST", 12)
+    patch.setattr("napari_pathreason.training.calibration._largest.LONGEST", 12)
+    patch.setattr("napari_pathreason.training.calibration._largest.SIDES", (2,))
     patch.setattr("napari_pathreason.training.calibration._calibrate.REGIONS", 15)
     yield
     patch.undo()
@@ -148,7 +151,8 @@ class Told:
     """A performer that tells one box by hand in a large picture, and another in a small one."""
 
     def __init__(self, label, box, again=None, closer=()):
-        self.info = ModelInfo("told", "qwen3_vl", "relative", DIMS, closer=closer)
+        metadata = Metadata(labels=(label,), zoom_labels=closer)
+        self.info = ModelInfo("told", "qwen3_vl", "relative", DIMS, metadata=metadata)
         self._label, self._box, self._again = label, box, again
 
     def generate(self, pixels, messages, settings, cancel):

@@ -21,7 +21,7 @@ def draw(n, seed, places=PLACES, shift=0.0):
         look[:, 39] += shift
         colours = rng.normal(kind, 0.1, (n, 6))
         seen += [
-            Seen(kind, tokens, one.astype(np.float32), colour.astype(np.float32))
+            Seen(kind, tokens, one.astype(np.float32), colour.astype(np.float32), 2.0)
             for one, colour in zip(look, colours, strict=True)
         ]
     return seen
@@ -50,7 +50,7 @@ def test_a_small_shift_of_what_hardly_varies_is_strange(familiar):
 
 
 def test_a_size_that_was_not_seen_takes_the_nearest(familiar):
-    many = [Seen(1, 1024, one.look, one.colours) for one in draw(50, 4, {(1, 64): 2})]
+    many = [Seen(1, 1024, one.look, one.colours, 2.0) for one in draw(50, 4, {(1, 64): 2})]
     assert strange(familiar, many, 1) < 0.15
 
 

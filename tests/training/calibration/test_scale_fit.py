@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from napari_pathreason._types import Scale
-from napari_pathreason.training.calibration._scale_fit import Outcome, apply, fit_scale, held_out
+from napari_pathreason.training.calibration._scale_fit import (
+    DOUBTED,
+    SURE,
+    Outcome,
+    apply,
+    fit_scale,
+    held_out,
+    least_confidence,
+)
 from napari_pathreason.training.evaluation._measures import expected_error
 
 
@@ -64,3 +72,18 @@ def test_halves_are_scaled_by_each_other():
     outcomes = [Outcome(0.5, 1.0, index % 2 == 0) for index in range(200)]
     held = held_out(outcomes)
     assert held[0] < 0.5 < held[1]
+
+
+def test_the_least_confidence_is_one_that_almost_all_known_answers_have():
+    rng = np.random.default_rng(0)
+    answers = [(Outcome(float(p), 1.0, True),) for p in rng.uniform(0.3, 1.0, 1000)]
+    found = least_confidence(Scale(), answers)
+    below = np.mean([outcome.chance < found for (outcome,) in answers])
+    assert below == pytest.approx(DOUBTED, abs=0.002)
+    assert least_confidence(Scale(offset=5), answers) == SURE  # sure answers are never doubted
+    assert least_confidence(Scale(), answers[:3]) == SURE
+
+
+def test_the_confidence_of_boxes_is_their_mean():
+    sure, unsure = Outcome(0.9, 1.0, True), Outcome(0.1, 1.0, False)
+    assert least_confidence(Scale(), [(sure, unsure)] * 20) == pytest.approx(0.5)
