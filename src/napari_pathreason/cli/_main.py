@@ -41,6 +41,11 @@ COMMANDS = {
         "add_calibrate_parser",
         "fit how sure answers are, and which pictures are strange",
     ),
+    "reliability": (
+        "napari_pathreason.training._commands",
+        "add_reliability_parser",
+        "how often doubt is missed, and how often it is raised in vain",
+    ),
     "merge": ("._merge", "add_parser", "write a LoRA adapter and its base as one model"),
 }
 """Command -> (module, function that adds its parser, help); imported only when it is used."""

@@ -1,4 +1,4 @@
-"""Command line of this room: ``pathreason train``, ``evaluate`` and ``calibrate``."""
+"""Command line of this room: ``pathreason train``, ``evaluate``, ``calibrate``, ``reliability``."""
 
 from __future__ import annotations
 
@@ -111,6 +111,41 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_calibrate)
 
 
+def add_reliability_parser(subparsers: Subparsers) -> None:
+    """``pathreason reliability MODEL --data FILE --questions FILE --unlike SLIDE``."""
+    parser = subparsers.add_parser(
+        "reliability",
+        help="how often what cannot be answered is called reliable, and what can be is not",
+    )
+    parser.add_argument("model", help="embedded, a folder or a hub id")
+    parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        required=True,
+        help="text file of questions it was not trained on, one a line, choices behind |",
+    )
+    parser.add_argument(
+        "--unlike",
+        type=Path,
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="slides, pictures or folders of tissue that it was not trained on",
+    )
+    parser.add_argument("--number", type=int, default=200, help="questions of each of both sets")
+    parser.add_argument("--budget", default="auto", help="auto, or most visual tokens to spend")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--markdown", type=Path, help="write the tables here too, between the marks of a page"
+    )
+    parser.add_argument("--figure", type=Path, help="draw risk against coverage as a PNG")
+    parser.add_argument("--items", type=Path, help="write every question as JSONL")
+    parser.set_defaults(run=_reliability)
+
+
 def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
 
@@ -188,6 +223,37 @@ def _calibrate(args: argparse.Namespace) -> int:
         device=args.device,
     )
     print(calibrate(plan))  # noqa: T201
+    return 0
+
+
+def _reliability(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import wait_passively
+    from napari_pathreason.tokens import parse_budget
+
+    wait_passively()
+    from .evaluation._card import RELIABILITY, around, fill, write_whole
+    from .evaluation._reliability import Plan, as_json, draw_curve, measure, page
+
+    if args.markdown and args.markdown.exists():
+        around(args.markdown, RELIABILITY)
+    plan = Plan(
+        model=args.model,
+        data=args.data,
+        questions=args.questions,
+        unlike=tuple(args.unlike),
+        number=args.number,
+        budget=parse_budget(args.budget),
+        seed=args.seed,
+        device=args.device,
+    )
+    judged = measure(plan)
+    print(page(judged))  # noqa: T201
+    if args.items:
+        write_whole(args.items, as_json(judged))
+    if args.figure:
+        draw_curve(judged, args.figure)
+    if args.markdown:
+        fill(args.markdown, page(judged), RELIABILITY)
     return 0
 
 

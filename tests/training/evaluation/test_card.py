@@ -3,7 +3,9 @@
 import pytest
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training.evaluation._card import BEGIN, END, fill
+from napari_pathreason.training.evaluation._card import FIGURES, RELIABILITY, fill, marks
+
+BEGIN, END = marks(FIGURES)
 
 
 def test_only_what_stands_between_the_marks_changes(tmp_path):
@@ -28,3 +30,11 @@ def test_a_page_without_marks_is_left_alone(tmp_path, text):
 def test_a_new_page_is_the_figures(tmp_path):
     fill(tmp_path / "docs" / "new.md", "figures")
     assert (tmp_path / "docs" / "new.md").read_text() == "figures\n"
+
+
+def test_a_page_may_have_several_marks(tmp_path):
+    page = tmp_path / "page.md"
+    begin, end = marks(RELIABILITY)
+    page.write_text(f"{BEGIN}\nold\n{END}\n\nWords.\n\n{begin}\nold\n{end}\n")
+    fill(page, "new", RELIABILITY)
+    assert page.read_text() == f"{BEGIN}\nold\n{END}\n\nWords.\n\n{begin}\n\nnew\n\n{end}\n"

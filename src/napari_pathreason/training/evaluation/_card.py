@@ -7,7 +7,8 @@ from pathlib import Path
 
 from napari_pathreason._errors import QueryError
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FIGURES, RELIABILITY = "figures", "reliability"
+"""What stands between the marks of a page."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -18,8 +19,15 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def fill(path: Path, text: str) -> None:
+def fill(path: Path, text: str, what: str = FIGURES) -> None:
     """Replace what stands between the marks of a page; a new page is the text alone.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+    what : str
+        Which marks, such as `FIGURES`.
 
     Raises
     ------
@@ -29,17 +37,23 @@ def fill(path: Path, text: str) -> None:
     if not path.exists():
         write_whole(path, f"{text}\n")
         return
-    head, tail = around(path)
-    write_whole(path, f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
+    (begin, end), (head, tail) = marks(what), around(path, what)
+    write_whole(path, f"{head}{begin}\n\n{text}\n\n{end}{tail}")
 
 
-def around(path: Path) -> tuple[str, str]:
-    """What stands before and after the marks of a page; errors as in `fill`."""
-    head, begun, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, ended, tail = rest.partition(END)
+def marks(what: str) -> tuple[str, str]:
+    """What stands in a page before and after what is replaced."""
+    return f"<!-- {what}: begin -->", f"<!-- {what}: end -->"
+
+
+def around(path: Path, what: str = FIGURES) -> tuple[str, str]:
+    """What stands before and after the marks of a page; parameters and errors as in `fill`."""
+    begin, end = marks(what)
+    head, begun, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, ended, tail = rest.partition(end)
     if not begun or not ended:
         raise QueryError(
-            f"{path.name} is there and has no marks for figures; put {BEGIN} and {END} around "
+            f"{path.name} is there and has no marks for {what}; put {begin} and {end} around "
             "them, or name a new file"
         )
     return head, tail

@@ -35,8 +35,8 @@ from napari_pathreason.training.samples._view import read_view
 from ._evaluate import SMALLEST, relative
 
 LEVELS = ("reliable", "uncertain", "none")
-BLUR = 1 / 32
-"""Standard deviation of a blur, in shares of the picture's shorter side: no nucleus is left."""
+BLUR = 1 / 16
+"""Standard deviation of a blur, in shares of the picture's shorter side: no cell is left."""
 ZOOM = 6
 """How many times a picture is read too fine or too coarse."""
 SIDES = (256, 384, 512, 768)
@@ -306,7 +306,7 @@ def curve(judged: Sequence[Judged]) -> list[tuple[float, float]]:
     return [(n / len(order), float(1 - scores[:n].mean())) for n in points]
 
 
-def page(plan: Plan, judged: Sequence[Judged]) -> str:
+def page(judged: Sequence[Judged]) -> str:
     """Tables as Markdown."""
     rows = shares(judged)
     lines = [
