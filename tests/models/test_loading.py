@@ -20,7 +20,7 @@ def test_a_folder_loads_with_its_info(checkpoint, family):
     assert (info.name, info.family, info.device) == (family, family, "cpu")
     assert info.box_space == {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}[family]
     assert info.dims.vision_gated is (family == "qwen2_5_vl")
-    assert info.tissues == ()
+    assert info.metadata is None
     assert models.allocator == FixedAllocator()
     config = load_performer(checkpoint).model.config
     assert info.dims.vocabulary == config.text_config.vocab_size
@@ -39,46 +39,6 @@ def test_dims_agree_with_the_weights(checkpoint):
     block = performer.model.model.visual.blocks[0]
     assert hasattr(block.mlp, "gate_proj") is dims.vision_gated
     assert sum(p.numel() for p in performer.model.parameters()) < 1_000_000
-
-
-def test_the_card_beside_the_weights_names_model_and_tissues(copy):
-    card = {
-        "name": "mini",
-        "tissues": ["lymph node"],
-        "any_tissue_terms": ["nuclei"],
-        "box_space": "resized",
-        "mpp": [0.25, 4],
-        "scores": {"anything": "else"},
-    }
-    (copy / "pathreason.json").write_text(json.dumps(card))
-    info = load_performer(copy, "cpu").info
-    assert (info.name, info.tissues, info.any_tissue_terms) == (
-        "mini",
-        ("lymph node",),
-        ("nuclei",),
-    )
-    assert info.box_space == "resized"
-    assert info.mpp == (0.25, 4)
-
-
-@pytest.mark.parametrize(
-    ("card", "message"),
-    [
-        ('{"tissues": "lung"}', "list of texts"),
-        ('{"name": 3}', "must be a text"),
-        ('{"box_space": "level0"}', "relative or resized"),
-        ('{"mpp": 0.5}', "least and the most"),
-        ('{"mpp": [4, 0.25]}', "least and the most"),
-        ('{"mpp": [0, 1]}', "least and the most"),
-        ('{"mpp": [0.5, "1"]}', "least and the most"),
-        ("{", "damaged"),
-        ("[]", "damaged"),
-    ],
-)
-def test_a_wrong_card_is_named(copy, card, message):
-    (copy / "pathreason.json").write_text(card)
-    with pytest.raises(ModelError, match=message):
-        load_performer(copy, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ TINY = {
 @pytest.fixture
 def begun(recipe):
     model, tokenizer = start_model(recipe, read_samples(Path(recipe.data.folder, "train.jsonl")))
-    save_checkpoint(Path(recipe.output) / "model", model, tokenizer, {"name": "begun"})
+    save_checkpoint(Path(recipe.output) / "model", model, tokenizer, "begun")
     return recipe.model_copy(update={"allocator": AllocatorRecipe.model_validate(TINY)})
 
 

@@ -23,7 +23,7 @@ from napari_pathreason.training.model._mini import save_checkpoint
 from napari_pathreason.training.model._start import start_model
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.recipe._recipe import MetadataRecipe, Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -50,7 +50,7 @@ def begun(recipe):
         model, tokenizer = start_model(
             recipe, read_samples(Path(recipe.data.folder, "train.jsonl"))
         )
-        save_checkpoint(Path(recipe.output) / "model", model, tokenizer, {"name": "begun"})
+        save_checkpoint(Path(recipe.output) / "model", model, tokenizer, "begun")
         return recipe.model_copy(update={"grpo": GRPORecipe.model_validate(TINY | changes)})
 
     return begin
@@ -100,16 +100,16 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     assert [record["step"] for record in timeless[0]] == [1, 2, 3, 4]
 
 
-def test_boxes_of_a_model_that_looks_closer_are_judged_so(begun, monkeypatch, by_length):
-    recipe = begun(steps=1, stop_after=1)
-    card = Path(recipe.output, "model", "pathreason.json")
-    card.write_text(json.dumps(json.loads(card.read_text()) | {"closer": ["platelet"]}))
+def test_boxes_of_a_model_that_looks_at_some_again_are_judged_so(begun, monkeypatch, by_length):
+    stated = MetadataRecipe(zoom_labels=("platelet",))
+    recipe = begun(steps=1, stop_after=1).model_copy(update={"metadata": stated})
     told = []
     monkeypatch.setattr(
         performer, "judge", lambda *question: told.append(question[-1]) or by_length(*question)
     )
-    train_performer(recipe)
+    folder = train_performer(recipe)
     assert {each.labels for each in told} == {("platelet",)}
+    assert load_models(folder, "cpu").performer.info.zoom_labels == ("platelet",)
 
 
 def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch, by_length):
@@ -120,7 +120,7 @@ def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch, by_length
     assert not [name for name in after if torch.equal(before[name], after[name])]
     distances = [record["kl"] for record in _records(folder.parent)]
     assert distances[0] == 0.0 < min(distances[1:])
-    assert load_models(str(folder), "cpu").performer.info.name == "begun"
+    assert load_models(str(folder), "cpu").performer.info.name == "run"
     assert (folder.parent / "curve.png").stat().st_size > 10_000
 
 

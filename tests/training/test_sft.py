@@ -78,7 +78,7 @@ def test_every_parameter_moves_and_the_model_answers(recipe, converted, tmp_path
         job = Job(slide, pictures.region(sample), sample.query, 16)
         result = ask(job, models.performer, models.allocator)
     assert result.tokens.realised <= 16
-    assert result.model.name == "pathreason-mini"
+    assert result.model.name == "run"
 
 
 def test_reading_is_logged_and_refused_where_heads_are_too_few(recipe, tmp_path):

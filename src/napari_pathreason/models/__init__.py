@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._checkpoint import find_checkpoint
-from ._config import CALIBRATION
+from ._config import CALIBRATION, read_card
 from ._familiar import LEAST_TOKENS, Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
 from ._merge import write_merged
-from ._metadata import METADATA, write_metadata
+from ._metadata import METADATA, metadata_of, write_metadata
 from ._models import Models
 from ._process import ModelProcess
 from ._threads import wait_passively
@@ -46,6 +46,8 @@ __all__ = [
     "learn_wording",
     "load_models",
     "load_performer",
+    "metadata_of",
+    "read_card",
     "save_familiar",
     "size_class",
     "wait_passively",

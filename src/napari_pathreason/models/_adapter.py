@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_pathreason._errors import ModelError
 
-from ._checkpoint import find_checkpoint
+from ._checkpoint import find_checkpoint, is_embedded
 from ._config import read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -25,7 +25,7 @@ _BASE = "base_model_name_or_path"
 
 
 def base_of(folder: Path, name: str) -> str | None:
-    """Folder or hub id of the model that an adapter was trained on; None if there is no adapter.
+    """What an adapter was trained on: ``embedded``, a folder or a hub id; None if it is none.
 
     Parameters
     ----------
@@ -44,6 +44,8 @@ def base_of(folder: Path, name: str) -> str | None:
     base = read_json(folder / CONFIG, name).get(_BASE)
     if not isinstance(base, str) or not base:
         raise ModelError(f"{CONFIG} of the model {name} names no base model; fetch it again")
+    if base == "embedded":
+        return base
     beside = folder / base
     return str(beside.resolve()) if beside.is_dir() else base
 
@@ -69,9 +71,15 @@ def find_base(folder: Path, name: str) -> Path:
 
 
 def write_base(folder: Path, base: str) -> None:
-    """Name ``base`` (folder or hub id) in an adapter's config; a folder by its relative path."""
+    """Name ``base`` (``embedded``, folder or hub id) in an adapter's config, so that both can move.
+
+    A folder goes by its relative path, but the one that this installation ships by its name:
+    another installation has it elsewhere.
+    """
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if Path(base).is_dir():
+    if is_embedded(base):
+        base = "embedded"
+    elif Path(base).is_dir():
         steps = os.path.relpath(Path(base).resolve(), folder.resolve())
         base = steps if steps.startswith(".") else os.path.join(".", steps)
     partial = folder / f"{CONFIG}.partial"

@@ -11,7 +11,8 @@ from ._config import read_json
 
 EMBEDDED = Path(__file__).parent / "embedded"
 INDEX = "model.safetensors.index.json"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""Of a user or organisation and a model; ``./x`` and ``../x`` are folders."""
 _NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
 
 
@@ -47,6 +48,11 @@ def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
         f"there is no model {folder.name!r}; give embedded, a folder that exists, "
         "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
     )
+
+
+def is_embedded(spec: str | Path) -> bool:
+    """Whether a name or folder is that of the model that ships."""
+    return spec == "embedded" or Path(spec).resolve() == EMBEDDED.resolve()
 
 
 def _download(hub_id: str) -> Path:

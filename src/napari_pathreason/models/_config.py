@@ -44,14 +44,18 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def read_info(folder: Path, name: str) -> ModelInfo:
+def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo:
     """What a checkpoint's folder says of itself.
 
     Parameters
     ----------
     folder : Path
+        That holds the config.
     name : str
         How the model is called where its own ``pathreason.json`` gives no name.
+    trained : Path, optional
+        That holds what was trained, where it is another one: an adapter may lie without a config,
+        and what its base says of its own training does not hold for it.
 
     Raises
     ------
@@ -70,13 +74,14 @@ def read_info(folder: Path, name: str) -> ModelInfo:
         raise ModelError(
             f"config.json of the model {name} lacks {error}; fetch the whole model"
         ) from error
-    card = read_card(folder, name)
+    trained = folder if trained is None else trained
+    card = read_card(trained, name)
     return ModelInfo(
         name=card.get("name", name),
         family=family,
         box_space=card.get("box_space", BOX_SPACES[family]),
         dims=dims,
-        calibration=read_calibration(folder, name),
+        calibration=read_calibration(trained, name),
         metadata=metadata_of(card, name),
     )
 

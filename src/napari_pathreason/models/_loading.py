@@ -72,7 +72,7 @@ def load_performer(
     folder, name = find_checkpoint(spec)
     base = find_base(folder, name)
     about = described_in(folder, base)
-    info = read_info(about, name)  # cheap, and fails before torch is loaded
+    info = read_info(about, name, folder)  # cheap, and fails before torch is loaded
     weight_bytes = check_whole(folder, info.name, base)
 
     wait_passively()

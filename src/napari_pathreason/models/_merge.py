@@ -10,17 +10,21 @@ from napari_pathreason._errors import ModelError
 
 from ._adapter import CONFIG, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
-from ._config import ALLOCATOR_FOLDER, read_info
+from ._config import ALLOCATOR, ALLOCATOR_FOLDER, CALIBRATION, read_info
 from ._loading import described_in, load_weights
+from ._metadata import METADATA
 from ._quiet import quiet_transformers
 
-_KEPT = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+_OF_MODEL = ("*.json", "*.jinja", "*.txt")
+_OF_TRAINING = {METADATA, CALIBRATION, ALLOCATOR, "run.json"}
+"""What a base says of its own training, which does not hold once an adapter is added."""
 
 
 def write_merged(spec: str | Path, out: Path) -> Path:
     """Add an adapter into its base's weights and write the whole model, in the base's precision.
 
-    What lies beside the adapter (tokenizer, card, calibration, allocator) goes along.
+    What lies beside the adapter (tokenizer, metadata, calibration, allocator) goes along; of the
+    base only what its weights need.
 
     Parameters
     ----------
@@ -45,21 +49,19 @@ def write_merged(spec: str | Path, out: Path) -> Path:
     if out.exists():
         raise ModelError(f"the folder {out.name} is there already; give a new one")
     base = find_base(folder, name)
-    info = read_info(described_in(folder, base), name)
+    info = read_info(described_in(folder, base), name, folder)
     check_whole(folder, info.name, base)
     model = merge_adapter(load_weights(base, info, "auto"), folder, info.name)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     with quiet_transformers():
         model.save_pretrained(partial)
-    for place in (folder, base):  # what the adapter's folder holds stands before the base's
-        for pattern in _KEPT:
-            for file in place.glob(pattern):
-                if (
-                    not file.name.startswith(("adapter_", "model"))
-                    and not (partial / file.name).exists()
-                ):
-                    shutil.copy(file, partial)
+    kept = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
+    of_base = [file for pattern in _OF_MODEL for file in base.glob(pattern)]
+    kept += [file for file in of_base if file.name not in _OF_TRAINING]
+    for file in kept:  # what the adapter's folder holds stands before the base's
+        if not file.name.startswith(("adapter_", "model")) and not (partial / file.name).exists():
+            shutil.copy(file, partial)
     if (folder / ALLOCATOR_FOLDER).is_dir():  # it was trained on the merged weights, and fits them
         shutil.copytree(folder / ALLOCATOR_FOLDER, partial / ALLOCATOR_FOLDER)
     os.replace(partial, out)

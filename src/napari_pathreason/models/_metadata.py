@@ -1,14 +1,14 @@
 """What a checkpoint says of its training: the file beside its weights, written and read. No torch.
 
-Training writes it from recipe and data, `pathreason calibrate` adds up to what size replies hold.
-A folder without the file, such as a foreign checkpoint, says nothing.
+Training writes it from recipe and data, `pathreason calibrate` where training did not. A folder
+without the file, such as a foreign checkpoint, says nothing. docs/training.md lists its keys.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 
 
 def write_metadata(
-    folder: Path, name: str, metadata: Metadata, box_space: BoxSpace | None = None
+    folder: Path, name: str, metadata: Metadata | None, box_space: BoxSpace | None = None
 ) -> None:
     """Write `METADATA` beside the weights, whole or not at all.
 
@@ -30,14 +30,24 @@ def write_metadata(
     folder : Path
     name : str
         How the model is called.
-    metadata : Metadata
+    metadata : Metadata or None
+        None says nothing of the training.
     box_space : {"relative", "resized"}, optional
-        Where it is not that of the model's family.
+        None leaves it to the model's family.
     """
-    told: dict[str, Any] = {"format_version": FORMAT_VERSION, "name": name}
+    told: dict[str, Any] = {} if metadata is None else {"format_version": FORMAT_VERSION}
+    told["name"] = name
     if box_space is not None:
         told["box_space"] = box_space
-    told |= {
+    if metadata is not None:
+        told |= _values(metadata)
+    partial = folder / f"{METADATA}.partial"
+    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, folder / METADATA)
+
+
+def _values(metadata: Metadata) -> dict[str, Any]:
+    return {
         "labels": list(metadata.labels),
         "tissues": list(metadata.tissues),
         "mpp": None if metadata.mpp is None else list(metadata.mpp),
@@ -57,9 +67,6 @@ def write_metadata(
             for topic in metadata.topics
         ],
     }
-    partial = folder / f"{METADATA}.partial"
-    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / METADATA)
 
 
 def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
@@ -68,17 +75,18 @@ def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
     Returns
     -------
     Metadata or None
-        None where the file is missing or says nothing of the training but a name and a box space.
+        None where the file is missing, or has no format version: then it says nothing of the
+        training that could be relied on, such as one that holds a name alone.
 
     Raises
     ------
     ModelError
         If a value is of the wrong kind, or the file is of a later version.
     """
-    if not card.keys() - {"name", "box_space"}:
+    if "format_version" not in card:
         return None
-    version = card.get("format_version")
-    if not isinstance(version, int) or version < 1:
+    version = card["format_version"]
+    if not _is_whole(version) or version < 1:
         raise _wrong("format_version", name, f"must be {FORMAT_VERSION}")
     if version > FORMAT_VERSION:
         raise ModelError(
@@ -86,7 +94,7 @@ def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
             f"installation knows ({FORMAT_VERSION}); install a newer napari-pathreason"
         )
     most, mpp = card.get("max_visual_tokens"), card.get("mpp")
-    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+    if most is not None and (not _is_whole(most) or most < 1):
         raise _wrong("max_visual_tokens", name, "must be a number of visual tokens")
     if mpp is not None and not _is_range(mpp):
         raise _wrong("mpp", name, "must be the least and the most um per pixel")
@@ -109,11 +117,11 @@ def _topic(told: Any, name: str) -> Topic:
         topic = Topic(
             _one_of(told["name"]),
             _one_of(told["form"], get_args(Form)),
-            frozenset(map(_one_of, told["words"])),
+            frozenset(_all_of(told["words"])),
             Query(
                 _one_of(example["task"], get_args(TaskName)),
                 _one_of(example["question"]),
-                tuple(map(_one_of, example["options"])),
+                _all_of(example["options"]),
             ),
         )
     except (KeyError, TypeError) as error:
@@ -127,21 +135,31 @@ def _one_of(value: Any, allowed: tuple[str, ...] = ()) -> Any:
     return value
 
 
+def _all_of(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError
+    return tuple(map(_one_of, values))
+
+
 def _texts(card: dict[str, Any], key: str, name: str) -> tuple[str, ...]:
-    words = card.get(key, [])
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise _wrong(key, name, "must be a list of texts")
-    return tuple(words)
+    try:
+        return _all_of(card.get(key, []))
+    except TypeError:
+        raise _wrong(key, name, "must be a list of texts") from None
 
 
 def _wrong(key: str, name: str, why: str) -> ModelError:
     return ModelError(f"{key} in {METADATA} of the model {name} {why}")
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_range(values: Any) -> bool:
     return (
         isinstance(values, list)
         and len(values) == 2
-        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        and 0 < values[0] <= values[1] < math.inf
+        and all(_is_whole(v) or isinstance(v, float) for v in values)
+        and 0 < values[0] <= values[1] <= sys.float_info.max
     )

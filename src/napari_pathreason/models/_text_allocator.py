@@ -26,7 +26,7 @@ from napari_pathreason._types import Allocation, Completion, Effort, GenerationS
 from napari_pathreason.tasks import allotment_messages, read_allotment
 from napari_pathreason.tokens import flops, snap
 
-from ._adapter import read_matrices, save_matrices, write_base
+from ._adapter import CONFIG, read_matrices, save_matrices, write_base
 from ._allocator import RUNGS, needed
 from ._allocator import WEIGHTS as HEAD
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
@@ -164,8 +164,10 @@ def load_text_allocator(folder: Path, performer: VLMPerformer, card: Mapping[str
         form = TextForm(int(card["overview"]), int(card["longest"]), card["effort"])
         if form.effort not in get_args(Effort) or min(form.overview, form.longest) < 1:
             raise ValueError(form)
-        config = LoraConfig.from_pretrained(str(folder / ALLOCATOR_FOLDER))
         matrices = read_matrices(folder / ALLOCATOR_FOLDER)
+        if not (folder / ALLOCATOR_FOLDER / CONFIG).is_file():  # peft would ask the hub for it
+            raise ValueError(CONFIG)
+        config = LoraConfig.from_pretrained(str(folder / ALLOCATOR_FOLDER))
         inject_adapter_in_model(config, model, ALLOCATOR_FOLDER)
         left = set_peft_model_state_dict(model, matrices, ALLOCATOR_FOLDER)
         missing = [name for name in left.missing_keys if f".{ALLOCATOR_FOLDER}." in name]

@@ -90,11 +90,18 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
 def add_calibrate_parser(subparsers: Subparsers) -> None:
     """``pathreason calibrate MODEL --data FILE --train FILE``."""
     parser = subparsers.add_parser(
-        "calibrate", help="fit how sure answers are, and which pictures are strange"
+        "calibrate",
+        help="fit how sure answers are, and which pictures are strange; say what the "
+        "model was trained on, where it does not yet",
     )
     parser.add_argument("model", help="embedded or a folder; the fits are written into it")
     parser.add_argument("--data", type=Path, required=True, help="val.jsonl of `data convert`")
     parser.add_argument("--train", type=Path, required=True, help="train.jsonl beside it")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        help="what it was trained by: write anew what the model says of its training",
+    )
     parser.add_argument(
         "--unlike",
         type=Path,
@@ -221,6 +228,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         pictures=args.pictures,
         seed=args.seed,
         device=args.device,
+        recipe=args.recipe,
     )
     print(calibrate(plan))  # noqa: T201
     return 0

@@ -8,15 +8,12 @@ learns in a minute.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from napari_pathreason.engine import Allocator
 from napari_pathreason.models import load_models
-from napari_pathreason.models._adapter import base_of, write_base
 from napari_pathreason.models._allocator import RUNGS, load_allocator
 from napari_pathreason.models._config import read_info
 from napari_pathreason.tokens import plan
@@ -25,6 +22,7 @@ from .allocator import train_allocator
 from .grpo._budgets import BudgetPolicy
 from .performer import train_performer
 from .recipe._recipe import Recipe
+from .run import copy_checkpoint, model_name
 from .samples._pictures import Pictures
 from .samples._sample import Sample
 from .sft import train_sft
@@ -43,17 +41,18 @@ def train_bilateral(recipe: Recipe) -> Path:
     if recipe.grpo.start is None:
         train_sft(recipe)
     begin, policy = recipe.grpo.start or str(Path(recipe.output) / "model"), None
+    metadata = recipe.metadata.model_copy(update={"name": model_name(recipe)})  # not of a round
     for number in range(1, recipe.bilateral.rounds + 1):
         out = Path(recipe.output) / f"round-{number}"
         grpo = recipe.grpo.model_copy(update={"start": begin})
         allocator = recipe.allocator.model_copy(update={"start": str(out / "grpo/model")})
-        parts = {"output": str(out), "seed": recipe.seed + number, "grpo": grpo}
-        turn = recipe.model_copy(update=parts | {"allocator": allocator})
+        parts = {"output": str(out), "seed": recipe.seed + number, "metadata": metadata}
+        turn = recipe.model_copy(update=parts | {"grpo": grpo, "allocator": allocator})
         begin = str(train_performer(turn, policy))
         folder = train_allocator(turn)
         if number < recipe.bilateral.rounds:
             policy = _policy_of(folder, turn)
-    return _in_one_folder(Path(begin), Path(recipe.output) / "bilateral")
+    return copy_checkpoint(Path(begin), Path(recipe.output) / "bilateral")
 
 
 def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:
@@ -88,15 +87,3 @@ def learned_policy(
         return list(shares.values())
 
     return chances
-
-
-def _in_one_folder(source: Path, target: Path) -> Path:
-    """Copy a checkpoint so that it is there whole or not at all."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    if (base := base_of(source, source.name)) is not None:
-        write_base(partial, base)  # it lies elsewhere, seen from here
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
-    return target

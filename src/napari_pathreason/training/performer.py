@@ -22,7 +22,7 @@ from tqdm import tqdm
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint
-from napari_pathreason.models._config import read_card, read_info
+from napari_pathreason.models._config import read_info
 from napari_pathreason.models._loading import described_in
 from napari_pathreason.models._pixels import NORMALISATION
 
@@ -34,6 +34,7 @@ from .grpo._rewards import judge
 from .grpo._rollout_figures import PANELS, figures
 from .model._start import start_model
 from .recipe._recipe import ModelRecipe, Recipe
+from .run import build_metadata, model_name
 from .run._checkpoints import resume, save_model, save_state
 from .run._draw import Draw
 from .samples._pictures import Pictures
@@ -75,14 +76,15 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     begin = starting_point(recipe)
     begun, name = find_checkpoint(begin)
     about = described_in(begun, find_base(begun, name))
-    info = read_info(about, name)
-    dims, pointing = info.dims, Pointing(info.zoom_labels, info.dims.cell)
+    info = read_info(about, name, begun)
+    dims, pointing = info.dims, Pointing(recipe.metadata.zoom_labels, info.dims.cell)
     folder = Path(recipe.data.folder)
+    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
+    metadata = build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
     accelerator = join_processes(recipe, settings)
     learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
     tokenizer = learner.tokenizer
-    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     step, log = resume(accelerator, out, recipe)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
@@ -165,17 +167,14 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
                 if accelerator.is_main_process:
                     log.draw(PANELS)
     bar.close()
-    card = read_card(about, info.name)
-    if recipe.lora is not None:
-        card["name"] = Path(recipe.output).name
-    save_model(
-        accelerator, learner.model, tokenizer, out / "model", card, begin if recipe.lora else None
-    )
+    adapted = begin if recipe.lora is not None else None
+    named = model_name(recipe)
+    save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
     return out / "model"
 
 
 def starting_point(recipe: Recipe) -> str:
-    """Folder or hub id of the model that the loop begins with.
+    """``embedded``, folder or hub id of the model that the loop begins with.
 
     Raises
     ------

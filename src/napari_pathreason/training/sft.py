@@ -27,6 +27,7 @@ from napari_pathreason.models._pixels import NORMALISATION
 
 from .model._start import start_model
 from .recipe._recipe import Recipe
+from .run import build_metadata, model_name
 from .run._adapters import keep_adapters_alone
 from .run._checkpoints import last_checkpoint, resume, save_model, save_state
 from .run._draw import Draw
@@ -42,12 +43,6 @@ from .supervised._drill import drilled
 from .supervised._lessons import choose_lesson, shares
 from .supervised._place_code import write_place_code
 
-ABOUT = {
-    "name": "pathreason-mini",
-    "tissues": ["lymph node", "lung", "blood smear"],
-    "any_tissue_terms": ["nuclei", "nucleus"],
-    "closer": ["platelet"],
-}
 SHOWN = 12
 """Batches that show what a tower's stream carries, where places get room in it."""
 
@@ -63,6 +58,13 @@ def train_sft(recipe: Recipe) -> Path:
     -------
     Path
         Folder of the checkpoint that `load_models` reads.
+
+    Raises
+    ------
+    QueryError
+        If samples are missing, or do not fit what the recipe states.
+    ModelError
+        If the model to continue from is not there or cannot be read.
     """
     settings, out = recipe.sft, Path(recipe.output)
     last = min(settings.steps, settings.stop_after or settings.steps)
@@ -72,6 +74,7 @@ def train_sft(recipe: Recipe) -> Path:
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
+    metadata = build_metadata(recipe, train, settings.budgets)
     start, tokenizer = start_model(recipe, train)
     dims, normalisation = read_dims(start.config.to_dict()), NORMALISATION[start.config.model_type]
     lesson = choose_lesson(recipe, start, tokenizer)
@@ -166,6 +169,6 @@ def train_sft(recipe: Recipe) -> Path:
                     log.draw({name: SFT_PANELS[name] for name in lesson.names})
     bar.close()
     adapted = recipe.model.start if recipe.lora is not None else None
-    about = ABOUT if adapted is None else {"name": out.name}
-    save_model(accelerator, model, tokenizer, out / "model", about, adapted)
+    name = model_name(recipe)
+    save_model(accelerator, model, tokenizer, out / "model", name, metadata, adapted)
     return out / "model"

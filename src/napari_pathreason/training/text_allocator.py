@@ -71,10 +71,10 @@ def train_text_allocator(recipe: Recipe) -> Path:
     settings, lora = recipe.allocator, recipe.lora
     text, out = settings.text, Path(recipe.output) / "allocator/text"
     last = min(text.steps, text.stop_after or text.steps)
-    folder = performer_folder(recipe)
     accelerator = join_processes(recipe, text)
     device = str(accelerator.device)
-    with accelerator.main_process_first():  # the others read what the first has asked
+    with accelerator.main_process_first():  # the others read what the first has copied and asked
+        folder = performer_folder(recipe)
         known, held = taught_and_held(recipe, folder, device)
     ones, held_ones = (costing_one(source.table, settings.cost) for source in (known, held))
     learner = Learner(

@@ -150,8 +150,8 @@ def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
 class Told:
     """A performer that tells one box by hand in a large picture, and another in a small one."""
 
-    def __init__(self, label, box, again=None, closer=()):
-        metadata = Metadata(labels=(label,), zoom_labels=closer)
+    def __init__(self, label, box, again=None, zoom_labels=()):
+        metadata = Metadata(labels=(label,), zoom_labels=zoom_labels)
         self.info = ModelInfo("told", "qwen3_vl", "relative", DIMS, metadata=metadata)
         self._label, self._box, self._again = label, box, again
 
@@ -185,15 +185,15 @@ def test_a_box_is_right_where_it_matches(converted, shift, right):
     assert [one.right for one in outcomes] == [right]
 
 
-@pytest.mark.parametrize(("closer", "right"), [((), False), (("platelet",), True)])
-def test_a_box_is_right_where_a_closer_look_makes_it_so(converted, closer, right):
+@pytest.mark.parametrize(("zoom_labels", "right"), [((), False), (("platelet",), True)])
+def test_a_box_is_right_where_a_closer_look_makes_it_so(converted, zoom_labels, right):
     sample, (x1, y1, x2, y2) = _smear(converted, "platelet")
     beside = [x1 + x2 - x1, y1, 2 * x2 - x1, y2]
     # of a window of 4 by 4 cells about that box; all lies well inside the smear
     middle = 6.4 * (beside[0] + beside[2]) / 20, 4.8 * (y1 + y2) / 20
     true = [v * s for v, s in zip((x1, y1, x2, y2), (0.64, 0.48) * 2, strict=True)]
     again = [(v - m + 64) / 0.128 for v, m in zip(true, middle * 2, strict=True)]
-    told = Told("platelet", beside, again, closer)
+    told = Told("platelet", beside, again, zoom_labels)
     _, outcomes = _outcomes(told, sample, Pictures(converted), 64)
     assert [one.right for one in outcomes] == [right]
 

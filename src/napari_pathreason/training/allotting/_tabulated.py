@@ -13,9 +13,10 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason._types import ModelInfo
 from napari_pathreason.models import FixedAllocator, load_performer
 from napari_pathreason.models._adapter import find_base
-from napari_pathreason.models._checkpoint import find_checkpoint, weight_files
+from napari_pathreason.models._checkpoint import find_checkpoint, is_embedded, weight_files
 from napari_pathreason.training.evaluation._evaluate import Examiner, pick
 from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.run import copy_checkpoint
 from napari_pathreason.training.run._provenance import fingerprint
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample, read_samples
@@ -109,15 +110,25 @@ def tabulated(
 
 
 def performer_folder(recipe: Recipe) -> Path:
-    """Folder of the performer to allot for.
+    """Folder of the performer to allot for, beside whose weights the allocator will lie.
+
+    The model that ships stays as it is: a copy of it is made in ``output``/allocator/model.
 
     Raises
     ------
     QueryError
         If none has been trained yet.
+    ModelError
+        If there is none of the name that the recipe gives.
     """
     if recipe.allocator.start is not None:
-        return find_checkpoint(recipe.allocator.start)[0]
+        folder, _ = find_checkpoint(recipe.allocator.start)
+        if not is_embedded(folder):
+            return folder
+        copy = Path(recipe.output) / "allocator/model"
+        if not copy.is_dir():
+            copy_checkpoint(folder, copy)
+        return copy
     for folder in (Path(recipe.output) / "grpo/model", Path(recipe.output) / "model"):
         if (folder / "config.json").is_file():
             return folder

@@ -28,6 +28,8 @@ from napari_pathreason.models._config import read_card
 from napari_pathreason.training.evaluation._card import write_whole
 from napari_pathreason.training.evaluation._evaluate import pick
 from napari_pathreason.training.evaluation._measures import expected_error
+from napari_pathreason.training.recipe._recipe import load_recipe
+from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample, read_samples
 
@@ -50,6 +52,7 @@ class Plan:
     ``val`` and ``train`` are JSONL; ``per_topic`` questions of each kind are asked, ``pictures``
     of each kind looked at (a quarter as many of ``val``). ``unlike`` are slides of what the model
     was not trained on, looked at only to say how many of their regions are called strange.
+    ``recipe`` is the one that the model was trained by; see `describe_checkpoint`.
     """
 
     model: str
@@ -60,12 +63,14 @@ class Plan:
     pictures: int = 1200
     seed: int = 0
     device: str = "auto"
+    recipe: Path | None = None
 
 
 def calibrate(plan: Plan) -> str:
     """Fit, write `CALIBRATION` and the file of `save_familiar`, and say what came of it.
 
-    Each file is there whole or not at all; the same seed and device write the same.
+    A model that does not say what it was trained on does so from now on. Each file is there whole
+    or not at all; the same seed and device write the same.
 
     Raises
     ------
@@ -76,6 +81,8 @@ def calibrate(plan: Plan) -> str:
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
     folder, name = find_checkpoint(plan.model)
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
+    recipe = load_recipe(plan.recipe) if plan.recipe is not None else None
+    describe_checkpoint(folder, name, train, recipe)
     (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
     performer = load_performer(plan.model, plan.device, known=False)
 

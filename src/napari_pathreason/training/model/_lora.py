@@ -1,4 +1,7 @@
-"""LoRA on a large checkpoint, and the reference as a second adapter on the same weights."""
+"""Checkpoints that a run goes on from: as a whole, or under LoRA.
+
+The reference of reinforcement learning is a second adapter on the same frozen weights.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from napari_pathreason.training.recipe._recipe import LoraRecipe
 
 LEARNING, REFERENCE = "default", "reference"
 """Names of the two adapters: what is trained, and what the distance is measured from."""
+EMBEDDINGS = False
+"""Linear layers alone have adapters; where peft is not told so, it asks the hub for the base."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -29,7 +34,7 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     Parameters
     ----------
     start : str
-        Folder or hub id.
+        ``embedded``, a folder or a hub id.
     lora : LoraRecipe
     seed : int
         Of new adapters.
@@ -41,7 +46,7 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     """
     from peft import LoraConfig, set_peft_model_state_dict
 
-    model, tokenizer, folder, _ = _frozen(start, lora)
+    model, tokenizer, folder, _ = _base(start, DTYPES[lora.weights])
     if not (folder / CONFIG).is_file():
         return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
     model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
@@ -55,21 +60,33 @@ def start_second_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any
     An adapter that the folder holds is added into the weights first. Parameters and errors as in
     `start_lora`.
     """
-    model, tokenizer, folder, name = _frozen(start, lora)
+    model, tokenizer, folder, name = _base(start, DTYPES[lora.weights])
     if (folder / CONFIG).is_file():
         model = merge_adapter(model, folder, name)
     return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
 
 
-def _frozen(start: str, lora: LoraRecipe) -> tuple[Any, Any, Path, str]:
+def start_whole(start: str) -> tuple[Any, Any]:
+    """A checkpoint that learns as a whole, in float32, and its tokenizer.
+
+    An adapter that the folder holds is added into the weights first. Parameters and errors as in
+    `start_lora`.
+    """
+    model, tokenizer, folder, name = _base(start, torch.float32)
+    if (folder / CONFIG).is_file():
+        model = merge_adapter(model, folder, name)
+    return model, tokenizer
+
+
+def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
     """Base model and tokenizer of a checkpoint, its folder and its name."""
     folder, name = find_checkpoint(start)
     base = find_base(folder, name)
     about = described_in(folder, base)
-    info = read_info(about, name)
+    info = read_info(about, name, folder)
     check_whole(folder, info.name, base)
     tokenizer = load_tokenizer(about, info)
-    return load_weights(base, info, DTYPES[lora.weights]), tokenizer, folder, info.name
+    return load_weights(base, info, dtype), tokenizer, folder, info.name
 
 
 def _new(model: Any, lora: LoraRecipe) -> Any:
@@ -124,7 +141,9 @@ def add_reference(model: Any) -> None:
         set_peft_model_state_dict,
     )
 
-    state = get_peft_model_state_dict(model, adapter_name=LEARNING)
+    state = get_peft_model_state_dict(
+        model, adapter_name=LEARNING, save_embedding_layers=EMBEDDINGS
+    )
     config = model.peft_config[LEARNING]
     inject_adapter_in_model(config, model, REFERENCE)
     _in_full_precision(model, REFERENCE)

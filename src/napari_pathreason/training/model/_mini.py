@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason._errors import QueryError
+from napari_pathreason._types import Metadata
+from napari_pathreason.models import write_metadata
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._inputs import CONTROL_TOKENS
 from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
@@ -156,22 +158,33 @@ def order_embeddings(model: Any, tokenizer: Any) -> None:
         words[ids, :half] = scale * sines(torch.arange(len(ids)) / len(ids), half, 64)
 
 
-def save_checkpoint(folder: Path, model: Any, tokenizer: Any, about: dict[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, model: Any, tokenizer: Any, name: str, metadata: Metadata | None = None
+) -> None:
     """Write weights in half precision, tokenizer and configs as `load_models` reads them.
 
-    ``about`` becomes ``pathreason.json``: name, tissues, any_tissue_terms.
+    Parameters
+    ----------
+    folder : Path
+    model : transformers model
+    tokenizer : transformers tokenizer
+    name : str
+        What to call the model.
+    metadata : Metadata, optional
+        What it shall say of its training.
     """
     import torch
 
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     half = {
-        name: value.to(torch.float16)
-        for name, value in model.state_dict().items()
-        if name != "lm_head.weight"  # tied to the embedding
+        key: value.to(torch.float16)
+        for key, value in model.state_dict().items()
+        if not (tied and key == "lm_head.weight")
     }
     model.save_pretrained(folder, state_dict=half)
     tokenizer.save_pretrained(folder)
     dims = read_dims(model.config.to_dict())
-    pixels = NORMALISATION["qwen3_vl"]
+    pixels = NORMALISATION[model.config.model_type]
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "image_mean": list(pixels.mean),
@@ -181,4 +194,4 @@ def save_checkpoint(folder: Path, model: Any, tokenizer: Any, about: dict[str, A
         "temporal_patch_size": TEMPORAL_PATCH,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
-    (folder / "pathreason.json").write_text(json.dumps(about, indent=2))
+    write_metadata(folder, name, metadata, "relative")  # training writes boxes so

@@ -15,30 +15,30 @@ from napari_pathreason.training.samples._places import PLACES
 from napari_pathreason.training.samples._sample import Sample
 
 from ._dinov2 import load_dinov2
-from ._lora import start_lora
+from ._lora import start_lora, start_whole
 from ._mini import mini_config, mini_tokenizer, order_embeddings, tell_tokens
 
 
 def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
-    """Model and tokenizer; a new tokenizer is learnt on the prompts and answers of ``samples``."""
-    from transformers import (
-        AutoModelForImageTextToText,
-        AutoTokenizer,
-        PreTrainedTokenizerFast,
-        Qwen3VLForConditionalGeneration,
-    )
+    """Model and tokenizer; a new tokenizer is learnt on the prompts and answers of ``samples``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model to continue from, or it cannot be read.
+    """
+    from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
     if recipe.lora is not None and recipe.model.start is not None:
         return start_lora(recipe.model.start, recipe.lora, recipe.seed)
     if recipe.model.start is not None:
-        tokenizer = AutoTokenizer.from_pretrained(recipe.model.start)
+        model, tokenizer = start_whole(recipe.model.start)
         if recipe.model.tell_tokens:
             tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
-        model = AutoModelForImageTextToText.from_pretrained(recipe.model.start, dtype=torch.float32)
         return model, tokenizer
     kept = Path(recipe.output) / "tokenizer"
     if kept.is_dir():  # a resumed run must not learn another one
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(kept)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(kept, local_files_only=True)
     else:
         tokenizer = mini_tokenizer(_texts(samples), recipe.model.vocabulary)
         tokenizer.save_pretrained(kept)

@@ -19,8 +19,9 @@ class AllocatorRecipe(Strict):
     """How an allocator learns.
 
     ``form`` is ``head``, a light net over the ladder, or ``text``, a second adapter on a large
-    checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the folder of
-    the performer that it allots for; None takes the last one that the same recipe wrote.
+    checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the performer
+    that it allots for, a folder or a hub id, or ``embedded``, of which a copy is made; None takes
+    the last one that the same recipe wrote.
     ``questions`` of each kind are asked at every rung, and ``validate_questions`` of held-out ones,
     which tell the state to keep. ``learn_from`` is the split of the former. A performer may answer
     what it was trained on at any rung, so that s(N) of ``train`` says that tokens buy nothing; of

@@ -51,10 +51,10 @@ class PolicyRecipe(Strict):
 class GRPORecipe(PolicyRecipe):
     """Of the performer, from labels alone; the rest as in `PolicyRecipe`.
 
-    ``start`` is a folder or hub id; None continues from the model that supervised fine-tuning of
-    the same recipe wrote. A step asks at most ``questions`` of each picture and reads about
-    ``tokens`` visual tokens. ``budgets`` are weights of rungs, of which an allocator's policy
-    leaves ``floor``. ``evidence_weight`` weighs cited facts that the labels confirm or deny
+    ``start`` is ``embedded``, a folder or a hub id; None continues from the model that supervised
+    fine-tuning of the same recipe wrote. A step asks at most ``questions`` of each picture and
+    reads about ``tokens`` visual tokens. ``budgets`` are weights of rungs, of which an allocator's
+    policy leaves ``floor``. ``evidence_weight`` weighs cited facts that the labels confirm or deny
     (`Judged.reward`); 0 leaves the rationale to the answers alone.
     """
 

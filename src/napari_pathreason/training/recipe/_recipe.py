@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training.samples._targets import Style
@@ -14,7 +15,7 @@ from napari_pathreason.training.samples._view import Augmentation
 
 from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe
-from ._recipe_base import Positive, Share, Strict
+from ._recipe_base import Above, Positive, Share, Strict
 
 
 class DataRecipe(Strict):
@@ -39,8 +40,32 @@ class DataRecipe(Strict):
         return Augmentation(self.turn, self.stain, self.levels, self.sharpness, self.varied)
 
 
+class MetadataRecipe(Strict):
+    """What the model shall say of its training that its samples do not tell; see `Metadata`.
+
+    ``name`` is what to call the model, None the name of the folder ``output``. ``tissues`` are what
+    its images show, and ``mpp`` is the least and most um per pixel that it reads them at, where
+    that is known. ``zoom_labels`` are labels of small things that are boxed better by another look
+    at each detection.
+    """
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    tissues: tuple[str, ...] = ()
+    mpp: tuple[Above, Above] | None = None
+    zoom_labels: tuple[str, ...] = ()
+
+    @field_validator("mpp")
+    @classmethod
+    def _least_first(cls, mpp: tuple[float, float] | None) -> tuple[float, float] | None:
+        if mpp is not None and not mpp[0] <= mpp[1] < math.inf:
+            raise ValueError("give the least and the most um per pixel")
+        return mpp
+
+
 class ModelRecipe(Strict):
-    """Sizes of a new Qwen3-VL model, or ``start``: a folder or hub id to continue from.
+    """Sizes of a new Qwen3-VL model, or ``start``: what to continue from.
+
+    ``start`` is ``embedded``, a folder or a hub id.
 
     ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as. With
     ``place_code``, `write_place_code` gives places room in the tower before the first step; with
@@ -137,6 +162,7 @@ class Recipe(Strict):
     seed: int = 0
     output: str
     data: DataRecipe
+    metadata: MetadataRecipe = MetadataRecipe()
     model: ModelRecipe = ModelRecipe()
     lora: LoraRecipe | None = None
     sft: SFTRecipe = SFTRecipe()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason.models import METADATA
+from napari_pathreason._types import Metadata
+from napari_pathreason.models import write_metadata
 from napari_pathreason.models._adapter import (
     WEIGHTS,
     base_of,
@@ -21,9 +21,8 @@ from napari_pathreason.models._adapter import (
     write_base,
 )
 from napari_pathreason.models._checkpoint import find_checkpoint
-from napari_pathreason.models._config import read_card
 from napari_pathreason.models._loading import described_in
-from napari_pathreason.training.model._lora import LEARNING
+from napari_pathreason.training.model._lora import EMBEDDINGS, LEARNING
 
 STATE = "adapters.safetensors"
 
@@ -73,13 +72,34 @@ def _adapter_of(model: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[s
 
     config = model.peft_config[LEARNING]
     config.inference_mode = True
-    return config, get_peft_model_state_dict(model, state_dict=state, adapter_name=LEARNING)
+    matrices = get_peft_model_state_dict(
+        model, state_dict=state, adapter_name=LEARNING, save_embedding_layers=EMBEDDINGS
+    )
+    return config, matrices
+
+
+def copy_checkpoint(source: Path, target: Path) -> Path:
+    """Copy a checkpoint, which may be an adapter, so that it is there whole or not at all."""
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    if (base := base_of(source, source.name)) is not None:
+        write_base(partial, base)  # it lies elsewhere, seen from here
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    return target
 
 
 def save_adapter(
-    folder: Path, state: dict[str, torch.Tensor], model: Any, tokenizer: Any, start: str, name: str
+    folder: Path,
+    state: dict[str, torch.Tensor],
+    model: Any,
+    tokenizer: Any,
+    start: str,
+    name: str,
+    metadata: Metadata | None = None,
 ) -> None:
-    """Write an adapter as `load_models` and peft read it, with config, tokenizer and card.
+    """Write an adapter as `load_models` and peft read it, with config, tokenizer and metadata.
 
     Parameters
     ----------
@@ -90,9 +110,11 @@ def save_adapter(
         With the adapters.
     tokenizer : transformers tokenizer
     start : str
-        Folder or hub id that training began with.
+        ``embedded``, folder or hub id that training began with.
     name : str
         What to call the model.
+    metadata : Metadata, optional
+        What it shall say of its training.
     """
     begun, called = find_checkpoint(start)
     partial = folder.with_name(folder.name + ".partial")
@@ -103,8 +125,7 @@ def save_adapter(
     preprocessor = described_in(begun, find_base(begun, called)) / "preprocessor_config.json"
     if preprocessor.is_file():
         shutil.copy(preprocessor, partial)
-    card = read_card(begun, called) | {"name": name, "box_space": "relative"}
-    (partial / METADATA).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_metadata(partial, name, metadata, "relative")  # training writes boxes so
     config, matrices = _adapter_of(model, state)
     config.save_pretrained(str(partial))
     save_matrices(partial, matrices)

@@ -10,6 +10,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from napari_pathreason._types import Metadata
 from napari_pathreason.training.model._mini import save_checkpoint
 from napari_pathreason.training.recipe._recipe import Recipe
 
@@ -67,7 +68,8 @@ def save_model(
     model: Any,
     tokenizer: Any,
     folder: Path,
-    about: dict[str, Any],
+    name: str,
+    metadata: Metadata,
     adapted: str | None,
 ) -> None:
     """Write what was trained as `load_models` reads it; to be called in every process.
@@ -79,18 +81,20 @@ def save_model(
         As `Accelerator.prepare` gave it; the transformers model is its attribute ``model``.
     tokenizer : transformers tokenizer
     folder : Path
-    about : dict
-        The model's card.
+    name : str
+        What to call the model.
+    metadata : Metadata
+        What it shall say of its training.
     adapted : str or None
-        Folder or hub id of the checkpoint that adapters were put on; None where the whole model
-        was trained.
+        ``embedded``, folder or hub id of the checkpoint that adapters were put on; None where the
+        whole model was trained.
     """
     plain = accelerator.unwrap_model(model).model
     if adapted is None:
         if accelerator.is_main_process:
-            save_checkpoint(folder, plain, tokenizer, about)
+            save_checkpoint(folder, plain, tokenizer, name, metadata)
         return
     state = accelerator.get_state_dict(model)  # where the model is sharded, all give their part
     if accelerator.is_main_process:
-        own = {name.removeprefix("model."): value for name, value in state.items()}
-        save_adapter(folder, own, plain, tokenizer, adapted, about["name"])
+        own = {key.removeprefix("model."): value for key, value in state.items()}
+        save_adapter(folder, own, plain, tokenizer, adapted, name, metadata)

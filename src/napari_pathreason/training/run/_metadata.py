@@ -1,0 +1,149 @@
+"""What a model will say of its training, out of the recipe and the samples of its run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from napari_pathreason._errors import QueryError
+from napari_pathreason._types import Form, Metadata, Query, Topic
+from napari_pathreason.models import metadata_of, read_card, write_metadata
+from napari_pathreason.tasks import abstains, form_of, words_of_query
+from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.samples._sample import Sample
+
+
+def model_name(recipe: Recipe) -> str:
+    """What a run's model is called: as the recipe states, else as the folder ``output``."""
+    return recipe.metadata.name or Path(recipe.output).resolve().name or "model"
+
+
+def build_metadata(
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    budgets: Mapping[int, float],
+    held: int | None = None,
+) -> Metadata:
+    """What a run's model will say; a run that continues from another model tells of its own data.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Tissues, scale and zoom labels are those that it states.
+    samples : sequence of Sample
+        Of ``train``; a source that is never drawn tells nothing.
+    budgets : mapping
+        Relative weights of the visual tokens of a picture, as the run draws them.
+    held : int, optional
+        Visual tokens up to which replies of the model that it begins with hold, where it goes on
+        with what that has learnt.
+
+    Returns
+    -------
+    Metadata
+        ``max_visual_tokens`` is the largest budget; `pathreason calibrate` measures it.
+
+    Raises
+    ------
+    QueryError
+        If a zoom label is none of the labels that training asks boxes of.
+    """
+    stated, drawn = recipe.metadata, _drawn(recipe, samples)
+    sizes = [budget for budget, weight in budgets.items() if weight > 0]
+    sizes += [held] if held is not None else []
+    labels = box_labels(drawn)
+    if unknown := [label for label in stated.zoom_labels if label not in labels]:
+        known = ", ".join(labels) or "nothing"
+        raise QueryError(
+            f"metadata.zoom_labels of the recipe names {', '.join(unknown)}, but training asks "
+            f"boxes of: {known}; name some of these, or leave it out"
+        )
+    return Metadata(
+        topics=topics_of(drawn),
+        labels=labels,
+        tissues=stated.tissues,
+        mpp=stated.mpp,
+        max_visual_tokens=max(sizes, default=None),
+        zoom_labels=stated.zoom_labels,
+    )
+
+
+def topics_of(samples: Iterable[Sample]) -> tuple[Topic, ...]:
+    """Kinds of questions with a form of answer each, in the order of their first samples.
+
+    A topic's words are those of all its questions, its example the one that is asked most.
+    Questions that are answered by saying that there is no answer are none that a model can answer.
+    """
+    asked: dict[tuple[str, Form], Counter[Query]] = {}
+    for sample in samples:
+        if not abstains(sample.answer):
+            query = sample.query
+            asked.setdefault((sample.kind, form_of(query)), Counter())[query] += 1
+    return tuple(
+        Topic(
+            name=kind,
+            form=form,
+            words=frozenset[str]().union(*map(words_of_query, queries)),
+            example=queries.most_common(1)[0][0],
+        )
+        for (kind, form), queries in asked.items()
+    )
+
+
+def box_labels(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """Labels whose boxes are asked for, in the order of their first samples."""
+    asked = (label for s in samples if s.task == "detection" for label in s.choices)
+    return tuple(dict.fromkeys(asked))
+
+
+def describe_checkpoint(
+    folder: Path, name: str, samples: Sequence[Sample], recipe: Recipe | None = None
+) -> None:
+    """Let a checkpoint say what it was trained on, where it does not yet or a recipe is given.
+
+    Topics and labels are then those of ``samples``; what the recipe or else the checkpoint states
+    besides (name, tissues, scale, zoom labels, visual tokens) stays.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the checkpoint.
+    name : str
+        How it is called where neither it nor the recipe says.
+    samples : sequence of Sample
+        That it was trained on.
+    recipe : Recipe, optional
+        That it was trained by.
+
+    Raises
+    ------
+    ModelError
+        If what it says is damaged.
+    QueryError
+        As in `build_metadata`.
+    """
+    card = read_card(folder, name)
+    known = metadata_of(card, name) or Metadata()
+    if recipe is None:
+        if known.topics:
+            return
+        told = replace(known, topics=topics_of(samples), labels=box_labels(samples))
+    else:
+        built = build_metadata(recipe, samples, {})
+        told = replace(
+            built,
+            tissues=built.tissues or known.tissues,
+            mpp=built.mpp or known.mpp,
+            max_visual_tokens=known.max_visual_tokens,
+            zoom_labels=built.zoom_labels or known.zoom_labels,
+        )
+    called = (recipe.metadata.name if recipe is not None else None) or card.get("name", name)
+    write_metadata(folder, called, told, card.get("box_space"))
+
+
+def _drawn(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of the sources that have a weight; those without one count by their size."""
+    weights = recipe.data.weights
+    return [sample for sample in samples if weights.get(sample.source, 1.0) > 0]
