@@ -1,7 +1,9 @@
 """Settings shared by all tests."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,3 +28,18 @@ def config_folder(
     yield folder
     napari_settings._clear_plugin_settings_cache()
     own.config_path = users
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test that tries to reach another machine, even where the failure is caught."""
+    tried: list[Any] = []
+
+    def refuse(*address: Any, **_: Any) -> Any:
+        tried.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    assert not tried

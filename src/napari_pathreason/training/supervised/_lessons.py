@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn import functional
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.training.recipe._recipe import Recipe, SFTRecipe
 
@@ -70,7 +71,13 @@ def shares(accelerator: Accelerator, counts: torch.Tensor) -> torch.Tensor:
 
 
 def choose_lesson(recipe: Recipe, start: Any, tokenizer: Any) -> Lesson:
-    """What the model of a recipe is taught."""
+    """What the model of a recipe is taught.
+
+    Raises
+    ------
+    QueryError
+        If it shall learn as a whole, but writes numbers in several tokens.
+    """
     if recipe.lora is not None:
         return WriteOnly(start)
     return SeeAndWrite(start, tokenizer, recipe.sft)
@@ -97,6 +104,11 @@ class SeeAndWrite:
 
     def __init__(self, start: Any, tokenizer: Any, settings: SFTRecipe) -> None:
         words = tokenizer.convert_tokens_to_ids([str(n) for n in range(NUMBERS)])
+        if {None, tokenizer.unk_token_id} & {*words}:
+            raise QueryError(
+                "the model to start from writes numbers in several tokens, so it cannot learn as a "
+                "whole; add a lora section, or start from embedded or a model of these recipes"
+            )
         self.numbers = torch.tensor(words)
         self.quantum, self.number_weight = settings.box_quantum, settings.number_weight
         hidden = read_dims(start.config.to_dict()).text_hidden
