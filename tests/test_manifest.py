@@ -18,6 +18,9 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
     manifest.validate_imports()
     assert {c.id for c in manifest.contributions.commands or []} == {
         "napari-pathreason.read",
+        "napari-pathreason.sample_lymph_node",
+        "napari-pathreason.sample_blood",
+        "napari-pathreason.sample_nuclei",
         "napari-pathreason.sample_skin",
         "napari-pathreason.ask",
         "napari-pathreason.budget",

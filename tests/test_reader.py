@@ -12,6 +12,7 @@ from PIL import Image
 from napari_pathreason._errors import SlideError
 from napari_pathreason._reader import LayerData, get_reader
 from napari_pathreason._sample_data import skin
+from napari_pathreason._samples import SAMPLE_KEY, samples
 from napari_pathreason.viewer import SLIDE_KEY
 
 
@@ -57,7 +58,7 @@ def test_no_path_leaves_with_the_layer(sample: LayerData) -> None:
     attributes = sample[1]
     told = {key: value for key, value in attributes.items() if key != "metadata"}
     assert "/" not in str(told)
-    assert set(attributes["metadata"]) == {SLIDE_KEY}
+    assert set(attributes["metadata"]) == {SLIDE_KEY, SAMPLE_KEY}
     assert "/" not in repr(attributes["metadata"])
 
 
@@ -65,6 +66,7 @@ def test_unknown_pixel_size_stays_in_pixels(picture: Path) -> None:
     reader = get_reader(str(picture))
     assert reader is not None
     ((_, attributes, _),) = reader(str(picture))
+    assert set(attributes["metadata"]) == {SLIDE_KEY}
     assert attributes["scale"] == (1, 1)
     assert attributes["units"] == ("pixel", "pixel")
 
@@ -96,9 +98,12 @@ def test_layer_in_a_viewer(make_napari_viewer_proxy: Callable[..., Any], picture
     assert np.array_equal(shown, np.asarray(Image.open(picture))[100:110, 100:110])
 
 
-def test_sample_opens_from_the_menu(make_napari_viewer_proxy: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("key", [shown.key for shown in samples()])
+def test_sample_opens_from_the_menu(make_napari_viewer_proxy: Callable[..., Any], key: str) -> None:
     viewer = make_napari_viewer_proxy(show=True)
-    (layer,) = viewer.open_sample("napari-pathreason", "skin")
-    assert str(layer.units[0]) == "micrometer"
+    (layer,) = viewer.open_sample("napari-pathreason", key)
+    assert layer.metadata[SAMPLE_KEY] == key
+    known = layer.metadata[SLIDE_KEY].info.mpp is not None
+    assert str(layer.units[0]) == ("micrometer" if known else "pixel")
     assert viewer.dims.ndim == 2
     layer.metadata[SLIDE_KEY].close()

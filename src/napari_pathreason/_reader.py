@@ -21,7 +21,7 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
     """One multiscale RGB layer for each path; nothing is decoded.
 
     Scale and units are um where the file states its pixel size, else plain pixels. The metadata
-    holds the open `Slide`, never a path.
+    holds the open `Slide`, and the key of a sample that ships with the plugin; never a path.
 
     Raises
     ------
@@ -33,10 +33,12 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
 
 def slide_layer(path: str | Path) -> LayerData:
     """Layer data of one slide, see `read_layers`."""
+    from napari_pathreason._samples import SAMPLE_KEY, sample_at
     from napari_pathreason.slides import open_slide
     from napari_pathreason.viewer import SLIDE_KEY
 
     slide = open_slide(path)
+    shown = sample_at(path)
     levels = slide.display_levels()
     mpp = slide.info.mpp
     attributes = {
@@ -45,7 +47,7 @@ def slide_layer(path: str | Path) -> LayerData:
         "multiscale": True,
         "scale": (1.0, 1.0) if mpp is None else (mpp[1], mpp[0]),
         "units": ("pixel", "pixel") if mpp is None else ("um", "um"),
-        "metadata": {SLIDE_KEY: slide},
+        "metadata": {SLIDE_KEY: slide, **({SAMPLE_KEY: shown.key} if shown else {})},
     }
     return levels, attributes, "image"
 

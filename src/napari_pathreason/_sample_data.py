@@ -1,14 +1,26 @@
-"""npe2 sample data: the real slide that ships with the package."""
+"""npe2 sample data: the pictures that ship with the package."""
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-
 from ._reader import LayerData, slide_layer
+from ._samples import sample
+
+
+def lymph_node() -> list[LayerData]:
+    """Tiles of lymph nodes side by side, some with tumour."""
+    return [slide_layer(sample("lymph_node").path)]
+
+
+def blood() -> list[LayerData]:
+    """A blood smear."""
+    return [slide_layer(sample("blood").path)]
+
+
+def nuclei() -> list[LayerData]:
+    """Nuclei in human lung."""
+    return [slide_layer(sample("nuclei").path)]
 
 
 def skin() -> list[LayerData]:
-    """CMU-1-Small-Region.svs: skin with hair follicles, H&E (OpenSlide test data, CC0)."""
-    source = files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs"
-    with as_file(source) as path:
-        return [slide_layer(path)]
+    """Skin with hair follicles: tissue that the embedded model does not know."""
+    return [slide_layer(sample("skin").path)]

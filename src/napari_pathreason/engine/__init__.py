@@ -1,6 +1,7 @@
 """The main job: from a question about a region to an answer, headless and without torch."""
 
 from ._chances import log_odds
+from ._checks import check_query
 from ._confidence import Chances, Confidence, confidence, read_chances
 from ._events import (
     Cancelled,
@@ -40,6 +41,7 @@ __all__ = [
     "answer_parked",
     "ask",
     "ask_together",
+    "check_query",
     "confidence",
     "confidence_line",
     "foreseen",
