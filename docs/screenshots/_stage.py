@@ -1,4 +1,4 @@
-"""A window of napari with the sample slide and a marked region."""
+"""A window of napari with one of the samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from PIL import Image
 
 SIZE = (1280, 800)
-REGION = (1100, 700, 512, 512)
 
 
 class Stage:
@@ -41,41 +40,23 @@ class Stage:
         self.budget: Any = None
         self.slide_run: Any = None
         self.front: Any = None
-        self.open_window()
+        self.open_window("lymph_node")
 
-    def open_window(self) -> None:
-        """Begin anew with a window that shows the sample."""
+    def open_window(self, sample: str) -> None:
+        """Begin anew with a window that shows a sample."""
         import napari
 
         if self.viewer is not None:
             self.viewer.close()
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(*SIZE)
-        (self.image,) = self.viewer.open_sample("napari-pathreason", "skin")
+        (self.image,) = self.viewer.open_sample("napari-pathreason", sample)
 
     def open_dock(self, name: str, **options: Any) -> Any:
         """Open a dock of the plugin as its menu does."""
         _, dock = self.viewer.window.add_plugin_dock_widget("napari-pathreason", name, **options)
         self.front = dock.parent()
         return dock
-
-    def mark_region(self) -> Any:
-        """Draw a rectangle, select it and go there."""
-        from napari_pathreason._geometry import Box, Region
-        from napari_pathreason.viewer import box_to_data, go_to, placement
-
-        shapes = self.viewer.add_shapes(
-            [box_to_data(Box(*REGION))],
-            name="regions",
-            edge_color="black",
-            face_color="transparent",
-            edge_width=4,
-            **placement(self.image),
-        )
-        shapes.selected_data = {0}
-        settle(1.0)
-        go_to(self.viewer, self.image, Region(*REGION), margin=0.3)
-        return shapes
 
     def photograph(self, name: str) -> None:
         """Write a picture of the whole window, or of ``front`` where that is what counts."""

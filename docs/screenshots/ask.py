@@ -1,4 +1,4 @@
-"""Two questions about a marked region in the Ask dock."""
+"""Two questions about a sample in the Ask dock."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from ._stage import Stage, settle, wait_for
 
 
 def play(stage: Stage) -> None:
-    """Ask at the allocator's budget and at 64 visual tokens."""
+    """Ask what the dock offers, at the allocator's budget and at 64 visual tokens."""
     stage.ask = dock = stage.open_dock("Ask")
-    shapes = stage.mark_region()
+    settle(1.0)
     form = dock.form
-    form.choose(form.task_box, "vqa")
-    form.question_edit.setPlainText("Are the nuclei dense or sparse?")
-    form.options_edit.setText("dense, sparse")
     form.model_box.setEditText(stage.model)
     for rung in ("auto", 64):
         form.choose(form.budget_box, rung)
@@ -20,5 +17,4 @@ def play(stage: Stage) -> None:
         wait_for(dock)
     if stage.model != "embedded":  # a name without a path
         form.model_box.setEditText("random weights")
-    shapes.visible = False
     settle(1.0)

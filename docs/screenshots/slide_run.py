@@ -1,4 +1,4 @@
-"""A run over the sample in the Slide run dock, and its allocation map."""
+"""A run over the sample of skin in the Slide run dock, and its allocation map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MPP = 0.5
 
 def play(stage: Stage) -> None:
     """Run over the sample in a fresh window."""
-    stage.open_window()
+    stage.open_window("skin")
     stage.slide_run = dock = stage.open_dock("Slide run")
     form = dock.form
     form.mpp_box.setValue(MPP)

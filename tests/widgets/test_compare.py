@@ -102,12 +102,13 @@ def test_one_question_at_a_time(
     factory.behaviour = "slow"
     ask.ask()
     view.compare()
-    assert "a question is running" in messages[-1][1]
+    assert messages[-1][0] == "info"
+    assert "A question is running" in messages[-1][1]
     ask.cancel()
     finish(ask)
     view.compare()
     ask.ask()
-    assert "the model is at a comparison" in messages[-1][1]
+    assert "The model is at a comparison" in ask.answer.toPlainText()
     assert not ask.runner.running
     view.cancel()
     wait(view, qtbot)

@@ -29,7 +29,7 @@ class AskState:
     task: TaskName = "vqa"
     question: str = ""
     options: str = ""
-    region: RegionSource = "shape"
+    region: RegionSource = "view"
     budget: Budget = "auto"
     model: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from napari_pathreason._types import Query, Result
@@ -22,7 +23,7 @@ class AnswerView(QTextBrowser):
         super().__init__(parent)
         self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
         self.setMinimumHeight(120)
-        self.setPlaceholderText("Mark a region, ask a question: the answer appears here.")
+        self.setPlaceholderText("Ask about what you see: the answer appears here.")
         self._written = ""
         self._query: Query | None = None
 
@@ -45,8 +46,10 @@ class AnswerView(QTextBrowser):
         bar.setValue(bar.maximum())
 
     def note(self, text: str) -> None:
-        """Say why there is no answer, below what was written so far."""
-        self.append(_colored(text, ALERT))
+        """Say why there is no answer, below what is shown; the same words once."""
+        if not self.toPlainText().endswith(text):
+            self.append(_colored(text, ALERT))
+        self.moveCursor(QTextCursor.MoveOperation.End)
 
     def show_result(self, result: Result) -> None:
         """Show a finished answer."""

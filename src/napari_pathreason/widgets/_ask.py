@@ -12,9 +12,17 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason._errors import PathreasonError, QueryError, RegionError
 from napari_pathreason._types import GenerationSettings, Result
-from napari_pathreason.engine import Cancelled, Event, Failed, Finished, TextDelta, result_to_dict
+from napari_pathreason.engine import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    TextDelta,
+    check_query,
+    result_to_dict,
+)
 from napari_pathreason.viewer import (
     PREVIEW_KEY,
     Entry,
@@ -37,7 +45,7 @@ from ._evidence import EvidenceLinks
 from ._form import QuestionForm
 from ._history import History
 from ._progress import Progress
-from ._region_note import region_note
+from ._region_note import region_note, sentence
 from ._runner import Runner
 from ._save import SaveButton
 
@@ -121,7 +129,7 @@ class AskWidget(Dock):
     # what the user does
 
     def ask(self) -> None:
-        """Ask what the form says; problems are shown as notifications."""
+        """Ask what the form says; where something is missing yet, a hint says what."""
         viewer, image = self._viewer(), self.form.image
         if viewer is None or self.runner.running:
             return
@@ -131,6 +139,7 @@ class AskWidget(Dock):
             if self.session.asking:
                 raise PathreasonError("the model is at a comparison or a slide; wait, or stop that")
             query, preferred = self.form.query(), self.session.preferences()
+            check_query(query, self.form.budget)
             self.form.prefer(preferred.model)
             question = Question(
                 slide_opener(image),
@@ -143,7 +152,7 @@ class AskWidget(Dock):
                 effort=preferred.effort,
             )
         except PathreasonError as error:
-            show_error(str(error))
+            self.answer.note(sentence(error))
             return
         self._asked = ref(image)
         self.session.memory.keep(ask=self.form.state())
@@ -181,6 +190,8 @@ class AskWidget(Dock):
             self.answer.write(event.text)
         elif isinstance(event, Finished):
             self._finish(event.result)
+        elif isinstance(event, Failed) and isinstance(event.error, QueryError | RegionError):
+            self._end(sentence(event.error))  # the form can mend it
         elif isinstance(event, Failed):
             self._end(f"Failed: {event.reason}")
             show_error(event.reason)
@@ -264,7 +275,7 @@ class AskWidget(Dock):
     def _draw(self) -> None:
         viewer, image = self._viewer(), self.form.image
         if viewer is None or image is None:
-            show_error("there is no image to draw on; open a slide first")
+            self.answer.note("There is no image to draw on; open a slide first.")
         else:
             start_drawing(viewer, image)
 

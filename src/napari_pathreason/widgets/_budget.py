@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -42,6 +42,7 @@ from . import _keys as keys
 from ._compare import CompareView
 from ._dock import Dock
 from ._history_table import HistoryTable
+from ._region_note import sentence
 from ._rung_table import RungTable
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class BudgetWidget(Dock):
             query = form.query() if form.task != "detection" or form.options_edit.text() else None
             self.rungs, note = foretold(self.session, form.image, region, query, form.model)
         except PathreasonError as error:
-            self._show_none(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+            self._show_none(sentence(error))
             return
         self._shown = key
         self.note.setText(note)
@@ -192,7 +193,7 @@ class BudgetWidget(Dock):
             region = region_of(viewer, image, form.region_source)
             opener = slide_opener(image)
         except PathreasonError as error:
-            show_error(str(error))
+            show_info(sentence(error))
             return
         self.preview_button.setEnabled(False)
         worker = create_worker(read_preview, opener, region, rung.plan)

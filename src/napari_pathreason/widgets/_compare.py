@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import Budget, GenerationSettings, Result
-from napari_pathreason.engine import Cancelled, Event, Failed, Finished
+from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import (
     RUNG_COLORS,
@@ -28,6 +28,7 @@ from napari_pathreason.viewer import (
 from . import _keys as keys
 from ._compare_table import CompareTable
 from ._progress import Progress
+from ._region_note import sentence
 from ._runner import Runner
 
 if TYPE_CHECKING:
@@ -115,8 +116,9 @@ class CompareView(QWidget):
             image, query, model = form.image, form.query(), form.model
             region = region_of(viewer, image, form.region_source)
             opener = slide_opener(image)
-        except PathreasonError as error:
-            show_error(str(error))
+            check_query(query, "auto")
+        except PathreasonError as error:  # nothing went wrong yet: a hint
+            show_info(sentence(error))
             return
         self._forget(viewer)
         self._image = ref(image)

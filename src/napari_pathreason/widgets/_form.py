@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason._errors import QueryError
+from napari_pathreason._samples import sample_questions, samples
 from napari_pathreason._types import Budget, Query, TaskName
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import PREVIEW_KEY, AskState, RegionSource, unwrapped
@@ -30,7 +31,7 @@ from ._rows import CalmBox, Rows, choice_box, keep_narrow, side_by_side
 if TYPE_CHECKING:
     from napari import Viewer
 
-REGIONS = [("Selected rectangle", "shape"), ("Current view", "view"), ("Whole layer", "layer")]
+REGIONS = [("Current view", "view"), ("Selected rectangle", "shape"), ("Whole layer", "layer")]
 TASK_NAMES = [("Question", "vqa"), ("Subtyping", "subtyping"), ("Lesion detection", "detection")]
 BUDGETS: list[tuple[str, Budget]] = [
     ("Auto", "auto"),
@@ -99,6 +100,7 @@ class QuestionForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows)
         self.task_box.currentIndexChanged.connect(self._adapt)
+        self.image_box.changed.connect(self._offer_question)
         self._adapt()
 
     @property
@@ -169,6 +171,7 @@ class QuestionForm(QWidget):
         self.choose(self.region_box, state.region)
         self.choose(self.budget_box, state.budget)
         self.model_box.setEditText(state.model or self._preferred)
+        self._offer_question()
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the image layers that the viewer has now."""
@@ -197,6 +200,35 @@ class QuestionForm(QWidget):
         self.question_edit.setPlaceholderText(
             "How many nuclei are there?" if needed else "optional: your own wording"
         )
+        self._show_question()
+
+    def _offer_question(self, _: Any = None) -> None:
+        """Where a sample is shown, go to a task that it has a question of, and ask that."""
+        tasks = [query.task for query in self._on_offer()]
+        if tasks:
+            self.choose(self.task_box, self.task if self.task in tasks else tasks[0])
+            self._show_question()
+
+    def _show_question(self) -> None:
+        """Write the sample's first question of the task, or nothing where it has none."""
+        offered = self._on_offer()
+        if offered:
+            first = next((query for query in offered if query.task == self.task), Query(self.task))
+            self.question_edit.setPlainText(first.question)
+            self.options_edit.setText(", ".join(first.options))
+
+    def _on_offer(self) -> tuple[Query, ...]:
+        """Questions of the sample that is shown; none once the user has written words."""
+        image = self.image
+        words = self.question_edit.toPlainText(), self.options_edit.text()
+        known = {
+            (asked.query.question, ", ".join(asked.query.options))
+            for shown in samples()
+            for asked in shown.questions
+        }
+        if image is None or not (words == ("", "") or words in known):
+            return ()
+        return sample_questions(image.metadata)
 
     def _draw(self) -> None:
         self.choose(self.region_box, "shape")

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
+def sentence(error: PathreasonError) -> str:
+    """An error as a hint: what is missing yet, with a capital letter and a full stop."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> str:
     """Size of the region in pixels and mm, or why there is none."""
     if image is None:
@@ -19,7 +25,7 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
     try:
         region = region_of(viewer, image, source)
     except PathreasonError as error:
-        return f"{str(error)[:1].upper()}{str(error)[1:]}."
+        return sentence(error)
     size = f"{region.width:,} \N{MULTIPLICATION SIGN} {region.height:,} px"
     mpp = known_mpp(image)
     if mpp is None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
@@ -29,6 +29,7 @@ from . import _keys as keys
 from ._dock import Dock
 from ._hover import weak_move
 from ._pickers import is_slide
+from ._region_note import sentence
 from ._rows import text_line
 from ._slide_run_form import SlideRunForm
 from ._slide_run_map import AllocationView
@@ -134,8 +135,8 @@ class SlideRunWidget(Dock):
         """Start what the form says, or go on where its folder stands."""
         try:
             request = self.form.request()
-        except PathreasonError as error:
-            show_error(str(error))
+        except PathreasonError as error:  # nothing went wrong yet: a hint
+            show_info(sentence(error))
             return
         if self._start(request, self.form.image):
             self._show_map()

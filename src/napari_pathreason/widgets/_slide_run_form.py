@@ -33,6 +33,7 @@ from napari_pathreason.viewer import (
 
 from ._form import BUDGETS
 from ._pickers import ImageBox, ModelBox, prefer
+from ._region_note import sentence
 from ._rows import Rows, choice_box, side_by_side, text_line
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class SlideRunForm(QWidget):
                 mpp or (self.slide_mpp or math.nan, self.slide_mpp or math.nan),
             )
         except PathreasonError as error:
-            return f"{str(error)[:1].upper()}{str(error)[1:]}."
+            return sentence(error)
         overlap = self.overlap_box.value()
         columns = len(starts(width, side[0], overlap))
         rows = len(starts(height, side[1], overlap))
