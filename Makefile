@@ -5,8 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-SAMPLE = src/napari_pathreason/_samples/CMU-1-Small-Region.svs
-ASK = $(BIN)/pathreason ask $(SAMPLE)
+SAMPLES = src/napari_pathreason/_samples
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
 # About 11 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
@@ -25,17 +24,7 @@ EMBEDDED = src/napari_pathreason/models/embedded
 .PHONY: demo test test-slow lint env system napari bench embedded reproduce clean
 
 demo: $(READY)
-	@mkdir -p demo
-	$(ASK) --region 1100 700 512 512 --question "Are the nuclei dense or sparse?" \
-		--choices dense,sparse --figure demo/dense.png
-	@echo
-	$(ASK) --region 1100 700 512 512 --question "Where are the nuclei most crowded?" \
-		--choices "upper left,upper right,lower left,lower right" --figure demo/where-crowded.png
-	@echo
-	$(ASK) --region 1100 700 256 256 --question "How many nuclei are there?" \
-		--figure demo/how-many.png
-	@echo
-	@echo "Figures: demo/dense.png, demo/where-crowded.png, demo/how-many.png"
+	$(BIN)/python docs/demo.py
 
 test: lint system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -51,7 +40,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 napari: $(READY)
-	$(BIN)/napari $(SAMPLE) --plugin napari-pathreason --with napari-pathreason Ask
+	$(BIN)/napari $(SAMPLES)/lymph-node.ome.tif --plugin napari-pathreason --with napari-pathreason Ask
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
@@ -77,7 +66,7 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/pathreason train sft --recipe recipes/mini-sharp.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-counts.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
-		--unlike $(SAMPLE)
+		--unlike $(SAMPLES)/CMU-1-Small-Region.svs
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
 	$(EVALUATE) $(MODEL) --budgets 64 --stage bilateral --earlier $(RUN)/sft.json --baseline \
 		--policies native,fixed,random,cascade,oracle,allocator --items $(RUN)/items.jsonl \
