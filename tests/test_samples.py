@@ -167,6 +167,16 @@ def test_what_is_beyond_the_model_has_no_answer() -> None:
     assert all(question.truth is None for question in beyond)
 
 
+def test_the_tutorial_says_what_the_labels_answer() -> None:
+    text = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    for shown in samples():
+        assert shown.title in text or shown.key == "blood"
+        for asked in shown.questions:
+            if asked.truth is not None:
+                title = shown.title.partition(",")[0]
+                assert f"| {title} | {asked.query.question} | {asked.truth} |" in text
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the labelled images in ../shared")
 def test_they_are_made_again_from_the_labelled_images(tmp_path: Path) -> None:

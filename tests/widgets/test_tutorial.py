@@ -16,14 +16,14 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_pathreason
+from napari_pathreason._samples import sample
 from napari_pathreason.models._checkpoint import EMBEDDED
-from napari_pathreason.viewer import go_to, unwrapped
+from napari_pathreason.viewer import SLIDE_KEY, go_to, unwrapped
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not EMBEDDED.is_dir(), reason="asks the embedded model"),
 ]
-SAMPLE = Path(napari_pathreason.__file__).parent / "_samples" / "CMU-1-Small-Region.svs"
 CROWDED, GLASS = (1100, 700, 512, 512), (0, 1800, 256, 256)
 
 
@@ -32,10 +32,18 @@ class User:
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.qtbot = viewer, qtbot
+        self.slides: list[Any] = []
         self.window = unwrapped(viewer).window._qt_window
         self.canvas = self.window._qt_viewer.canvas.native
-        (self.image,) = viewer.open_sample("napari-pathreason", "skin")
+        self.open("lymph_node")
         self.ask = self.dock("Ask")
+
+    def open(self, key: str) -> None:
+        """Open a sample over what is there, and look at all of it."""
+        (self.image,) = self.viewer.open_sample("napari-pathreason", key)
+        self.slides.append(self.image.metadata[SLIDE_KEY])
+        self.viewer.reset_view()
+        QTest.qWait(500)
 
     def dock(self, name: str) -> Any:
         return unwrapped(self.viewer).window.add_plugin_dock_widget("napari-pathreason", name)[1]
@@ -66,6 +74,19 @@ class User:
         QTest.mouseRelease(self.canvas, Qt.LeftButton, Qt.NoModifier, middle + away)
         QTest.qWait(500)
 
+    def choose(self, box: Any, text: str) -> None:
+        """Choose a line of a combo box by its first word; a blank would open its list."""
+        box.setFocus()
+        self.qtbot.keyClicks(box, text.partition(" ")[0])
+        assert box.currentText() == text
+
+    def click_ask(self) -> str:
+        """Press Ask, wait, read."""
+        self.press(self.ask.ask_button)
+        assert self.ask.runner.running
+        self.qtbot.waitUntil(lambda: not self.ask.busy, timeout=120_000)
+        return str(self.ask.answer.toPlainText())
+
     def question(self, text: str, choices: str) -> str:
         """Type, press Ctrl+Enter, wait, read."""
         form = self.ask.form
@@ -88,6 +109,8 @@ def user(make_napari_viewer_proxy: Callable[..., Any], qtbot: Any) -> Iterator[U
     qtbot.waitUntil(lambda: QApplication.activeWindow() is user.window, timeout=5000)
     yield user
     user.ask.session.close_models()
+    for slide in user.slides:
+        slide.close()
     user.__dict__.clear()  # napari's fixture looks for viewers that someone still holds
 
 
@@ -100,16 +123,21 @@ def shell(*words: Any) -> str:
 @pytest.mark.timeout(900)
 def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any]) -> None:
     # 2
-    user.look_at(CROWDED)
-    user.draw()
-    assert "px = 0." in user.ask.form.region_note.text()
-    told = user.question("Are the nuclei dense or sparse?", "dense, sparse")
+    form = user.ask.form
+    assert form.region_note.text() == "384 × 384 px = 0.37 × 0.37 mm"
+    told = user.click_ask()
     assert "Confidence" in told
     assert "visual tokens" in told
-    region = user.ask.session.entries[-1].result.region
-    assert 300 < region.width < 800
+    assert "do not rely" not in told
+    assert user.ask.session.entries[-1].result.query == sample("lymph_node").questions[0].query
+    user.choose(form.task_box, "Lesion detection")
+    user.click_ask()
+    assert user.ask.session.entries[-1].result.query.options == ("tumour",)
     # 3
     zoom = user.viewer.camera.zoom
+    item = user.ask.history.item(0)
+    back = user.ask.history.visualItemRect(item).center()
+    qtbot.mouseClick(user.ask.history.viewport(), Qt.LeftButton, pos=back)
     for line in range(20, user.ask.answer.height(), 5):  # a link is somewhere in the rationale
         place = QPoint(30, line)
         if user.ask.answer.anchorAt(place):
@@ -117,19 +145,23 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
             break
     assert "cited place" in [layer.name for layer in user.viewer.layers]
     assert user.viewer.camera.zoom > zoom
-    item = user.ask.history.item(0)
-    qtbot.mouseClick(
-        user.ask.history.viewport(),
-        Qt.LeftButton,
-        pos=user.ask.history.visualItemRect(item).center(),
-    )
-    assert "do not rely on this answer" in user.question("Is there tumour?", "yes, no")
+    qtbot.mouseClick(user.ask.history.viewport(), Qt.LeftButton, pos=back)
+    user.choose(form.task_box, "Question")
+    user.look_at((96, 192, 192, 192))
+    user.click_ask()
+    region = user.ask.session.entries[-1].result.region
+    assert region.width < 384 or region.height < 384
+    # 4
+    user.open("skin")
+    assert form.question_edit.toPlainText() == "Is there tumour in this field?"
+    assert "do not rely on this answer" in user.click_ask()
     user.look_at(GLASS)
     user.draw()
-    assert "no tissue to speak of" in user.question("Is there tumour?", "yes, no")
-    # 4
+    assert "no tissue to speak of" in user.click_ask()
+    # 5
     user.look_at(CROWDED)
     user.draw()
+    user.question("Are the nuclei dense or sparse?", "dense, sparse")
     budget = user.dock("Token budget")
     QTest.qWait(1000)
     assert (user.window.width(), user.window.height()) == (1280, 800)
@@ -141,7 +173,7 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     budget.grid_box.click()
     qtbot.waitUntil(lambda: len(budget._layers) == 2, timeout=20_000)
     assert budget._layers[1].visible
-    # 5
+    # 6
     budget.tabs.setCurrentIndex(1)
     for rung, box in budget.compare.boxes.items():
         if box.isChecked() != (rung in (4, 64)):
@@ -151,19 +183,22 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     assert budget.compare.table.columnCount() == 2
     budget.tabs.setCurrentIndex(2)
     budget.history.export(str(tmp_path / "history.csv"))
-    assert len((tmp_path / "history.csv").read_text().splitlines()) == 6
-    # 6
-    entry = user.ask.session.entries[0]
+    told = (tmp_path / "history.csv").read_text().splitlines()
+    assert len(told) == 1 + len(user.ask.session.entries) == 1 + 6 + 2
+    # 7
+    entry = user.ask.session.entries[-3]  # before the comparison
     for ending in ("geojson", "html", "json"):
         with qtbot.waitSignal(user.ask.save_button.saved, timeout=60_000) as saved:
             user.ask.save_button.save([entry], str(tmp_path / f"answer.{ending}"))
         assert saved.args == [""]
-    (again,) = user.viewer.open(tmp_path / "answer.geojson", plugin="napari-pathreason")
-    assert again.nshapes >= 1
-    asked = json.loads(shell("ask", "--from", tmp_path / "answer.json", SAMPLE, "--json", "-"))
+    (layer,) = user.viewer.open(tmp_path / "answer.geojson", plugin="napari-pathreason")
+    assert layer.nshapes >= 1
+    again = shell("ask", "--from", tmp_path / "answer.json", sample("skin").path, "--json", "-")
+    asked = json.loads(again)
     assert asked["answer"] == entry.result.answer.text
     assert [severity for severity, _ in messages if severity == "error"] == []
-    # 7
+    # 8
     words = ("--lesions", "tumour", "--mpp", "1", "--tile", "384", "--budget", "64")
-    assert "tiles with tissue" in shell("detect", SAMPLE, "-o", tmp_path / "run", *words)
-    assert "nothing to do" in shell("detect", SAMPLE, "-o", tmp_path / "run", *words)
+    run = (sample("skin").path, "-o", tmp_path / "run", *words)
+    assert "tiles with tissue" in shell("detect", *run)
+    assert "nothing to do" in shell("detect", *run)
