@@ -28,6 +28,9 @@ class Job:
     settings : GenerationSettings
     effort : {"low", "balanced", "high"}
         How readily an allocator spends tokens where the budget is ``auto``.
+    bounded : bool
+        Whether what the model says that it cannot do is refused; who measures a model asks all
+        the same.
     """
 
     slide: Slide
@@ -36,3 +39,4 @@ class Job:
     budget: Budget = "auto"
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     effort: Effort = "balanced"
+    bounded: bool = True

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from threading import Event as Flag
 
-from napari_pathreason._types import Allocation, ModelInfo, Result
+from napari_pathreason._types import Allocation, Result
 from napari_pathreason.tasks import TASKS, as_trained
 from napari_pathreason.tokens import plan as make_plan
 
@@ -115,7 +115,8 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     slide = job.slide.info
     region = job.region.clipped(slide.width, slide.height)
     model = performer.info
-    check_query(job.query, job.budget, model.metadata)
+    most = model.max_visual_tokens if job.bounded else None
+    check_query(job.query, job.budget, model.metadata if job.bounded else None)
     task = TASKS[job.query.task]
     job = replace(job, query=as_trained(job.query, model.metadata))
     decoded = 0
@@ -130,12 +131,12 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         yield run.begin(Stage.ALLOCATE)
         native = make_plan(region, None, model.dims.cell).native
         allocation = allocator.allocate(overview, job.query, native, job.effort)
-        allocation = _held(allocation, native, model)
+        allocation = _held(allocation, native, most)
     else:
         yield run.begin(Stage.ALLOCATE)
         allocation = Allocation(None if job.budget == "native" else job.budget, "user")
     plan = make_plan(region, allocation.budget, model.dims.cell)
-    check_plan(plan, model.max_visual_tokens)
+    check_plan(plan, most)
     yield Planned(allocation, plan)
 
     yield run.begin(Stage.READ)
@@ -149,8 +150,8 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     sure = confidence(chances, model.calibration)
     finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
     closer = Closer(finds)
-    most = plan.tokens // LOOK if job.settings.closer else 0
-    if due := windows(finds, region, model.zoom_labels, model.dims.cell, most):
+    looks = plan.tokens // LOOK if job.settings.closer else 0
+    if due := windows(finds, region, model.zoom_labels, model.dims.cell, looks):
         yield run.begin(Stage.CLOSER)
         closer = yield from look_closer(job, performer, finds, due, run.cancel)
         decoded += closer.pixels_decoded
@@ -194,8 +195,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     )
 
 
-def _held(allocation: Allocation, native: int, model: ModelInfo) -> Allocation:
+def _held(allocation: Allocation, native: int, most: int | None) -> Allocation:
     """An allocator's choice, no larger than what the model's replies hold up to."""
-    most = model.max_visual_tokens
     chosen = native if allocation.budget is None else min(allocation.budget, native)
     return allocation if most is None or chosen <= most else replace(allocation, budget=most)

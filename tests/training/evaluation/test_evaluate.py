@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_pathreason._types import Completion, Strangeness, WrittenToken
+from napari_pathreason._types import Completion, Metadata, Strangeness, WrittenToken
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation._constant import constant_items
@@ -162,3 +162,15 @@ def test_pick_is_by_topic_and_seed(converted):
     kinds = [s.kind for s in chosen]
     assert max(kinds.count(kind) for kind in kinds) == 2
     assert set(kinds) == {s.kind for s in samples}
+
+
+def test_a_model_is_measured_beyond_what_users_are_held_to(converted, batching):
+    """Its replies may hold up to few visual tokens, and its labels be others: it is asked."""
+    performer = batching()
+    held = Metadata(labels=("glomerulus",), max_visual_tokens=4)
+    performer.info = replace(performer.info, metadata=held)
+    samples = pick(read_samples(converted / "val.jsonl"), 2, 0)
+    examiner = Examiner(samples, Pictures(converted), performer, FixedAllocator(), together=8)
+    items = list(examiner.run(None))
+    assert len(items) == len(samples)
+    assert max(item.tokens for item in items) > 4

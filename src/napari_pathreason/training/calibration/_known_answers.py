@@ -54,7 +54,7 @@ def _outcomes(
     heard = _Heard(performer)
     settings = GenerationSettings(max_new_tokens=LONGEST)
     region = pictures.region(sample)
-    job = Job(pictures.slide(sample), region, sample.query, budget, settings)
+    job = Job(pictures.slide(sample), region, sample.query, budget, settings, bounded=False)
     result = ask(job, heard, FixedAllocator())
     task, first = TASKS[sample.task], heard.completions[0]
     target = score_target(sample, read_view(sample, pictures, SMALLEST, performer.info.dims.cell))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from threading import Event
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelInfo
+from napari_pathreason._types import GenerationSettings
 from napari_pathreason.engine import Job, Performer, ask
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import slide_from_arrays
@@ -55,7 +54,7 @@ def readable_by_size(
     seed : int
     """
     asked = pick(samples, PER_TOPIC, seed)
-    free, found = _Unbounded(performer), []
+    found = []
     for side in tqdm(SIDES, unit="size"):
         pixels = side * performer.info.dims.cell
         readable = 0
@@ -63,8 +62,8 @@ def readable_by_size(
             slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
             region = Region(0, 0, pixels, pixels)
             settings = GenerationSettings(max_new_tokens=LONGEST, closer=False)
-            job = Job(slide, region, sample.query, "native", settings)
-            answer = ask(job, free, FixedAllocator()).answer
+            job = Job(slide, region, sample.query, "native", settings, bounded=False)
+            answer = ask(job, performer, FixedAllocator()).answer
             readable += answer.readable and answer.well_formed
         found.append(Held(side**2, len(asked), readable))
         if readable < len(asked) / 2:
@@ -88,24 +87,3 @@ def _filled(sample: Sample, pictures: Pictures, side: int) -> NDArray[np.uint8]:
     own = pictures.read(sample, region, (region.width, region.height))
     times = (-(-side // region.height), -(-side // region.width), 1)
     return np.tile(own, times)[:side, :side]
-
-
-class _Unbounded:
-    """A performer that is asked whatever size it says it was trained on."""
-
-    def __init__(self, performer: Performer) -> None:
-        self._performer = performer
-        metadata = performer.info.metadata
-        if metadata is not None:
-            metadata = replace(metadata, max_visual_tokens=None)
-        self.info: ModelInfo = replace(performer.info, metadata=metadata)
-
-    def generate(
-        self,
-        pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
-        cancel: Event,
-    ) -> Iterator[str | Completion]:
-        """Satisfies `Performer`."""
-        return self._performer.generate(pixels, messages, settings, cancel)

@@ -139,6 +139,7 @@ class Examiner:
             sample.query,
             "native" if budget is None else budget,
             GenerationSettings(max_new_tokens=192, begin=begin),
+            bounded=False,
         )
 
     def _item(
