@@ -122,6 +122,19 @@ def test_a_sample_never_overwrites_words(make_dock: Make) -> None:
     image.metadata[SLIDE_KEY].close()
 
 
+def test_choices_go_with_the_question_that_they_came_with(make_dock: Make, qtbot: Any) -> None:
+    viewer, dock = make_dock()
+    (image,) = viewer.open_sample("napari-pathreason", "lymph_node")
+    assert words(dock.form)[2] == "yes, no"
+    dock.form.question_edit.selectAll()
+    qtbot.keyClicks(dock.form.question_edit, "How many nuclei are there?")
+    assert words(dock.form) == ("vqa", "How many nuclei are there?", "")
+    qtbot.keyClicks(dock.form.options_edit, "few, many")
+    qtbot.keyClicks(dock.form.question_edit, " Or not?")
+    assert words(dock.form)[2] == "few, many"  # those are the user's
+    image.metadata[SLIDE_KEY].close()
+
+
 def test_the_next_sample_offers_its_own_question(make_dock: Make) -> None:
     viewer, dock = make_dock()
     closing = []

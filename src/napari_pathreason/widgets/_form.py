@@ -101,6 +101,8 @@ class QuestionForm(QWidget):
         layout.addLayout(self._rows)
         self.task_box.currentIndexChanged.connect(self._adapt)
         self.image_box.changed.connect(self._offer_question)
+        self.question_edit.textChanged.connect(self._drop_choices)
+        self._shown = Query("vqa")
         self._adapt()
 
     @property
@@ -216,6 +218,13 @@ class QuestionForm(QWidget):
             first = next((query for query in offered if query.task == self.task), Query(self.task))
             self.question_edit.setPlainText(first.question)
             self.options_edit.setText(", ".join(first.options))
+            self._shown = first
+
+    def _drop_choices(self) -> None:
+        """Take the choices of a sample's question away once the user asks something else."""
+        came = ", ".join(self._shown.options)
+        if self.task == "vqa" and came and self.options_edit.text() == came:
+            self.options_edit.clear()
 
     def _on_offer(self) -> tuple[Query, ...]:
         """Questions of the sample that is shown; none once the user has written words."""
