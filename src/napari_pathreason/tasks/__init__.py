@@ -1,7 +1,7 @@
 """The three tasks: how each asks, reads an answer and scores it. Pure text and geometry."""
 
 from ._allotment import Allotment, allotment_messages, read_allotment
-from ._choices import check_choices, equal_choices, find_option, same_choice
+from ._choices import check_choices, equal_choices, find_option, same_choice, whole_choice
 from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
 from ._detection import DETECTION_FORMAT, Detection, summary
 from ._metrics import count_score, iou_score, match_boxes, same_label, token_f1
@@ -60,5 +60,6 @@ __all__ = [
     "token_f1",
     "unknown_labels",
     "untrained",
+    "whole_choice",
     "words_of_query",
 ]

@@ -94,7 +94,7 @@ def find_option(text: str, options: Sequence[str], question: str = "") -> str | 
     said = _LEAD.sub("", _unwrapped(text), count=1)
     place = _index(said, names)
     if place is None:
-        places = _marked(said, marks) | _named(said, names)
+        places = _marked(said, marks) | _behind_a_mark(said, names) | _named(said, names)
         place = min(places) if len(places) == 1 else None
     return None if place is None else options[place]
 
@@ -192,6 +192,13 @@ def _marked(text: str, marks: Mapping[str, int]) -> set[int]:
     else:
         said = _IN_BRACKETS.findall(text)
     return {marks[mark] for mark in map(str.casefold, said) if mark in marks}
+
+
+def _behind_a_mark(text: str, names: Sequence[str]) -> set[int]:
+    """Place of the choice that is all of what stands behind a mark, a sign alone too."""
+    found = _MARKED.fullmatch(text.strip())
+    place = _index(found[3], names) if found is not None else None
+    return set() if place is None else {place}
 
 
 # Choices within longer replies.

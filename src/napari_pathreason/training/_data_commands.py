@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .samples._sample import Split
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -50,6 +52,13 @@ def add_data_parser(subparsers: Subparsers) -> None:
         "--slide-mpp", type=_size, metavar="UM", help="um per pixel of slides that do not say it"
     )
     convert.add_argument(
+        "--splits",
+        type=_splits,
+        metavar="LIST",
+        help="splits that must hold samples, of train,val,test (the default, but for sets that are "
+        "published to evaluate on): `test` makes a set to evaluate on alone",
+    )
+    convert.add_argument(
         "--times",
         type=_count,
         default=1,
@@ -80,6 +89,7 @@ def _convert(args: argparse.Namespace) -> int:
         mpp=args.mpp,
         slide_mpp=args.slide_mpp,
         times=args.times,
+        splits=args.splits,
     )
     done = convert(args.sources, args.out, options, args.kind)
     told = ", ".join(f"{split}: {n:,} samples" for split, n in done.counts.items())
@@ -94,6 +104,15 @@ def _count(word: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
     return number
+
+
+def _splits(words: str) -> tuple[Split, ...]:
+    from .convert import split_of
+
+    named = [split_of(word) for word in words.split(",")]
+    if None in named:
+        raise argparse.ArgumentTypeError(f"{words} is no list of train, val and test")
+    return tuple(dict.fromkeys(split for split in named if split))
 
 
 def _size(word: str) -> float:

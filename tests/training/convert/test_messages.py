@@ -84,7 +84,7 @@ def test_pictures_elsewhere_are_found_below_a_folder(tmp_path, run, save):
     save(tmp_path / "store/siteA/x.png")
     save(tmp_path / "store/siteB/x.png")
     file = _write(tmp_path / "chats/q.json", [_record("/cluster/data/siteB/x.png", "(A) benign")])
-    done = run(file, images=tmp_path / "store")
+    done = run(file, images=tmp_path / "store", splits=("train",))
     assert done.all[0].image.endswith("store/siteB/x.png")
     with pytest.raises(QueryError, match=r"neither all/x\.png nor any other picture"):
         convert(file, tmp_path / "o")
@@ -100,8 +100,7 @@ def test_what_cannot_be_used_is_counted_and_said(tmp_path, run, save):
         _record("a.png", "[[10, 10, 5000, 90]]"),
     ]
     path = _write(tmp_path / "q.jsonl", records)
-    convert(path, tmp_path / "o")
-    notes = "\n".join(convert(path, tmp_path / "o").notes)
+    notes = "\n".join(convert(path, tmp_path / "o", Options(splits=("train",))).notes)
     assert "1 records left out: no answer, or one that is none of the options" in notes
     assert "1 records left out: boxes that are not" in notes
     assert "1 records left out: not one picture" in notes

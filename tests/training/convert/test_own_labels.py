@@ -43,7 +43,7 @@ def test_a_table_of_questions_regions_and_boxes(tmp_path, run, save):
             "test",
         ),
     )
-    done = run(tmp_path)
+    done = run(tmp_path, splits=("train", "test"))
     dense, many, gland = done.samples["train"]
     assert (dense.task, dense.region, dense.choices) == ("vqa", (10, 20, 80, 64), ("yes", "no"))
     assert (many.task, many.answer, many.choices) == ("vqa", "3", ())
@@ -57,7 +57,8 @@ def test_a_table_of_questions_regions_and_boxes(tmp_path, run, save):
         "boxes",
         "boxes",
     ]
-    assert run(tmp_path / "labels.csv", out="same").samples == done.samples
+    same = run(tmp_path / "labels.csv", out="same", splits=("train", "test"))
+    assert same.samples == done.samples
 
 
 @pytest.mark.parametrize("column", ["group", "patient", "slide"])
@@ -97,7 +98,7 @@ def test_a_group_goes_where_its_published_pictures_are(tmp_path, run, save):
         ((("image", "label"), ("gone.png", "x")), r"line 2: gone\.png is not in the folder"),
         ((("image", "label", "region"), ("a.png", "x", "1 2 3")), "line 2: a region is x y w h"),
         ((("image", "boxes"), ("a.png", "1 2 3 4")), "line 2: boxes are JSON"),
-        ((("image", "label", "split"), ("a.png", "x", "dev")), "line 2: split is train"),
+        ((("image", "label", "split"), ("a.png", "x", "exam")), "line 2: split is train"),
         ((("image", "answer"), ("a.png", "x")), "line 2: .*vqa needs a question"),
         (
             (("image", "question", "choices", "answer"), ("a.png", "q", "a|b", "c")),

@@ -1,25 +1,23 @@
-"""Folders of any known layout -> ``train.jsonl``, ``val.jsonl`` and ``test.jsonl``."""
+"""Folders of any known layout -> ``train.jsonl``, ``val.jsonl`` and ``test.jsonl``, or nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from xml.etree import ElementTree
+from tempfile import TemporaryDirectory
 
-from tqdm import tqdm
-
-from napari_pathreason._errors import QueryError
+from napari_pathreason._errors import ExportError, QueryError
 from napari_pathreason.training.samples._sample import SPLITS, Files, Sample, Split, write_samples
 
-from ._mini import KNOWN, looks_mini, read_mini
-from .sets import FALLBACKS, SETS, Entry, Found, Kind, Options, Store, deal, draw, regroup
+from ._plan import MINI, Plan, kind_of, plan_of, plan_of_mini, read_source
+from ._usable import UNREADABLE
+from .sets import BROKEN, NAMED_SO, Options, Store, refuse_damaged
 
-MINI = "mini"
-KINDS = {kind.name: kind.layout for kind in (*SETS, *FALLBACKS)} | {MINI: "/, ".join(KNOWN) + "/"}
-"""Names for ``--kind``, and what lies in such a folder."""
+NEEDED = {"train": "training", "val": "training", "test": "evaluate"}
+"""Which step reads a split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +29,12 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Samples of one folder, made when they are written."""
-
-    kind: str
-    samples: Mapping[Split, Iterable[Sample]]
-    notes: tuple[str, ...] = ()
-
-
 def convert(
     sources: Path | Sequence[Path], out: Path, options: Options | None = None, kind: str = ""
 ) -> Converted:
-    """Write ``train.jsonl``, ``val.jsonl`` and ``test.jsonl`` into ``out``.
+    """Write ``train.jsonl``, ``val.jsonl`` and ``test.jsonl`` into ``out``, all three or none.
+
+    Every picture is opened once; what cannot be used is left out and counted in the notes.
 
     Parameters
     ----------
@@ -59,105 +50,103 @@ def convert(
     Raises
     ------
     QueryError
-        If a layout is unknown or could be two, or a folder is incomplete.
+        If a layout is unknown or could be two, a folder is incomplete or damaged, two choices are
+        one after case and blanks, or a split that is needed has no sample. What lay in ``out``
+        before stays as it was.
     """
     options, out = options or Options(), out.resolve()
     store = Store(out / "images")
     paths = [sources] if isinstance(sources, Path) else sources
-    plans = [_plan(path.resolve(), options, kind, store) for path in paths]
-    counts = {
-        split: write_samples(
-            out / f"{split}.jsonl",
-            (_relative(sample, out) for plan in plans for sample in plan.samples[split]),
-        )
-        for split in SPLITS
-    }
+    plans = _plans([path.resolve() for path in paths], options, kind, store, out)
+    wanted = options.splits or tuple(s for s in SPLITS if any(s in plan.gives for plan in plans))
+    with _beside(out) as folder:
+        counts = {
+            split: write_samples(
+                folder / f"{split}.jsonl",
+                (_relative(sample, out) for plan in plans for sample in plan.samples[split]),
+            )
+            for split in SPLITS
+        }
+        for plan in plans:
+            refuse_damaged(plan.left, UNREADABLE, plan.total, "download the set again")
+        _refuse_empty(counts, wanted, plans)
+        for split in SPLITS:
+            os.replace(folder / f"{split}.jsonl", out / f"{split}.jsonl")
     notes = [
-        f"{plan.kind}: {note}" if len(plans) > 1 else note for plan in plans for note in plan.notes
+        f"{plan.kind}: {note}" if len(plans) > 1 else note
+        for plan in plans
+        for note in (*plan.notes, *plan.left.notes())
     ]
     return Converted(tuple(plan.kind for plan in plans), counts, tuple(notes))
 
 
-def _plan(source: Path, options: Options, kind: str, store: Store) -> _Plan:
-    if not source.exists():
-        raise QueryError(f"{source.name} is not there; check the name and the folder")
-    kind = kind or find_kind(source)
-    if kind not in KINDS:
-        raise QueryError(f"there is no kind {kind}; take one of {', '.join(KINDS)}")
-    if kind == MINI:
-        if not looks_mini(source):
-            raise QueryError(f"{source.name} holds none of {', '.join(KNOWN)}, each with its table")
-        if options.most or options.groups or options.question:
-            raise QueryError(
-                "the embedded model's own sets are converted as they are; leave --most, --groups "
-                "and --question out"
-            )
-        seed, times = options.seed, options.times
-        return _Plan(MINI, {split: read_mini(source, split, seed, times) for split in SPLITS})
-    if options.times > 1:
-        raise QueryError("only the embedded model's own sets are drawn again; leave --times out")
-    chosen = next(one for one in (*SETS, *FALLBACKS) if one.name == kind)
-    if source.is_file() and not chosen.looks(source):
-        raise QueryError(f"{source.name} is not what {kind} reads: {chosen.layout}")
-    found = chosen.read(source, options)
-    entries, notes = _there(found, chosen, source)
-    group_is = found.group_is
-    if options.groups is not None:
-        entries, group_is = regroup(entries, options.groups), "group"
-    parts, told = deal(entries, options.seed, group_is)
-    samples = {
-        split: _samples(draw(part, options.most, options.seed), split, options.seed, store)
-        for split, part in parts.items()
+def _plans(
+    paths: Sequence[Path], options: Options, kind: str, store: Store, out: Path
+) -> list[Plan]:
+    kinds = [kind_of(path, kind) for path in paths]
+    sources = {
+        path: read_source(path, of, options)
+        for path, of in zip(paths, kinds, strict=True)
+        if of != MINI
     }
-    return _Plan(kind, samples, notes + told)
+    single = {source.only for source in sources.values()} - {None}
+    return [
+        plan_of(sources[path], options, store, out, single)
+        if path in sources
+        else plan_of_mini(path, options, out)
+        for path in paths
+    ]
 
 
-def find_kind(source: Path) -> str:
-    """Name of the kind that a folder or file looks like.
+@contextlib.contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A folder for files that are not whole yet, gone afterwards."""
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".converting-", dir=out) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise ExportError(
+            f"{out.name} cannot be written to ({error.strerror}); choose another place with -o"
+        ) from None
+    finally:
+        if new:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # only if nothing was written
+
+
+def _refuse_empty(
+    counts: Mapping[Split, int], wanted: Sequence[Split], plans: Sequence[Plan]
+) -> None:
+    """Refuse a conversion that the next step would refuse.
 
     Raises
     ------
     QueryError
-        If it looks like none, or like several.
+        Names the splits, why they are empty as far as that is known, and the remedy.
     """
-    if looks_mini(source):
-        return MINI
-    fits = [kind.name for kind in SETS if kind.looks(source)]
-    fits = fits or [kind.name for kind in FALLBACKS if kind.looks(source)][:1]
-    if len(fits) > 1:
-        raise QueryError(f"{source.name} could be {' or '.join(fits)}; say which with --kind")
-    if not fits:
-        raise QueryError(
-            f"{source.name} has no layout that is known ({', '.join(KINDS)}); run `pathreason data "
-            "list`, or name pictures in a labels.csv (columns image, label)"
-        )
-    return fits[0]
-
-
-def _there(found: Found, kind: Kind, source: Path) -> tuple[list[Entry], tuple[str, ...]]:
-    """Pictures whose files are there, and a note on the others."""
-    entries = [e for e in found.entries if e.file is None or e.file.exists()]
-    lost = len(found.entries) - len(entries)
-    if not entries:
-        what = f"{found.entries[0].key} nor any other picture" if lost else "no picture"
-        raise QueryError(
-            f"{source.name} holds {'neither ' * bool(lost)}{what} of {kind.name}; "
-            f"a folder of it looks so: {kind.layout}"
-        )
-    if lost:
-        return entries, (*found.notes, f"{lost:,} pictures are not in the folder and were left out")
-    return entries, found.notes
-
-
-def _samples(entries: list[Entry], split: Split, seed: int, store: Store) -> Iterator[Sample]:
-    for entry in tqdm(entries, split, unit="picture", mininterval=1, disable=len(entries) < 1000):
-        # an own draw for each picture: fewer pictures leave the questions of the rest as they are
-        try:
-            yield from entry.ask(split, Random(f"{seed}-{entry.key}"), store)
-        except (OSError, ElementTree.ParseError):  # of a mask or a file of boxes
-            raise QueryError(
-                f"what belongs to {entry.key} cannot be read; download it again"
-            ) from None
+    empty = [split for split in wanted if not counts[split]]
+    if not empty:
+        return
+    reasons = [plan.short for plan in plans if plan.short]
+    reasons += [note for plan in plans for note in plan.notes if NAMED_SO in note]
+    broken = [p.left.names(why) for p in plans for why in (BROKEN, UNREADABLE) if p.left.count(why)]
+    reasons += [f"these cannot be read: {', '.join(broken)}"] if broken else []
+    remedies = ["add pictures"]
+    if any(plan.short for plan in plans):
+        remedies = ["add more, or say what belongs apart with --groups CSV"]
+    elif "train" in empty:
+        remedies = ["convert the folder above the splits, or add what to train on"]
+    if "train" in empty and counts["test"]:
+        remedies.append("or say --splits test if it is to evaluate on alone")
+    elif empty == ["test"]:
+        remedies.append("or say --splits train,val to go without")
+    raise QueryError(
+        f"no samples for {' and '.join(f'{split} ({NEEDED[split]} needs it)' for split in empty)}"
+        + (f": {'; '.join(reasons)}" if reasons else "")
+        + f"; {', '.join(remedies)}. Nothing was written"
+    )
 
 
 def _relative(sample: Sample, out: Path) -> Sample:

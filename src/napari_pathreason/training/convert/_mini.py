@@ -7,18 +7,24 @@ trained on, and the fingerprint of its data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree
 
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason._errors import QueryError
+from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
 
+from ._alien import LUNG_KINDS
 from ._blood import blood, blood_windows
 from ._lung import lung
-from ._lymph_node import lymph_node
+from ._lymph_node import LABELS, lymph_node
 from ._nuclei import SMALLEST_TAUGHT, TAUGHT, nuclei, nuclei_instances, nuclei_taught
 from ._nuclei_fields import nuclei_fields
 from ._stitched import stitched
+from ._tables import read_table
+from .sets import sizes_of
 
 FIELDS: dict[Split, int] = {"train": 9000, "val": 300, "test": 300}
 STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
@@ -26,6 +32,11 @@ VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 WINDOWS: dict[Split, int] = {"train": 6, "val": 0, "test": 0}
 NUCLEI_FIELDS: dict[Split, int] = {"train": 350, "val": 80, "test": 0}
 KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
+TO_TRAIN_ON = ("nuclei_instances", TAUGHT)
+"""Sets without splits: all of them trains."""
+COLUMN = {"blood": "boxes", "nuclei": "mask", **dict.fromkeys(TO_TRAIN_ON, "instances")}
+"""Column of what is known of a picture, where that is a file; else it is a label."""
+CLASSES = {"lymph_node": LABELS, "lung": LUNG_KINDS}
 
 
 def looks_mini(folder: Path) -> bool:
@@ -47,6 +58,62 @@ def read_mini(folder: Path, split: Split, seed: int, times: int = 1) -> Iterator
         for each in range(seed, seed + (times if split == "train" else 1))
         for name in _here(folder)
     )
+
+
+def made_for(folder: Path) -> tuple[Split, ...]:
+    """Splits that the known folders together are made for."""
+    return ("train",) if all(name in TO_TRAIN_ON for name in _here(folder)) else SPLITS
+
+
+def mini_files(folder: Path) -> tuple[list[Path], frozenset[Path]]:
+    """Pictures that the tables name, and what else belongs to them: tables, masks, boxes.
+
+    Masks and boxes are opened here; pictures are not.
+
+    Raises
+    ------
+    QueryError
+        If a row has no picture, an unknown split or an unknown label, or if a mask or a file of
+        boxes cannot be read; names it.
+    """
+    pictures: list[Path] = []
+    beside: set[Path] = set()
+    for name in _here(folder):
+        table = folder / name / ("labels.csv" if name in CLASSES else "index.csv")
+        column = COLUMN.get(name, "label")
+        beside.add(table)
+        for number, row in enumerate(read_table(table), 2):
+            where = f"{name}/{table.name}, line {number}"
+            if not row.get("image") or not row.get(column):
+                raise QueryError(f"{where}: needs image and {column}; fill both columns")
+            if name not in TO_TRAIN_ON and row.get("split") not in SPLITS:
+                raise QueryError(f"{where}: split is train, val or test; fill the column")
+            if name in CLASSES and row[column].replace("_", " ") not in CLASSES[name]:
+                raise QueryError(
+                    f"{where}: {row[column]!r} is none of {', '.join(CLASSES[name])}; where {name} "
+                    "is a set of your own, convert that folder itself"
+                )
+            pictures.append(folder / name / row["image"])
+            if name in COLUMN:
+                beside.add(folder / name / row[column])
+    _refuse_broken(path for path in beside if path.suffix != ".csv")
+    return pictures, frozenset(beside)
+
+
+def _refuse_broken(files: Iterable[Path]) -> None:
+    boxes: list[Path] = []
+    masks: list[Path] = []
+    for path in sorted(files):
+        (boxes if path.suffix == ".xml" else masks).append(path)
+    broken = [path for path, size in sizes_of(masks).items() if size is None]
+    for path in boxes:
+        try:
+            ElementTree.parse(path)
+        except (OSError, ElementTree.ParseError):
+            broken.append(path)
+    if broken:
+        name = os.path.join(*broken[0].parts[-3:])
+        raise QueryError(f"{name} cannot be read; copy the folder again")
 
 
 def _here(folder: Path) -> list[str]:

@@ -115,7 +115,10 @@ def read_samples(path: Path) -> list[Sample]:
         raise QueryError(f"{path.name} is not there; make it with `pathreason data convert`")
     samples = list(_parse(path))
     if not samples:
-        raise QueryError(f"{path.name} holds no samples; make it with `pathreason data convert`")
+        raise QueryError(
+            f"{path.name} holds no samples; `pathreason data convert` fills it from a folder that "
+            "has pictures for this split, unless --splits leaves it out"
+        )
     return samples
 
 

@@ -9,6 +9,8 @@ from napari_pathreason._geometry import Box
 from napari_pathreason.exports import Feature
 from napari_pathreason.training.samples._sample import Corners
 
+from ._left_out import LeftOut
+
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
@@ -16,6 +18,17 @@ Region = tuple[int, int, int, int]
 FIELD, IGNORED = "Region*", "Ignore*"
 LEAST = 32
 """Side in level-0 pixels below which a tile is left out: less than one visual token."""
+
+FLAT = "objects without area (points, lines) were left out"
+OTHER_TYPE = "objects that are neither annotation, detection nor cell were left out"
+STARRED = "objects of classes with a star say nothing and were left out"
+NO_CLASS = "detections without a class were left out"
+NO_FIELD = "annotations without a class hold no classified object and were left out"
+UNSEARCHED = "detections lie in no searched field (Region*) and were left out"
+AMBIGUOUS = "tiles hold too much of another class and were left out"
+TOUCHED = "tiles touch an Ignore* annotation and were left out"
+TILELESS = "annotations are too small or too narrow for a tile and were left out"
+BETWEEN = "objects of searched fields lie in no tile, or half in none, and were left out"
 
 
 class Annotations:
@@ -27,46 +40,60 @@ class Annotations:
         As QuPath exports them.
     width, height : int
         Of the slide.
-
-    Attributes
-    ----------
-    flat : int
-        Objects without area, such as points, left out.
+    left : LeftOut
+        Counts the objects, and the tiles, that give no question.
+    name : str
+        Of the slide, for those counts.
     """
 
-    def __init__(self, features: Iterable[Feature], width: int, height: int) -> None:
-        self.flat = 0
+    def __init__(
+        self, features: Iterable[Feature], width: int, height: int, left: LeftOut, name: str
+    ) -> None:
         self._width, self._height = width, height
+        self._left, self._name = left, name
         self._tissue: dict[str, list[BaseGeometry]] = {}
         self._fields: list[BaseGeometry] = []
         self._ignored: list[BaseGeometry] = []
         objects: list[tuple[str, BaseGeometry]] = []
+        tissue: set[int] = set()
         unclassified = []
         for feature in features:
             shape, label = _shape(feature), feature.label
             if shape.area <= 0:
-                self.flat += 1
+                left.add(FLAT, name)
             elif feature.object_type not in ("annotation", "detection", "cell"):
-                continue
+                left.add(OTHER_TYPE, name)
             elif label == FIELD:
                 self._fields.append(shape)
             elif label == IGNORED:
                 self._ignored.append(shape)
-            elif label.endswith("*"):
-                continue  # QuPath's mark of classes that are no class
+            elif label.endswith("*"):  # QuPath's mark of classes that are no class
+                left.add(STARRED, name)
             elif not label and feature.object_type == "annotation":
                 unclassified.append(shape)
             elif label:
-                objects.append((label, shape))
                 if feature.object_type == "annotation":
                     self._tissue.setdefault(label, []).append(shape)
+                    tissue.add(len(objects))
+                objects.append((label, shape))
+            else:
+                left.add(NO_CLASS, name)
         self._objects = _Boxes(objects)
-        self._fields += [shape for shape in unclassified if self._objects.any_inside(shape)]
+        fields = [shape for shape in unclassified if self._objects.any_inside(shape)]
+        left.add(NO_FIELD, name, len(unclassified) - len(fields))
+        self._fields += fields
+        inside = {index for field in self._fields for index in self._objects.indices_inside(field)}
+        left.add(UNSEARCHED, name, len(objects) - len(inside | tissue))
 
     @property
     def classes(self) -> set[str]:
         """Classes of tissue."""
         return set(self._tissue)
+
+    @property
+    def fields(self) -> int:
+        """How many fields were searched."""
+        return len(self._fields)
 
     @property
     def sought(self) -> set[str]:
@@ -94,6 +121,8 @@ class Annotations:
                     tile = _box(region)
                     if all(_share(rival, tile) < other for rival in others):
                         yield region, label
+                    else:
+                        self._left.add(AMBIGUOUS, self._name)
 
     def field_tiles(
         self, side: tuple[int, int], covered: float, seen: float
@@ -107,9 +136,15 @@ class Annotations:
         seen : float
             Share of an object that must lie in the tile.
         """
+        found: set[int] = set()
+        searched: set[int] = set()
         for shape in self._fields:
+            searched.update(self._objects.indices_inside(shape))
             for region in self._tiles(shape, side, covered):
-                yield region, self._objects.inside(region, seen)
+                boxes = self._objects.inside(region, seen)
+                found.update(boxes)
+                yield region, [boxes[index] for index in boxes]
+        self._left.add(BETWEEN, self._name, len(searched - found))
 
     def _tiles(
         self, shape: BaseGeometry, side: tuple[int, int], covered: float
@@ -119,15 +154,22 @@ class Annotations:
         left, right = max(left, 0.0), min(right, self._width)
         top, bottom = max(top, 0.0), min(bottom, self._height)
         if min(right - left, bottom - top) < LEAST:
+            self._left.add(TILELESS, self._name)
             return
+        filled = 0
         for y, height in _line(top, bottom, side[1]):
             for x, width in _line(left, right, side[0]):
                 region = (x, y, width, height)
                 tile = _box(region)
-                if _share(shape, tile) >= covered and not any(
-                    ignored.intersects(tile) for ignored in self._ignored
-                ):
+                if _share(shape, tile) < covered:
+                    continue
+                filled += 1
+                if any(ignored.intersects(tile) for ignored in self._ignored):
+                    self._left.add(TOUCHED, self._name)
+                else:
                     yield region
+        if not filled:
+            self._left.add(TILELESS, self._name)
 
 
 class _Boxes:
@@ -144,20 +186,23 @@ class _Boxes:
     def any_inside(self, shape: BaseGeometry) -> bool:
         return bool(self._tree.query(shape, predicate="contains").size)
 
-    def labels_inside(self, shape: BaseGeometry) -> set[str]:
-        return {self._labels[i] for i in self._tree.query(shape, predicate="contains")}
+    def indices_inside(self, shape: BaseGeometry) -> list[int]:
+        return [int(index) for index in self._tree.query(shape, predicate="contains")]
 
-    def inside(self, region: Region, seen: float) -> list[tuple[str, Corners]]:
+    def labels_inside(self, shape: BaseGeometry) -> set[str]:
+        return {self._labels[i] for i in self.indices_inside(shape)}
+
+    def inside(self, region: Region, seen: float) -> dict[int, tuple[str, Corners]]:
         """Objects of a tile in reading order, cut at its edge; a wider object is the ground."""
         x, y, w, h = region
-        found = []
+        found: dict[int, tuple[str, Corners]] = {}
         for index in self._extents.query(_box(region)):
             x1, y1, x2, y2 = self._corners[index]
             left, top, right, bottom = max(x1, x), max(y1, y), min(x2, x + w), min(y2, y + h)
             part = max(right - left, 0.0) * max(bottom - top, 0.0)
             if part > 0 and part >= seen * (x2 - x1) * (y2 - y1):
-                found.append((self._labels[index], (left, top, right, bottom)))
-        return sorted(found, key=lambda item: (item[1][1], item[1][0]))
+                found[int(index)] = (self._labels[index], (left, top, right, bottom))
+        return dict(sorted(found.items(), key=lambda item: item[1][1][1::-1]))
 
 
 def _line(low: float, high: float, side: int) -> list[tuple[int, int]]:

@@ -6,8 +6,9 @@ Layout as published (Shenggan/BCCD_Dataset), the folder itself or the one above 
     BCCD/Annotations/BloodImage_00000.xml        Pascal VOC, pixels counted from 1
     BCCD/ImageSets/Main/{train,val,test}.txt     names without ending, a line each
 
-The published splits are kept; a smear that no list names is left out. Smears of one patient are
-not known. Tested on a miniature of the published layout.
+The published splits are kept; a smear that no list names is left out and counted, and so is a box
+of another class. A list ``trainval`` counts for smears that no other list names. Smears of one
+patient are not known. Tested on a miniature of the published layout.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from xml.etree import ElementTree
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason.training.convert._blood import picture_questions, read_voc
-from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
+from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut
+from ._split_names import published
 from ._store import Store
 
+BOTH = "trainval"
+TRAIN: Split = "train"
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 """The whole smear, and crops of it."""
 
@@ -46,26 +52,35 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If no list of a split is there.
     """
-    root = _root(folder)
-    entries = []
-    for split in SPLITS:
-        listed = root / "ImageSets/Main" / f"{split}.txt" if root else None
-        if root is None or listed is None or not listed.is_file():
-            continue
-        for name in listed.read_text(encoding="utf-8").split():
-            file = root / "JPEGImages" / f"{name}.jpg"
-            boxes = root / "Annotations" / f"{name}.xml"
-            entries.append(Entry(name, name, partial(_ask, file, boxes), split, file))
-    if not entries:
+    root, left = _root(folder), LeftOut()
+    lists = {path.stem: path for path in root.glob("ImageSets/Main/[!.]*.txt")} if root else {}
+    if root is None or not lists:
         raise QueryError(
             f"{folder.name} has no ImageSets/Main/train.txt, val.txt or test.txt; "
             "download BCCD whole"
         )
-    return Found(entries, "smear")
+    entries = []
+    listed: set[str] = set()
+    both = {stem: path for stem, path in lists.items() if stem == BOTH}
+    splits = published(lists.keys() - both.keys(), "ImageSets/Main")
+    for stem, split in (*splits, *((stem, TRAIN) for stem in both)):
+        names = lists[stem].read_text("utf-8").split()
+        names = [name for name in names if stem != BOTH or name not in listed]
+        listed.update(names)
+        for name in names:
+            file = root / "JPEGImages" / f"{name}.jpg"
+            boxes = root / "Annotations" / f"{name}.xml"
+            entries.append(Entry(name, name, partial(_ask, file, boxes, left), split, file))
+    beside = frozenset({root / "Annotations", root / "ImageSets"})
+    return Found(entries, "smear", (), left, beside)
 
 
-def _ask(file: Path, boxes: Path, split: Split, rng: Random, store: Store) -> Iterator[Sample]:
+def _ask(
+    file: Path, boxes: Path, left: LeftOut, split: Split, rng: Random, store: Store
+) -> Iterator[Sample]:
     cells = read_voc(boxes, first=1)
+    drawn = sum(1 for _ in ElementTree.parse(boxes).getroot().iter("object"))
+    left.add("boxes of another class or without area were left out", boxes.name, drawn - len(cells))
     for sample in picture_questions(rng, split, str(file), cells, VIEWS[split]):
         yield sample.model_copy(update={"source": "bccd"})
 

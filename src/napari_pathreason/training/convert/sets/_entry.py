@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
 
+from ._by_area import Place
+from ._left_out import LeftOut
 from ._store import Store
 
 Ask = Callable[[Split, Random, Store], Iterable[Sample]]
@@ -30,6 +32,13 @@ class Entry:
         As published; None where the set leaves it open.
     file : Path, optional
         Where its pixels lie; None where they lie inside an archive.
+    place : tuple of int, optional
+        (x, y, width, height) in level-0 pixels of a tile of ``file``; None for the whole picture.
+    label : str
+        What is known of it, where that is one label: so that a split by place, and the notes,
+        can tell whether a class is missing.
+    named : str
+        What messages call it where it has no file of its own; else the key.
     """
 
     key: str
@@ -37,15 +46,34 @@ class Entry:
     ask: Ask
     split: Split | None = None
     file: Path | None = None
+    place: Place | None = None
+    label: str = ""
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Pictures of a set in a fixed order, what a group is, and what a user must be told."""
+    """Pictures of a set in a fixed order.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    group_is : str
+        What a group is, in one word.
+    notes : tuple of str
+        What a user must be told.
+    left : LeftOut
+        What is left out, counted while the folder is read and while questions are asked.
+    beside : frozenset of Path
+        Files, and folders as a whole, that belong to the pictures or are read for them: tables,
+        masks. What is neither there nor a picture of an entry is counted as not used.
+    """
 
     entries: list[Entry]
     group_is: str = "picture"
     notes: tuple[str, ...] = ()
+    left: LeftOut = field(default_factory=LeftOut)
+    beside: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +101,9 @@ class Options:
         Micrometres per level-0 pixel of slides that do not say it.
     times : int
         How often the embedded model's own sets are drawn to train on, each time in other crops.
+    splits : tuple of {"train", "val", "test"}, optional
+        Splits that must hold samples, and among which pictures of no published split are dealt;
+        None for all that the kind is made for.
     """
 
     seed: int = 0
@@ -84,6 +115,7 @@ class Options:
     mpp: float = 0.5
     slide_mpp: float | None = None
     times: int = 1
+    splits: tuple[Split, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +131,12 @@ class Kind:
     looks : callable
         Whether a folder or file looks so; reads no pixels.
     read : callable
+    gives : tuple of {"train", "val", "test"}
+        Splits that it is made for: a set published to evaluate on has nothing to train on.
     """
 
     name: str
     layout: str
     looks: Callable[[Path], bool]
     read: Callable[[Path, Options], Found]
+    gives: tuple[Split, ...] = SPLITS

@@ -20,6 +20,7 @@ from random import Random
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._pictures_by_name import pictures_in
 from ._store import Store
 
 CENTRES: dict[str, Split] = {
@@ -52,10 +53,10 @@ def _read(folder: Path, options: Options) -> Found:
     entries = []
     for centre, split in CENTRES.items():
         for name, label in CLASSES.items():
-            for file in sorted((folder / centre / name).glob("[!.]*.jpg")):
+            for file in pictures_in(folder / centre / name):
                 key = f"{centre}/{name}/{file.name}"
                 ask = partial(_ask, file, label, options.question)
-                entries.append(Entry(key, centre, ask, split, file))
+                entries.append(Entry(key, centre, ask, split, file, label=label))
     here = {entry.split for entry in entries}
     lacking = [f"{c} ({s})" for c, s in CENTRES.items() if s not in here]
     notes = (f"not there: {', '.join(lacking)}",) if lacking else ()

@@ -1,69 +1,206 @@
-"""A folder for each class, maybe below a folder for each split.
+"""A folder for each class, with a folder for each split above or below the classes, or none.
 
 ::
 
     CLASS/*.png
-    {train,val,test}/CLASS/*.png
+    {train,val,test}/CLASS/*.png     or other names of splits, see `_split_names`
+    CLASS/{train,val,test}/*.png
+
+What is like it and no such thing is refused by name: pictures beside their masks, folders of
+splits beside folders of another name, pictures that lie deeper. Nothing of it is guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason.training.samples._sample import Sample, Split
 
+from ._choices import refuse_alike
 from ._entry import Entry, Found, Kind, Options
-from ._pictures_by_name import SUFFIXES
+from ._pictures_by_name import pictures_in, subfolders
+from ._split_names import NAMED_SO, TOLD, split_of, split_of_source, words_of
 from ._store import Store
 
-SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+PICTURES = {
+    *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "tile", "tiles"),
+    *("patch", "patches", "slide", "slides", "wsi", "original", "originals", "raw", "input"),
+    *("inputs", "he"),
+}
+LABELS = {
+    *(
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "gt",
+        "groundtruth",
+        "truth",
+    ),
+    *("segmentation", "segmentations", "segmented", "seg", "target", "targets", "box", "boxes"),
+    *("bbox", "bboxes", "outline", "outlines", "contour", "contours", "map", "maps", "overlay"),
+    *("overlays", "json", "xml", "geojson"),
+}
+"""Words of folders that hold pictures, and of those that hold what is known of them."""
+INSTEAD = (
+    "name the pictures in a labels.csv (columns image and label, or image and boxes), or export "
+    "annotations as GeoJSON beside the slides"
+)
 
 
-def _classes(folder: Path) -> list[Path]:
-    return [path for path in _subfolders(folder) if any(_pictures(path))]
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """A folder of pictures of one class."""
 
+    folder: Path
+    named: str
+    split: Split | None
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    return (
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    @property
+    def label(self) -> str:
+        return self.named.strip().replace("_", " ")
 
 
 def _looks(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    if any(path.name in SPLITS for path in _subfolders(folder)):
-        return any(_classes(path) for path in _subfolders(folder) if path.name in SPLITS)
-    return len(_classes(folder)) > 1
+    """Whether pictures lie one to three folders deep; what of it is no such layout is refused."""
+    return folder.is_dir() and any(_holds(path, 3) for path in subfolders(folder))
+
+
+def _holds(folder: Path, depth: int) -> bool:
+    """Whether pictures lie in a folder, or below it down to ``depth`` folders in all."""
+    return bool(pictures_in(folder)) or (
+        depth > 1 and any(_holds(path, depth - 1) for path in subfolders(folder))
+    )
 
 
 def _read(folder: Path, options: Options) -> Found:
-    """See the module."""
-    tops = [path for path in _subfolders(folder) if path.name in SPLITS]
-    roots: list[tuple[Path, Split | None]] = [(path, SPLITS[path.name]) for path in tops]
-    roots = roots or [(folder, None)]
-    labels = sorted({_label(path) for root, _ in roots for path in _classes(root)})
+    """See the module.
+
+    Raises
+    ------
+    QueryError
+        If the folders are no classes, or two classes are one after case and blanks; names them.
+    """
+    classes = _classes(folder)
+    refuse_alike(
+        folder.name,
+        "class folders",
+        ((one.named, one.folder.relative_to(folder).as_posix()) for one in classes),
+    )
+    labels = tuple(sorted({one.label for one in classes}))
+    if len(labels) < 2:
+        raise QueryError(
+            f"{folder.name} has {'the one class ' + labels[0] if labels else 'no class folder'}, "
+            f"and a question needs two or more; {INSTEAD}"
+        )
+    own = None if any(one.split for one in classes) else split_of_source(folder.name)
+    notes = (f"{folder.name} {NAMED_SO} {own}",) if own else ()
     entries = []
-    for root, split in roots:
-        for path in _classes(root):
-            ask = partial(_ask, _label(path), tuple(labels), folder.name, options.question)
-            for file in _pictures(path):
-                key = file.relative_to(folder).as_posix()
-                entries.append(Entry(key, key, partial(ask, file), split, file))
-    return Found(entries)
+    for one in classes:
+        ask = partial(_ask, one.label, labels, folder.name, options.question)
+        for file in pictures_in(one.folder):
+            key = file.relative_to(folder).as_posix()
+            entries.append(
+                Entry(key, key, partial(ask, file), one.split or own, file, label=one.label)
+            )
+    return Found(entries, notes=notes)
 
 
-def _label(path: Path) -> str:
-    return path.name.replace("_", " ")
+def _classes(folder: Path) -> list[_Class]:
+    """Class folders with pictures, below splits or above them or alone."""
+    tops = [path for path in subfolders(folder) if _holds(path, 3)]
+    _refuse_labels(folder, subfolders(folder))
+    splits = {path: split for path in tops if (split := split_of(path.name)) is not None}
+    others = [path for path in tops if path not in splits]
+    if splits and others:
+        raise QueryError(
+            f"{_names(others)} in {folder.name} lies beside {_names(splits)} and is no name of a "
+            f"split that is known: {TOLD}; rename it, or move it elsewhere"
+        )
+    if splits:
+        return [one for path, split in splits.items() for one in _below(folder, path, split)]
+    if any(pictures_in(path) for path in tops):
+        return [_flat(folder, _Class(path, path.name, None)) for path in tops]
+    below = [(top, path) for top in tops for path in subfolders(top) if _holds(path, 2)]
+    known = [path for _, path in below if split_of(path.name)]
+    if known and len(known) == len(below):
+        return [_flat(folder, _Class(path, top.name, split_of(path.name))) for top, path in below]
+    if len(tops) == 1 and not known:
+        raise QueryError(f"{folder.name} holds only {tops[0].name}; convert that folder itself")
+    strange = [path for _, path in below if path not in known] if known else tops
+    raise QueryError(
+        f"{_names(strange)} in {folder.name} {'is' if len(strange) == 1 else 'are'} no names of "
+        f"splits that are known: {TOLD}; rename, or name pictures in a labels.csv (columns image, "
+        "label, patient)"
+    )
+
+
+def _below(folder: Path, split_folder: Path, split: Split) -> list[_Class]:
+    """Class folders of one split."""
+    inside = subfolders(split_folder)
+    _refuse_labels(folder, inside)
+    classes = [path for path in inside if _holds(path, 2)]
+    if not classes:
+        raise QueryError(
+            f"{split_folder.name} in {folder.name} has the name of a split and holds pictures "
+            f"without folders of classes; make a folder for each class, or {INSTEAD}"
+        )
+    return [_flat(folder, _Class(path, path.name, split)) for path in classes]
+
+
+def _flat(folder: Path, one: _Class) -> _Class:
+    """The class, if all its pictures lie in its folder itself."""
+    deeper = [path for path in subfolders(one.folder) if _holds(path, 3)]
+    if deeper or not pictures_in(one.folder):
+        place = (deeper or [one.folder])[0].relative_to(folder).as_posix()
+        raise QueryError(
+            f"{folder.name} holds pictures deeper than its classes, in {place}; move them up, or "
+            "name pictures in a labels.csv (columns image, label, patient)"
+        )
+    return one
+
+
+def _refuse_labels(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse pictures beside what is known of them: they are no two classes."""
+    labels = [path for path in paths if LABELS & set(words_of(path.name))]
+    pictures = [p for p in paths if p not in labels and PICTURES & set(words_of(p.name))]
+    twins = [
+        (path, other)
+        for path in labels
+        for other in paths
+        if other not in labels and (other in pictures or _of_one_name(path, other))
+    ]
+    if twins:
+        masks, images = twins[0]
+        raise QueryError(
+            f"{images.name} and {masks.name} in {folder.name} look like pictures and what is known "
+            f"of them, not like two classes; {INSTEAD}, or see `pathreason data list` for sets "
+            "with masks"
+        )
+
+
+def _of_one_name(labels: Path, pictures: Path) -> bool:
+    """Whether files of two folders go by the same names, for the most part."""
+    names = {path.stem for path in pictures_in(pictures)}
+    twins = [p for p in labels.iterdir() if p.is_file() and _stem(p) in names]
+    return len(names) > 0 and len(twins) > len(names) / 2
+
+
+def _stem(path: Path) -> str:
+    """Name of a mask without ending and without what marks it as one: ``a_mask``, ``a-label``."""
+    *words, last = path.stem.replace("-", "_").split("_")
+    return path.stem[: -len(last) - 1] if words and last.lower() in LABELS else path.stem
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return " and ".join(sorted({path.name for path in paths}))
 
 
 def _ask(
@@ -87,4 +224,9 @@ def _ask(
     )
 
 
-KIND = Kind("folders", "CLASS/*.png, or {train,val,test}/CLASS/*.png", _looks, _read)
+KIND = Kind(
+    "folders",
+    "CLASS/*.png, or {train,val,test}/CLASS/*.png, or CLASS/{train,val,test}/*.png",
+    _looks,
+    _read,
+)

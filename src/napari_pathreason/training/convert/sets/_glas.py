@@ -27,9 +27,12 @@ from napari_pathreason.training.convert._tables import read_table
 from napari_pathreason.training.samples._sample import Area, Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut
+from ._split_names import published
 from ._store import Store
 
 GRADES = ("benign", "malignant")
+PARTS: dict[str, Split] = {"testA": "test", "testB": "test"}
 FINE = "grade (Sirinukunwattana et al. 2015)"
 
 
@@ -45,7 +48,8 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If Grade.csv lacks a column, or a grade is unknown.
     """
-    entries = []
+    entries, left = [], LeftOut()
+    beside = {folder / "Grade.csv"}
     table = [
         {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
         for row in read_table(folder / "Grade.csv")
@@ -55,15 +59,23 @@ def _read(folder: Path, options: Options) -> Found:
         if row.get("grade (GlaS)") not in GRADES or not row.get("name"):
             raise QueryError("Grade.csv needs name and grade (GlaS), benign or malignant, a row")
         name = row["name"]
-        split: Split = "train" if name.startswith("train") else "test"
+        ((_, split),) = published([name.partition("_")[0]], "Grade.csv", PARTS)
         file = folder / f"{name}.bmp"
-        ask = partial(_ask, file, row["grade (GlaS)"], row.get(FINE, ""), fine)
-        entries.append(Entry(name, row.get("patient ID") or name, ask, split, file))
-    return Found(entries, "patient")
+        outlines = file.with_name(f"{name}_anno.bmp")
+        if outlines.is_file():
+            beside.add(outlines)
+        elif file.is_file():
+            left.add("pictures have no outlines, so nothing is asked about their glands", name)
+        ask = partial(_ask, file, outlines, row["grade (GlaS)"], row.get(FINE, ""), fine)
+        entries.append(
+            Entry(name, row.get("patient ID") or name, ask, split, file, label=row["grade (GlaS)"])
+        )
+    return Found(entries, "patient", (), left, frozenset(beside))
 
 
 def _ask(
     file: Path,
+    outlines: Path,
     grade: str,
     kind: str,
     kinds: tuple[str, ...],
@@ -89,7 +101,6 @@ def _ask(
             answer=kind,
             topic="differentiation of glands",
         )
-    outlines = file.with_name(f"{file.stem}_anno.bmp")
     if not outlines.is_file():
         return
     glands = _boxes(outlines)

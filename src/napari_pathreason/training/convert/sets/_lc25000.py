@@ -23,6 +23,7 @@ from napari_pathreason.training.convert._lung import tile_questions
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._pictures_by_name import pictures_in
 from ._store import Store
 
 LUNG = {
@@ -54,10 +55,10 @@ def _read(folder: Path, options: Options) -> Found:
     entries = []
     for organ in _organs(folder):
         for name, label in (LUNG | COLON).items():
-            for file in sorted((organ / name).glob("*.jpeg")):
+            for file in pictures_in(organ / name):
                 key = f"{organ.name}/{name}/{file.name}"
                 ask = partial(_lung if name in LUNG else _colon, file, label, options.question)
-                entries.append(Entry(key, key, ask, file=file))
+                entries.append(Entry(key, key, ask, file=file, label=name))
     return Found(entries, "source tile", () if options.groups else (LEAK,))
 
 

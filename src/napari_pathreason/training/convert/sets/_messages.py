@@ -10,22 +10,20 @@ folder of them::
 The answer stands in ``solution``, or in the assistant's turn (the form for supervised training):
 ``(A) name``, ``[[x1, y1, x2, y2], ...]`` in pixels of the picture file, or free text. Records of
 the token allocator carry the performer's question in ``<prompt>`` and give that question. Split
-and task follow from the file's name (``rldata_CLS_x_train.json``), else pictures are dealt. The
-format names no lesion: boxes are of ``lesion``. Tested on the published examples and a miniature.
+and task follow from the file's name (``rldata_CLS_x_train.json``) or its folder's
+(``train/chats.json``), else pictures are dealt. The format names no lesion: boxes are of
+``lesion``. Tested on the published examples and a miniature.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
-
-from PIL import Image
 
 from napari_pathreason._errors import QueryError
 from napari_pathreason._types import TaskName
@@ -33,18 +31,15 @@ from napari_pathreason.tasks import parse_boxes
 from napari_pathreason.training.samples._sample import Area, Sample, Split
 
 from ._chat_text import choices_in, chosen, tagged, text_of
+from ._choices import refuse_alike_choices
 from ._entry import Entry, Found, Kind, Options
-from ._pictures_by_name import PicturesByName
+from ._left_out import LeftOut, shown
+from ._pictures_by_name import DOUBTFUL, PicturesByName, subfolders
+from ._split_names import split_in, split_of, splits_in, words_of
 from ._store import Store
 
+ENDINGS = (".json", ".jsonl")
 LESION = "lesion"
-SPLITS: dict[str, Split] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "dev": "val",
-    "test": "test",
-}
 SUBTYPING = {"cls", "subtyping", "diagnosis"}
 _BOXES = re.compile(r"\[\s*(\[.*\]\s*)?\]", re.DOTALL)
 
@@ -54,8 +49,20 @@ class _LeftOut(Exception):
 
 
 def _files(source: Path) -> list[Path]:
-    paths = sorted(source.glob("*.json*")) if source.is_dir() else [source]
-    return [path for path in paths if path.suffix in (".json", ".jsonl") and _is_chat(path)]
+    """Files of chats in a folder and in its folders of splits, or the file itself."""
+    return [path for path in _json(source) if _is_chat(path)]
+
+
+def _json(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source] if source.suffix in ENDINGS else []
+    folders = [source, *(path for path in subfolders(source) if split_of(path.name))]
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.glob("[!.]*.json*"))
+        if path.suffix in ENDINGS
+    ]
 
 
 def _is_chat(path: Path) -> bool:
@@ -67,44 +74,53 @@ def _looks(source: Path) -> bool:
     return bool(_files(source))
 
 
+def _split_of_file(path: Path, source: Path) -> Split | None:
+    """Split that a file's name means, or the name of its folder within the source."""
+    inside = source.is_dir() and path.parent != source
+    own = split_in(path.stem) if splits_in(path.stem) or not inside else None
+    return own or (split_of(path.parent.name) if inside else None)
+
+
 def _read(source: Path, options: Options) -> Found:
     """See the module.
 
     Raises
     ------
     QueryError
-        If a file is no JSON, or none of its records can be used.
+        If a file is no JSON, names two splits, or none of its records can be used; or if two
+        options of a question are one after case and blanks, with the record that offers them.
     """
     asked: dict[tuple[Split | None, Path], list[Sample]] = {}
-    lost: Counter[str] = Counter()
-    beyond = 0
-    for path in _files(source):
-        words = set(re.split(r"[_\W]+", path.stem.lower()))
-        split = next((s for name, s in SPLITS.items() if name in words), None)
-        choice: TaskName = "subtyping" if words & SUBTYPING else "vqa"
+    left = LeftOut()
+    files = _files(source)
+    for path in files:
+        split = _split_of_file(path, source)
+        choice: TaskName = "subtyping" if set(words_of(path.stem)) & SUBTYPING else "vqa"
         pictures = PicturesByName(options.images or path.parent)
-        for record in _records(path):
+        for number, record in enumerate(_records(path), 1):
+            where = f"{shown(path, source)}, record {number}"
             try:
-                sample = _sample(record, choice, pictures)
+                sample = _sample(record, where, choice, pictures)
             except _LeftOut as why:
-                lost[str(why)] += 1
+                left.add(f"records left out: {why}", where)
                 continue
-            beyond += _beyond(sample)
             samples = asked.setdefault((split, Path(str(sample.image))), [])
-            if sample not in samples:  # the allocator's records ask what the performer's do
+            if sample in samples:  # the allocator's records ask what the performer's do
+                left.add("records ask what another one does and were taken once", where)
+            else:
                 samples.append(sample)
-    notes = [f"{count:,} records left out: {why}" for why, count in lost.items()]
-    if beyond:
-        notes.append(
-            f"{beyond:,} boxes reach beyond their pictures: boxes must be in pixels of these files"
-        )
-    if not asked and lost:
-        raise QueryError(f"no record of {source.name} can be used: {next(iter(lost))}")
+        for name in sorted(pictures.doubtful):
+            left.add(DOUBTFUL, Path(name).name)
+    for path in _json(source):
+        if path not in files:
+            left.add("files of JSON hold no messages and were not used", shown(path, source))
+    if not asked and left.notes():
+        raise QueryError(f"no record of {source.name} can be used: {left.notes()[0]}")
     entries = [
         Entry(f"{split or 'all'}/{image.name}", str(image), partial(_ask, samples), split, image)
         for (split, image), samples in asked.items()
     ]
-    return Found(entries, "picture", tuple(notes))
+    return Found(entries, "picture", (), left, frozenset(_json(source)))
 
 
 def _records(path: Path) -> Iterator[Any]:
@@ -118,7 +134,7 @@ def _records(path: Path) -> Iterator[Any]:
         raise QueryError(f"{path.name} is not JSON ({error}); export it again") from None
 
 
-def _sample(record: Any, choice: TaskName, pictures: PicturesByName) -> Sample:
+def _sample(record: Any, where: str, choice: TaskName, pictures: PicturesByName) -> Sample:
     if not isinstance(record, dict):
         raise _LeftOut("not a record with messages and images")
     turns = [m for m in record.get("messages") or () if isinstance(m, dict)]
@@ -147,6 +163,7 @@ def _sample(record: Any, choice: TaskName, pictures: PicturesByName) -> Sample:
         )
     prompt = question
     question, choices = choices_in(prompt)
+    refuse_alike_choices(where, choices)
     right = chosen(answer, choices, prompt)
     if not right:
         raise _LeftOut("no answer, or one that is none of the options")
@@ -167,21 +184,6 @@ def _picture(record: dict[str, Any], pictures: PicturesByName) -> Path:
     if len(images) != 1 or not isinstance(first, str):
         raise _LeftOut("not one picture with a path")
     return pictures.find(first)
-
-
-def _beyond(sample: Sample) -> int:
-    """Boxes of a sample that do not fit into its picture."""
-    path = Path(str(sample.image))
-    if not sample.boxes or not path.is_file():
-        return 0
-    with Image.open(path) as file:
-        width, height = file.size
-    return sum(
-        not (box.corners[0] >= 0 and box.corners[1] >= 0)
-        or box.corners[2] > width
-        or box.corners[3] > height
-        for box in sample.boxes
-    )
 
 
 def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:

@@ -22,6 +22,8 @@ from napari_pathreason.training.convert._nuclei import picture_questions
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut
+from ._pictures_by_name import pictures_in, subfolders
 from ._store import Store
 
 IMAGES, INSTANCES, BINARY = "tissue images", "label masks modify", "mask binary"
@@ -35,21 +37,22 @@ def _looks(folder: Path) -> bool:
 
 def _read(folder: Path, options: Options) -> Found:
     """See the module."""
-    entries = []
-    without = 0
+    entries, left = [], LeftOut()
+    beside: set[Path] = set()
     for images in sorted(folder.glob(f"*/{IMAGES}")):
         organ = images.parent
-        for file in sorted(images.glob("*.png")):
-            masks = (organ / INSTANCES / f"{file.stem}.tif", organ / BINARY / file.name)
+        beside.update(path for path in subfolders(organ) if path != images)  # masks in many forms
+        for file in pictures_in(images):
+            masks = (organ / INSTANCES / f"{file.stem}.tif", organ / BINARY / f"{file.stem}.png")
             mask = next((path for path in masks if path.is_file()), None)
             if mask is None:
-                without += 1
+                left.add("pictures have no mask and were left out", file.name)
+                beside.add(file)
                 continue
             ask = partial(_ask, file, mask, mask.suffix == ".tif")
             key = f"{organ.name}/{IMAGES}/{file.name}"
             entries.append(Entry(key, organ.name, ask, file=file))
-    notes = (f"{without:,} pictures have no mask and were left out",) if without else ()
-    return Found(entries, "organ", notes)
+    return Found(entries, "organ", (), left, frozenset(beside))
 
 
 def _ask(

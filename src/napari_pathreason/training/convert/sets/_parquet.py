@@ -13,9 +13,11 @@ from typing import Any
 
 from napari_pathreason._errors import QueryError
 
+from ._left_out import LeftOut
 from ._optional import optional
 
 WHAT = "parquet files"
+BLANK = "rows have no question or no answer and were left out"
 
 
 @dataclass(slots=True)
@@ -25,6 +27,19 @@ class Asked:
     digest: str
     place: tuple[Path, int, int]
     rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def named(self) -> str:
+        """Where it lies, for messages."""
+        path, group, row = self.place
+        return f"{path.name}, row {row} of group {group}"
+
+
+def without_blanks(asked: Asked, left: LeftOut) -> Asked:
+    """The picture with those of its rows that have a question and an answer; others are counted."""
+    rows = [row for row in asked.rows if row.get("question") and row.get("answer")]
+    left.add(BLANK, asked.named, len(asked.rows) - len(rows))
+    return Asked(asked.digest, asked.place, rows)
 
 
 class Shards:

@@ -25,10 +25,10 @@ from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._optional import optional
+from ._split_names import published
 from ._store import Store
 
 STEM = "camelyonpatch_level_2_split_"
-SPLITS: dict[str, Split] = {"train": "train", "valid": "val", "test": "test"}
 
 
 def _looks(folder: Path) -> bool:
@@ -45,7 +45,9 @@ def _read(folder: Path, options: Options) -> Found:
     """
     entries: list[Entry] = []
     notes = []
-    for name, split in SPLITS.items():
+    beside: set[Path] = set()
+    for name, split in _published(folder):
+        beside |= set(folder.glob(f"{STEM}{name}_*"))
         tiles, labels = (_Array(folder, f"{STEM}{name}_{axis}.h5", axis) for axis in "xy")
         if not tiles.there():
             continue
@@ -63,10 +65,20 @@ def _read(folder: Path, options: Options) -> Found:
                 group=slides[index] if slides else f"{name}-{index}",
                 ask=partial(_ask, tiles, index, bool(mark)),
                 split=split,
+                named=f"tile {index} of {name}",
             )
             for index, mark in enumerate(marks)
         ]
-    return Found(entries, "slide" if not notes else "tile", tuple(notes))
+    group_is = "slide" if not notes else "tile"
+    return Found(entries, group_is, tuple(notes), beside=frozenset(beside))
+
+
+def _published(folder: Path) -> list[tuple[str, Split]]:
+    """Names of splits as the files spell them, and what they mean, in the order of splits."""
+    names = {
+        path.name.removeprefix(STEM).partition("_x.h5")[0] for path in folder.glob(f"{STEM}*_x.h5*")
+    }
+    return published(names, "files of PatchCamelyon")
 
 
 def _ask(

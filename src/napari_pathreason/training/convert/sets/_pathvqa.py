@@ -20,15 +20,19 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut
 from ._open_questions import open_question
-from ._parquet import Asked, Shards
+from ._parquet import Asked, Shards, without_blanks
+from ._split_names import published, split_of
 from ._store import Store
 
-SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "test": "test"}
 
-
-def _shards(folder: Path, name: str) -> list[Path]:
-    return sorted([*folder.glob(f"{name}-*.parquet"), *folder.glob(f"data/{name}-*.parquet")])
+def _shards(folder: Path) -> dict[str, list[Path]]:
+    """Files of each split, under its name as they spell it."""
+    shards: dict[str, list[Path]] = {}
+    for path in sorted([*folder.glob("[!.]*.parquet"), *folder.glob("data/[!.]*.parquet")]):
+        shards.setdefault(path.stem.partition("-")[0], []).append(path)
+    return shards
 
 
 def _pickles(folder: Path) -> list[Path]:
@@ -37,7 +41,8 @@ def _pickles(folder: Path) -> list[Path]:
 
 
 def _looks(folder: Path) -> bool:
-    return folder.is_dir() and bool(_shards(folder, "validation") or _pickles(folder))
+    validated = any(split_of(name) == "val" for name in _shards(folder))
+    return folder.is_dir() and (validated or bool(_pickles(folder)))
 
 
 def _read(folder: Path, options: Options) -> Found:
@@ -48,25 +53,29 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If the questions are pickles.
     """
-    entries = []
-    for name, split in SPLITS.items():
-        shards = Shards(_shards(folder, name), ("question", "answer"))
+    entries, left = [], LeftOut()
+    files = _shards(folder)
+    for name, split in published(files, "parquet files of PathVQA"):
+        shards = Shards(files[name], ("question", "answer"))
         for asked in shards.asked():
-            ask = partial(_ask, shards, asked)
-            entries.append(Entry(f"{name}/{asked.digest}", asked.digest, ask, split))
+            asked = without_blanks(asked, left)
+            if asked.rows:
+                ask = partial(_ask, shards, asked)
+                key = f"{name}/{asked.digest}"
+                entries.append(Entry(key, asked.digest, ask, split, named=asked.named))
     if not entries and _pickles(folder):
         raise QueryError(
             "PathVQA as pickles is refused, for unpickling runs code that the file brings; take "
             "the parquet files of flaviagiammarino/path-vqa from the hub"
         )
-    return Found(entries, "picture")
+    beside = frozenset(path for paths in files.values() for path in paths)
+    return Found(entries, "picture", (), left, beside)
 
 
 def _ask(shards: Shards, asked: Asked, split: Split, rng: Random, store: Store) -> Iterator[Sample]:
     file = store.encoded(f"{split}/pathvqa", shards.image(asked.place))
     for row in asked.rows:
-        if row["question"] and row["answer"]:
-            yield open_question(file, row["question"], row["answer"], "pathvqa")
+        yield open_question(file, row["question"], row["answer"], "pathvqa")
 
 
 KIND = Kind("pathvqa", "data/{train,validation,test}-*.parquet", _looks, _read)

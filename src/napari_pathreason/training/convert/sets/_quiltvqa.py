@@ -23,9 +23,10 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut
 from ._open_questions import open_question
-from ._parquet import Asked, Shards
-from ._pictures_by_name import PicturesByName
+from ._parquet import BLANK, Asked, Shards, without_blanks
+from ._pictures_by_name import DOUBTFUL, PicturesByName
 from ._store import Store
 
 COLUMNS = ("question", "answer", "answer_type")
@@ -47,32 +48,36 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If records lack a field.
     """
-    table = _table(folder)
+    table, left = _table(folder), LeftOut()
     if table is None:
-        shards = Shards(sorted(folder.glob("**/train-*.parquet")), COLUMNS)
-        return Found(
-            [
-                Entry(asked.digest, asked.digest, partial(_archived, shards, asked), "test")
-                for asked in shards.asked()
-            ]
-        )
+        files = sorted(folder.glob("**/[!.]*.parquet"))
+        shards = Shards(files, COLUMNS)
+        archived = [
+            Entry(one.digest, one.digest, partial(_archived, shards, one), "test", named=one.named)
+            for one in (without_blanks(asked, left) for asked in shards.asked())
+            if one.rows
+        ]
+        return Found(archived, "picture", (), left, frozenset(files))
     rows: dict[str, list[dict[str, Any]]] = {}
     try:
-        for row in json.loads(table.read_text(encoding="utf-8")):
-            row["question"], row["answer"]
-            rows.setdefault(str(row["image"]), []).append(row)
+        for number, row in enumerate(json.loads(table.read_text(encoding="utf-8")), 1):
+            if row["question"] and row["answer"]:
+                rows.setdefault(str(row["image"]), []).append(row)
+            else:
+                left.add(BLANK, f"record {number}")
     except (ValueError, KeyError, TypeError):
         raise QueryError(
             f"{table.name} needs a list of records with image, question and answer; "
             "download it again"
         ) from None
-    files = PicturesByName(options.images or folder)
-    return Found(
-        [
-            Entry(name, name, partial(_ask, files.find(name), asked), "test", files.find(name))
-            for name, asked in rows.items()
-        ]
-    )
+    pictures = PicturesByName(options.images or folder)
+    entries = []
+    for name, asked in rows.items():
+        file = pictures.find(name)
+        entries.append(Entry(name, name, partial(_ask, file, asked), "test", file))
+    for name in sorted(pictures.doubtful):
+        left.add(DOUBTFUL, Path(name).name)
+    return Found(entries, "picture", (), left, frozenset({table}))
 
 
 def _ask(
@@ -91,4 +96,4 @@ def _archived(
     yield from _ask(file, asked.rows, split, rng, store)
 
 
-KIND = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read)
+KIND = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read, ("test",))

@@ -3,6 +3,7 @@
 Layout, a slide and beside it what QuPath's File > Export objects as GeoJSON wrote::
 
     slide.svs, slide.geojson (or slide.svs.geojson, packed as .geojson.gz)
+    {train,val,test}/slide.svs, {train,val,test}/slide.geojson, where a split is published
 
 What objects mean, after QuPath's own classes:
 
@@ -12,7 +13,8 @@ What objects mean, after QuPath's own classes:
 - tiles that touch an ``Ignore*`` annotation are left out; other classes with ``*`` say nothing.
 
 Tiles have one size in um (``tile`` px at ``mpp``); an annotation below it is a tile as it is.
-Slides are dealt whole; ``groups`` puts those of a patient together. Pixels stay in the slides and
+Slides are dealt whole; ``groups`` puts those of a patient together. Where there is one slide to
+train on, strips of it are held out, and a note says so. Pixels stay in the slides and
 are read at the budget's size, from the level that has it. Tested on miniatures written by this
 project's own GeoJSON writer and by hand in QuPath's words.
 """
@@ -20,22 +22,27 @@ project's own GeoJSON writer and by hand in QuPath's words.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason._errors import QueryError, SlideError
 from napari_pathreason._types import SlideInfo
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.slides import open_slide
 from napari_pathreason.training.samples._sample import Area, Corners, Sample, Split
 
 from ._annotations import Annotations
+from ._choices import refuse_alike
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut, shown
+from ._opening import BROKEN, refuse_damaged
+from ._pictures_by_name import pictures_in, subfolders
+from ._split_names import TOLD, split_of
 from ._store import Store
 
 ENDINGS = (".geojson", ".geojson.gz")
-SLIDES = {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".zarr", ".png", ".jpg", ".jpeg"}
 COVERED = 0.75
 """Share of a tile that must lie in its annotation."""
 OTHER = 0.25
@@ -44,12 +51,44 @@ SEEN = 0.5
 """Share of an object that must lie in a tile to be looked for there."""
 
 
-def _exports(folder: Path) -> list[Path]:
-    return sorted(path for end in ENDINGS for path in folder.glob(f"*{end}"))
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """A slide, its annotations, and the split of the folder that they lie in."""
+
+    path: Path
+    named: str
+    export: str
+    side: tuple[int, int]
+    split: Split | None
+    said: Annotations
+
+
+def _in(folder: Path) -> list[Path]:
+    return sorted(path for end in ENDINGS for path in folder.glob(f"[!.]*{end}"))
+
+
+def _exports(folder: Path) -> list[tuple[Path, Split | None]]:
+    """Exports of a folder and of its folders of splits, with the split.
+
+    Raises
+    ------
+    QueryError
+        If exports lie in a folder that is no split.
+    """
+    found: list[tuple[Path, Split | None]] = [(path, None) for path in _in(folder)]
+    for below in subfolders(folder):
+        exports, split = _in(below), split_of(below.name)
+        if exports and split is None:
+            raise QueryError(
+                f"{below.name} in {folder.name} holds exports of QuPath and is no name of a split "
+                f"that is known: {TOLD}; rename it, or convert that folder itself"
+            )
+        found += [(path, split) for path in exports]
+    return found
 
 
 def _looks(folder: Path) -> bool:
-    return folder.is_dir() and bool(_exports(folder))
+    return folder.is_dir() and any(_in(path) for path in (folder, *subfolders(folder)))
 
 
 def _read(folder: Path, options: Options) -> Found:
@@ -58,40 +97,68 @@ def _read(folder: Path, options: Options) -> Found:
     Raises
     ------
     QueryError
-        If an export has no slide beside it, or a slide does not state its resolution.
+        If an export has no slide beside it, a slide does not state its resolution, or two classes
+        are one after case and blanks.
     """
+    exports, left = _exports(folder), LeftOut()
+    beside = {path for path, _ in exports}
     slides = []
-    for export in _exports(folder):
-        path = _slide_of(export, options.images or folder)
-        with open_slide(path, options.slide_mpp) as slide:
-            side = _side(slide.info, options)
-            told = Annotations(read_geojson(export), slide.width, slide.height)
-        slides.append((path, side, told))
-    classes = tuple(sorted({name for *_, told in slides for name in told.classes}))
-    sought = tuple(sorted({name for *_, told in slides for name in told.sought}))
+    for export, split in exports:
+        path = _slide_of(export, folder, options.images)
+        try:
+            with open_slide(path, options.slide_mpp) as slide:
+                side, size = _side(slide.info, options), (slide.width, slide.height)
+        except SlideError:
+            left.add(BROKEN, shown(path, folder))
+            beside.add(path)
+            continue
+        placeless: list[str] = []
+        said = Annotations(read_geojson(export, placeless), *size, left, path.name)
+        left.add("objects without a place were left out", path.name, len(placeless))
+        slides.append(
+            _Annotated(path, shown(path, folder), shown(export, folder), side, split, said)
+        )
+    refuse_damaged(left, BROKEN, len(exports), "copy the slides again, or take them out")
+    spelled = [(one, name) for one in slides for name in sorted(one.said.classes)]
+    refuse_alike(folder.name, "classes", ((name, one.export) for one, name in spelled))
+    spelled = [(one, name) for one in slides for name in sorted(one.said.sought)]
+    refuse_alike(folder.name, "classes of objects", ((name, one.export) for one, name in spelled))
+    classes = tuple(sorted({name for one in slides for name in one.said.classes}))
+    sought = tuple(sorted({name for one in slides for name in one.said.sought}))
     entries = []
-    for path, side, told in slides:
-        for region, label in told.class_tiles(side, COVERED, OTHER) if len(classes) > 1 else ():
+    for one in slides:
+        path, split = one.path, one.split
+        tiles = one.said.class_tiles(one.side, COVERED, OTHER) if len(classes) > 1 else ()
+        for region, label in tiles:
             ask = partial(_which, path, region, classes, label, options.question)
-            entries.append(Entry(_key(path, region, "class"), path.name, ask, file=path))
-        for region, boxes in told.field_tiles(side, COVERED, SEEN) if sought else ():
+            key = _key(one.named, region, "class")
+            entries.append(Entry(key, path.name, ask, split, path, region, label))
+        if not sought:
+            left.add(
+                "searched fields hold no classified object and were left out",
+                path.name,
+                one.said.fields,
+            )
+            continue
+        for region, boxes in one.said.field_tiles(one.side, COVERED, SEEN):
             asking = partial(_find, path, region, sought, boxes)
-            entries.append(Entry(_key(path, region, "boxes"), path.name, asking, file=path))
+            key = _key(one.named, region, "boxes")
+            entries.append(Entry(key, path.name, asking, split, path, region))
     notes = []
     if len(classes) == 1:
         notes.append(f"{classes[0]} is the only class of the annotations: nothing to choose from")
-    if sum(told.flat for *_, told in slides):
-        notes.append("objects without area (points, lines) were left out")
-    return Found(entries, "slide", tuple(notes))
+    return Found(entries, "slide", tuple(notes), left, frozenset(beside))
 
 
-def _key(path: Path, region: tuple[int, int, int, int], what: str) -> str:
-    return f"{path.name}/{what}/{','.join(map(str, region))}"
+def _key(named: str, region: tuple[int, int, int, int], what: str) -> str:
+    return f"{named}/{what}/{','.join(map(str, region))}"
 
 
-def _slide_of(export: Path, folder: Path) -> Path:
+def _slide_of(export: Path, folder: Path, images: Path | None) -> Path:
+    """The slide of an export: beside it, or in the folder of slides, there too by split."""
     name = export.name.removesuffix(".gz").removesuffix(".geojson")
-    slides = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SLIDES]
+    inside = export.parent if images is None else images / export.parent.relative_to(folder)
+    slides = pictures_in(inside) or pictures_in(images or inside)
     fits = [path for path in slides if name == path.name]
     fits = fits or [path for path in slides if name == path.stem]
     fits = fits or [path for path in slides if name == path.name.partition(".")[0]]  # .ome.tif

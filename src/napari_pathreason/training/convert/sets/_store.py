@@ -45,13 +45,14 @@ class Store:
         Raises
         ------
         SlideError
-            If the bytes are no picture.
+            If the bytes are no picture, or one that is cut off.
         """
         try:
             with Image.open(io.BytesIO(data)) as picture:
                 suffix = SUFFIXES.get(picture.format or "") if picture.mode in MODES else None
+                picture.load()
                 plain = None if suffix else picture.convert("RGB")
-        except (OSError, SyntaxError, ValueError):  # what Pillow raises for what is no picture
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise SlideError(
                 f"picture {stem} of the archive cannot be read; download the set again"
             ) from None

@@ -1,6 +1,6 @@
 """A lab's own pictures and a table: ``labels.csv`` in the folder, or a CSV named itself.
 
-Columns, all but ``image`` as the questions need them:
+Columns, all but ``image`` as the questions need them, in any letter case:
 
 ========== ====================================================================================
 image      file, relative to the table
@@ -12,42 +12,80 @@ boxes      JSON in level-0 pixels: ``[[x1, y1, x2, y2], ...]``, or
            ``[{"bbox_2d": [x1, y1, x2, y2], "label": "gland"}]``; ``[]`` where there is none
 region     ``x y w h`` in level-0 pixels; else the whole picture
 task       vqa, subtyping or detection; else detection with boxes, subtyping with a label
-split      train, val or test
+split      train, val, test or another name of them (or set, subset, partition)
 group      what belongs together (or patient, slide, source_tile); else each picture alone
 ========== ====================================================================================
+
+Tables of one split each are read together: ``train.csv`` and ``test.csv`` in one folder, or a
+``labels.csv`` in each of ``train/`` and ``test/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import get_args
-
-from pydantic import ValidationError
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason._types import TaskName
-from napari_pathreason.tasks import parse_boxes
-from napari_pathreason.training.convert._tables import read_table
-from napari_pathreason.training.samples._sample import SPLITS, Area, Sample, Split
+from napari_pathreason.training.convert._tables import read_rows
+from napari_pathreason.training.samples._sample import Sample, Split
 
+from ._choices import refuse_alike
 from ._entry import Entry, Found, Kind, Options
+from ._left_out import LeftOut, shown
+from ._opening import refuse_damaged
+from ._pictures_by_name import PicturesByName, subfolders
+from ._split_names import NAMED_SO, TOLD, split_in, split_of, split_of_source, splits_in
 from ._splits import COLUMNS
 from ._store import Store
+from ._table_row import Row, plain, sample_of
 
-Row = dict[str, str]
-TOPICS = {"vqa": ": questions", "detection": ": boxes"}
-"""Questions that are worded one by one are scored together."""
+NAME = "labels.csv"
+SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+"""The first counts if it is there; the others only if every cell names a split."""
+MEANT = {"image", "label", "question", "choices", "answer", "boxes", "region", "task"}
+LOST = "pictures that rows name are not in the folder and were left out"
+BLANK = "rows have no label, no answer and no boxes and were left out"
 
 
-def _path(source: Path) -> Path:
-    return source / "labels.csv" if source.is_dir() else source
+def _tables(source: Path) -> list[tuple[Path, Split | None]]:
+    """Tables of a folder, or the table itself, with the split that its name means."""
+    if source.is_file():
+        return [(source, _split_of_table(source))] if source.suffix == ".csv" else []
+    if not source.is_dir():
+        return []
+    if (source / NAME).is_file():
+        return [(source / NAME, split_of_source(source.name))]
+    named = [
+        (path, _split_of_table(path))
+        for path in sorted(source.glob("[!.]*.csv"))
+        if len(splits_in(path.stem)) == 1 and _names_images(path)
+    ]
+    return named or [
+        (path / NAME, split_of(path.name))
+        for path in subfolders(source)
+        if split_of(path.name) and (path / NAME).is_file()
+    ]
+
+
+def _split_of_table(path: Path) -> Split | None:
+    """Split that the name of a table means, or that of its folder."""
+    named = splits_in(path.stem)
+    return next(iter(named)) if len(named) == 1 else split_of_source(path.parent.name)
+
+
+def _names_images(path: Path) -> bool:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return "image" in {name.strip().lower() for name in next(csv.reader(file), [])}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
 
 
 def _looks(source: Path) -> bool:
-    return _path(source).suffix == ".csv" and _path(source).is_file()
+    return bool(_tables(source))
 
 
 def _read(source: Path, options: Options) -> Found:
@@ -56,102 +94,135 @@ def _read(source: Path, options: Options) -> Found:
     Raises
     ------
     QueryError
-        If a column or a picture is missing, or a row cannot be read; names the row.
+        If a column is missing, a row cannot be read, a split is unknown, or two labels are one
+        after case and blanks; names the row.
     """
-    table = _path(source)
-    rows = read_table(table)
-    named = set(rows[0]) if rows else set()
+    tables = _tables(source)
+    if not tables:
+        raise QueryError(f"{source.name} holds no {NAME}; make one (columns image and label)")
+    left, notes = LeftOut(), []
+    rows: list[Row] = []
+    group_is = "picture"
+    for table, split in tables:
+        found, group_is, told = _rows(table, split, options, left, source, len(tables) > 1)
+        rows += found
+        notes += told
+    chosen = [row for row in rows if row.task == "subtyping" and not row.cells.get("choices")]
+    refuse_alike(source.name, "labels", ((row.label, row.where) for row in chosen))
+    labels = tuple(sorted({plain(row.label) for row in chosen if row.label}))
+    if len(labels) == 1:
+        notes.append(f"{labels[0]} is the only label: there is nothing to choose from")
+    topic = (tables[0][0].parent if len(tables) == 1 else source).name
+    asked: dict[tuple[Path, str], list[tuple[Row, Sample]]] = {}
+    placed: dict[Path, tuple[Split | None, str]] = {}
+    for row in rows:
+        if placed.setdefault(row.file, (row.split, row.group)) != (row.split, row.group):
+            raise QueryError(
+                f"{row.where}: each picture has one split and group, and "
+                f"{Path(row.cells['image']).name} has two; give all its rows the same"
+            )
+        region = row.cells.get("region", "").strip()
+        sample = sample_of(row, labels, topic, options)
+        asked.setdefault((row.file, region), []).append((row, sample))
+    refuse_alike(
+        source.name,
+        "labels of boxes",
+        (
+            (choice, row.where)
+            for pairs in asked.values()
+            for row, sample in pairs
+            if sample.task == "detection"
+            for choice in sample.choices
+        ),
+    )
+    entries = []
+    for (file, region), pairs in asked.items():
+        row, first = pairs[0]
+        samples = [sample for _, sample in pairs]
+        entries.append(
+            Entry(
+                f"{row.key} {region}" if region else row.key,
+                row.group,
+                partial(_ask, samples),
+                row.split,
+                file,
+                first.region,
+                plain(row.label) if first.task == "subtyping" else "",
+            )
+        )
+    beside = frozenset(table for table, _ in tables)
+    return Found(entries, group_is, tuple(notes), left, beside)
+
+
+def _rows(
+    table: Path,
+    split: Split | None,
+    options: Options,
+    left: LeftOut,
+    source: Path,
+    several: bool,
+) -> tuple[list[Row], str, list[str]]:
+    """Rows whose pictures are there, what a group is, and notes on the table."""
+    lines = read_rows(table)
+    named = set(lines[0][1]) if lines else set()
     if "image" not in named or not named & {"label", "answer", "boxes"}:
         raise QueryError(
             f"{table.name} needs the columns image and label, or image, question and answer, or "
             "image and boxes (and may have split and group)"
         )
-    group_is = next((name for name in COLUMNS if name in rows[0]), "picture")
-    labels = tuple(sorted({_plain(row["label"]) for row in rows if row.get("label")}))
-    asked: dict[str, list[Sample]] = {}
-    placed: dict[str, tuple[str, str]] = {}
-    for number, row in enumerate(rows, 2):
-        where = f"{table.name}, line {number}"
-        name = row["image"] or ""
-        if not name or not (table.parent / name).exists():
-            raise QueryError(f"{where}: {name or 'a picture'} is not in the folder")
-        place = (row.get("split") or "", row.get(group_is) or name)
-        if place[0] not in ("", *SPLITS) or placed.setdefault(name, place) != place:
-            raise QueryError(
-                f"{where}: split is train, val or test, and each picture has one split and group"
-            )
-        asked.setdefault(name, []).append(_sample(row, table.parent, labels, options, where))
-    entries = []
-    for name, samples in asked.items():
-        told, group = placed[name]
-        split = next((split for split in SPLITS if split == told), None)
-        file = table.parent / name
-        entries.append(Entry(name, group, partial(_ask, samples), split, file))
-    return Found(entries, group_is)
+    told = shown(table, source) if source.is_dir() else table.name
+    column = _split_column([row for _, row in lines], named)
+    group_is = next((name for name in COLUMNS if name in named), "picture")
+    rest = sorted(named - MEANT - {column, group_is, ""})
+    notes = [f"columns of {told} that were not used: {', '.join(rest)}"] if rest else []
+    if column is None:
+        split_in(table.stem)  # refuses a name of several splits
+    if column is None and split is not None and not several:
+        notes.append(f"{told} {NAMED_SO} {split}")
+    pictures = PicturesByName(options.images or table.parent)
+    rows, lost = [], []
+    for number, row in lines:
+        where = f"{told}, line {number}"
+        name = row["image"].strip()
+        if not name:
+            raise QueryError(f"{where}: a picture is not in the folder; fill the column image")
+        known = any(row.get(word, "").strip() for word in ("label", "answer", "boxes"))
+        if not known and row.get("task") != "detection":
+            left.add(BLANK, where)
+            continue
+        file = pictures.find(name) if options.images else table.parent / name
+        if not file.exists():
+            left.add(LOST, name if not Path(name).is_absolute() else file.name)
+            lost.append(f"{where}: {Path(name).name} is not in the folder")
+            continue
+        own = _split(row[column], where) if column else split
+        key = f"{told}/{name}" if several else name
+        group = row.get(group_is, "") or name
+        rows.append(Row({**row, "image": name}, where, key, file, own, group))
+    if lost:
+        refuse_damaged(left, LOST, len(lines), f"{lost[0]}; copy them there, or remove the rows")
+    return rows, group_is, notes
 
 
-def _sample(
-    row: Row, folder: Path, labels: tuple[str, ...], options: Options, where: str
-) -> Sample:
-    label = _plain(row.get("label") or "")
-    task = row.get("task") or ("detection" if row.get("boxes") else "subtyping" if label else "vqa")
-    choices = tuple(c.strip() for c in (row.get("choices") or "").split("|") if c.strip())
-    boxes: tuple[Area, ...] = ()
-    answer = row.get("answer") or label
-    question = row.get("question") or options.question
-    if task == "detection":
-        only = label or (choices[0] if len(choices) == 1 else "lesion")
-        boxes = _boxes(row.get("boxes") or "[]", only, where)
-        choices, answer = choices or tuple(sorted({box.label for box in boxes} | {only})), ""
-    elif task == "subtyping":
-        choices, question = choices or labels, question or "Which label fits best?"
-    if task not in get_args(TaskName) or (task == "vqa" and not (question and answer)):
-        raise QueryError(
-            f"{where}: give a task of {', '.join(get_args(TaskName))}; vqa needs a "
-            "question and an answer"
-        )
-    if choices and task != "detection" and answer not in choices:
-        raise QueryError(f"{where}: the answer {answer!r} is none of {', '.join(choices)}")
-    try:
-        return Sample.model_validate(
-            {
-                "image": str(folder / row["image"]),
-                "task": task,
-                "question": question,
-                "choices": choices,
-                "answer": answer,
-                "boxes": boxes,
-                "region": _region(row.get("region") or "", where),
-                "source": folder.name,
-                "topic": folder.name + TOPICS.get(task, ""),
-            }
-        )
-    except ValidationError as error:
-        reason = str(error).splitlines()[2].strip()
-        raise QueryError(f"{where}: not a question ({reason})") from None
+def _split_column(rows: Sequence[dict[str, str]], named: set[str]) -> str | None:
+    if SPLIT_COLUMNS[0] in named:
+        return SPLIT_COLUMNS[0]
+    for column in SPLIT_COLUMNS[1:]:
+        if column in named and all(split_of(row[column]) for row in rows):
+            return column
+    return None
 
 
-def _boxes(text: str, label: str, where: str) -> tuple[Area, ...]:
-    boxes, whole = parse_boxes(text, label)
-    if not whole:
-        raise QueryError(f"{where}: boxes are JSON, [[x1, y1, x2, y2], ...] in level-0 pixels")
-    return tuple(Area(label=b.label, corners=(b.x1, b.y1, b.x2, b.y2)) for b in boxes)
-
-
-def _region(text: str, where: str) -> tuple[int, int, int, int] | None:
-    if not text.strip():
+def _split(cell: str, where: str) -> Split | None:
+    if not cell.strip():
         return None
-    try:
-        x, y, w, h = (int(word) for word in text.replace(",", " ").split())
-    except ValueError:
-        w = h = 0
-    if w < 1 or h < 1:
-        raise QueryError(f"{where}: a region is x y w h, whole level-0 pixels")
-    return x, y, w, h
-
-
-def _plain(label: str) -> str:
-    return label.strip().replace("_", " ")
+    split = split_of(cell)
+    if split is None:
+        raise QueryError(
+            f"{where}: split is train, val or test, and {cell!r} is no name of them that is known "
+            f"({TOLD}); write one of them"
+        )
+    return split
 
 
 def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:

@@ -22,6 +22,7 @@ from napari_pathreason.training.convert._tables import read_table
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
+from ._split_names import published, split_of
 from ._store import Store
 
 CLASSES = {
@@ -33,11 +34,11 @@ CLASSES = {
     "TVA.HG": "tubulo-villous adenoma, high-grade dysplasia",
 }
 WIDTHS = ("800", "7000")
-SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 def _looks(folder: Path) -> bool:
-    return any((folder / width / "train.csv").is_file() for width in WIDTHS)
+    tables = [path for width in WIDTHS for path in (folder / width).glob("[!.]*.csv")]
+    return any(split_of(path.stem) for path in tables)
 
 
 def _read(folder: Path, options: Options) -> Found:
@@ -49,21 +50,24 @@ def _read(folder: Path, options: Options) -> Found:
         If a table lacks a column or names an unknown class.
     """
     entries = []
+    beside = set()
     for width in WIDTHS:
-        for split in SPLITS:
-            table = folder / width / f"{split}.csv"
-            for row in read_table(table) if table.is_file() else ():
+        tables = {path.stem: path for path in (folder / width).glob("[!.]*.csv")}
+        for stem, split in published(tables, f"tables in {width}"):
+            beside.add(tables[stem])
+            for row in read_table(tables[stem]):
                 name, label = row.get("image_id"), row.get("top_label_name")
                 if not name or label not in CLASSES:
                     raise QueryError(
-                        f"{width}/{split}.csv needs image_id and top_label_name, one of "
+                        f"{width}/{stem}.csv needs image_id and top_label_name, one of "
                         f"{', '.join(CLASSES)}, in every row"
                     )
                 key = f"{width}/{label}/{name}"
                 slide = name.partition(".ndpi")[0]
                 ask = partial(_ask, folder / key, CLASSES[label], width, options.question)
-                entries.append(Entry(key, slide, ask, split, folder / key))
-    return Found(entries, "slide")
+                file = folder / key
+                entries.append(Entry(key, slide, ask, split, file, label=CLASSES[label]))
+    return Found(entries, "slide", beside=frozenset(beside))
 
 
 def _ask(
