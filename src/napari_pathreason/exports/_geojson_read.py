@@ -24,12 +24,18 @@ _TYPES |= {
 }
 
 
-def read_geojson(path: str | Path) -> Iterator[Feature]:
+def read_geojson(path: str | Path, placeless: list[str] | None = None) -> Iterator[Feature]:
     """Read the objects of a file one after the other.
 
     Takes a FeatureCollection, an array of Features, one Feature or a bare geometry; packed or not,
     whatever the name says. Objects that hold others (``childObjects``) come before them; objects
     without a place are left out.
+
+    Parameters
+    ----------
+    path : str or Path
+    placeless : list of str, optional
+        Gets the id of each object that is left out, "" where it has none.
 
     Yields
     ------
@@ -45,7 +51,7 @@ def read_geojson(path: str | Path) -> Iterator[Feature]:
     try:
         with _opened(path) as file:
             for value in stream_json(file, "features"):
-                yield from features_of(value)
+                yield from features_of(value, placeless)
     except ExportError as error:
         raise ExportError(f"{path.name}: {error}") from error
     except (OSError, EOFError) as error:
@@ -57,12 +63,15 @@ def read_geojson(path: str | Path) -> Iterator[Feature]:
         ) from error
 
 
-def features_of(value: Any) -> Iterator[Feature]:
-    """Objects of one Feature, geometry or collection, its children after it."""
+def features_of(value: Any, placeless: list[str] | None = None) -> Iterator[Feature]:
+    """Objects of one Feature, geometry or collection, its children after it.
+
+    Ids of objects without a place are added to ``placeless``.
+    """
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "FeatureCollection":
         for item in value.get("features") or ():
-            yield from features_of(item)
+            yield from features_of(item, placeless)
         return
     if kind != "Feature":
         shape = shape_of(value)
@@ -75,8 +84,10 @@ def features_of(value: Any) -> Iterator[Feature]:
     shape = shape_of(value.get("geometry"))
     if shape is not None:
         yield _feature(shape, _text(value.get("id")), properties)
+    elif placeless is not None:
+        placeless.append(_text(value.get("id")))
     for child in properties.get("childObjects") or properties.get("children") or ():
-        yield from features_of(child)
+        yield from features_of(child, placeless)
 
 
 def _opened(path: Path) -> IO[str]:
