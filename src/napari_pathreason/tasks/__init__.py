@@ -9,7 +9,7 @@ from ._numbers import abstains, asks_count, asks_number
 from ._parsing import parse_boxes, split_frame
 from ._subtyping import Subtyping
 from ._task import Target, Task
-from ._tasks import TASKS
+from ._tasks import SCORING, TASKS
 from ._topics import (
     FORM_WORDS,
     as_trained,
@@ -26,6 +26,7 @@ __all__ = [
     "DETECTION_FORMAT",
     "FORM_WORDS",
     "PLACES",
+    "SCORING",
     "TASKS",
     "THROUGHOUT",
     "VQA",

@@ -15,3 +15,7 @@ from ._vqa import VQA
 TASKS: Mapping[TaskName, Task] = MappingProxyType(
     {"vqa": VQA(), "subtyping": Subtyping(), "detection": Detection()}
 )
+
+SCORING = 2
+"""Number of the rules by which replies are parsed and scored, raised with every change of them:
+scores that were kept under other rules are worth nothing."""

@@ -76,13 +76,24 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         "--markdown", type=Path, help="write the tables here too, between the marks of a page"
     )
     parser.add_argument("--card", type=Path, help="put the main table and the targets here")
-    parser.add_argument("--json", type=Path, help="write rows, sizes and targets as JSON")
+    parser.add_argument("--json", type=Path, help="write rows, sizes, groups and targets as JSON")
     parser.add_argument("--items", type=Path, help="write every answer as JSONL, as it comes")
     parser.add_argument(
         "--known",
         type=Path,
         metavar="ITEMS",
-        help="items of an earlier or a cut evaluation of the same model: not asked again",
+        help="items of an earlier or a cut evaluation of the same model: scored anew, not asked "
+        "again",
+    )
+    parser.add_argument(
+        "--goals", type=Path, metavar="YAML", help="targets, to say which of them are reached"
+    )
+    parser.add_argument(
+        "--groups",
+        nargs=2,
+        metavar=("CSV", "COLUMN"),
+        help="what pictures share, such as a slide, patient or organ (a table with a column "
+        "image): figures for each, and intervals over them instead of over questions",
     )
     parser.set_defaults(run=_evaluate)
 
@@ -198,6 +209,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             together=args.together,
             earlier=tuple(args.earlier),
             known=args.known,
+            goals=args.goals,
+            groups=(Path(args.groups[0]), args.groups[1]) if args.groups else None,
         )
     )
     print(report.markdown)  # noqa: T201

@@ -8,6 +8,7 @@ from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import _baseline
 from napari_pathreason.training.evaluation._baseline import BINS, baseline_items, features
 from napari_pathreason.training.evaluation._grid_baseline import grid_of
+from napari_pathreason.training.evaluation._scoring import Scorer
 from napari_pathreason.training.samples._pictures import Pictures
 
 
@@ -16,7 +17,7 @@ def answered(converted):
     train = read_samples(converted / "train.jsonl")
     asked = read_samples(converted / "test.jsonl")
     pictures = Pictures(converted)
-    return asked, list(baseline_items(asked, pictures, train, pictures, 32))
+    return asked, list(baseline_items(Scorer(asked, pictures, 32), train, pictures))
 
 
 def test_features_tell_colour_and_texture():

@@ -9,7 +9,8 @@ from napari_pathreason._types import Completion, Metadata, Strangeness, WrittenT
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation._constant import constant_items
-from napari_pathreason.training.evaluation._evaluate import Examiner, others, pick
+from napari_pathreason.training.evaluation._evaluate import Examiner, pick
+from napari_pathreason.training.evaluation._scoring import Scorer, others
 from napari_pathreason.training.evaluation._table import Run, table
 from napari_pathreason.training.samples._pictures import Pictures
 
@@ -49,7 +50,7 @@ def test_a_constant_performer_scores_its_share(tiles, always):
     samples, pictures = tiles
     share = sum(s.answer == "normal" for s in samples) / len(samples)
     items = _examine(tiles, always("<think>x: y</think><answer>normal</answer>"))
-    rows = table([*items, *constant_items(samples, pictures, 32)], RUN)
+    rows = table([*items, *constant_items(Scorer(samples, pictures, 32))], RUN)
     (row,) = [row for row in rows if row.topic == "lung subtype"]
     assert row.values["score"] == pytest.approx(share)
     assert row.values["low"] <= row.values["score"] <= row.values["high"]

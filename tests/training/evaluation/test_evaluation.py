@@ -11,7 +11,7 @@ import pytest
 from napari_pathreason._errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training import _commands
+from napari_pathreason.training import _commands, read_samples
 from napari_pathreason.training.evaluation import _evaluation
 
 
@@ -42,10 +42,46 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path
     assert whole["share_of_native"] == 1
     assert whole["megabytes"] > 0
     assert {row["task"] for row in rows} == {"vqa", "subtyping", "detection", "all"}
-    assert any(target["name"].startswith("lung subtype") for target in figures["targets"])
+    assert figures["targets"] == figures["groups"] == []
     assert capsys.readouterr().out.strip() == (tmp_path / "t.md").read_text().strip()
     items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
     assert len(items) == 7 * whole["n"]  # the model in three ways at two rungs, constant
+    assert all(item["reply"] and item["question"] is not None for item in items)
+    assert all(item["size"] != [0, 0] for item in items if item["arm"] == "model")
+
+
+def _plan(monkeypatch, performer, data, *args, **kwargs):
+    models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    return _evaluation.Plan("x", data, *args, **kwargs)
+
+
+def test_targets_and_groups_stand_in_the_tables_where_they_are_given(
+    converted, tmp_path, monkeypatch, always
+):
+    data = converted / "test.jsonl"
+    goals, table = tmp_path / "goals.yaml", tmp_path / "slides.csv"
+    goals.write_text("- {name: half of all, topic: presence of white cells, bound: 0.5}")
+    files = sorted({s.image for s in read_samples(data) if s.source == "blood"})
+    rows = [f"{(converted / file).resolve()},slide {n % 2}" for n, file in enumerate(files)]
+    table.write_text("\n".join(["image,slide", *rows]))
+    performer = always("<think></think><answer>yes</answer>")
+    plan = _plan(monkeypatch, performer, data, (4,), 50, blank=False)
+    report = _evaluation.evaluate(replace(plan, goals=goals, groups=(table, "slide")))
+    told = json.loads(report.json)
+    (target,) = told["targets"]
+    assert target["name"] == "half of all"
+    assert "half of all" in report.markdown
+    assert {row["group"] for row in told["groups"]} <= {"slide 0", "slide 1"}
+    assert len(files) < 2 or "By slide" in report.markdown
+    assert "over slide where the pictures have one" in report.markdown
+    with pytest.raises(QueryError, match="needs the columns image and patient"):
+        _evaluation.evaluate(replace(plan, groups=(table, "patient")))
+    table.write_text("image,slide\nelsewhere.png,1")
+    with pytest.raises(QueryError, match="names none of the pictures"):
+        _evaluation.evaluate(replace(plan, groups=(table, "slide")))
+    with pytest.raises(QueryError, match="cannot be read"):
+        _evaluation.evaluate(replace(plan, groups=(tmp_path / "none.csv", "slide")))
 
 
 def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch, always):
@@ -127,6 +163,78 @@ def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch, bat
         _evaluation.evaluate(replace(plan, per_topic=1, known=first))
     with pytest.raises(QueryError, match="no record"):
         _evaluation.evaluate(replace(plan, known=tmp_path / "none.jsonl"))
+
+
+def _changed(file, out, change):
+    lines = map(json.loads, file.read_text().splitlines())
+    out.write_text("\n".join(json.dumps(change(line)) for line in lines))
+    return out
+
+
+def test_kept_scores_are_never_trusted(converted, tmp_path, monkeypatch, always):
+    """They are reckoned from what was written, whatever stands beside it in the record."""
+    performer = always(
+        '<think>throughout: tumour</think><answer>[{"bbox_2d":[0,0,900,900],"label":"tumour"}]'
+        "</answer>"
+    )
+    first = tmp_path / "first.jsonl"
+    plan = _plan(monkeypatch, performer, converted / "test.jsonl", (4, 64), 4, items=first)
+    report = _evaluation.evaluate(plan)
+    asked = performer.asked
+
+    def lie(line):
+        wrong = {"score": 1.0 - line["score"], "answer": "lies", "truth": "lies", "confirmed": 9}
+        return line | wrong | {"cited": 9, "shuffled": 0, "well_formed": False, "truth_boxes": []}
+
+    lies = _changed(first, tmp_path / "lies.jsonl", lie)
+    told = tmp_path / "told.jsonl"
+    again = _evaluation.evaluate(replace(plan, items=told, known=lies))
+    assert performer.asked == asked
+    assert again.json == report.json
+    assert told.read_text() == first.read_text()
+
+
+def test_a_reply_in_the_record_is_parsed_anew(converted, tmp_path, monkeypatch, always):
+    performer = always("<think></think><answer>yes</answer>")
+    first = tmp_path / "first.jsonl"
+    plan = _plan(
+        monkeypatch, performer, converted / "test.jsonl", (4,), 4, blank=False, items=first
+    )
+    _evaluation.evaluate(plan)
+    asked = performer.asked
+
+    def other(line):
+        return line | {"reply": line["reply"].replace("yes", "no")}
+
+    known = _changed(first, tmp_path / "other.jsonl", other)
+    _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=known))
+    again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+    answers = {i["answer"] for i in again if i["arm"] == "model" and "yes" in i["choices"]}
+    assert answers == {"no"}
+    assert performer.asked == asked
+
+
+def test_what_kept_items_lack_is_said_and_asked_for_again(
+    converted, tmp_path, monkeypatch, always, capsys
+):
+    performer = always("<think></think><answer>yes</answer>")
+    first = tmp_path / "first.jsonl"
+    plan = _plan(monkeypatch, performer, converted / "val.jsonl", (4,), 2, blank=False, items=first)
+    report = _evaluation.evaluate(plan)
+    lines, asked = first.read_text().splitlines(), performer.asked
+
+    def older(line):
+        known = line["index"] % 2
+        return {k: v for k, v in line.items() if known or k not in ("reply", "question", "boxes")}
+
+    old = _changed(first, tmp_path / "old.jsonl", older)
+    capsys.readouterr()
+    again = _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=old))
+    assert [r.values["score"] for r in again.rows] == [r.values["score"] for r in report.rows]
+    lacking = sum("reply" not in line for line in map(json.loads, old.read_text().splitlines()))
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "old.jsonl" in line]
+    assert f"{lacking} of {len(lines)} kept answers lack the question, reply, boxes" in said
+    assert asked < performer.asked < 2 * asked
 
 
 def test_auto_is_no_rung(converted):

@@ -14,6 +14,7 @@ from napari_pathreason.training.evaluation._grid_baseline import (
     grid_of,
     tile_labels,
 )
+from napari_pathreason.training.evaluation._scoring import Scorer
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Area, Sample
 
@@ -56,11 +57,12 @@ def test_boxes_hold_every_shown_tile_and_no_more(shown):
 def test_a_judge_that_knows_the_labels_frees_fields_and_finds_single_lesions(converted):
     asked, pictures = read_samples(converted / "test.jsonl"), Pictures(converted)
     labels = tile_labels(asked, pictures)
-    items = list(grid_items(asked, pictures, {"tumour": labels.__getitem__}, 32))
+    scorer = Scorer(asked, pictures, 32)
+    items = list(grid_items(scorer, {"tumour": labels.__getitem__}))
     assert [item.index for item in items] == [n for n, s in enumerate(asked) if grid_of(s)]
     assert items
     assert np.mean([item.score for item in items]) > 0.99  # sides are told in thousandths
-    assert list(grid_items(asked, pictures, {}, 32)) == []
+    assert list(grid_items(scorer, {})) == []
 
 
 def test_boxes_are_written_as_an_answer_is():

@@ -1,10 +1,13 @@
 """Figures of groups of items against values worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from napari_pathreason._errors import QueryError
 from napari_pathreason._types import AnswerBox
-from napari_pathreason.training.evaluation._goals import Goal, outcomes
+from napari_pathreason.training.evaluation._goals import Goal, outcomes, read_goals
 from napari_pathreason.training.evaluation._item import Item, matches
 from napari_pathreason.training.evaluation._markdown import markdown
 from napari_pathreason.training.evaluation._measures import (
@@ -16,7 +19,15 @@ from napari_pathreason.training.evaluation._measures import (
     ratio,
     topic_measures,
 )
-from napari_pathreason.training.evaluation._table import Row, Run, band, size_table, table
+from napari_pathreason.training.evaluation._table import (
+    Row,
+    Run,
+    band,
+    group_table,
+    own_rungs,
+    size_table,
+    table,
+)
 
 
 def _item(index=0, **changes):
@@ -51,6 +62,7 @@ def _box(label, x):
         ("0", "0", 0.2, True),
         ("1", "0", 0.2, False),
         ("many", "10", 1.0, False),
+        ("9" * 5000, "10", 1.0, False),
     ],
 )
 def test_near(answer, truth, tolerance, holds):
@@ -174,11 +186,11 @@ def _row(budget, **values):
 def test_goals_are_read_at_the_rung_that_counts():
     rows = [_row("4", score=0.9, other=0.1, seconds=9.0), _row("64", score=0.8, other=0.7)]
     goals = [
-        Goal("best", "kind", "score", 0.85),
-        Goal("follows", "kind", "other", 0.5, best_by="score"),
-        Goal("least", "kind", "other", 0.2, at_most=True),
-        Goal("fixed", "kind", "score", 0.85, budget="64"),
-        Goal("never asked", "elsewhere", "score", 0.5),
+        Goal(name="best", topic="kind", bound=0.85),
+        Goal(name="follows", topic="kind", measure="other", bound=0.5, best_by="score"),
+        Goal(name="least", topic="kind", measure="other", bound=0.2, at_most=True),
+        Goal(name="fixed", topic="kind", bound=0.85, budget="64"),
+        Goal(name="never asked", topic="elsewhere", bound=0.5),
     ]
     found = {o.goal.name: (o.rung, o.measured, o.reached) for o in outcomes(rows, goals)}
     assert found == {
@@ -189,6 +201,95 @@ def test_goals_are_read_at_the_rung_that_counts():
     }
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.6, 0.9, "open"), (0.86, 0.9, "yes"), (0.1, 0.2, "no")]
+)
+def test_a_target_within_the_interval_is_neither_reached_nor_missed(low, high, verdict):
+    score = (low + high) / 2
+    rows = [_row("4", score=score, low=low, high=high)]
+    (found,) = outcomes(rows, [Goal(name="x", topic="kind", bound=0.85)])
+    assert found.verdict == verdict
+    assert verdict in markdown(rows, [], [], [found]).split("**Targets**")[1]
+
+
+def test_targets_come_out_of_a_file_and_wrong_ones_are_named(tmp_path):
+    assert read_goals(None) == ()
+    ours = read_goals(Path(__file__).parents[3] / "demonstrator/goals.yaml")
+    assert {goal.measure for goal in ours} >= {"score", "f1", "within_20", "ece"}
+    file = tmp_path / "goals.yaml"
+    file.write_text("- {name: x, bound: 0.5, mesure: f1}")
+    with pytest.raises(QueryError, match=r"goals\.yaml, 0\.mesure"):
+        read_goals(file)
+    file.write_text("- {name: x, bound")
+    with pytest.raises(QueryError, match="no YAML list"):
+        read_goals(file)
+    with pytest.raises(QueryError, match="no YAML list"):
+        read_goals(tmp_path / "none.yaml")
+
+
+def test_intervals_are_over_groups_where_pictures_have_one():
+    def score(item):
+        return item.score, 1.0
+
+    slides = [_item(k, score=float(k % 2), group=f"slide {k % 2}") for k in range(200)]
+    assert interval(score, slides, 0) == (0.0, 1.0)  # two slides, one all right and one all wrong
+    alone = [_item(k, score=float(k % 2)) for k in range(200)]
+    low, high = interval(score, alone, 0)
+    assert 0.4 < low < high < 0.6
+    assert interval(score, slides[::2], 0) is None
+
+
+def test_figures_of_each_group_stand_below_those_of_all():
+    counts = {"liver": ("10", "20"), "lung": ("30", "20")}
+    items = [
+        _item(k, answer=said, truth=true, score=0.5, group=name)
+        for k, (name, (said, true)) in enumerate(sorted(counts.items()) * 2)
+    ]
+    items += [_item(9, topic="one group", group="liver"), _item(10, topic="no group")]
+    groups = group_table(items, Run("x"))
+    assert {(r.topic, r.group) for r in groups} == {("number of cells", n) for n in counts}
+    assert {r.as_dict()["group"] for r in groups} == set(counts)
+    assert [r.values["counted_of_true"] for r in groups] == [0.5, 1.5]
+    assert all("low" not in r.values for r in groups)
+    rows = table(items, Run("x"))
+    (whole,) = (r for r in rows if r.topic == "number of cells")
+    assert whole.values["groups"] == 2
+    assert whole.values["counted_of_true"] == 1.0
+    page = markdown(rows, [], [], [], groups=groups, grouped_by="organ", notes=["Mind this."])
+    part = page.split("**By organ")[1]
+    assert "| number of cells | liver | 4 | 2 | 0.50 | - | 0.00 | - | 0.50 |" in part
+    assert "| number of cells | **all** | 4 | 4 | 0.50 |" in part
+    assert "(2 of organ)" in page
+    assert "Mind this." in page
+
+
+def test_a_rung_that_shows_no_other_picture_is_none_of_its_own():
+    def items(sizes):
+        return [
+            _item(k, budget=budget, size=size(k))
+            for budget, size in sizes.items()
+            for k in range(40)
+        ]
+
+    largest = {
+        16: lambda k: (128, 128),
+        64: lambda k: (256, 256) if k < 20 else (224, 224),
+        256: lambda k: (512, 512) if k < 1 else (224, 224),
+        1024: lambda k: (640, 512) if k < 1 else (224, 224),
+        None: lambda k: (640, 512) if k < 1 else (224, 224),
+    }
+    assert own_rungs(items(largest)) == ([16, 64, None], [256, 1024])
+    del largest[None]
+    assert own_rungs(items(largest)) == ([16, 64, 256], [1024])
+    assert own_rungs(items({4: lambda k: (32, 32)})) == ([4], [])
+
+
+def test_replies_that_could_not_be_read_are_counted():
+    items = [_item(0), _item(1, answer="", score=0.0)]
+    (values,) = (r.values for r in table(items, Run("x")) if r.topic == r.task == "all")
+    assert values["unreadable"] == 0.5
+
+
 def test_markdown_has_one_line_for_a_topic():
     rng = np.random.default_rng(0)
     items = [
@@ -197,7 +298,8 @@ def test_markdown_has_one_line_for_a_topic():
         for k in range(5)
     ]
     rows = table(items, Run("x"))
-    text = markdown(rows, size_table(items, Run("x")), [], outcomes(rows))
+    text = markdown(rows, size_table(items, Run("x")), [], [])
+    assert "Targets" not in text
     main = text.split("\n\n")[1].splitlines()
     assert main[0].startswith("| question | n | 4 | 16 | 64 | 256 |")
     assert sum(line.startswith("| number of cells") for line in main) == 1

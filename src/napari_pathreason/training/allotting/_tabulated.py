@@ -14,6 +14,7 @@ from napari_pathreason._types import ModelInfo
 from napari_pathreason.models import FixedAllocator, load_performer
 from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint, is_embedded, weight_files
+from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation._evaluate import Examiner, pick
 from napari_pathreason.training.recipe._recipe import Recipe
 from napari_pathreason.training.run import copy_checkpoint
@@ -79,8 +80,8 @@ def tabulated(
 ) -> Tabulated:
     """Questions of a split with their s(N), which is asked for where no earlier run did.
 
-    The table belongs to these weights, these data and this seed; both forms of the allocator
-    share it, and it lies in ``output``/allocator.
+    The table belongs to these weights, these data, this seed and these rules of scoring; both
+    forms of the allocator share it, and it lies in ``output``/allocator.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def tabulated(
     performer = load_performer(folder, device)
     cell = performer.info.dims.cell
     examiner = Examiner(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
-    named = hashlib.sha256(f"{fingerprint(data)} {split} {each} {recipe.seed}".encode())
+    asked = f"{fingerprint(data)} {split} {each} {recipe.seed} {SCORING}"
+    named = hashlib.sha256(asked.encode())
     for weights in weight_files(folder, folder.name, find_base(folder, folder.name)):
         with weights.open("rb") as held:
             while part := held.read(1 << 24):

@@ -21,9 +21,9 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
 
-from ._constant import written
 from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
 from ._item import Item
+from ._scoring import Scorer
 
 LONGEST = 384
 """Long side in px that larger pictures are shrunk to before they are measured."""
@@ -42,14 +42,9 @@ Wording = tuple[str, ...]
 
 
 def baseline_items(
-    asked: Sequence[Sample],
-    pictures: Pictures,
-    train: Sequence[Sample],
-    train_pictures: Pictures,
-    cell: int,
-    seed: int = 0,
+    scorer: Scorer, train: Sequence[Sample], train_pictures: Pictures, seed: int = 0
 ) -> Iterator[Item]:
-    """Answers of the baseline to the choices and counts among ``asked``.
+    """Answers of the baseline to the choices and counts among the questions asked.
 
     One classifier is fitted for each topic and set of choices ("cannot tell" left out), whose
     classes are the answers themselves; one regression for each topic of counts. Topics that
@@ -62,6 +57,7 @@ def baseline_items(
         If scikit-image or scikit-learn is missing.
     """
     check_installed()
+    asked, pictures = scorer.samples, scorer.pictures
     wanted = {key for sample in asked if (key := _group(sample)) is not None}
     known: dict[Wording, list[Sample]] = defaultdict(list)
     for sample in _thinned(train, seed):
@@ -81,9 +77,9 @@ def baseline_items(
         for index, answer in zip(
             members, model(answering.of([asked[i] for i in members])), strict=True
         ):
-            yield written(index, asked[index], answer, "baseline", pictures, cell)
+            yield scorer.item(index, "baseline", scorer.parse(index, answer))
     judges = dict(_judges(asked, pictures, train, train_pictures))
-    yield from grid_items(asked, pictures, judges, cell)
+    yield from grid_items(scorer, judges)
 
 
 def _judges(

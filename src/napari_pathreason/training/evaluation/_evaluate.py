@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from napari_pathreason._types import Answer, GenerationSettings, Result
 from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.samples._evidence import confirmed
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import score_target
-from napari_pathreason.training.samples._view import View, read_view
 
-from ._item import Asked, Item, matches
+from ._item import Asked, Item
+from ._scoring import SMALLEST as SMALLEST
+from ._scoring import Scorer
 
 T = TypeVar("T")
 Size = tuple[int, int]
 
-SMALLEST = 4
-"""Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
 MOST_TOKENS = 2048
 """Visual tokens of the questions that are asked together."""
 UNREASONED = "<think></think><answer>"
@@ -65,6 +61,8 @@ class Examiner:
     together : int
         Questions that share the model's passes, at the most. Above 1 only the first `TIMED` of
         each kind are asked alone, and the others tell no seconds.
+    scorer : Scorer, optional
+        Of the same samples; made here if left out.
     """
 
     def __init__(
@@ -75,6 +73,7 @@ class Examiner:
         allocator: Allocator,
         seed: int = 0,
         together: int = 1,
+        scorer: Scorer | None = None,
     ) -> None:
         self.samples = samples
         self._pictures = pictures
@@ -82,16 +81,23 @@ class Examiner:
         self._allocator = allocator
         self._together = together
         self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
-        self._others = others(samples, seed)
+        self._scorer = scorer or Scorer(samples, pictures, performer.info.dims.cell, seed)
         self._asked: dict[tuple[int, Asked, Size], Item] = {}
+
+    def remember(self, items: Iterable[Item]) -> None:
+        """Take answers that were given before, scored anew: they are not asked for again."""
+        for item in items:
+            if item.arm != "constant" and item.arm != "baseline":
+                size = self._size(item.index, item.budget)
+                self._asked[item.index, item.arm, size] = item
+
+    def _size(self, index: int, budget: int | None) -> Size:
+        region = self._pictures.region(self.samples[index])
+        return plan(region, budget, self._performer.info.dims.cell).size
 
     def run(self, budget: int | None, arm: Asked = "model") -> Iterator[Item]:
         """Ask every question at a budget, in one of the ways of `Asked`."""
-        cell = self._performer.info.dims.cell
-        keys = [
-            (index, arm, plan(self._pictures.region(sample), budget, cell).size)
-            for index, sample in enumerate(self.samples)
-        ]
+        keys = [(index, arm, self._size(index, budget)) for index in range(len(self.samples))]
         for window in self.windows(keys, [size for _, _, size in keys]):
             new = [key for key in window if key not in self._asked]
             answers = self.ask([index for index, _, _ in new], budget, arm)
@@ -145,35 +151,12 @@ class Examiner:
     def _item(
         self, index: int, budget: int | None, arm: Asked, result: Result, timed: bool
     ) -> Item:
-        sample, pictures, cell = self.samples[index], self._pictures, self._performer.info.dims.cell
-        view = read_view(sample, pictures, SMALLEST, cell)
-        answer, target = relative(result), score_target(sample, view)
-        right, cited = confirmed(answer.rationale, view)
-        other = self._others[index]
-        elsewhere = None
-        if other is not None and arm == "model":
-            elsewhere, _ = confirmed(
-                answer.rationale, read_view(self.samples[other], pictures, SMALLEST, cell)
-            )
-        return Item(
-            index=index,
-            arm=arm,
-            budget=budget,
-            task=sample.task,
-            topic=sample.kind,
-            side=max(result.region.width, result.region.height),
-            phrasing=sample.phrasing,
-            score=TASKS[sample.task].score(answer, target),
-            answer=answer.text,
-            truth=truth(sample, view),
-            rationale=answer.rationale,
-            well_formed=answer.well_formed,
-            matched=matches(sample.choices, answer.boxes, target.boxes)
-            if sample.task == "detection"
-            else None,
-            cited=cited,
-            confirmed=int(right),
-            shuffled=None if elsewhere is None else int(elsewhere),
+        return self._scorer.item(
+            index,
+            arm,
+            relative(result),
+            budget,
+            size=result.picture_size,
             tokens=result.tokens.read,
             native=result.tokens.native,
             flops=result.tokens.flops,
@@ -190,33 +173,6 @@ def _first_of_each_kind(samples: Sequence[Sample], most: int) -> Iterator[int]:
         seen[sample.kind] += 1
         if seen[sample.kind] <= most:
             yield index
-
-
-def truth(sample: Sample, view: View) -> str:
-    """The label in words."""
-    if sample.task != "detection":
-        return view.answer
-    return ", ".join(label for label, _ in view.boxes) or "none found"
-
-
-def others(samples: Sequence[Sample], seed: int) -> list[int | None]:
-    """For each sample the index of one of the same topic about another picture; None if none."""
-    topics: dict[str, list[int]] = defaultdict(list)
-    for index, sample in enumerate(samples):
-        topics[sample.kind].append(index)
-    found: list[int | None] = [None] * len(samples)
-    for topic, members in sorted(topics.items()):
-        order = Random(f"{seed}-{topic}-others").sample(members, len(members))
-        for place, index in enumerate(order):
-            for other in order[place + 1 :] + order[:place]:
-                if _picture(samples[other]) != _picture(samples[index]):
-                    found[index] = other
-                    break
-    return found
-
-
-def _picture(sample: Sample) -> tuple[Any, ...]:
-    return sample.image, sample.region
 
 
 def relative(result: Result) -> Answer:

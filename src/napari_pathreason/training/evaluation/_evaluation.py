@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,13 +20,18 @@ from napari_pathreason.training.samples._sample import read_samples
 from ._baseline import baseline_items, check_installed
 from ._constant import constant_items
 from ._evaluate import Examiner, pick
-from ._goals import Outcome, outcomes
+from ._goals import Outcome, outcomes, read_goals
+from ._groups import group_names
 from ._item import Asked, Item, to_line
 from ._known_items import read_known
 from ._markdown import markdown, short_markdown
 from ._policies import RUNGS, allocations, check_policies, policy_rows
+from ._scoring import Scorer
 from ._stages import read_stages
-from ._table import ALL, Row, Run, size_table, table
+from ._table import ALL, Row, Run, group_table, own_rungs, rung, size_table, table
+
+WITHOUT_A_RUNG = ("constant", "baseline")
+"""Arms that were asked at no budget, and stand beside every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,9 @@ class Plan:
     on ``train.jsonl`` beside ``data``. ``items`` is where each answer goes the moment it is there.
     ``together`` questions share the model's passes; seconds are then told by the few that are
     asked alone. ``earlier`` are results of the stages of training before, ``known`` the items of
-    an earlier evaluation of the same model and questions, which are not asked again.
+    an earlier evaluation of the same model and questions: scored anew and not asked again.
+    ``goals`` is a YAML list of targets; ``groups`` a table of pictures and its column that tells
+    what they share, such as a slide: intervals are then over those.
     """
 
     model: str
@@ -55,13 +63,16 @@ class Plan:
     together: int = 1
     earlier: tuple[Path, ...] = ()
     known: Path | None = None
+    goals: Path | None = None
+    groups: tuple[Path, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """Figures of an evaluation; ``sizes`` are rows by the size of the region.
 
-    ``policies`` are rows of the ways to choose the budget, beside those of each rung.
+    ``policies`` are rows of the ways to choose the budget, beside those of each rung; ``groups``
+    are rows by what ``grouped_by`` names. ``notes`` say what is left out.
     """
 
     rows: Sequence[Row]
@@ -70,20 +81,32 @@ class Report:
     goals: Sequence[Outcome]
     about: dict[str, Any]
     earlier: Sequence[dict[str, Any]] = ()
+    groups: Sequence[Row] = ()
+    grouped_by: str = "group"
+    notes: tuple[str, ...] = ()
 
     @property
     def markdown(self) -> str:
         """The tables."""
-        return markdown(self.rows, self.sizes, self.policies, self.goals, self.earlier)
+        return markdown(
+            self.rows,
+            self.sizes,
+            self.policies,
+            self.goals,
+            self.earlier,
+            self.groups,
+            self.grouped_by,
+            self.notes,
+        )
 
     @property
     def card(self) -> str:
         """The main table and the targets, for a model card."""
-        return short_markdown(self.rows, self.goals)
+        return short_markdown(self.rows, self.goals, self.grouped_by, self.notes)
 
     @property
     def json(self) -> str:
-        """``rows``, ``sizes``, ``targets`` and what was run, a row a line."""
+        """``rows``, ``sizes``, ``groups``, ``targets`` and what was run, a row a line."""
         parts = [
             f'"about": {json.dumps(self.about)}',
             *(
@@ -91,6 +114,7 @@ class Report:
                 for name, listed in (
                     ("rows", [*_plain(self.rows), *_plain(self.policies), *self.earlier]),
                     ("sizes", _plain(self.sizes)),
+                    ("groups", _plain(self.groups)),
                     ("targets", _plain(self.goals)),
                 )
             ),
@@ -112,38 +136,47 @@ def evaluate(plan: Plan) -> Report:
         "split": plan.data.stem,
         "data_sha256": fingerprint(plan.data.parent),
     }
-    earlier = read_stages(plan.earlier, about)
+    earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
     if plan.baseline:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")
     samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
-    known = read_known(plan.known, samples)
+    groups = group_names(*plan.groups, samples, plan.data.parent) if plan.groups else ()
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device)
     check_policies(plan.policies, models.allocator)
     cell = models.performer.info.dims.cell
+    scorer = Scorer(samples, pictures, cell, plan.seed, groups)
+    known = read_known(plan.known, scorer)
+    if known.lacking:
+        tqdm.write(known.lacking, file=sys.stderr)
     with _opened(plan.items) as file:
-        items = list(_kept(constant_items(samples, pictures, cell), file))
+        items = list(_kept(constant_items(scorer), file))
         if plan.baseline:
-            fitted = known.get(("baseline", None)) or baseline_items(
-                samples, pictures, train, Pictures(plan.data.parent, 500), cell, plan.seed
+            fitted = known.baseline or baseline_items(
+                scorer, train, Pictures(plan.data.parent, 500), plan.seed
             )
             items += _kept(fitted, file)
         examiner = Examiner(
-            samples, pictures, models.performer, models.allocator, plan.seed, plan.together
+            samples,
+            pictures,
+            models.performer,
+            models.allocator,
+            plan.seed,
+            plan.together,
+            scorer,
         )
+        examiner.remember(known.items)
         arms: list[Asked] = ["model", *(("text_only", "unreasoned") if plan.blank else ())]
         runs = [(budget, arm) for budget in plan.budgets for arm in arms]
         if set(plan.policies) - {"fixed"}:
             runs += [(budget, "model") for budget in RUNGS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
             for budget, arm in runs:
-                answers = known.get((arm, budget)) or examiner.run(budget, arm)
-                for item in _kept(answers, file):
+                for item in _kept(examiner.run(budget, arm), file):
                     items.append(item)
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)
-    rows = _with_size_of_file(table(items, run, plan.seed), plan.model)
     policies: list[Row] = []
     if set(plan.policies) - {"fixed", "native"}:
         policies = policy_rows(
@@ -153,8 +186,34 @@ def evaluate(plan: Plan) -> Report:
             run,
             plan.seed,
         )
-    sizes = size_table(items, run, plan.seed)
-    return Report(rows, sizes, policies, outcomes(rows), about, earlier)
+    own, others = own_rungs(items)
+    shown = [item for item in items if item.arm in WITHOUT_A_RUNG or item.budget in own]
+    rows = _with_size_of_file(table(shown, run, plan.seed), plan.model)
+    return Report(
+        rows,
+        size_table(shown, run, plan.seed),
+        policies,
+        outcomes(rows, goals),
+        about,
+        earlier,
+        group_table(shown, run, plan.seed),
+        plan.groups[1] if plan.groups else "group",
+        tuple(_notes(others, plan)),
+    )
+
+
+def _notes(left_out: Sequence[int | None], plan: Plan) -> Iterator[str]:
+    """What a reader of the tables must know of them."""
+    if left_out:
+        names = ", ".join(map(rung, left_out))
+        yield (
+            f"Not shown: {names} tokens, where fewer than one question in twenty is shown another "
+            "picture than at the next smaller rung or at native size."
+        )
+    if plan.groups:
+        yield (
+            f"Intervals are over questions, and over {plan.groups[1]} where the pictures have one."
+        )
 
 
 def _plain(parts: Iterable[Row | Outcome]) -> list[dict[str, Any]]:

@@ -1,16 +1,21 @@
-"""What the embedded model is meant to reach on the ``test`` splits, as data."""
+"""What a model is meant to reach, read from a file, and whether it does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from napari_pathreason._errors import QueryError
 
 from ._table import ALL, Row
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(BaseModel):
     """A target.
 
     ``measure`` of the rows of ``topic`` must be at least ``bound`` (at most where ``at_most``).
@@ -18,9 +23,11 @@ class Goal:
     ``known`` is what is known from elsewhere; ``beside`` names figures of the same row.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     name: str
-    topic: str
-    measure: str
+    topic: str = ALL
+    measure: str = "score"
     bound: float
     at_most: bool = False
     best_by: str = ""
@@ -29,63 +36,34 @@ class Goal:
     known: str = ""
 
 
-GOALS = (
-    Goal(
-        "lymph node, tumour or not: accuracy",
-        *("tumour in a tile", "score", 0.89),
-        known="colour and texture 0.854, frozen DINOv2 probe 0.86, probe per cell 0.88",
-    ),
-    Goal(
-        "lung subtype: accuracy",
-        *("lung subtype", "score", 0.96),
-        known="colour and texture 0.953, frozen DINOv2 probe 0.97 at 224 px",
-    ),
-    Goal("white cells, boxes: F1 at 0.5", "boxes of white cell", "f1", 0.90, beside=()),
-    Goal("platelets, boxes: F1 at 0.5", "boxes of platelet", "f1", 0.60, beside=()),
-    Goal(
-        "red cells counted within 15 %",
-        *("number of red cells", "within_15", 0.60),
-        beside=("constant_within_15", "baseline_within_15"),
-    ),
-    Goal(
-        "nuclei counted within 20 %, organs never seen",
-        *("number of nuclei", "within_20", 0.50),
-        beside=("constant_within_20", "baseline_within_20"),
-    ),
-    Goal(
-        "lesion fields (composed of tiles): box score",
-        *("boxes of tumour", "score", 0.70),
-        known="first probe 0.40 / 0.48 / 0.49 at 16 / 64 / 144 tokens",
-    ),
-    Goal(
-        "lesion-free fields right",
-        *("boxes of tumour", "empty_right", 0.90),
-        best_by="score",
-        beside=(),
-    ),
-    Goal("cited evidence confirmed", ALL, "confirmed", 0.80, best_by="score", beside=("shuffled",)),
-    Goal(
-        "held-out phrasings: points lost",
-        *(ALL, "gap", 0.01),
-        at_most=True,
-        best_by="score",
-        beside=("gap_low", "gap_high"),
-    ),
-    Goal("calibration error (ECE)", ALL, "ece", 0.05, at_most=True, best_by="score", beside=()),
-    Goal(
-        "one answer at 64 tokens: median s",
-        *(ALL, "seconds", 0.5),
-        at_most=True,
-        budget="64",
-        beside=(),
-    ),
-    Goal("weights: MB", ALL, "megabytes", 40, at_most=True, best_by="score", beside=()),
-)
+def read_goals(file: Path | None) -> tuple[Goal, ...]:
+    """Targets out of a YAML list; none without a file.
+
+    Raises
+    ------
+    QueryError
+        If the file is missing, is no YAML, or holds an unknown key or a wrong type; names it.
+    """
+    if file is None:
+        return ()
+    try:
+        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return TypeAdapter(tuple[Goal, ...]).validate_python(told)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise QueryError(f"{file.name} is no YAML list of targets: {reason}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise QueryError(f"{file.name}, {where}: {first['msg']}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A goal and what was measured: at every rung, and at the one that counts."""
+    """A goal and what was measured: at every rung, and at the one that counts.
+
+    ``groups`` is how many groups of pictures the interval is over; 0 where it is over questions.
+    """
 
     goal: Goal
     by_rung: dict[str, float]
@@ -96,6 +74,15 @@ class Outcome:
     low: float | None
     high: float | None
     beside: dict[str, float]
+    groups: int = 0
+
+    @property
+    def verdict(self) -> Literal["yes", "no", "open"]:
+        """Whether the target was reached; open where the interval holds the bound."""
+        if self.low is not None and self.high is not None:
+            if self.low < self.goal.bound < self.high:
+                return "open"
+        return "yes" if self.reached else "no"
 
     def as_dict(self) -> dict[str, Any]:
         """The outcome as plain values for JSON."""
@@ -110,14 +97,16 @@ class Outcome:
             "rung": self.rung,
             "measured": round(self.measured, 4),
             "reached": self.reached,
+            "verdict": self.verdict,
             "n": self.n,
             "low": self.low,
             "high": self.high,
+            "groups": self.groups,
             "beside": {name: round(value, 4) for name, value in self.beside.items()},
         }
 
 
-def outcomes(rows: Sequence[Row], goals: Sequence[Goal] = GOALS) -> list[Outcome]:
+def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
     """What was measured of each goal; a goal whose questions were not asked is left out."""
     found = []
     for goal in goals:
@@ -139,6 +128,7 @@ def outcomes(rows: Sequence[Row], goals: Sequence[Goal] = GOALS) -> list[Outcome
                 low=row.values.get(f"{prefix}low"),
                 high=row.values.get(f"{prefix}high"),
                 beside={name: row.values[name] for name in goal.beside if name in row.values},
+                groups=int(row.values.get("groups", 0)),
             )
         )
     return found

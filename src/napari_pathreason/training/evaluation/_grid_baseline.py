@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
 
-from ._constant import written
 from ._item import Item
+from ._scoring import Scorer
 
 Grid = tuple[tuple[str, ...], ...]
 Judge = Callable[[str], bool]
@@ -51,27 +51,23 @@ def tile_labels(samples: Sequence[Sample], pictures: Pictures) -> dict[str, bool
     return labels
 
 
-def grid_items(
-    asked: Sequence[Sample], pictures: Pictures, judges: Mapping[str, Judge], cell: int
-) -> Iterator[Item]:
+def grid_items(scorer: Scorer, judges: Mapping[str, Judge]) -> Iterator[Item]:
     """Boxes around tiles that touch by an edge, for each question that has a grid and a judge.
 
     Parameters
     ----------
-    asked : sequence of Sample
-    pictures : Pictures
+    scorer : Scorer
+        Of the questions asked.
     judges : mapping of str to callable
         By label.
-    cell : int
-        Side of a visual token in px.
     """
-    for index, sample in enumerate(asked):
+    for index, sample in enumerate(scorer.samples):
         grid = grid_of(sample)
         if grid is not None and sample.choices[0] in judges:
             judge = judges[sample.choices[0]]
             shown = np.array([[judge(name) for name in row] for row in grid])
             text = json.dumps(boxes_around(shown, sample.choices[0]))
-            yield written(index, sample, text, "baseline", pictures, cell)
+            yield scorer.item(index, "baseline", scorer.parse(index, text))
 
 
 def boxes_around(shown: NDArray[np.bool_], label: str) -> list[dict[str, object]]:

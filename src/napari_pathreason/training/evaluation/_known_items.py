@@ -1,32 +1,54 @@
-"""Answers that an evaluation has already: read back from the record of each question."""
+"""Answers that an evaluation has already: read back from the record of each question.
+
+Only what was asked, answered and measured is taken from a record. Scores are reckoned anew
+(`Scorer.again`), since the rules by which they were given may have changed.
+"""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_pathreason._errors import QueryError
-from napari_pathreason.training.samples._sample import Sample
 
-from ._item import Arm, Item, from_line
-
-Known = dict[tuple[Arm, int | None], list[Item]]
-"""Items of each arm at each budget, in the order that they were asked in."""
+from ._item import Item, from_line
+from ._scoring import Scorer
 
 
-def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
-    """Whole passes over ``samples`` out of a file of ``evaluate --items``.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Items of an earlier evaluation, parsed and scored anew.
 
-    A pass that was cut is left out, and is asked anew. The baseline has no answer to some kinds
-    of questions; it is whole once the model has been asked, which comes behind it.
+    ``lacking`` says in one line what kept items lack and how many were left out for it; empty
+    where nothing is missing.
+    """
+
+    items: tuple[Item, ...] = ()
+    lacking: str = ""
+
+    @property
+    def baseline(self) -> list[Item]:
+        """Answers of the baseline; none unless it was asked everything.
+
+        It has no answer to some kinds of questions, so that it is known to be whole only once the
+        model has been asked, which comes behind it.
+        """
+        if not any(item.arm == "model" for item in self.items):
+            return []
+        return [item for item in self.items if item.arm == "baseline"]
+
+
+def read_known(file: Path | None, scorer: Scorer) -> Known:
+    """Answers to the questions of ``scorer`` out of a file of ``evaluate --items``.
 
     Parameters
     ----------
     file : Path or None
         JSONL, packed where its name ends in ``.gz``.
-    samples : sequence of Sample
-        What is asked now; the file must be of the same questions, and of the same model, which
+    scorer : Scorer
+        Of what is asked now; the file must be of the same questions, and of the same model, which
         it does not tell.
 
     Raises
@@ -35,28 +57,45 @@ def read_known(file: Path | None, samples: Sequence[Sample]) -> Known:
         If the file cannot be read, or is of other questions.
     """
     if file is None:
-        return {}
-    found: Known = {}
+        return Known()
     try:
         raw = file.read_bytes()
         text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
-        for line in text.splitlines():
-            item = from_line(line)
-            found.setdefault((item.arm, item.budget), []).append(item)
+        kept = [from_line(line) for line in text.splitlines()]
     except (OSError, EOFError, ValueError, TypeError, KeyError):
         raise QueryError(
             f"{file.name} is no record of `pathreason evaluate --items`; name such a file, or "
             "leave --known out"
         ) from None
-    for items in found.values():
-        if any(i.index >= len(samples) or samples[i.index].kind != i.topic for i in items):
-            raise QueryError(
-                f"{file.name} is of other questions; evaluate with the same --data, --per-topic "
-                "and --seed, or leave --known out"
-            )
-    asked = any(arm == "model" for arm, _ in found)
-    return {
-        (arm, budget): items
-        for (arm, budget), items in found.items()
-        if len(items) == len(samples) or (arm == "baseline" and asked)
+    if not all(_asks_the_same(item, scorer) for item in kept):
+        raise QueryError(
+            f"{file.name} is of other questions; evaluate with the same --data, --per-topic "
+            "and --seed, or leave --known out"
+        )
+    whole = [item for item in kept if not item.lacks]
+    scored = {
+        place: scorer.again(whole[place])  # all answers to a question at once: its labels are read
+        for place in sorted(range(len(whole)), key=lambda place: whole[place].index)
     }
+    return Known(tuple(scored[place] for place in range(len(whole))), _lacking(file.name, kept))
+
+
+def _asks_the_same(item: Item, scorer: Scorer) -> bool:
+    if item.index >= len(scorer.samples):
+        return False
+    sample = scorer.samples[item.index]
+    if item.question is None:
+        return sample.kind == item.topic
+    asked = sample.kind, sample.question, sample.choices
+    return asked == (item.topic, item.question, item.choices)
+
+
+def _lacking(name: str, kept: Sequence[Item]) -> str:
+    parts = list(dict.fromkeys(part for item in kept for part in item.lacks))
+    if not parts:
+        return ""
+    number = sum(bool(item.lacks) for item in kept)
+    return (
+        f"{name}: {number:,} of {len(kept):,} kept answers lack the {', '.join(parts)} and cannot "
+        "be scored anew; they are asked for again"
+    )

@@ -18,18 +18,28 @@ def markdown(
     policies: Sequence[Row],
     goals: Sequence[Outcome],
     earlier: Sequence[RowDict] = (),
+    groups: Sequence[Row] = (),
+    grouped_by: str = "group",
+    notes: Sequence[str] = (),
 ) -> str:
-    """All tables, each under a line that says what it shows."""
+    """All tables, each under a line that says what it shows; ``notes`` stand below the first.
+
+    ``groups`` are rows by what ``grouped_by`` names.
+    """
     rungs = list(dict.fromkeys(row.budget for row in rows))
-    groups = _by_group(rows)
-    topics = {key: group for key, group in groups.items() if key[1] != ALL}
+    spans = _by_group(rows)
+    topics = {key: group for key, group in spans.items() if key[1] != ALL}
     return _page(
-        _titled_main(groups, rungs),
-        _titled_goals(goals),
-        ("What a rung costs, over all questions", _costs(groups.get((ALL, ALL), {}))),
+        _titled_main(spans, rungs, notes),
+        _titled_goals(goals, grouped_by),
+        (
+            f"By {grouped_by}, at the best rung of each kind of question",
+            _group_lines(topics, groups, grouped_by),
+        ),
+        ("What a rung costs, over all questions", _costs(spans.get((ALL, ALL), {}))),
         ("Who chooses the budget, over all questions", _policies(rows, policies)),
         ("Stages of training, at the same rung", _grid(*stage_lines(earlier, rows))),
-        ("Counts: share of questions within a relative error", _counts(topics)),
+        ("Counts: share of questions within a relative error", _counts(topics, grouped_by)),
         (
             "Boxes: F1 at an overlap of 0.5, and pictures without any that were left free",
             _boxes(topics, rungs),
@@ -38,23 +48,28 @@ def markdown(
             "Cited evidence: confirmed by the labels, and by those of another picture",
             _evidence(topics),
         ),
-        ("Phrasings that training knew, and held-out ones", _phrasings(groups)),
+        ("Phrasings that training knew, and held-out ones", _phrasings(spans)),
         ("Score by the long side of the region, px", _sizes(sizes, rungs)),
     )
 
 
-def short_markdown(rows: Sequence[Row], goals: Sequence[Outcome]) -> str:
-    """The main table and the targets."""
+def short_markdown(
+    rows: Sequence[Row],
+    goals: Sequence[Outcome],
+    grouped_by: str = "group",
+    notes: Sequence[str] = (),
+) -> str:
+    """The main table and the targets, where there are any."""
     rungs = list(dict.fromkeys(row.budget for row in rows))
-    return _page(_titled_main(_by_group(rows), rungs), _titled_goals(goals))
+    return _page(_titled_main(_by_group(rows), rungs, notes), _titled_goals(goals, grouped_by))
 
 
-def _titled_main(groups: Groups, rungs: Sequence[str]) -> tuple[str, str]:
-    return "Score of each question at each rung", _main(groups, rungs)
+def _titled_main(groups: Groups, rungs: Sequence[str], notes: Sequence[str]) -> tuple[str, str]:
+    return "Score of each question at each rung", "\n\n".join([_main(groups, rungs), *notes])
 
 
-def _titled_goals(goals: Sequence[Outcome]) -> tuple[str, str]:
-    return "Targets", _goals(goals)
+def _titled_goals(goals: Sequence[Outcome], grouped_by: str) -> tuple[str, str]:
+    return "Targets", _goals(goals, grouped_by)
 
 
 def _page(*parts: tuple[str, str]) -> str:
@@ -83,20 +98,22 @@ def _main(groups: Groups, rungs: Sequence[str]) -> str:
                 _name(task, topic),
                 f"{top['n']:.0f}",
                 *(_at(group, rung, "score") for rung in rungs),
-                f"{top['low']:.2f}-{top['high']:.2f}",
+                _bounds(top),
                 *(_value(top, arm) for arm in ("constant", "text_only", "baseline")),
             ]
         )
     return _grid(head, lines)
 
 
-def _goals(goals: Sequence[Outcome]) -> str:
+def _goals(goals: Sequence[Outcome], grouped_by: str) -> str:
     lines = [
         [
             g.goal.name,
             f"{'<=' if g.goal.at_most else '>='} {g.goal.bound:g}",
-            f"{g.measured:.3f}" + ("" if g.low is None else f" ({g.low:.2f}-{g.high:.2f})"),
-            "yes" if g.reached else "no",
+            f"{g.measured:.3f}"
+            + ("" if g.low is None else f" ({g.low:.2f}-{g.high:.2f})")
+            + (f", {g.groups} of {grouped_by}" if g.groups else ""),
+            g.verdict,
             g.rung,
             "; ".join(
                 [f"{name.replace('_', ' ')} {value:.3f}" for name, value in g.beside.items()]
@@ -118,6 +135,7 @@ def _costs(group: Mapping[str, Row]) -> str:
         "of native": lambda v: f"{100 * v['share_of_native']:.0f} %",
         "median s": lambda v: _value(v, "seconds"),
         "well formed": lambda v: _value(v, "well_formed"),
+        "unreadable": lambda v: _value(v, "unreadable", 3),
         "evidence confirmed": lambda v: _value(v, "confirmed"),
         "shuffled": lambda v: _value(v, "shuffled"),
         "ECE": lambda v: _value(v, "ece", 3),
@@ -140,7 +158,7 @@ def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
         [
             f"{row.as_dict()['policy']} {row.run.effort or ''}".strip(),
             row.budget if row.run.policy == "fixed" else "-",
-            f"{v['score']:.3f} ({v['low']:.3f}-{v['high']:.3f})",
+            f"{v['score']:.3f} ({_bounds(v, digits=3)})",
             f"{v['tokens']:.0f}",
             f"{v['flops'] / 1e9:.2f}",
             f"{100 * v['share_of_native']:.0f} %",
@@ -153,16 +171,42 @@ def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
     return _grid(head, lines)
 
 
-def _counts(groups: Groups) -> str:
+def _group_lines(topics: Groups, groups: Sequence[Row], grouped_by: str) -> str:
+    """A line for each group, at the rung that is best over all of them, and one over them."""
+    lines = []
+    for (task, topic), group in topics.items():
+        whole = best(group)
+        own = [r for r in groups if (r.topic, r.budget) == (topic, whole.budget)]
+        for name, v in [*((row.group, row.values) for row in own), ("**all**", whole.values)]:
+            if own:
+                figures = [_value(v, key) for key in ("score", "within_20", "counted_of_true")]
+                bounds = [_bounds(v), _bounds(v, "within_20_")]
+                cells = [figures[0], bounds[0], figures[1], bounds[1], figures[2]]
+                lines.append([_name(task, topic), name, whole.budget, f"{v['n']:.0f}", *cells])
+    head = ["question", grouped_by, "rung", "n", "score", "95 %", "within 20 %", "95 %"]
+    return _grid([*head, "counted / true"], lines)
+
+
+def _counts(groups: Groups, grouped_by: str) -> str:
     lines = []
     for (_, topic), group in groups.items():
         row = best(group)
-        if "within_20" in row.values:
-            names = ["exact", "within_10", "within_15", "within_20"]
-            names += ["constant_within_20", "baseline_within_20"]
-            lines.append([topic, row.budget, *(_value(row.values, name) for name in names)])
-    head = ["count", "best rung", "exact", "10 %", "15 %", "20 %"]
-    return _grid([*head, "constant, 20 %", "colour + texture, 20 %"], lines)
+        v = row.values
+        if "within_20" in v:
+            shares = ["exact", "within_10", "within_15", "within_20"]
+            over = f"{v['groups']:.0f} of {grouped_by}" if "groups" in v else f"{v['n']:.0f}"
+            others = ["counted_of_true", "constant_within_20", "baseline_within_20"]
+            lines.append(
+                [
+                    *(topic, row.budget),
+                    *(_value(v, name) for name in shares),
+                    f"{_bounds(v, 'within_20_')} ({over})",
+                    *(_value(v, name) for name in others),
+                ]
+            )
+    head = ["count", "best rung", "exact", "10 %", "15 %", "20 %", "95 % of that (over)"]
+    head += ["counted / true", "constant, 20 %", "colour + texture, 20 %"]
+    return _grid(head, lines)
 
 
 def _boxes(groups: Groups, rungs: Sequence[str]) -> str:
@@ -216,9 +260,8 @@ def _sizes(rows: Sequence[Row], rungs: Sequence[str]) -> str:
     lines = []
     for (task, topic, side), group in groups.items():
         top = best(group).values
-        interval = f"{top['low']:.2f}-{top['high']:.2f}"
         scores = [_at(group, rung, "score") for rung in rungs]
-        lines.append([_name(task, topic), side, f"{top['n']:.0f}", *scores, interval])
+        lines.append([_name(task, topic), side, f"{top['n']:.0f}", *scores, _bounds(top)])
     return _grid(["question", "side", "n", *rungs, "95 % at best"], lines)
 
 
@@ -230,6 +273,11 @@ def _name(task: str, topic: str) -> str:
 
 def _at(group: Mapping[str, Row], rung: str, name: str) -> str:
     return _value(group[rung].values, name) if rung in group else "-"
+
+
+def _bounds(values: Values, prefix: str = "", digits: int = 2) -> str:
+    low, high = values.get(f"{prefix}low"), values.get(f"{prefix}high")
+    return "-" if low is None or high is None else f"{low:.{digits}f}-{high:.{digits}f}"
 
 
 def _value(values: Values, name: str, digits: int = 2) -> str:

@@ -16,6 +16,8 @@ Measure = Callable[[Item], Part | None]
 """None where the item does not speak to the measure."""
 
 DRAWS = 1000
+MOST_DIGITS = 9
+"""A longer number counts nothing that a picture shows."""
 ALIEN = "cannot tell"
 """Topic of questions about something else than the picture shows."""
 
@@ -37,7 +39,17 @@ def _within(tolerance: float) -> Measure:
 def near(answer: str, truth: str, tolerance: float) -> bool:
     """Whether a count is within a share of the truth; a truth of 0 needs an exact 0."""
     said = answer.strip()
-    return said.isdecimal() and abs(int(said) - int(truth)) <= tolerance * int(truth) + 1e-9
+    if not said.isdecimal() or len(said) > MOST_DIGITS:
+        return False
+    return abs(int(said) - int(truth)) <= tolerance * int(truth) + 1e-9
+
+
+def _counted_of_true(item: Item) -> Part | None:
+    """All that was counted over all that is there: above 1 where too much is counted."""
+    said = item.answer.strip()
+    if not counted(item) or not (said.isdecimal() and len(said) <= MOST_DIGITS):
+        return None
+    return float(said), float(item.truth)
 
 
 def _f1(label: str | None) -> Measure:
@@ -82,6 +94,7 @@ EVERY: dict[str, Measure] = {
     "flops": lambda item: (item.flops, 1.0),
     "share_of_native": lambda item: (item.flops, item.flops_native),
     "well_formed": lambda item: (float(item.well_formed), 1.0),
+    "unreadable": lambda item: (float(not item.answer), 1.0),
     "confirmed": lambda item: (item.confirmed, item.cited),
     "shuffled": _shuffled,
     "called_strange": _called_strange,
@@ -92,6 +105,7 @@ EVERY: dict[str, Measure] = {
 TOLERANCES: dict[str, float] = {"exact": 0.0, "within_10": 0.1, "within_15": 0.15, "within_20": 0.2}
 
 BY_TOPIC: dict[str, Measure] = {name: _within(share) for name, share in TOLERANCES.items()} | {
+    "counted_of_true": _counted_of_true,
     "f1": _f1(None),
     "empty_right": _empty_right,
 }
@@ -114,9 +128,21 @@ def ratio(measure: Measure, items: Sequence[Item]) -> float | None:
 
 def interval(
     measure: Measure, items: Sequence[Item], seed: int, draws: int = DRAWS
-) -> tuple[float, float]:
-    """95 % bootstrap interval of a measure, questions drawn with replacement."""
-    parts = _parts(measure, items)
+) -> tuple[float, float] | None:
+    """95 % bootstrap interval of a measure, drawn with replacement.
+
+    What is drawn are groups of pictures (`Item.group`), each with all its questions, and questions
+    whose picture belongs to none: questions about one slide say less of another than their number
+    makes believe. None where all questions are of one group, which tells nothing of others.
+    """
+    units: dict[str | int, NDArray[np.float64]] = {}
+    for number, item in enumerate(items):
+        if (part := measure(item)) is not None:
+            unit = item.group or number
+            units[unit] = units.get(unit, np.zeros(2)) + part
+    if len(units) == 1 and isinstance(next(iter(units)), str):
+        return None
+    parts = np.array(list(units.values())).reshape(-1, 2)
     sums = _weights(len(parts), seed, draws) @ parts
     sums = sums[sums[:, 1] > 0]
     low, high = np.quantile(sums[:, 0] / sums[:, 1], (0.025, 0.975))

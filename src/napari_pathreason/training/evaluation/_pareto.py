@@ -34,8 +34,8 @@ def draw_pareto(rows: Sequence[Row], file: Path) -> None:
         cost = [row.values["share_of_native"] for row in own]
         score = [row.values["score"] for row in own]
         bars = [
-            [row.values["score"] - row.values["low"] for row in own],
-            [row.values["high"] - row.values["score"] for row in own],
+            [row.values["score"] - row.values.get("low", row.values["score"]) for row in own],
+            [row.values.get("high", row.values["score"]) - row.values["score"] for row in own],
         ]
         panel.errorbar(
             cost,

@@ -67,7 +67,11 @@ def stage_lines(
 
 
 def _score(row: RowDict | None) -> str:
-    return f"{row['score']:.3f} ({row['low']:.3f}-{row['high']:.3f})" if row else "-"
+    if not row:
+        return "-"
+    if "low" not in row:
+        return f"{row['score']:.3f}"
+    return f"{row['score']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
 
 
 def _confirmed(row: RowDict | None) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from ._measures import (
 )
 
 ALL = "all"
+OWN = 0.05
+"""Share of the questions that must be shown another picture for a rung to be one of its own."""
 BANDS = (128, 256, 512)
 """Upper bounds of the long side of a region in level-0 pixels; the last band has none."""
 
@@ -47,9 +49,11 @@ class Row:
     """Figures of one group of questions at one rung.
 
     ``task`` and ``topic`` are ``all`` where a row spans several, ``side`` is a band of region
-    sizes or ``all``. ``values`` holds ``n``, ``score`` with ``low`` and ``high`` (95 %, bootstrap
-    over questions), means of ``tokens`` and ``flops``, the median of ``seconds``, and what else
-    the group has; ``X_low`` and ``X_high`` bound a measure X. ``constant``, ``text_only``,
+    sizes or ``all``, ``group`` one group of pictures or ``all``. ``values`` holds ``n``, ``score``
+    with ``low`` and ``high`` (95 %, bootstrap; see `interval`), means of ``tokens`` and ``flops``,
+    the median of ``seconds``, ``groups`` where the interval is over several of pictures, and what
+    else the questions have; ``X_low`` and ``X_high`` bound a measure X. Bounds are missing where
+    all questions are of one group. ``constant``, ``text_only``,
     ``unreasoned`` and ``baseline`` are the scores of those arms on the same questions,
     ``constant_X`` and ``baseline_X`` their other figures.
     """
@@ -60,6 +64,7 @@ class Row:
     topic: str
     side: str = ALL
     values: Mapping[str, float] = field(default_factory=dict)
+    group: str = ALL
 
     def as_dict(self) -> dict[str, Any]:
         """The row as plain values for JSON."""
@@ -73,6 +78,8 @@ class Row:
             "topic": self.topic,
             "side": self.side,
         }
+        if self.group != ALL:
+            identity["group"] = self.group
         return identity | {name: _short(value) for name, value in self.values.items()}
 
 
@@ -106,6 +113,47 @@ def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     for row in rows:
         sizes[row.task, row.topic].add(row.side)
     return [row for row in rows if len(sizes[row.task, row.topic]) > 1]
+
+
+def group_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
+    """The same rows for each group of pictures (`Item.group`) of a topic that has several."""
+    groups: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in items:
+        if item.group:
+            groups[item.topic, item.group].append(item)
+    topics = Counter(topic for topic, _ in groups)
+    return [
+        replace(row, group=name)
+        for (topic, name), members in sorted(groups.items())
+        if topics[topic] > 1
+        for row in table(members, run, seed)
+        if row.topic == topic
+    ]
+
+
+def own_rungs(items: Sequence[Item]) -> tuple[list[int | None], list[int | None]]:
+    """Rungs that the model was asked at: those that are measurements of their own, and others.
+
+    A rung is one where at least `OWN` of the questions are shown another picture than at the next
+    smaller such rung, and than at native size, which always is one where it was asked. At the
+    others the same answers to the same pictures would stand under another name.
+    """
+    sizes: dict[int | None, dict[int, tuple[int, int]]] = defaultdict(dict)
+    for item in items:
+        if item.arm == "model":
+            sizes[item.budget][item.index] = item.size
+
+    def differ(a: int | None, b: int | None) -> bool:
+        pairs = [(sizes[a][index], size) for index, size in sizes[b].items() if index in sizes[a]]
+        return sum(x != y for x, y in pairs) >= OWN * len(pairs)
+
+    own: list[int | None] = []
+    for budget in sorted(b for b in sizes if b is not None):
+        before, native = own[-1:], [None] if None in sizes else []
+        if all(differ(budget, other) for other in (*before, *native)):
+            own.append(budget)
+    own += [None] if None in sizes else []
+    return own, sorted((b for b in sizes if b not in own), key=lambda b: b or 0)
 
 
 def band(side: int) -> str:
@@ -151,6 +199,9 @@ def _row(
     ours = arms["model"]
     measures = EVERY | (topic_measures(ours) if topic != ALL else {})
     values: dict[str, float] = {"n": len(ours)}
+    groups = {item.group for item in ours}
+    if len(groups) > 1 and "" not in groups:
+        values["groups"] = len(groups)
     for name, measure in measures.items():
         values |= _figure(name, measure, ours, seed)
     if timed := [item.seconds for item in ours if not math.isnan(item.seconds)]:
@@ -171,8 +222,9 @@ def _figure(name: str, measure: Measure, items: Sequence[Item], seed: int) -> di
     if value is None:
         return {}
     figures = {name: value}
-    if name in WITH_INTERVAL or name.startswith("f1_"):
-        low, high = interval(measure, items, seed)
+    wanted = name in WITH_INTERVAL or name.startswith("f1_")
+    if wanted and (bounds := interval(measure, items, seed)) is not None:
+        low, high = bounds
         prefix = "" if name == "score" else f"{name}_"
         figures |= {f"{prefix}low": low, f"{prefix}high": high}
     if name == "empty_right":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Literal, NamedTuple
 
+from napari_pathreason._geometry import Region
 from napari_pathreason._types import AnswerBox
 from napari_pathreason.tasks import Target
 
 from ._evidence import facts
 from ._sample import Corners, Sample
-from ._view import View
+from ._view import View, shares
 
 Style = Literal["answer", "evidence"]
 
@@ -65,6 +66,15 @@ def _boxes(view: View, quantum: int) -> list[Piece]:
 
 def score_target(sample: Sample, view: View) -> Target:
     """Label of a view as `Task.score` takes it."""
-    boxes = tuple(AnswerBox(label, *(1000 * c for c in corners)) for label, corners in view.boxes)
+    return _target(sample, view.answer, view.boxes)
+
+
+def region_target(sample: Sample, region: Region) -> Target:
+    """Label of a sample's region as it lies; nothing is read for it."""
+    return _target(sample, sample.answer, shares(sample.boxes, region))
+
+
+def _target(sample: Sample, answer: str, boxes: tuple[tuple[str, Corners], ...]) -> Target:
     choices = () if sample.task == "detection" else sample.choices
-    return Target(view.answer, boxes, choices)
+    found = tuple(AnswerBox(label, *(1000 * c for c in corners)) for label, corners in boxes)
+    return Target(answer, found, choices)

@@ -106,8 +106,8 @@ def read_views(
     picture: dict[str, Any] = {
         "pixels": pixels,
         "grid": (pixels.shape[1] // cell, pixels.shape[0] // cell),
-        "areas": _shares(first.facts.areas, region, turn),
-        "lesions": _shares(first.facts.boxes, region, turn),
+        "areas": shares(first.facts.areas, region, turn),
+        "lesions": shares(first.facts.boxes, region, turn),
         "centres": _points(first.facts.centres, region, turn),
         "known": first.facts.known,
         "nuclei": None if nuclei is None else turn_array(nuclei, turn),
@@ -116,7 +116,7 @@ def read_views(
     return [
         View(
             answer=turn_place(sample.answer, turn),
-            boxes=_shares(sample.boxes, region, turn),
+            boxes=shares(sample.boxes, region, turn),
             **picture,
         )
         for sample in samples
@@ -134,8 +134,20 @@ def _points(
     return tuple(points)
 
 
-def _shares(areas: tuple[Area, ...], region: Region, turn: Turn) -> tuple[tuple[str, Corners], ...]:
-    shares = []
+def shares(
+    areas: tuple[Area, ...], region: Region, turn: Turn = STAY
+) -> tuple[tuple[str, Corners], ...]:
+    """Boxes of a picture in shares of a region of it, in reading order; what lies outside is cut.
+
+    Parameters
+    ----------
+    areas : tuple of Area
+        Level-0 pixels.
+    region : Region
+    turn : Turn
+        How the region is turned.
+    """
+    found = []
     for area in areas:
         x1, y1, x2, y2 = area.corners
         left, right = ((x - region.x) / region.width for x in (x1, x2))
@@ -143,5 +155,5 @@ def _shares(areas: tuple[Area, ...], region: Region, turn: Turn) -> tuple[tuple[
         inside = (max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0))
         turned = turn_corners(inside, turn)
         if turned[2] > turned[0] and turned[3] > turned[1]:
-            shares.append((area.label, turned))
-    return tuple(sorted(shares, key=lambda item: (item[1][1], item[1][0])))
+            found.append((area.label, turned))
+    return tuple(sorted(found, key=lambda item: (item[1][1], item[1][0])))
