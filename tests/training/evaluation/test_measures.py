@@ -212,6 +212,17 @@ def test_a_target_within_the_interval_is_neither_reached_nor_missed(low, high, v
     assert verdict in markdown(rows, [], [], [found]).split("**Targets**")[1]
 
 
+def test_a_target_that_one_group_alone_speaks_of_is_open():
+    items = [_item(k, group="one slide") for k in range(9)]
+    goals = [
+        Goal(name="x", topic="number of cells", measure="within_20", bound=0.5),
+        Goal(name="y", topic="number of cells", measure="tokens", bound=0.0),
+    ]
+    found = outcomes(table(items, Run("x")), goals)
+    assert [one.reached for one in found] == [True, True]
+    assert [one.verdict for one in found] == ["open", "yes"]
+
+
 def test_targets_come_out_of_a_file_and_wrong_ones_are_named(tmp_path):
     assert read_goals(None) == ()
     ours = read_goals(Path(__file__).parents[3] / "demonstrator/goals.yaml")

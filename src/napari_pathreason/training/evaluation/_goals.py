@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from napari_pathreason._errors import QueryError
 
-from ._table import ALL, Row
+from ._table import ALL, Row, has_interval
 
 
 class Goal(BaseModel):
@@ -78,10 +78,17 @@ class Outcome:
 
     @property
     def verdict(self) -> Literal["yes", "no", "open"]:
-        """Whether the target was reached; open where the interval holds the bound."""
-        if self.low is not None and self.high is not None:
-            if self.low < self.goal.bound < self.high:
-                return "open"
+        """Whether the target was reached; open where the interval holds the bound.
+
+        It is open too where pictures of one group alone speak of a measure that others have an
+        interval of: they tell nothing of another group.
+        """
+        if self.low is None or self.high is None:
+            certain = not has_interval(self.goal.measure)
+        else:
+            certain = not self.low < self.goal.bound < self.high
+        if not certain:
+            return "open"
         return "yes" if self.reached else "no"
 
     def as_dict(self) -> dict[str, Any]:

@@ -217,13 +217,17 @@ def _row(
 WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
 
 
+def has_interval(name: str) -> bool:
+    """Whether rows bound a measure, unless all questions are of one group."""
+    return name in WITH_INTERVAL or name.startswith("f1_")
+
+
 def _figure(name: str, measure: Measure, items: Sequence[Item], seed: int) -> dict[str, float]:
     value = ratio(measure, items)
     if value is None:
         return {}
     figures = {name: value}
-    wanted = name in WITH_INTERVAL or name.startswith("f1_")
-    if wanted and (bounds := interval(measure, items, seed)) is not None:
+    if has_interval(name) and (bounds := interval(measure, items, seed)) is not None:
         low, high = bounds
         prefix = "" if name == "score" else f"{name}_"
         figures |= {f"{prefix}low": low, f"{prefix}high": high}
