@@ -110,6 +110,15 @@ def test_what_is_not_seen_again_is_no_find(job, performer, allocator):
     assert result.tokens.closer > 0
 
 
+@pytest.mark.parametrize("reply", ["<think>nothing", "<think></think><answer>none</answer>", ""])
+def test_a_look_that_cannot_be_read_takes_no_find_away(job, performer, allocator, reply):
+    (coarse,) = ask(replace(job, settings=PLAIN), Blurred(performer), allocator).detections
+    result = ask(job, Blurred(performer, again=reply), allocator)
+    assert result.detections == (coarse,)
+    assert result.answer.text == "1 lesion"
+    assert result.tokens.closer > 0
+
+
 def test_every_look_is_counted(job, blurred, allocator):
     without = ask(replace(job, settings=PLAIN), blurred, allocator)
     with_it = ask(job, blurred, allocator)

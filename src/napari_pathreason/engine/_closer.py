@@ -37,8 +37,8 @@ SAME = 0.5
 class Closer:
     """What closer looks left of the finds.
 
-    ``finds`` are those that were seen again or had no window, as sure as the first look was of
-    them; ``looks`` is what the model wrote.
+    ``finds`` are those that were seen again, had no window, or had a look that cannot be read, as
+    sure as the first look was of them; ``looks`` is what the model wrote.
     """
 
     finds: tuple[Detection, ...]
@@ -131,8 +131,10 @@ def look_closer(
                 generate(job, performer, image, task.messages(job.query), cancel)
             )
             looks.append(look)
-            boxes = task.parse(look.text, job.query).boxes
-            seen = again(find, to_detections(boxes, window, size, performer.info.box_space))
+            told = task.parse(look.text, job.query)
+            if told.readable:  # else nothing is known of it, and the find stays as it was
+                space = performer.info.box_space
+                seen = again(find, to_detections(told.boxes, window, size, space))
         if seen is not None and not _known(seen, left):
             left.append(seen)
     return Closer(tuple(left), tuple(looks), decoded)
