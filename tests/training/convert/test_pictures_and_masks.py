@@ -61,7 +61,8 @@ def test_a_folder_for_all_pictures_is_no_class(tmp_path, save):
 
 
 def test_classes_whose_files_go_by_the_same_numbers_are_classes(tmp_path, run, save):
-    for name in ("mapped region", "benign"):  # "map" is a word of masks, "mapped" is none
+    names = {"segmented neutrophil", "target cell", "benign"}
+    for name in names:
         for number in range(5):
             save(tmp_path / "mine" / name / f"{number}.png", (32, 32))
-    assert {s.answer for s in run(tmp_path / "mine").all} == {"mapped region", "benign"}
+    assert {s.answer for s in run(tmp_path / "mine").all} == names

@@ -133,6 +133,37 @@ def test_bccd_keeps_its_lists_and_counts_pixels_from_one(tmp_path, run, save):
             assert red.corners == (540, 400, 640, 480)
 
 
+def test_what_bccd_leaves_out_is_counted(tmp_path, run, save):
+    root = tmp_path / "BCCD"
+    (root / "Annotations").mkdir(parents=True)
+    (root / "ImageSets/Main").mkdir(parents=True)
+    lists = {"training": range(4), "Validation": (4,), "holdout": (5,), "trainval": range(7)}
+    for split, numbers in lists.items():
+        names = "\n".join(f"Blood_{number}" for number in numbers)
+        (root / f"ImageSets/Main/{split}.txt").write_text(names)
+    for number in range(8):
+        save(root / "JPEGImages" / f"Blood_{number}.jpg", (640, 480))
+        other = VOC.replace("RBC", "Basophil") if number == 0 else VOC
+        (root / f"Annotations/Blood_{number}.xml").write_text(other)
+    (root / "Annotations/Blood_1.xml").write_text("<annotation>")
+    done = run(root)
+    assert [len(done.images(split)) for split in done.samples] == [
+        4,
+        1,
+        1,
+    ]  # 6 is in trainval alone
+    notes = done.notes.splitlines()
+    assert (
+        "1 pictures, or what belongs to them, cannot be read and were left out "
+        "(JPEGImages/Blood_1.jpg)" in notes
+    )
+    assert "1 boxes of another class or without area were left out (Blood_0.xml)" in notes
+    assert "1 pictures belong to no label of it and were left out (JPEGImages/Blood_7.jpg)" in notes
+    (root / "ImageSets/Main/exam.txt").write_text("Blood_7")
+    with pytest.raises(QueryError, match="ImageSets/Main: 'exam' is no name of a split"):
+        convert(root, tmp_path / "o")
+
+
 def test_boxes_that_cannot_be_read_are_named(tmp_path, save):
     root = tmp_path / "BCCD"
     (root / "Annotations").mkdir(parents=True)
@@ -180,6 +211,17 @@ def test_glas_grades_counts_and_boxes_glands(glas, run):
     graded = {s.image.rpartition("/")[2]: s.answer for s in done.all if "benign" in s.choices}
     assert graded["train_1.bmp"] == "benign"
     assert graded["train_2.bmp"] == "malignant"
+
+
+def test_glas_of_an_unknown_part_is_refused_and_lacking_outlines_are_counted(glas, run, tmp_path):
+    (glas / "train_3_anno.bmp").unlink()
+    assert "1 pictures have no outlines, so nothing is asked about their glands (train_3)" in (
+        run(glas).notes
+    )
+    table = glas / "Grade.csv"
+    table.write_text(table.read_text().replace("testB_1", "exam_1"))
+    with pytest.raises(QueryError, match=r"Grade\.csv: 'exam' is no name of a split"):
+        convert(glas, tmp_path / "o")
 
 
 def test_unitopatho_joins_tables_and_pictures(tmp_path, run, save):

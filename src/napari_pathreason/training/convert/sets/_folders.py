@@ -33,22 +33,16 @@ PICTURES = {
     *("inputs", "he"),
 }
 LABELS = {
-    *(
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "annotation",
-        "annotations",
-        "gt",
-        "groundtruth",
-        "truth",
-    ),
-    *("segmentation", "segmentations", "segmented", "seg", "target", "targets", "box", "boxes"),
-    *("bbox", "bboxes", "outline", "outlines", "contour", "contours", "map", "maps", "overlay"),
-    *("overlays", "json", "xml", "geojson"),
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "groundtruth"),
+    *("bbox", "bboxes", "geojson"),
 }
-"""Words of folders that hold pictures, and of those that hold what is known of them."""
+ONLY_LABELS = {
+    *("segmentation", "segmentations", "segmented", "seg", "target", "targets", "box", "boxes"),
+    *("truth", "ground", "outline", "outlines", "contour", "contours", "map", "maps", "overlay"),
+    *("overlays", "json", "xml"),
+}
+"""Words of folders that hold pictures; of those that hold what is known of them; and words that
+mean so only where nothing else is said: "segmented neutrophil" may be a class."""
 INSTEAD = (
     "name the pictures in a labels.csv (columns image and label, or image and boxes), or export "
     "annotations as GeoJSON beside the slides"
@@ -169,7 +163,7 @@ def _flat(folder: Path, one: _Class) -> _Class:
 
 def _refuse_labels(folder: Path, paths: Sequence[Path]) -> None:
     """Refuse pictures beside what is known of them: they are no two classes."""
-    labels = [path for path in paths if LABELS & set(words_of(path.name))]
+    labels = [path for path in paths if _names_labels(path)]
     pictures = [p for p in paths if p not in labels and PICTURES & set(words_of(p.name))]
     twins = [
         (path, other)
@@ -186,6 +180,11 @@ def _refuse_labels(folder: Path, paths: Sequence[Path]) -> None:
         )
 
 
+def _names_labels(path: Path) -> bool:
+    words = {word for word in words_of(path.name) if split_of(word) is None}
+    return bool(words & LABELS) or bool(words and words <= ONLY_LABELS)
+
+
 def _of_one_name(labels: Path, pictures: Path) -> bool:
     """Whether files of two folders go by the same names, for the most part."""
     names = {path.stem for path in pictures_in(pictures)}
@@ -196,7 +195,9 @@ def _of_one_name(labels: Path, pictures: Path) -> bool:
 def _stem(path: Path) -> str:
     """Name of a mask without ending and without what marks it as one: ``a_mask``, ``a-label``."""
     *words, last = path.stem.replace("-", "_").split("_")
-    return path.stem[: -len(last) - 1] if words and last.lower() in LABELS else path.stem
+    return (
+        path.stem[: -len(last) - 1] if words and last.lower() in LABELS | ONLY_LABELS else path.stem
+    )
 
 
 def _names(paths: Iterable[Path]) -> str:

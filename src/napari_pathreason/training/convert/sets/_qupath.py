@@ -81,7 +81,8 @@ def _exports(folder: Path) -> list[tuple[Path, Split | None]]:
         if exports and split is None:
             raise QueryError(
                 f"{below.name} in {folder.name} holds exports of QuPath and is no name of a split "
-                f"that is known: {TOLD}; rename it, or convert that folder itself"
+                f"that is known: {TOLD}; rename it, or convert that folder itself, "
+                "with --images where its slides lie"
             )
         found += [(path, split) for path in exports]
     return found
