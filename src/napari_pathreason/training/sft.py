@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
+from napari_pathreason.models import find_checkpoint
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._pixels import NORMALISATION
 
@@ -68,6 +69,8 @@ def train_sft(recipe: Recipe) -> Path:
     """
     settings, out = recipe.sft, Path(recipe.output)
     last = min(settings.steps, settings.stop_after or settings.steps)
+    if recipe.model.start is not None:
+        find_checkpoint(recipe.model.start)  # better named now than after the samples are read
     # while the tower learns alone, the text part gets no gradient
     ddp = DistributedDataParallelKwargs(find_unused_parameters=settings.dense_steps > 0)
     accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
