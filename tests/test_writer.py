@@ -132,7 +132,7 @@ def test_an_overlay_is_saved_and_opened(
     assert (region.box, region.name) == (Box(10, 20, 200, 100), "region 1")
     assert (found.box, found.label) == (Box(30, 40, 60, 20), "tumour")
     assert found.object_type == "detection"
-    assert found.measurements == {"Visual tokens": 62, "Area µm^2": 150}
+    assert found.measurements == {"Reliability": 0, "Visual tokens": 62, "Area µm^2": 150}
     assert found.metadata["question"] == "Where is it?"
     assert found.metadata["rationale"] == "one dark spot"
     assert drawn.metadata == {"pathreason": "drawing", "run": found.metadata["run"]}

@@ -301,6 +301,10 @@ class Reliability:
     reasons: tuple[str, ...] = ()
 
 
+NOT_JUDGED = Reliability("none", ("nobody has judged this answer",))
+"""Of an answer that no engine has given, such as one of an older file."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a caller must know of a performer.
@@ -367,4 +371,4 @@ class Result:
     settings: GenerationSettings = GenerationSettings()
     confidence: float | None = None
     strangeness: Strangeness | None = None
-    reliability: Reliability = Reliability("none", ("nobody has judged this answer",))
+    reliability: Reliability = NOT_JUDGED

@@ -11,6 +11,7 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -36,6 +37,7 @@ def result_with(*detections, mpp=(0.5, 0.25), **changes):
         "pixels_decoded": 1000,
         "seconds": {"read": 0.1},
         "settings": GenerationSettings(seed=3),
+        "reliability": Reliability("reliable"),
     }
     return Result(**{**values, **changes})
 

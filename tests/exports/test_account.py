@@ -22,6 +22,7 @@ def test_a_row_for_each_answer(make_result, tmp_path):
     }
     assert first["budget"] == "64"
     assert first["seconds"] == "0.1"
+    assert (first["reliability"], first["reasons"]) == ("reliable", "")
     assert second["question"] == "'=1+1 How many?"
     assert second["choices"] == "a, b"
 

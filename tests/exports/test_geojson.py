@@ -93,7 +93,11 @@ def test_the_words_of_qupath(make_result, tmp_path, run):
     }
     assert tumour["properties"]["objectType"] == "detection"
     assert tumour["properties"]["classification"]["name"] == "Tumor: Positive"
-    assert tumour["properties"]["measurements"] == {"Visual tokens": 62, "Area µm^2": 100.0}
+    assert tumour["properties"]["measurements"] == {
+        "Reliability": 2,
+        "Visual tokens": 62,
+        "Area µm^2": 100.0,
+    }
     metadata = tumour["properties"]["metadata"]
     assert metadata["question"] == "Where is it?"
     assert metadata["rationale"] == "one dark spot"

@@ -19,8 +19,8 @@ def test_a_row_for_each_finding_in_pixels_and_micrometres(make_result, tmp_path,
         make_result(),
         make_result(("tumour", 5, 6, 7, 8), mpp=None),
     ]
-    assert write_table(path, marks_of(results, run)) == 3
-    first, second, third = read_table(path)
+    assert write_table(path, marks_of(results, run)) == 4
+    first, second, nothing, third = read_table(path)
     assert first["label"] == "tumour"
     assert [float(first[f"{n}_px"]) for n in ("x", "y", "width", "height")] == [150, 260.5, 40, 20]
     um = [float(first[f"{n}_um"]) for n in ("x", "y", "width", "height")]
@@ -29,6 +29,7 @@ def test_a_row_for_each_finding_in_pixels_and_micrometres(make_result, tmp_path,
     assert first["visual_tokens"] == "62"
     assert first["run"] == run
     assert [row["result"] for row in (first, second, third)] == ["1", "1", "3"]
+    assert (nothing["kind"], nothing["label"], nothing["answer"]) == ("region", "", "0 found")
     assert third["x_um"] == ""
     assert third["area_um2"] == ""
 

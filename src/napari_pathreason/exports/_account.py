@@ -10,10 +10,12 @@ from pathlib import Path
 from napari_pathreason._types import Result
 
 from ._atomic import atomic_text
+from ._reliability import LEVEL_KEY, REASONS_KEY, answer_line, joined_reasons
 from ._table import plain
 
 COLUMNS = (
-    *("time", "slide", "task", "question", "choices", "answer", "model", "budget"),
+    *("time", "slide", "task", "question", "choices", LEVEL_KEY, REASONS_KEY, "answer"),
+    *("model", "budget"),
     *("tokens", "allocator_tokens", "native_tokens", "saved_tokens", "pixels_decoded", "seconds"),
 )
 
@@ -49,7 +51,9 @@ def _row(made: datetime, result: Result) -> list[str]:
         query.task,
         plain(query.question),
         plain(", ".join(query.options)),
-        plain(result.answer.text),
+        result.reliability.level,
+        plain(joined_reasons(result.reliability)),
+        plain(answer_line(result.answer.text, result.reliability)),
         plain(result.model.name),
         "native" if tokens.requested is None else str(tokens.requested),
         *(str(n) for n in (tokens.read, tokens.allocator, tokens.native, tokens.saved)),

@@ -49,7 +49,7 @@ def kind_of_file(path: str | Path) -> FileKind:
 
 
 def asked_of(result: Result) -> Asked:
-    """How the question of a result can be asked again, with the digest of its answer."""
+    """How the question of a result can be asked again, with its answer's digest and reliability."""
     given = result.allocation
     budget: Budget = "auto"
     if given.source == "user":
@@ -61,6 +61,7 @@ def asked_of(result: Result) -> Asked:
         settings=result.settings,
         digest=digest_of(result),
         effort=given.effort or "balanced",
+        reliability=result.reliability,
     )
 
 
@@ -80,6 +81,8 @@ class AnswerFiles:
         As many as results; default: what the results say of themselves.
     run, made : str
         UUID, and ISO 8601 in UTC.
+    unreliable_class : bool
+        See `features_of_marks`.
     """
 
     results: Sequence[Result]
@@ -88,6 +91,7 @@ class AnswerFiles:
     asked: Sequence[Asked] = ()
     run: str = field(default_factory=new_run)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    unreliable_class: bool = False
 
     def write(self, path: str | Path, kind: FileKind | None = None) -> None:
         """Write one file, whole or not at all; its kind follows from its name if not given.
@@ -101,7 +105,8 @@ class AnswerFiles:
         """
         kind = kind_of_file(path) if kind is None else kind
         if kind == "geojson":
-            write_geojson(path, features_of_marks(marks_of(self.results, self.run)))
+            marks = marks_of(self.results, self.run)
+            write_geojson(path, features_of_marks(marks, self.unreliable_class))
         elif kind == "csv":
             write_table(path, marks_of(self.results, self.run))
         elif kind == "transcript":

@@ -17,12 +17,14 @@ from napari_pathreason._types import (
     Effort,
     GenerationSettings,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TaskName,
 )
 
 from ._atomic import atomic_text
+from ._reliability import RANK
 
 FORMAT = "napari-pathreason run 1"
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
@@ -30,7 +32,10 @@ PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy",
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question of a run as it was asked, and the digest of its answer."""
+    """One question of a run as it was asked, the digest of its answer and its reliability.
+
+    ``reliability`` is None before it was answered, and of a file that does not tell it.
+    """
 
     region: Region
     query: Query
@@ -38,6 +43,7 @@ class Asked:
     settings: GenerationSettings
     digest: str = ""
     effort: Effort = "balanced"
+    reliability: Reliability | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,17 @@ def versions_here() -> dict[str, str]:
 
 
 def digest_of(result: Result) -> str:
-    """SHA-256 of what a result says: answer, rationale, boxes; not of what it cost."""
-    said = {
+    """SHA-256 of what a result says: answer, rationale, boxes; not of what it cost.
+
+    Of a reply that could not be read, its raw text.
+    """
+    said: dict[str, Any] = {
         "answer": result.answer.text,
         "rationale": result.answer.rationale,
         "boxes": [[d.label, d.box.x, d.box.y, d.box.w, d.box.h] for d in result.detections],
     }
+    if not result.answer.readable:
+        said["reply"] = result.answer.reply
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -164,4 +175,14 @@ def _asked(told: dict[str, Any]) -> Asked:
         settings=GenerationSettings(**told["settings"]),
         digest=str(told["digest"]),
         effort=effort,
+        reliability=_reliability(told.get("reliability")),
     )
+
+
+def _reliability(told: dict[str, Any] | None) -> Reliability | None:
+    if told is None:
+        return None
+    level = told["level"]
+    if level not in RANK:
+        raise ValueError(level)
+    return Reliability(level, tuple(map(str, told["reasons"])))

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection, Result
+from napari_pathreason._types import Detection, Reliability, Result
 
 from ._feature import Colour, Feature, Shape
+from ._reliability import (
+    LEVEL_KEY,
+    MEASUREMENT,
+    RANK,
+    UNRELIABLE_CLASS,
+    answer_line,
+    metadata_of,
+)
 
 REGION_COLOUR: Colour = (26, 92, 255)
 PALETTE: tuple[Colour, ...] = (
@@ -49,6 +57,8 @@ class Mark:
         0 to 1.
     mpp : (float, float), optional
         Micrometres per level-0 pixel (x, y).
+    own : Reliability, optional
+        Of this shape, where it is not that of the whole result.
     """
 
     shape: Shape
@@ -60,6 +70,20 @@ class Mark:
     run: str = ""
     confidence: float | None = None
     mpp: tuple[float, float] | None = None
+    own: Reliability | None = None
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """Whether it may be relied on; None for what a user drew."""
+        return self.own if self.own is not None or self.result is None else self.result.reliability
+
+    @property
+    def answer(self) -> str:
+        """The answer that it belongs to, or that there is none, in words; empty for a drawing."""
+        if self.result is None:
+            return ""
+        judged = self.reliability or self.result.reliability
+        return answer_line(self.result.answer.text, judged)
 
     @property
     def area_um2(self) -> float | None:
@@ -102,18 +126,29 @@ def marks_of(results: Iterable[Result], run: str) -> Iterator[Mark]:
             )
 
 
-def features_of_marks(marks: Iterable[Mark]) -> Iterator[Feature]:
+def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> Iterator[Feature]:
     """Marks as QuPath objects: regions and drawings are annotations, findings detections.
 
     Ids follow from the run and the order, so that the same run gives the same file.
+
+    Parameters
+    ----------
+    marks : iterable of Mark
+    unreliable_class : bool
+        Whether what has no reliable answer gets the class ``Unreliable`` above its own, as in
+        ``Unreliable: tumour``, so that QuPath can hide it or leave it out of a count.
     """
     for index, mark in enumerate(marks):
         space = uuid.UUID(mark.run) if mark.run else None
         label = " ".join(mark.label.split())  # QuPath takes no line break in a class
+        classes = tuple(label.split(": ")) if label else ()
+        judged = mark.reliability
+        if unreliable_class and judged is not None and judged.level == "none":
+            classes = (UNRELIABLE_CLASS, *classes)
         yield Feature(
             shape=mark.shape,
             object_type="detection" if mark.kind == "finding" else "annotation",
-            classes=tuple(label.split(": ")) if label else (),
+            classes=classes,
             colour=mark.colour,
             name=f"region {mark.number}" if mark.kind == "region" else "",
             measurements=_measurements(mark),
@@ -127,7 +162,10 @@ def detections_in(features: Iterable[Feature]) -> Iterator[Detection]:
     """Findings of a file as labelled boxes; of a file of another program, all its objects."""
     for feature in features:
         if feature.metadata.get(KIND_KEY) in (None, "finding"):
-            yield Detection(feature.label, feature.box)
+            marked = feature.metadata.get(LEVEL_KEY) == "none"
+            marked &= feature.classes[:1] == (UNRELIABLE_CLASS,)
+            label = ": ".join(feature.classes[1:]) if marked else feature.label
+            yield Detection(label, feature.box)
 
 
 def confidence_of(value: Result | Detection) -> float | None:
@@ -139,6 +177,8 @@ def confidence_of(value: Result | Detection) -> float | None:
 
 def _measurements(mark: Mark) -> dict[str, float]:
     told: dict[str, float] = {}
+    if (judged := mark.reliability) is not None:
+        told[MEASUREMENT] = RANK[judged.level]
     if mark.confidence is not None:
         told["Confidence"] = round(mark.confidence, 6)
     if mark.result is not None:
@@ -156,6 +196,8 @@ def _metadata(mark: Mark) -> dict[str, str]:
     if mark.run:
         told["run"] = mark.run
     result = mark.result
+    if mark.reliability is not None:
+        told |= metadata_of(mark.reliability)
     if result is None:
         return told
     told |= {
@@ -163,7 +205,7 @@ def _metadata(mark: Mark) -> dict[str, str]:
         "slide": result.slide.name,
         "task": result.query.task,
         "question": result.query.question,
-        "answer": result.answer.text,
+        "answer": mark.answer,
         "rationale": result.answer.rationale,
         "model": result.model.name,
     }

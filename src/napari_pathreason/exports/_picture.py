@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from napari_pathreason._geometry import Box, VisualFrame
 from napari_pathreason._types import Result
 
+from ._reliability import NO_ANSWER, Level
+
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
 
@@ -20,6 +22,12 @@ SIDE = 960
 """Longest side of the picture, pixels."""
 COLOURS = ("#e6194b", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """Box colours, told apart with colour-blind eyes and against pink and purple stains."""
+LEVEL_COLOURS: dict[Level, tuple[str, str]] = {
+    "reliable": ("#e3f1fa", "#00507e"),
+    "uncertain": ("#fff4dd", "#7a4b00"),
+    "none": ("#fde3e0", "#8c1a10"),
+}
+"""Ground and ink of what is said of an answer's reliability."""
 MOST_NAMED = 12
 RULE = "#d9dee6"
 
@@ -54,7 +62,11 @@ def colours_of(result: Result) -> dict[str, str]:
 
 
 def mark_findings(picture: Image.Image, result: Result) -> Image.Image:
-    """Draw the findings of a result, named where they are few, and a scale bar on a copy."""
+    """Draw the findings of a result, named where they are few, and a scale bar on a copy.
+
+    Where the answer is uncertain or none, the picture says so itself, as it may be copied without
+    what stands around it.
+    """
     marked = picture.copy()
     draw = ImageDraw.Draw(marked)
     frame, colours = VisualFrame(result.region, picture.size), colours_of(result)
@@ -68,8 +80,27 @@ def mark_findings(picture: Image.Image, result: Result) -> Image.Image:
         for found in result.detections:
             _name(draw, found.label, colours[found.label], frame.to_picture(found.box), picture)
     _scale_bar(draw, result, picture)
-    draw.rectangle((0, 0, picture.width - 1, picture.height - 1), outline=RULE)
+    level = result.reliability.level
+    if level == "reliable":
+        draw.rectangle((0, 0, picture.width - 1, picture.height - 1), outline=RULE)
+    else:
+        _doubt(draw, level, picture)
     return marked
+
+
+def _doubt(draw: ImageDraw.ImageDraw, level: Level, picture: Image.Image) -> None:
+    """A band with the level above the picture's content, and a frame in its colour."""
+    ground, ink = LEVEL_COLOURS[level]
+    words = NO_ANSWER if level == "none" else "Uncertain"
+    draw.rectangle((0, 0, picture.width - 1, picture.height - 1), outline=ink, width=3)
+    room = picture.width - 16
+    lines = [words] if font(14, bold=True).getlength(words) <= room else words.split()
+    widest = max(font(14, bold=True).getlength(line) for line in lines)
+    size = min(14, max(5, math.floor(14 * room / widest)))
+    step = round(size * 1.4)
+    draw.rectangle((0, 0, picture.width - 1, step * len(lines) + 5), fill=ground, outline=ink)
+    for index, line in enumerate(lines):
+        draw.text((8, 3 + step * index), line, ink, font(size, bold=True))
 
 
 def _name(

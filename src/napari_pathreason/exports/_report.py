@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from napari_pathreason.engine import token_line
 
 from ._atomic import atomic_text
 from ._marks import box_um, confidence_of
+from ._reliability import Level, guess, headline, reliability_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,6 +35,9 @@ class _Row:
 class _Section:
     number: int
     result: Result
+    doubt: str
+    answer: str
+    guess: str
     line: str
     confidence: float | None
     rows: list[_Row]
@@ -47,6 +52,9 @@ def write_report(
     made: str = "",
 ) -> None:
     """Write a report: for each result its picture, question, answer, findings and account.
+
+    How far an answer may be relied on stands above it. A guess is told small, below the words that
+    there is no reliable answer; a reply that could not be read only opens at a click.
 
     Parameters
     ----------
@@ -77,6 +85,7 @@ def write_report(
             made=made,
             count=len(results),
             found=sum(len(result.detections) for result in results),
+            levels=_levels(results),
             spent=spent,
             native=sum(result.tokens.native for result in results),
             decoded=sum(result.pixels_decoded for result in results),
@@ -90,11 +99,25 @@ def _section(number: int, result: Result, png: bytes) -> _Section:
     return _Section(
         number=number,
         result=result,
+        doubt=reliability_sentence(result.reliability),
+        answer=headline(result.answer.text, result.reliability),
+        guess=guess(result.answer.text, result.reliability),
         line=token_line(result),
         confidence=confidence_of(result),
         rows=[_row(found, result.slide.mpp) for found in result.detections],
         picture=b64encode(png).decode("ascii"),
     )
+
+
+def _levels(results: Sequence[Result]) -> str:
+    """How many answers may be relied on, such as ``1 reliable, 2 no reliable answer``."""
+    counts = Counter(result.reliability.level for result in results)
+    words: dict[Level, str] = {
+        "reliable": "reliable",
+        "uncertain": "uncertain",
+        "none": "no reliable answer",
+    }
+    return ", ".join(f"{counts[level]} {word}" for level, word in words.items() if counts[level])
 
 
 def _row(found: Detection, mpp: tuple[float, float] | None) -> _Row:

@@ -10,18 +10,19 @@ from napari_pathreason._geometry import Box
 
 from ._atomic import atomic_text
 from ._marks import Mark, box_um
+from ._reliability import LEVEL_KEY, REASONS_KEY, joined_reasons
 
 COLUMNS = (
-    *("run", "slide", "result", "kind", "label", "confidence"),
+    *("run", "slide", "result", "kind", LEVEL_KEY, "label", "confidence"),
     *("x_px", "y_px", "width_px", "height_px"),
     *("x_um", "y_um", "width_um", "height_um", "area_um2"),
-    *("visual_tokens", "model", "task", "question", "answer"),
+    *("visual_tokens", "model", "task", "question", REASONS_KEY, "answer"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_table(path: str | Path, marks: Iterable[Mark]) -> int:
-    """Write a CSV with a row for each finding or drawing; regions have none.
+    """Write a CSV with a row for each finding or drawing; see `rows_of` for regions.
 
     Boxes are the bounds of the shape from the slide's upper left corner; um stay empty where the
     pixel size is not known. Text that a spreadsheet would take for a formula has a ``'`` before it.
@@ -47,20 +48,25 @@ def write_table(path: str | Path, marks: Iterable[Mark]) -> int:
 
 
 def rows_of(marks: Iterable[Mark]) -> Iterator[list[str]]:
-    """Rows in the order of `COLUMNS`."""
+    """Rows in the order of `COLUMNS`.
+
+    A region has a row where its answer has no findings: without one, an answer that could not be
+    read would look like a place where nothing was found.
+    """
     for mark in marks:
-        if mark.kind != "region":
+        if mark.kind != "region" or (mark.result is not None and not mark.result.detections):
             yield _row(mark)
 
 
 def _row(mark: Mark) -> list[str]:
-    box, result = _bounds(mark), mark.result
+    box, result, judged = _bounds(mark), mark.result, mark.reliability
     um = None if mark.mpp is None else box_um(box, mark.mpp)
     return [
         mark.run,
         "" if result is None else plain(result.slide.name),
         str(mark.number or ""),
         mark.kind,
+        "" if judged is None else judged.level,
         plain(mark.label),
         _number(mark.confidence, 6),
         *(_number(value, 3) for value in (box.x, box.y, box.w, box.h)),
@@ -68,18 +74,12 @@ def _row(mark: Mark) -> list[str]:
         _number(mark.area_um2, 3),
         "" if result is None else str(result.tokens.spent),
         *(
-            ("",) * 4
+            ("",) * 3
             if result is None
-            else map(
-                plain,
-                (
-                    result.model.name,
-                    result.query.task,
-                    result.query.question,
-                    result.answer.text,
-                ),
-            )
+            else map(plain, (result.model.name, result.query.task, result.query.question))
         ),
+        "" if judged is None else plain(joined_reasons(judged)),
+        plain(mark.answer),
     ]
 
 

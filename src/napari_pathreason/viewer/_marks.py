@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from napari_pathreason._geometry import Box
 from napari_pathreason._types import Result
-from napari_pathreason.exports import Mark, confidence_of
+from napari_pathreason.exports import (
+    LEVEL_KEY,
+    REASONS_KEY,
+    Mark,
+    confidence_of,
+    to_reliability,
+)
 
 from ._frame import data_to_slide
 from ._overlay import REGION_LABEL, RESULTS_KEY
@@ -28,8 +34,9 @@ def marks_of_shapes(
     """Every shape of a Shapes layer, as napari hands it to a writer.
 
     Shapes of an answer bring their result with them; any other is a drawing, labelled by the
-    feature ``label`` where there is one. The layer must lie as its image does, as overlays do: its
-    data coordinates are taken for the image's own.
+    feature ``label`` where there is one. The features ``reliability`` and ``reasons`` are those of
+    the shape itself: each lesion of a slide run has its own. The layer must lie as its image does,
+    as overlays do: its data coordinates are taken for the image's own.
 
     Parameters
     ----------
@@ -45,6 +52,8 @@ def marks_of_shapes(
     count = len(data)
     labels = column_of(columns, "label", "", count)
     owners = column_of(columns, "result", 0, count)
+    levels = column_of(columns, LEVEL_KEY, "", count)
+    reasons = column_of(columns, REASONS_KEY, "", count)
     kinds = attributes.get("shape_type", "rectangle")
     kinds = [kinds] * count if isinstance(kinds, str) else list(kinds)
     colours = np.atleast_2d(np.asarray(attributes.get("edge_color", (0, 0, 0, 1)), dtype=float))
@@ -66,6 +75,7 @@ def marks_of_shapes(
             run=run,
             confidence=_confidence(result, label, shape, region),
             mpp=mpp if result is None else result.slide.mpp,
+            own=None if result is None else to_reliability(levels[index], reasons[index]),
         )
 
 
