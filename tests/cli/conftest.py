@@ -1,6 +1,7 @@
 """A picture with a dark spot, and a model that finds it, in place of a slide and real weights."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,16 @@ import pytest
 from PIL import Image
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Completion, ModelDims, ModelInfo
+from napari_pathreason._types import (
+    Allocation,
+    Calibration,
+    Completion,
+    Metadata,
+    ModelDims,
+    ModelInfo,
+    Query,
+    Topic,
+)
 from napari_pathreason.models import Models
 
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
@@ -34,6 +44,27 @@ class SpotFinder:
         yield text
         visual = height * width // 32**2
         yield Completion(text, visual + 20, visual, 30, "stop", 0.1)
+
+
+NUCLEI = Query("vqa", "How many nuclei are there?")
+TRAINED = Metadata(
+    topics=(
+        Topic("number of nuclei", "count", frozenset({"nuclei"}), NUCLEI),
+        Topic(
+            "spots",
+            "boxes",
+            frozenset({"dark", "spot"}),
+            Query("detection", options=("spot",)),
+        ),
+        Topic(
+            "cells",
+            "choice",
+            frozenset({"cell", "red", "white"}),
+            Query("vqa", "Which cell is it?", ("red, old", "white")),
+        ),
+    ),
+    labels=("spot",),
+)
 
 
 class Fixed64:
@@ -67,6 +98,14 @@ def loads(monkeypatch):
 
     monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
     return asked
+
+
+@pytest.fixture
+def trained(loads, monkeypatch):
+    """Let the finder say what it was trained on, and what was measured of it."""
+    info = replace(SpotFinder.info, metadata=TRAINED, calibration=Calibration())
+    monkeypatch.setattr(SpotFinder, "info", info)
+    return loads
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 
 from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Metadata
 from napari_pathreason.cli import _display, _doctor
 from napari_pathreason.cli._display import find_display
 
 
 class Loaded:
-    class info:
-        name, tissues = "embedded", ("lung", "blood")
+    info = SimpleNamespace(name="embedded", metadata=Metadata(tissues=("lung", "blood")))
 
     class model:
         @staticmethod

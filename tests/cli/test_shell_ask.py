@@ -32,12 +32,12 @@ def test_text_for_people(shell, loads, picture):
     done = shell("ask", picture, *FIND, "--question", "Where is it?")
     assert done.code == 0
     for part in (
-        "Question   Where is it? (spot)",
-        "Answer     1 spot",
-        "Rationale  one dark spot",
-        "Box        spot: ",
+        "Question     Where is it? (spot)",
+        "Answer       1 spot",
+        "Rationale    one dark spot",
+        "Box          spot: ",
         "visual tokens",
-        "Warning    the slide does not state its resolution",
+        "Note         the slide does not state its resolution",
     ):
         assert part in done.out
 
@@ -45,7 +45,8 @@ def test_text_for_people(shell, loads, picture):
 @pytest.mark.parametrize(("region", "told"), [((0, 0, 64, 64), True), ((0, 0, 640, 480), False)])
 def test_a_region_outside_tissue_is_said(shell, loads, picture, region, told):
     done = shell("ask", picture, *FIND, "--region", *region)
-    assert ("Warning    there is no tissue to speak of" in done.out) is told
+    assert done.out.startswith("Reliability  none: almost no tissue in this region") is told
+    assert ("Answer       No reliable answer" in done.out) is told
 
 
 def test_every_option_reaches_the_job(shell, loads, picture):

@@ -13,6 +13,7 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -37,6 +38,7 @@ def result():
         level=0,
         pixels_decoded=65_536,
         confidence=0.834,
+        reliability=Reliability("reliable"),
     )
 
 
@@ -46,17 +48,17 @@ def lines(result):
 
 def test_confidence_stands_below_the_answer_and_behind_each_box(result):
     told = lines(result)
-    assert "Confidence 0.83 (not calibrated)" in told
-    assert told.index("Answer     1 spot") + 1 == told.index("Confidence 0.83 (not calibrated)")
-    assert "Box        spot: 10 20 30 40 (confidence 0.62)" in told
+    assert "Confidence   0.83 (not calibrated)" in told
+    assert told.index("Answer       1 spot") + 1 == told.index("Confidence   0.83 (not calibrated)")
+    assert "Box          spot: 10 20 30 40 (confidence 0.62)" in told
 
 
 def test_a_calibrated_model_needs_no_remark(result):
     told = lines(replace(result, model=replace(MODEL, calibration=Calibration())))
-    assert "Confidence 0.83" in told
+    assert "Confidence   0.83" in told
 
 
 def test_where_it_is_not_told_nothing_is_said(result):
     plain = replace(result, confidence=None, detections=(Detection("spot", Box(10, 20, 30, 40)),))
     assert "onfidence" not in describe(plain)
-    assert "Box        spot: 10 20 30 40" in lines(plain)
+    assert "Box          spot: 10 20 30 40" in lines(plain)

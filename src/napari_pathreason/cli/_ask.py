@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_pathreason import PathreasonError, QueryError, Region, Result
+from napari_pathreason import PathreasonError, QueryError, Region, Reliability, Result
 from napari_pathreason._types import Effort, GenerationSettings, Query, TaskName
 
 from ._files import Kept, add_files, check_writable, wanted_files
+from ._main import printable
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
+    from napari_pathreason._types import ModelInfo
     from napari_pathreason.exports import Asked
     from napari_pathreason.models import Models
     from napari_pathreason.slides import Slide
@@ -124,7 +126,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         asked = list(manifest.asked) if manifest is not None else _asked(args, slide)
         progress.show("loading the model")
         models = load_models(args.model, args.device)
-        return _answer_all(args, Kept(slide, args.model, files), asked, models, progress)
+        progress.clear()
+        _foretell(asked, models.performer.info)
+        kept = Kept(slide, args.model, files, unreliable_class=args.unreliable_class)
+        return _answer_all(args, kept, asked, models, progress)
 
 
 def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
@@ -139,6 +144,32 @@ def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
     query = Query(args.task, args.question, args.choices)
     settings = GenerationSettings(temperature=args.temperature, seed=args.seed, closer=args.closer)
     return [Asked(region, query, args.budget, settings, effort=args.effort) for region in regions]
+
+
+def _foretell(questions: list[Asked], model: ModelInfo) -> None:
+    """Say of which questions the model can give no reliable answer, before anything is read.
+
+    Raises
+    ------
+    QueryError
+        If none of them can be asked at all; where some can, each other fails when its turn comes.
+    """
+    from napari_pathreason.engine import check_query
+
+    from ._text import foretold
+
+    refused: list[QueryError] = []
+    asked = dict.fromkeys((one.query, one.budget) for one in questions)
+    for query, budget in asked:
+        try:
+            check_query(query, budget, model.metadata)
+        except QueryError as error:
+            refused.append(error)
+            continue
+        if told := foretold(query, model):
+            print(f"pathreason: {told}", file=sys.stderr, flush=True)
+    if len(refused) == len(asked):
+        raise refused[0]
 
 
 def _answer_all(
@@ -171,16 +202,19 @@ def _answer_all(
                 failed = True
                 told.append({"region": _numbers(asked.region), "error": str(error)})
                 progress.clear()
-                print(f"pathreason: {which}{error}", file=sys.stderr)
+                print(f"pathreason: {which}{printable(str(error))}", file=sys.stderr)
                 continue
             told.append(result_to_dict(result))
-            kept.add(replace(asked, digest=digest_of(result)), result)
+            digest, judged = digest_of(result), result.reliability
+            kept.add(replace(asked, digest=digest, reliability=judged), result)
             progress.clear()
             if args.json != "-":
                 last = number == len(questions)
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
-            if asked.digest and asked.digest != digest_of(result):
+            if asked.digest and asked.digest != digest:
                 print(f"pathreason: {which}the answer differs from the run's", file=sys.stderr)
+            if asked.reliability not in (None, judged):
+                print(f"pathreason: {which}{_rejudged(asked.reliability, judged)}", file=sys.stderr)
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and told:
@@ -188,6 +222,15 @@ def _answer_all(
         kept.write(progress.show)
         progress.clear()
     return 2 if failed else 0
+
+
+def _rejudged(then: Reliability, now: Reliability) -> str:
+    from napari_pathreason.exports import reliability_line
+
+    return (
+        f"the run judged the answer otherwise, then {reliability_line(then)}; "
+        f"now {reliability_line(now)}"
+    )
 
 
 def _answer(asked: Asked, slide: Slide, models: Models, progress: Progress, which: str) -> Result:

@@ -10,8 +10,15 @@ from PIL import Image, ImageChops
 
 from napari_pathreason import Region, Result
 from napari_pathreason.engine import token_line
-from napari_pathreason.exports import atomic_bytes
-from napari_pathreason.exports._picture import RULE, colours_of, font, mark_findings, region_picture
+from napari_pathreason.exports import atomic_bytes, guess, headline, reliability_sentence
+from napari_pathreason.exports._picture import (
+    LEVEL_COLOURS,
+    RULE,
+    colours_of,
+    font,
+    mark_findings,
+    region_picture,
+)
 
 from ._canvas import ACCENT, FAINT, Column
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
 PANEL, MARGIN = 460, 36
 SEEN_SIDE = 150
-AMBER, AMBER_INK = "#fff4dd", "#7a4b00"
+NOTE, NOTE_INK = "#eef0f3", "#3d4756"
 
 
 def write_figure(slide: Slide, result: Result, file: Path) -> None:
@@ -79,9 +86,13 @@ def _panel(seen: Image.Image, result: Result) -> Image.Image:
     if query.options:
         column.text(", ".join(query.options), 14, FAINT, most_lines=3)
     column.gap(16)
+    _box(column, reliability_sentence(result.reliability), *LEVEL_COLOURS[result.reliability.level])
+    column.gap(8)
     column.heading("Answer")
-    text = result.answer.text or "(none)"
+    text = headline(result.answer.text, result.reliability)
     column.text(text, 28 if len(text) < 60 else 18, bold=True, most_lines=8)
+    if small := guess(result.answer.text, result.reliability):
+        column.text(small, 14, FAINT, most_lines=4)
     column.gap(16)
     if result.answer.rationale:
         column.heading("Rationale")
@@ -90,7 +101,7 @@ def _panel(seen: Image.Image, result: Result) -> Image.Image:
     _legend(column, result)
     _account(column, seen, result)
     for warning in result.warnings:
-        _warn(column, warning)
+        _box(column, warning, NOTE, NOTE_INK)
     column.gap(10)
     column.text(f"{result.model.name}, seed {result.settings.seed}. Research use only.", 12, FAINT)
     return column.cropped()
@@ -103,7 +114,7 @@ def _where(region: Region) -> str:
 def _legend(column: Column, result: Result) -> None:
     if not result.detections:
         return
-    column.heading("Found")
+    column.heading("Guessed" if result.reliability.level == "none" else "Found")
     counts = Counter(found.label for found in result.detections)
     for label, colour in colours_of(result).items():
         column.draw.rectangle((0, column.y + 4, 13, column.y + 17), fill=colour)
@@ -136,13 +147,14 @@ def _account(column: Column, seen: Image.Image, result: Result) -> None:
     column.gap(size[1] + 18)
 
 
-def _warn(column: Column, warning: str) -> None:
+def _box(column: Column, text: str, ground: str, ink: str) -> None:
+    """A sentence on a ground of its own."""
     inner = Column(PANEL - 28)
-    inner.text(warning[:1].upper() + warning[1:] + ".", 13, AMBER_INK, most_lines=6)
-    text = inner.cropped()
-    box = (0, column.y, PANEL - 1, column.y + text.height + 18)
-    column.draw.rounded_rectangle(box, 6, AMBER)
-    # the inner column is white; multiply keeps the ground amber
-    ground = Image.new("RGB", text.size, AMBER)
-    column.image.paste(ImageChops.multiply(text, ground), (14, column.y + 10))
-    column.gap(text.height + 26)
+    inner.text(text[:1].upper() + text[1:] + ".", 13, ink, most_lines=8)
+    written = inner.cropped()
+    box = (0, column.y, PANEL - 1, column.y + written.height + 18)
+    column.draw.rounded_rectangle(box, 6, ground)
+    # the inner column is white; multiply keeps the ground as it is
+    under = Image.new("RGB", written.size, ground)
+    column.image.paste(ImageChops.multiply(written, under), (14, column.y + 10))
+    column.gap(written.height + 26)

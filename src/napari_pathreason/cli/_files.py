@@ -29,6 +29,11 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         ("transcript", "JSON Lines, a line for each answer"),
     ):
         group.add_argument(f"--{name}", metavar="FILE", type=Path, help=help_)
+    group.add_argument(
+        "--unreliable-class",
+        action="store_true",
+        help="in GeoJSON, what has no reliable answer is of the class Unreliable: NAME",
+    )
 
 
 def check_writable(file: Path) -> None:
@@ -58,11 +63,14 @@ class Kept:
         The model as it was asked for.
     files : dict of Path
         Option, which is the kind -> file.
+    unreliable_class : bool
+        See `exports.features_of_marks`.
     """
 
     slide: Slide
     spec: str
     files: dict[FileKind, Path]
+    unreliable_class: bool = False
     asked: list[Asked] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -91,6 +99,7 @@ class Kept:
             lambda: used_model(self.spec),
             self.asked,
             made=self.made,
+            unreliable_class=self.unreliable_class,
         )
         for name, file in self.files.items():
             tell(f"writing the {name}")

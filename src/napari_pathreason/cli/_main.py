@@ -90,8 +90,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        print(f"pathreason: {_line(error)}", file=sys.stderr)
+        print(f"pathreason: {printable(_line(error))}", file=sys.stderr)
         return 2
+
+
+def printable(line: str) -> str:
+    """A line without what could steer the terminal: models and files bring words of their own."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

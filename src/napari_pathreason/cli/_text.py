@@ -1,19 +1,28 @@
-"""A result as text for people."""
+"""A result as text for people, and what they are told before they ask."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import textwrap
 
-from napari_pathreason import Box, Result
-from napari_pathreason.engine import confidence_line, token_line
+from napari_pathreason import Box, Query, Result
+from napari_pathreason._types import ModelInfo
+from napari_pathreason.engine import confidence_line, foreseen, token_line
+from napari_pathreason.exports import UNREADABLE, headline, reliability_line
+from napari_pathreason.tasks import examples
 
-INDENT = 11
+from ._main import printable
+
+INDENT = 13
 
 
 def describe(result: Result) -> str:
-    """Lines of question, answer, rationale, boxes, token account and warnings."""
+    """Lines of reliability, question, answer, rationale, boxes, token account and notes."""
     region, query = result.region, result.query
+    text, judged = result.answer.text, result.reliability
+    doubted = judged.level == "none"
+    box = "Guess" if doubted else "Box"
     size = f"{region.width:,} x {region.height:,} px"
     if result.slide.mpp is not None:
         x, y = (
@@ -25,29 +34,53 @@ def describe(result: Result) -> str:
     if query.options:
         asked += f" ({', '.join(query.options)})"
     rows = [
+        ("Reliability", reliability_line(judged)),
         ("Slide", result.slide.name),
         ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
         ("Question", asked),
-        ("Answer", result.answer.text or "(none)"),
-        ("Confidence", confidence_line(result).removeprefix("Confidence ")),
+        ("Answer", headline(text, judged)),
+        ("Guess", text if doubted else ""),
+        ("Reply", "" if text else UNREADABLE),
+        ("Confidence", "" if doubted else confidence_line(result).removeprefix("Confidence ")),
         ("Rationale", result.answer.rationale),
         *(
-            ("Box", f"{found.label}: {_numbers(found.box)}{_sure(found.confidence)}")
+            (box, f"{found.label}: {_numbers(found.box)}{_sure(found.confidence)}")
             for found in result.detections
         ),
         ("Tokens", token_line(result)),
         ("Model", f"{result.model.name} on {result.model.device}"),
-        *(("Warning", warning) for warning in result.warnings),
+        *(("Note", warning) for warning in result.warnings),
     ]
     width = max(60, min(shutil.get_terminal_size().columns, 100))
     return "\n".join(_row(name, text, width) for name, text in rows if text)
 
 
+def foretold(query: Query, model: ModelInfo) -> str:
+    """What is said before a question that can have no reliable answer; empty for any other.
+
+    With questions that the model was trained on, as options of the command line.
+    """
+    judged = foreseen(query, model)
+    if judged.level != "none":
+        return ""
+    told = [f"{judged.reasons[0]}; whatever it answers is a guess"]
+    known = examples(model.metadata) if model.metadata is not None else ()
+    if known:
+        told.append("it can answer, for example:")
+    return "\n".join(map(printable, [*told, *(f"  {_options(one)}" for one in known)]))
+
+
+def _options(query: Query) -> str:
+    words = [] if query.task == "vqa" else ["--task", query.task]
+    words += ["--question", query.question] if query.question else []
+    words += ["--choices", ",".join(query.options)] if query.options else []
+    return shlex.join(words)
+
+
 def _row(name: str, text: str, width: int) -> str:
     line = " ".join(text.split())
     return textwrap.fill(
-        # what a model writes must not steer the terminal
-        "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line),
+        printable(line),
         width,
         initial_indent=name.ljust(INDENT),
         subsequent_indent=" " * INDENT,
