@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_pathreason.exports import read_geojson
 from napari_pathreason.slide_run import locked
 
 RUN = ("--lesions", "spot", "--slide-mpp", 0.5, "--mpp", 0.5, "--tile", 256, "--overlap", 0.3)
+
+FOUND = "0 of 12 tiles reliable, 12 uncertain; 1 spot"
+NOT_SAID = "nobody has measured how reliable this model is; `pathreason calibrate` does"
+COUNTS = {"all": 12, "unreadable": 0, "unknown": 0, "reliable": 0, "none": 0}
 
 
 @pytest.fixture
@@ -26,7 +31,9 @@ def one_line(text):
 def test_a_slide_becomes_a_folder(shell, loads, stained, tmp_path):
     done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("stained.png: 1 spot; 12 of 12 tiles with tissue; ")
+    first, *others = done.out.splitlines()
+    assert first.startswith(f"stained.png: {FOUND}; 12 of 12 tiles with tissue; ")
+    assert others[0] == f"  Doubt: {NOT_SAID}"
     folder = tmp_path / "out" / "stained.png"
     names = {path.name for path in folder.iterdir()}
     assert names >= {"findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif"}
@@ -38,7 +45,7 @@ def test_the_second_run_says_that_there_is_nothing_to_do(shell, loads, stained, 
     shell("detect", stained, "-o", tmp_path / "out", *RUN)
     done = shell("detect", stained, "-o", tmp_path / "out", *RUN)
     assert done.code == 0
-    assert done.out == "stained.png: finished before, nothing to do; 1 spot\n"
+    assert done.out == f"stained.png: finished before, nothing to do; {FOUND}\n"
     assert len(loads) == 1
 
 
@@ -47,7 +54,7 @@ def test_json_on_stdout_and_nothing_else(shell, loads, stained, tmp_path):
     assert done.err == ""
     (told,) = json.loads(done.out)
     assert told["state"] == "finished"
-    assert told["tiles"] == {"all": 12, "read": 12, "unreadable": 0}
+    assert told["tiles"] == {**COUNTS, "read": 12, "uncertain": 12}
     assert told["tokens"]["realised"] == 12 * 16
     (found,) = told["detections"]
     assert found["label"] == "spot"
@@ -151,9 +158,10 @@ def test_budgets_of_single_tiles(shell, loads, stained, tmp_path):
     done = shell(*words, "--tiles", table, "--json", "-")
     assert (done.code, done.err) == (0, "")
     (told,) = json.loads(done.out)
-    assert told["tiles"] == {"all": 12, "read": 11, "unreadable": 0}
+    assert told["tiles"] == {**COUNTS, "read": 11, "uncertain": 11}
     assert told["tokens"]["realised"] == 10 * 16 + 64
-    assert shell(*words).out == "stained.png: finished before, nothing to do; 1 spot\n"
+    again = shell(*words).out
+    assert again.startswith("stained.png: finished before, nothing to do; 0 of 11 tiles reliable")
     table.write_text("tile,budget\n99,0\n")
     refused = shell(*words, "--tiles", table)
     assert one_line(refused.err)
@@ -168,3 +176,44 @@ def test_budgets_of_tiles_are_of_one_slide(shell, loads, stained, tmp_path):
     done = shell("detect", stained, other, *words)
     assert one_line(done.err)
     assert "give one slide" in done.err
+
+
+@pytest.mark.parametrize("more", [(), ("--skip-errors",)])
+def test_what_the_model_cannot_look_for_is_refused(shell, trained, stained, tmp_path, more):
+    words = ("detect", stained, "-o", tmp_path / "out", *RUN, *more)
+    done = shell(*words, "--lesions", "spot,mitosis")
+    assert (done.code, done.out) == (2, "")
+    assert "cannot look for mitosis; it can look for: spot\n" in done.err
+    assert not (tmp_path / "out" / "stained.png" / "plan.json").exists()
+    assert shell(*words).code == 0
+    again = shell(*words, "--lesions", "mitosis")  # the folder holds a run now
+    assert again.code == 2
+    assert "cannot look for mitosis; it can look for: spot\n" in again.err
+
+
+def test_a_question_that_was_not_trained_on_is_told_before_the_tiles(
+    shell, trained, stained, tmp_path
+):
+    words = ("detect", stained, "-o", tmp_path / "out", *RUN)
+    done = shell(*words, "--question", "Find necrosis.")
+    assert done.code == 0
+    assert done.err.startswith("pathreason: stained.png: not trained on: necrosis; whatever it ")
+    assert "\n  --task detection --choices spot\n" in done.err
+    found = "0 of 12 tiles reliable, 12 no reliable answer (12 not trained on: necrosis)"
+    guess = "No reliable answer (guess: 1 spot)"
+    assert done.out.startswith(f"stained.png: {found}; {guess}; ")
+    again = shell(*words, "--question", "Find necrosis.")
+    assert again.err == ""
+    assert again.out == f"stained.png: finished before, nothing to do; {found}; {guess}\n"
+
+
+def test_lesions_without_a_reliable_answer_get_a_class_of_their_own(
+    shell, trained, stained, tmp_path
+):
+    words = ("detect", stained, "-o", tmp_path / "out", *RUN, "--question", "Find necrosis.")
+    path = tmp_path / "out" / "stained.png" / "findings.geojson"
+    shell(*words)
+    assert [one.label for one in read_geojson(path)] == ["", "spot"]
+    assert shell(*words, "--unreliable-class").code == 0
+    assert [one.label for one in read_geojson(path)] == ["Unreliable", "Unreliable: spot"]
+    assert len(trained) == 1

@@ -133,12 +133,14 @@ def kept_of(folder):
     return plan, groups
 
 
-def detect(slide_path, folder, performer, settings=SETTINGS, cancel=None, used=USED, mpp=0.5):
+def detect(
+    slide_path, folder, performer, settings=SETTINGS, cancel=None, used=USED, mpp=0.5, **more
+):
     """All events of a run."""
     with open_slide(slide_path, mpp) as slide:
         models = SimpleNamespace(performer=performer, allocator=Half())
         answers = AnswersHere(slide, lambda: models)
-        return list(run_slide(slide, Path(folder), settings, used, answers, cancel))
+        return list(run_slide(slide, Path(folder), settings, used, answers, cancel, **more))
 
 
 @pytest.fixture

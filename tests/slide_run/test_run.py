@@ -280,7 +280,7 @@ def test_a_damaged_tile_is_noted_and_left_out(run, monkeypatch, tmp_path):
     spoil(monkeypatch, lambda image: replace(image, unreadable=1.0))
     outcome = run()[-1].outcome
     assert outcome.unreadable == 1
-    assert any("damaged" in warning for warning in outcome.result.warnings)
+    assert any("damaged" in reason for reason in outcome.result.reliability.reasons)
     with (tmp_path / "run" / "tiles.csv").open() as file:
         states = [row["state"] for row in csv.DictReader(file)]
     assert states.count("unreadable") == 1

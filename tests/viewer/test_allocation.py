@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Allocation, Detection, TokenReport
+from napari_pathreason._geometry import Box, Region
+from napari_pathreason._types import Allocation, Detection, Reliability, TokenReport
+from napari_pathreason.exports import read_geojson, reliability_in
 from napari_pathreason.slide_run import (
     Lesion,
     Plan,
@@ -163,6 +167,31 @@ def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> Non
     assert set(layer.features["tiles"]) == {1}
 
 
+def test_each_lesion_is_saved_with_its_own_reliability(
+    layers: tuple[Any, Any], plan: Plan, make_result: Callable[..., Any], tmp_path: Path
+) -> None:
+    viewer, image = layers
+    layer = viewer.add_shapes(None, **box_layer_attributes(image))
+    boxes = BoxLayer(layer)
+    judged = (
+        Reliability("reliable"),
+        Reliability("none", ("unlike the training images", "low confidence; look for yourself")),
+    )
+    wanted = [replace(one, reliability=how) for one, how in zip(lesions(2), judged, strict=True)]
+    boxes.step(wanted, plan)
+    result = make_result(Region(0, 0, 1000, 800), *(one.found.box for one in wanted))
+    boxes.finish(replace(result, reliability=Reliability("uncertain", ("half of the tiles",))))
+    layer.save(str(tmp_path / "a.geojson"), plugin="napari-pathreason")
+    features = list(read_geojson(tmp_path / "a.geojson"))
+    assert [reliability_in(one.metadata) for one in features] == list(judged)
+    assert [one.measurements["Reliability"] for one in features] == [2, 0]
+    assert features[1].metadata["answer"] == "No reliable answer (guess: 2 tumour)"
+    layer.save(str(tmp_path / "a.csv"), plugin="napari-pathreason")
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [row["reliability"] for row in rows] == ["reliable", "none"]
+    assert rows[1]["reasons"] == " | ".join(judged[1].reasons)
+
+
 def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: Plan) -> None:
     from napari_pathreason.viewer._slide_run_boxes import surest
 
@@ -177,9 +206,10 @@ def test_a_run_that_fails_shows_the_lesions_so_far(plan: Plan) -> None:
     so_far = RunSoFar()
     so_far.take(RunStarted(plan, 0, 13))
     found = (Detection("tumour", Box(10, 10, 50, 50), 0.5),)
-    so_far.take(TileDone(plan.tiles[0], record(0, 16, detections=found)))
+    so_far.take(TileDone(plan.tiles[0], record(0, 16, answer="1 tumour", detections=found)))
+    so_far.take(TileDone(plan.tiles[1], record(1, 16)))  # its reply could not be read
     assert not so_far.lesions
     assert so_far.heat().max() == pytest.approx(0.5)
     so_far.take(RunFailed("why", RuntimeError()))
     assert [lesion.found for lesion in so_far.lesions] == list(found)
-    assert (so_far.boxes, so_far.tokens, so_far.changes) == (1, 16, 1)
+    assert (so_far.boxes, so_far.tokens, so_far.changes) == (1, 32, 2)

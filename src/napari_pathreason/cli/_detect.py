@@ -15,6 +15,7 @@ from napari_pathreason._types import Effort, GenerationSettings
 
 from ._ask import _add_closer, _choices, _write_json
 from ._files import check_writable
+from ._main import printable
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
@@ -95,6 +96,13 @@ def add_parser(commands: Subparsers) -> None:
     how.add_argument(
         "--skip-errors", action="store_true", help="go on with the next slide after an error"
     )
+    parser.add_argument(
+        "--unreliable-class",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="in GeoJSON, lesions without a reliable answer are of the class Unreliable: NAME; "
+        "a finished folder is written anew without the model",
+    )
     parser.add_argument("--json", metavar="FILE", help="write a summary as JSON; - for stdout")
     parser.set_defaults(run=run)
 
@@ -154,7 +162,7 @@ def _run_all(
                     raise
                 failed.append(name)
                 progress.clear()
-                print(f"pathreason: {name}: {error}", file=sys.stderr)
+                print(f"pathreason: {name}: {printable(str(error))}", file=sys.stderr)
                 continue
             told.append(_summary(name, done))
             progress.clear()
@@ -186,7 +194,7 @@ def _run_one(
     from napari_pathreason import slide_run
     from napari_pathreason.slides import open_slide
 
-    boxes = 0
+    boxes = doubted = 0
     with open_slide(path, args.slide_mpp) as slide:
         progress.show(f"{name}: looking for tissue")
         answers: slide_run.Answers = slide_run.AnswersHere(slide, load)
@@ -197,13 +205,23 @@ def _run_one(
                 args.slide_mpp,
                 slide_run.LoadModels(args.model, args.device),
             )
-        events = slide_run.run_slide(slide, args.output / name, settings, used, answers)
+        events = slide_run.run_slide(
+            slide,
+            args.output / name,
+            settings,
+            used,
+            answers,
+            unreliable_class=args.unreliable_class,
+        )
         with closing(events):
             for event in events:
-                if isinstance(event, slide_run.TileDone):
+                if isinstance(event, slide_run.RunStarted):
+                    _foretell(name, event.plan, progress)
+                elif isinstance(event, slide_run.TileDone):
                     boxes += len(event.record.detections)
+                    doubted += event.record.reliability.level == "none"
                 elif isinstance(event, slide_run.Progress):
-                    progress.show(f"{name}: {_bar(event, boxes)}")
+                    progress.show(f"{name}: {_bar(event, boxes, doubted)}")
                 elif isinstance(event, slide_run.RunFinished):
                     return event
                 elif isinstance(event, slide_run.RunFailed):
@@ -211,10 +229,21 @@ def _run_one(
     raise KeyboardInterrupt  # a run without an ending was cancelled
 
 
-def _bar(event: Any, boxes: int) -> str:
+def _foretell(name: str, plan: Plan, progress: Progress) -> None:
+    """Say before the tiles are asked that the model can give no reliable answer."""
+    from ._text import foretold
+
+    if told := foretold(plan.settings.query, plan.model):
+        progress.clear()
+        print(f"pathreason: {name}: {told}", file=sys.stderr, flush=True)
+
+
+def _bar(event: Any, boxes: int, doubted: int) -> str:
     filled = BAR * event.done // max(event.total, 1)
     bar = "#" * filled + "-" * (BAR - filled)
     counts = f"{event.done:,} of {event.total:,} tiles, {boxes:,} boxes"
+    if doubted:
+        counts += f", {doubted:,} tiles without a reliable answer"
     return f"[{bar}] {counts}, {event.time_left} left"
 
 
@@ -226,11 +255,7 @@ def _summary(name: str, done: RunFinished) -> dict[str, Any]:
         "name": name,
         "state": "finished before" if done.already else "finished",
         "run": outcome.plan.run,
-        "tiles": {
-            "all": len(outcome.plan.tiles),
-            "read": len(outcome.records) - outcome.unreadable,
-            "unreadable": outcome.unreadable,
-        },
+        "tiles": outcome.counts,
         **result_to_dict(outcome.result),
     }
 
@@ -242,13 +267,18 @@ def _which(plan: Plan) -> str:
 
 
 def _line(name: str, done: RunFinished) -> str:
+    """How many tiles may be relied on, then what was found, then what it cost."""
     from napari_pathreason.engine import token_line
+    from napari_pathreason.exports import answer_line
 
-    outcome = done.outcome
+    outcome, result = done.outcome, done.outcome.result
+    found = f"{outcome.tally.line}; {answer_line(result.answer.text, result.reliability)}"
     if done.already:
-        return f"{name}: finished before, nothing to do; {outcome.result.answer.text}"
+        return f"{name}: finished before, nothing to do; {found}"
     lines = [
-        f"{name}: {outcome.result.answer.text}; {len(outcome.records):,} of "
-        f"{len(outcome.plan.tiles):,} tiles {_which(outcome.plan)}; {token_line(outcome.result)}"
+        f"{name}: {found}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} tiles "
+        f"{_which(outcome.plan)}; {token_line(result)}",
+        *(f"Doubt: {reason}" for reason in result.reliability.reasons),
+        *(f"Note: {warning}" for warning in result.warnings),
     ]
-    return "\n  Warning: ".join([*lines, *outcome.result.warnings])
+    return "\n  ".join(lines)

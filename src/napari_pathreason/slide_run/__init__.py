@@ -20,6 +20,7 @@ from ._plan import Plan
 from ._record import TileRecord
 from ._run import Answers, AnswersHere, run_slide
 from ._settings import DetectSettings
+from ._tally import Tally
 from ._tiles import Tile, lay_tiles, starts, tile_side
 from ._used import used_model
 
@@ -40,6 +41,7 @@ __all__ = [
     "RunFailed",
     "RunFinished",
     "RunStarted",
+    "Tally",
     "Tile",
     "TileBudget",
     "TileDone",

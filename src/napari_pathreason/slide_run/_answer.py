@@ -38,7 +38,7 @@ from napari_pathreason.engine import (
     answer_parked,
 )
 
-from ._record import TileRecord, record_of
+from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
 from ._tiles import Tile
 
@@ -179,5 +179,5 @@ def _record(tile: Tile, job: ParkedJob) -> TileRecord:
     error = ending.error
     # with a cause it is the disk or the network, and other tiles fare no better
     if isinstance(error, SlideError) and error.__cause__ is None:
-        return TileRecord(tile.index, unreadable=True, warnings=(str(error),))
+        return TileRecord(tile.index, unreadable=True, reliability=DAMAGED, override=tile.override)
     raise error

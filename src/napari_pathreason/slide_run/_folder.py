@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,8 +54,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_plan(folder: Path, plan: Plan) -> None:
     """Keep a plan; whole or not at all."""
+    told = _plans().dump_python(plan, mode="json")
+    for topic in (told["model"]["metadata"] or {}).get("topics", ()):
+        topic["words"].sort()  # a set has no order of its own, and equal plans are equal bytes
     with atomic_bytes(folder / PLAN) as file:
-        file.write(_plans().dump_json(plan) + b"\n")
+        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        file.write(text.encode() + b"\n")
 
 
 def read_plan(folder: Path) -> Plan | None:
@@ -65,18 +70,19 @@ def read_plan(folder: Path) -> Plan | None:
     ExportError
         If the file is damaged or of another version.
     """
+    remedy = "choose another folder, or delete this one to begin anew"
     try:
-        plan = _plans().validate_json((folder / PLAN).read_bytes())
-        if plan.format == FORMAT:
-            return plan
-        raise ValueError(plan.format)
+        told = json.loads((folder / PLAN).read_bytes())
+        if told["format"] != FORMAT:
+            raise ExportError(
+                f"the run in the folder {folder.name} is of another version ({told['format']}), "
+                f"whose tiles are not judged as they are now ({FORMAT}); {remedy}"
+            )
+        return _plans().validate_python(told)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise ExportError(
-            f"{PLAN} in the folder {folder.name} is damaged or of another version; "
-            "choose another folder, or delete this one to begin anew"
-        ) from error
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ExportError(f"{PLAN} in the folder {folder.name} is damaged; {remedy}") from error
 
 
 def holds_run(folder: Path) -> bool:

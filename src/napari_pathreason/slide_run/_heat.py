@@ -72,8 +72,8 @@ class HeatMap:
         )
 
 
-def write_heat(path: Path, heat: HeatMap, slide: SlideInfo, run: str) -> None:
-    """Write an OME-TIFF; its pixel size lays it over the slide.
+def write_heat(path: Path, heat: HeatMap, slide: SlideInfo, run: str, about: str) -> None:
+    """Write an OME-TIFF; its pixel size lays it over the slide, its description is ``about``.
 
     Raises
     ------
@@ -82,12 +82,17 @@ def write_heat(path: Path, heat: HeatMap, slide: SlideInfo, run: str) -> None:
     """
     import tifffile
 
-    about: dict[str, object] = {"axes": "YX", "UUID": run, "Creator": "napari-pathreason"}
+    told: dict[str, object] = {
+        "axes": "YX",
+        "UUID": run,
+        "Creator": "napari-pathreason",
+        "Description": about,
+    }
     if slide.mpp is not None:
         width, height = heat.cell
-        about |= {"PhysicalSizeX": slide.mpp[0] * width, "PhysicalSizeY": slide.mpp[1] * height}
+        told |= {"PhysicalSizeX": slide.mpp[0] * width, "PhysicalSizeY": slide.mpp[1] * height}
     picture = io.BytesIO()
-    tifffile.imwrite(picture, heat.values(), ome=True, compression="zlib", metadata=about)
+    tifffile.imwrite(picture, heat.values(), ome=True, compression="zlib", metadata=told)
     with atomic_bytes(path) as file:
         file.write(picture.getbuffer())
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection
+from napari_pathreason._types import NOT_JUDGED, Detection, Reliability
+from napari_pathreason.exports import RANK
 
 from ._tiles import Tile
 
@@ -21,10 +22,14 @@ REACH = 2
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One finding of a slide and the tiles that saw it; the box is level-0 pixels."""
+    """One finding of a slide and the tiles that saw it; the box is level-0 pixels.
+
+    Confidence and reliability are both those of the tile whose box is the surest; see `merge`.
+    """
 
     found: Detection
     tiles: tuple[int, ...]
+    reliability: Reliability = NOT_JUDGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,10 @@ class _Part:
     found: Detection
 
 
-def merge(seen: Iterable[tuple[Tile, Sequence[Detection]]]) -> list[Lesion]:
+def merge(
+    seen: Iterable[tuple[Tile, Sequence[Detection]]],
+    judged: Mapping[int, Reliability] | None = None,
+) -> list[Lesion]:
     """Join boxes across the borders of tiles.
 
     Two boxes of one name from two tiles are one lesion if they agree where both tiles looked: the
@@ -49,12 +57,16 @@ def merge(seen: Iterable[tuple[Tile, Sequence[Detection]]]) -> list[Lesion]:
     ----------
     seen : iterable of (Tile, sequence of Detection)
         Boxes in level-0 pixels, those of each tile inside it; the order does not matter.
+    judged : mapping of int to Reliability, optional
+        Reliability of the answer of each tile, by its index; one that is missing is not judged.
 
     Returns
     -------
     list of Lesion
         From top to bottom, then left to right. A box is the bounds of its parts, a confidence the
-        highest of theirs.
+        highest of theirs. Reliability comes with it from the same tile, so that no box is shown
+        surer than the tile that was so sure may be relied on; of tiles that are equally sure, or
+        do not tell, the worst counts.
     """
     parts: list[_Part] = []
     at: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -67,7 +79,8 @@ def merge(seen: Iterable[tuple[Tile, Sequence[Detection]]]) -> list[Lesion]:
         for other in _neighbours(part.tile, at):
             if other > index and _same(part, parts[other]):
                 groups.join(index, other)
-    lesions = [_lesion([parts[i] for i in group]) for group in groups.all()]
+    told = judged or {}
+    lesions = [_lesion([parts[i] for i in group], told) for group in groups.all()]
     return sorted(lesions, key=lambda one: (*_place(one.found.box), one.found.label))
 
 
@@ -110,13 +123,19 @@ def _meet(a: Box, b: Box) -> Box:
     return Box(x, y, max(0.0, min(ax2, bx2) - x), max(0.0, min(ay2, by2) - y))
 
 
-def _lesion(parts: list[_Part]) -> Lesion:
+def _lesion(parts: list[_Part], judged: Mapping[int, Reliability]) -> Lesion:
     corners = [part.found.box.corners for part in parts]
     x1, y1 = (min(c[i] for c in corners) for i in (0, 1))
     x2, y2 = (max(c[i] for c in corners) for i in (2, 3))
-    sure = [part.found.confidence for part in parts if part.found.confidence is not None]
-    found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), max(sure, default=None))
-    return Lesion(found, tuple(sorted({part.tile.index for part in parts})))
+    told = [part.found.confidence for part in parts if part.found.confidence is not None]
+    most = max(told, default=None)
+    surest = [part.tile.index for part in parts if part.found.confidence == most]
+    reliability = min(
+        (judged.get(index, NOT_JUDGED) for index in sorted(surest)),
+        key=lambda one: RANK[one.level],
+    )
+    found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), most)
+    return Lesion(found, tuple(sorted({part.tile.index for part in parts})), reliability)
 
 
 def _place(box: Box) -> tuple[float, float, float, float]:

@@ -10,6 +10,7 @@ from napari_pathreason._geometry import Region
 from napari_pathreason._types import (
     Allocation,
     Answer,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -19,6 +20,7 @@ from napari_pathreason.tokens import native_tokens
 from ._merge import Lesion, merge
 from ._plan import Plan
 from ._record import TileRecord
+from ._tally import Tally, reliability_of, tally_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,28 @@ class Outcome:
     records: tuple[TileRecord, ...]
 
     @property
+    def tally(self) -> Tally:
+        """How far the tiles may be relied on; said before what was found."""
+        return tally_of(self.records)
+
+    @property
     def unreadable(self) -> int:
         """Tiles whose part of the file is damaged."""
         return sum(record.unreadable for record in self.records)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of tiles, for files: by what became of them, and by level of reliability."""
+        tally = self.tally
+        return {
+            "all": len(self.plan.tiles),
+            "read": len(self.records) - self.unreadable,
+            "unreadable": self.unreadable,
+            "unknown": tally.unknown,
+            "reliable": tally.reliable,
+            "uncertain": tally.uncertain,
+            "none": tally.none,
+        }
 
     def results(self) -> Iterator[Result]:
         """For each lesion the result with the words and tokens of the tiles that saw it."""
@@ -55,6 +76,7 @@ class Outcome:
             yield replace(
                 self.result,
                 answer=Answer(words, lesion.found.label),
+                reliability=lesion.reliability,
                 tokens=_sum(saw, self.result.tokens.native),
             )
 
@@ -69,12 +91,16 @@ def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
         Of every tile that is read, in any order.
     """
     records = sorted(records, key=lambda record: record.index)
-    lesions = merge((plan.tiles[record.index], record.detections) for record in records)
+    lesions = merge(
+        ((plan.tiles[record.index], record.detections) for record in records),
+        {record.index: record.reliability for record in records},
+    )
     slide, settings = plan.slide, plan.settings
     whole = Region(0, 0, slide.width, slide.height)
     tokens = _sum(records, native_tokens(whole, plan.model.dims.cell))
     sure = [lesion.found.confidence for lesion in lesions]
     told = [value for value in sure if value is not None]
+    judged = reliability_of(records)
     answered = [record.allocation for record in records if record.allocation is not None]
     result = Result(
         query=settings.query,
@@ -87,7 +113,7 @@ def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
             tokens.allocator,
             flops=sum(one.flops for one in answered),
         ),
-        answer=Answer("", _summary(lesions)),
+        answer=Answer("", _summary(lesions, records, judged)),
         detections=tuple(lesion.found for lesion in lesions),
         tokens=tokens,
         picture_size=_picture_size(slide, settings.mpp),
@@ -97,6 +123,7 @@ def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
         warnings=_warnings(records),
         settings=settings.generation,
         confidence=sum(told) / len(told) if told and len(told) == len(sure) else None,
+        reliability=judged,
     )
     return Outcome(plan, result, tuple(lesions), tuple(records))
 
@@ -117,9 +144,17 @@ def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
     )
 
 
-def _summary(lesions: Sequence[Lesion]) -> str:
+def _summary(lesions: Sequence[Lesion], records: Sequence[TileRecord], judged: Reliability) -> str:
+    """Lesions in words, and in how many tiles nobody knows; empty where that is all of them."""
+    unknown = sum(record.unknown for record in records)
+    if records and unknown == len(records):
+        return ""
     counts = Counter(lesion.found.label for lesion in lesions)
-    return ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "none found"
+    words = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "none found"
+    guesses = sum(lesion.reliability.level == "none" for lesion in lesions)
+    if guesses and judged.level != "none":  # else all of it is called a guess
+        words += f" ({guesses:,} of them {'a guess' if guesses == 1 else 'guesses'})"
+    return f"{words}; {unknown:,} of {len(records):,} tiles unknown" if unknown else words
 
 
 def _picture_size(slide: SlideInfo, mpp: float) -> tuple[int, int]:

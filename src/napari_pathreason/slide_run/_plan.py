@@ -21,7 +21,8 @@ from ._tiles import Tile, lay_tiles, tile_side
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
 
-FORMAT = "napari-pathreason slide run 1"
+FORMAT = "napari-pathreason slide run 2"
+"""Version 1 judged no tile."""
 MASK_OF_TILE = 16
 """Mask pixels along the side of a tile."""
 MASK_MOST = 2048

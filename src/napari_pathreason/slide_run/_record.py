@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_pathreason._types import Allocation, Detection, Result, TokenReport
+from napari_pathreason._types import (
+    NOT_JUDGED,
+    Allocation,
+    Detection,
+    Reliability,
+    Result,
+    TokenReport,
+)
 
 from ._tiles import Tile
+
+DAMAGED = Reliability("none", ("the file is damaged here and could not be read",))
+"""Of a tile that has no answer because nothing of it could be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +37,13 @@ class TileRecord:
         Pyramid level that was decoded.
     pixels_decoded : int
     answer, rationale : str
+        The answer is empty where the model's reply could not be read.
+    reply : str
+        What the model wrote where it could not be read.
     detections : tuple of Detection
         Level-0 pixels, inside the tile.
     confidence : float, optional
+    reliability : Reliability
     warnings : tuple of str
     seconds : mapping of str to float
         By stage; the same tile takes another time when it is run again.
@@ -46,11 +60,21 @@ class TileRecord:
     pixels_decoded: int = 0
     answer: str = ""
     rationale: str = ""
+    reply: str = ""
     detections: tuple[Detection, ...] = ()
     confidence: float | None = None
+    reliability: Reliability = NOT_JUDGED
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     override: int | Literal["native"] | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody knows what is there: no answer could be read, or nothing of the file.
+
+        Such a tile is none in which nothing was found.
+        """
+        return self.unreadable or not self.answer
 
 
 def record_of(tile: Tile, result: Result) -> TileRecord:
@@ -63,8 +87,10 @@ def record_of(tile: Tile, result: Result) -> TileRecord:
         pixels_decoded=result.pixels_decoded,
         answer=result.answer.text,
         rationale=result.answer.rationale,
+        reply="" if result.answer.readable else result.answer.reply,
         detections=result.detections,
         confidence=result.confidence,
+        reliability=result.reliability,
         warnings=result.warnings,
         seconds=dict(result.seconds),
         override=tile.override,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._types import ModelInfo
-from napari_pathreason.engine import Allocator, BatchPerformer, Performer
+from napari_pathreason.engine import Allocator, BatchPerformer, Performer, check_query
 from napari_pathreason.exports import UsedModel, fingerprint, remove_drafts
 
 from ._answer import Group
 from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
-from ._files import is_finished, write_files
+from ._files import has_unreliable_class, is_finished, write_files
 from ._folder import Journal, locked, read_plan, write_plan
 from ._outcome import outcome_of
 from ._plan import Identity, Plan, check_same, make_plan
@@ -103,6 +103,7 @@ def run_slide(
     used: UsedModel,
     answers: Answers,
     cancel: Flag | None = None,
+    unreliable_class: bool | None = None,
 ) -> Generator[RunEvent, None, None]:
     """Look for lesions on a whole slide, or go on where an earlier run was cut.
 
@@ -120,6 +121,9 @@ def run_slide(
     answers : Answers
     cancel : threading.Event, optional
         Once set, the run ends at the next token; any thread may set it.
+    unreliable_class : bool, optional
+        See `exports.features_of_marks`. It belongs to the files and not to the run, so that it
+        may be chosen after it. None: as they were last written.
 
     Yields
     ------
@@ -139,7 +143,10 @@ def run_slide(
         )
         with locked(folder):
             remove_drafts(folder)
-            yield from _run(slide, folder, identity, used, answers, flag, at)
+            marked = unreliable_class
+            if marked is None:
+                marked = has_unreliable_class(folder)
+            yield from _run(slide, folder, identity, used, answers, flag, at, marked)
     except CancelledError:
         yield RunCancelled(at[0], at[1])
     except Exception as error:  # whatever went wrong, the user gets a line and keeps the tiles
@@ -155,12 +162,16 @@ def _run(
     answers: Answers,
     cancel: Flag,
     at: list[int],
+    unreliable_class: bool,
 ) -> Iterator[RunEvent]:
     plan, settings = read_plan(folder), identity.settings
     if plan is not None:
+        if plan.identity.weights_sha256 == identity.weights_sha256:
+            check_query(settings.query, settings.budget, plan.model.metadata)
         check_same(plan.identity, identity, folder.name)
     else:
         model, batches = answers.model()
+        check_query(settings.query, settings.budget, model.metadata)  # before anything is read
         plan = make_plan(slide, identity, used, model, batches)
         write_plan(folder, plan)
     wanted = settings.overrides
@@ -171,7 +182,7 @@ def _run(
     journal.mend()
     done = _kept(plan, journal)
     at[:] = len(done), len(plan.to_read)
-    if len(done) == at[1] and is_finished(folder, plan.run):
+    if len(done) == at[1] and is_finished(folder, plan.run, unreliable_class):
         yield RunFinished(outcome_of(plan, list(done.values())), already=True)
         return
     yield RunStarted(plan, *at)
@@ -182,7 +193,7 @@ def _run(
         yield from _answer(plan, todo, journal, answers, cancel, at)
     # from the disk: a run that was cut and one that was not write the same digits
     outcome = outcome_of(plan, list(_kept(plan, journal).values()))
-    write_files(folder, outcome)
+    write_files(folder, outcome, unreliable_class)
     yield RunFinished(outcome)
 
 

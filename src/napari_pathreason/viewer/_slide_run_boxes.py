@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_pathreason._types import Result
+from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
 from napari_pathreason.slide_run import Lesion, Plan
 
 from ._frame import box_to_data
@@ -147,6 +148,8 @@ def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
     sure = [one.found.confidence for one in lesions]
     return {
         "label": np.asarray([one.found.label for one in lesions], dtype=object),
+        LEVEL_KEY: np.asarray([one.reliability.level for one in lesions], dtype=object),
+        REASONS_KEY: np.asarray([joined_reasons(one.reliability) for one in lesions], dtype=object),
         "confidence": np.asarray([np.nan if one is None else one for one in sure], dtype=float),
         "tiles": np.asarray([len(one.tiles) for one in lesions], dtype=int),
         "result": np.full(len(lesions), RESULT),

@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Detection
+from napari_pathreason._types import Detection, Reliability
 from napari_pathreason.slide_run import (
     HeatMap,
     Lesion,
@@ -81,6 +81,7 @@ class RunSoFar:
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
         self._seen: list[tuple[Tile, Sequence[Detection]]] = []
+        self._judged: dict[int, Reliability] = {}
         self._lock = Lock()
         self._pace = Pace()
 
@@ -95,7 +96,7 @@ class RunSoFar:
             self.progress = event
             if self._pace.due():
                 with self._pace.spend():
-                    self._show(merge(self._seen))
+                    self._show(merge(self._seen, self._judged))
         elif isinstance(event, RunFinished):
             if self.plan is None:  # it was finished before
                 self._begin(event.outcome.plan)
@@ -106,7 +107,7 @@ class RunSoFar:
             self.ending = event
         else:
             if self._seen:
-                self._show(merge(self._seen))
+                self._show(merge(self._seen, self._judged))
             self.ending = event
 
     def heat(self) -> NDArray[np.float32]:
@@ -132,12 +133,13 @@ class RunSoFar:
         if self.plan is None or self._heat is None or self.allocations is None:
             return
         tile = self.plan.tiles[record.index]
-        if not record.unreadable:
+        if not record.unknown:
             with self._lock:
                 self._heat.add(tile.region, record.detections)
         self.allocations.take(record)
         self.records[record.index] = record
         self._seen.append((tile, record.detections))
+        self._judged[record.index] = record.reliability
         self.boxes += len(record.detections)
         self.tokens += 0 if record.tokens is None else record.tokens.read
         self.changes += 1
