@@ -31,6 +31,7 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -77,6 +78,7 @@ def result_with(count: int) -> Result:
         level=3,
         pixels_decoded=1 << 20,
         seconds={"read": 0.1, "generate": 1.0},
+        reliability=Reliability("uncertain", ("low confidence; look for yourself",)),
     )
 
 
