@@ -1,11 +1,17 @@
-"""GRPO beside TRL: python benchmarks/grpo.py [--json FILE] [--steps N].
+"""GRPO beside TRL: python benchmarks/grpo.py [--json FILE] [--quick] [--steps N] [--rounds N].
 
 First one step of `pathreason train performer` against one of TRL's GRPOTrainer: the same new
 small Qwen3-VL model, the same pictures, group, lengths, losses and distance to the start, in one
-process on one machine. Random weights end an answer hardly ever, so lengths are the same. Seconds
-are medians without the first step, which pays for imports and first touches; beside other load,
-those of the CPU tell more. Then the performer's calls that training the allocator takes, with s(N)
-tabulated, against one call a rollout: as many as questions and steps, one rollout each.
+process on one machine. On both sides the first layer is a matrix product (`embed_by_product`):
+as the convolution that transformers writes, it alone costs a CPU more than the rest of this
+model, and the comparison would be one of convolutions. ``--convolution`` leaves TRL's side as
+transformers writes it. Random weights end an answer hardly ever, so lengths are the same; both
+sides tell how many tokens they wrote.
+
+The two sides take turns, round by round, so that a busy machine slows both; a ratio is that of one
+round's medians, without its first step, which pays for imports and first touches. Beside other
+load, seconds of the CPU tell more. Then the performer's calls that training the allocator takes,
+with s(N) tabulated, against one call a rollout: as many as questions and steps, one rollout each.
 """
 
 from __future__ import annotations
@@ -17,12 +23,16 @@ import platform
 import statistics
 import tempfile
 import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
+from napari_pathreason.models._patch_embedding import embed_by_product
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
 from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
 from napari_pathreason.training.model._mini import save_checkpoint
@@ -63,63 +73,78 @@ def write_data(folder: Path) -> None:
         write_samples(folder / f"{split}.jsonl", samples)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Median seconds of a step, and the mean tokens of a completion."""
+
+    clock: float
+    cpu: float
+    written: float
+
+
 class Clock:
     """Seconds between marks, on the wall and of this process's CPU time."""
 
     def __init__(self) -> None:
+        self.written: list[float] = []
         self._marks: list[tuple[float, float]] = []
 
     def mark(self) -> None:
         """One step is over."""
         self._marks.append((time.perf_counter(), time.process_time()))
 
-    def medians(self) -> tuple[float, float]:
-        """Of wall and CPU seconds a step; the first step is what lies before the first mark."""
-        pairs = zip(self._marks, self._marks[1:], strict=False)
-        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairs]
-        wall, cpu = zip(*steps, strict=True)
-        return statistics.median(wall), statistics.median(cpu)
+    def pace(self) -> Pace:
+        """Of all steps but the first, which lies before the first mark, and the last.
+
+        The last one of our loop asks held-out questions too.
+        """
+        marks = self._marks[:-1]
+        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
+        clock, cpu = zip(*steps, strict=True)
+        return Pace(
+            statistics.median(clock), statistics.median(cpu), statistics.fmean(self.written)
+        )
 
 
-def ours(recipe: Recipe) -> tuple[float, float]:
-    """Seconds a step of the command's own loop, from one line of its log to the next."""
-    clock = Clock()
+def ours(recipe: Recipe) -> Pace:
+    """The command's own loop, from one line of its log to the next."""
+    clock, write = Clock(), RunLog.write
 
-    class Clocked(RunLog):
-        def write(self, record: dict[str, Any]) -> None:
-            clock.mark()
-            super().write(record)
+    def timed(log: RunLog, record: dict[str, Any]) -> None:
+        clock.mark()
+        clock.written.append(record["length"])
+        write(log, record)
 
-    plain, performer.RunLog = performer.RunLog, Clocked  # type: ignore[misc]
-    try:
+    # in the class, so that it counts wherever the loop has its log from
+    with patch.object(RunLog, "write", timed):
         performer.train_performer(recipe)
-    finally:
-        performer.RunLog = plain  # type: ignore[misc]
-    return clock.medians()
+    return clock.pace()
 
 
-def theirs(recipe: Recipe, out: Path) -> tuple[float, float]:
-    """Seconds a step of TRL's trainer from the same checkpoint."""
+def theirs(recipe: Recipe, out: Path, convolution: bool) -> Pace:
+    """TRL's trainer from the same checkpoint."""
     import trl
     from datasets import Dataset
     from transformers import Qwen3VLForConditionalGeneration, TrainerCallback
 
-    folder = Path(recipe.output) / "model"
-    data = Path(recipe.data.folder)
+    folder, data = Path(str(recipe.grpo.start)), Path(recipe.data.folder)
     processor = _processor(folder)
-
     clock = Clock()
 
     class Marks(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             clock.mark()
 
+    def reward(completions: Any, completion_ids: Any, **_: Any) -> list[float]:
+        clock.written += [len(ids) for ids in completion_ids]
+        return [len(str(one)) / 100 for one in completions]
+
     prompt = [{"role": "user", "content": f"{QUESTION} {' or '.join(CHOICES)}?"}]
     pictures = [data / str(sample.image) for sample in read_samples(data / "train.jsonl")]
     rows = [{"prompt": prompt, "image": Image.open(path).convert("RGB")} for path in pictures]
     trainer = trl.GRPOTrainer(
         model=Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype="float32"),
-        reward_funcs=lambda completions, **_: [len(str(one)) / 100 for one in completions],
+        reward_funcs=reward,
         args=trl.GRPOConfig(
             str(out),
             per_device_train_batch_size=PICTURES * GROUP,
@@ -142,8 +167,11 @@ def theirs(recipe: Recipe, out: Path) -> tuple[float, float]:
         processing_class=processor,
         callbacks=[Marks()],
     )
+    if not convolution:
+        for model in (trainer.model, trainer.ref_model):
+            embed_by_product(model.model.visual)
     trainer.train()
-    return clock.medians()
+    return clock.pace()
 
 
 def _processor(folder: Path) -> Any:
@@ -201,48 +229,64 @@ def calls(recipe: Recipe, out: Path) -> dict[str, int]:
     }
 
 
+def recipe_of(folder: Path, steps: int, number: int) -> Recipe:
+    """The recipe of a round, with a folder of its own."""
+    return Recipe.model_validate(
+        {
+            "output": str(folder / f"run-{number}"),
+            "data": {"folder": str(folder), "questions": 1, "turn": False, "stain": 0},
+            "model": MODEL,
+            "grpo": {
+                "start": str(folder / "model"),
+                "group": GROUP,
+                "longest": LONGEST,
+                "pictures": PICTURES,
+                "budgets": {64: 1},
+                "beta": BETA,
+                "steps": steps,
+                "checkpoint_every": 10 * steps,
+                "validate_every": 10 * steps,
+                "validate_samples": 1,
+            },
+        }
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=7, help="of each side and round; at least 3")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--convolution", action="store_true", help="TRL's side as it comes")
+    parser.add_argument("--quick", action="store_true", help="one round of 3 steps")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    rounds, steps = (1, 3) if args.quick else (args.rounds, args.steps)
+    if steps < 3:
+        parser.error("--steps must be at least 3: the first and the last do not count")
+    turns: list[tuple[Pace, Pace]] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_data(folder)
-        recipe = Recipe.model_validate(
-            {
-                "output": str(folder / "run"),
-                "data": {"folder": place, "questions": 1, "turn": False, "stain": 0},
-                "model": MODEL,
-                "grpo": {
-                    "group": GROUP,
-                    "longest": LONGEST,
-                    "pictures": PICTURES,
-                    "budgets": {64: 1},
-                    "beta": BETA,
-                    "steps": args.steps,
-                    "checkpoint_every": 10 * args.steps,
-                    "validate_every": 10 * args.steps,
-                    "validate_samples": 1,
-                },
-            }
-        )
+        recipe = recipe_of(folder, steps, 0)
         model, tokenizer = start_model(recipe, read_samples(folder / "train.jsonl"))
         millions = sum(p.numel() for p in model.parameters()) / 1e6
-        save_checkpoint(folder / "run/model", model, tokenizer, {"name": "bench"})
+        save_checkpoint(folder / "model", model, tokenizer, {"name": "bench"})
         load = os.getloadavg()[0]
-        mine, other = ours(recipe), theirs(recipe, folder / "trl")
+        for number in range(rounds):
+            recipe = recipe_of(folder, steps, number)
+            mine = ours(recipe)
+            turns.append((mine, theirs(recipe, folder / f"trl-{number}", args.convolution)))
         counted = calls(recipe, folder)
+    written = [statistics.fmean(pace.written for pace in side) for side in zip(*turns, strict=True)]
     print(f"{millions:.1f} M parameters, {PICTURES} pictures x {GROUP} completions of {LONGEST}")
-    print("tokens, 64 visual tokens, float32;", platform.machine(), f"load before: {load:.1f}")
+    print(f"tokens at most ({written[0]:.1f} and {written[1]:.1f} in the mean), 64 visual tokens,")
+    print(
+        f"float32; {platform.machine()}, {rounds} rounds of {steps} steps, load before: {load:.1f}"
+    )
     print("| | s a step on the clock | | on the CPU | |")
     print("|---|---:|---:|---:|---:|")
-    print(f"| **pathreason train performer** | {mine[0]:.2f} | | {mine[1]:.2f} | |")
-    ratios = [b / a for a, b in zip(mine, other, strict=True)]
-    print(
-        f"| TRL GRPOTrainer | {other[0]:.2f} | {ratios[0]:.1f} x "
-        f"| {other[1]:.2f} | {ratios[1]:.1f} x |"
-    )
+    print(f"| **pathreason train performer** | {_table_cells(turns, 0)} |")
+    print(f"| TRL GRPOTrainer | {_table_cells(turns, 1)} |")
     print()
     print("| s(N) | performer's calls | |")
     print("|---|---:|---:|")
@@ -250,8 +294,24 @@ def main() -> None:
     ratio = counted["by_rollout"] / counted["tabulated"]
     print(f"| one a rollout ({counted['steps']} steps) | {counted['by_rollout']} | {ratio:.0f} x |")
     if args.json:
-        figures = {"ours_s": mine, "trl_s": other, "calls": counted, "load": load}
+        figures = {
+            "rounds": [{"ours": asdict(a), "trl": asdict(b)} for a, b in turns],
+            "convolution": args.convolution,
+            "calls": counted,
+            "load": load,
+        }
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _table_cells(turns: list[tuple[Pace, Pace]], side: int) -> str:
+    """Median seconds of a side over the rounds; of TRL's the ratio to ours, and its range."""
+    cells = []
+    for name in ("clock", "cpu"):
+        seconds = statistics.median(getattr(pair[side], name) for pair in turns)
+        ratios = [getattr(theirs, name) / getattr(ours, name) for ours, theirs in turns]
+        told = f"{statistics.median(ratios):.1f} x ({min(ratios):.1f}-{max(ratios):.1f})"
+        cells += [f"{seconds:.2f}", told if side else ""]
+    return " | ".join(cells)
 
 
 if __name__ == "__main__":
