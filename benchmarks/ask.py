@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
@@ -28,7 +29,7 @@ from napari_pathreason._geometry import Region
 from napari_pathreason._types import Budget, GenerationSettings, Query
 from napari_pathreason.cli._progress import quiet_libraries
 from napari_pathreason.engine import Job, ask
-from napari_pathreason.models import Models, build_inputs, load_models
+from napari_pathreason.models import Models, build_inputs, find_checkpoint, load_models
 from napari_pathreason.slides import Slide, open_slide, write_synthetic_slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import LADDER, plan
@@ -138,26 +139,21 @@ def things(slide: Path | None, model: str | None) -> Iterator[tuple[Path, str]]:
     with tempfile.TemporaryDirectory() as folder:
         yield (
             slide or write_synthetic_slide(Path(folder) / "pyramid.tif", 8192, 8192, (1, 4, 16)),
-            model or str(random_checkpoint(Path(folder) / "random-8M")),
+            model or str(random_checkpoint(Path(folder) / "random-weights")),
         )
 
 
 def random_checkpoint(folder: Path) -> Path:
-    """Write random weights at the size of the embedded model."""
-    from napari_pathreason.models._tiny import make_tiny_checkpoint
-
-    make_tiny_checkpoint(folder)
+    """Write random weights in the sizes of the embedded model, with its tokenizer."""
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
-    config = AutoConfig.from_pretrained(folder)
-    for part, depth in ((config.vision_config, 6), (config.text_config, 4)):
-        part.hidden_size, part.intermediate_size = 256, 768
-        setattr(part, "depth" if part is config.vision_config else "num_hidden_layers", depth)
-    config.vision_config.out_hidden_size = 256
-    config.text_config.head_dim = 64
-    config.text_config.rope_parameters["mrope_section"] = [12, 10, 10]
-    model = Qwen3VLForConditionalGeneration(config)
-    model.generation_config.eos_token_id = config.text_config.eos_token_id
+    embedded, _ = find_checkpoint("embedded")
+    folder.mkdir()
+    for name in ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(embedded / name, folder)
+    shutil.copy(embedded / "preprocessor_config.json", folder)
+    model = Qwen3VLForConditionalGeneration(AutoConfig.from_pretrained(embedded))
+    model.generation_config.eos_token_id = model.config.text_config.eos_token_id
     model.save_pretrained(folder)
     return folder
 
@@ -194,7 +190,8 @@ def main() -> None:
         ask(Job(slide, region, QUERY, 64, settings), models.performer, models.allocator)  # warm-up
         region = region.clipped(slide.width, slide.height)
         name, where = models.performer.info.name, machine(models)
-        print(f"{where}; model {name}; {slide.info.name}, region", end=" ")
+        load = os.getloadavg()[0]
+        print(f"{where}; load {load:.1f} before; model {name}; {slide.info.name}, region", end=" ")
         print(f"{region.x} {region.y} {region.width} {region.height}\n")
         of_rungs = rungs(slide, region, models, settings, repeats)
         print("\n| budget | written tokens | main job s | bare generate s | overhead |")
@@ -205,6 +202,7 @@ def main() -> None:
         ]
         report = {
             "machine": where,
+            "load": load,
             "model": name,
             "slide": slide.info.name,
             "region": [region.x, region.y, region.width, region.height],
