@@ -1,4 +1,4 @@
-"""How long the Slide run dock stalls napari: python benchmarks/slide_dock.py [--json FILE] [--quick].
+"""How long the Slide run dock holds up napari: python benchmarks/slide_dock.py [--quick].
 
 As in `benchmarks/dock.py`, a timer of 1 ms runs in the event loop of a real window; the longest
 time between two ticks is the longest stall, "work" the part of it that the main thread computed. A
