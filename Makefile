@@ -50,11 +50,13 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/slides.py
 	$(BIN)/python benchmarks/ask.py
+	$(BIN)/python benchmarks/dock.py
 	$(BIN)/python benchmarks/slide_run.py
 	$(BIN)/python benchmarks/slide_dock.py
 	$(BIN)/python benchmarks/slide_cancel.py
 	$(BIN)/python benchmarks/overlay.py
 	$(BIN)/python benchmarks/exports.py
+	$(BIN)/python benchmarks/grpo.py
 
 embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/python -m napari_pathreason.training.model._fetch build/dinov2s.pt
