@@ -211,27 +211,18 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Least:
-    """Confidence below which an answer is uncertain, by its form; see `Calibration`."""
-
-    choice: float = 0.6
-    open: float = 0.6
-    box: float = 0.6
-
-
-@dataclass(frozen=True, slots=True)
 class Calibration:
     """What makes a model's probabilities honest, fitted on questions with known answers.
 
     ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
-    labelled boxes, or of there being none. ``least`` is the confidence below which an answer of
-    each form is uncertain.
+    labelled boxes, or of there being none. ``least`` is the confidence below which an answer is
+    uncertain.
     """
 
     choice: Scale = Scale()
     open: Scale = Scale()
     box: Scale = Scale()
-    least: Least = Least()
+    least: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +302,8 @@ class ModelInfo:
 
     ``calibration`` is None where nobody has fitted one; its probabilities are then taken as they
     are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
-    a foreign checkpoint.
+    a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
+    be held against the training images; None where none can.
     """
 
     name: str
@@ -321,6 +313,7 @@ class ModelInfo:
     device: str = "cpu"
     calibration: Calibration | None = None
     metadata: Metadata | None = None
+    comparable: int | None = None
 
     @property
     def zoom_labels(self) -> tuple[str, ...]:
@@ -349,8 +342,9 @@ class Result:
     """One question about one region, answered; `engine.result_to_dict` gives its JSON form.
 
     ``reliability`` says first what the system has reason to doubt. ``confidence``, 0 to 1, is the
-    probability of the answer, of boxes their mean; None where the
-    model does not tell. ``model.calibration`` says whether it was fitted on known answers.
+    probability that the answer is right, of a count that it lies within a fifth, of boxes the mean
+    of theirs; None where the model does not tell. ``model.calibration`` says whether it was fitted
+    on known answers.
     ``strangeness`` is None where the model knows nothing of its training pictures. ``warnings``
     are notes that do not touch the answer's reliability.
     """

@@ -12,7 +12,6 @@ from napari_pathreason._geometry import Region
 from napari_pathreason._types import (
     Calibration,
     Completion,
-    Least,
     Metadata,
     ModelInfo,
     Query,
@@ -49,7 +48,7 @@ INFO = ModelInfo(
     "qwen3_vl",
     "relative",
     DIMS,
-    calibration=Calibration(least=Least(0.7, 0.4, 0.5)),
+    calibration=Calibration(least=0.4),
     metadata=METADATA,
 )
 
@@ -186,10 +185,25 @@ def test_a_picture_unlike_the_training_images(judged):
     assert result_to_dict(result)["strangeness"]["strange"] is True
 
 
-def test_a_picture_that_could_not_be_compared(judged):
-    result = judged(strangeness=None)
+@pytest.mark.parametrize(
+    ("comparable", "reason"), [(6, "too few visual tokens to compare"), (None, "could not be")]
+)
+def test_a_picture_that_could_not_be_compared(judged, comparable, reason):
+    result = judged(strangeness=None, info=replace(INFO, comparable=comparable))
     assert result.reliability.level == "uncertain"
-    assert "too few visual tokens to compare" in result.reliability.reasons[0]
+    assert reason in result.reliability.reasons[0]
+
+
+@pytest.mark.parametrize(("side", "tokens"), [(512, 9), (96, 9), (64, 4)])
+def test_an_allocator_leaves_enough_to_compare_where_there_is_as_much(
+    judged, allocator, side, tokens
+):
+    allocator.budget = 4
+    info = replace(INFO, comparable=6)
+    result = judged(info=info, region=Region(880, 680, side, side), budget="auto")
+    assert result.tokens.realised >= tokens
+    assert judged(info=INFO, budget="auto").tokens.realised <= 4
+    assert judged(info=info, budget=4).tokens.realised <= 4  # a user's own choice stays
 
 
 @pytest.mark.parametrize(
@@ -202,16 +216,10 @@ def test_unreadable_parts(judged, slide, share, level):
     assert [f"{share:.0%}"[:-1] in line for line in result.warnings] == [True] * (share > 0)
 
 
-@pytest.mark.parametrize(
-    ("query", "text", "least"),
-    [
-        (LESION, None, 0.5),
-        (DARK, reply("yes"), 0.4),  # the stand-in tells no tokens, so no choice was weighed
-    ],
-)
-def test_low_confidence(judged, query, text, least):
-    assert judged(query, text, confidence=least).reliability.level == "reliable"
-    result = judged(query, text, confidence=least - 0.01)
+@pytest.mark.parametrize(("query", "text"), [(LESION, None), (DARK, reply("yes"))])
+def test_low_confidence(judged, query, text):
+    assert judged(query, text, confidence=0.4).reliability.level == "reliable"
+    result = judged(query, text, confidence=0.39)
     assert result.reliability.level == "uncertain"
     assert "low confidence" in result.reliability.reasons[0]
 

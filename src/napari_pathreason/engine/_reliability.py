@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import (
     Answer,
+    Calibration,
     Completion,
-    Least,
     ModelInfo,
     Query,
     Reliability,
@@ -31,8 +31,6 @@ MARGIN = 1.5
 """How far beyond the scales of its training images a model is still trusted, by ratio."""
 MOST_UNREADABLE = 0.5
 """Share of a region beyond which what could be read says nothing of the whole."""
-
-Form = Literal["choice", "open", "box"]
 
 
 class Doubt(NamedTuple):
@@ -100,12 +98,14 @@ def picture_doubts(
     if strangeness is not None and strangeness.strange:
         against = _listing(strangeness.against)
         yield Doubt("none", f"unlike the training images ({against}): {strangeness.reason}")
-    elif strangeness is None and model.calibration is not None:
+    elif strangeness is None and model.comparable is not None:
         yield Doubt(
             "uncertain",
             "too few visual tokens to compare the picture with the training images; "
-            "give a higher budget",
+            "give a higher budget or mark a larger region",
         )
+    elif strangeness is None and model.calibration is not None:
+        yield Doubt("uncertain", "the picture could not be compared with the training images")
     if unreadable > 0:
         yield Doubt(
             "none" if unreadable > MOST_UNREADABLE else "uncertain",
@@ -131,7 +131,6 @@ def picture_doubts(
 def reply_doubts(
     completion: Completion,
     answer: Answer,
-    form: Form,
     confidence: float | None,
     model: ModelInfo,
 ) -> Iterator[Doubt]:
@@ -142,8 +141,6 @@ def reply_doubts(
     completion : Completion
     answer : Answer
         Parsed from it.
-    form : {"choice", "open", "box"}
-        Of the answer, as confidence knows it.
     confidence : float or None
         Of the answer, 0 to 1; None where it is not told.
     model : ModelInfo
@@ -157,11 +154,11 @@ def reply_doubts(
         yield Doubt("uncertain", "the reply was cut off")
     elif not answer.well_formed:
         yield Doubt("uncertain", "the reply did not keep to the form of an answer")
-    least = model.calibration.least if model.calibration is not None else Least()
+    least = (model.calibration or Calibration()).least
     if confidence is None:
         if not answer.boxes:
             yield Doubt("uncertain", "the model does not tell how sure it is")
-    elif confidence < getattr(least, form):
+    elif confidence < least:
         yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")
 
 

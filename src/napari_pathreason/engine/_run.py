@@ -8,8 +8,10 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from threading import Event as Flag
 
-from napari_pathreason._types import Allocation, Result
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Allocation, ModelInfo, Result
 from napari_pathreason.tasks import TASKS, as_trained
+from napari_pathreason.tokens import LADDER
 from napari_pathreason.tokens import plan as make_plan
 
 from ._asking import generate, read
@@ -131,7 +133,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         yield run.begin(Stage.ALLOCATE)
         native = make_plan(region, None, model.dims.cell).native
         allocation = allocator.allocate(overview, job.query, native, job.effort)
-        allocation = _held(allocation, native, most)
+        allocation = _within(allocation, region, model, most)
     else:
         yield run.begin(Stage.ALLOCATE)
         allocation = Allocation(None if job.budget == "native" else job.budget, "user")
@@ -146,8 +148,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     yield run.begin(Stage.GENERATE)
     completion = yield from generate(job, performer, image, task.messages(job.query), run.cancel)
     answer = task.parse(completion.text, job.query)
-    chances = read_chances(completion.written, job.query, answer)
-    sure = confidence(chances, model.calibration)
+    sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
     finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
     closer = Closer(finds)
     looks = plan.tokens // LOOK if job.settings.closer else 0
@@ -168,7 +169,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     doubts = [
         *question_doubts(job.query, model),
         *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, strange),
-        *reply_doubts(completion, answer, chances.form, sure.answer, model),
+        *reply_doubts(completion, answer, sure.answer, model),
     ]
     tokens = token_report(model.dims, allocation, plan, completion, closer.looks)
     run.end()
@@ -195,7 +196,19 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     )
 
 
-def _held(allocation: Allocation, native: int, most: int | None) -> Allocation:
-    """An allocator's choice, no larger than what the model's replies hold up to."""
-    chosen = native if allocation.budget is None else min(allocation.budget, native)
-    return allocation if most is None or chosen <= most else replace(allocation, budget=most)
+def _within(
+    allocation: Allocation, region: Region, model: ModelInfo, most: int | None
+) -> Allocation:
+    """An allocator's choice, no larger than what replies hold up to.
+
+    Nor smaller than what can be held against the training images, where the region has as much.
+    """
+    cell = model.dims.cell
+    chosen = make_plan(region, allocation.budget, cell)
+    if most is not None and chosen.tokens > most:
+        return replace(allocation, budget=most)
+    least = model.comparable or 0
+    if chosen.tokens < min(least, chosen.native):
+        larger = (rung for rung in LADDER if make_plan(region, rung, cell).tokens >= least)
+        return replace(allocation, budget=next(larger, None))
+    return allocation

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, Calibration, Least, ModelDims, ModelInfo, Scale
+from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
 
 from ._metadata import METADATA, metadata_of
 
@@ -19,6 +19,8 @@ BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "res
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how sure its answers are."""
 
+LEAST = 0.5
+"""Confidence below which an answer is uncertain where no calibration says."""
 ALLOCATOR = "allocator.json"
 """Optional file beside the weights that says of which form the learned allocator is."""
 ALLOCATOR_FOLDER = "allocator"
@@ -118,8 +120,8 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
     values = read_json(folder / CALIBRATION, name)
     try:
         forms = ("choice", "open", "box")
-        least = {form: _share(bound) for form, bound in values.get("least", {}).items()}
-        return Calibration(**{form: _scale(values[form]) for form in forms}, least=Least(**least))
+        scales = {form: _scale(values[form]) for form in forms}
+        return Calibration(**scales, least=_share(values.get("least", LEAST)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"

@@ -14,6 +14,7 @@ from ._adapter import find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import ALLOCATOR, read_info, read_json
 from ._device import choose_dtype, resolve_device
+from ._familiar import LEAST_TOKENS
 from ._fixed import FixedAllocator
 from ._memory import memory_errors
 from ._models import Models
@@ -87,7 +88,9 @@ def load_performer(
             model = merge_adapter(model, folder, info.name)
         model = model.to(place)
     fitted = _load_known(folder, info, model) if known else None
-    return VLMPerformer(model, tokenizer, replace(info, device=str(place)), normalisation, fitted)
+    comparable = LEAST_TOKENS if fitted is not None else None
+    info = replace(info, device=str(place), comparable=comparable)
+    return VLMPerformer(model, tokenizer, info, normalisation, fitted)
 
 
 def described_in(folder: Path, base: Path) -> Path:

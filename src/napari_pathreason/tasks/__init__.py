@@ -4,7 +4,7 @@ from ._allotment import Allotment, allotment_messages, read_allotment
 from ._choices import check_choices, equal_choices, find_option, same_choice, whole_choice
 from ._cited import PLACES, THROUGHOUT, Cited, cited_places, citing
 from ._detection import DETECTION_FORMAT, Detection, summary
-from ._metrics import count_score, iou_score, match_boxes, same_label, token_f1
+from ._metrics import count_score, iou_score, is_right, match_boxes, same_label, token_f1
 from ._numbers import abstains, asks_count, asks_number
 from ._parsing import parse_boxes, split_frame
 from ._subtyping import Subtyping
@@ -51,6 +51,7 @@ __all__ = [
     "find_option",
     "form_of",
     "iou_score",
+    "is_right",
     "match_boxes",
     "parse_boxes",
     "read_allotment",

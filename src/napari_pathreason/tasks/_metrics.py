@@ -18,6 +18,9 @@ _QUIET = re.compile(
 _APART = re.compile(r"(?<=[<>≤≥=±~])\s+(?=[\d.])|(?<=\d)\s+(?=%)|(?<=\d)\s*([+/×])\s*(?=\d)")
 _ARTICLES = {"a", "an", "the"}
 
+NEAR = 0.8
+"""Score of a count that is right: no further from the truth than a fifth of it."""
+
 
 def token_f1(predicted: str, truth: str) -> float:
     """F1 of the words two short answers share; an answer without words is never right.
@@ -48,6 +51,21 @@ def count_score(predicted: int, truth: int) -> float:
     if truth == 0:
         return float(predicted == 0)
     return max(0.0, 1.0 - abs(predicted - truth) / truth)
+
+
+def is_right(score: float, truth: str = "", choices: Sequence[str] = ()) -> bool:
+    """Whether a scored answer counts as right: a count within a fifth, any other exactly.
+
+    Parameters
+    ----------
+    score : float
+        See `Task.score`.
+    truth : str
+        The label; digits alone, and no ``choices``, are a count.
+    choices : sequence of str
+    """
+    count = truth.strip().isdecimal() and not choices
+    return score >= (NEAR if count else 1.0) - 1e-9
 
 
 def match_boxes(

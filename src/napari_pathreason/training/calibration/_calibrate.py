@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Calibration, Least, Scale
+from napari_pathreason._types import Calibration, Scale
 from napari_pathreason.models import (
     CALIBRATION,
     Familiar,
@@ -37,7 +37,7 @@ from ._acquaint import learn_kinds, own, see, see_slide
 from ._familiar_fit import Seen, fit_familiar
 from ._known_answers import FORMS, Outcomes, ask_known
 from ._largest import largest, readable_by_size
-from ._scale_fit import apply, fit_scale, held_out, least_confidence
+from ._scale_fit import answer_confidence, apply, fit_scale, held_out, least_confidence
 
 KEPT = 3000
 """Decoded pictures in memory: fields share their tiles."""
@@ -118,9 +118,13 @@ def calibrate(plan: Plan) -> str:
 
 def _fit_confidence(outcomes: Outcomes) -> Calibration:
     scales = [fit_scale([*chain.from_iterable(outcomes[form])]) for form in FORMS]
-    bounds = [least_confidence(s, outcomes[form]) for s, form in zip(scales, FORMS, strict=True)]
+    confidences = [
+        answer_confidence(scale, answer)
+        for scale, form in zip(scales, FORMS, strict=True)
+        for answer in outcomes[form]
+    ]
     choice, open_, box = scales
-    return Calibration(choice, open_, box, Least(*bounds))
+    return Calibration(choice, open_, box, least_confidence(confidences))
 
 
 def _errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from napari_pathreason._types import Completion, GenerationSettings, Messages
 from napari_pathreason.engine import Job, Performer, ask, read_chances
 from napari_pathreason.models import FixedAllocator
-from napari_pathreason.tasks import TASKS, match_boxes
+from napari_pathreason.tasks import TASKS, is_right, match_boxes
 from napari_pathreason.training.evaluation._evaluate import SMALLEST, relative
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
@@ -34,7 +34,7 @@ Outcomes = dict[str, list[tuple[Outcome, ...]]]
 def ask_known(
     performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
 ) -> Outcomes:
-    """Outcomes of answers; a box is right as a scored match, as is no box.
+    """Outcomes of answers; a box is right as a scored match, as is no box; else see `is_right`.
 
     ``performer`` must be one without a calibration. What a closer look leaves of the boxes is
     what counts.
@@ -70,7 +70,8 @@ def _outcomes(
     elif chances.form == "box":
         rights = [(chances.answer, not target.boxes)]
     else:
-        rights = [(chances.answer, task.score(result.answer, target) >= 1 - 1e-9)]
+        score = task.score(result.answer, target)
+        rights = [(chances.answer, is_right(score, target.text, target.choices))]
     return chances.form, tuple(Outcome(c, chances.rationale, hit) for c, hit in rights)
 
 

@@ -15,9 +15,9 @@ FEWEST = 10
 """Known answers below which nothing is fitted."""
 PRIOR = 1.0
 """Weight, in answers, of the belief that nothing needs a change; keeps a few answers sober."""
-SURE = 0.6
-"""Nothing above is called uncertain for its confidence."""
-DOUBTED = 0.03
+SURE = 0.5
+"""What is right more often than not is never called uncertain for its confidence."""
+DOUBTED = 0.07
 """Share of the known questions whose answers are uncertain for their confidence."""
 FLATTEST = 0.05
 STEPS = 50
@@ -47,20 +47,25 @@ def apply(scale: Scale, outcomes: Sequence[Outcome]) -> Shares:
     return _share(_odds(outcomes, scale.rationale), 1 / scale.temperature, scale.offset)
 
 
-def least_confidence(scale: Scale, answers: Sequence[tuple[Outcome, ...]]) -> float:
-    """Confidence that almost all of these answers have, at the most `SURE`.
+def answer_confidence(scale: Scale, outcomes: Sequence[Outcome]) -> float:
+    """Of one answer: that of its words, or the mean of its boxes'."""
+    return float(apply(scale, outcomes).mean())
+
+
+def least_confidence(confidences: Sequence[float]) -> float:
+    """Confidence that almost all answers have, at the most `SURE`.
+
+    One for all forms of answer: calibrated, they are the same probability of being right, so
+    those that are doubted are those that are wrong most often.
 
     Parameters
     ----------
-    scale : Scale
-        Fitted on them.
-    answers : sequence of tuple of Outcome
-        Of questions that the model was trained on; that of an answer is the mean of its boxes'.
+    confidences : sequence of float
+        Calibrated, of answers to questions that the model was trained on.
     """
-    if len(answers) < FEWEST:
+    if len(confidences) < FEWEST:
         return SURE
-    each = [float(apply(scale, outcomes).mean()) for outcomes in answers]
-    return min(SURE, round(float(np.quantile(each, DOUBTED)), 4))
+    return min(SURE, round(float(np.quantile(confidences, DOUBTED)), 4))
 
 
 def held_out(outcomes: Sequence[Outcome]) -> Shares:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.tasks import is_right
+
 from ._item import Item
 
 Part = tuple[float, float]
@@ -189,14 +191,14 @@ def phrasing_gap(items: Sequence[Item], seed: int) -> dict[str, float]:
 def calibration_error(items: Sequence[Item], bins: int = 10) -> float | None:
     """ECE: mean distance of confidence from the share of right answers, over equal-width bins.
 
-    Right is a score of 1, so a count must be exact; boxes are left out. Guo et al. 2017
-    (arXiv:1706.04599), eq. 3. None where the model gave no confidence.
+    `is_right` says what is right: of counts those within a fifth; boxes are left out. None where
+    the model gave no confidence. Guo et al. 2017 (arXiv:1706.04599), eq. 3.
     """
     asked = [item for item in items if item.confidence is not None and item.task != "detection"]
     if not asked:
         return None
     sure = np.array([item.confidence for item in asked], float)
-    right = np.array([item.score >= 1 - 1e-9 for item in asked], float)
+    right = np.array([is_right(item.score, item.truth, item.choices) for item in asked], float)
     return expected_error(sure, right, bins)
 
 
