@@ -9,6 +9,7 @@ def play(stage: Stage) -> None:
     """Ask what the dock offers, at the allocator's budget and at 64 visual tokens."""
     stage.ask = dock = stage.open_dock("Ask")
     settle(1.0)
+    stage.viewer.reset_view()  # the dock has taken room from the canvas
     form = dock.form
     form.model_box.setEditText(stage.model)
     for rung in ("auto", 64):

@@ -148,3 +148,16 @@ def test_history_without_an_ask_dock(docks: Docks, finish: Callable[[Any], None]
     dock.session.form = lambda: None
     dock.history.table.cellClicked.emit(0, 3)
     assert viewer.layers.selection.active.selected_data == {0}
+
+
+def test_the_ladder_waits_until_the_view_holds_still(docks: Docks) -> None:
+    viewer, ask, dock = docks
+    ask.form.choose(ask.form.region_box, "view")
+    dock.look()
+    before = [rung.plan.native for rung in dock.rungs]
+    for zoom in (4, 6, 8):
+        viewer.scene.camera.zoom = zoom
+        dock.look()
+        assert [rung.plan.native for rung in dock.rungs] == before
+    dock.look()
+    assert [rung.plan.native for rung in dock.rungs] < before

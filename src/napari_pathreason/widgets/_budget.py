@@ -69,6 +69,7 @@ class BudgetWidget(Dock):
         self.grid_box.setToolTip("Draw the borders of the visual tokens over the preview")
         self.rungs: list[Rung] = []
         self._shown: Any = None
+        self._seen: Region | None = None
         self._layers: list[Layer] = []
         buttons = QHBoxLayout()
         for widget in (self.auto_button, self.preview_button, self.grid_box):
@@ -148,6 +149,9 @@ class BudgetWidget(Dock):
             return
         try:
             region = region_of(viewer, form.image, form.region_source)
+            moving, self._seen = self._seen != region, region
+            if moving and form.region_source == "view" and self._shown is not None:
+                return  # a drawing takes longer than a frame: not while the user pans
             key = (
                 *(form.image, region, form.budget, form.model, viewer.theme),
                 *(form.task, form.question_edit.toPlainText(), form.options_edit.text()),
