@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._checkpoint import find_checkpoint
 from ._config import CALIBRATION, read_card
+from ._described import read_model_info
 from ._familiar import LEAST_TOKENS, Familiar, save_familiar, size_class
 from ._fixed import FixedAllocator
 from ._loading import load_models, load_performer
@@ -48,6 +49,7 @@ __all__ = [
     "load_performer",
     "metadata_of",
     "read_card",
+    "read_model_info",
     "save_familiar",
     "size_class",
     "wait_passively",

@@ -42,7 +42,7 @@ def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
         return folder, folder.resolve().name
     if folder.is_file():
         raise ModelError(f"the model {folder.name} is a file; give the folder that holds it")
-    if isinstance(spec, str) and _HUB_ID.fullmatch(spec):
+    if isinstance(spec, str) and is_hub_id(spec):
         return _download(spec), spec
     raise ModelError(
         f"there is no model {folder.name!r}; give embedded, a folder that exists, "
@@ -53,6 +53,11 @@ def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
 def is_embedded(spec: str | Path) -> bool:
     """Whether a name or folder is that of the model that ships."""
     return spec == "embedded" or Path(spec).resolve() == EMBEDDED.resolve()
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form of a hub id, such as ``Qwen/Qwen3-VL-2B-Instruct``."""
+    return _HUB_ID.fullmatch(text) is not None
 
 
 def _download(hub_id: str) -> Path:
