@@ -14,6 +14,7 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -22,12 +23,19 @@ from napari_pathreason.exports import UsedModel
 from napari_pathreason.slide_run import DetectSettings, Plan, lay_tiles
 from napari_pathreason.slide_run._plan import FORMAT, Identity
 
+RELIABLE = Reliability("reliable")
+
 
 @pytest.fixture
 def make_result() -> Callable[..., Result]:
     """A detection result with the given region and boxes."""
 
-    def make(region: Region, *boxes: Box, label: str = "tumour") -> Result:
+    def make(
+        region: Region,
+        *boxes: Box,
+        label: str = "tumour",
+        reliability: Reliability = RELIABLE,
+    ) -> Result:
         return Result(
             query=Query("detection", "", (label,)),
             region=region,
@@ -40,6 +48,7 @@ def make_result() -> Callable[..., Result]:
             picture_size=(256, 256),
             level=0,
             pixels_decoded=100,
+            reliability=reliability,
         )
 
     return make

@@ -24,19 +24,27 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Strangeness,
+    WrittenToken,
 )
 from napari_pathreason.viewer import Compute
 
 MARKER = (255, 0, 255)
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 100)
+UNTOLD = ModelInfo("fake", "qwen3_vl", "relative", DIMS)
+"""Says nothing of its training."""
 
 
 @dataclass
 class FakePerformer:
-    """Answers with the box of all magenta pixels; ``behaviour`` makes it misbehave."""
+    """Answers with the box of all magenta pixels; ``behaviour`` makes it misbehave.
+
+    One that is ``sure`` tells so, and knows such pictures.
+    """
 
     behaviour: str = "answer"
-    info: ModelInfo = field(default_factory=lambda: ModelInfo("fake", "qwen3_vl", "relative", DIMS))
+    info: ModelInfo = UNTOLD
+    sure: bool = False
     seen: list[NDArray[np.uint8]] = field(default_factory=list)
     settings: list[GenerationSettings] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -69,7 +77,10 @@ class FakePerformer:
             if cancel.is_set():
                 yield Completion("", 20, tokens, 3, "cancelled", 0.1)
                 return
-        yield Completion("".join(words), 20, tokens, len(words), "stop", 0.1)
+        written = tuple(WrittenToken(((word, 0.0),)) for word in words) if self.sure else ()
+        alike = Strangeness(0.5, ("pictures of tests",)) if self.sure else None
+        text = "".join(words)
+        yield Completion(text, 20, tokens, len(words), "stop", 0.1, written, alike)
 
     def _answer(self, pixels: NDArray[np.uint8], messages: Messages) -> str:
         if "bbox_2d" not in json.dumps(messages):
@@ -114,13 +125,15 @@ class FakeFactory:
     """Counts how often models were made, with which spec; ``behaviour`` is for the next ones."""
 
     behaviour: str = "answer"
+    info: ModelInfo = UNTOLD
+    sure: bool = False
     made: list[tuple[str, FakeModels]] = field(default_factory=list)
     computes: list[Compute] = field(default_factory=list)
 
     def __call__(self, spec: str, compute: Compute) -> FakeModels:
         if spec == "unknown":
             raise ModelError("there is no model 'unknown'; choose a folder or a hub id")
-        models = FakeModels(FakePerformer(self.behaviour))
+        models = FakeModels(FakePerformer(self.behaviour, self.info, self.sure))
         self.made.append((spec, models))
         self.computes.append(compute)
         return models
@@ -160,7 +173,8 @@ def make_dock(
 
     def make(**options: Any) -> tuple[Any, Any]:
         viewer = make_napari_viewer_proxy(**options)
-        session_of(viewer).models_factory = factory
+        session = session_of(viewer)
+        session.models_factory, session.describe = factory, lambda spec: None
         dock = AskWidget(viewer)
         viewer.window.add_dock_widget(dock, name="Ask")
         return viewer, dock

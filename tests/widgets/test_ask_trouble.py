@@ -95,7 +95,6 @@ def test_another_model_frees_the_former(asking: Make, finish: Wait, factory: Any
     [
         ("vqa", " ", "", "write what you want to know"),
         ("subtyping", "", "adenocarcinoma", "at least two subtypes"),
-        ("detection", "", " , ", "at least one lesion"),
     ],
 )
 def test_missing_words_name_the_remedy(

@@ -126,7 +126,10 @@ def test_history_lists_exports_and_chooses(
     first = [table.item(0, column).text() for column in range(table.columnCount())]
     assert first[1:4] == ["64", "54", "174"]
     assert first[5:] == ["Is it magenta?"]
-    assert table.item(0, 5).toolTip() == "Question: Is it magenta? \N{RIGHTWARDS ARROW} yes"
+    tip = table.item(0, 5).toolTip().splitlines()
+    assert tip[0] == "Question: Is it magenta? \N{RIGHTWARDS ARROW} yes (uncertain)"
+    assert tip[1].startswith("Uncertain: this model does not say what it was trained on")
+    assert not table.item(0, 0).icon().isNull()
     dock.history.export(str(tmp_path / "a.csv"))
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert len(lines) == 3

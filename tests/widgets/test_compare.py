@@ -57,8 +57,10 @@ def test_rungs_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
         assert (x1, y1) == pytest.approx((320, 160), abs=12)  # a rung of 54 tokens is coarse
     table = view.table
     assert [table.horizontalHeaderItem(i).text() for i in range(2)] == ["64", "native"]
-    assert "magenta" in table.item(1, 0).text()
-    assert [table.item(4, i).text() for i in range(2)] == ["54", "228"]
+    assert table.item(0, 0).text() == "Uncertain"
+    assert "does not say what it was trained on" in table.item(0, 0).toolTip()
+    assert "magenta" in table.item(2, 0).text()
+    assert [table.item(5, i).text() for i in range(2)] == ["54", "228"]
     assert len(factory.made) == 1  # the model is loaded once
     assert len(ask.session.entries) == 4
     table.cellClicked.emit(0, 1)

@@ -8,7 +8,13 @@ from weakref import ref
 from napari_pathreason._errors import PathreasonError
 
 from ._camera import go_to
-from ._overlay import append_to_overlay, overlay_layer_data, place_like, shapes_of_result
+from ._overlay import (
+    CLEAR,
+    append_to_overlay,
+    overlay_layer_data,
+    place_like,
+    shapes_of_result,
+)
 from ._session import Entry, Session
 from ._undo import undoable
 
@@ -81,6 +87,7 @@ def _new_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
         image, [(entry.id, entry.result) for entry in session.entries_of(image)]
     )
     overlay = undoable(viewer.add_shapes(data, **attributes))
+    overlay.current_face_color = CLEAR  # what the user draws next is not greyed as a last box
     session.overlays[image] = ref(overlay)
     viewer.layers.selection = selected  # the user's layer stays active
     return overlay

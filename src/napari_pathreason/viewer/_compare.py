@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._overlay import REGION_LABEL, overlay_layer_data
+from ._overlay import GREY, REGION_LABEL, overlay_layer_data, with_tag
+from ._reliability import TAGS
 from ._session import Entry
 from ._undo import undoable
 
@@ -30,6 +31,8 @@ def rung_layer_data(
 ) -> tuple[list[NDArray[np.float64]], dict[str, Any], str]:
     """Shapes layer with the region and the boxes of one answer, all in one colour.
 
+    Boxes that may not be relied on are grey, and say so.
+
     Parameters
     ----------
     source : napari.layers.Image
@@ -40,15 +43,20 @@ def rung_layer_data(
     """
     data, attributes, kind = overlay_layer_data(source, [(entry.id, entry.result)])
     features, title = attributes["features"], rung_title(entry)
+    tag = TAGS[entry.result.reliability.level]
     # every rung has the same region: one caption on top of the other could not be read
-    captions = ["" if name == REGION_LABEL else f"{title}: {name}" for name in features["label"]]
+    captions = [
+        "" if name == REGION_LABEL else with_tag(f"{title}: {name}", tag)
+        for name in features["label"]
+    ]
+    colors = [GREY if former == GREY else color for former in features["color"]]
     attributes |= {
         "name": f"compared, {title}: {source.name}",
-        "edge_color": color,
+        "edge_color": colors,
         "features": {
             **features,
             "caption": np.asarray(captions, dtype=object),
-            "color": np.full(len(data), color, dtype=object),
+            "color": np.asarray(colors, dtype=object),
         },
     }
     return data, attributes, kind

@@ -11,7 +11,7 @@ from napari_pathreason.tasks import Cited, citing
 from ._camera import go_to
 from ._frame import box_to_data
 from ._marks import marks_of_shapes
-from ._overlay import OVERLAY_KEY, RESULTS_KEY, place_like, placement
+from ._overlay import GREY, OVERLAY_KEY, RESULTS_KEY, place_like, placement
 from ._session import Entry
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MARGIN = 0.5
 
 
 def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None) -> Shapes:
-    """Move the view to a cited place and outline it.
+    """Move the view to a cited place and outline it; grey where the answer is not reliable.
 
     Parameters
     ----------
@@ -50,20 +50,23 @@ def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None
             f"the image of answer {entry.id} was closed; open {entry.result.slide.name} again "
             "and ask once more to see its places"
         )
-    outline = box_to_data(region.box)
+    outline, doubted = box_to_data(region.box), entry.result.reliability.level == "none"
+    name = "cited place (unreliable)" if doubted else "cited place"
+    color = GREY if doubted else CITED_COLOR
     width = max(entry.result.region.width, entry.result.region.height) / 200
     # where the user has drawn on the outline's layer, that is left to them
     if former is not None and former in viewer.layers and former.nshapes == 1:
         place_like(former, image)
         former.data = [outline]
+        former.name, former.edge_color = name, color
         former.edge_width, former.visible, layer = width, True, former
     else:
         selected = set(viewer.layers.selection)
         layer = viewer.add_shapes(
             [outline],
-            name="cited place",
+            name=name,
             shape_type="rectangle",
-            edge_color=CITED_COLOR,
+            edge_color=color,
             face_color="transparent",
             edge_width=width,
             opacity=1.0,

@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 
 from napari_pathreason._errors import PathreasonError
 from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, Query
+from napari_pathreason._types import Allocation, ModelInfo, Query
 from napari_pathreason.slides import Slide
-from napari_pathreason.tokens import ReadPlan
+from napari_pathreason.tokens import ReadPlan, plan
 
 from ._ladder import Rung, ladder_of
 from ._layers import SLIDE_KEY, layer_size
+from ._regions import RegionSource, region_of
 from ._session import Session
 
 if TYPE_CHECKING:
+    from napari import Viewer
     from napari.layers import Image
 
 USUAL_CELL = 32
-"""Pixels a visual token of Qwen3-VL, taken where the model has not answered yet."""
+"""Pixels a visual token of Qwen3-VL, taken where nothing is known of the model yet."""
 
 
 def foretold(
@@ -36,9 +38,9 @@ def foretold(
     Raises
     ------
     PathreasonError
-        If the region is too small or the layer is no slide.
+        If the region is too small, the layer is no slide, or the model's files are damaged.
     """
-    info = session.known_models.get(model)
+    info = session.info_of(model)
     past = [entry.result for entry in session.entries if entry.result.model == info]
     same = [r for r in past if r.region == region and r.query == query]
     looked = [r.allocation for r in same if r.allocation.tokens_spent]
@@ -51,13 +53,33 @@ def foretold(
     )
     cell = USUAL_CELL if info is None else info.dims.cell
     last = looked[-1] if looked else None
-    rungs = ladder_of(region, cell, sizes, past, last)
+    most = None if info is None else info.max_visual_tokens
+    rungs = ladder_of(region, cell, sizes, past, last, most)
     return rungs, " ".join(_notes(info is not None, past, last))
+
+
+def native_of(
+    viewer: Viewer, image: Image | None, source: RegionSource, info: ModelInfo | None
+) -> int | None:
+    """Visual tokens of the region that would be asked about, at native size.
+
+    Returns
+    -------
+    int or None
+        None where there is no such region, or it is smaller than one token.
+    """
+    if image is None:
+        return None
+    cell = USUAL_CELL if info is None else info.dims.cell
+    try:
+        return plan(region_of(viewer, image, source), None, cell).tokens
+    except PathreasonError:
+        return None
 
 
 def _notes(known: bool, past: list[Any], looked: Allocation | None) -> list[str]:
     if not known:
-        return [f"This model has not answered yet: {USUAL_CELL} px a token are assumed."]
+        return [f"This model was not loaded yet: {USUAL_CELL} px a token are assumed."]
     if looked is not None and looked.probabilities is None:
         return ["The allocator wrote no number about this: no probabilities."]
     if looked is not None and max(looked.probabilities or (0.0,)) == 1:

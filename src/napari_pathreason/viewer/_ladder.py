@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Allocation, Budget, Result
 from napari_pathreason.slides import choose_level
 from napari_pathreason.tokens import LADDER, ReadPlan, plan
+
+from ._offers import why_not_offered
 
 BYTES_PER_PIXEL = 3 + 3 * 4
 """A picture as uint8 RGB and, for the encoder, as float32 RGB."""
@@ -33,6 +36,8 @@ class Rung:
         Median of earlier answers of the same model at as many tokens; None without any.
     probability : float or None
         The allocator's; None where it has none.
+    refused : str
+        Why it is not offered; empty where it is.
     """
 
     budget: Budget
@@ -41,6 +46,7 @@ class Rung:
     memory: int
     seconds: float | None = None
     probability: float | None = None
+    refused: str = ""
 
     @property
     def saved(self) -> float:
@@ -54,6 +60,7 @@ def ladder_of(
     level_sizes: Sequence[tuple[int, int]],
     past: Iterable[Result] = (),
     allocation: Allocation | None = None,
+    most: int | None = None,
 ) -> list[Rung]:
     """Cost of every rung, native last.
 
@@ -69,6 +76,8 @@ def ladder_of(
         Answers of the same model on this machine.
     allocation : Allocation, optional
         What the allocator said of this region; its probabilities follow the ladder.
+    most : int, optional
+        Visual tokens up to which the model's replies hold; larger rungs are not offered.
 
     Raises
     ------
@@ -79,22 +88,23 @@ def ladder_of(
     for result in past:
         taken.setdefault(result.tokens.realised, []).append(sum(result.seconds.values()))
     chances = (allocation.probabilities if allocation is not None else None) or ()
-    budgets: list[int | None] = [*LADDER, None]
+    budgets: list[int | Literal["native"]] = [*LADDER, "native"]
     rungs = []
     for i, budget in enumerate(budgets):
-        planned = plan(region, budget, cell)
+        planned = plan(region, None if budget == "native" else budget, cell)
         width, height = planned.size
         level = level_sizes[choose_level(tuple(level_sizes), region, planned.size)]
         across = region.width * level[0] / level_sizes[0][0]
         down = region.height * level[1] / level_sizes[0][1]
         rungs.append(
             Rung(
-                "native" if budget is None else budget,
+                budget,
                 planned,
                 round(across * down),
                 width * height * BYTES_PER_PIXEL,
                 median(taken[planned.tokens]) if planned.tokens in taken else None,
                 chances[i] if i < len(chances) else None,
+                why_not_offered(budget, most, planned.tokens),
             )
         )
     return rungs

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Result
+from napari_pathreason._types import Reliability, Result
 
 from ._frame import LayerFrame, box_to_data
+from ._reliability import TAGS, Level, joined_reasons, shown_detections
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -23,7 +24,18 @@ REGION_LABEL = "region"
 REGION_COLOR = "#1a5cff"
 BOX_COLORS = ("#00c853", "#ffd600", "#00e5ff", "#ff6d00", "#d500f9")
 """Told apart from each other and from the pink and violet of H&E."""
-USERS_OWN = {"label": "", "result": 0, "tokens": 0, "caption": "", "color": REGION_COLOR}
+GREY, VEIL = "#5f6368", "#5f636840"
+"""Edge and face of boxes that may not be relied on: the slide is greyed where they lie."""
+CLEAR = "#00000000"
+USERS_OWN = {
+    "label": "",
+    "result": 0,
+    "tokens": 0,
+    "reliability": "",
+    "reasons": "",
+    "caption": "",
+    "color": REGION_COLOR,
+}
 """Features of shapes that a user adds to an overlay."""
 
 
@@ -49,7 +61,8 @@ def overlay_layer_data(
     tuple
         napari layer data: rectangles (4, 2) in the image's (row, column); features ``label``
         (``region`` or the lesion's name), ``result`` (id), ``tokens`` (visual tokens spent),
-        ``caption`` and ``color``.
+        ``reliability`` (``reliable``, ``uncertain`` or ``none``), ``reasons``, ``caption`` and
+        ``color``.
     """
     marks = _Marks()
     known = dict(results)
@@ -61,7 +74,7 @@ def overlay_layer_data(
         "shape_type": "rectangle",
         "opacity": 1.0,
         "edge_color": marks.colors or REGION_COLOR,
-        "face_color": "transparent",
+        "face_color": marks.faces or CLEAR,
         "edge_width": marks.widths or 1,
         "features": with_captions(marks.features(), marks.vertices),
         "feature_defaults": USERS_OWN,
@@ -85,7 +98,7 @@ def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
     overlay.add_rectangles(
         marks.vertices,
         edge_color=marks.colors,
-        face_color="transparent",
+        face_color=marks.faces,
         edge_width=marks.widths,
     )
     after = {name: [*before.get(name, []), *new] for name, new in marks.features().items()}
@@ -104,20 +117,35 @@ def with_captions(
     """Features with a column ``caption``: what is written at each shape.
 
     The same outline in several results has one caption that names them all, as texts on top of
-    each other cannot be read.
+    each other cannot be read. What may not be relied on says so.
     """
     first: dict[tuple[str, bytes], int] = {}
-    owners: dict[int, list[str]] = {}
-    for i, (label, result) in enumerate(zip(features["label"], features["result"], strict=True)):
+    owners: dict[int, list[tuple[str, str]]] = {}
+    tags = [_tag(level) for level in features["reliability"]]
+    columns = (features["label"], features["result"], tags)
+    for i, (label, result, tag) in enumerate(zip(*columns, strict=True)):
         place = first.setdefault((label, np.round(vertices[i]).tobytes()), i)
-        owners.setdefault(place, []).append(str(result))
+        owners.setdefault(place, []).append((str(result), tag))
     captions = [""] * len(vertices)
     for i, results in owners.items():
-        label = features["label"][i]
-        ids = ", ".join(results)
-        # a shape that the user added has no label, and no caption
-        captions[i] = ids if label == REGION_LABEL else f"{ids}: {label}" if label else ""
+        label, ids = features["label"][i], ", ".join(with_tag(*one) for one in results)
+        if label == REGION_LABEL:
+            captions[i] = ids
+        elif len(results) == 1 and label:
+            captions[i] = with_tag(f"{results[0][0]}: {label}", results[0][1])
+        elif label:  # a shape that the user added has no label, and no caption
+            captions[i] = f"{ids}: {label}"
     return {**features, "caption": np.asarray(captions, dtype=object)}
+
+
+def _tag(level: Any) -> str:
+    """Of a value of the feature ``reliability``; a user may have written anything there."""
+    return next((tag for known, tag in TAGS.items() if known == level), "")
+
+
+def with_tag(words: str, tag: str) -> str:
+    """Words with what they are worth: ``2: tumour?``, ``2: tumour (unreliable)``."""
+    return f"{words} ({tag})" if tag.isalpha() else f"{words}{tag}"
 
 
 def placement(source: Layer) -> dict[str, Any]:
@@ -141,32 +169,42 @@ def place_like(overlay: Layer, source: Layer) -> None:
         setattr(overlay, name, value)
 
 
+def box_color(level: Level, place: int) -> str:
+    """Edge of a box of the label at a place; grey where it may not be relied on."""
+    return GREY if level == "none" else BOX_COLORS[place % len(BOX_COLORS)]
+
+
 @dataclass
 class _Marks:
     """Rectangles in the making, one entry of each list per shape."""
 
     vertices: list[NDArray[np.float64]] = field(default_factory=list)
     colors: list[str] = field(default_factory=list)
+    faces: list[str] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    judged: list[Reliability] = field(default_factory=list)
 
     def add(self, result_id: int, result: Result) -> None:
         """Append the region outline and every detection of a result."""
-        names = list(dict.fromkeys([*result.query.options, *(d.label for d in result.detections)]))
-        colors = {name: BOX_COLORS[i % len(BOX_COLORS)] for i, name in enumerate(names)}
+        found, level = shown_detections(result), result.reliability.level
+        names = list(dict.fromkeys([*result.query.options, *(d.label for d in found)]))
+        colors = {name: box_color(level, i) for i, name in enumerate(names)}
         boxes = [(REGION_LABEL, result.region.box, REGION_COLOR)]
-        boxes += [(d.label, d.box, colors[d.label]) for d in result.detections]
+        boxes += [(d.label, d.box, colors[d.label]) for d in found]
         # line widths are in level-0 pixels: two to three pixels of a screen that shows the region
         width = max(result.region.width, result.region.height) / 250
         for label, box, color in boxes:
             self.vertices.append(box_to_data(box))
             self.colors.append(color)
+            self.faces.append(VEIL if color == GREY else CLEAR)
             self.widths.append(width)
             self.labels.append(label)
             self.results.append(result_id)
             self.tokens.append(result.tokens.spent)
+            self.judged.append(result.reliability)
 
     def features(self) -> dict[str, Any]:
         """Columns of the feature table."""
@@ -174,5 +212,7 @@ class _Marks:
             "label": np.asarray(self.labels, dtype=object),
             "result": np.asarray(self.results, dtype=int),
             "tokens": np.asarray(self.tokens, dtype=int),
+            "reliability": np.asarray([one.level for one in self.judged], dtype=object),
+            "reasons": np.asarray([joined_reasons(one) for one in self.judged], dtype=object),
             "color": np.asarray(self.colors, dtype=object),
         }

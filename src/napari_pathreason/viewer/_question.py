@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event as CancelFlag
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason._errors import PathreasonError, QueryError
 from napari_pathreason._geometry import Region
 from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
-from napari_pathreason.engine import Cancelled, Event, Failed, Job, Stage, run_job
+from napari_pathreason.engine import (
+    Cancelled,
+    Event,
+    Failed,
+    Job,
+    Stage,
+    StageStarted,
+    run_job,
+)
 from napari_pathreason.slides import Slide
 
 from ._preferences import Compute
@@ -74,7 +82,12 @@ def answer_question(
             question.settings,
             question.effort,
         )
-        yield from run_job(job, models.performer, models.allocator, cancel)
+        for event in run_job(job, models.performer, models.allocator, cancel):
+            if isinstance(event, StageStarted) or (
+                isinstance(event, Failed) and isinstance(event.error, QueryError)
+            ):  # it is loaded: what it says of itself is known before it has answered
+                session.known_models[question.model] = models.performer.info
+            yield event
     except PathreasonError as error:
         yield Failed(Stage.OVERVIEW, str(error), error)
     except Exception as error:  # a fault of ours must end the run, not hang the dock

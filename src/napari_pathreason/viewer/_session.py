@@ -39,6 +39,7 @@ class LoadedModels(Protocol):
 
 
 ModelsFactory = Callable[[str, Compute], LoadedModels]
+Describe = Callable[[str], ModelInfo | None]
 
 
 def spawn_models(spec: str, compute: Compute) -> LoadedModels:
@@ -46,6 +47,13 @@ def spawn_models(spec: str, compute: Compute) -> LoadedModels:
     from napari_pathreason.models import ModelProcess
 
     return ModelProcess(spec, compute.device, threads=compute.threads, offline=compute.offline)
+
+
+def describe_model(spec: str) -> ModelInfo | None:
+    """What a model on this machine says of itself before it is loaded; see `read_model_info`."""
+    from napari_pathreason.models import read_model_info
+
+    return read_model_info(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,8 @@ class Session:
     ----------
     models_factory : callable
         Spec and `Compute` -> loaded models; may take long, so it is called in a worker.
+    describe : callable
+        Spec -> what the model says of itself, or None; quick, without loading it.
 
     Attributes
     ----------
@@ -77,7 +87,7 @@ class Session:
     chosen : psygnal signal
         Emitted with an `Entry` that a dock wants shown.
     known_models : dict
-        What is known of the models that have answered, by spec.
+        What the models that were loaded say of themselves, by spec.
     asking : bool
         Whether a question is on its way: one at a time, as they share a model.
     form : callable
@@ -89,8 +99,10 @@ class Session:
     added = Signal(Entry)
     chosen = Signal(Entry)
 
-    def __init__(self, models_factory: ModelsFactory = spawn_models) -> None:
-        self.models_factory = models_factory
+    def __init__(
+        self, models_factory: ModelsFactory = spawn_models, describe: Describe = describe_model
+    ) -> None:
+        self.models_factory, self.describe = models_factory, describe
         self.entries: list[Entry] = []
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
@@ -118,6 +130,17 @@ class Session:
     def entries_of(self, image: Image) -> list[Entry]:
         """Entries about one image layer, oldest first."""
         return [entry for entry in self.entries if entry.image() is image]
+
+    def info_of(self, spec: str) -> ModelInfo | None:
+        """What is known of a model without loading it; None where that is nothing.
+
+        Raises
+        ------
+        ModelError
+            If its files are damaged.
+        """
+        known = self.known_models.get(spec)
+        return self.describe(spec) if known is None else known
 
     def preferences(self) -> Preferences:
         """The user's preferences, for each question anew; a bad value is warned of once."""

@@ -1,19 +1,28 @@
-"""One answer in words: question, answer, rationale, account of tokens, warnings."""
+"""One answer in words: question, answer, rationale, account of tokens, notes.
+
+Bold is what may be relied on, or checked by eye, alone: a guess stands small, and what a model
+wrote out of form is shown only to who wants to see it.
+"""
 
 from __future__ import annotations
 
 from html import escape
 
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from napari_pathreason._types import Query, Result
 from napari_pathreason.engine import confidence_line, token_line
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.viewer import answer_words
 
-MUTED, ALERT = "#797979", "#b96300"
+MUTED, ALERT, LINK = "#797979", "#b96300", "#3f7fd1"
 """As legible on napari's dark ground as on its light one: 4.3 to 1."""
 LARGE_UP_TO = 80  # characters; longer answers are set in plain size
+RAW = "reply:"
+"""Address of the link that shows a reply as it was written, and hides it again."""
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 class AnswerView(QTextBrowser):
@@ -23,13 +32,17 @@ class AnswerView(QTextBrowser):
         super().__init__(parent)
         self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
         self.setMinimumHeight(120)
+        self.setOpenLinks(False)
         self.setPlaceholderText("Ask about what you see: the answer appears here.")
         self._written = ""
         self._query: Query | None = None
+        self._result: Result | None = None
+        self._raw = False
+        self.anchorClicked.connect(self._toggle)
 
     def begin(self, query: Query) -> None:
         """Empty the view for an answer that is about to be written."""
-        self._query, self._written = query, ""
+        self._query, self._written, self._result = query, "", None
         self.setHtml(_muted(question_text(query)))
 
     def write(self, text: str) -> None:
@@ -40,7 +53,7 @@ class AnswerView(QTextBrowser):
         answer = TASKS[self._query.task].parse(self._written, self._query)
         self._show(
             _muted(question_text(self._query)),
-            _paragraph(answer.rationale.partition("</")[0]),
+            _paragraph(_words_so_far(answer.rationale)),
         )
         bar = self.verticalScrollBar()
         bar.setValue(bar.maximum())
@@ -52,17 +65,40 @@ class AnswerView(QTextBrowser):
         self.moveCursor(QTextCursor.MoveOperation.End)
 
     def show_result(self, result: Result) -> None:
-        """Show a finished answer."""
-        text = escape(result.answer.text) or "(no answer)"
-        size = "large" if len(text) <= LARGE_UP_TO else "medium"
-        self._show(
-            _muted(question_text(result.query)),
-            f"<p style='font-size: {size}'><b>{text}</b></p>",
-            _paragraph(confidence_line(result)),
-            _paragraph(result.answer.rationale),
-            _muted(token_line(result)),
-            *(_colored(warning, ALERT) for warning in result.warnings),
-        )
+        """Show a finished answer; how far it may be relied on is said above the view."""
+        if result is not self._result:
+            self._result, self._raw = result, False
+        readable, level = result.answer.readable, result.reliability.level
+        notes = (_muted(f"Note: {note}") for note in result.warnings)
+        parts = [_muted(question_text(result.query))]
+        if not readable:
+            parts += [_paragraph(f"{answer_words(result)}."), self._reply(result.answer.reply)]
+        elif level == "none":
+            guess = f"<p style='font-size: small'>Guess: {escape(answer_words(result))}</p>"
+            parts += [guess, _small(result.answer.rationale)]
+        else:
+            text = escape(answer_words(result))
+            size = "large" if len(text) <= LARGE_UP_TO else "medium"
+            parts += [
+                f"<p style='font-size: {size}'><b>{text}</b></p>",
+                _paragraph(confidence_line(result)),
+                _paragraph(result.answer.rationale),
+            ]
+        self._show(*parts, _muted(token_line(result)), *notes)
+
+    def _reply(self, raw: str) -> str:
+        """A link, and under it the raw reply once it was clicked."""
+        if not raw.strip():
+            return _paragraph("It wrote nothing.")
+        word = "Hide" if self._raw else "Show"
+        link = f"<p><a href='{RAW}' style='color: {LINK}'>{word} what it wrote</a></p>"
+        shown = f"<pre style='white-space: pre-wrap; color: {MUTED}'>{escape(raw)}</pre>"
+        return link + shown if self._raw else link
+
+    def _toggle(self, url: QUrl) -> None:
+        if url.toString() == RAW and self._result is not None:
+            self._raw = not self._raw
+            self.show_result(self._result)
 
     def _show(self, *parts: str) -> None:
         self.setHtml("".join(parts))
@@ -75,6 +111,21 @@ def question_text(query: Query) -> str:
     what = "Subtype" if query.task == "subtyping" else "Find"
     line = f"{what}: {', '.join(query.options)}"
     return f"{line}. {query.question}" if query.question else line
+
+
+def _words_so_far(rationale: str) -> str:
+    """A rationale that is being written, up to a tag, whole or begun; no JSON."""
+    if rationale.lstrip().startswith(("[", "{", "`")):
+        return ""
+    for tag in _TAGS:
+        rationale = rationale.partition(tag)[0]
+        for length in range(len(tag) - 1, 0, -1):
+            rationale = rationale.removesuffix(tag[:length])
+    return rationale
+
+
+def _small(text: str) -> str:
+    return f"<p style='font-size: small; color: {MUTED}'>{escape(text)}</p>" if text else ""
 
 
 def _paragraph(text: str) -> str:

@@ -13,7 +13,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_pathreason._errors import PathreasonError, QueryError, RegionError
-from napari_pathreason._types import GenerationSettings, Result
+from napari_pathreason._types import GenerationSettings, ModelInfo, Result
 from napari_pathreason.engine import (
     Cancelled,
     Event,
@@ -30,6 +30,8 @@ from napari_pathreason.viewer import (
     Question,
     Session,
     draw_entry,
+    foresee,
+    native_of,
     prepare_overlay,
     region_of,
     show_entry,
@@ -46,6 +48,7 @@ from ._form import QuestionForm
 from ._history import History
 from ._progress import Progress
 from ._region_note import region_note, sentence
+from ._reliability import ReliabilityStrip
 from ._runner import Runner
 from ._save import SaveButton
 
@@ -69,10 +72,12 @@ class AskWidget(Dock):
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
         self.save_button = SaveButton(self.session)
         self.progress = Progress()
+        self.reliability = ReliabilityStrip()
         self.answer = AnswerView()
         self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
         self.history = History()
         self._asked: ref[Image] | None = None
+        self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
         self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
         self._lay_out()
@@ -89,6 +94,7 @@ class AskWidget(Dock):
         self.body.addWidget(self.form)
         self.body.addLayout(buttons)
         self.body.addWidget(self.progress)
+        self.body.addWidget(self.reliability)
         self.body.addWidget(self.answer, 3)
         self.body.addWidget(self.history, 1)
         self.body.addLayout(outlets)
@@ -105,6 +111,7 @@ class AskWidget(Dock):
         self.cancel_button.clicked.connect(self.cancel)
         self.copy_button.clicked.connect(self.copy_json)
         self.form.draw_wanted.connect(self._draw)
+        self.form.settled.connect(self._foresee)
         self.history.chosen.connect(self._go_back)
         self.runner.happened.connect(self._follow)
         self._draw_timer.timeout.connect(self._draw_boxes)
@@ -119,7 +126,7 @@ class AskWidget(Dock):
             self._list(entry)
         self._on_active()
         self._set_running(False)
-        self.look()
+        self._foresee()
 
     @property
     def busy(self) -> bool:
@@ -139,7 +146,8 @@ class AskWidget(Dock):
             if self.session.asking:
                 raise PathreasonError("the model is at a comparison or a slide; wait, or stop that")
             query, preferred = self.form.query(), self.session.preferences()
-            check_query(query, self.form.budget)
+            info = self.session.info_of(self.form.model)  # refuses without loading the model
+            check_query(query, self.form.budget, None if info is None else info.metadata)
             self.form.prefer(preferred.model)
             question = Question(
                 slide_opener(image),
@@ -157,6 +165,7 @@ class AskWidget(Dock):
         self._asked = ref(image)
         self.session.memory.keep(ask=self.form.state())
         prepare_overlay(viewer, self.session, image)
+        self.reliability.clear()
         self.answer.begin(query)
         self._set_running(True)
         self.runner.ask(question)
@@ -192,6 +201,7 @@ class AskWidget(Dock):
             self._finish(event.result)
         elif isinstance(event, Failed) and isinstance(event.error, QueryError | RegionError):
             self._end(sentence(event.error))  # the form can mend it
+            self._foresee()  # a model that refuses is loaded, and tells what it can answer
         elif isinstance(event, Failed):
             self._end(f"Failed: {event.reason}")
             show_error(event.reason)
@@ -205,7 +215,8 @@ class AskWidget(Dock):
         image = self._asked() if self._asked is not None else None
         self._set_running(False)
         self.progress.end()
-        self.answer.show_result(result)
+        self._tell(result)
+        self._foresee()
         if image is not None:
             self._undrawn.append(self.session.add(result, image))
             self.evidence.link(self._undrawn[-1])
@@ -222,6 +233,10 @@ class AskWidget(Dock):
         self._set_running(False)
         self.progress.end()
         self.answer.note(text)
+
+    def _tell(self, result: Result) -> None:
+        self.reliability.show_reliability(result.reliability)
+        self.answer.show_result(result)
 
     def _set_running(self, running: bool) -> None:
         self.ask_button.setEnabled(not running)
@@ -248,7 +263,7 @@ class AskWidget(Dock):
 
     def _show(self, entry: Entry) -> None:
         self.history.select(entry)
-        self.answer.show_result(entry.result)
+        self._tell(entry.result)
         self.evidence.link(entry)
         self.save_button.choose(entry)
 
@@ -279,9 +294,23 @@ class AskWidget(Dock):
         else:
             start_drawing(viewer, image)
 
+    # before a question is asked
+
+    def _foresee(self) -> None:
+        """Say whether the model was trained on this question, and offer the budgets that hold."""
+        told, self._info = foresee(self.session, self.form.draft(), self.form.model)
+        self.form.show_outlook(told)
+        self.look()
+
     def look(self) -> None:
-        """Say which region would be asked about."""
+        """Say which region would be asked about, and offer its budgets."""
         viewer = self._viewer()
-        if viewer is not None:  # a label paints only what has changed
-            form = self.form
-            form.region_note.setText(region_note(viewer, form.image, form.region_source))
+        if viewer is None:
+            return
+        form, most = self.form, None if self._info is None else self._info.max_visual_tokens
+        note = region_note(viewer, form.image, form.region_source)
+        native = native_of(viewer, form.image, form.region_source, self._info) if most else None
+        if refused := form.offer(most, native):
+            note = f"{note}\n{refused[:1].upper()}{refused[1:]}."
+        if form.region_note.text() != note:
+            form.region_note.setText(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QSizePolicy,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -25,8 +24,10 @@ from napari_pathreason._types import Budget
 from napari_pathreason.viewer import (
     BudgetState,
     Entry,
+    Outlook,
     Rung,
     Session,
+    foresee,
     foretold,
     grid_layer_data,
     planned_line,
@@ -39,10 +40,13 @@ from napari_pathreason.viewer import (
 )
 
 from . import _keys as keys
+from ._budgets import step_budget
 from ._compare import CompareView
 from ._dock import Dock
 from ._history_table import HistoryTable
+from ._outlook_line import OutlookLine
 from ._region_note import sentence
+from ._rows import text_line
 from ._rung_table import RungTable
 
 if TYPE_CHECKING:
@@ -56,11 +60,7 @@ class BudgetWidget(Dock):
         super().__init__(napari_viewer, session)
         from ._ladder_chart import LadderChart  # matplotlib: only where it is looked at
 
-        self.note = QLabel()
-        self.note.setWordWrap(True)
-        self.note.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
-        self.totals = QLabel()
-        self.totals.setWordWrap(True)
+        self.note, self.outlook_line, self.totals = text_line(), OutlookLine(), text_line()
         self.chart, self.table = LadderChart(), RungTable()
         self.auto_button, self.preview_button = QPushButton("Auto"), QPushButton("Preview")
         self.auto_button.setToolTip("Let the allocator choose the budget")
@@ -77,6 +77,7 @@ class BudgetWidget(Dock):
         ladder = QWidget()
         inner = QVBoxLayout(ladder)
         inner.setContentsMargins(0, 4, 0, 0)
+        inner.addWidget(self.outlook_line)
         inner.addWidget(self.note)
         inner.addWidget(self.chart, 2)
         inner.addWidget(self.table, 3)
@@ -127,8 +128,7 @@ class BudgetWidget(Dock):
         """Pin the next rung up (1) or down (-1); below the lowest one lies Auto."""
         form = self.session.form()
         if form is not None:
-            box = form.budget_box
-            box.setCurrentIndex(min(max(box.currentIndex() + up, 0), box.count() - 1))
+            step_budget(form.budget_box, up)
             self.look()
 
     def pin(self, budget: Budget) -> None:
@@ -155,17 +155,23 @@ class BudgetWidget(Dock):
             key = (
                 *(form.image, region, form.budget, form.model, viewer.theme),
                 *(form.task, form.question_edit.toPlainText(), form.options_edit.text()),
-                len(self.session.entries),
+                *(len(self.session.entries), self.session.known_models.get(form.model)),
             )
             if key == self._shown:
                 return
-            query = form.query() if form.task != "detection" or form.options_edit.text() else None
+            query = form.draft()
             self.rungs, note = foretold(self.session, form.image, region, query, form.model)
+            told, info = foresee(self.session, query, form.model)
         except PathreasonError as error:
             self._show_none(sentence(error))
             return
         self._shown = key
         self.note.setText(note)
+        # the Ask dock, where examples can be clicked, may lie behind this one
+        self.outlook_line.show_outlook(replace(told, examples=()))
+        self.compare.offer(
+            None if info is None else info.max_visual_tokens, self.rungs[-1].plan.tokens
+        )
         self._fill(form.budget, viewer.theme)
 
     def _count(self) -> None:
@@ -175,6 +181,7 @@ class BudgetWidget(Dock):
 
     def _show_none(self, why: str) -> None:
         self._shown, self.rungs = None, []
+        self.outlook_line.show_outlook(Outlook(None, ""))
         self.note.setText(why)
         self._fill("auto", "dark")
 
@@ -183,14 +190,14 @@ class BudgetWidget(Dock):
         if self.rungs:
             self.chart.show_rungs(self.rungs, budget, theme)
         self.table.show_rungs(self.rungs, budget)
-        pinned = any(rung.budget == budget for rung in self.rungs)
+        pinned = any(rung.budget == budget and not rung.refused for rung in self.rungs)
         self.preview_button.setEnabled(pinned)
 
     def preview(self) -> None:
         """Read the region at the pinned rung, off the main thread, and lay it over the slide."""
         viewer, form = self._viewer(), self.session.form()
         rung = next((r for r in self.rungs if form and r.budget == form.budget), None)
-        if viewer is None or form is None or rung is None:
+        if viewer is None or form is None or rung is None or rung.refused:
             return
         image = form.image
         try:

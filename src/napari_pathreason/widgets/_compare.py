@@ -9,7 +9,7 @@ from weakref import ref
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason._errors import PathreasonError, QueryError
 from napari_pathreason._types import Budget, GenerationSettings, Result
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query
 from napari_pathreason.tokens import LADDER
@@ -23,6 +23,7 @@ from napari_pathreason.viewer import (
     region_of,
     slide_opener,
     was_changed,
+    why_not_offered,
 )
 
 from . import _keys as keys
@@ -92,14 +93,23 @@ class CompareView(QWidget):
 
     @property
     def checked(self) -> list[Budget]:
-        """The budgets that are to be compared, in the order of the ladder."""
-        return [budget for budget, box in self.boxes.items() if box.isChecked()]
+        """The budgets that are to be compared and can be, in the order of the ladder."""
+        return [budget for budget, box in self.boxes.items() if box.isChecked() and box.isEnabled()]
 
     def check(self, budgets: Iterable[Budget]) -> None:
         """Check just these."""
         budgets = set(budgets)
         for budget, box in self.boxes.items():
             box.setChecked(budget in budgets)
+
+    def offer(self, most: int | None, native: int | None) -> None:
+        """Offer the budgets that the model's replies hold at; see `viewer.why_not_offered`."""
+        for budget, box in self.boxes.items():
+            why = why_not_offered(budget, most, native)
+            if why != box.toolTip():
+                box.setToolTip(why)
+                box.setEnabled(not why)
+                self._enable()
 
     def compare(self) -> None:
         """Ask what the form of the Ask dock says at every checked rung, one after the other."""
@@ -159,7 +169,9 @@ class CompareView(QWidget):
             self._waiting = []
             self.progress.end("Cancelled." if isinstance(event, Cancelled) else "Failed.")
             self._enable()
-            if isinstance(event, Failed):
+            if isinstance(event, Failed) and isinstance(event.error, QueryError):
+                show_info(sentence(event.error))  # a hint
+            elif isinstance(event, Failed):
                 show_error(event.reason)
         else:
             self.progress.follow(event)

@@ -7,9 +7,18 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_pathreason._types import Result
-from napari_pathreason.viewer import Entry, rung_title
+from napari_pathreason.viewer import (
+    LEVEL_WORDS,
+    Entry,
+    answer_words,
+    reliability_line,
+    rung_title,
+    shown_detections,
+)
 
-ROWS = ("Answer", "Rationale", "Boxes", "Confidence", "Tokens", "Mpx", "s")
+from ._reliability import level_icon
+
+ROWS = ("Reliable?", "Answer", "Rationale", "Boxes", "Confidence", "Tokens", "Mpx", "s")
 NONE = "\N{EN DASH}"
 
 
@@ -27,7 +36,7 @@ class CompareTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SingleSelection)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.Stretch)
-        header.setMinimumSectionSize(80)
+        header.setMinimumSectionSize(96)  # a level with its icon
         header.sectionResized.connect(self.resizeRowsToContents)
         self.setMinimumHeight(100)
         self._entries: list[Entry] = []
@@ -49,18 +58,25 @@ class CompareTable(QTableWidget):
         for row, text in enumerate(_texts(entry.result)):
             item = QTableWidgetItem(text)
             item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
-            item.setToolTip(text)
+            item.setToolTip(reliability_line(entry.result.reliability) if row == 0 else text)
+            if row == 0:
+                item.setIcon(level_icon(entry.result.reliability.level))
             self.setItem(row, column, item)
         self.resizeRowsToContents()
 
 
 def _texts(result: Result) -> tuple[str, ...]:
-    """In the order of `ROWS`."""
-    tokens, sure = result.tokens, result.confidence
+    """In the order of `ROWS`; a guess is called one, and has no confidence to speak of."""
+    tokens, readable, level = result.tokens, result.answer.readable, result.reliability.level
+    guess = readable and level == "none"
+    sure = None if level == "none" else result.confidence
+    words, boxes = answer_words(result), len(shown_detections(result))
+    detected = readable or result.query.task != "detection"
     return (
-        result.answer.text or NONE,
-        result.answer.rationale or NONE,
-        str(len(result.detections)),
+        LEVEL_WORDS[level],
+        f"Guess: {words}" if guess else words,
+        (readable and result.answer.rationale) or NONE,
+        str(boxes) if detected else "unknown",
         NONE if sure is None else f"{sure:.2f}",
         f"{tokens.spent:,}",
         f"{result.pixels_decoded / 1e6:.2f}",

@@ -7,11 +7,10 @@ from weakref import ref
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QLabel,
     QLineEdit,
     QPushButton,
     QTextEdit,
@@ -22,27 +21,31 @@ from qtpy.QtWidgets import (
 from napari_pathreason._errors import QueryError
 from napari_pathreason._samples import sample_questions, samples
 from napari_pathreason._types import Budget, Query, TaskName
-from napari_pathreason.tokens import LADDER
-from napari_pathreason.viewer import PREVIEW_KEY, AskState, RegionSource, unwrapped
+from napari_pathreason.viewer import (
+    PREVIEW_KEY,
+    AskState,
+    Outlook,
+    RegionSource,
+    unwrapped,
+)
 
+from ._budgets import BUDGETS, is_offered, offer_budgets
+from ._outlook_line import OutlookLine
 from ._pickers import prefer
-from ._rows import CalmBox, Rows, choice_box, keep_narrow, side_by_side
+from ._rows import CalmBox, Rows, choice_box, keep_narrow, side_by_side, text_line
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 REGIONS = [("Current view", "view"), ("Selected rectangle", "shape"), ("Whole layer", "layer")]
 TASK_NAMES = [("Question", "vqa"), ("Subtyping", "subtyping"), ("Lesion detection", "detection")]
-BUDGETS: list[tuple[str, Budget]] = [
-    ("Auto", "auto"),
-    *((f"{rung:,} visual tokens", rung) for rung in LADDER),
-    ("Native size", "native"),
-]
 OPTIONS = {
     "vqa": ("Choices", "optional: yes, no"),
     "subtyping": ("Subtypes", "adenocarcinoma, squamous cell carcinoma"),
     "detection": ("Lesions", "tumour"),
 }
+SETTLED_MS = 350
+"""Nothing is said of a word that is still being typed."""
 
 
 class QuestionForm(QWidget):
@@ -52,9 +55,12 @@ class QuestionForm(QWidget):
     -------
     draw_wanted
         The user wants to draw a rectangle.
+    settled
+        Task, words or model were changed, and nothing more for a moment.
     """
 
     draw_wanted = Signal()
+    settled = Signal()
 
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,9 +71,7 @@ class QuestionForm(QWidget):
         draw = QPushButton("Draw")
         draw.setToolTip("Draw a rectangle on the image")
         draw.clicked.connect(self._draw)
-        self.region_note = QLabel()
-        self.region_note.setWordWrap(True)
-        self.region_note.setTextFormat(Qt.PlainText)
+        self.region_note = text_line()
         self.task_box = choice_box(TASK_NAMES, "Kind of question")
         self.question_edit = QTextEdit()
         self.question_edit.setAcceptRichText(False)
@@ -75,6 +79,7 @@ class QuestionForm(QWidget):
         self.question_edit.setFixedHeight(54)
         self.options_edit = QLineEdit()
         self.options_edit.setToolTip("Names, separated by commas")
+        self.outlook_line = OutlookLine()
         self.budget_box = choice_box(
             BUDGETS, "Most visual tokens to spend; Auto lets the allocator choose"
         )
@@ -94,6 +99,7 @@ class QuestionForm(QWidget):
         self._rows.add("Task", self.task_box)
         self._rows.add("Question", self.question_edit)
         self._rows.add("Choices", self.options_edit)
+        self._rows.addRow(self.outlook_line)
         self._rows.add("Budget", self.budget_box)
         self._rows.add("Model", side_by_side(self.model_box, browse))
         layout = QVBoxLayout(self)
@@ -103,6 +109,16 @@ class QuestionForm(QWidget):
         self.image_box.changed.connect(self._offer_question)
         self.question_edit.textChanged.connect(self._drop_choices)
         self._shown = Query("vqa")
+        self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
+        self._settling.timeout.connect(self.settled)
+        for changed in (
+            self.task_box.currentIndexChanged,
+            self.question_edit.textChanged,
+            self.options_edit.textChanged,
+            self.model_box.editTextChanged,
+        ):
+            changed.connect(self._settle)
+        self.outlook_line.wanted.connect(self.fill)
         self._adapt()
 
     @property
@@ -142,12 +158,33 @@ class QuestionForm(QWidget):
         QueryError
             If a search for lesions names none.
         """
+        query = self.draft()
+        if query.task == "detection" and not query.options:
+            raise QueryError("name at least one lesion to look for, such as: tumour")
+        return query
+
+    def draft(self) -> Query:
+        """What is asked, as far as it is written."""
         question = " ".join(self.question_edit.toPlainText().split())
         names = [name.strip() for name in self.options_edit.text().split(",")]
-        options = tuple(dict.fromkeys(name for name in names if name))
-        if self.task == "detection" and not options:
-            raise QueryError("name at least one lesion to look for, such as: tumour")
-        return Query(self.task, question, options)
+        return Query(self.task, question, tuple(dict.fromkeys(name for name in names if name)))
+
+    def fill(self, query: Query) -> None:
+        """Set task, question and choices to those of a query."""
+        self.choose(self.task_box, query.task)
+        self.question_edit.setPlainText(query.question)
+        self.options_edit.setText(", ".join(query.options))
+        self._shown = query  # its choices go with it
+        self._settling.stop()
+        self.settled.emit()
+
+    def show_outlook(self, outlook: Outlook) -> None:
+        """Say what can be told of the question before it is asked."""
+        self.outlook_line.show_outlook(outlook)
+
+    def offer(self, most: int | None, native: int | None) -> str:
+        """Offer the budgets that the model's replies hold at; see `offer_budgets`."""
+        return offer_budgets(self.budget_box, most, native)
 
     def prefer(self, model: str) -> None:
         """Offer the model of the preferences; taken where no other one was chosen."""
@@ -182,7 +219,7 @@ class QuestionForm(QWidget):
     def choose(self, box: QComboBox, value: Any) -> None:
         """Set one of the combo boxes by value; one that it does not offer changes nothing."""
         place = box.findData(value)
-        if place >= 0:
+        if place >= 0 and is_offered(box, place):
             box.setCurrentIndex(place)
 
     def _image_choices(self, _: Any) -> list[tuple[str, Image]]:
@@ -238,6 +275,9 @@ class QuestionForm(QWidget):
         if image is None or not (words == ("", "") or words in known):
             return ()
         return sample_questions(image.metadata)
+
+    def _settle(self, *_: Any) -> None:
+        self._settling.start()
 
     def _draw(self) -> None:
         self.choose(self.region_box, "shape")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from napari_pathreason.viewer import Entry
+from napari_pathreason.viewer import Entry, reliability_line, short_answer
 
 from ._answer_view import question_text
+from ._reliability import ICON, level_icon
 
 
 class History(QListWidget):
@@ -20,16 +21,18 @@ class History(QListWidget):
         self.setTextElideMode(Qt.ElideRight)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
         self.setMinimumHeight(60)
+        self.setIconSize(QSize(ICON, ICON))
         self.itemClicked.connect(self._choose)
         self.itemActivated.connect(self._choose)
 
     def add(self, entry: Entry) -> None:
         """Append an answer and make it the current one, without choosing it."""
-        answer = entry.result.answer.text or "(no answer)"
-        text = f"{entry.id}: {question_text(entry.result.query)} \N{RIGHTWARDS ARROW} {answer}"
+        result = entry.result
+        answer = short_answer(result)
+        text = f"{entry.id}: {question_text(result.query)} \N{RIGHTWARDS ARROW} {answer}"
         text = " ".join(text.split())  # one line, whatever the model wrote
-        item = QListWidgetItem(text)
-        item.setToolTip(text)
+        item = QListWidgetItem(level_icon(result.reliability.level), text)
+        item.setToolTip(f"{text}\n{reliability_line(result.reliability)}")
         item.setData(Qt.UserRole, entry)
         self.addItem(item)
         self.setCurrentItem(item)

@@ -20,20 +20,27 @@ from qtpy.QtWidgets import (
 
 from napari_pathreason._errors import ExportError
 from napari_pathreason.exports import write_account
-from napari_pathreason.viewer import Entry, Session
+from napari_pathreason.viewer import (
+    LEVEL_WORDS,
+    Entry,
+    Session,
+    reliability_line,
+    short_answer,
+)
 
 from ._answer_view import question_text
 from ._form import TASK_NAMES
+from ._reliability import level_icon
 
 COLUMNS = {
-    "Time": "When the answer came",
+    "Time": "When the answer came, and whether it may be relied on",
     "Budget": "Most visual tokens allowed",
     "Tokens": "Visual tokens spent, the allocator's own counted",
     "Saved": "Visual tokens not spent against native size",
     "s": "Seconds from asking to the answer",
     "Question": "What was asked",
 }
-QUESTION = 5
+TIME, QUESTION = 0, 5
 TASKS = {task: name for name, task in TASK_NAMES}
 
 
@@ -84,7 +91,8 @@ class HistoryTable(QWidget):
         """Append an answer."""
         result, row = entry.result, self.table.rowCount()
         tokens, question = result.tokens, " ".join(question_text(result.query).split())
-        kind, answer = TASKS[result.query.task], result.answer.text or "(none)"
+        kind, level = TASKS[result.query.task], result.reliability.level
+        answer, line = short_answer(result), reliability_line(result.reliability)
         texts = (
             f"{entry.made.astimezone():%H:%M}",
             "native" if tokens.requested is None else f"{tokens.requested:,}",
@@ -98,7 +106,10 @@ class HistoryTable(QWidget):
             item = QTableWidgetItem(text)
             side = Qt.AlignRight if column < QUESTION else Qt.AlignLeft
             item.setTextAlignment(int(side | Qt.AlignVCenter))
-            item.setToolTip(f"{kind}: {question} \N{RIGHTWARDS ARROW} {answer}")
+            item.setToolTip(f"{kind}: {question} \N{RIGHTWARDS ARROW} {answer}\n{line}")
+            if column == TIME:
+                item.setIcon(level_icon(level))
+                item.setData(Qt.AccessibleTextRole, f"{text}, {LEVEL_WORDS[level]}")
             self.table.setItem(row, column, item)
         self.export_button.setEnabled(True)
 

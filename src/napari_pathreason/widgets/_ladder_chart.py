@@ -20,7 +20,7 @@ ROW_HEIGHT = 150
 
 
 class LadderChart(FigureCanvasQTAgg):
-    """Bars to click on.
+    """Bars to click on; those of rungs that are not offered are dotted outlines.
 
     Signals
     -------
@@ -52,7 +52,10 @@ class LadderChart(FigureCanvasQTAgg):
             axes.patch.set_alpha(0)
             if row == 0:
                 colors = [PINNED if rung.budget == pinned else OTHERS for rung in rungs]
-                axes.bar(places, [rung.plan.tokens for rung in rungs], color=colors)
+                bars = axes.bar(places, [rung.plan.tokens for rung in rungs], color=colors)
+                for bar, rung in zip(bars, rungs, strict=True):
+                    if rung.refused:  # an outline, as it cannot be filled
+                        bar.set(facecolor="none", edgecolor=CHANCE, linestyle=":")
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                 axes.set_ylabel("visual tokens", color=ink, fontsize=8)
@@ -71,4 +74,5 @@ class LadderChart(FigureCanvasQTAgg):
         place = getattr(event, "xdata", None)
         if place is not None and self._rungs:
             nearest = min(max(round(place), 0), len(self._rungs) - 1)
-            self.chosen.emit(self._rungs[nearest].budget)
+            if not self._rungs[nearest].refused:
+                self.chosen.emit(self._rungs[nearest].budget)

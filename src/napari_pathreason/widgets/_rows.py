@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+USUAL_WIDTH = 290
+"""Logical pixels of a line of words in a dock, until it has been laid out."""
 
 
 class Rows(QFormLayout):
@@ -60,13 +63,46 @@ def choice_box(choices: Sequence[tuple[str, Any]], tip: str) -> QComboBox:
     return keep_narrow(box)
 
 
-def text_line(text: str = "") -> QLabel:
-    """Plain words that wrap and do not widen the dock."""
-    label = QLabel(text)
-    label.setWordWrap(True)
+class WrapLabel(QLabel):
+    """Words that wrap: always as high as they are at the width of the dock, which they never widen.
+
+    Qt alone asks for a height at a width that it guesses, and cuts off what needs more.
+
+    Parameters
+    ----------
+    text : str
+    least : int
+        Lines for which there is always room.
+    """
+
+    def __init__(self, text: str = "", least: int = 1) -> None:
+        super().__init__(text)
+        self._least, self._room = least, USUAL_WIDTH
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignTop | Qt.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """As high as the words are at the width that the label has."""
+        least = self._least * self.fontMetrics().lineSpacing()
+        return QSize(0, max(self.heightForWidth(self._room), least))
+
+    def minimumSizeHint(self) -> QSize:
+        """No line is cut off."""
+        return self.sizeHint()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Ask for another height at another width."""
+        super().resizeEvent(event)
+        if event.size().width() != self._room:
+            self._room = event.size().width()
+            self.updateGeometry()
+
+
+def text_line(text: str = "", least: int = 1) -> QLabel:
+    """Plain words that wrap and do not widen the dock; see `WrapLabel`."""
+    label = WrapLabel(text, least)
     label.setTextFormat(Qt.PlainText)
-    label.setAlignment(Qt.AlignTop | Qt.AlignLeft)
-    label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
     return label
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_pathreason._types import Budget
 from napari_pathreason.viewer import Rung
+
+from ._answer_view import MUTED
 
 COLUMNS = {
     "Budget": "Most visual tokens; native: the region as it is",
@@ -41,7 +44,7 @@ class RungTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SingleSelection)
         self.setMinimumHeight(100)
         self._rungs: list[Rung] = []
-        self.cellClicked.connect(lambda row, _: self.chosen.emit(self._rungs[row].budget))
+        self.cellClicked.connect(self._choose)
 
     def show_rungs(self, rungs: Sequence[Rung], pinned: Budget) -> None:
         """Show these rungs and highlight the pinned one."""
@@ -60,6 +63,14 @@ class RungTable(QTableWidget):
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(int(Qt.AlignRight | Qt.AlignVCenter))
+                if rung.refused:
+                    item.setFlags(Qt.NoItemFlags)
+                    item.setForeground(QColor(MUTED))
+                    item.setToolTip(f"Not offered: {rung.refused}")
                 self.setItem(row, column, item)
-            if rung.budget == pinned:
+            if rung.budget == pinned and not rung.refused:
                 self.selectRow(row)
+
+    def _choose(self, row: int, _: int) -> None:
+        if not self._rungs[row].refused:
+            self.chosen.emit(self._rungs[row].budget)

@@ -22,6 +22,7 @@ from napari_pathreason.viewer import (
     RunLayers,
     Session,
     SlideRequest,
+    foresee,
     unwrapped,
 )
 
@@ -30,6 +31,7 @@ from ._dock import Dock
 from ._hover import weak_move
 from ._pickers import is_slide
 from ._region_note import sentence
+from ._reliability import ReliabilityStrip
 from ._rows import text_line
 from ._slide_run_form import SlideRunForm
 from ._slide_run_map import AllocationView
@@ -61,7 +63,7 @@ class SlideRunWidget(Dock):
             "Cancel", enabled=False, toolTip="Stop; what is done is kept"
         )
         self.progress = TileProgress()
-        self.result = text_line()
+        self.reliability, self.result = ReliabilityStrip(), text_line()
         self.result.setTextInteractionFlags(Qt.TextSelectableByMouse)
         self.tabs = QTabWidget()
         self.layers: RunLayers | None = None
@@ -84,6 +86,7 @@ class SlideRunWidget(Dock):
         self.body.addWidget(self.tabs, 1)
         self.body.addLayout(buttons)
         self.body.addWidget(self.progress)
+        self.body.addWidget(self.reliability)
         self.body.addWidget(self.result)
 
     def _bind_keys(self) -> None:
@@ -105,6 +108,7 @@ class SlideRunWidget(Dock):
         self.pause_button.clicked.connect(self.pause)
         self.cancel_button.clicked.connect(self.cancel)
         self.form.changed.connect(self._offer)
+        self.form.settled.connect(self._foresee)
         self.runner.ended.connect(self._end)
         self.map_view.pick_wanted.connect(self.pick)
         self.map_view.changed.connect(self._changed)
@@ -118,6 +122,7 @@ class SlideRunWidget(Dock):
         plain.layers.selection.events.active.connect(self._on_active)
         plain.mouse_move_callbacks.append(weak_move(self.steering.hover))
         self._on_active()
+        self._foresee()
         self._enable()
 
     @property
@@ -162,6 +167,7 @@ class SlideRunWidget(Dock):
         if viewer is not None:
             self.layers.begin(viewer)
         self.result.clear()
+        self.reliability.clear()
         self.map_view.recount(running=True)
         self._enable()
         return True
@@ -230,6 +236,7 @@ class SlideRunWidget(Dock):
         self.result.setText(summary(ending))
         if isinstance(ending, RunFailed):
             show_error(ending.reason)
+        self._foresee()
         if so_far.ending is ending:
             self.map_view.take_over()
         else:
@@ -246,6 +253,11 @@ class SlideRunWidget(Dock):
             key.setEnabled(running)
         self.map_view.refresh(running)
         self._offer()
+
+    def _foresee(self) -> None:
+        """Say whether the model can look for what the form names."""
+        told, info = foresee(self.session, self.form.settings().query, self.form.model_box.spec)
+        self.form.foresee(told, info)
 
     def _offer(self) -> None:
         folder = self.form.folder

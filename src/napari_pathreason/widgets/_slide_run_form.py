@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari.layers import Image
 from napari.utils.history import get_save_history, update_save_history
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
@@ -20,9 +20,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason._errors import PathreasonError
-from napari_pathreason._types import Effort, GenerationSettings
+from napari_pathreason._geometry import Region
+from napari_pathreason._types import Effort, GenerationSettings, ModelInfo, Query
 from napari_pathreason.slide_run import DetectSettings, starts, tile_side
+from napari_pathreason.tokens import native_tokens
 from napari_pathreason.viewer import (
+    Outlook,
     Preferences,
     SlideRequest,
     known_mpp,
@@ -31,7 +34,9 @@ from napari_pathreason.viewer import (
     run_opener,
 )
 
-from ._form import BUDGETS
+from ._budgets import BUDGETS, offer_budgets
+from ._form import SETTLED_MS
+from ._outlook_line import OutlookLine
 from ._pickers import ImageBox, ModelBox, prefer
 from ._region_note import sentence
 from ._rows import Rows, choice_box, side_by_side, text_line
@@ -51,16 +56,21 @@ class SlideRunForm(QWidget):
     -------
     changed
         Image, folder or tiles have changed.
+    settled
+        Lesions or model were changed, and nothing more for a moment.
     """
 
     changed = Signal()
+    settled = Signal()
 
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image_box = ImageBox(viewer, "Slide that is run over")
         self._closer = START.generation.closer
+        self._info: ModelInfo | None = None
         self.lesions_edit = QLineEdit(", ".join(START.lesions))
         self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
+        self.outlook_line = OutlookLine()
         self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "um per pixel at which a tile is read")
         self.tile_box = QSpinBox(minimum=32, maximum=8192, value=START.tile, singleStep=32)
         self.tile_box.setSuffix(" px")
@@ -86,6 +96,7 @@ class SlideRunForm(QWidget):
         self._rows.add("Slide", self.image_box)
         self._rows.add("Level 0", self.slide_mpp_box)
         self._rows.add("Lesions", self.lesions_edit)
+        self._rows.addRow(self.outlook_line)
         self._rows.add("Tile", self.tile_box)
         self._rows.add("Read at", self.mpp_box)
         self._rows.add("Overlap", self.overlap_box)
@@ -103,6 +114,11 @@ class SlideRunForm(QWidget):
         self.image_box.changed.connect(self.refresh)
         self.folder_edit.textChanged.connect(self.refresh)
         self.budget_box.currentIndexChanged.connect(self._adapt)
+        self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
+        self._settling.timeout.connect(self.settled)
+        self.lesions_edit.textChanged.connect(self._settle)
+        self.model_box.box.editTextChanged.connect(self._settle)
+        self.outlook_line.wanted.connect(self._fill)
         self._adapt()
         self.refresh()
 
@@ -140,6 +156,12 @@ class SlideRunForm(QWidget):
             generation=GenerationSettings(closer=self._closer),
         )
 
+    def foresee(self, told: Outlook, info: ModelInfo | None) -> None:
+        """Say whether the model can look for these lesions, and offer the budgets that hold."""
+        self.outlook_line.show_outlook(told)
+        self._info = info
+        self.refresh()
+
     def prefer(self, preferred: Preferences) -> None:
         """Begin with the model and the effort of the preferences, and look closer if they do."""
         self._closer = preferred.closer
@@ -170,7 +192,8 @@ class SlideRunForm(QWidget):
         image = self.image
         unknown = image is not None and known_mpp(image) is None
         self._rows.show_row(self.slide_mpp_box, unknown)
-        self.note.setText(self._note())
+        note, refused = self._note(), self._offer()
+        self.note.setText(f"{note}\n{refused[:1].upper()}{refused[1:]}." if refused else note)
         self.changed.emit()
 
     def _note(self) -> str:
@@ -192,6 +215,22 @@ class SlideRunForm(QWidget):
         columns = len(starts(width, side[0], overlap))
         rows = len(starts(height, side[1], overlap))
         return f"{columns * rows:,} tiles, {side[0]:,} px a side."
+
+    def _offer(self) -> str:
+        """Offer the budgets that the model's replies hold at; why the chosen one is not."""
+        if self._info is None:
+            return offer_budgets(self.budget_box, None)
+        tile = Region(0, 0, self.tile_box.value(), self.tile_box.value())
+        native = native_tokens(tile, self._info.dims.cell)
+        return offer_budgets(self.budget_box, self._info.max_visual_tokens, native)
+
+    def _settle(self, *_: Any) -> None:
+        self._settling.start()
+
+    def _fill(self, query: Query) -> None:
+        self.lesions_edit.setText(", ".join(query.options))
+        self._settling.stop()
+        self.settled.emit()
 
     def _adapt(self) -> None:
         self.effort_box.setEnabled(self.budget_box.currentData() == "auto")

@@ -18,8 +18,9 @@ from qtpy.QtWidgets import (
 
 from napari_pathreason.slide_run import TileBudget, raised
 from napari_pathreason.tokens import LADDER
-from napari_pathreason.viewer import kind_colours
+from napari_pathreason.viewer import kind_colours, why_not_offered
 
+from ._budgets import offer_budgets
 from ._rows import choice_box, text_line
 from ._slide_run_runner import SlideRunner
 
@@ -64,8 +65,7 @@ class AllocationView(QWidget):
         self.picked: list[int] = []
         self.in_front = False
         """Whether its tab is the one that is seen."""
-        self.hover = text_line("Move over the map: what a tile was given, by whom and why.")
-        self.hover.setMinimumHeight(3 * self.fontMetrics().lineSpacing())
+        self.hover = text_line("Move over the map: what a tile was given, by whom and why.", 3)
         self.note = text_line()
         self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
         self.rung_box = choice_box(RUNGS, "Visual tokens that picked tiles are pinned to")
@@ -128,9 +128,11 @@ class AllocationView(QWidget):
         """Enable what can be done now, and say how many tiles it is about."""
         has_map = self._runner.so_far.plan is not None
         free = has_map and bool(self.picked) and not running
+        refused = offer_budgets(self.rung_box, *self._most())
         self.pick_button.setEnabled(has_map)
         for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
             button.setEnabled(free)
+        self.pin_button.setEnabled(free and not refused)
         self.run_button.setEnabled(bool(self.changes) and not running)
         words = [f"{_tiles(len(self.picked))} picked", f"{len(self.changes):,} changed"]
         if not has_map:
@@ -149,8 +151,24 @@ class AllocationView(QWidget):
         self.picked = []
         self.recount()
 
+    def _most(self) -> tuple[int | None, int | None]:
+        """Visual tokens up to which the model's replies hold, and of a tile at native size."""
+        so_far = self._runner.so_far
+        if so_far.plan is None or so_far.allocations is None:
+            return None, None
+        return so_far.plan.model.max_visual_tokens, so_far.allocations.most
+
     def _raised(self, tile: int) -> TileBudget | None:
-        """One rung above what a tile was last given; a tile that waits has nothing to raise."""
+        """One rung above what a tile was last given, where the model's replies hold there.
+
+        A tile that waits has nothing to raise.
+        """
+        higher, (limit, native) = self._higher(tile), self._most()
+        if higher is None or not why_not_offered(higher, limit, native):
+            return higher
+        return self.budgets.get(tile)
+
+    def _higher(self, tile: int) -> TileBudget | None:
         so_far = self._runner.so_far
         if so_far.plan is None or so_far.allocations is None:
             return None

@@ -75,4 +75,4 @@ def summary(ending: Ending) -> str:
         lines.append(
             f"The {MOST_BOXES:,} surest are shapes, the others outlines; the files hold all."
         )
-    return "\n".join([*lines, *(f"Warning: {warning}" for warning in outcome.result.warnings)])
+    return "\n".join([*lines, *(f"Note: {note}" for note in outcome.result.warnings)])

@@ -1,0 +1,120 @@
+"""What can be told of a question before it is asked, and what could be asked instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_pathreason._errors import ModelError
+from napari_pathreason._types import Metadata, ModelInfo, Query
+from napari_pathreason.engine import foreseen
+from napari_pathreason.tasks import content_words, examples, unknown_labels, words_of_query
+
+from ._reliability import Level
+from ._session import Session
+
+MOST_EXAMPLES, MOST_LABELS = 3, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One line about a question that is being written.
+
+    Parameters
+    ----------
+    level : {"reliable", "uncertain", "none"} or None
+        The best that its answer can have; None where there is nothing to judge yet.
+    text : str
+        What there is to say.
+    detail : str
+        All reasons.
+    lead : str
+        Words before the examples.
+    examples : tuple of Query
+        What the model can answer, the most alike first.
+    """
+
+    level: Level | None
+    text: str
+    detail: str = ""
+    lead: str = ""
+    examples: tuple[Query, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The examples in words: labels where it is all about them."""
+        labels = all(query.task == "detection" for query in self.examples)
+        return tuple(
+            query.question or f"{'' if labels else 'Find: '}{', '.join(query.options)}"
+            for query in self.examples
+        )
+
+
+def outlook(query: Query, model: ModelInfo | None) -> Outlook:
+    """How reliable an answer can be at best.
+
+    Parameters
+    ----------
+    query : Query
+        As far as it is written.
+    model : ModelInfo or None
+        None where nothing is known of the model until it has answered.
+    """
+    if model is None:
+        return Outlook(None, "What this model was trained on is known once it has answered.")
+    told = model.metadata
+    offered = () if told is None else alike(query, told)
+    if not (query.question.strip() if query.task == "vqa" else query.options):
+        find = query.task == "detection"
+        lead = "It can look for:" if find else "It can answer, for example:"
+        return Outlook(None, "", "", lead, offered)
+    best = foreseen(query, model)
+    detail = "\n".join(_sentence(reason) for reason in best.reasons)
+    if best.level == "reliable":
+        return Outlook("reliable", "Trained on questions like this.")
+    if best.level == "uncertain":
+        return Outlook("uncertain", f"Uncertain at best: {best.reasons[0]}.", detail)
+    first = _sentence(best.reasons[0])
+    if told is not None and unknown_labels(query, told):
+        if told.labels:
+            return Outlook("none", first, detail, "It can look for:", offered)
+        blind = f"{first} It was not trained to draw boxes."
+        return Outlook("none", blind, detail, "It can answer:", offered)
+    guess = f"{first} An answer would be a guess."
+    return Outlook("none", guess, detail, "It can answer:", offered)
+
+
+def foresee(session: Session, query: Query, model: str) -> tuple[Outlook, ModelInfo | None]:
+    """What can be told of a question to a model, and what is known of that; nothing is loaded.
+
+    Parameters
+    ----------
+    session : Session
+    query : Query
+        As far as it is written.
+    model : str
+        ``embedded``, a folder or a hub id.
+    """
+    try:
+        info = session.info_of(model)
+    except ModelError as error:
+        return Outlook("none", _sentence(str(error))), None
+    return outlook(query, info), info
+
+
+def alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
+    """Questions that a model can answer: of detection its labels, else the most alike first."""
+    if query.task == "detection" and metadata.labels:
+        return tuple(Query("detection", "", (label,)) for label in metadata.labels[:MOST_LABELS])
+    words = words_of_query(query)
+    shared = {
+        topic.example: len(words & (topic.words | content_words(topic.name)))
+        for topic in metadata.topics
+    }
+    ranked = sorted(shared, key=lambda example: (-shared[example], example.task != query.task))
+    near = [example for example in ranked if shared[example]]
+    found = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *examples(metadata), *near])
+    return tuple(found)[:MOST_EXAMPLES]
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}."

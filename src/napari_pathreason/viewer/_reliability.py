@@ -1,0 +1,57 @@
+"""How far an answer may be relied on, in the words that docks and layers show.
+
+A guess is never told as an answer, and a reply that could not be read never as a finding of
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from napari_pathreason._types import Detection, Reliability, Result
+
+Level = Literal["reliable", "uncertain", "none"]
+LEVELS: tuple[Level, ...] = ("reliable", "uncertain", "none")
+LEVEL_WORDS: dict[Level, str] = {
+    "reliable": "Reliable",
+    "uncertain": "Uncertain",
+    "none": "No reliable answer",
+}
+"""What stands before an answer."""
+TAGS: dict[Level, str] = {"reliable": "", "uncertain": "?", "none": "unreliable"}
+"""What stands behind the name of a box, or the number of an answer, on the canvas."""
+
+
+def reliability_line(reliability: Reliability) -> str:
+    """Level and reasons, such as ``No reliable answer: not trained on: necrosis``."""
+    words = LEVEL_WORDS[reliability.level]
+    return f"{words}: {'; '.join(reliability.reasons)}" if reliability.reasons else words
+
+
+def joined_reasons(reliability: Reliability) -> str:
+    """Reasons as one text, for a column of features."""
+    return " | ".join(reason.replace("|", "/") for reason in reliability.reasons)
+
+
+def answer_words(result: Result) -> str:
+    """What the answer says, whatever it is worth; never the raw text of a reply."""
+    if result.answer.readable:
+        return result.answer.text
+    if result.query.task == "detection":
+        return "Unknown: the reply could not be read"
+    return "The model's reply could not be read"
+
+
+def short_answer(result: Result) -> str:
+    """An answer with its reliability, as lists show it: ``No reliable answer (guess: yes)``."""
+    words = answer_words(result)
+    if not result.answer.readable:
+        return words
+    if result.reliability.level == "none":
+        return f"{LEVEL_WORDS['none']} (guess: {words})"
+    return f"{words} (uncertain)" if result.reliability.level == "uncertain" else words
+
+
+def shown_detections(result: Result) -> tuple[Detection, ...]:
+    """Boxes of an answer; none where it could not be read."""
+    return result.detections if result.answer.readable else ()
