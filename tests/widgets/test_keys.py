@@ -108,7 +108,8 @@ def slide_dock(
 ) -> Iterator[Any]:
     """Slide run dock on the screen, the keyboard in one of its fields."""
     viewer = make_napari_viewer_proxy(show=True)
-    session_of(viewer).models_factory = factory
+    session = session_of(viewer)
+    session.models_factory, session.describe = factory, lambda spec: None
     viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), units="um")
     dock = SlideRunWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Slide run")

@@ -46,7 +46,8 @@ def dock(
     from napari_pathreason.widgets import SlideRunWidget
 
     viewer = make_napari_viewer_proxy()
-    session_of(viewer).models_factory = factory
+    session = session_of(viewer)
+    session.models_factory, session.describe = factory, lambda spec: None
     (image,) = viewer.open(slide_file, plugin="napari-pathreason")
     dock = SlideRunWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Slide run")
