@@ -1,8 +1,8 @@
 """Make the pictures of the documentation: python docs/make_screenshots.py.
 
-Opens napari on a virtual display, loads the sample slide, marks a region, asks, and photographs
-each dock into docs/images: as it is, in the light theme (NAME-light.png) and, without the rest of
-the window, at 200 % scaling (NAME-200.png). --kind makes one of these alone, --scene some of the
+Opens napari on a virtual display, loads the samples, asks, and photographs each dock into
+docs/images: as it is, in the light theme (NAME-light.png) and, without the rest of the window, at
+200 % scaling (NAME-200.png). --kind makes one of these alone, --scene some of the
 pictures, --output elsewhere. Needs Xvfb and the development dependencies; the user's settings are
 left alone.
 """
@@ -21,7 +21,8 @@ from pyvirtualdisplay import Display
 IMAGES = Path(__file__).parent / "images"
 KINDS = {"dark": ("dark", 1, ""), "light": ("light", 1, "-light"), "200": ("dark", 2, "-200")}
 """Theme, scale factor and ending of the file names."""
-SHOWN = {"light": ["ask", "budget"], "200": ["budget"]}
+LEVELS = ["reliable", "uncertain", "no_answer"]
+SHOWN = {"light": ["ask", "budget", *LEVELS], "200": ["budget"]}
 """What the documentation shows of the other kinds; of the dark one, all."""
 
 

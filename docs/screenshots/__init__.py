@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import ask, budget, compare, history, preferences, slide_run
+from . import ask, budget, compare, history, levels, preferences, slide_run
 from ._stage import Stage
 
 SCENES = {
@@ -15,7 +15,12 @@ SCENES = {
     "preferences": preferences.play,
     "slide_run": slide_run.play,
     "allocation_map": slide_run.play_map,
+    "reliable": levels.reliable,
+    "uncertain": levels.uncertain,
+    "no_answer": levels.none,
 }
+ALONE = ("reliable", "uncertain", "no_answer")
+"""Scenes of which the dock alone is shown."""
 
 
 def take(
@@ -34,5 +39,5 @@ def take(
             break
         play(stage)
         if scenes is None or name in scenes:
-            stage.photograph(name)
+            stage.photograph(name, name in ALONE)
     stage.close()

@@ -58,11 +58,11 @@ class Stage:
         self.front = dock.parent()
         return dock
 
-    def photograph(self, name: str) -> None:
+    def photograph(self, name: str, alone: bool = False) -> None:
         """Write a picture of the whole window, or of ``front`` where that is what counts."""
         self.output.mkdir(parents=True, exist_ok=True)
         file = self.output / f"{name}{self.ending}.png"
-        if self.front is not None and (self.front.isWindow() or self.docks_alone):
+        if self.front is not None and (alone or self.front.isWindow() or self.docks_alone):
             self.front.grab().save(str(file))
         else:
             self.viewer.window.screenshot(str(file), canvas_only=False, flash=False)
