@@ -209,6 +209,6 @@ def _within(
         return replace(allocation, budget=most)
     least = model.comparable or 0
     if chosen.tokens < min(least, chosen.native):
-        larger = (rung for rung in LADDER if make_plan(region, rung, cell).tokens >= least)
+        larger = (size for size in LADDER if make_plan(region, size, cell).tokens >= least)
         return replace(allocation, budget=next(larger, None))
     return allocation
