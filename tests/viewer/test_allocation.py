@@ -63,10 +63,17 @@ def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
     shown = AllocationMap(plan)
     assert shown.told(0) == "Tile 0: waiting, tissue 90 %"
     assert shown.told(2) == "Tile 2: skipped: tissue 1 %, less than 2 %"
-    shown.take(record(0, 16, detections=(Detection("spot", Box(0, 0, 9, 9)),)))
+    doubt = Reliability("uncertain", ("low confidence",))
+    found = (Detection("spot", Box(0, 0, 9, 9)),)
+    shown.take(record(0, 16, answer="1 spot", detections=found, reliability=doubt))
     assert shown.told(0) == (
         "Tile 0: 16 visual tokens by the allocator (64: 60 %, 32: 25 %, 16: 10 %), "
-        "tissue 90 %, 1 box"
+        "tissue 90 %, 1 box. Uncertain: low confidence"
+    )
+    unread = Reliability("none", ("the model's reply could not be read",))
+    shown.take(record(3, 16, reliability=unread))
+    assert shown.told(3).endswith(
+        "what is there is unknown. No reliable answer: the model's reply could not be read"
     )
     shown.take(TileRecord(1, unreadable=True))
     assert "damaged" in shown.told(1)
@@ -165,6 +172,29 @@ def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> Non
     assert np.allclose(layer.features["confidence"][:2], (1, 0.9999))
     assert layer.data[-1].min(axis=0)[1] == pytest.approx(499.5)
     assert set(layer.features["tiles"]) == {1}
+
+
+def test_boxes_that_may_not_be_relied_on_are_greyed(layers: tuple[Any, Any], plan: Plan) -> None:
+    viewer, image = layers
+    layer = viewer.add_shapes(None, **box_layer_attributes(image))
+    boxes, levels = BoxLayer(layer), ("reliable", "uncertain", "none")
+    wanted = [
+        replace(one, reliability=Reliability(level))  # type: ignore[arg-type]
+        for one, level in zip(lesions(3), levels, strict=True)
+    ]
+    boxes.step(wanted, plan)
+    assert layer.features["reliability"].tolist() == list(levels)
+    assert list(layer.face_color[:, 3] > 0) == [False, False, True]
+    assert np.allclose(layer.edge_color[0], layer.edge_color[1])
+    assert not np.allclose(layer.edge_color[0], layer.edge_color[2])
+
+
+def test_guesses_are_the_last_to_be_shapes() -> None:
+    from napari_pathreason.viewer._slide_run_boxes import surest
+
+    guess, *others = lesions(3)
+    reliable = [replace(one, reliability=Reliability("reliable")) for one in others]
+    assert surest([guess, *reliable]) == [*reliable, guess]
 
 
 def test_each_lesion_is_saved_with_its_own_reliability(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection
+from napari_pathreason._types import Detection, Reliability
 from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
 from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
 from napari_pathreason.viewer._box_picture import (
@@ -145,6 +146,19 @@ def test_a_layer_of_very_many_lesions(
     assert layer.get_color(int(shown.picture.outlines[which]))[3] == 1
     assert len({tuple(layer.get_color(int(v))) for v in shown.picture.outlines[:5]}) == 1
     assert int(shown.picture.insides[1]) - int(shown.picture.insides[0]) == 2 * COLOURS
+
+
+def test_guesses_among_very_many_lesions_have_a_colour_of_their_own(
+    make_napari_viewer_proxy: Callable[..., Any], plan: Plan
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
+    sure, guess = many(2)
+    shown = AllLesions.of([replace(sure, reliability=Reliability("reliable")), guess], plan)
+    layer = all_lesions_layer(image, shown)
+    first, second = (tuple(layer.get_color(int(v))) for v in shown.picture.outlines)
+    assert first != second
+    assert shown.features["reliability"].tolist() == ["reliable", "none"] * 2
 
 
 def click(layer: Any, box: Box, moved: int = 0) -> None:

@@ -24,9 +24,8 @@ from ._regions import RegionSource, marked_region, region_in_view, region_of, st
 from ._reliability import (
     LEVEL_WORDS,
     LEVELS,
-    Level,
     answer_words,
-    reliability_line,
+    reliability_words,
     short_answer,
     shown_detections,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "Ending",
     "Entry",
     "LayerFrame",
-    "Level",
     "LoadedModels",
     "ModelLoading",
     "ModelsFactory",
@@ -112,7 +110,7 @@ __all__ = [
     "read_preview",
     "region_in_view",
     "region_of",
-    "reliability_line",
+    "reliability_words",
     "run_folder",
     "run_opener",
     "run_request",

@@ -5,13 +5,18 @@ from __future__ import annotations
 from napari_pathreason.slide_run import Plan, Tile, TileBudget, TileRecord
 from napari_pathreason.tokens import LADDER
 
+from ._reliability import reliability_words
+
 LIKELIEST = 3
 """Rungs of which the allocator's probability is told."""
 BY = {"user": "the run's budget", "fixed": "the model's fixed budget", "policy": "the allocator"}
 
 
 def why(tile: Tile, record: TileRecord | None, plan: Plan) -> str:
-    """Tokens, who chose them and out of what, and tissue; the record is None until it is done."""
+    """Tokens, who chose them and out of what, tissue, boxes, and how far these may be relied on.
+
+    The record is None until it is done.
+    """
     tissue = f"tissue {_percent(tile.tissue)}"
     if not tile.is_read(plan.settings.min_tissue):
         if tile.override == 0:
@@ -26,8 +31,10 @@ def why(tile: Tile, record: TileRecord | None, plan: Plan) -> str:
     words = [f"{record.tokens.realised:,} visual tokens by {whose}", tissue]
     if record.allocation.probabilities:
         words[0] += f" {_chances(record.allocation.probabilities)}"
-    words.append(f"{len(record.detections)} boxes" if len(record.detections) != 1 else "1 box")
-    return ", ".join(words)
+    boxes = "1 box" if len(record.detections) == 1 else f"{len(record.detections)} boxes"
+    words.append("what is there is unknown" if record.unknown else boxes)
+    judged = reliability_words(record.reliability)
+    return f"{', '.join(words)}. {judged}"
 
 
 def budget_text(budget: TileBudget | None) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason._types import Reliability, Result
+from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, Level, joined_reasons
 
 from ._frame import LayerFrame, box_to_data
-from ._reliability import TAGS, Level, joined_reasons, shown_detections
+from ._reliability import TAGS, shown_detections
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -31,8 +32,8 @@ USERS_OWN = {
     "label": "",
     "result": 0,
     "tokens": 0,
-    "reliability": "",
-    "reasons": "",
+    LEVEL_KEY: "",
+    REASONS_KEY: "",
     "caption": "",
     "color": REGION_COLOR,
 }
@@ -121,7 +122,7 @@ def with_captions(
     """
     first: dict[tuple[str, bytes], int] = {}
     owners: dict[int, list[tuple[str, str]]] = {}
-    tags = [_tag(level) for level in features["reliability"]]
+    tags = [_tag(level) for level in features[LEVEL_KEY]]
     columns = (features["label"], features["result"], tags)
     for i, (label, result, tag) in enumerate(zip(*columns, strict=True)):
         place = first.setdefault((label, np.round(vertices[i]).tobytes()), i)
@@ -212,7 +213,7 @@ class _Marks:
             "label": np.asarray(self.labels, dtype=object),
             "result": np.asarray(self.results, dtype=int),
             "tokens": np.asarray(self.tokens, dtype=int),
-            "reliability": np.asarray([one.level for one in self.judged], dtype=object),
-            "reasons": np.asarray([joined_reasons(one) for one in self.judged], dtype=object),
+            LEVEL_KEY: np.asarray([one.level for one in self.judged], dtype=object),
+            REASONS_KEY: np.asarray([joined_reasons(one) for one in self.judged], dtype=object),
             "color": np.asarray(self.colors, dtype=object),
         }

@@ -6,31 +6,24 @@ nothing.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from napari_pathreason._types import Detection, Reliability, Result
+from napari_pathreason.exports import NO_ANSWER, UNREADABLE, Level
 
-Level = Literal["reliable", "uncertain", "none"]
 LEVELS: tuple[Level, ...] = ("reliable", "uncertain", "none")
 LEVEL_WORDS: dict[Level, str] = {
     "reliable": "Reliable",
     "uncertain": "Uncertain",
-    "none": "No reliable answer",
+    "none": NO_ANSWER,
 }
 """What stands before an answer."""
 TAGS: dict[Level, str] = {"reliable": "", "uncertain": "?", "none": "unreliable"}
 """What stands behind the name of a box, or the number of an answer, on the canvas."""
 
 
-def reliability_line(reliability: Reliability) -> str:
+def reliability_words(reliability: Reliability) -> str:
     """Level and reasons, such as ``No reliable answer: not trained on: necrosis``."""
     words = LEVEL_WORDS[reliability.level]
     return f"{words}: {'; '.join(reliability.reasons)}" if reliability.reasons else words
-
-
-def joined_reasons(reliability: Reliability) -> str:
-    """Reasons as one text, for a column of features."""
-    return " | ".join(reason.replace("|", "/") for reason in reliability.reasons)
 
 
 def answer_words(result: Result) -> str:
@@ -39,7 +32,7 @@ def answer_words(result: Result) -> str:
         return result.answer.text
     if result.query.task == "detection":
         return "Unknown: the reply could not be read"
-    return "The model's reply could not be read"
+    return UNREADABLE
 
 
 def short_answer(result: Result) -> str:
@@ -48,7 +41,7 @@ def short_answer(result: Result) -> str:
     if not result.answer.readable:
         return words
     if result.reliability.level == "none":
-        return f"{LEVEL_WORDS['none']} (guess: {words})"
+        return f"{NO_ANSWER} (guess: {words})"
     return f"{words} (uncertain)" if result.reliability.level == "uncertain" else words
 
 

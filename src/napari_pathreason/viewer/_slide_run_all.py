@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.exports import LEVEL_KEY
 from napari_pathreason.slide_run import Lesion, Plan
 
 from ._box_picture import COLOURS, BoxPicture
-from ._overlay import BOX_COLORS, REGION_COLOR, placement
+from ._overlay import BOX_COLORS, GREY, REGION_COLOR, placement
 from ._preview import PREVIEW_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 NOTHING = (0.0, 0.0, 0.0, 0.0)
+OTHER, UNRELIABLE = len(BOX_COLORS), len(BOX_COLORS) + 1
+"""Colours behind those of the labels that are looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,8 +35,8 @@ class AllLesions:
     picture : BoxPicture
         Of their boxes, in their order.
     features : dict of str to array
-        Columns ``index`` (the value of a pixel), ``label``, ``confidence`` and ``tiles``; two rows
-        for each lesion, as a box has two values.
+        Columns ``index`` (the value of a pixel), ``label``, ``reliability``, ``confidence`` and
+        ``tiles``; two rows for each lesion, as a box has two values.
     """
 
     lesions: Sequence[Lesion]
@@ -48,12 +51,21 @@ class AllLesions:
         picture = BoxPicture(
             (plan.slide.width, plan.slide.height),
             np.asarray([one.box.corners for one in found], np.float64),
-            np.asarray([names.get(one.label, len(BOX_COLORS)) for one in found], np.int64),
+            np.asarray(
+                [
+                    UNRELIABLE
+                    if one.reliability.level == "none"
+                    else names.get(one.found.label, OTHER)
+                    for one in lesions
+                ],
+                np.int64,
+            ),
         )
         picture.prepare()
         sure = [np.nan if one.confidence is None else one.confidence for one in found]
         columns: dict[str, Any] = {
             "label": np.asarray([one.label for one in found], object),
+            LEVEL_KEY: np.asarray([one.reliability.level for one in lesions], object),
             "confidence": np.asarray(sure, float),
             "tiles": np.asarray([len(one.tiles) for one in lesions], int),
         }
@@ -77,7 +89,7 @@ def all_lesions_layer(source: Image, shown: AllLesions) -> Labels:
     from napari.utils import CyclicLabelColormap
     from napari.utils.colormaps.standardize_color import transform_color
 
-    colours = [*BOX_COLORS, *[REGION_COLOR] * (COLOURS - len(BOX_COLORS))]
+    colours = [*BOX_COLORS, REGION_COLOR, *[GREY] * (COLOURS - UNRELIABLE)]
     lines = [tuple(float(v) for v in rgba) for rgba in transform_color(colours)]
     with warnings.catch_warnings():
         # napari first makes random colours, of which skimage says that it clips some

@@ -14,7 +14,15 @@ from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
 from napari_pathreason.slide_run import Lesion, Plan
 
 from ._frame import box_to_data
-from ._overlay import BOX_COLORS, OVERLAY_KEY, REGION_COLOR, RESULTS_KEY, placement
+from ._overlay import (
+    CLEAR,
+    OVERLAY_KEY,
+    REGION_COLOR,
+    RESULTS_KEY,
+    VEIL,
+    box_color,
+    placement,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Image, Shapes
@@ -100,8 +108,8 @@ class BoxLayer:
     def _add(self, lesions: Sequence[Lesion], plan: Plan) -> None:
         self._layer.add_rectangles(
             [box_to_data(one.found.box) for one in lesions],
-            edge_color=[_colour(one.found.label, plan) for one in lesions],
-            face_color="transparent",
+            edge_color=[_colour(one, plan) for one in lesions],
+            face_color=[VEIL if one.reliability.level == "none" else CLEAR for one in lesions],
             edge_width=line_width(plan),
         )
         self._layer.selected_data = set()
@@ -120,10 +128,11 @@ class BoxLayer:
 
 
 def surest(lesions: Sequence[Lesion]) -> list[Lesion]:
-    """At most `MOST_BOXES` lesions, by confidence; one that tells none counts as sure."""
+    """At most `MOST_BOXES` lesions, guesses last, by confidence; none told counts as sure."""
 
-    def sure(one: Lesion) -> float:
-        return 1.0 if one.found.confidence is None else one.found.confidence
+    def sure(one: Lesion) -> tuple[bool, float]:
+        told = one.found.confidence
+        return one.reliability.level != "none", 1.0 if told is None else told
 
     return sorted(lesions, key=sure, reverse=True)[:MOST_BOXES]
 
@@ -156,6 +165,9 @@ def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
     }
 
 
-def _colour(label: str, plan: Plan) -> str:
-    names = plan.settings.lesions
-    return BOX_COLORS[names.index(label) % len(BOX_COLORS)] if label in names else REGION_COLOR
+def _colour(lesion: Lesion, plan: Plan) -> str:
+    """Of its label; grey where it may not be relied on."""
+    names, label = plan.settings.lesions, lesion.found.label
+    if label in names or lesion.reliability.level == "none":
+        return box_color(lesion.reliability.level, names.index(label) if label in names else 0)
+    return REGION_COLOR

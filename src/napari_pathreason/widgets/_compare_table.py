@@ -11,7 +11,7 @@ from napari_pathreason.viewer import (
     LEVEL_WORDS,
     Entry,
     answer_words,
-    reliability_line,
+    reliability_words,
     rung_title,
     shown_detections,
 )
@@ -58,7 +58,7 @@ class CompareTable(QTableWidget):
         for row, text in enumerate(_texts(entry.result)):
             item = QTableWidgetItem(text)
             item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
-            item.setToolTip(reliability_line(entry.result.reliability) if row == 0 else text)
+            item.setToolTip(reliability_words(entry.result.reliability) if row == 0 else text)
             if row == 0:
                 item.setIcon(level_icon(entry.result.reliability.level))
             self.setItem(row, column, item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from napari_pathreason.viewer import Entry, reliability_line, short_answer
+from napari_pathreason.viewer import Entry, reliability_words, short_answer
 
 from ._answer_view import question_text
 from ._reliability import ICON, level_icon
@@ -32,7 +32,7 @@ class History(QListWidget):
         text = f"{entry.id}: {question_text(result.query)} \N{RIGHTWARDS ARROW} {answer}"
         text = " ".join(text.split())  # one line, whatever the model wrote
         item = QListWidgetItem(level_icon(result.reliability.level), text)
-        item.setToolTip(f"{text}\n{reliability_line(result.reliability)}")
+        item.setToolTip(f"{text}\n{reliability_words(result.reliability)}")
         item.setData(Qt.UserRole, entry)
         self.addItem(item)
         self.setCurrentItem(item)

@@ -24,7 +24,7 @@ from napari_pathreason.viewer import (
     LEVEL_WORDS,
     Entry,
     Session,
-    reliability_line,
+    reliability_words,
     short_answer,
 )
 
@@ -92,7 +92,7 @@ class HistoryTable(QWidget):
         result, row = entry.result, self.table.rowCount()
         tokens, question = result.tokens, " ".join(question_text(result.query).split())
         kind, level = TASKS[result.query.task], result.reliability.level
-        answer, line = short_answer(result), reliability_line(result.reliability)
+        answer, line = short_answer(result), reliability_words(result.reliability)
         texts = (
             f"{entry.made.astimezone():%H:%M}",
             "native" if tokens.requested is None else f"{tokens.requested:,}",

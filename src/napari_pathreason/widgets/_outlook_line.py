@@ -7,7 +7,8 @@ from html import escape
 from qtpy.QtCore import QEvent, Qt, Signal
 
 from napari_pathreason._types import Query
-from napari_pathreason.viewer import Level, Outlook
+from napari_pathreason.exports import Level
+from napari_pathreason.viewer import Outlook
 
 from ._reliability import WORDS, is_dark
 from ._rows import WrapLabel

@@ -11,7 +11,8 @@ from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap,
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
 
 from napari_pathreason._types import Reliability
-from napari_pathreason.viewer import LEVEL_WORDS, Level, reliability_line
+from napari_pathreason.exports import Level
+from napari_pathreason.viewer import LEVEL_WORDS, reliability_words
 
 from ._rows import WrapLabel
 
@@ -107,7 +108,7 @@ class ReliabilityStrip(QFrame):
 
     def show_reliability(self, reliability: Reliability) -> None:
         """Say how far an answer may be relied on, and why not further."""
-        line, head = reliability_line(reliability), LEVEL_WORDS[reliability.level]
+        line, head = reliability_words(reliability), LEVEL_WORDS[reliability.level]
         self.say(reliability.level, head, line[len(head) :].removeprefix(": "))
         lines = [f"\N{BULLET} {reason}" for reason in reliability.reasons]
         self.setToolTip("\n".join([head, *lines]))
@@ -118,11 +119,12 @@ class ReliabilityStrip(QFrame):
         Parameters
         ----------
         reliability : Reliability
-            Of the run as one answer about its slide.
+            Of the run as one answer about its slide; its reasons are told by the tip.
         tiles : str
             Numbers of tiles in words, such as ``38 of 40 tiles reliable, 2 uncertain``.
         """
-        self.say(reliability.level, tiles, "; ".join(reliability.reasons))
+        head, _, others = tiles.partition(", ")
+        self.say(reliability.level, head, others)
         self.setToolTip("\n".join(f"\N{BULLET} {reason}" for reason in reliability.reasons))
 
     def say(self, level: Level, head: str, rest: str = "") -> None:

@@ -234,6 +234,9 @@ class SlideRunWidget(Dock):
         so_far = self.runner.so_far  # of the run before where nothing came of this one
         self.progress.end(ending, so_far)
         self.result.setText(summary(ending))
+        if isinstance(ending, RunFinished):
+            outcome = ending.outcome
+            self.reliability.show_tiles(outcome.result.reliability, outcome.tally.line)
         if isinstance(ending, RunFailed):
             show_error(ending.reason)
         self._foresee()

@@ -6,7 +6,9 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidg
 
 from napari_pathreason.engine import token_line
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
-from napari_pathreason.viewer import MOST_BOXES, Ending, RunSoFar
+from napari_pathreason.viewer import MOST_BOXES, Ending, RunSoFar, short_answer
+
+ALL_UNKNOWN = "Unknown: not one tile has a reply that could be read"
 
 
 class TileProgress(QWidget):
@@ -61,14 +63,15 @@ class TileProgress(QWidget):
 
 
 def summary(ending: Ending) -> str:
-    """What a run found and cost, and what a reader must be told; or why it failed."""
+    """What a run found and cost, and notes for the reader; or why it failed."""
     if isinstance(ending, RunFailed):
         return f"{ending.reason[:1].upper()}{ending.reason[1:]}."
     if isinstance(ending, RunCancelled):
         return ""
     outcome = ending.outcome
+    found = short_answer(outcome.result) if outcome.result.answer.readable else ALL_UNKNOWN
     lines = [
-        f"{outcome.result.answer.text}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} "
+        f"{found}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} "
         f"tiles read, {token_line(outcome.result)}"
     ]
     if len(outcome.lesions) > MOST_BOXES:

@@ -49,6 +49,12 @@ def test_a_finished_folder_says_so_and_shows_its_result(
     dock.start()
     wait()
     assert "Finished before" in dock.progress.label.text()
+    tiles = len(dock.runner.so_far.records)
+    first = f"0 of {tiles} tiles reliable: {tiles} uncertain"  # it says nothing of its training
+    assert dock.reliability.text == first
+    assert "does not say what it was trained on" in dock.reliability.toolTip()
+    assert dock.reliability.y() < dock.result.y()
+    assert dock.result.text().startswith(f"{len(markers)} marker (uncertain); ")
     assert len(factory.made) == made
     assert len(boxes(viewer)) == len(markers)
     assert len(viewer.layers) == 4
