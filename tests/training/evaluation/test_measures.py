@@ -257,6 +257,7 @@ def test_figures_of_each_group_stand_below_those_of_all():
         for k, (name, (said, true)) in enumerate(sorted(counts.items()) * 2)
     ]
     items += [_item(9, topic="one group", group="liver"), _item(10, topic="no group")]
+    items += [_item(11 + k, topic="partly", group=name) for k, name in enumerate(["a", "b", ""])]
     groups = group_table(items, Run("x"))
     assert {(r.topic, r.group) for r in groups} == {("number of cells", n) for n in counts}
     assert {r.as_dict()["group"] for r in groups} == set(counts)

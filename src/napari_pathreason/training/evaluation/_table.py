@@ -116,10 +116,14 @@ def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
 
 
 def group_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
-    """The same rows for each group of pictures (`Item.group`) of a topic that has several."""
+    """The same rows for each group of pictures (`Item.group`) of a topic that has several.
+
+    Topics with pictures of no group are left out: their groups do not add up to them.
+    """
     groups: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    partly = {item.topic for item in items if not item.group}
     for item in items:
-        if item.group:
+        if item.topic not in partly:
             groups[item.topic, item.group].append(item)
     topics = Counter(topic for topic, _ in groups)
     return [
