@@ -49,7 +49,7 @@ def token_report(
 def token_line(result: Result) -> str:
     """Sum up what an answer cost.
 
-    For example ``64 of 1,024 visual tokens (-94 %), 0.2 of 4.2 Mpx decoded, 0.4 s``; tokens that
+    For example ``64 of 1,024 visual tokens (-94 %), 0.3 of 1.0 Mpx decoded, 0.4 s``; tokens that
     the allocator's own look took stand as ``64 + 16``, those of closer looks at what was found
     before them, as ``64 + 32 closer + 16``; native size would have had those as well. A
     small region of a slide without coarse levels decodes more than itself, since tiles come whole:
