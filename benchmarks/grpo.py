@@ -270,7 +270,7 @@ def main() -> None:
         recipe = recipe_of(folder, steps, 0)
         model, tokenizer = start_model(recipe, read_samples(folder / "train.jsonl"))
         millions = sum(p.numel() for p in model.parameters()) / 1e6
-        save_checkpoint(folder / "model", model, tokenizer, {"name": "bench"})
+        save_checkpoint(folder / "model", model, tokenizer, "bench")
         load = os.getloadavg()[0]
         for number in range(rounds):
             recipe = recipe_of(folder, steps, number)

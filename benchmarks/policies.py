@@ -221,6 +221,7 @@ def _job(asked: Questions, index: int, budget: int | None) -> Job:
         sample.query,
         "native" if budget is None else budget,
         GenerationSettings(max_new_tokens=192),
+        bounded=False,
     )
 
 

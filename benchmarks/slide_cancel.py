@@ -24,7 +24,7 @@ from typing import Any
 from _mosaic import write_mosaic
 from dock import pause, wait_until
 
-CASES = ((384, 64), (384, "native"), (1024, "native"))
+CASES = ((384, 64), (384, "native"), (640, "native"))
 """(side of a tile in px at 1 um a pixel, budget): 144 tokens are native of the first, 1,024 of the
 last, which a processor reads one at a time."""
 
