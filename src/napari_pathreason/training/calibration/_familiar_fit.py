@@ -14,7 +14,7 @@ from napari_pathreason.tokens import LADDER
 AXES = 48
 SHRINK = 0.1
 """Share of each covariance that goes to its diagonal."""
-FAMILIAR_SHARE = 0.98
+FAMILIAR_SHARE = 0.99
 """Share of the val pictures of each kind that shall not be strange."""
 DETAIL_SHARE = 0.995
 """Share of the known pictures of each kind and size that shall have detail enough."""
