@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 from qtpy.QtCore import QEvent, Qt, Signal
 
@@ -68,6 +69,11 @@ class OutlookLine(WrapLabel):
         super().changeEvent(event)
         if event.type() in (QEvent.StyleChange, QEvent.PaletteChange):
             self._paint()
+
+    def showEvent(self, event: Any) -> None:
+        """A theme reaches a widget no earlier than it is shown."""
+        super().showEvent(event)
+        self._paint()
 
     def _paint(self) -> None:
         if is_dark(self) == self._dark:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from napari_pathreason._types import Reliability
 from napari_pathreason.exports import Level
@@ -89,11 +89,13 @@ class ReliabilityStrip(QFrame):
         self._label.setTextInteractionFlags(Qt.TextSelectableByMouse)
         self._icon.setAlignment(Qt.AlignTop)
         self._icon.setFixedWidth(ICON)
+        self._icon.setContentsMargins(0, 3, 0, 0)  # beside the first line of words
         layout = QHBoxLayout(self)
         layout.setContentsMargins(6, 5, 6, 5)
         layout.setSpacing(6)
         layout.addWidget(self._icon)
-        layout.addWidget(self._label, 1)
+        layout.addWidget(self._label, 1, Qt.AlignTop)
+        self.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Fixed)
         self._told: tuple[Level, str, str] | None = None
         self._look: Any = None
         self.hide()
@@ -144,6 +146,11 @@ class ReliabilityStrip(QFrame):
         super().changeEvent(event)
         if event.type() in (QEvent.StyleChange, QEvent.PaletteChange):
             self._paint()
+
+    def showEvent(self, event: Any) -> None:
+        """A theme reaches a widget no earlier than it is shown."""
+        super().showEvent(event)
+        self._paint()
 
     def _paint(self) -> None:
         look = (self._told, is_dark(self._label))
