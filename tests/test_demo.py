@@ -54,5 +54,7 @@ def test_a_refusal_is_shown_and_any_other_failure_counts(
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="runs make")
 def test_make_runs_it() -> None:
-    told = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True)
+    # below another make, as in `make test`, it tells of folders before and after
+    words = ["make", "--no-print-directory", "-n", "demo"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert told.stdout.splitlines()[-1].endswith("python docs/demo.py"), told.stderr
