@@ -15,6 +15,7 @@ from napari_pathreason._types import (
     ModelDims,
     ModelInfo,
     Query,
+    Reliability,
     Result,
     SlideInfo,
     TokenReport,
@@ -34,8 +35,8 @@ RESULT = Result(
     picture_size=(256, 256),
     level=0,
     pixels_decoded=65_536,
+    reliability=Reliability("reliable"),
 )
-UNLIKE = "this picture is unlike the training pictures (lymph node): its stain is another"
 
 
 @pytest.fixture
@@ -66,5 +67,13 @@ def test_nothing_is_said_where_the_model_does_not_tell(shown: Any) -> None:
     assert "onfidence" not in shown()
 
 
-def test_a_strange_picture_is_warned_of(shown: Any) -> None:
-    assert UNLIKE in shown(warnings=(UNLIKE,))
+def test_remarks_are_notes(shown: Any) -> None:
+    assert "Note: the region was cut to the slide" in shown(
+        warnings=("the region was cut to the slide",)
+    )
+
+
+def test_a_reply_of_nothing_has_nothing_to_show(shown: Any) -> None:
+    told = shown(answer=Answer("", "", (), False), reliability=Reliability("none"))
+    assert "The model's reply could not be read." in told
+    assert "It wrote nothing." in told
