@@ -12,7 +12,8 @@ from napari_pathreason._errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.training import _commands, read_samples
-from napari_pathreason.training.evaluation import _evaluation
+from napari_pathreason.training.evaluation import _evaluate, _evaluation
+from napari_pathreason.training.evaluation._evaluate import pick
 
 
 def _parse(*words):
@@ -23,7 +24,14 @@ def _parse(*words):
     return parser.parse_args(words)
 
 
-def test_evaluate_from_the_shell_writes_table_rows_and_items(converted, tmp_path, capsys):
+def test_evaluate_from_the_shell_writes_table_rows_and_items(
+    converted, tmp_path, capsys, monkeypatch
+):
+    def one_of_each_task(samples, per_topic, seed):
+        return list({sample.task: sample for sample in pick(samples, per_topic, seed)}.values())
+
+    monkeypatch.setattr(_evaluation, "pick", one_of_each_task)
+    monkeypatch.setattr(_evaluate, "LONGEST", 8)  # an untrained model writes on and on
     model = make_tiny_checkpoint(tmp_path / "tiny")
     args = _parse(
         *("evaluate", str(model), "--data", str(converted / "val.jsonl")),

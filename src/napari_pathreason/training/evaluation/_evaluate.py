@@ -27,6 +27,8 @@ Size = tuple[int, int]
 
 MOST_TOKENS = 2048
 """Visual tokens of the questions that are asked together."""
+LONGEST = 192
+"""Tokens of a reply, at the most."""
 UNREASONED = "<think></think><answer>"
 """Leaves the model no room for a rationale."""
 TIMED = 3
@@ -144,7 +146,7 @@ class Examiner:
             self._pictures.region(sample),
             sample.query,
             "native" if budget is None else budget,
-            GenerationSettings(max_new_tokens=192, begin=begin),
+            GenerationSettings(max_new_tokens=LONGEST, begin=begin),
             bounded=False,
         )
 
