@@ -78,11 +78,11 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     about = described_in(begun, find_base(begun, name))
     info = read_info(about, name, begun)
     dims, pointing = info.dims, Pointing(recipe.metadata.zoom_labels, info.dims.cell)
+    accelerator = join_processes(recipe, settings)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     metadata = build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-    accelerator = join_processes(recipe, settings)
     learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
     tokenizer = learner.tokenizer
     step, log = resume(accelerator, out, recipe)

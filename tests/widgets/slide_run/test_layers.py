@@ -40,7 +40,7 @@ def test_what_a_run_shows(
     )
     assert "Done" in dock.progress.label.text()
     assert dock.progress.bar.value() == 1000
-    assert dock.result.text().startswith("3 marker; ")
+    assert dock.result.text().startswith("3 marker (uncertain); ")
     assert viewer.layers.selection.active is image
     assert dock.form.image is image  # the heat map is no slide
 

@@ -53,7 +53,8 @@ def test_a_finished_folder_says_so_and_shows_its_result(
     first = f"0 of {tiles} tiles reliable: {tiles} uncertain"  # it says nothing of its training
     assert dock.reliability.text == first
     assert "does not say what it was trained on" in dock.reliability.toolTip()
-    assert dock.reliability.y() < dock.result.y()
+    layout = dock.result.parentWidget().layout()
+    assert 0 <= layout.indexOf(dock.reliability) < layout.indexOf(dock.result)
     assert dock.result.text().startswith(f"{len(markers)} marker (uncertain); ")
     assert len(factory.made) == made
     assert len(boxes(viewer)) == len(markers)
