@@ -17,7 +17,7 @@ PRIOR = 1.0
 """Weight, in answers, of the belief that nothing needs a change; keeps a few answers sober."""
 SURE = 0.5
 """What is right more often than not is never called uncertain for its confidence."""
-DOUBTED = 0.05
+DOUBTED = 0.04
 """Share of the known questions whose answers are uncertain for their confidence."""
 FLATTEST = 0.05
 STEPS = 50
