@@ -99,7 +99,7 @@ class Familiar:
         here = self.scores(look, tokens)
         kind = min(asked, key=lambda k: here[k])
         reason, dull = "", self._dullness(detail, kind, tokens)
-        if dull > max(here[kind], 1):
+        if here[kind] <= 1 < dull:
             reason = "it shows no fine detail: out of focus, or magnified"
         elif here[kind] > 1:
             others = [k for k in range(len(self.kinds)) if k not in asked and here[k] <= 1]

@@ -20,14 +20,22 @@ _QUOTES = "\"'`“”„‘’‚«»"
 _EMPHASIS = re.compile(r"(\*\*|\*|__)(.+)\1", re.DOTALL)
 
 
-def equal_choices(choices: Sequence[str]) -> tuple[str, str] | None:
-    """The first two that are the same but for case and blanks; None where all are apart."""
+def equal_choices(choices: Sequence[str], form: Form | None = None) -> tuple[str, str] | None:
+    """The first two that are the same but for case and blanks; None where all are apart.
+
+    Parameters
+    ----------
+    choices : sequence of str
+    form : callable, optional
+        What else is left out of the comparison, in place of case and blanks alone.
+    """
+    form = form or _folded
     first: dict[str, str] = {}
     for choice in choices:
-        form = _folded(choice)
-        if form in first:
-            return first[form], choice
-        first[form] = choice
+        left = form(choice)
+        if left in first:
+            return first[left], choice
+        first[left] = choice
     return None
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from napari_pathreason._errors import QueryError
+from napari_pathreason.tasks import equal_choices
 
 Named = tuple[str, str]
 """A label as it is spelled, and where it stands ("" where that is said already)."""
@@ -19,13 +20,7 @@ def key_of(label: str) -> str:
 
 def alike(choices: Sequence[str]) -> tuple[str, str] | None:
     """The first two choices that are one after case and blanks; None if all differ."""
-    seen: dict[str, str] = {}
-    for choice in choices:
-        key = key_of(choice)
-        if key in seen:
-            return seen[key], choice
-        seen[key] = choice
-    return None
+    return equal_choices(choices, key_of)
 
 
 def refuse_alike(where: str, what: str, named: Iterable[Named]) -> None:
