@@ -13,6 +13,8 @@ TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
 BoxSpace = Literal["relative", "resized"]
+Level = Literal["reliable", "uncertain", "none"]
+"""How far an answer may be relied on, the best first."""
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
 """What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
 Messages = list[dict[str, Any]]
@@ -288,7 +290,7 @@ class Reliability:
     and without numbers of one picture, those of the level first; empty for ``reliable``.
     """
 
-    level: Literal["reliable", "uncertain", "none"]
+    level: Level
     reasons: tuple[str, ...] = ()
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_pathreason._geometry import Box, VisualFrame
-from napari_pathreason._types import Result
+from napari_pathreason._types import Level, Result
 
-from ._reliability import NO_ANSWER, Level
+from ._reliability import NO_ANSWER
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide

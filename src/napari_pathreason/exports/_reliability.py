@@ -6,15 +6,14 @@ Where an answer stands as text, `answer_line` is what is written: a guess never 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
-from napari_pathreason._types import Reliability
+from napari_pathreason._types import Level, Reliability
 
 NO_ANSWER = "No reliable answer"
 UNREADABLE = "The model's reply could not be read"
 UNRELIABLE_CLASS = "Unreliable"
 """Class above a finding's own that QuPath shows for one without a reliable answer."""
-Level = Literal["none", "uncertain", "reliable"]
 RANK: dict[Level, int] = {"none": 0, "uncertain": 1, "reliable": 2}
 """Levels as the numbers that a measurement can hold, the worst first."""
 MEASUREMENT = "Reliability"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection, Result
+from napari_pathreason._types import Detection, Level, Result
 from napari_pathreason.engine import token_line
 
 from ._atomic import atomic_text
 from ._marks import box_um, confidence_of
-from ._reliability import Level, guess, headline, reliability_sentence
+from ._reliability import guess, headline, reliability_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Metadata, ModelInfo, Query
+from napari_pathreason._types import Level, Metadata, ModelInfo, Query
 from napari_pathreason.engine import foreseen
-from napari_pathreason.exports import Level
 from napari_pathreason.tasks import content_words, examples, unknown_labels, words_of_query
 
 from ._session import Session

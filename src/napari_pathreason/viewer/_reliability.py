@@ -6,10 +6,12 @@ nothing.
 
 from __future__ import annotations
 
-from napari_pathreason._types import Detection, Reliability, Result
-from napari_pathreason.exports import NO_ANSWER, UNREADABLE, Level
+from typing import get_args
 
-LEVELS: tuple[Level, ...] = ("reliable", "uncertain", "none")
+from napari_pathreason._types import Detection, Level, Reliability, Result
+from napari_pathreason.exports import NO_ANSWER, UNREADABLE, answer_line
+
+LEVELS: tuple[Level, ...] = get_args(Level)
 LEVEL_WORDS: dict[Level, str] = {
     "reliable": "Reliable",
     "uncertain": "Uncertain",
@@ -37,12 +39,10 @@ def answer_words(result: Result) -> str:
 
 def short_answer(result: Result) -> str:
     """An answer with its reliability, as lists show it: ``No reliable answer (guess: yes)``."""
-    words = answer_words(result)
     if not result.answer.readable:
-        return words
-    if result.reliability.level == "none":
-        return f"{NO_ANSWER} (guess: {words})"
-    return f"{words} (uncertain)" if result.reliability.level == "uncertain" else words
+        return answer_words(result)
+    line = answer_line(result.answer.text, result.reliability)
+    return f"{line} (uncertain)" if result.reliability.level == "uncertain" else line
 
 
 def shown_detections(result: Result) -> tuple[Detection, ...]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 
-from napari_pathreason._types import Query
-from napari_pathreason.exports import Level
+from napari_pathreason._types import Level, Query
 from napari_pathreason.viewer import Outlook
 
-from ._reliability import WORDS, is_dark
+from ._reliability import WORDS, FollowsTheme, is_dark
 from ._rows import WrapLabel
 
 MARKS: dict[Level | None, str] = {
@@ -25,7 +23,7 @@ LINKS = {True: "#8ab8ff", False: "#1f4fa3"}
 """On a dark (True) and on a light dock."""
 
 
-class OutlookLine(WrapLabel):
+class OutlookLine(FollowsTheme, WrapLabel):
     """One line, coloured and marked by its level; hidden where there is nothing to say.
 
     Signals
@@ -63,17 +61,6 @@ class OutlookLine(WrapLabel):
             self.setToolTip(outlook.detail)
         self._paint()
         self.setVisible(bool(outlook.text or outlook.examples))
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.StyleChange, QEvent.PaletteChange):
-            self._paint()
-
-    def showEvent(self, event: Any) -> None:
-        """A theme reaches a widget no earlier than it is shown."""
-        super().showEvent(event)
-        self._paint()
 
     def _paint(self) -> None:
         if is_dark(self) == self._dark:

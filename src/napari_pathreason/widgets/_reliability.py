@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_pathreason._types import Reliability
-from napari_pathreason.exports import Level
+from napari_pathreason._types import Level, Reliability
 from napari_pathreason.viewer import LEVEL_WORDS, reliability_words
 
 from ._rows import WrapLabel
@@ -78,7 +77,32 @@ def is_dark(widget: QWidget) -> bool:
     return widget.palette().color(QPalette.WindowText).lightness() > 127
 
 
-class ReliabilityStrip(QFrame):
+# Qt's classes cannot be inherited from twice: whatever follows the theme brings its own
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget as _AnyWidget
+else:
+    _AnyWidget = object
+
+
+class FollowsTheme(_AnyWidget):
+    """Paints a widget anew, by its ``_paint``, when its theme may be another; stands before Qt's.
+
+    A theme reaches a widget no earlier than it is shown.
+    """
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.StyleChange, QEvent.PaletteChange):
+            self._paint()
+
+    def showEvent(self, event: Any) -> None:
+        """Take the theme on."""
+        super().showEvent(event)
+        self._paint()
+
+
+class ReliabilityStrip(FollowsTheme, QFrame):
     """One line above an answer: an icon, the level, and the reasons; hidden without an answer."""
 
     def __init__(self) -> None:
@@ -140,17 +164,6 @@ class ReliabilityStrip(QFrame):
         """Say nothing."""
         self._told = None
         self.hide()
-
-    def changeEvent(self, event: QEvent) -> None:
-        """Follow the theme."""
-        super().changeEvent(event)
-        if event.type() in (QEvent.StyleChange, QEvent.PaletteChange):
-            self._paint()
-
-    def showEvent(self, event: Any) -> None:
-        """A theme reaches a widget no earlier than it is shown."""
-        super().showEvent(event)
-        self._paint()
 
     def _paint(self) -> None:
         look = (self._told, is_dark(self._label))

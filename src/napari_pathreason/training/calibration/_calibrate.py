@@ -21,10 +21,10 @@ from napari_pathreason.models import (
     VLMPerformer,
     find_checkpoint,
     load_performer,
+    read_card,
     save_familiar,
     write_metadata,
 )
-from napari_pathreason.models._config import read_card
 from napari_pathreason.training.evaluation._card import write_whole
 from napari_pathreason.training.evaluation._evaluate import pick
 from napari_pathreason.training.evaluation._measures import expected_error

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice, zip_longest
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from napari_pathreason import QueryError, Region, Reliability
-from napari_pathreason._types import Answer, Budget, Query
+from napari_pathreason._types import Answer, Budget, Level, Query
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
@@ -34,7 +35,7 @@ from napari_pathreason.training.samples._view import read_view
 
 from ._evaluate import SMALLEST, relative
 
-LEVELS = ("reliable", "uncertain", "none")
+LEVELS: tuple[Level, ...] = get_args(Level)
 BLUR = 1 / 16
 """Standard deviation of a blur, in shares of the picture's shorter side: no cell is left."""
 ZOOM = 6
