@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-SAMPLES = src/napari_pathreason/_samples
+SAMPLES = src/napari_pathreason/sample_data
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
 # About 11 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete

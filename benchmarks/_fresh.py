@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from _pyramid import SAMPLE, TILE
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
 

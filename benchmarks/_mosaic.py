@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
 FIELD = 2048
@@ -24,7 +24,7 @@ def write_mosaic(path: Path, side: int, mpp: float = 0.25) -> None:
 
     import napari_pathreason
 
-    sample = Path(napari_pathreason.__file__).parent / "_samples" / "CMU-1-Small-Region.svs"
+    sample = Path(napari_pathreason.__file__).parent / "sample_data" / "CMU-1-Small-Region.svs"
     with open_slide(sample) as slide:
         field = slide.read_region(Region(100, 400, FIELD, FIELD), (FIELD, FIELD)).pixels
     about = f"Aperio Image Library v11.2.1\r\n{side}x{side} (256x256) JPEG/RGB Q=80|MPP = {mpp}"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
-SAMPLE = "_samples/CMU-1-Small-Region.svs"
+SAMPLE = "sample_data/CMU-1-Small-Region.svs"
 TILE = 256
 ZOOMS = (1, 4, 16, 64)
 

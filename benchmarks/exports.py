@@ -23,8 +23,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import (
+from napari_pathreason.exports import (
+    detections_in,
+    features_of_marks,
+    marks_of,
+    new_run,
+    read_geojson,
+    write_geojson,
+    write_table,
+)
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Detection,
@@ -35,15 +44,6 @@ from napari_pathreason._types import (
     Result,
     SlideInfo,
     TokenReport,
-)
-from napari_pathreason.exports import (
-    detections_in,
-    features_of_marks,
-    marks_of,
-    new_run,
-    read_geojson,
-    write_geojson,
-    write_table,
 )
 from napari_pathreason.viewer import objects_layer_data
 

@@ -28,8 +28,7 @@ from _mosaic import write_mosaic
 from dock import Stalls, pause, wait_until
 
 from exports import result_with
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection
+from napari_pathreason.geometry import Box
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slide_run import (
     AnswersHere,
@@ -42,6 +41,7 @@ from napari_pathreason.slide_run import (
     run_slide,
 )
 from napari_pathreason.slides import Slide
+from napari_pathreason.types import Detection
 from slide_run import USED, AtOnce
 
 SIDE = 20_000

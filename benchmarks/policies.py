@@ -32,10 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Answer, Effort, GenerationSettings
 from napari_pathreason.cli._progress import quiet_libraries
 from napari_pathreason.engine import Job, ask_together
+from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, slide_from_arrays
 from napari_pathreason.tasks import TASKS
@@ -45,6 +44,7 @@ from napari_pathreason.training.evaluation._evaluate import pick, relative
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._targets import score_target
 from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.types import Answer, Effort, GenerationSettings
 
 BUDGETS: tuple[int | None, ...] = (*LADDER, None)
 TOGETHER, MOST_TOKENS = 24, 2048

@@ -34,7 +34,6 @@ from typing import Any
 
 from _mosaic import write_mosaic
 
-from napari_pathreason._types import Completion, GenerationSettings, Messages, ModelDims, ModelInfo
 from napari_pathreason.cli._progress import quiet_libraries
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.exports import UsedModel
@@ -48,6 +47,7 @@ from napari_pathreason.slide_run import (
     run_slide,
 )
 from napari_pathreason.slides import open_slide
+from napari_pathreason.types import Completion, GenerationSettings, Messages, ModelDims, ModelInfo
 
 USED = UsedModel("benchmark", "", "cpu", "")
 TEXT = (

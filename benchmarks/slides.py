@@ -28,7 +28,7 @@ import numpy as np
 from _fresh import memory, paint
 from _pyramid import TILE, encoded_tiles, write_slide
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
 Reader = Callable[[int, int], Any]

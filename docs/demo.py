@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from napari_pathreason._samples import SamplePicture, SampleQuestion, samples
+from napari_pathreason.sample_data import SamplePicture, SampleQuestion, samples
 
 FIGURES = Path("demo")
 PROGRAM = [sys.executable, "-m", "napari_pathreason.cli"]

@@ -30,7 +30,7 @@ from napari_pathreason.training.convert._blood import blood, read_smears
 from napari_pathreason.training.convert._lymph_node import lymph_node
 from napari_pathreason.training.convert._nuclei import nuclei
 
-FOLDER = Path(__file__).parents[1] / "src/napari_pathreason/_samples"
+FOLDER = Path(__file__).parents[1] / "src/napari_pathreason/sample_data"
 SPLIT = "test"
 UM = 0.97
 """Micrometres per pixel of the lymph node tiles, as their publication states it."""

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Box, Region, VisualFrame, iou
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Box, Region, VisualFrame, iou
 
 places = st.integers(-100_000, 100_000)
 sides = st.integers(1, 100_000)

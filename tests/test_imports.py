@@ -11,8 +11,8 @@ FILES = {"tiffslide", "tifffile", "zarr", "dask", "PIL"}
 
 ROOMS = {
     "napari_pathreason": HEAVY | GUI | FILES | {"numpy", "shapely"},
-    "napari_pathreason._types": HEAVY | GUI | FILES | {"numpy"},
-    "napari_pathreason._geometry": HEAVY | GUI | FILES | {"numpy"},
+    "napari_pathreason.types": HEAVY | GUI | FILES | {"numpy"},
+    "napari_pathreason.geometry": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.tokens": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.tasks": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.slides": HEAVY | GUI,
@@ -24,8 +24,7 @@ ROOMS = {
     "napari_pathreason.cli": HEAVY | GUI | FILES | {"numpy", "matplotlib"},
     "napari_pathreason.viewer": HEAVY | {"qtpy", "PyQt6", "PySide6"},
     "napari_pathreason.widgets": HEAVY,
-    "napari_pathreason._reader": HEAVY,
-    "napari_pathreason._sample_data": HEAVY,
+    "napari_pathreason.reader": HEAVY,
 }
 
 

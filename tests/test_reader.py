@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._reader import LayerData, get_reader
-from napari_pathreason._sample_data import skin
-from napari_pathreason._samples import SAMPLE_KEY, samples
+from napari_pathreason.errors import SlideError
+from napari_pathreason.reader import LayerData, get_reader, skin
+from napari_pathreason.sample_data import SAMPLE_KEY, samples
 from napari_pathreason.viewer import SLIDE_KEY
 
 

@@ -12,8 +12,9 @@ import pytest
 from npe2 import PluginManifest
 
 from napari_pathreason import Region, open_slide
-from napari_pathreason._reader import get_reader
-from napari_pathreason._samples import (
+from napari_pathreason.engine import check_query
+from napari_pathreason.reader import get_reader
+from napari_pathreason.sample_data import (
     FOLDER,
     SAMPLE_KEY,
     SamplePicture,
@@ -23,7 +24,6 @@ from napari_pathreason._samples import (
     sample_questions,
     samples,
 )
-from napari_pathreason.engine import check_query
 from napari_pathreason.training.convert import _wording as wording
 from napari_pathreason.training.convert._blood import NAMES
 from napari_pathreason.viewer import SLIDE_KEY

@@ -14,10 +14,11 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._reader import get_geojson_reader
-from napari_pathreason._types import (
+from napari_pathreason.errors import ExportError
+from napari_pathreason.exports import read_geojson
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.reader import get_geojson_reader
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Detection,
@@ -28,7 +29,6 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.exports import read_geojson
 from napari_pathreason.viewer import Session, append_to_overlay, draw_entry
 
 Make = Callable[..., Any]

@@ -30,7 +30,7 @@ def play(stage: Stage, level: str) -> None:
 
 def _find(dock: Any, image: Any, level: str) -> bool:
     from napari_pathreason import Query
-    from napari_pathreason._samples import sample_questions
+    from napari_pathreason.sample_data import sample_questions
 
     asked = sample_questions(image.metadata)
     if level == "none":

@@ -25,7 +25,7 @@ def play(stage: Stage) -> None:
 
 def play_map(stage: Stage) -> None:
     """Ban, raise and pin tiles, and pick some more."""
-    from napari_pathreason._geometry import Box
+    from napari_pathreason.geometry import Box
     from napari_pathreason.viewer import box_to_data, picks_of
 
     dock = stage.slide_run

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._errors import (
+from .errors import (
     ExportError,
     ModelError,
     OutOfMemoryError,
@@ -20,8 +20,8 @@ from ._errors import (
     RegionError,
     SlideError,
 )
-from ._geometry import Box, Region
-from ._types import (
+from .geometry import Box, Region
+from .types import (
     Allocation,
     Answer,
     Detection,

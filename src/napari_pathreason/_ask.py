@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._errors import QueryError
-from ._geometry import Region
-from ._types import Budget, Effort, GenerationSettings, Query, Result, TaskName
+from .errors import QueryError
+from .geometry import Region
+from .types import Budget, Effort, GenerationSettings, Query, Result, TaskName
 
 if TYPE_CHECKING:
     from .models import Models

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import (
+from napari_pathreason.errors import ModelError
+from napari_pathreason.models import Models
+from napari_pathreason.types import (
     Allocation,
     Calibration,
     Completion,
@@ -19,7 +20,6 @@ from napari_pathreason._types import (
     Query,
     Topic,
 )
-from napari_pathreason.models import Models
 
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 SPOT = (256, 128, 64, 96)

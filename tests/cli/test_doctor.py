@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Metadata
 from napari_pathreason.cli import _display, _doctor
 from napari_pathreason.cli._display import find_display
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import Metadata
 
 
 class Loaded:

@@ -11,7 +11,7 @@ import pytest
 import napari_pathreason
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 
-SLIDE = str(files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs")
+SLIDE = str(files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs")
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 REGION = ("--region", "100", "200", "512", "384", "--budget", "16", "--device", "cpu")
 
@@ -51,7 +51,7 @@ def test_one_question_through_the_shell(checkpoint, tmp_path):
     assert told["slide"]["mpp"] == pytest.approx([0.499, 0.499])
     assert told["pixels_decoded"] > 0
     assert str(tmp_path) not in done.stdout
-    assert "_samples" not in done.stdout
+    assert "sample_data" not in done.stdout
     assert figure.stat().st_size > 10_000
 
 

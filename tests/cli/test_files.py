@@ -14,11 +14,11 @@ import tifffile
 from PIL import Image
 from shapely.geometry import shape
 
-from napari_pathreason._geometry import Box
 from napari_pathreason.exports import detections_in, read_geojson
+from napari_pathreason.geometry import Box
 
 FIND = ("--task", "detection", "--choices", "spot")
-SAMPLE = str(files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs")
+SAMPLE = str(files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs")
 NAMES = {
     "json": "a.json",
     "figure": "a.png",

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from napari_pathreason._types import Answer
 from napari_pathreason.cli import _canvas, _figure
 from napari_pathreason.exports import read_geojson, reliability_in
+from napari_pathreason.types import Answer
 
 FIND = ("--task", "detection", "--choices", "spot")
 NECROSIS = ("--question", "Is there necrosis?")

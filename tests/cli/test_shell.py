@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 import napari_pathreason
-from napari_pathreason._errors import SlideError
 from napari_pathreason.cli import _main
 from napari_pathreason.cli._canvas import wrap
+from napari_pathreason.errors import SlideError
 from napari_pathreason.exports._picture import _round_below, font
 
 

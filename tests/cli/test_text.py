@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from napari_pathreason import Box, Region
-from napari_pathreason._types import (
+from napari_pathreason.cli._text import describe
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Calibration,
@@ -18,7 +19,6 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.cli._text import describe
 
 MODEL = ModelInfo("by hand", "qwen3_vl", "relative", ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9))
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import (
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import (
     Allocation,
     Completion,
     Effort,

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Detection, GenerationSettings, Metadata, WrittenToken
 from napari_pathreason.engine import (
     Cancelled,
     Job,
@@ -21,6 +19,8 @@ from napari_pathreason.engine import (
     token_line,
 )
 from napari_pathreason.engine._closer import CLOSE, LOOK, windows
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Detection, GenerationSettings, Metadata, WrittenToken
 
 CELL = 32
 PLAIN = GenerationSettings(closer=False)

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import (
+from napari_pathreason.engine import Job, ask, confidence_line, result_to_dict
+from napari_pathreason.engine._chances import scaled, token_chance
+from napari_pathreason.engine._confidence import confidence, read_chances
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import (
     Answer,
     Calibration,
     Query,
     Scale,
     WrittenToken,
 )
-from napari_pathreason.engine import Job, ask, confidence_line, result_to_dict
-from napari_pathreason.engine._chances import scaled, token_chance
-from napari_pathreason.engine._confidence import confidence, read_chances
-from napari_pathreason.tasks import TASKS
 
 TUMOUR = Query("vqa", "Is there tumour?", ("yes", "no", "cannot tell"))
 COUNT = Query("vqa", "How many nuclei are there?")

@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import AnswerBox
 from napari_pathreason.engine._boxes import to_detections
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import AnswerBox
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 sides = st.integers(1, 10_000)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
 from napari_pathreason.engine import parse_regions, read_regions
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
 
 
 def polygon(x, y, w, h):

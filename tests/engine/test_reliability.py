@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pathreason import QueryError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
+from napari_pathreason.engine import Job, ask, foreseen, result_to_dict
+from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import words_of_query
+from napari_pathreason.types import (
     Calibration,
     Completion,
     Metadata,
@@ -18,8 +20,6 @@ from napari_pathreason._types import (
     Strangeness,
     Topic,
 )
-from napari_pathreason.engine import Job, ask, foreseen, result_to_dict
-from napari_pathreason.tasks import words_of_query
 
 from .conftest import DIMS
 

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from napari_pathreason._geometry import Box, Region
 from napari_pathreason.engine import Job, ask, result_to_dict, token_line
+from napari_pathreason.geometry import Box, Region
 
 
 @pytest.fixture

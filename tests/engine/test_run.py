@@ -2,16 +2,6 @@ import threading
 
 import pytest
 
-from napari_pathreason._errors import (
-    ModelError,
-    OutOfMemoryError,
-    PathreasonError,
-    QueryError,
-    RegionError,
-    SlideError,
-)
-from napari_pathreason._geometry import Region, iou
-from napari_pathreason._types import Allocation, Query
 from napari_pathreason.engine import (
     Cancelled,
     Failed,
@@ -24,6 +14,16 @@ from napari_pathreason.engine import (
     ask,
     run_job,
 )
+from napari_pathreason.errors import (
+    ModelError,
+    OutOfMemoryError,
+    PathreasonError,
+    QueryError,
+    RegionError,
+    SlideError,
+)
+from napari_pathreason.geometry import Region, iou
+from napari_pathreason.types import Allocation, Query
 
 ALWAYS = [stage for stage in Stage if stage is not Stage.CLOSER]
 """Stages of every answer, in order."""

@@ -6,9 +6,9 @@ from threading import Event
 
 import pytest
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._geometry import Region
 from napari_pathreason.engine import Job, ask, ask_together
+from napari_pathreason.errors import ModelError
+from napari_pathreason.geometry import Region
 
 
 class JointFinder:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import (
+from napari_pathreason.exports import new_run
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Detection,
@@ -16,7 +17,6 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.exports import new_run
 
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 

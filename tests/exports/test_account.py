@@ -1,8 +1,8 @@
 import csv
 from datetime import UTC, datetime
 
-from napari_pathreason._types import Query
 from napari_pathreason.exports import write_account
+from napari_pathreason.types import Query
 
 TIME = datetime(2026, 3, 1, 12, 30, 5, 999, tzinfo=UTC)
 

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection
+from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import (
     Feature,
     detections_in,
@@ -20,6 +18,8 @@ from napari_pathreason.exports import (
     read_geojson,
     write_geojson,
 )
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import Detection
 
 places = st.floats(-10, 300_000)
 boxes = st.builds(Box, places, places, st.floats(0.01, 50_000), st.floats(0.01, 50_000))

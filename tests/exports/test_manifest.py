@@ -2,9 +2,7 @@ import json
 
 import pytest
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import GenerationSettings, Query, SlideInfo
+from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import (
     Asked,
     Manifest,
@@ -16,6 +14,8 @@ from napari_pathreason.exports import (
     weights_sha256,
     write_manifest,
 )
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import GenerationSettings, Query, SlideInfo
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Answer, Query, Reliability
 from napari_pathreason.exports import (
     ENDINGS,
     NO_ANSWER,
@@ -32,7 +30,9 @@ from napari_pathreason.exports import (
     write_geojson,
 )
 from napari_pathreason.exports._picture import LEVEL_COLOURS, mark_findings, region_picture
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.types import Answer, Query, Reliability
 
 REASONS = ("not trained on: necrosis", "low confidence; look for yourself")
 NONE = Reliability("none", REASONS)

@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from napari_pathreason._types import Answer, Query
 from napari_pathreason.exports import write_report
+from napari_pathreason.types import Answer, Query
 
 PNG = b"\x89PNG\r\n\x1a\nnot drawn"
 

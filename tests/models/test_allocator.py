@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Query
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.errors import ModelError
+from napari_pathreason.geometry import Region
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import (
     EFFORTS,
@@ -21,6 +20,7 @@ from napari_pathreason.models._allocator import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tokens import flops
+from napari_pathreason.types import Query
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
 

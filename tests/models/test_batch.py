@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from napari_pathreason._types import Completion, GenerationSettings
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.models import load_performer
 from napari_pathreason.models._look import Look
+from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [
     {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many nuclei?"}]}

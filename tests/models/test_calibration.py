@@ -3,10 +3,10 @@ import shutil
 
 import pytest
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Calibration, Scale
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import ModelProcess, load_performer
 from napari_pathreason.models._config import CALIBRATION, read_info
+from napari_pathreason.types import Calibration, Scale
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import ModelProcess, _child
 from napari_pathreason.models._models import Models
 from napari_pathreason.models._wire import Load

@@ -9,9 +9,9 @@ import sys
 import pytest
 from huggingface_hub import constants
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Metadata, Query, Topic
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import load_performer, read_model_info, write_metadata
+from napari_pathreason.types import Metadata, Query, Topic
 
 TOPIC = Topic("grade", "choice", frozenset({"grade"}), Query("vqa", "Which grade?", ("1", "2")))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import Familiar, Wording, detail, save_familiar, size_class
 from napari_pathreason.models._familiar import FILE, load_familiar
 from napari_pathreason.tokens import LADDER

@@ -6,7 +6,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from napari_pathreason._errors import ModelError, OutOfMemoryError
+from napari_pathreason.errors import ModelError, OutOfMemoryError
 from napari_pathreason.models import _loading as loading
 from napari_pathreason.models import load_models
 from napari_pathreason.models._device import choose_dtype, resolve_device

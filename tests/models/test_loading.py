@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, GenerationSettings, Query
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import FixedAllocator, Models, load_models, load_performer
+from napari_pathreason.types import Allocation, GenerationSettings, Query
 
 
 def test_a_folder_loads_with_its_info(checkpoint, family):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason._types import Completion, GenerationSettings
 from napari_pathreason.models import Look, colours, load_performer
+from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
 

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Metadata, Query, Topic
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     CALIBRATION,
     METADATA,
@@ -20,6 +19,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.models._config import read_info
 from napari_pathreason.models._metadata import FORMAT_VERSION
+from napari_pathreason.types import Metadata, Query, Topic
 
 KIDNEY = Metadata(
     topics=(

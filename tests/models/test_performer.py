@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason._errors import OutOfMemoryError
-from napari_pathreason._types import Completion, GenerationSettings
+from napari_pathreason.errors import OutOfMemoryError
 from napari_pathreason.models import build_inputs, load_performer
 from napari_pathreason.models._inputs import VISION_TOKENS
 from napari_pathreason.models._text import TextStream
+from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [
     {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many nuclei?"}]}

@@ -14,7 +14,7 @@ SCRIPT = """
 import json, sys, threading, time
 import numpy as np
 from napari_pathreason.models import ModelProcess
-from napari_pathreason._types import GenerationSettings
+from napari_pathreason.types import GenerationSettings
 
 process = ModelProcess(sys.argv[1], "cpu")  # no __main__ guard: a plain script
 messages = [{"role": "user", "content": [{"type": "image"}]}]

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Completion, GenerationSettings, Query
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.errors import ModelError
+from napari_pathreason.geometry import Region
 from napari_pathreason.models import _performer, load_models, load_performer
 from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
 from napari_pathreason.models._inputs import VISION_TOKENS
@@ -19,6 +18,7 @@ from napari_pathreason.models._text_allocator import TextAllocator, TextForm, sa
 from napari_pathreason.models._tiny import byte_tokenizer
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import Completion, GenerationSettings, Query
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
 FORM = TextForm(overview=16, longest=5, effort="balanced")

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from napari_pathreason._errors import ModelError, OutOfMemoryError, RegionError
+from napari_pathreason.errors import ModelError, OutOfMemoryError, RegionError
 from napari_pathreason.models._wire import Failure, Piece, Wire
 
 

@@ -1,6 +1,6 @@
-from napari_pathreason._types import Query
 from napari_pathreason.models import learn_wording, words_of
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import Query
 
 LYMPH, BLOOD, NUCLEI = range(3)
 ASKED = [

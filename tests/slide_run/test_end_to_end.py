@@ -16,7 +16,7 @@ from napari_pathreason.slide_run import (
     used_model,
 )
 
-SLIDE = files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs"
+SLIDE = files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs"
 
 
 def test_a_tile_is_answered_as_any_region_is(tmp_path):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Detection, SlideInfo
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.slide_run import HeatMap
+from napari_pathreason.types import Detection, SlideInfo
 
 SLIDE = SlideInfo("s", 1600, 800, (0.5, 0.5), "file")
 

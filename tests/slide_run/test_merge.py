@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection
+from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import lay_tiles, merge
+from napari_pathreason.types import Detection
 
 WIDTH, HEIGHT = 1500, 900
 

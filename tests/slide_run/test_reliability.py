@@ -12,16 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_pathreason import Box, QueryError, Region
-from napari_pathreason._types import (
-    NOT_JUDGED,
-    Answer,
-    Calibration,
-    Detection,
-    Metadata,
-    Query,
-    Reliability,
-    Topic,
-)
 from napari_pathreason.exports import read_geojson, reliability_in
 from napari_pathreason.slide_run import (
     Lesion,
@@ -34,6 +24,16 @@ from napari_pathreason.slide_run import (
 from napari_pathreason.slide_run._tally import reliability_of, tally_of
 from napari_pathreason.slides import Slide
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import (
+    NOT_JUDGED,
+    Answer,
+    Calibration,
+    Detection,
+    Metadata,
+    Query,
+    Reliability,
+    Topic,
+)
 
 FOREIGN = "unlike the training images (lymph node and lung): colours"
 UNREAD = "the model's reply could not be read"

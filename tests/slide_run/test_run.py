@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_pathreason._geometry import Box
 from napari_pathreason.exports import read_geojson
+from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import (
     Progress,
     RunCancelled,

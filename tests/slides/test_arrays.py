@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import coded_pixels, open_slide, slide_from_arrays
 
 WIDTH, HEIGHT = 260, 180

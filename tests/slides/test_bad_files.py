@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide, write_synthetic_slide
 
 NOISE = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)

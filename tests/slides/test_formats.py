@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, coded_pixels, open_slide
 from napari_pathreason.slides import _lazy as lazy
 

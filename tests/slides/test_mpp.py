@@ -10,7 +10,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 from napari_pathreason.slides import open_slide, slide_from_arrays, write_synthetic_slide
 from napari_pathreason.slides._mpp import mpp_of_ome
 

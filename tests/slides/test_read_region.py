@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import RegionError, SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import RegionError, SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, coded_pixels, open_slide, slide_from_arrays
 from napari_pathreason.slides import _resample as resample
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import slide_from_arrays, tissue_mask
 
 GLASS, PINK, INK = (243, 241, 244), (214, 130, 180), (30, 30, 30)

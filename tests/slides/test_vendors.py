@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, coded_pixels, open_slide
 from napari_pathreason.slides._tiff import TiffSource
 
@@ -91,7 +91,7 @@ def test_the_sample_is_bit_equal_to_tiffslide():
 
     from napari_pathreason import slides
 
-    path = Path(slides.__file__).parents[1] / "_samples/CMU-1-Small-Region.svs"
+    path = Path(slides.__file__).parents[1] / "sample_data/CMU-1-Small-Region.svs"
     with open_slide(path) as slide, TiffSlide(path) as peer:
         assert slide.level_sizes == peer.level_dimensions
         assert slide.info.mpp == (0.499, 0.499)

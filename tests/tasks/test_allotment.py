@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_pathreason._types import Query
 from napari_pathreason.tasks import TASKS, Allotment, allotment_messages, read_allotment
+from napari_pathreason.types import Query
 
 
 def _framed(answer):

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Answer, Query
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import (
     TASKS,
     Target,
@@ -14,6 +13,7 @@ from napari_pathreason.tasks import (
     find_option,
     same_choice,
 )
+from napari_pathreason.types import Answer, Query
 
 PARTS = st.sampled_from(
     [

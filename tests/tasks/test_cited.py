@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._geometry import Box, Region
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.tasks import PLACES, THROUGHOUT, cited_places, citing
 
 REGION = Region(100, 200, 900, 600)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import Query
 from napari_pathreason.tasks import TASKS, asks_count, asks_number
+from napari_pathreason.types import Query
 
 
 def _count(reply):

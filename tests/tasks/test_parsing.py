@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import AnswerBox, Query
 from napari_pathreason.tasks import TASKS, Target, parse_boxes, split_frame
+from napari_pathreason.types import AnswerBox, Query
 
 QUERIES = [
     Query("vqa", "Is there tumour?", ("yes", "no")),

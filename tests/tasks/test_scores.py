@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import Answer, AnswerBox
 from napari_pathreason.tasks import TASKS, Target, count_score, iou_score, match_boxes, token_f1
+from napari_pathreason.types import Answer, AnswerBox
 
 A, B = AnswerBox("t", 0, 0, 100, 100), AnswerBox("t", 200, 200, 300, 300)
 FALSE = AnswerBox("t", 600, 600, 700, 700)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._types import ModelDims
 from napari_pathreason.tokens import flops
+from napari_pathreason.types import ModelDims
 
 SMALL = ModelDims(
     patch=2,

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import QueryError, RegionError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import QueryError, RegionError
+from napari_pathreason.geometry import Region
 from napari_pathreason.tokens import LADDER, native_tokens, parse_budget, plan
 
 cells = st.sampled_from([28, 32])

@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, word_ids
 from napari_pathreason.training import allocator as room

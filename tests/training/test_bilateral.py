@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_pathreason._types import Allocation
 from napari_pathreason.cli import main
 from napari_pathreason.models import load_models
 from napari_pathreason.models._allocator import RUNGS
@@ -17,6 +16,7 @@ from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
 from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
 from napari_pathreason.training.recipe._recipe import BilateralRecipe
 from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.types import Allocation
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

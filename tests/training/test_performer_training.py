@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.training import load_recipe, performer, read_samples
 from napari_pathreason.training.grpo import _learner

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training.model._mini import mini_tokenizer
 from napari_pathreason.training.recipe._recipe import DataRecipe

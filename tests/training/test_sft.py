@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import read_samples

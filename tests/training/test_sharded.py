@@ -9,7 +9,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType, prepare_multi_gpu_env
 from safetensors.torch import load_file
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.models._text_allocator import TextAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint

@@ -9,9 +9,8 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from napari_pathreason._errors import ModelError, QueryError
-from napari_pathreason._types import Metadata
 from napari_pathreason.cli import main
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import find_checkpoint, load_models, load_performer, write_merged
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.training import performer, read_samples
@@ -24,6 +23,7 @@ from napari_pathreason.training.recipe._recipe import Recipe
 from napari_pathreason.training.run._log import RunLog
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.text_allocator import train_text_allocator
+from napari_pathreason.types import Metadata
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import (
+from napari_pathreason.exports import UsedModel
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.slide_run import DetectSettings, Plan, lay_tiles
+from napari_pathreason.slide_run._plan import FORMAT, Identity
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Detection,
@@ -19,9 +22,6 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.exports import UsedModel
-from napari_pathreason.slide_run import DetectSettings, Plan, lay_tiles
-from napari_pathreason.slide_run._plan import FORMAT, Identity
 
 RELIABLE = Reliability("reliable")
 

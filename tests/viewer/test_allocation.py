@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Allocation, Detection, Reliability, TokenReport
 from napari_pathreason.exports import read_geojson, reliability_in
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.slide_run import (
     Lesion,
     Plan,
@@ -23,6 +22,7 @@ from napari_pathreason.slide_run import (
     TileRecord,
     overrides_of,
 )
+from napari_pathreason.types import Allocation, Detection, Reliability, TokenReport
 from napari_pathreason.viewer import KINDS, AllocationMap, RunLayers, RunSoFar, kind_colours
 from napari_pathreason.viewer._slide_run_boxes import (
     LEAST,

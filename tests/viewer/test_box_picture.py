@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection, Reliability
+from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
+from napari_pathreason.types import Detection, Reliability
 from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
 from napari_pathreason.viewer._box_picture import (
     COLOURS,

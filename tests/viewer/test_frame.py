@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image, Shapes
 
-from napari_pathreason._geometry import Box, Region
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.viewer import LayerFrame, box_to_data, data_to_slide, slide_to_data
 
 coordinate = st.floats(-1e5, 1e5)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, Result
+from napari_pathreason.geometry import Region
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Allocation, Result
 from napari_pathreason.viewer import ladder_of
 from napari_pathreason.viewer._foretell import _notes
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import (
+from napari_pathreason.engine import foreseen
+from napari_pathreason.errors import ModelError
+from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import (
     Calibration,
     Metadata,
     ModelDims,
@@ -18,8 +20,6 @@ from napari_pathreason._types import (
     Query,
     Topic,
 )
-from napari_pathreason.engine import foreseen
-from napari_pathreason.tokens import LADDER
 from napari_pathreason.viewer import (
     Session,
     foresee,

@@ -7,8 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Result
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Result
 from napari_pathreason.viewer import (
     Session,
     draw_entry,

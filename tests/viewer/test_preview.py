@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image, Layer
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.viewer import LayerFrame, grid_layer_data, preview_layer_data
 
 sides = st.integers(32, 5000)

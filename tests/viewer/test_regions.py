@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Result
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import Result
 from napari_pathreason.viewer import (
     LayerFrame,
     Session,

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Result
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import Result
 from napari_pathreason.viewer import planned_line, totals_line
 
 

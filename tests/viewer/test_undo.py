@@ -9,7 +9,7 @@ import pytest
 from app_model.types import KeyBinding
 from napari.layers import Image, Shapes
 
-from napari_pathreason._geometry import Box, Region
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.viewer import _undo as undo_module
 from napari_pathreason.viewer import (
     append_to_overlay,

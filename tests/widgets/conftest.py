@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import (
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import (
     Allocation,
     Completion,
     Effort,

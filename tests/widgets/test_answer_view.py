@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Calibration,

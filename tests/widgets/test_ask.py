@@ -10,8 +10,8 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box, Region
 from napari_pathreason.engine import result_to_dict
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.viewer import box_to_data, is_overlay, region_in_view
 
 Make = Callable[..., tuple[Any, Any]]

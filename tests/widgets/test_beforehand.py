@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 
-from napari_pathreason._types import Calibration, Metadata, ModelInfo, Query, Topic
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Calibration, Metadata, ModelInfo, Query, Topic
 from napari_pathreason.viewer import Session
 
 Make = Callable[..., tuple[Any, Any]]

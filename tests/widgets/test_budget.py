@@ -99,7 +99,7 @@ def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
 def test_a_preview_that_cannot_be_read(
     docks: Docks, qtbot: Any, messages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_pathreason._errors import SlideError
+    from napari_pathreason.errors import SlideError
 
     def broken(*_: Any) -> None:
         raise SlideError("the slide is damaged; copy it again")

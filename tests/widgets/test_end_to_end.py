@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from napari_pathreason._geometry import Region
 from napari_pathreason.engine import result_to_dict
+from napari_pathreason.geometry import Region
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.viewer import SLIDE_KEY, box_to_data, placement, session_of
 
 pytestmark = pytest.mark.slow
 REGION = Region(600, 900, 640, 512)
-SLIDE = str(files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs")
+SLIDE = str(files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import QUrl
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.viewer import box_to_data, is_overlay, region_in_view
 
 Answered = tuple[Any, Any, Any]

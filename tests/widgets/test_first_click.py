@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._samples import sample, samples
+from napari_pathreason.geometry import Region
+from napari_pathreason.sample_data import sample, samples
 from napari_pathreason.viewer import SLIDE_KEY, region_in_view
 from napari_pathreason.widgets import AskWidget
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QColor, QFont
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import (
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import (
     Answer,
     Calibration,
     Detection,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.exports import UsedModel, detections_in, read_geojson, read_manifest
 
 KINDS = ("a.geojson", "a.geojson.gz", "a.csv", "a.html", "a.json", "a.jsonl")

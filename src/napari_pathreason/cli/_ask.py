@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import PathreasonError, QueryError, Region, Reliability, Result
-from napari_pathreason._types import Effort, GenerationSettings, Query, TaskName
+from napari_pathreason.types import Effort, GenerationSettings, Query, TaskName
 
 from ._files import Kept, add_files, check_writable, wanted_files
 from ._main import printable
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
-    from napari_pathreason._types import ModelInfo
     from napari_pathreason.exports import Asked
     from napari_pathreason.models import Models
     from napari_pathreason.slides import Slide
+    from napari_pathreason.types import ModelInfo
 
     from ._main import Subparsers
 
@@ -263,7 +263,7 @@ def _write_json(file: str, value: object) -> None:
     if file == "-":  # a terminal or pipe may know no more than ASCII
         print(json.dumps(value, indent=2, allow_nan=False))
         return
-    from napari_pathreason.exports import atomic_text
+    from napari_pathreason.files import atomic_text
 
     with atomic_text(file) as out:
         out.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import ModelError, PathreasonError, QueryError
-from napari_pathreason._types import Effort, GenerationSettings
+from napari_pathreason.types import Effort, GenerationSettings
 
 from ._ask import _add_closer, _choices, _write_json
 from ._files import check_writable

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops
 
 from napari_pathreason import Region, Result
 from napari_pathreason.engine import token_line
-from napari_pathreason.exports import atomic_bytes, guess, headline, reliability_sentence
+from napari_pathreason.exports import guess, headline, reliability_sentence
 from napari_pathreason.exports._picture import (
     LEVEL_COLOURS,
     RULE,
@@ -19,6 +19,7 @@ from napari_pathreason.exports._picture import (
     mark_findings,
     region_picture,
 )
+from napari_pathreason.files import atomic_bytes
 
 from ._canvas import ACCENT, FAINT, Column
 

@@ -7,10 +7,10 @@ import shutil
 import textwrap
 
 from napari_pathreason import Box, Query, Result
-from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import confidence_line, foreseen, token_line
 from napari_pathreason.exports import UNREADABLE, headline, reliability_line
 from napari_pathreason.tasks import examples
+from napari_pathreason.types import ModelInfo
 
 from ._main import printable
 

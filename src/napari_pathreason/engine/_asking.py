@@ -7,9 +7,9 @@ from concurrent.futures import CancelledError
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import ModelError, SlideError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Completion, Messages
+from napari_pathreason.errors import ModelError, SlideError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import Completion, Messages
 
 from ._events import TextDelta
 from ._job import Job

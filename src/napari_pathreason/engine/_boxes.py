@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
-from napari_pathreason._geometry import Box, Region, VisualFrame
-from napari_pathreason._types import AnswerBox, BoxSpace, Detection
+from napari_pathreason.geometry import Box, Region, VisualFrame
+from napari_pathreason.types import AnswerBox, BoxSpace, Detection
 
 RELATIVE_SIDE = 1000
 """``relative`` boxes run from 0 to 1000 over the region, along each axis."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from napari_pathreason._types import Scale, WrittenToken
+from napari_pathreason.types import Scale, WrittenToken
 
 Allowed = Callable[[str], bool]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
+from napari_pathreason.errors import QueryError
+from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, check_choices, unknown_labels
 from napari_pathreason.tokens import LADDER, ReadPlan
+from napari_pathreason.types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
 
 MOST_TOKENS = 16_384
 """Visual tokens beyond which a picture is not answered: 4096 x 4096 px at 32 px a token."""

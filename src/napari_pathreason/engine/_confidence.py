@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from napari_pathreason._types import Answer, Calibration, Detection, Query, Scale, WrittenToken
+from napari_pathreason.types import Answer, Calibration, Detection, Query, Scale, WrittenToken
 
 from ._chances import Allowed, leading_to, scaled, token_chance
 

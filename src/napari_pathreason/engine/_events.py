@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from napari_pathreason._types import Allocation, Result
 from napari_pathreason.tokens import ReadPlan
+from napari_pathreason.types import Allocation, Result
 
 
 class Stage(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason._errors import OutOfMemoryError, PathreasonError, SlideError
+from napari_pathreason.errors import OutOfMemoryError, PathreasonError, SlideError
 
 from ._events import Stage
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_pathreason._types import Result
+from napari_pathreason.types import Result
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import (
+from napari_pathreason.types import (
     Allocation,
     Completion,
     Effort,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
 
 
 def read_regions(path: str | Path) -> list[Region]:

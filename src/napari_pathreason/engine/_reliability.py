@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
+from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import abstains, unknown_labels, untrained
+from napari_pathreason.types import (
     Answer,
     Calibration,
     Completion,
@@ -23,7 +24,6 @@ from napari_pathreason._types import (
     Reliability,
     Strangeness,
 )
-from napari_pathreason.tasks import abstains, unknown_labels, untrained
 
 LEAST_TISSUE = 0.01
 """Share of a picture; a small biopsy on a whole slide has more."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_pathreason._types import (
+from napari_pathreason.tokens import ReadPlan, flops
+from napari_pathreason.types import (
     Allocation,
     Completion,
     ModelDims,
     Result,
     TokenReport,
 )
-from napari_pathreason.tokens import ReadPlan, flops
 
 
 def token_report(

@@ -10,7 +10,7 @@ from threading import Event as Flag
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import (
+from napari_pathreason.types import (
     Completion,
     GenerationSettings,
     Messages,

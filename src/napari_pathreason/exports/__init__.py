@@ -5,7 +5,6 @@ Importing this room loads neither torch nor napari.
 
 from ._account import write_account
 from ._answer_files import ENDINGS, AnswerFiles, FileKind, asked_of, kind_of_file
-from ._atomic import atomic_bytes, atomic_text, remove_drafts
 from ._feature import Feature, ObjectType, Shape
 from ._fingerprint import fingerprint, weights_sha256
 from ._geojson_read import read_geojson
@@ -57,8 +56,6 @@ __all__ = [
     "UsedModel",
     "answer_line",
     "asked_of",
-    "atomic_bytes",
-    "atomic_text",
     "confidence_of",
     "detections_in",
     "digest_of",
@@ -76,7 +73,6 @@ __all__ = [
     "reliability_in",
     "reliability_line",
     "reliability_sentence",
-    "remove_drafts",
     "to_reliability",
     "versions_here",
     "weights_sha256",

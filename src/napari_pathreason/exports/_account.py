@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from napari_pathreason._types import Result
+from napari_pathreason.files import atomic_text
+from napari_pathreason.types import Result
 
-from ._atomic import atomic_text
 from ._reliability import LEVEL_KEY, REASONS_KEY, answer_line, joined_reasons
 from ._table import plain
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._types import Budget, Result
+from napari_pathreason.errors import ExportError
+from napari_pathreason.types import Budget, Result
 
 from ._fingerprint import fingerprint
 from ._geojson_write import write_geojson

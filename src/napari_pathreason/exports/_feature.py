@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

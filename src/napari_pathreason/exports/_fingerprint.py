@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from napari_pathreason._errors import ExportError
+from napari_pathreason.errors import ExportError
 
 BLOCK = 1 << 16
 SAMPLES = 64

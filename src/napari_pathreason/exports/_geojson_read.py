@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from napari_pathreason._errors import ExportError
+from napari_pathreason.errors import ExportError
 
 from ._feature import Colour, Feature, ObjectType
 from ._shapes import shape_of

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ._atomic import atomic_text
+from napari_pathreason.files import atomic_text
+
 from ._feature import Feature
 from ._shapes import geometry_of
 

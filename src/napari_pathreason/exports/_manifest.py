@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
+from napari_pathreason.errors import ExportError
+from napari_pathreason.files import atomic_text
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import (
     Budget,
     Effort,
     GenerationSettings,
@@ -23,7 +24,6 @@ from napari_pathreason._types import (
     TaskName,
 )
 
-from ._atomic import atomic_text
 from ._reliability import RANK
 
 FORMAT = "napari-pathreason run 1"

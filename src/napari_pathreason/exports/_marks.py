@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection, Reliability, Result
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import Detection, Reliability, Result
 
 from ._feature import Colour, Feature, Shape
 from ._reliability import (

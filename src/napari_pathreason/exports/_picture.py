@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_pathreason._geometry import Box, VisualFrame
-from napari_pathreason._types import Level, Result
+from napari_pathreason.geometry import Box, VisualFrame
+from napari_pathreason.types import Level, Result
 
 from ._reliability import NO_ANSWER
 

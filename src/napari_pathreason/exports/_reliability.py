@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from napari_pathreason._types import Level, Reliability
+from napari_pathreason.types import Level, Reliability
 
 NO_ANSWER = "No reliable answer"
 UNREADABLE = "The model's reply could not be read"

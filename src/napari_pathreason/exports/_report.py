@@ -11,11 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Detection, Level, Result
 from napari_pathreason.engine import token_line
+from napari_pathreason.files import atomic_text
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import Detection, Level, Result
 
-from ._atomic import atomic_text
 from ._marks import box_um, confidence_of
 from ._reliability import guess, headline, reliability_sentence
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._geometry import Box
+from napari_pathreason.errors import ExportError
+from napari_pathreason.geometry import Box
 
 from ._feature import Shape
 

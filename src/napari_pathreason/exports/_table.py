@@ -6,9 +6,9 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.files import atomic_text
+from napari_pathreason.geometry import Box
 
-from ._atomic import atomic_text
 from ._marks import Mark, box_um
 from ._reliability import LEVEL_KEY, REASONS_KEY, joined_reasons
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from napari_pathreason._types import Result
 from napari_pathreason.engine import result_to_dict
-
-from ._atomic import atomic_text
+from napari_pathreason.files import atomic_text
+from napari_pathreason.types import Result
 
 
 def write_transcript(path: str | Path, results: Iterable[Result], run: str) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 
 from ._checkpoint import find_checkpoint, is_embedded
 from ._config import read_json

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Effort, Query
+from napari_pathreason.errors import ModelError
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Allocation, Effort, Query
 
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
 

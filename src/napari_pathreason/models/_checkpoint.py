@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 
 from ._config import read_json
 

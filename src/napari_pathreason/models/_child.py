@@ -15,8 +15,8 @@ import time
 import traceback
 from queue import SimpleQueue
 
-from napari_pathreason._types import Completion
 from napari_pathreason.engine import BatchPerformer, Performer
+from napari_pathreason.types import Completion
 
 from ._loading import load_models
 from ._models import Models

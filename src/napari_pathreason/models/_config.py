@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
 
 from ._metadata import METADATA, metadata_of
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from napari_pathreason._types import GenerationSettings
+from napari_pathreason.types import GenerationSettings
 
 from ._inputs import ModelInputs
 

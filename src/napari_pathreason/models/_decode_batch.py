@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from napari_pathreason._types import GenerationSettings
+from napari_pathreason.types import GenerationSettings
 
 from ._decode import Drawn, draw
 from ._inputs import ModelInputs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import ModelInfo
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import ModelInfo
 
 from ._adapter import base_of
 from ._checkpoint import find_checkpoint, is_hub_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 
 SMALL = 1 << 30
 """Bytes of weights up to which float32 is kept on an accelerator too."""

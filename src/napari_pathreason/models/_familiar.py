@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Strangeness
+from napari_pathreason.errors import ModelError
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Strangeness
 
 from ._wording import Wording
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Allocation, Effort, Query
+from napari_pathreason.types import Allocation, Effort, Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import weakref
 from queue import Empty, SimpleQueue
 from typing import BinaryIO
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 
 from ._wire import Load, Reply, Wire
 

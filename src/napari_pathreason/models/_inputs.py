@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Messages, ModelDims
+from napari_pathreason.types import Messages, ModelDims
 
 from ._pixels import Normalisation, patchify
 

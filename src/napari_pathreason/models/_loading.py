@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Messages, ModelInfo
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import Messages, ModelInfo
 
 from ._adapter import CONFIG as ADAPTER
 from ._adapter import find_base, merge_adapter

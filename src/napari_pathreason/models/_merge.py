@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 
 from ._adapter import CONFIG, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import BoxSpace, Form, Metadata, Query, TaskName, Topic
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import BoxSpace, Form, Metadata, Query, TaskName, Topic
 
 METADATA = "pathreason.json"
 """Optional file beside the weights that says what a checkpoint was trained on."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import (
+from napari_pathreason.types import (
     Completion,
     GenerationSettings,
     Messages,

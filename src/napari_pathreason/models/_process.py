@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Completion
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import Allocation, Completion
 
 from ._host import Child, ChildGone
 from ._remote import ProcessAllocator, ProcessPerformer

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Completion, Effort, GenerationSettings, Query
+from napari_pathreason.errors import ModelError
 from napari_pathreason.tasks import allotment_messages, read_allotment
 from napari_pathreason.tokens import flops, snap
+from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base
 from ._allocator import RUNGS, needed

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason import _errors
-from napari_pathreason._errors import ModelError, PathreasonError
-from napari_pathreason._types import (
+from napari_pathreason import errors
+from napari_pathreason.errors import ModelError, PathreasonError
+from napari_pathreason.types import (
     Allocation,
     Completion,
     Effort,
@@ -121,7 +121,7 @@ class Failure:
 
     def error(self) -> PathreasonError:
         """The error again, of its own class."""
-        kind = getattr(_errors, self.kind, ModelError)
+        kind = getattr(errors, self.kind, ModelError)
         return kind(self.message)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from napari_pathreason._types import Messages
+from napari_pathreason.types import Messages
 
 TELLING = 5.0
 """A word speaks for a kind whose questions hold it so many times as often as any other's."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from napari_pathreason._types import WrittenToken
+from napari_pathreason.types import WrittenToken
 
 from ._decode import Drawn
 

@@ -18,16 +18,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
-    Allocation,
-    Budget,
-    Effort,
-    ModelInfo,
-    Query,
-    SlideInfo,
-)
 from napari_pathreason.engine import (
     Allocator,
     Cancelled,
@@ -36,6 +26,16 @@ from napari_pathreason.engine import (
     ParkedJob,
     Performer,
     answer_parked,
+)
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import (
+    Allocation,
+    Budget,
+    Effort,
+    ModelInfo,
+    Query,
+    SlideInfo,
 )
 
 from ._record import DAMAGED, TileRecord, record_of

@@ -12,10 +12,10 @@ from threading import Event as Flag
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason._errors import ModelError, QueryError
-from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import BatchPerformer
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import load_models
+from napari_pathreason.types import ModelInfo
 
 from ._answer import Group
 from ._plan import Plan

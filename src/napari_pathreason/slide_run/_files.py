@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason import exports
-from napari_pathreason._errors import ExportError
+from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import Mark
+from napari_pathreason.files import atomic_text
 
 from ._heat import HeatMap, write_heat
 from ._outcome import Outcome
@@ -119,7 +120,7 @@ def _about(outcome: Outcome) -> str:
 
 def _write_tiles(path: Path, outcome: Outcome) -> None:
     done = {record.index: record for record in outcome.records}
-    with exports.atomic_text(path) as file:
+    with atomic_text(path) as file:
         table = csv.DictWriter(file, COLUMNS, restval="")
         table.writeheader()
         for tile in outcome.plan.tiles:
@@ -191,7 +192,7 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "warnings": list(result.warnings),
         "sha256": {name: _sha256(folder / name) for name in (GEOJSON, TABLE, TILES, HEAT)},
     }
-    with exports.atomic_text(folder / MANIFEST) as file:
+    with atomic_text(folder / MANIFEST) as file:
         file.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason.exports import atomic_bytes
+from napari_pathreason.errors import ExportError
+from napari_pathreason.files import atomic_bytes
 
 from ._plan import FORMAT, Plan
 from ._record import TileRecord

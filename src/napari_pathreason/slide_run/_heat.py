@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box, Region
-from napari_pathreason._types import Detection, SlideInfo
-from napari_pathreason.exports import atomic_bytes
+from napari_pathreason.files import atomic_bytes
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Detection, SlideInfo
 
 CELLS_OF_TILE = 8
 MOST = 4096

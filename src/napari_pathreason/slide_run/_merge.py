@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import NOT_JUDGED, Detection, Reliability
 from napari_pathreason.exports import RANK
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import NOT_JUDGED, Detection, Reliability
 
 from ._tiles import Tile
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import (
+from napari_pathreason.geometry import Region
+from napari_pathreason.tokens import native_tokens
+from napari_pathreason.types import (
     Allocation,
     Answer,
     Reliability,
@@ -15,7 +16,6 @@ from napari_pathreason._types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.tokens import native_tokens
 
 from ._merge import Lesion, merge
 from ._plan import Plan

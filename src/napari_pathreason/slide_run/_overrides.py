@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tokens import LADDER, parse_budget
 
 from ._tiles import Tile

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import ModelInfo, SlideInfo
+from napari_pathreason.errors import QueryError
 from napari_pathreason.exports import UsedModel, versions_here
+from napari_pathreason.types import ModelInfo, SlideInfo
 
 from ._overrides import Override, apply_overrides
 from ._record import TileRecord

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_pathreason._types import (
+from napari_pathreason.types import (
     NOT_JUDGED,
     Allocation,
     Detection,

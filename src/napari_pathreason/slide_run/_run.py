@@ -10,10 +10,11 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Protocol
 
-from napari_pathreason._errors import PathreasonError
-from napari_pathreason._types import ModelInfo
 from napari_pathreason.engine import Allocator, BatchPerformer, Performer, check_query
-from napari_pathreason.exports import UsedModel, fingerprint, remove_drafts
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.exports import UsedModel, fingerprint
+from napari_pathreason.files import remove_drafts
+from napari_pathreason.types import ModelInfo
 
 from ._answer import Group
 from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import check_choices
+from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
 
 from ._overrides import Override
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_pathreason._types import Reliability
+from napari_pathreason.types import Reliability
 
 from ._record import TileRecord
 

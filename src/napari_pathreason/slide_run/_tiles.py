@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import QueryError
+from napari_pathreason.geometry import Region
 
 
 @dataclass(frozen=True, slots=True)

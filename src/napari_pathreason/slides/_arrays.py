@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 
 from ._source import Decoded, Window, over_white, white
 

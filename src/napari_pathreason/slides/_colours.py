@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 
 WHITE_IS_ZERO, PALETTE, INKS = 0, 3, 5  # values of the PhotometricInterpretation tag
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 
 Mpp = tuple[float, float] | None
 """(x, y) in micrometres per level-0 pixel, None where unknown."""

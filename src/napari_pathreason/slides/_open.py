@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._types import SlideInfo
+from napari_pathreason.errors import SlideError
+from napari_pathreason.types import SlideInfo
 
 from ._arrays import ArraySource
 from ._flat import HELP, SUFFIXES, open_flat_tiff, open_picture

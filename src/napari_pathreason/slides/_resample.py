@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 
 from ._source import Source, white
 

@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import SlideInfo
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import SlideInfo
 
 from ._display import DisplayLevel, display_levels
 from ._resample import read_resampled

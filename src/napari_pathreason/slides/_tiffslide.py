@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 
 from ._colours import refuse_inks, to_colours
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 
 from ._slide import Slide
 

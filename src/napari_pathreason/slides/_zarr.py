@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 
 from ._mpp import MICROMETRES, Mpp
 

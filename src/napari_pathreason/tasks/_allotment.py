@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from napari_pathreason._types import Messages, Query
+from napari_pathreason.types import Messages, Query
 
 from ._parsing import split_frame
 from ._prompt import chat

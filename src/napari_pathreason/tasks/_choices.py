@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 Form = Callable[[str], str]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from napari_pathreason._geometry import Box, Region
+from napari_pathreason.geometry import Box, Region
 
 PLACES = (
     "upper left",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from napari_pathreason._types import Answer, AnswerBox, Messages, Query
+from napari_pathreason.types import Answer, AnswerBox, Messages, Query
 
 from ._choices import whole_choice
 from ._metrics import iou_score

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from napari_pathreason._geometry import Box, iou
-from napari_pathreason._types import AnswerBox
+from napari_pathreason.geometry import Box, iou
+from napari_pathreason.types import AnswerBox
 
 _QUIET = re.compile(
     r"[;!?\"“”«»()\[\]{}…`]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from napari_pathreason._types import AnswerBox
+from napari_pathreason.types import AnswerBox
 
 _FRAME = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)

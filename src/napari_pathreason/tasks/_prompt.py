@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason._types import Messages
+from napari_pathreason.types import Messages
 
 SYSTEM = (
     "You are a pathologist's assistant. First reason about the picture inside <think> </think>, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason._types import Answer, Messages, Query
+from napari_pathreason.types import Answer, Messages, Query
 
 from ._choices import same_choice
 from ._prompt import chat

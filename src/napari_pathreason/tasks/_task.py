@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from napari_pathreason._types import Answer, AnswerBox, Messages, Query
+from napari_pathreason.types import Answer, AnswerBox, Messages, Query
 
 
 @dataclass(frozen=True, slots=True)

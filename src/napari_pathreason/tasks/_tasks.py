@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from napari_pathreason._types import TaskName
+from napari_pathreason.types import TaskName
 
 from ._detection import Detection
 from ._subtyping import Subtyping

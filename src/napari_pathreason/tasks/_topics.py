@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from napari_pathreason._types import Form, Metadata, Query
+from napari_pathreason.types import Form, Metadata, Query
 
 from ._numbers import asks_count
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason._types import Answer, Messages, Query
+from napari_pathreason.types import Answer, Messages, Query
 
 from ._choices import find_option, same_choice, whole_choice
 from ._metrics import count_score, token_f1

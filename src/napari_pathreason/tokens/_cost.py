@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason._types import ModelDims
+from napari_pathreason.types import ModelDims
 
 
 def flops(dims: ModelDims, visual_tokens: int, text_tokens: int, new_tokens: int) -> float:

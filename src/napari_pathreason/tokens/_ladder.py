@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Budget
+from napari_pathreason.errors import QueryError
+from napari_pathreason.types import Budget
 
 LADDER: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Visual tokens of each rung; native size stands above them."""

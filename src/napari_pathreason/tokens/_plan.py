@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
 
 from ._resize import smart_resize
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._config import read_info

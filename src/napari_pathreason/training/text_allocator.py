@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models._pixels import NORMALISATION
 from napari_pathreason.models._text_allocator import TextForm, save_text_allocator
 from napari_pathreason.tasks import allotment_messages

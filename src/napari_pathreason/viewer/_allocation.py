@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import Plan, Tile, TileBudget, TileRecord, most_tokens
 from napari_pathreason.tokens import LADDER
 

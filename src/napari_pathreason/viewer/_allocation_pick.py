@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 
 from ._allocation import MAP_KEY, AllocationMap
 from ._frame import LayerFrame

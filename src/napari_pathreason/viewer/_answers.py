@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 
 from ._camera import go_to
 from ._overlay import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 
 from ._frame import LayerFrame
 

@@ -11,9 +11,9 @@ from typing import Any
 from napari.utils.notifications import show_warning
 from pydantic import TypeAdapter, ValidationError
 
-from napari_pathreason._errors import ExportError
-from napari_pathreason._types import Budget, TaskName
-from napari_pathreason.exports import atomic_text
+from napari_pathreason.errors import ExportError
+from napari_pathreason.files import atomic_text
+from napari_pathreason.types import Budget, TaskName
 
 from ._preferences import config_folder
 from ._regions import RegionSource

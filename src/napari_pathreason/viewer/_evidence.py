@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import PathreasonError
-from napari_pathreason._geometry import Box
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import Cited, citing
 
 from ._camera import go_to

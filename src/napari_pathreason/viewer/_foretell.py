@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import PathreasonError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, ModelInfo, Query
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
 from napari_pathreason.tokens import ReadPlan, plan
+from napari_pathreason.types import Allocation, ModelInfo, Query
 
 from ._ladder import Rung, ladder_of
 from ._layers import SLIDE_KEY, layer_size

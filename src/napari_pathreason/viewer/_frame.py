@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Allocation, Budget, Result
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import choose_level
 from napari_pathreason.tokens import LADDER, ReadPlan, plan
+from napari_pathreason.types import Allocation, Budget, Result
 
 from ._offers import why_not_offered
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 from napari_pathreason.slides import Slide, slide_from_arrays
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box
-from napari_pathreason._types import Result
 from napari_pathreason.exports import (
     LEVEL_KEY,
     REASONS_KEY,
@@ -18,6 +16,8 @@ from napari_pathreason.exports import (
     confidence_of,
     to_reliability,
 )
+from napari_pathreason.geometry import Box
+from napari_pathreason.types import Result
 
 from ._frame import data_to_slide
 from ._overlay import REGION_LABEL, RESULTS_KEY

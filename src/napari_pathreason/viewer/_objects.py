@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box
 from napari_pathreason.exports import Feature, features_of_marks
+from napari_pathreason.geometry import Box
 
 from ._frame import box_to_data, slide_to_data
 from ._marks import column_of, marks_of_shapes

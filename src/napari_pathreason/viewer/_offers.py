@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from napari_pathreason._types import Budget
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Budget
 
 
 def why_not_offered(budget: Budget, most: int | None, native: int | None = None) -> str:

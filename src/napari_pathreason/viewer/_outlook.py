@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Level, Metadata, ModelInfo, Query
 from napari_pathreason.engine import foreseen
+from napari_pathreason.errors import ModelError
 from napari_pathreason.tasks import content_words, examples, unknown_labels, words_of_query
+from napari_pathreason.types import Level, Metadata, ModelInfo, Query
 
 from ._session import Session
 

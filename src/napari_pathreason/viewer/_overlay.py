@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Level, Reliability, Result
 from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
+from napari_pathreason.types import Level, Reliability, Result
 
 from ._frame import LayerFrame, box_to_data
 from ._reliability import TAGS, shown_detections

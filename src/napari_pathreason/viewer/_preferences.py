@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from napari_pathreason._types import Effort
+from napari_pathreason.types import Effort
 
 PLUGIN, SECTION = "napari-pathreason", "pathreason"
 """The manifest's name and its configuration; environment variables are NAPARI_PATHREASON_*."""

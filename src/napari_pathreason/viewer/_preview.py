@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 
 from ._frame import laid_over
 

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event as CancelFlag
 
-from napari_pathreason._errors import PathreasonError, QueryError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Budget, Effort, GenerationSettings, Query
 from napari_pathreason.engine import (
     Cancelled,
     Event,
@@ -18,7 +15,10 @@ from napari_pathreason.engine import (
     StageStarted,
     run_job,
 )
+from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
+from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
 
 from ._preferences import Compute
 from ._session import Session

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._errors import RegionError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import RegionError
+from napari_pathreason.geometry import Region
 
 from ._frame import LayerFrame
 from ._layers import layer_size

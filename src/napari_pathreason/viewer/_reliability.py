@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from napari_pathreason._types import Detection, Level, Reliability, Result
 from napari_pathreason.exports import NO_ANSWER, UNREADABLE, answer_line
+from napari_pathreason.types import Detection, Level, Reliability, Result
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 LEVEL_WORDS: dict[Level, str] = {

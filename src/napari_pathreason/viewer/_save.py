@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_pathreason._errors import ExportError, PathreasonError
+from napari_pathreason.errors import ExportError, PathreasonError
 from napari_pathreason.exports import AnswerFiles, UsedModel
 
 from ._layers import slide_opener

@@ -12,8 +12,8 @@ from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
-from napari_pathreason._types import ModelInfo, Result
 from napari_pathreason.engine import Allocator, Performer
+from napari_pathreason.types import ModelInfo, Result
 
 from ._dock_state import DockMemory
 from ._preferences import Compute, Preferences, preferences

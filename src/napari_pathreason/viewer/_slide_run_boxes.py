@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_pathreason._types import Result
 from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
 from napari_pathreason.slide_run import Lesion, Plan
+from napari_pathreason.types import Result
 
 from ._frame import box_to_data
 from ._overlay import (

@@ -9,7 +9,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import Plan, RunFinished, TileBudget
 
 from ._allocation import AllocationMap, allocation_layer

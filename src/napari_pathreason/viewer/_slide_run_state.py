@@ -8,7 +8,6 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Detection, Reliability
 from napari_pathreason.slide_run import (
     HeatMap,
     Lesion,
@@ -24,6 +23,7 @@ from napari_pathreason.slide_run import (
     TileRecord,
     merge,
 )
+from napari_pathreason.types import Detection, Reliability
 
 from ._allocation import AllocationMap
 from ._pace import Pace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from napari_pathreason._types import Result
+from napari_pathreason.types import Result
 
 
 def totals_line(results: Iterable[Result]) -> str:

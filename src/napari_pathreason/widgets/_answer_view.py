@@ -12,9 +12,9 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
-from napari_pathreason._types import Query, Result
 from napari_pathreason.engine import confidence_line, token_line
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import Query, Result
 from napari_pathreason.viewer import answer_words
 
 MUTED, ALERT, LINK = "#797979", "#b96300", "#3f7fd1"

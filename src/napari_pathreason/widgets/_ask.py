@@ -12,8 +12,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
-from napari_pathreason._errors import PathreasonError, QueryError, RegionError
-from napari_pathreason._types import GenerationSettings, ModelInfo, Result
 from napari_pathreason.engine import (
     Cancelled,
     Event,
@@ -23,6 +21,8 @@ from napari_pathreason.engine import (
     check_query,
     result_to_dict,
 )
+from napari_pathreason.errors import PathreasonError, QueryError, RegionError
+from napari_pathreason.types import GenerationSettings, ModelInfo, Result
 from napari_pathreason.viewer import (
     PREVIEW_KEY,
     Entry,

@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_pathreason._errors import PathreasonError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Budget
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
     BudgetState,
     Entry,

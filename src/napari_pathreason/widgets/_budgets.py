@@ -7,8 +7,8 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_pathreason._types import Budget
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Budget
 from napari_pathreason.viewer import largest_offered, why_not_offered
 
 BUDGETS: list[tuple[str, Budget]] = [

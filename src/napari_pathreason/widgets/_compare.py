@@ -9,10 +9,10 @@ from weakref import ref
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_pathreason._errors import PathreasonError, QueryError
-from napari_pathreason._types import Budget, GenerationSettings, Result
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query
+from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.tokens import LADDER
+from napari_pathreason.types import Budget, GenerationSettings, Result
 from napari_pathreason.viewer import (
     RUNG_COLORS,
     BudgetState,

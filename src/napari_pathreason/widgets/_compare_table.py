@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_pathreason._types import Result
+from napari_pathreason.types import Result
 from napari_pathreason.viewer import (
     LEVEL_WORDS,
     Entry,

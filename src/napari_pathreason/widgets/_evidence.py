@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QTextBrowser
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.tasks import Cited, cited_places
 from napari_pathreason.viewer import Entry, Session, cited_by_shape, show_cited
 

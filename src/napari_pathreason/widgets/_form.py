@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._samples import sample_questions, samples
-from napari_pathreason._types import Budget, Query, TaskName
+from napari_pathreason.errors import QueryError
+from napari_pathreason.sample_data import sample_questions, samples
+from napari_pathreason.types import Budget, Query, TaskName
 from napari_pathreason.viewer import (
     PREVIEW_KEY,
     AskState,

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_pathreason._errors import ExportError
+from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import write_account
 from napari_pathreason.viewer import (
     LEVEL_WORDS,

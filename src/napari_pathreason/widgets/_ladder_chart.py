@@ -10,7 +10,7 @@ from matplotlib.ticker import StrMethodFormatter
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Signal
 
-from napari_pathreason._types import Budget
+from napari_pathreason.types import Budget
 from napari_pathreason.viewer import Rung
 
 PINNED, OTHERS, CHANCE = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground

@@ -6,7 +6,7 @@ from html import escape
 
 from qtpy.QtCore import Qt, Signal
 
-from napari_pathreason._types import Level, Query
+from napari_pathreason.types import Level, Query
 from napari_pathreason.viewer import Outlook
 
 from ._reliability import WORDS, FollowsTheme, is_dark

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.viewer import RegionSource, known_mpp, region_of
 
 if TYPE_CHECKING:

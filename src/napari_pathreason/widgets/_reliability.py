@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_pathreason._types import Level, Reliability
+from napari_pathreason.types import Level, Reliability
 from napari_pathreason.viewer import LEVEL_WORDS, reliability_words
 
 from ._rows import WrapLabel

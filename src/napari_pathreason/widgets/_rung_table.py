@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
-from napari_pathreason._types import Budget
+from napari_pathreason.types import Budget
 from napari_pathreason.viewer import Rung
 
 from ._answer_view import MUTED

@@ -10,8 +10,8 @@ from typing import Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_pathreason._errors import ModelError
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, Stage, StageStarted
+from napari_pathreason.errors import ModelError
 from napari_pathreason.viewer import ModelLoading, Question, Session, answer_question
 
 PATIENCE_MS = 900

@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.viewer import Entry, Session, entries_like, files_of, write_answers
 
 KINDS = {

@@ -10,7 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.slide_run import (
     RunCancelled,
     RunFailed,

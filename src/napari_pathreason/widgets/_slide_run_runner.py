@@ -10,7 +10,7 @@ from typing import Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_pathreason._errors import PathreasonError
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
 from napari_pathreason.viewer import RunSoFar, Session, SlideRequest, run_request
 

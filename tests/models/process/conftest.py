@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Completion, GenerationSettings
 from napari_pathreason.models import ModelProcess, load_models
+from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
 PIXELS = np.random.default_rng(5).integers(0, 256, (64, 96, 3), dtype=np.uint8)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Allocation, Completion, GenerationSettings, Query
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import ModelProcess
 from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
+from napari_pathreason.types import Allocation, Completion, GenerationSettings, Query
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
 

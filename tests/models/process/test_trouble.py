@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Query
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import ModelProcess, load_models
+from napari_pathreason.types import Query
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
 

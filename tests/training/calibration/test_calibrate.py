@@ -7,19 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason._errors import ModelError, QueryError
-from napari_pathreason._types import (
-    Calibration,
-    Completion,
-    GenerationSettings,
-    Metadata,
-    ModelDims,
-    ModelInfo,
-    Query,
-    WrittenToken,
-)
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import CALIBRATION, load_models, load_performer
 from napari_pathreason.models._familiar import FILE
 from napari_pathreason.models._tiny import make_tiny_checkpoint
@@ -30,6 +20,16 @@ from napari_pathreason.training.calibration._known_answers import _outcomes
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import read_samples
 from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.types import (
+    Calibration,
+    Completion,
+    GenerationSettings,
+    Metadata,
+    ModelDims,
+    ModelInfo,
+    Query,
+    WrittenToken,
+)
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
 TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))

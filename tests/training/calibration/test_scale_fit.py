@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from napari_pathreason._types import Scale
 from napari_pathreason.training.calibration._scale_fit import (
     DOUBTED,
     SURE,
@@ -13,6 +12,7 @@ from napari_pathreason.training.calibration._scale_fit import (
     least_confidence,
 )
 from napari_pathreason.training.evaluation._measures import expected_error
+from napari_pathreason.types import Scale
 
 
 def told(n, slope, offset, seed=0, rationale=1.0):

@@ -15,7 +15,7 @@ def test_the_example_from_annotations_to_samples(tmp_path, monkeypatch, capsys):
     exported, command, lines = re.findall(r"```(?:json)?\n(.*?)```", PAGE, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Path("skin").mkdir()
-    slide = ROOT / "src/napari_pathreason/_samples/CMU-1-Small-Region.svs"
+    slide = ROOT / "src/napari_pathreason/sample_data/CMU-1-Small-Region.svs"
     shutil.copy(slide, "skin")
     Path("skin/CMU-1-Small-Region.geojson").write_text(exported, encoding="utf-8")
     typed, _, told = command.partition("\n")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.convert.sets._chat_text import choices_in, chosen
 

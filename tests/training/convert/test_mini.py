@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
 

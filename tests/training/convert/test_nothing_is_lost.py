@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from napari_pathreason._errors import ExportError, QueryError
 from napari_pathreason.cli import main
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, _convert, convert
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import KINDS, Options, convert
 
 

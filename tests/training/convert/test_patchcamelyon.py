@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_pathreason._errors import ExportError, QueryError
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.convert.sets import _optional
 

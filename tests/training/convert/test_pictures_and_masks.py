@@ -2,8 +2,8 @@
 
 import pytest
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import convert
 
 PAIRS = [

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import shapely
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._geometry import Box, Region
+from napari_pathreason.errors import QueryError
 from napari_pathreason.exports import Feature, write_geojson
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.slides import coded_pixels, write_synthetic_slide
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.samples._pictures import Pictures

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_pathreason._errors import QueryError
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import Options, convert, split_of
 
 FAMILIES = {

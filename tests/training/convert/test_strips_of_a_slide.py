@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._geometry import Box
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.exports import Feature, write_geojson
+from napari_pathreason.geometry import Box
 from napari_pathreason.slides import write_synthetic_slide
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert

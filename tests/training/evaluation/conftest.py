@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_pathreason._types import Completion, ModelDims, ModelInfo
+from napari_pathreason.types import Completion, ModelDims, ModelInfo
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 100)
 

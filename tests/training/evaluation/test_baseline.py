@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import _baseline
 from napari_pathreason.training.evaluation._baseline import BINS, baseline_items, features

@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.evaluation._card import FIGURES, RELIABILITY, fill, marks
 
 BEGIN, END = marks(FIGURES)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from napari_pathreason._types import Completion, Metadata, Strangeness, WrittenToken
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation._constant import constant_items
@@ -13,6 +12,7 @@ from napari_pathreason.training.evaluation._evaluate import Examiner, pick
 from napari_pathreason.training.evaluation._scoring import Scorer, others
 from napari_pathreason.training.evaluation._table import Run, table
 from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.types import Completion, Metadata, Strangeness, WrittenToken
 
 RUN = Run("always")
 

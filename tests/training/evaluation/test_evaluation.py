@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.training import _commands, read_samples

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import AnswerBox
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.evaluation._goals import Goal, outcomes, read_goals
 from napari_pathreason.training.evaluation._item import Item, matches
 from napari_pathreason.training.evaluation._markdown import markdown
@@ -28,6 +27,7 @@ from napari_pathreason.training.evaluation._table import (
     size_table,
     table,
 )
+from napari_pathreason.types import AnswerBox
 
 
 def _item(index=0, **changes):

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Allocation, Completion, ModelDims, ModelInfo
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import _evaluation
@@ -30,6 +29,7 @@ from napari_pathreason.training.evaluation._policies import (
 )
 from napari_pathreason.training.evaluation._table import Run, table
 from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.types import Allocation, Completion, ModelDims, ModelInfo
 
 NATIVE = 400
 

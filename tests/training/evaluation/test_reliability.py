@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from napari_pathreason import QueryError, Reliability
-from napari_pathreason._types import Query
 from napari_pathreason.cli import main
 from napari_pathreason.models._tiny import make_tiny_checkpoint
 from napari_pathreason.training.evaluation._reliability import (
@@ -23,6 +22,7 @@ from napari_pathreason.training.evaluation._reliability import (
 )
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import read_samples
+from napari_pathreason.types import Query
 
 NONE = Reliability("none", ("not trained on: necrosis",))
 UNSURE = Reliability("uncertain", ("low confidence",))

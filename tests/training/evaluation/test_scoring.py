@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from napari_pathreason._types import Answer, AnswerBox
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation._item import from_line, to_line
@@ -12,6 +11,7 @@ from napari_pathreason.training.evaluation._scoring import SMALLEST, Scorer
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._targets import region_target, score_target
 from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.types import Answer, AnswerBox
 
 BOX = '<think>{}</think><answer>[{{"bbox_2d":[0,0,{},100],"label":"{}"}}]</answer>'
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from napari_pathreason._types import Answer, AnswerBox
 from napari_pathreason.tasks._metrics import iou_score
 from napari_pathreason.training.grpo._pointing import Pointing
 from napari_pathreason.training.grpo._rewards import judge
 from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.types import Answer, AnswerBox
 
 SIDE = 640
 """Level-0 pixels; a window of four cells of 32 px is a fifth of it, 200 thousandths."""

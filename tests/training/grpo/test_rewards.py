@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from napari_pathreason._types import AnswerBox
 from napari_pathreason.training.grpo._paper_scores import ap50, bleu4
 from napari_pathreason.training.grpo._rewards import Judged, judge
 from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.types import AnswerBox
 
 HALF = ("tumour", (0.0, 0.0, 0.5, 1.0))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models._pixels import NORMALISATION, patchify
 from napari_pathreason.training.model._dinov2 import IMAGENET_MEAN, IMAGENET_STD, load_dinov2
 

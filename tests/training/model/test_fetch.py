@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.training.model import _fetch
 from napari_pathreason.training.model._fetch import Pin, extract, fetch
 

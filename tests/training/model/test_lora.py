@@ -8,10 +8,9 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason._errors import ModelError, QueryError
-from napari_pathreason._types import GenerationSettings
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import load_models, write_merged
 from napari_pathreason.models._adapter import write_base
 from napari_pathreason.models._tiny import make_tiny_checkpoint
@@ -26,6 +25,7 @@ from napari_pathreason.training.recipe._recipe import LoraRecipe, Recipe
 from napari_pathreason.training.run._log import RunLog
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.sft import train_sft
+from napari_pathreason.types import GenerationSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.models._inputs import prompt_ids
 from napari_pathreason.training import read_samples

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Metadata
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import METADATA, metadata_of, read_card, write_metadata
 from napari_pathreason.tasks import examples, form_of, untrained, words_of_query
 from napari_pathreason.training import Recipe, Sample, load_recipe
 from napari_pathreason.training.run import build_metadata, describe_checkpoint, model_name
+from napari_pathreason.types import Metadata
 
 
 def _recipe(**parts):

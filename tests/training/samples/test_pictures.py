@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import Completion, ModelDims, ModelInfo
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import coded_pixels, write_synthetic_slide
 from napari_pathreason.training import Sample
 from napari_pathreason.training.evaluation._evaluate import Examiner
 from napari_pathreason.training.samples import _pictures
 from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.types import Completion, ModelDims, ModelInfo
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
 REGION = (640, 320, 256, 256)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.supervised._count_code import WAVES, write_count_code
 from napari_pathreason.training.supervised._number_loss import counts_to_write
 

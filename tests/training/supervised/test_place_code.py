@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples._coverage import place_targets
 from napari_pathreason.training.supervised._place_code import write_place_code
 

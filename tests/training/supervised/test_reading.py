@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models._tiny import byte_tokenizer
 from napari_pathreason.training.supervised._reading import CORNERS, corners_due, read_off, readers
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_pathreason._types import Completion, GenerationSettings
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import load_models, load_performer, write_merged
 from napari_pathreason.models._allocator import RUNGS, AllocatorNet, PolicyAllocator, save_allocator
@@ -24,6 +23,7 @@ from napari_pathreason.training.allotting._allocator_state import make_room, tex
 from napari_pathreason.training.allotting._ladder_scores import Scored
 from napari_pathreason.training.model._lora import LEARNING
 from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.types import Completion, GenerationSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.models._text_allocator import TextAllocator, TextForm
 from napari_pathreason.training import load_recipe, performer

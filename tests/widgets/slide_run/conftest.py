@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 from napari_pathreason.viewer import SLIDE_KEY, LayerFrame, session_of
 
 MARKERS = ((100, 90, 60, 40), (300, 250, 150, 30), (560, 20, 40, 40))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_pathreason._geometry import Box
+from napari_pathreason.geometry import Box
 from napari_pathreason.viewer import picks_of
 
 

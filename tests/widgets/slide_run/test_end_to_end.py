@@ -14,7 +14,7 @@ import pytest
 from napari_pathreason.viewer import SLIDE_KEY, session_of
 
 pytestmark = pytest.mark.slow
-SLIDE = files("napari_pathreason") / "_samples" / "CMU-1-Small-Region.svs"
+SLIDE = files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs"
 
 
 @pytest.fixture

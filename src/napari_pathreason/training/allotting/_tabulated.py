@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import ModelInfo
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator, load_performer
 from napari_pathreason.models._adapter import find_base
 from napari_pathreason.models._checkpoint import find_checkpoint, is_embedded, weight_files
@@ -21,6 +20,7 @@ from napari_pathreason.training.run import copy_checkpoint
 from napari_pathreason.training.run._provenance import fingerprint
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample, read_samples
+from napari_pathreason.types import ModelInfo
 
 from ._ladder_scores import Scored, tabulate
 

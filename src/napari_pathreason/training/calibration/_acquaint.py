@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.models import (
     LEAST_TOKENS,
     Look,

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from napari_pathreason._errors import ModelError
-from napari_pathreason._types import Calibration, Scale
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     CALIBRATION,
     Familiar,
@@ -32,6 +31,7 @@ from napari_pathreason.training.recipe._recipe import load_recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample, read_samples
+from napari_pathreason.types import Calibration, Scale
 
 from ._acquaint import learn_kinds, own, see, see_slide
 from ._familiar_fit import Seen, fit_familiar

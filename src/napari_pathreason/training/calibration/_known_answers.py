@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from napari_pathreason._types import Completion, GenerationSettings, Messages
 from napari_pathreason.engine import Job, Performer, ask, read_chances
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
@@ -19,6 +18,7 @@ from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
 from napari_pathreason.training.samples._targets import score_target
 from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.types import Completion, GenerationSettings, Messages
 
 from ._scale_fit import Outcome
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._types import Scale
 from napari_pathreason.engine import log_odds
+from napari_pathreason.types import Scale
 
 FEWEST = 10
 """Known answers below which nothing is fitted."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from napari_pathreason._errors import ExportError, QueryError
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training.samples._sample import SPLITS, Files, Sample, Split, write_samples
 
 from ._plan import MINI, Plan, kind_of, plan_of, plan_of_mini, read_source

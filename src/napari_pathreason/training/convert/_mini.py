@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
 
 from ._alien import LUNG_KINDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from random import Random
 
 from tqdm import tqdm
 
-from napari_pathreason._errors import SlideError
+from napari_pathreason.errors import SlideError
 from napari_pathreason.training.samples._sample import CROP, Sample, Split
 
 from .sets import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 FIGURES, RELIABILITY = "figures", "reliability"
 """What stands between the marks of a page."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 from ._table import ALL, Row, has_interval
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from napari_pathreason._types import AnswerBox, TaskName
 from napari_pathreason.tasks import match_boxes, same_label
 from napari_pathreason.training.samples._sample import Phrasing
+from napari_pathreason.types import AnswerBox, TaskName
 
 Asked = Literal["model", "text_only", "unreasoned"]
 """How the model was asked: as users do, before a white picture, with an empty rationale given."""

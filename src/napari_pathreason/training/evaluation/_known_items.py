@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 from ._item import Item, from_line
 from ._scoring import Scorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_pathreason.exports import atomic_bytes
+from napari_pathreason.files import atomic_bytes
 
 from ._table import ALL, Row
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Allocation, Effort
 from napari_pathreason.engine import Allocator
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tokens import LADDER, plan
 from napari_pathreason.training.samples._pictures import Pictures
 from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.types import Allocation, Effort
 
 from ._item import Item
 from ._table import Row, Run, policy_table

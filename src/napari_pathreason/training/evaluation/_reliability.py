@@ -23,7 +23,6 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from napari_pathreason import QueryError, Region, Reliability
-from napari_pathreason._types import Answer, Budget, Level, Query
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
@@ -32,6 +31,7 @@ from napari_pathreason.training.samples._pictures import FLAT, Pictures
 from napari_pathreason.training.samples._sample import Sample, read_samples
 from napari_pathreason.training.samples._targets import score_target
 from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.types import Answer, Budget, Level, Query
 
 from ._evaluate import SMALLEST, relative
 

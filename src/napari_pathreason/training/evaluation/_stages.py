@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 from ._table import ALL, Row
 

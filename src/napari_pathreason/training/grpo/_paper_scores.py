@@ -10,8 +10,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from napari_pathreason._geometry import Box, iou
-from napari_pathreason._types import AnswerBox
+from napari_pathreason.geometry import Box, iou
+from napari_pathreason.types import AnswerBox
 
 
 def ap50(predicted: Sequence[AnswerBox], truth: Sequence[AnswerBox]) -> float:

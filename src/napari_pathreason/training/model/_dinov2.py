@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

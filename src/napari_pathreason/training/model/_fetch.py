@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from napari_pathreason._errors import ModelError, PathreasonError
+from napari_pathreason.errors import ModelError, PathreasonError
 
 
 @dataclass(frozen=True, slots=True)

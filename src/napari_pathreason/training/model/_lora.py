@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from napari_pathreason._errors import ModelError
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models._adapter import CONFIG, find_base, merge_adapter, read_matrices
 from napari_pathreason.models._checkpoint import check_whole, find_checkpoint
 from napari_pathreason.models._config import read_info

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from napari_pathreason._types import Effort
+from napari_pathreason.types import Effort
 
 from ._policy_recipe import TextRecipe
 from ._recipe_base import NotBelow, Positive, Strict

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_pathreason._types import Effort
+from napari_pathreason.types import Effort
 
 from ._recipe_base import Above, NotBelow, PolicyLoss, Positive, RewardKind, Share, Strict
 

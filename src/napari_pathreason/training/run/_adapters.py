@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason._types import Metadata
 from napari_pathreason.models import write_metadata
 from napari_pathreason.models._adapter import (
     WEIGHTS,
@@ -23,6 +22,7 @@ from napari_pathreason.models._adapter import (
 from napari_pathreason.models._checkpoint import find_checkpoint
 from napari_pathreason.models._loading import described_in
 from napari_pathreason.training.model._lora import EMBEDDINGS, LEARNING
+from napari_pathreason.types import Metadata
 
 STATE = "adapters.safetensors"
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Form, Metadata, Query, Topic
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import metadata_of, read_card, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
 from napari_pathreason.training.recipe._recipe import Recipe
 from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.types import Form, Metadata, Query, Topic
 
 
 def model_name(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 
 def prepare_shards(accelerator: Accelerator, *, adapted: bool) -> None:

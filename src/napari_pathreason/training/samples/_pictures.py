@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from napari_pathreason._errors import SlideError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
 
 from ._augment import draw_turn, turn_array

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import Query, TaskName
+from napari_pathreason.errors import QueryError
+from napari_pathreason.types import Query, TaskName
 
 Corners = tuple[float, float, float, float]
 Phrasing = Literal["trained", "held_out"]

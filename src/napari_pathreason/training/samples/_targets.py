@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Literal, NamedTuple
 
-from napari_pathreason._geometry import Region
-from napari_pathreason._types import AnswerBox
+from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import Target
+from napari_pathreason.types import AnswerBox
 
 from ._evidence import facts
 from ._sample import Corners, Sample

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason._geometry import Region
+from napari_pathreason.geometry import Region
 from napari_pathreason.tokens import plan
 
 from ._augment import (

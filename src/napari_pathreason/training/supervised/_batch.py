@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pathreason._types import ModelDims
 from napari_pathreason.models._inputs import IMAGE_PAD, prompt_ids
 from napari_pathreason.models._pixels import Normalisation, patchify
 from napari_pathreason.tasks import TASKS
@@ -25,6 +24,7 @@ from napari_pathreason.training.samples._coverage import (
 from napari_pathreason.training.samples._sample import Corners, Sample
 from napari_pathreason.training.samples._targets import Piece
 from napari_pathreason.training.samples._view import View
+from napari_pathreason.types import ModelDims
 
 from ._number_loss import COUNT_SPREAD
 

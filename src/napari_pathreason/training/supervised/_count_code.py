@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.model._sines import sines
 
 from ._number_loss import NUMBERS, count_scale, counts_to_write

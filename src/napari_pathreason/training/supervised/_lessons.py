@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn import functional
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models._config import read_dims
 from napari_pathreason.training.recipe._recipe import Recipe, SFTRecipe
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 from ._batch import Batch
 

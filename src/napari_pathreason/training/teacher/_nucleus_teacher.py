@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from napari_pathreason._errors import PathreasonError
-from napari_pathreason.exports import atomic_bytes, atomic_text
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.training.convert import TAUGHT, read_table
 from napari_pathreason.training.model._fetch import INSTANSEG, fetch
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason._geometry import Box
 from napari_pathreason.exports import Feature
+from napari_pathreason.geometry import Box
 from napari_pathreason.training.samples._sample import Corners
 
 from ._left_out import LeftOut

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from xml.etree import ElementTree
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert._blood import picture_questions, read_voc
 from napari_pathreason.training.samples._sample import Sample, Split
 

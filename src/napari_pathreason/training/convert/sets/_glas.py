@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import _wording as wording
 from napari_pathreason.training.convert._tables import read_table
 from napari_pathreason.training.samples._sample import Area, Sample, Split

@@ -25,10 +25,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import TaskName
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import parse_boxes
 from napari_pathreason.training.samples._sample import Area, Sample, Split
+from napari_pathreason.types import TaskName
 
 from ._chat_text import choices_in, chosen, tagged, text_of
 from ._choices import refuse_alike_choices

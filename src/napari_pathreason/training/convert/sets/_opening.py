@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from napari_pathreason._errors import PathreasonError, QueryError
-from napari_pathreason._geometry import Region
+from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
 from ._left_out import LeftOut

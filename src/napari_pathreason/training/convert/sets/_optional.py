@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 
 def optional(name: str, what: str) -> Any:

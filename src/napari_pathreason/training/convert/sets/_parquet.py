@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 
 from ._left_out import LeftOut
 from ._optional import optional

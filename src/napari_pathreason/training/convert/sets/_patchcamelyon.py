@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert._lymph_node import tile_questions
 from napari_pathreason.training.convert._tables import read_table
 from napari_pathreason.training.samples._sample import Sample, Split

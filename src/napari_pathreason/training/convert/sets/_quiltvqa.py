@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason._errors import QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples._sample import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options

@@ -27,11 +27,11 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason._errors import QueryError, SlideError
-from napari_pathreason._types import SlideInfo
+from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.slides import open_slide
 from napari_pathreason.training.samples._sample import Area, Corners, Sample, Split
+from napari_pathreason.types import SlideInfo
 
 from ._annotations import Annotations
 from ._choices import refuse_alike

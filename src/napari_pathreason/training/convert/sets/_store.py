@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason._errors import ExportError, SlideError
+from napari_pathreason.errors import ExportError, SlideError
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 MODES = ("RGB", "L", "RGBA", "P")

@@ -9,10 +9,10 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from napari_pathreason._errors import QueryError
-from napari_pathreason._types import TaskName
+from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import parse_boxes, whole_choice
 from napari_pathreason.training.samples._sample import Area, Sample, Split
+from napari_pathreason.types import TaskName
 
 from ._choices import refuse_alike_choices
 from ._entry import Options

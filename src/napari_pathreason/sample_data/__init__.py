@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason._types import Query
+from napari_pathreason.types import Query
 
 FOLDER = Path(__file__).parent
 

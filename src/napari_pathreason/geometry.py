@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ._errors import RegionError
+from .errors import RegionError
 
 
 @dataclass(frozen=True, slots=True)

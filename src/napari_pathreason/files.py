@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from napari_pathreason._errors import ExportError
+from napari_pathreason.errors import ExportError
 
 DRAFT = ".pathreason-"
 """How the name of a file begins until it is whole."""

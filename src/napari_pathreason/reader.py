@@ -1,4 +1,4 @@
-"""npe2 readers: a slide as one lazy layer, GeoJSON as shapes."""
+"""What napari opens: a slide as one lazy layer, GeoJSON as shapes, samples (npe2)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
 
 def slide_layer(path: str | Path) -> LayerData:
     """Layer data of one slide, see `read_layers`."""
-    from napari_pathreason._samples import SAMPLE_KEY, sample_at
+    from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
     from napari_pathreason.slides import open_slide
     from napari_pathreason.viewer import SLIDE_KEY
 
@@ -87,3 +87,29 @@ def shapes_layer(path: str | Path) -> LayerData:
     data, attributes, kind = objects_layer_data(read_geojson(path), name)
     slide = open_slide_layer()
     return data, attributes if slide is None else {**placement(slide), **attributes}, kind
+
+
+def lymph_node() -> list[LayerData]:
+    """Sample: tiles of lymph nodes side by side, some with tumour."""
+    return _sample_layers("lymph_node")
+
+
+def blood() -> list[LayerData]:
+    """Sample: a blood smear."""
+    return _sample_layers("blood")
+
+
+def nuclei() -> list[LayerData]:
+    """Sample: nuclei in human lung."""
+    return _sample_layers("nuclei")
+
+
+def skin() -> list[LayerData]:
+    """Sample: skin with hair follicles, tissue that the embedded model does not know."""
+    return _sample_layers("skin")
+
+
+def _sample_layers(key: str) -> list[LayerData]:
+    from napari_pathreason.sample_data import sample
+
+    return [slide_layer(sample(key).path)]

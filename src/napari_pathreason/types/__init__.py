@@ -1,0 +1,58 @@
+"""Frozen values that cross the borders between rooms."""
+
+from .model import (
+    BoxSpace,
+    Calibration,
+    Completion,
+    Messages,
+    Metadata,
+    ModelDims,
+    ModelInfo,
+    Scale,
+    Strangeness,
+    Topic,
+    WrittenToken,
+)
+from .query import Budget, Effort, Form, GenerationSettings, Query, TaskName
+from .result import (
+    NOT_JUDGED,
+    Allocation,
+    Answer,
+    AnswerBox,
+    Detection,
+    Level,
+    Reliability,
+    Result,
+    SlideInfo,
+    TokenReport,
+)
+
+__all__ = [
+    "NOT_JUDGED",
+    "Allocation",
+    "Answer",
+    "AnswerBox",
+    "BoxSpace",
+    "Budget",
+    "Calibration",
+    "Completion",
+    "Detection",
+    "Effort",
+    "Form",
+    "GenerationSettings",
+    "Level",
+    "Messages",
+    "Metadata",
+    "ModelDims",
+    "ModelInfo",
+    "Query",
+    "Reliability",
+    "Result",
+    "Scale",
+    "SlideInfo",
+    "Strangeness",
+    "TaskName",
+    "TokenReport",
+    "Topic",
+    "WrittenToken",
+]

@@ -1,0 +1,207 @@
+"""What a model is, and what it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .query import Form, Query
+
+BoxSpace = Literal["relative", "resized"]
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDims:
+    """Sizes of a vision-language model, as far as its cost depends on them.
+
+    ``patch`` is the side of an encoder patch in px, ``merge`` how many patches a side go into one
+    visual token, so one token covers ``patch * merge`` px a side.
+    """
+
+    patch: int
+    merge: int
+    vision_depth: int
+    vision_hidden: int
+    vision_mlp: int
+    text_depth: int
+    text_hidden: int
+    text_mlp: int
+    text_heads: int
+    text_kv_heads: int
+    head_dim: int
+    vocabulary: int
+    vision_gated: bool = False
+
+    @property
+    def cell(self) -> int:
+        """Side of one visual token in pixels of the resized picture."""
+        return self.patch * self.merge
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a probability p becomes an honest one: the share whose log-odds are logit(p)/T + b.
+
+    A ``temperature`` T above 1: the model is surer than it is right; ``offset`` b above 0: it is
+    right more often than it says. ``rationale`` takes the least sure token of the rationale in:
+    where the rationale states the answer, that is where the doubt lies.
+    """
+
+    temperature: float = 1.0
+    offset: float = 0.0
+    rationale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes a model's probabilities honest, fitted on questions with known answers.
+
+    ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
+    labelled boxes, or of there being none. ``least`` is the confidence below which an answer is
+    uncertain.
+    """
+
+    choice: Scale = Scale()
+    open: Scale = Scale()
+    box: Scale = Scale()
+    least: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A kind of question that a model was trained on.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``number of nuclei``.
+    form : Form
+        Of its answers.
+    words : frozenset of str
+        Content words of its questions, choices and labels, as `tasks.content_words` gives them.
+    example : Query
+        A question of this kind, as users may ask it.
+    """
+
+    name: str
+    form: Form
+    words: frozenset[str]
+    example: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a model says of its training; written beside the weights by what trained it.
+
+    Parameters
+    ----------
+    topics : tuple of Topic
+    labels : tuple of str
+        Of the boxes that it can look for.
+    tissues : tuple of str
+        What its training images show, where that was stated.
+    mpp : (float, float) or None
+        Least and most um per pixel of its training images as the model read them.
+    max_visual_tokens : int or None
+        Of one picture, up to which its replies hold.
+    zoom_labels : tuple of str
+        Labels of small things that it boxes better when it looks at each detection again.
+    """
+
+    topics: tuple[Topic, ...] = ()
+    labels: tuple[str, ...] = ()
+    tissues: tuple[str, ...] = ()
+    mpp: tuple[float, float] | None = None
+    max_visual_tokens: int | None = None
+    zoom_labels: tuple[str, ...] = ()
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Forms of answer that it was trained to give, in the order of its topics."""
+        return tuple(dict.fromkeys(topic.form for topic in self.topics))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a caller must know of a performer.
+
+    ``calibration`` is None where nobody has fitted one; its probabilities are then taken as they
+    are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
+    a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
+    be held against the training images; None where none can.
+    """
+
+    name: str
+    family: Literal["qwen3_vl", "qwen2_5_vl"]
+    box_space: BoxSpace
+    dims: ModelDims
+    device: str = "cpu"
+    calibration: Calibration | None = None
+    metadata: Metadata | None = None
+    comparable: int | None = None
+
+    @property
+    def zoom_labels(self) -> tuple[str, ...]:
+        """See `Metadata.zoom_labels`; empty where it says nothing."""
+        return self.metadata.zoom_labels if self.metadata is not None else ()
+
+    @property
+    def max_visual_tokens(self) -> int | None:
+        """See `Metadata.max_visual_tokens`; None where it says nothing."""
+        return self.metadata.max_visual_tokens if self.metadata is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Strangeness:
+    """How far a picture lies from those that a model was trained to answer its question on.
+
+    ``score`` is 1 where almost all known pictures still lie below it; ``against`` names the
+    training pictures that it was held against; ``reason`` says in words what is strange, empty
+    where nothing is.
+    """
+
+    score: float
+    against: tuple[str, ...]
+    reason: str = ""
+
+    @property
+    def strange(self) -> bool:
+        """Whether the picture is further away than known ones are."""
+        return self.score > 1
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenToken:
+    """A written token among those that could have stood there.
+
+    ``choices`` are (text, natural logarithm of the probability at temperature 1); what they leave
+    of 1 belongs to the rest of the vocabulary. ``chosen`` is the place of the one written.
+    """
+
+    choices: tuple[tuple[str, float], ...]
+    chosen: int = 0
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        return self.choices[self.chosen][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a performer wrote, with its own count of tokens and seconds.
+
+    ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
+    tokens written, the one that ended the answer included. ``written`` are those of the text, one
+    by one; empty where the performer does not tell. ``strangeness`` is of the picture.
+    """
+
+    text: str
+    prompt_tokens: int
+    visual_tokens: int
+    new_tokens: int
+    finish: Literal["stop", "length", "cancelled"]
+    seconds: float
+    written: tuple[WrittenToken, ...] = ()
+    strangeness: Strangeness | None = None

@@ -1,0 +1,46 @@
+"""What is asked, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TaskName = Literal["vqa", "subtyping", "detection"]
+Budget = int | Literal["auto", "native"]
+Effort = Literal["low", "balanced", "high"]
+Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
+"""What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked.
+
+    Parameters
+    ----------
+    task : {"vqa", "subtyping", "detection"}
+    question : str
+        Plain words; may be empty for subtyping and detection, which have a default wording.
+    options : tuple of str
+        Choices (vqa, subtyping) or lesion names (detection).
+    """
+
+    task: TaskName
+    question: str = ""
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``.
+
+    ``begin`` is what the answer begins with, as if the model had written it. With ``closer`` small
+    finds get a closer look on top of the budget, where the model knows how; see
+    `Metadata.zoom_labels`.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    begin: str = ""
+    closer: bool = True

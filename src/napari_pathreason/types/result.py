@@ -1,0 +1,171 @@
+"""An answer with its account, and how far it may be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_pathreason.geometry import Box, Region
+
+from .model import ModelInfo, Strangeness
+from .query import Effort, GenerationSettings, Query
+
+Level = Literal["reliable", "uncertain", "none"]
+"""How far an answer may be relied on, the best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """How many visual tokens a region was given, and by whom.
+
+    ``budget`` is None for native size. ``source`` is ``user`` for a pinned rung, ``fixed`` for a
+    constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
+    own look at the overview cost, ``flops`` its operations. ``probabilities`` follow the order of
+    the ladder, native last; ``effort`` is the policy's trade-off between tokens and score.
+    """
+
+    budget: int | None
+    source: Literal["user", "fixed", "policy"]
+    tokens_spent: int = 0
+    probabilities: tuple[float, ...] | None = None
+    flops: float = 0.0
+    effort: Effort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlideInfo:
+    """Identity of a slide without its path: file name, level-0 size in px, mpp in um/px (x, y)."""
+
+    name: str
+    width: int
+    height: int
+    mpp: tuple[float, float] | None = None
+    mpp_source: Literal["file", "user", "unknown"] = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBox:
+    """A box as the model wrote it, (x1, y1, x2, y2) in the checkpoint's own box space."""
+
+    label: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Parsed completion; malformed text is a value with ``well_formed`` False, never an error.
+
+    ``text`` is empty where no answer could be read; of detection that means unknown, not none.
+    ``reply`` is the completion as it was written.
+    """
+
+    rationale: str
+    text: str
+    boxes: tuple[AnswerBox, ...] = ()
+    well_formed: bool = True
+    reply: str = ""
+
+    @property
+    def readable(self) -> bool:
+        """Whether an answer could be read in the reply."""
+        return bool(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A labelled box on the slide, level-0 pixels.
+
+    ``confidence``, 0 to 1, is that something of this label is there; None where it is not told.
+    """
+
+    label: str
+    box: Box
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """Account of one answer; all counts are visual tokens unless named otherwise.
+
+    ``realised`` of the ``requested`` are those of the look that the budget is for; ``closer`` is
+    what closer looks at its finds took besides, ``allocator`` the look that chose the budget.
+    Native size means the same answer with its first look at native size.
+    """
+
+    allocator: int
+    requested: int | None
+    realised: int
+    native: int
+    encoder_patches: int
+    prompt_tokens: int
+    new_tokens: int
+    flops: float
+    flops_native: float
+    closer: int = 0
+
+    @property
+    def read(self) -> int:
+        """Tokens that the performer read, in all its looks."""
+        return self.realised + self.closer
+
+    @property
+    def spent(self) -> int:
+        """All tokens, those of the allocator's look included."""
+        return self.read + self.allocator
+
+    @property
+    def saved(self) -> int:
+        """Tokens not spent against native size, the allocator's own counted (may be negative)."""
+        return self.native - self.realised - self.allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Whether an answer may be relied on, as far as the system can tell.
+
+    ``reliable``: nothing speaks against it. ``uncertain``: to be checked by eye. ``none``: there
+    is no reliable answer, whatever the model wrote is a guess. ``reasons`` say why, in plain words
+    and without numbers of one picture, those of the level first; empty for ``reliable``.
+    """
+
+    level: Level
+    reasons: tuple[str, ...] = ()
+
+
+NOT_JUDGED = Reliability("none", ("nobody has judged this answer",))
+"""Of an answer that no engine has given, such as one of an older file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One question about one region, answered; `engine.result_to_dict` gives its JSON form.
+
+    ``reliability`` says first what the system has reason to doubt. ``confidence``, 0 to 1, is the
+    probability that the answer is right, of a count that it lies within a fifth, of boxes the mean
+    of theirs; None where the model does not tell. ``model.calibration`` says whether it was fitted
+    on known answers.
+    ``strangeness`` is None where the model knows nothing of its training pictures. ``warnings``
+    are notes that do not touch the answer's reliability.
+    """
+
+    query: Query
+    region: Region
+    slide: SlideInfo
+    model: ModelInfo
+    allocation: Allocation
+    answer: Answer
+    detections: tuple[Detection, ...]
+    tokens: TokenReport
+    picture_size: tuple[int, int]
+    level: int
+    pixels_decoded: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    settings: GenerationSettings = field(default_factory=GenerationSettings)
+    confidence: float | None = None
+    strangeness: Strangeness | None = None
+    reliability: Reliability = NOT_JUDGED
