@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason.cli._progress import quiet_libraries
+from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, build_inputs, find_checkpoint, load_models

@@ -32,14 +32,13 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from napari_pathreason.models._patch_embedding import embed_by_product
+from napari_pathreason.models import embed_by_product
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
-from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
-from napari_pathreason.training.model._mini import save_checkpoint
-from napari_pathreason.training.model._start import start_model
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run._log import RunLog
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.allotting import Scored, tabulate
+from napari_pathreason.training.model import save_checkpoint, start_model
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import RunLog
+from napari_pathreason.training.samples import Pictures
 
 PICTURES, GROUP, LONGEST, SIDE, BETA = 4, 8, 48, 256, 0.001
 QUESTION, CHOICES = "Are the nuclei dense or sparse?", ("dense", "sparse")
@@ -182,7 +181,7 @@ def _processor(folder: Path) -> Any:
     )
     from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-    from napari_pathreason.models._inputs import VISION_TOKENS
+    from napari_pathreason.models import VISION_TOKENS
 
     class Processor(Qwen3VLProcessor):  # type: ignore[misc]
         def __init__(self, image_processor: Any, tokenizer: Any, chat_template: Any = None) -> None:

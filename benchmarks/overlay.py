@@ -35,8 +35,8 @@ from napari_pathreason.slide_run import (
     DetectSettings,
     Lesion,
     Outcome,
-    Plan,
     RunFinished,
+    RunPlan,
     RunStarted,
     run_slide,
 )
@@ -48,7 +48,7 @@ SIDE = 20_000
 STEPS = 20
 
 
-def plan_of(slide: Slide) -> Plan:
+def plan_of(slide: Slide) -> RunPlan:
     """The tiles of a run that is cancelled before its first answer."""
     cancel = Event()
     cancel.set()

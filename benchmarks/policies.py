@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from napari_pathreason.cli._progress import quiet_libraries
+from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import Job, ask_together
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
@@ -40,10 +40,8 @@ from napari_pathreason.slides import Slide, slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import LADDER, plan
 from napari_pathreason.training import Sample, read_samples
-from napari_pathreason.training.evaluation._evaluate import pick, relative
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._targets import score_target
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.evaluation import pick, relative
+from napari_pathreason.training.samples import Pictures, read_view, score_target
 from napari_pathreason.types import Answer, Effort, GenerationSettings
 
 BUDGETS: tuple[int | None, ...] = (*LADDER, None)

@@ -39,7 +39,7 @@ def bare(slide: Path) -> list[dict[str, Any]]:
     import napari
     import numpy as np
 
-    from napari_pathreason.widgets._warm import warm_up
+    from napari_pathreason.widgets import warm_up
 
     rows: list[dict[str, Any]] = []
     stalls = Stalls()

@@ -34,7 +34,7 @@ from typing import Any
 
 from _mosaic import write_mosaic
 
-from napari_pathreason.cli._progress import quiet_libraries
+from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.exports import UsedModel
 from napari_pathreason.models import FixedAllocator, load_models

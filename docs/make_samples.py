@@ -26,9 +26,7 @@ import tifffile
 from PIL import Image
 
 from napari_pathreason.training import Sample
-from napari_pathreason.training.convert._blood import blood, read_smears
-from napari_pathreason.training.convert._lymph_node import lymph_node
-from napari_pathreason.training.convert._nuclei import nuclei
+from napari_pathreason.training.convert import blood, lymph_node, nuclei, read_smears
 
 FOLDER = Path(__file__).parents[1] / "src/napari_pathreason/sample_data"
 SPLIT = "test"

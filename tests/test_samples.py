@@ -24,8 +24,7 @@ from napari_pathreason.sample_data import (
     sample_questions,
     samples,
 )
-from napari_pathreason.training.convert import _wording as wording
-from napari_pathreason.training.convert._blood import NAMES
+from napari_pathreason.training.convert import NAMES, WORDINGS
 from napari_pathreason.viewer import SLIDE_KEY
 
 ROOT = Path(__file__).parents[1]
@@ -139,8 +138,7 @@ def test_what_is_asked_can_be_asked_in_words_that_were_trained(
 def _trained() -> set[str]:
     names = {*NAMES.values(), *(f"{name}s" for name in NAMES.values()), "nuclei", "tumour"}
     names.add("white cell and platelet")
-    kinds = [value for value in vars(wording).values() if isinstance(value, wording.Wording)]
-    return {phrase.format(name) for kind in kinds for phrase in kind.trained for name in names}
+    return {phrase.format(name) for kind in WORDINGS for phrase in kind.trained for name in names}
 
 
 @EACH_QUESTION

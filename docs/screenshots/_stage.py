@@ -93,8 +93,7 @@ def wait_for(dock: Any, what: str = "busy") -> None:
 
 def _model(folder: Path) -> str:
     """The embedded model, or a tiny one of random weights where it is not installed."""
-    from napari_pathreason.models._checkpoint import EMBEDDED
-    from napari_pathreason.models._tiny import make_tiny_checkpoint
+    from napari_pathreason.models import EMBEDDED, make_tiny_checkpoint
 
     if EMBEDDED.is_dir():
         return "embedded"

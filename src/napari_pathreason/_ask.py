@@ -75,8 +75,7 @@ def ask(
     >>> result = ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
     >>> result.answer.text, result.tokens.saved
     """
-    from .engine import Job
-    from .engine import ask as run
+    from .engine import Job, ask as run
     from .models import Models, load_models
     from .slides import open_slide
 

@@ -1,9 +1,9 @@
+from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 
 import pytest
 
-from napari_pathreason.cli import _display, _doctor
-from napari_pathreason.cli._display import find_display
+from napari_pathreason.cli import BINDINGS, LIBRARIES, find_display
 from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Metadata
 
@@ -33,12 +33,12 @@ def test_a_healthy_installation(shell, well):
 
 
 def test_a_missing_package_is_named_with_its_remedy(shell, well, monkeypatch):
-    def version(name):
+    def found(name):
         if name == "imagecodecs":
-            raise _doctor.PackageNotFoundError(name)
+            raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(_doctor, "version", version)
+    monkeypatch.setattr("napari_pathreason.cli._doctor.version", found)
     done = shell("doctor")
     assert done.code == 1
     assert "pip install imagecodecs" in done.out
@@ -67,29 +67,28 @@ def test_a_broken_model_does_not_end_the_report(shell, monkeypatch):
 
 
 def test_the_shell_needs_no_viewer(shell, well, monkeypatch):
-    real = _doctor.version
+    def missing(name):
+        if name in ("napari", *BINDINGS):
+            raise PackageNotFoundError(name)
+        return version(name)
 
-    def version(name):
-        if name in ("napari", *_doctor.BINDINGS):
-            raise _doctor.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(_doctor, "version", version)
+    monkeypatch.setattr("napari_pathreason.cli._doctor.version", missing)
     done = shell("doctor")
     assert done.code == 0
     assert "napari-pathreason[napari]" in done.out
 
 
 def test_two_qt_bindings_are_one_too_many(shell, well, monkeypatch):
-    real = _doctor.version
     versions = {"PyQt6": "6", "PySide6": "6"}
-    monkeypatch.setattr(_doctor, "version", lambda name: versions.get(name) or real(name))
+    monkeypatch.setattr(
+        "napari_pathreason.cli._doctor.version", lambda name: versions.get(name) or version(name)
+    )
     assert "pip uninstall PySide6" in shell("doctor").out
 
 
 @pytest.fixture
 def libraries(monkeypatch):
-    there = set(_display.LIBRARIES)
+    there = set(LIBRARIES)
     monkeypatch.setattr(
         "ctypes.util.find_library", lambda name: f"lib{name}.so" if name in there else None
     )

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from napari_pathreason.cli import _canvas, _figure
+from napari_pathreason.cli import Column
 from napari_pathreason.exports import read_geojson, reliability_in
 from napari_pathreason.types import Answer
 
@@ -126,13 +126,13 @@ def test_another_judgement_than_the_run_gave_is_said(shell, loads, picture, tmp_
 
 def test_a_figure_says_it_above_the_answer(shell, trained, picture, tmp_path, monkeypatch):
     lines = []
-    write = _canvas.Column.text
+    write = Column.text
 
     def text(self, text, *more, **other):
         lines.append(text)
         write(self, text, *more, **other)
 
-    monkeypatch.setattr(_figure.Column, "text", text)
+    monkeypatch.setattr("napari_pathreason.cli._figure.Column.text", text)
     words = ("--task", "detection", "--choices", "spot", "--question", "Find necrosis.")
     assert shell("ask", picture, *words, "--figure", tmp_path / "a.png").code == 0
     first = next(one for one in lines if one.startswith("Not reliable: not trained on: necrosis"))

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 import napari_pathreason
-from napari_pathreason.cli import _main
-from napari_pathreason.cli._canvas import wrap
+from napari_pathreason.cli import TRACEBACK, wrap
 from napari_pathreason.errors import SlideError
-from napari_pathreason.exports._picture import _round_below, font
+from napari_pathreason.exports import font, round_below
 
 
 def test_help_names_every_command(shell):
@@ -54,7 +53,9 @@ def test_errors_become_one_line(shell, monkeypatch, error, code, part):
     def stop(args):
         raise error
 
-    monkeypatch.setattr(_main, "import_module", lambda *_: SimpleNamespace(add_parser=fail))
+    monkeypatch.setattr(
+        "napari_pathreason.cli._main.import_module", lambda *_: SimpleNamespace(add_parser=fail)
+    )
     done = shell("doctor")
     assert done.code == code
     assert part in done.err
@@ -63,8 +64,8 @@ def test_errors_become_one_line(shell, monkeypatch, error, code, part):
 
 
 def test_a_traceback_can_be_asked_for(shell, monkeypatch):
-    monkeypatch.setenv(_main.TRACEBACK, "1")
-    monkeypatch.setattr(_main, "_parser", lambda words: 1 / 0)
+    monkeypatch.setenv(TRACEBACK, "1")
+    monkeypatch.setattr("napari_pathreason.cli._main._parser", lambda words: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         shell("doctor")
 
@@ -88,4 +89,4 @@ def test_long_words_are_cut_to_the_width():
 
 @pytest.mark.parametrize(("value", "bar"), [(1, 1), (4.9, 2), (5, 5), (99, 50), (0.3, 0.2)])
 def test_scale_bars_are_round(value, bar):
-    assert _round_below(value) == pytest.approx(bar)
+    assert round_below(value) == pytest.approx(bar)

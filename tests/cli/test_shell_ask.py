@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from napari_pathreason.cli import _ask
+from napari_pathreason.cli import answer_region
 
 FIND = ("--task", "detection", "--choices", "spot")
 
@@ -100,15 +100,15 @@ def test_one_bad_region_does_not_lose_the_others(shell, loads, picture):
 
 
 def test_answers_before_ctrl_c_are_kept(shell, loads, picture, tmp_path, monkeypatch):
-    answer, calls = _ask._answer, []
+    calls = []
 
     def interrupted(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return answer(*arguments)
+        return answer_region(*arguments)
 
-    monkeypatch.setattr(_ask, "_answer", interrupted)
+    monkeypatch.setattr("napari_pathreason.cli._ask.answer_region", interrupted)
     out = tmp_path / "out.json"
     words = ("--region", 0, 0, 640, 480, "--region", 0, 0, 64, 64, "--json", out)
     done = shell("ask", picture, *FIND, *words)

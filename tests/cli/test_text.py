@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from napari_pathreason import Box, Region
-from napari_pathreason.cli._text import describe
+from napari_pathreason.cli import describe
 from napari_pathreason.types import (
     Allocation,
     Answer,

@@ -5,10 +5,11 @@ from dataclasses import replace
 from threading import Event
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.engine import (
+    CLOSE,
+    LOOK,
     Cancelled,
     Job,
     Stage,
@@ -17,8 +18,8 @@ from napari_pathreason.engine import (
     ask_together,
     run_job,
     token_line,
+    windows,
 )
-from napari_pathreason.engine._closer import CLOSE, LOOK, windows
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import Detection, GenerationSettings, Metadata, WrittenToken
 

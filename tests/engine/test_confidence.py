@@ -4,12 +4,18 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.engine import Job, ask, confidence_line, result_to_dict
-from napari_pathreason.engine._chances import scaled, token_chance
-from napari_pathreason.engine._confidence import confidence, read_chances
+from napari_pathreason.engine import (
+    Job,
+    ask,
+    confidence,
+    confidence_line,
+    read_chances,
+    result_to_dict,
+    scaled,
+    token_chance,
+)
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import (
     Answer,

@@ -1,7 +1,6 @@
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.engine._boxes import to_detections
+from napari_pathreason.engine import to_detections
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import AnswerBox
 

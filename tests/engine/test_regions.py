@@ -1,8 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.engine import parse_regions, read_regions
 from napari_pathreason.errors import RegionError

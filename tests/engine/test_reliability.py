@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason import QueryError
 from napari_pathreason.engine import Job, ask, foreseen, result_to_dict
@@ -294,7 +293,7 @@ class TestLargerThanReplesHold:
 
 @given(st.lists(st.sampled_from(["uncertain", "none"]), max_size=5))
 def test_the_level_is_that_of_the_worst_doubt(levels):
-    from napari_pathreason.engine._reliability import Doubt, judge
+    from napari_pathreason.engine import Doubt, judge
 
     found = judge([Doubt(level, f"reason {i}") for i, level in enumerate(levels)])
     worst = "none" if "none" in levels else "uncertain" if levels else "reliable"

@@ -5,8 +5,7 @@ import json
 
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from shapely.geometry import shape
 
 from napari_pathreason.errors import ExportError

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.exports import (
     ENDINGS,
+    LEVEL_COLOURS,
     NO_ANSWER,
     UNREADABLE,
     AnswerFiles,
@@ -21,15 +21,16 @@ from napari_pathreason.exports import (
     detections_in,
     digest_of,
     features_of_marks,
+    mark_findings,
     marks_of,
     read_geojson,
     read_manifest,
+    region_picture,
     reliability_in,
     reliability_line,
     write_account,
     write_geojson,
 )
-from napari_pathreason.exports._picture import LEVEL_COLOURS, mark_findings, region_picture
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.types import Answer, Query, Reliability

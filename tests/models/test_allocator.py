@@ -9,13 +9,13 @@ import torch
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import load_models
-from napari_pathreason.models._allocator import (
+from napari_pathreason.models import (
     EFFORTS,
     RUNGS,
     AllocatorNet,
     PolicyAllocator,
     load_allocator,
+    load_models,
     save_allocator,
 )
 from napari_pathreason.slides import slide_from_arrays

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from napari_pathreason.engine import BatchPerformer
-from napari_pathreason.models import load_performer
-from napari_pathreason.models._look import Look
+from napari_pathreason.models import Look, load_performer
 from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [

@@ -4,8 +4,7 @@ import shutil
 import pytest
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import ModelProcess, load_performer
-from napari_pathreason.models._config import CALIBRATION, read_info
+from napari_pathreason.models import CALIBRATION, ModelProcess, load_performer, read_info
 from napari_pathreason.types import Calibration, Scale
 
 

@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import ModelProcess, _child
-from napari_pathreason.models._models import Models
-from napari_pathreason.models._wire import Load
+from napari_pathreason.models import Load, ModelProcess, Models, serve_parent
 
 
 class Told(Exception):
@@ -38,7 +36,7 @@ def begin(monkeypatch):
     """Begin a child's work in this process; gives what it saw when it loaded its model."""
     threads = torch.get_num_threads()
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(_child.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("napari_pathreason.models._child.signal.signal", lambda *_: None)
 
     def begin(load: Load) -> str:
         seen = []
@@ -50,10 +48,10 @@ def begin(monkeypatch):
             seen.append(os.environ["HF_HUB_OFFLINE"])
             return Models(Nobody(), Nobody())
 
-        monkeypatch.setattr(_child, "load_models", load_models)
-        monkeypatch.setattr(_child, "_claim_stdio", lambda: Pipe(load))
+        monkeypatch.setattr("napari_pathreason.models._child.load_models", load_models)
+        monkeypatch.setattr("napari_pathreason.models._child._claim_stdio", lambda: Pipe(load))
         with pytest.raises(Told):
-            _child.main()
+            serve_parent()
         return seen[0]
 
     yield begin

@@ -5,8 +5,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Familiar, Wording, detail, save_familiar, size_class
-from napari_pathreason.models._familiar import FILE, load_familiar
+from napari_pathreason.models import (
+    FILE,
+    Familiar,
+    Wording,
+    detail,
+    load_familiar,
+    save_familiar,
+    size_class,
+)
 from napari_pathreason.tokens import LADDER
 
 FEW, MANY = 8, 256

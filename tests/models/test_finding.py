@@ -7,9 +7,7 @@ import torch
 from huggingface_hub import constants
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError
-from napari_pathreason.models import _loading as loading
-from napari_pathreason.models import load_models
-from napari_pathreason.models._device import choose_dtype, resolve_device
+from napari_pathreason.models import choose_dtype, load_models, resolve_device
 
 
 @pytest.mark.parametrize("spec", ["nothing", "/no/such/folder", "a b/c", ""])
@@ -87,6 +85,6 @@ def test_too_large_a_model_is_named(checkpoints, monkeypatch):
     def fail(*args):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(loading, "load_weights", fail)
+    monkeypatch.setattr("napari_pathreason.models._loading.load_weights", fail)
     with pytest.raises(OutOfMemoryError, match="choose a smaller model"):
         load_models(checkpoints["qwen3_vl"], "cpu")

@@ -5,9 +5,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
 
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._inputs import build_inputs, defused, prompt_ids
-from napari_pathreason.models._pixels import NORMALISATION, patchify
+from napari_pathreason.models import (
+    NORMALISATION,
+    build_inputs,
+    defused,
+    patchify,
+    prompt_ids,
+    read_dims,
+)
 
 MESSAGES = [
     {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},

@@ -4,21 +4,20 @@ import json
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     CALIBRATION,
+    FORMAT_VERSION,
     METADATA,
     find_checkpoint,
     load_performer,
+    read_info,
     write_merged,
     write_metadata,
 )
-from napari_pathreason.models._config import read_info
-from napari_pathreason.models._metadata import FORMAT_VERSION
 from napari_pathreason.types import Metadata, Query, Topic
 
 KIDNEY = Metadata(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_pathreason.models._patch_embedding import embed_by_product
+from napari_pathreason.models import embed_by_product
 
 
 def _towers():

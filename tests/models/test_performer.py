@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from napari_pathreason.errors import OutOfMemoryError
-from napari_pathreason.models import build_inputs, load_performer
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._text import TextStream
+from napari_pathreason.models import VISION_TOKENS, TextStream, build_inputs, load_performer
 from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [

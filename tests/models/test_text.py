@@ -1,8 +1,6 @@
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.models._text import TextStream
-from napari_pathreason.models._tiny import byte_tokenizer
+from napari_pathreason.models import TextStream, byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 

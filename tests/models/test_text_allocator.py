@@ -11,11 +11,18 @@ import torch
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import _performer, load_models, load_performer
-from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._text_allocator import TextAllocator, TextForm, save_text_allocator
-from napari_pathreason.models._tiny import byte_tokenizer
+from napari_pathreason.models import (
+    VISION_TOKENS,
+    AllocatorNet,
+    PolicyAllocator,
+    TextAllocator,
+    TextForm,
+    byte_tokenizer,
+    load_models,
+    load_performer,
+    save_allocator,
+    save_text_allocator,
+)
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import Completion, GenerationSettings, Query
@@ -65,7 +72,9 @@ def _text(pieces):
 
 def test_text_without_a_number_falls_back_and_says_so(beside, pixels, monkeypatch):
     digits = [token for token in byte_tokenizer().get_vocab() if token.isdecimal()]
-    monkeypatch.setattr(_performer, "VISION_TOKENS", (*VISION_TOKENS, *digits))
+    monkeypatch.setattr(
+        "napari_pathreason.models._performer.VISION_TOKENS", (*VISION_TOKENS, *digits)
+    )
     models = load_models(beside, "cpu")
     assert isinstance(models.allocator, TextAllocator)
     assert models.allocator.overview_budget == 16

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason.models import build_inputs, load_performer
-from napari_pathreason.models._decode import BESIDE, Drawn, decode
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._tiny import byte_tokenizer
-from napari_pathreason.models._written import Teller
+from napari_pathreason.models import (
+    BESIDE,
+    VISION_TOKENS,
+    Drawn,
+    Teller,
+    build_inputs,
+    byte_tokenizer,
+    decode,
+    load_performer,
+)
 from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]

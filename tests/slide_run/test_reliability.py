@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason import Box, QueryError, Region
 from napari_pathreason.exports import read_geojson, reliability_in
@@ -20,8 +19,9 @@ from napari_pathreason.slide_run import (
     Tile,
     TileRecord,
     merge,
+    reliability_of,
+    tally_of,
 )
-from napari_pathreason.slide_run._tally import reliability_of, tally_of
 from napari_pathreason.slides import Slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import (
@@ -258,17 +258,17 @@ def test_a_slide_without_tissue_has_no_reliable_answer(run, spots):
 @pytest.fixture
 def judged_by_place(monkeypatch):
     """Answers about the left of the slide are reliable, about the middle uncertain, else none."""
-    from napari_pathreason.engine import _run
+    from napari_pathreason.engine import picture_doubts
 
     at = SimpleNamespace(judged=RELIABLE)
-    pictures = _run.picture_doubts
+    pictures = picture_doubts
 
     def picture_doubts(region, *more):
         at.judged = RELIABLE if region.x < 300 else UNCERTAIN if region.x < 600 else NONE
         return pictures(region, *more)
 
-    monkeypatch.setattr(_run, "picture_doubts", picture_doubts)
-    monkeypatch.setattr(_run, "judge", lambda doubts: at.judged)
+    monkeypatch.setattr("napari_pathreason.engine._run.picture_doubts", picture_doubts)
+    monkeypatch.setattr("napari_pathreason.engine._run.judge", lambda doubts: at.judged)
 
 
 @pytest.mark.usefixtures("judged_by_place")

@@ -1,8 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason import QueryError
 from napari_pathreason.slide_run import DetectSettings, lay_tiles, starts, tile_side

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from napari_pathreason.slides import _display as display
-from napari_pathreason.slides import coded_pixels, open_slide, slide_from_arrays
-from napari_pathreason.slides._source import Decoded
-from napari_pathreason.slides._tiff import TiffSource
+from napari_pathreason.slides import (
+    BLOCK,
+    KEPT,
+    Decoded,
+    TiffSource,
+    coded_pixels,
+    display_levels,
+    open_slide,
+    slide_from_arrays,
+)
 
 PIXELS = coded_pixels(np.arange(61) * 30.0, np.arange(43) * 30.0)
 
@@ -84,15 +89,15 @@ def test_native_levels_that_do_not_shrink_are_left_out():
 
 
 def test_appended_levels_show_the_same_place(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(display, "SMALL", 10_000)
-    monkeypatch.setattr(display, "BLOCK", 64)
+    monkeypatch.setattr("napari_pathreason.slides._display.SMALL", 10_000)
+    monkeypatch.setattr("napari_pathreason.slides._display.BLOCK", 64)
     width, height = 1501, 1003  # odd at every halving
     pixels = coded_pixels(np.arange(width) + 0.5, np.arange(height) + 0.5)
     with slide_from_arrays([pixels], "flat") as slide:
         levels = slide.display_levels()
         assert len(levels) == 5
-        for kept in (0, display.KEPT):
-            monkeypatch.setattr(display, "KEPT", kept)
+        for kept in (0, KEPT):
+            monkeypatch.setattr("napari_pathreason.slides._display.KEPT", kept)
             for level in levels[1:]:
                 rows, columns = level.shape[:2]
                 xs = (np.arange(columns) + 0.5) * width / columns
@@ -114,10 +119,10 @@ def test_a_computed_level_never_asks_for_much_at_once(monkeypatch: pytest.Monkey
             asked.append((x2 - x1) * (y2 - y1))
             return Decoded(np.broadcast_to(np.uint8(9), (y2 - y1, x2 - x1, 3)), 0)
 
-    monkeypatch.setattr(display, "KEPT", 10_000_000)
-    levels = display.display_levels(Counting())
+    monkeypatch.setattr("napari_pathreason.slides._display.KEPT", 10_000_000)
+    levels = display_levels(Counting())
     assert (levels[-1][100:200, 100:200] == 9).all()
-    assert max(asked) <= 4 * display.BLOCK**2
+    assert max(asked) <= 4 * BLOCK**2
     read = len(asked)
     assert levels[-1][0, 0, 0] == 9  # kept
     assert len(asked) == read

@@ -11,8 +11,7 @@ from PIL import Image
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slides import Slide, coded_pixels, open_slide
-from napari_pathreason.slides import _lazy as lazy
+from napari_pathreason.slides import LazyPicture, Slide, coded_pixels, open_slide
 
 WIDTH, HEIGHT = 300, 200
 RGB = coded_pixels(np.arange(WIDTH) * 6.0, np.arange(HEIGHT) * 6.0)
@@ -164,9 +163,10 @@ def test_a_flat_picture_is_decoded_at_the_first_read(
     loads = []
     path = tmp_path / f"flat{suffix}"
     Image.fromarray(RGB.astype("u1")).save(path)
-    getitem = lazy.LazyPicture.__getitem__
+    getitem = LazyPicture.__getitem__
     monkeypatch.setattr(
-        lazy.LazyPicture, "__getitem__", lambda self, key: loads.append(1) or getitem(self, key)
+        "napari_pathreason.slides._lazy.LazyPicture.__getitem__",
+        lambda self, key: loads.append(1) or getitem(self, key),
     )
     with open_slide(path) as slide:
         slide.display_levels()
@@ -177,7 +177,7 @@ def test_a_flat_picture_is_decoded_at_the_first_read(
 
 def test_a_lazy_picture_is_loaded_once():
     loads = []
-    picture = lazy.LazyPicture(RGB.shape, np.uint8, lambda: loads.append(1) or RGB)
+    picture = LazyPicture(RGB.shape, np.uint8, lambda: loads.append(1) or RGB)
     assert (picture[:5] == RGB[:5]).all()
     assert (picture[5:] == RGB[5:]).all()
     assert loads == [1]

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import SlideError
-from napari_pathreason.slides import open_slide, slide_from_arrays, write_synthetic_slide
-from napari_pathreason.slides._mpp import mpp_of_ome
+from napari_pathreason.slides import (
+    mpp_of_ome,
+    open_slide,
+    slide_from_arrays,
+    write_synthetic_slide,
+)
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from napari_pathreason.errors import RegionError, SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, coded_pixels, open_slide, slide_from_arrays
-from napari_pathreason.slides import _resample as resample
 
 WIDTH, HEIGHT = 1500, 1100
 WHOLE = coded_pixels(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
@@ -171,8 +169,8 @@ def test_one_large_level_is_reduced_while_it_is_read(monkeypatch: pytest.MonkeyP
 
     with slide_from_arrays([WHOLE], "plain") as slide:
         plain = slide.read_region(Region(0, 0, WIDTH, HEIGHT), (70, 50)).pixels
-    monkeypatch.setattr(resample, "LARGE", 100_000)
-    monkeypatch.setattr(resample, "BLOCK", 256)
+    monkeypatch.setattr("napari_pathreason.slides._resample.LARGE", 100_000)
+    monkeypatch.setattr("napari_pathreason.slides._resample.BLOCK", 256)
     with slide_from_arrays([Watched()], "watched") as slide:
         image = slide.read_region(Region(0, 0, WIDTH, HEIGHT), (70, 50))
     assert max(asked) <= 256 * 256

@@ -1,8 +1,7 @@
 """Two choices are never one: whatever signs, numbers and prefixes tell them apart."""
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import (

@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.tasks import PLACES, THROUGHOUT, cited_places, citing

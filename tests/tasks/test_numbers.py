@@ -1,8 +1,7 @@
 """Which questions ask for a number, and which number a reply gives."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.tasks import TASKS, asks_count, asks_number
 from napari_pathreason.types import Query

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.tasks import TASKS, Target, parse_boxes, split_frame
 from napari_pathreason.types import AnswerBox, Query

@@ -1,8 +1,7 @@
 """Scores against hand-worked values, and the properties a reward must have."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.tasks import TASKS, Target, count_score, iou_score, match_boxes, token_f1
 from napari_pathreason.types import Answer, AnswerBox

@@ -1,8 +1,7 @@
 """What a question is about, and whether a model's training held it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason import Metadata, Query, Topic
 from napari_pathreason.tasks import (

@@ -6,6 +6,7 @@ the rest as it would there: `fully_shard`, clipping, states of a run, the whole 
 
 import os
 import sys
+from importlib import import_module
 
 import torch
 from _two_processes import HALVES, compare, view
@@ -15,26 +16,30 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.tensor import DTensor
 
 from napari_pathreason.cli import main as command
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training import performer, sft
-from napari_pathreason.training.grpo import _learner
-from napari_pathreason.training.grpo._actor import Actor
-from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate, k3
-from napari_pathreason.training.grpo._prompts import build_prompts
-from napari_pathreason.training.grpo._reference import AdaptedReference
-from napari_pathreason.training.grpo._rewards import Judged
-from napari_pathreason.training.grpo._rollout import roll_out
-from napari_pathreason.training.model._lora import start_lora
-from napari_pathreason.training.recipe._recipe import LoraRecipe
-from napari_pathreason.training.run._sharding import (
+from napari_pathreason.training.grpo import (
+    Actor,
+    AdaptedReference,
+    Judged,
+    aggregate,
+    build_prompts,
+    clipped_surrogate,
+    k3,
+    roll_out,
+)
+from napari_pathreason.training.model import start_lora
+from napari_pathreason.training.recipe import LoraRecipe
+from napari_pathreason.training.run import (
     ended_everywhere,
     gathered,
     open_shards,
     prepare_shards,
     whole,
 )
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Sample
+
+LEARNER = import_module("napari_pathreason.training.grpo._learner")
 
 
 class Sharding(Accelerator):
@@ -178,9 +183,9 @@ def by_length(text, *_):
 def train(stage, recipe):
     """A stage of training, sharded if it is launched so; completions end after some tokens."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        _learner.Accelerator = sft.Accelerator = Sharding
-    own = _learner.stop_ids
-    _learner.stop_ids = lambda *args: own(*args) | set(range(0, 256, 6))
+        LEARNER.Accelerator = sft.Accelerator = Sharding
+    own = LEARNER.stop_ids
+    LEARNER.stop_ids = lambda *args: own(*args) | set(range(0, 256, 6))
     performer.judge = by_length
     assert command(["train", stage, "--recipe", recipe]) == 0
 

@@ -8,19 +8,12 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoModelForImageTextToText
 
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.training.grpo._actor import Actor
-from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate
-from napari_pathreason.training.grpo._prompts import build_prompts
-from napari_pathreason.training.model._lora import start_lora
-from napari_pathreason.training.model._mini import mini_tokenizer
-from napari_pathreason.training.recipe._recipe import LoraRecipe, SFTRecipe
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import Piece
-from napari_pathreason.training.samples._view import View
-from napari_pathreason.training.supervised._batch import Question, collate
-from napari_pathreason.training.supervised._lessons import SeeAndWrite, WriteOnly, shares
+from napari_pathreason.models import NORMALISATION, read_dims
+from napari_pathreason.training.grpo import Actor, aggregate, build_prompts, clipped_surrogate
+from napari_pathreason.training.model import mini_tokenizer, start_lora
+from napari_pathreason.training.recipe import LoraRecipe, SFTRecipe
+from napari_pathreason.training.samples import Piece, Sample, View
+from napari_pathreason.training.supervised import Question, SeeAndWrite, WriteOnly, collate, shares
 
 HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
 """Question, answer and side of the picture of each process: nothing is even."""

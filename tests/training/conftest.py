@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.models import RUNGS
 from napari_pathreason.training import read_samples, write_samples
-from napari_pathreason.training.allotting._ladder_scores import Scored
-from napari_pathreason.training.convert import _mini, convert
-from napari_pathreason.training.grpo._rewards import Judged
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run._log import RunLog
-from napari_pathreason.training.samples._view import View
+from napari_pathreason.training.allotting import Scored
+from napari_pathreason.training.convert import convert
+from napari_pathreason.training.grpo import Judged
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import RunLog
+from napari_pathreason.training.samples import View
 
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -113,9 +113,16 @@ def labelled(tmp_path_factory):
 def few():
     """Few composed pictures, wherever the known sets are converted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_mini, "FIELDS", {"train": 12, "val": 6, "test": 6})
-        patch.setattr(_mini, "STITCHED", {"train": 6, "val": 3, "test": 3})
-        patch.setattr(_mini, "NUCLEI_FIELDS", {"train": 6, "val": 2, "test": 0})
+        patch.setattr(
+            "napari_pathreason.training.convert._mini.FIELDS", {"train": 12, "val": 6, "test": 6}
+        )
+        patch.setattr(
+            "napari_pathreason.training.convert._mini.STITCHED", {"train": 6, "val": 3, "test": 3}
+        )
+        patch.setattr(
+            "napari_pathreason.training.convert._mini.NUCLEI_FIELDS",
+            {"train": 6, "val": 2, "test": 0},
+        )
         yield
 
 

@@ -12,21 +12,23 @@ from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import load_models
-from napari_pathreason.models._allocator import EFFORTS, RUNGS, AllocatorNet, word_ids
-from napari_pathreason.training import allocator as room
-from napari_pathreason.training import read_samples
+from napari_pathreason.models import EFFORTS, RUNGS, AllocatorNet, load_models, word_ids
+from napari_pathreason.training import allocator as room, read_samples
 from napari_pathreason.training.allocator import figures, train_allocator
-from napari_pathreason.training.allotting import _tabulated
-from napari_pathreason.training.allotting._allocator_data import Earnings, Looks, earnings, looks
-from napari_pathreason.training.allotting._allocator_state import identity
-from napari_pathreason.training.allotting._ladder_scores import Scored, tabulate
-from napari_pathreason.training.allotting._tabulated import taught_and_held
-from napari_pathreason.training.evaluation._evaluate import pick
-from napari_pathreason.training.model._mini import save_checkpoint
-from napari_pathreason.training.model._start import start_model
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.allotting import (
+    Earnings,
+    Looks,
+    Scored,
+    earnings,
+    identity,
+    looks,
+    tabulate,
+    taught_and_held,
+)
+from napari_pathreason.training.evaluation import pick
+from napari_pathreason.training.model import save_checkpoint, start_model
+from napari_pathreason.training.recipe import AllocatorRecipe
+from napari_pathreason.training.samples import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -50,7 +52,7 @@ def begun(recipe):
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, at_every_rung, dies_at
 ):
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -70,8 +72,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
 def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
     """All real: the performer answers at every rung, once for each size; few small pictures."""
     monkeypatch.setattr(
-        _tabulated,
-        "pick",
+        "napari_pathreason.training.allotting._tabulated.pick",
         lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each],
     )
     file = tmp_path / "recipe.yaml"
@@ -92,7 +93,7 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
 
 
 def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_rung):
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     folder = train_allocator(begun)
     first = load_file(folder / "allocator.safetensors")
     longer = begun.allocator.model_copy(update={"steps": 9})
@@ -113,7 +114,7 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
 def test_it_learns_from_pictures_that_the_performer_does_not_know(
     begun, monkeypatch, at_every_rung
 ):
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     settings = begun.allocator.model_copy(update={"learn_from": "val", "questions": 6})
     recipe = begun.model_copy(update={"allocator": settings})
     taught, held = taught_and_held(recipe, Path(begun.output) / "model")

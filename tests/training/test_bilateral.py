@@ -7,15 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
-from napari_pathreason.models import load_models
-from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.models import RUNGS, load_models
 from napari_pathreason.training import allocator, bilateral, performer, read_samples
-from napari_pathreason.training.allotting import _tabulated
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
-from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
-from napari_pathreason.training.recipe._recipe import BilateralRecipe
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Allocation
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -44,7 +40,7 @@ ALLOCATOR = {
 @pytest.fixture
 def turns(recipe, monkeypatch, at_every_rung):
     """A recipe of two rounds, whose performers need not answer."""
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     parts = {
         "grpo": GRPORecipe.model_validate(GRPO),
         "allocator": AllocatorRecipe.model_validate(ALLOCATOR),

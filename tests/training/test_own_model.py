@@ -9,11 +9,10 @@ from PIL import Image
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import METADATA, load_models
-from napari_pathreason.models._config import read_info
+from napari_pathreason.models import METADATA, load_models, read_info
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import Sample, write_samples
-from napari_pathreason.training.recipe._recipe import DataRecipe
+from napari_pathreason.training.recipe import DataRecipe
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import GenerationSettings, Query
 

@@ -13,17 +13,17 @@ from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.training import load_recipe, performer, read_samples
-from napari_pathreason.training.grpo import _learner
-from napari_pathreason.training.grpo._actor import Actor
-from napari_pathreason.training.grpo._advantages import group_advantages
-from napari_pathreason.training.grpo._budgets import mixed_chances
-from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate
-from napari_pathreason.training.grpo._rewards import Judged
-from napari_pathreason.training.model._mini import save_checkpoint
-from napari_pathreason.training.model._start import start_model
+from napari_pathreason.training.grpo import (
+    Actor,
+    Judged,
+    aggregate,
+    clipped_surrogate,
+    group_advantages,
+    mixed_chances,
+)
+from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
-from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
-from napari_pathreason.training.recipe._recipe import MetadataRecipe, Recipe
+from napari_pathreason.training.recipe import GRPORecipe, MetadataRecipe, Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -178,7 +178,10 @@ def test_an_allocators_policy_leaves_a_floor(begun, monkeypatch):
 
 def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
     made = []
-    monkeypatch.setattr(_learner, "Actor", lambda *args: made.append(Actor(*args)) or made[-1])
+    monkeypatch.setattr(
+        "napari_pathreason.training.grpo._learner.Actor",
+        lambda *args: made.append(Actor(*args)) or made[-1],
+    )
     recipe = begun(steps=1, beta=0.0)
     train_performer(recipe)
     assert len(made) == 1

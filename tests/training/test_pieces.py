@@ -7,22 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
-from napari_pathreason.training.model._mini import mini_tokenizer
-from napari_pathreason.training.recipe._recipe import DataRecipe
-from napari_pathreason.training.run._draw import Draw
-from napari_pathreason.training.run._log import RunLog
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.supervised._losses import (
-    box_loss,
-    count_loss,
-    dense_loss,
-    place_loss,
-)
+from napari_pathreason.training.model import mini_tokenizer
+from napari_pathreason.training.recipe import DataRecipe
+from napari_pathreason.training.run import Draw, RunLog
+from napari_pathreason.training.samples import Sample
+from napari_pathreason.training.supervised import box_loss, count_loss, dense_loss, place_loss
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -10,12 +10,9 @@ from accelerate.utils import DistributedType, prepare_multi_gpu_env
 from safetensors.torch import load_file
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import load_models
-from napari_pathreason.models._text_allocator import TextAllocator
-from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.models import TextAllocator, load_models, make_tiny_checkpoint
 from napari_pathreason.training import performer
-from napari_pathreason.training.grpo import _learner
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.recipe import Recipe
 
 CONFIG = Path(__file__).parents[2] / "recipes/accelerate/fsdp.yaml"
 
@@ -162,7 +159,7 @@ def test_what_cannot_be_sharded_is_refused(tmp_path, monkeypatch, version, lora,
             pass
 
     make_tiny_checkpoint(tmp_path / "base")
-    monkeypatch.setattr(_learner, "Accelerator", Sharded)
+    monkeypatch.setattr("napari_pathreason.training.grpo._learner.Accelerator", Sharded)
     recipe = _recipe(tmp_path, "run", "x")
     if not lora:
         recipe = recipe.model_copy(update={"lora": None})

@@ -11,16 +11,19 @@ from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import find_checkpoint, load_models, load_performer, write_merged
-from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.models import (
+    find_checkpoint,
+    load_models,
+    load_performer,
+    make_tiny_checkpoint,
+    write_merged,
+)
 from napari_pathreason.training import performer, read_samples
-from napari_pathreason.training.allotting import _tabulated
 from napari_pathreason.training.bilateral import train_bilateral
-from napari_pathreason.training.model._mini import save_checkpoint
-from napari_pathreason.training.model._start import start_model
+from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.text_allocator import train_text_allocator
 from napari_pathreason.types import Metadata
@@ -143,7 +146,7 @@ def test_reinforcement_learning_keeps_to_what_the_start_could_read(recipe, monke
 
 def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_rung):
     monkeypatch.setattr(performer, "judge", by_length)
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     folder = train_bilateral(recipe(**LORA))
     models = load_models(folder, "cpu")
     assert models.performer.info.name == "run"  # not of a round
@@ -152,7 +155,7 @@ def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_rung):
 
 @pytest.mark.parametrize("form", ["head", "text"])
 def test_an_allocator_lies_beside_a_copy(recipe, form, tmp_path, monkeypatch, at_every_rung):
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     base = recipe()
     settings = base.allocator.model_dump() | {"start": "embedded", "form": form}
     named = tmp_path / "recipe.yaml"

@@ -8,8 +8,7 @@ import pytest
 
 from napari_pathreason.exports import UsedModel
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.slide_run import DetectSettings, Plan, lay_tiles
-from napari_pathreason.slide_run._plan import FORMAT, Identity
+from napari_pathreason.slide_run import FORMAT, DetectSettings, Identity, RunPlan, lay_tiles
 from napari_pathreason.types import (
     Allocation,
     Answer,
@@ -57,7 +56,7 @@ def make_result() -> Callable[..., Result]:
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 
 
-def _plan(width: int, height: int, side: int, **settings: Any) -> Plan:
+def _plan(width: int, height: int, side: int, **settings: Any) -> RunPlan:
     slide = SlideInfo("slide", width, height, (0.5, 0.5), "file")
     model = ModelInfo("model", "qwen3_vl", "relative", DIMS)
     wanted = DetectSettings(mpp=0.5, tile=side, **settings)
@@ -67,16 +66,16 @@ def _plan(width: int, height: int, side: int, **settings: Any) -> Plan:
     )
     identity = Identity(slide, "", wanted, "")
     used = UsedModel("model", "", "cpu", "")
-    return Plan(FORMAT, "", "", identity, used, model, {}, 1, 0, tiles)
+    return RunPlan(FORMAT, "", "", identity, used, model, {}, 1, 0, tiles)
 
 
 @pytest.fixture
-def make_plan() -> Callable[..., Plan]:
-    """Plan of a slide of (width, height) in tiles of a side; every third tile is glass."""
+def make_plan() -> Callable[..., RunPlan]:
+    """RunPlan of a slide of (width, height) in tiles of a side; every third tile is glass."""
     return _plan
 
 
 @pytest.fixture
-def plan() -> Plan:
+def plan() -> RunPlan:
     """5 x 4 tiles of at most 64 visual tokens."""
     return _plan(1000, 800, 256)

@@ -15,20 +15,24 @@ from napari_pathreason.exports import read_geojson, reliability_in
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.slide_run import (
     Lesion,
-    Plan,
     RunFailed,
+    RunPlan,
     RunStarted,
     TileDone,
     TileRecord,
     overrides_of,
 )
 from napari_pathreason.types import Allocation, Detection, Reliability, TokenReport
-from napari_pathreason.viewer import KINDS, AllocationMap, RunLayers, RunSoFar, kind_colours
-from napari_pathreason.viewer._slide_run_boxes import (
+from napari_pathreason.viewer import (
+    KINDS,
     LEAST,
     MOST_BOXES,
+    AllocationMap,
     BoxLayer,
+    RunLayers,
+    RunSoFar,
     box_layer_attributes,
+    kind_colours,
 )
 
 
@@ -42,7 +46,7 @@ def kinds(shown: AllocationMap, changes: Any = None) -> list[int]:
     return [int(value) for value in (shown.labels(changes or {}).ravel() - 1) % KINDS]
 
 
-def test_each_tile_has_the_colour_of_its_budget(plan: Plan) -> None:
+def test_each_tile_has_the_colour_of_its_budget(plan: RunPlan) -> None:
     shown = AllocationMap(plan)
     assert shown.shape == (4, 5)
     assert kinds(shown)[:4] == [0, 0, 1, 0]  # waiting, waiting, skipped, waiting
@@ -59,7 +63,7 @@ def test_each_tile_has_the_colour_of_its_budget(plan: Plan) -> None:
     assert len(set(kind_colours())) == KINDS
 
 
-def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
+def test_why_names_tokens_chances_and_tissue(plan: RunPlan) -> None:
     shown = AllocationMap(plan)
     assert shown.told(0) == "Tile 0: waiting, tissue 90 %"
     assert shown.told(2) == "Tile 2: skipped: tissue 1 %, less than 2 %"
@@ -87,7 +91,7 @@ def test_why_names_tokens_chances_and_tissue(plan: Plan) -> None:
     assert told["why"][2].startswith("will be auto; now ")
 
 
-def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., Plan], plan: Plan) -> None:
+def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., RunPlan], plan: RunPlan) -> None:
     for large in (plan, make_plan(10_007, 5_003, 300, overlap=0.1)):
         shown = AllocationMap(large)
         rows, columns = shown.shape
@@ -102,7 +106,7 @@ def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., Plan], plan: 
             assert shown.tile_at(*middle) == tile.index
 
 
-def test_tiles_under_a_rectangle(plan: Plan) -> None:
+def test_tiles_under_a_rectangle(plan: RunPlan) -> None:
     shown = AllocationMap(plan)  # pixels of 200 x 200
     assert shown.tiles_in(Box(10, 10, 20, 20)) == [0]
     assert shown.tiles_in(Box(150, 150, 100, 100)) == [0, 1, 5, 6]
@@ -120,7 +124,9 @@ def layers(make_napari_viewer_proxy: Callable[..., Any]) -> tuple[Any, Any]:
     return viewer, image
 
 
-def test_a_hundred_thousand_tiles(make_plan: Callable[..., Plan], layers: tuple[Any, Any]) -> None:
+def test_a_hundred_thousand_tiles(
+    make_plan: Callable[..., RunPlan], layers: tuple[Any, Any]
+) -> None:
     viewer, _ = layers
     viewer.layers.clear()
     pixels = np.zeros((100, 100, 3), np.uint8)
@@ -155,7 +161,7 @@ def lesions(count: int, start: int = 0) -> list[Lesion]:
     ]
 
 
-def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> None:
+def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: RunPlan) -> None:
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
     boxes = BoxLayer(layer)
@@ -174,7 +180,7 @@ def test_boxes_follow_in_small_steps(layers: tuple[Any, Any], plan: Plan) -> Non
     assert set(layer.features["tiles"]) == {1}
 
 
-def test_boxes_that_may_not_be_relied_on_are_greyed(layers: tuple[Any, Any], plan: Plan) -> None:
+def test_boxes_that_may_not_be_relied_on_are_greyed(layers: tuple[Any, Any], plan: RunPlan) -> None:
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
     boxes, levels = BoxLayer(layer), ("reliable", "uncertain", "none")
@@ -190,7 +196,7 @@ def test_boxes_that_may_not_be_relied_on_are_greyed(layers: tuple[Any, Any], pla
 
 
 def test_guesses_are_the_last_to_be_shapes() -> None:
-    from napari_pathreason.viewer._slide_run_boxes import surest
+    from napari_pathreason.viewer import surest
 
     guess, *others = lesions(3)
     reliable = [replace(one, reliability=Reliability("reliable")) for one in others]
@@ -198,7 +204,7 @@ def test_guesses_are_the_last_to_be_shapes() -> None:
 
 
 def test_each_lesion_is_saved_with_its_own_reliability(
-    layers: tuple[Any, Any], plan: Plan, make_result: Callable[..., Any], tmp_path: Path
+    layers: tuple[Any, Any], plan: RunPlan, make_result: Callable[..., Any], tmp_path: Path
 ) -> None:
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
@@ -222,8 +228,8 @@ def test_each_lesion_is_saved_with_its_own_reliability(
     assert rows[1]["reasons"] == " | ".join(judged[1].reasons)
 
 
-def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: Plan) -> None:
-    from napari_pathreason.viewer._slide_run_boxes import surest
+def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: RunPlan) -> None:
+    from napari_pathreason.viewer import surest
 
     many = lesions(MOST_BOXES + 100)[::-1]
     assert len(surest(many)) == MOST_BOXES
@@ -232,7 +238,7 @@ def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: 
     assert surest([*many, silent])[:2] == [many[-1], silent]
 
 
-def test_a_run_that_fails_shows_the_lesions_so_far(plan: Plan) -> None:
+def test_a_run_that_fails_shows_the_lesions_so_far(plan: RunPlan) -> None:
     so_far = RunSoFar()
     so_far.take(RunStarted(plan, 0, 13))
     found = (Detection("tumour", Box(10, 10, 50, 50), 0.5),)

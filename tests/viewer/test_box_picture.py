@@ -13,21 +13,22 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import Lesion, Plan, RunCancelled
+from napari_pathreason.slide_run import Lesion, RunCancelled, RunPlan
 from napari_pathreason.types import Detection, Reliability
-from napari_pathreason.viewer import MOST_BOXES, _slide_run_boxes
-from napari_pathreason.viewer._box_picture import (
+from napari_pathreason.viewer import (
     COLOURS,
     KEPT,
     LARGE,
     LINE,
+    MOST_BOXES,
     THIN,
+    AllLesions,
     BoxPicture,
+    Pace,
+    RunLayers,
+    RunSoFar,
+    all_lesions_layer,
 )
-from napari_pathreason.viewer._pace import Pace
-from napari_pathreason.viewer._slide_run_all import AllLesions, all_lesions_layer
-from napari_pathreason.viewer._slide_run_layers import RunLayers
-from napari_pathreason.viewer._slide_run_state import RunSoFar
 
 SIZE = 3000, 2000
 
@@ -125,7 +126,7 @@ def many(count: int) -> list[Lesion]:
 
 
 def test_a_layer_of_very_many_lesions(
-    make_napari_viewer_proxy: Callable[..., Any], plan: Plan
+    make_napari_viewer_proxy: Callable[..., Any], plan: RunPlan
 ) -> None:
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True, scale=(2, 2))
@@ -149,7 +150,7 @@ def test_a_layer_of_very_many_lesions(
 
 
 def test_guesses_among_very_many_lesions_have_a_colour_of_their_own(
-    make_napari_viewer_proxy: Callable[..., Any], plan: Plan
+    make_napari_viewer_proxy: Callable[..., Any], plan: RunPlan
 ) -> None:
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
@@ -177,9 +178,9 @@ def click(layer: Any, box: Box, moved: int = 0) -> None:
 
 
 def test_what_is_no_shape_is_an_outline(
-    make_napari_viewer_proxy: Callable[..., Any], plan: Plan, monkeypatch: pytest.MonkeyPatch
+    make_napari_viewer_proxy: Callable[..., Any], plan: RunPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_slide_run_boxes, "MOST_BOXES", 20)
+    monkeypatch.setattr("napari_pathreason.viewer._slide_run_boxes.MOST_BOXES", 20)
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
     so_far, layers = RunSoFar(), RunLayers(image)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_pathreason.viewer import AskState, BudgetState, DockMemory, DockState, _dock_state
-from napari_pathreason.viewer._dock_state import state_file
+from napari_pathreason.viewer import AskState, BudgetState, DockMemory, DockState, state_file
 
 ASKED = AskState("detection", "Wo \N{GREEK SMALL LETTER MU}?", "tumour", "view", 64, "folder/model")
 
@@ -15,7 +14,7 @@ ASKED = AskState("detection", "Wo \N{GREEK SMALL LETTER MU}?", "tumour", "view",
 @pytest.fixture
 def told(monkeypatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(_dock_state, "show_warning", lines.append)
+    monkeypatch.setattr("napari_pathreason.viewer._dock_state.show_warning", lines.append)
     return lines
 
 

@@ -8,8 +8,7 @@ import pytest
 from napari_pathreason.geometry import Region
 from napari_pathreason.tokens import LADDER
 from napari_pathreason.types import Allocation, Result
-from napari_pathreason.viewer import ladder_of
-from napari_pathreason.viewer._foretell import _notes
+from napari_pathreason.viewer import allocation_notes, ladder_of
 
 REGION = Region(0, 0, 2048, 1024)
 LEVELS = [(4096, 4096), (1024, 1024)]
@@ -36,10 +35,12 @@ def test_probabilities_follow_the_ladder() -> None:
 
 def test_what_an_allocator_that_writes_has_said_is_told() -> None:
     chosen = Allocation(32, "policy", 16, tuple(float(rung == 32) for rung in (*LADDER, None)))
-    assert _notes(True, [], chosen) == ["The allocator names one rung and weighs no other."]
-    (silent,) = _notes(True, [], Allocation(256, "fixed", 16))
+    assert allocation_notes(True, [], chosen) == [
+        "The allocator names one rung and weighs no other."
+    ]
+    (silent,) = allocation_notes(True, [], Allocation(256, "fixed", 16))
     assert "wrote no number" in silent
-    (weighed,) = _notes(True, [], Allocation(64, "policy", 4, (0.1,) * 10))
+    (weighed,) = allocation_notes(True, [], Allocation(64, "policy", 4, (0.1,) * 10))
     assert "Probabilities are the allocator's" in weighed
 
 

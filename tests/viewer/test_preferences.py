@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_pathreason.viewer import Compute, Preferences, config_folder, preferences
-from napari_pathreason.viewer._preferences import checked
+from napari_pathreason.viewer import Compute, Preferences, checked, config_folder, preferences
 
 pytestmark = pytest.mark.usefixtures("config_folder")
 
@@ -81,9 +80,8 @@ def test_an_emptied_field_means_the_default(empty):
 
 
 def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch):
-    from napari_pathreason.viewer import _preferences
 
-    monkeypatch.setattr(_preferences, "PLUGIN", "napari-other")
+    monkeypatch.setattr("napari_pathreason.viewer._preferences.PLUGIN", "napari-other")
     assert preferences() == Preferences()
     assert config_folder() is None
 

@@ -10,8 +10,9 @@ from app_model.types import KeyBinding
 from napari.layers import Image, Shapes
 
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.viewer import _undo as undo_module
 from napari_pathreason.viewer import (
+    REDO,
+    UNDO,
     append_to_overlay,
     box_to_data,
     overlay_layer_data,
@@ -36,11 +37,11 @@ def press(layer: Shapes, key: int) -> None:
 
 
 def undo(layer: Shapes) -> None:
-    press(layer, undo_module.UNDO)
+    press(layer, UNDO)
 
 
 def redo(layer: Shapes) -> None:
-    press(layer, undo_module.REDO)
+    press(layer, REDO)
 
 
 def state(layer: Shapes) -> Any:
@@ -116,7 +117,7 @@ def test_something_new_ends_what_could_be_done_again(overlay: Shapes) -> None:
 def test_a_layer_of_very_many_shapes_remembers_nothing(
     overlay: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(undo_module, "MOST_SHAPES", 3)
+    monkeypatch.setattr("napari_pathreason.viewer._undo.MOST_SHAPES", 3)
     overlay.add_rectangles([box_to_data(FIRST), box_to_data(SECOND)])
     now = state(overlay)
     undo(overlay)
@@ -127,4 +128,4 @@ def test_a_layer_of_very_many_shapes_remembers_nothing(
 def test_layers_of_others_are_left_alone() -> None:
     layer = Shapes()
     assert not was_changed(layer)
-    assert KeyBinding.from_int(undo_module.UNDO) not in layer.keymap
+    assert KeyBinding.from_int(UNDO) not in layer.keymap

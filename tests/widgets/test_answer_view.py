@@ -20,7 +20,7 @@ from napari_pathreason.types import (
     SlideInfo,
     TokenReport,
 )
-from napari_pathreason.widgets._answer_view import AnswerView
+from napari_pathreason.widgets import AnswerView
 
 MODEL = ModelInfo("by hand", "qwen3_vl", "relative", ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9))
 RESULT = Result(

@@ -10,9 +10,14 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QDockWidget
 
-from napari_pathreason.widgets import AskWidget, BudgetWidget, SlideRunWidget
-from napari_pathreason.widgets._answer_view import ALERT, MUTED
-from napari_pathreason.widgets._rows import choice_box
+from napari_pathreason.widgets import (
+    ALERT,
+    MUTED,
+    AskWidget,
+    BudgetWidget,
+    SlideRunWidget,
+    choice_box,
+)
 
 Make = Callable[..., tuple[Any, Any]]
 

@@ -12,7 +12,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QApplication
 
 from napari_pathreason.viewer import session_of
-from napari_pathreason.widgets import BudgetWidget, SlideRunWidget, _keys
+from napari_pathreason.widgets import ALL, BudgetWidget, SlideRunWidget
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]
@@ -224,4 +224,4 @@ def test_no_key_is_napari_s_own(shown: Any) -> None:
     assert "Ctrl+Shift+P" in taken | native  # the search for taken keys does find some
     assert len(taken) > 50
     names = {QKeySequence(key.replace("Meta", "Ctrl")).toString() for key in taken} | native
-    assert not {QKeySequence(key).toString() for key in _keys.ALL if key != "Esc"} & names
+    assert not {QKeySequence(key).toString() for key in ALL if key != "Esc"} & names

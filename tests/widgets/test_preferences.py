@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.viewer import Compute
-from napari_pathreason.widgets._compare import CompareView
+from napari_pathreason.widgets import CompareView
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]

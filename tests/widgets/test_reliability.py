@@ -26,7 +26,7 @@ from napari_pathreason.types import (
     Topic,
 )
 from napari_pathreason.viewer import LEVELS, is_overlay
-from napari_pathreason.widgets._reliability import SIGNS, TINT, WORDS, ReliabilityStrip
+from napari_pathreason.widgets import SIGNS, TINT, WORDS, ReliabilityStrip
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]

@@ -16,7 +16,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 import napari_pathreason
-from napari_pathreason.models._checkpoint import EMBEDDED
+from napari_pathreason.models import EMBEDDED
 from napari_pathreason.sample_data import sample
 from napari_pathreason.viewer import SLIDE_KEY, go_to, unwrapped
 

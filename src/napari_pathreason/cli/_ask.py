@@ -190,7 +190,7 @@ def _answer_all(
         for number, asked in enumerate(questions, 1):
             which = f"region {number} of {len(questions)}: " if len(questions) > 1 else ""
             try:
-                result = _answer(asked, kept.slide, models, progress, which)
+                result = answer_region(asked, kept.slide, models, progress, which)
                 if args.figure is not None:
                     from ._figure import write_figure
 
@@ -233,7 +233,9 @@ def _rejudged(then: Reliability, now: Reliability) -> str:
     )
 
 
-def _answer(asked: Asked, slide: Slide, models: Models, progress: Progress, which: str) -> Result:
+def answer_region(
+    asked: Asked, slide: Slide, models: Models, progress: Progress, which: str
+) -> Result:
     from napari_pathreason.engine import Failed, Finished, Job, StageStarted, run_job
 
     job = Job(slide, asked.region, asked.query, asked.budget, asked.settings, asked.effort)

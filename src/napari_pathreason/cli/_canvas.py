@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_pathreason.exports._picture import font
+from napari_pathreason.exports import font
 
 INK = "#1d2430"
 FAINT = "#6b7585"

@@ -21,7 +21,7 @@ from ._progress import Progress, quiet_libraries
 if TYPE_CHECKING:
     from napari_pathreason.exports import UsedModel
     from napari_pathreason.models import Models
-    from napari_pathreason.slide_run import DetectSettings, Plan, RunFinished
+    from napari_pathreason.slide_run import DetectSettings, RunFinished, RunPlan
 
     from ._main import Subparsers
 
@@ -229,7 +229,7 @@ def _run_one(
     raise KeyboardInterrupt  # a run without an ending was cancelled
 
 
-def _foretell(name: str, plan: Plan, progress: Progress) -> None:
+def _foretell(name: str, plan: RunPlan, progress: Progress) -> None:
     """Say before the tiles are asked that the model can give no reliable answer."""
     from ._text import foretold
 
@@ -260,7 +260,7 @@ def _summary(name: str, done: RunFinished) -> dict[str, Any]:
     }
 
 
-def _which(plan: Plan) -> str:
+def _which(plan: RunPlan) -> str:
     """Which tiles are read, and for how many of all a user has decided."""
     decided = len(plan.settings.overrides or ())
     return f"read, {decided:,} as set by hand" if decided else "with tissue"

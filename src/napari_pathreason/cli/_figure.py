@@ -10,14 +10,16 @@ from PIL import Image, ImageChops
 
 from napari_pathreason import Region, Result
 from napari_pathreason.engine import token_line
-from napari_pathreason.exports import guess, headline, reliability_sentence
-from napari_pathreason.exports._picture import (
+from napari_pathreason.exports import (
     LEVEL_COLOURS,
     RULE,
     colours_of,
     font,
+    guess,
+    headline,
     mark_findings,
     region_picture,
+    reliability_sentence,
 )
 from napari_pathreason.files import atomic_bytes
 

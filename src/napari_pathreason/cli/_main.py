@@ -22,27 +22,27 @@ COMMANDS = {
     "detect": ("._detect", "add_parser", "find lesions on whole slides"),
     "doctor": ("._doctor", "add_parser", "say what is installed and what to do about the rest"),
     "data": (
-        "napari_pathreason.training._data_commands",
+        "napari_pathreason.training",
         "add_data_parser",
         "make training samples out of labelled folders",
     ),
     "train": (
-        "napari_pathreason.training._commands",
+        "napari_pathreason.training",
         "add_train_parser",
         "train a model on samples",
     ),
     "evaluate": (
-        "napari_pathreason.training._commands",
+        "napari_pathreason.training",
         "add_evaluate_parser",
         "score a model per task and per budget",
     ),
     "calibrate": (
-        "napari_pathreason.training._commands",
+        "napari_pathreason.training",
         "add_calibrate_parser",
         "fit how sure answers are, and which pictures are strange",
     ),
     "reliability": (
-        "napari_pathreason.training._commands",
+        "napari_pathreason.training",
         "add_reliability_parser",
         "how often doubt is missed, and how often it is raised in vain",
     ),

@@ -85,7 +85,7 @@ def check_same_model(manifest: Manifest, spec: str) -> None:
         If the weights differ from those of the run.
     """
     from napari_pathreason.exports import versions_here, weights_sha256
-    from napari_pathreason.models._checkpoint import find_checkpoint
+    from napari_pathreason.models import find_checkpoint
 
     if weights_sha256(find_checkpoint(spec)[0]) != manifest.model.weights_sha256:
         raise QueryError(

@@ -10,8 +10,7 @@ from threading import Event as Flag
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, as_trained
-from napari_pathreason.tokens import LADDER
-from napari_pathreason.tokens import plan as make_plan
+from napari_pathreason.tokens import LADDER, plan as make_plan
 from napari_pathreason.types import Allocation, ModelInfo, Result
 
 from ._asking import generate, read

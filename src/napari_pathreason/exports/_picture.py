@@ -118,7 +118,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, result: Result, picture: Image.Image) 
     if result.slide.mpp is None or min(picture.size) < 120:  # no room for it
         return
     um_per_pixel = result.slide.mpp[0] * result.region.width / picture.width
-    length = _round_below(um_per_pixel * picture.width / 5)
+    length = round_below(um_per_pixel * picture.width / 5)
     label = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
     face, bar = font(14, bold=True), length / um_per_pixel
     x, y = 20, picture.height - 24
@@ -128,7 +128,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, result: Result, picture: Image.Image) 
     draw.rectangle((x, y, x + bar, y + 4), fill="#1d2430")
 
 
-def _round_below(value: float) -> float:
+def round_below(value: float) -> float:
     """Largest of 1, 2, 5 times a power of ten that is not above ``value``."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (5, 2, 1) if step * power <= value * (1 + 1e-9))

@@ -41,7 +41,7 @@ the parent for each token costs a tenth of its speed."""
 Requests = SimpleQueue[tuple[Request, threading.Event]]
 
 
-def main() -> None:
+def serve_parent() -> None:
     """Serve the process at the other end of stdin and stdout until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's affair
     wire = _claim_stdio()
@@ -141,4 +141,4 @@ def _claim_stdio() -> Wire:
 
 
 if __name__ == "__main__":
-    main()
+    serve_parent()

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Messages, ModelInfo
 
-from ._adapter import CONFIG as ADAPTER
-from ._adapter import find_base, merge_adapter
+from ._adapter import CONFIG as ADAPTER, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import ALLOCATOR, read_info, read_json
 from ._device import choose_dtype, resolve_device

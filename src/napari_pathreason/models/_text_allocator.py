@@ -27,8 +27,7 @@ from napari_pathreason.tokens import flops, snap
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base
-from ._allocator import RUNGS, needed
-from ._allocator import WEIGHTS as HEAD
+from ._allocator import RUNGS, WEIGHTS as HEAD, needed
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
 from ._models import Models
 from ._performer import VLMPerformer

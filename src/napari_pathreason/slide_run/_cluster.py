@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Event as Flag
-from threading import Lock
+from threading import Event as Flag, Lock
 from typing import TYPE_CHECKING, Any
 
 from napari_pathreason.engine import BatchPerformer
@@ -18,7 +17,7 @@ from napari_pathreason.models import load_models
 from napari_pathreason.types import ModelInfo
 
 from ._answer import Group
-from ._plan import Plan
+from ._plan import RunPlan
 from ._record import TileRecord
 from ._run import Loaded
 from ._settings import DetectSettings
@@ -84,7 +83,7 @@ class AnswersOnCluster:
             return told
 
     def run(
-        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
     ) -> Iterator[list[TileRecord]]:
         """See `Answers.run`. A few groups for each thread of the cluster are on their way."""
         from distributed import wait

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ._outcome import Outcome
-from ._plan import Plan
+from ._plan import RunPlan
 from ._record import TileRecord
 from ._tiles import Tile
 
@@ -14,7 +14,7 @@ from ._tiles import Tile
 class RunStarted:
     """The tiles are laid; ``done`` were on the disk already, out of ``total`` with tissue."""
 
-    plan: Plan
+    plan: RunPlan
     done: int
     total: int
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_bytes
 
-from ._plan import FORMAT, Plan
+from ._plan import FORMAT, RunPlan
 from ._record import TileRecord
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: RunPlan) -> None:
     """Keep a plan; whole or not at all."""
     told = _plans().dump_python(plan, mode="json")
     for topic in (told["model"]["metadata"] or {}).get("topics", ()):
@@ -62,7 +62,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
         file.write(text.encode() + b"\n")
 
 
-def read_plan(folder: Path) -> Plan | None:
+def read_plan(folder: Path) -> RunPlan | None:
     """The plan of a folder, None where there is none.
 
     Raises
@@ -155,10 +155,10 @@ def _parsed(line: bytes) -> tuple[TileRecord, ...] | None:
 
 
 @cache
-def _plans() -> TypeAdapter[Plan]:
+def _plans() -> TypeAdapter[RunPlan]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Plan)
+    return TypeAdapter(RunPlan)
 
 
 @cache

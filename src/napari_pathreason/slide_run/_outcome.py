@@ -18,7 +18,7 @@ from napari_pathreason.types import (
 )
 
 from ._merge import Lesion, merge
-from ._plan import Plan
+from ._plan import RunPlan
 from ._record import TileRecord
 from ._tally import Tally, reliability_of, tally_of
 
@@ -29,7 +29,7 @@ class Outcome:
 
     Parameters
     ----------
-    plan : Plan
+    plan : RunPlan
     result : Result
         About the whole slide, as if it were one answer: its detections are the lesions, its
         tokens the sums of the tiles, native the tokens of the whole slide.
@@ -38,7 +38,7 @@ class Outcome:
         In the order of the tiles.
     """
 
-    plan: Plan
+    plan: RunPlan
     result: Result
     lesions: tuple[Lesion, ...]
     records: tuple[TileRecord, ...]
@@ -81,12 +81,12 @@ class Outcome:
             )
 
 
-def outcome_of(plan: Plan, records: Sequence[TileRecord]) -> Outcome:
+def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     """Join the tiles of a run.
 
     Parameters
     ----------
-    plan : Plan
+    plan : RunPlan
     records : sequence of TileRecord
         Of every tile that is read, in any order.
     """

@@ -46,7 +46,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """A run.
 
     Parameters
@@ -113,7 +113,7 @@ class Plan:
         tile = self.tiles[record.index]
         return record.override == tile.override and tile.is_read(self.settings.min_tissue)
 
-    def with_overrides(self, overrides: Sequence[Override], folder: str) -> Plan:
+    def with_overrides(self, overrides: Sequence[Override], folder: str) -> RunPlan:
         """The same run, but for tiles whose budget a user has set.
 
         Raises
@@ -129,7 +129,7 @@ class Plan:
 
 def make_plan(
     slide: Slide, identity: Identity, used: UsedModel, model: ModelInfo, batches: bool
-) -> Plan:
+) -> RunPlan:
     """Lay the tiles and look which hold tissue.
 
     Parameters
@@ -155,7 +155,7 @@ def make_plan(
     size = (max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom)))
     mask = tissue_mask(slide, size)
     identity = replace(identity, settings=replace(settings, overrides=()))
-    plan = Plan(
+    plan = RunPlan(
         format=FORMAT,
         run=identity.run,
         made=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -21,7 +21,7 @@ from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, R
 from ._files import has_unreliable_class, is_finished, write_files
 from ._folder import Journal, locked, read_plan, write_plan
 from ._outcome import outcome_of
-from ._plan import Identity, Plan, check_same, make_plan
+from ._plan import Identity, RunPlan, check_same, make_plan
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
@@ -49,7 +49,7 @@ class Answers(Protocol):
         """What answers, and whether it takes several tiles at once."""
 
     def run(
-        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
     ) -> Iterator[list[TileRecord]]:
         """Answer groups of tiles, in any order, each as soon as it is done.
 
@@ -82,7 +82,7 @@ class AnswersHere:
         return performer.info, isinstance(performer, BatchPerformer)
 
     def run(
-        self, plan: Plan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
     ) -> Iterator[list[TileRecord]]:
         """See `Answers.run`. While the model is at one group, the next one is read."""
         models = self._load()
@@ -198,7 +198,7 @@ def _run(
     yield RunFinished(outcome)
 
 
-def _kept(plan: Plan, journal: Journal) -> dict[int, TileRecord]:
+def _kept(plan: RunPlan, journal: Journal) -> dict[int, TileRecord]:
     """The latest answer to what is asked of each tile now; others stay for when they fit again."""
     return {
         record.index: record for group in journal.read() for record in group if plan.counts(record)
@@ -206,7 +206,7 @@ def _kept(plan: Plan, journal: Journal) -> dict[int, TileRecord]:
 
 
 def _answer(
-    plan: Plan,
+    plan: RunPlan,
     todo: Sequence[tuple[Tile, ...]],
     journal: Journal,
     answers: Answers,

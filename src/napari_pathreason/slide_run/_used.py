@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_pathreason.exports import UsedModel, weights_sha256
-from napari_pathreason.models._checkpoint import find_checkpoint
+from napari_pathreason.models import find_checkpoint
 
 
 def used_model(spec: str, device: str = "auto") -> UsedModel:

@@ -1,17 +1,5 @@
 """Token arithmetic: sizes, grids, the budget ladder and cost. No array library, no torch."""
 
-from ._cost import flops
-from ._ladder import LADDER, parse_budget, snap
-from ._plan import ReadPlan, native_tokens, plan
-from ._resize import smart_resize
+import lazy_loader
 
-__all__ = [
-    "LADDER",
-    "ReadPlan",
-    "flops",
-    "native_tokens",
-    "parse_budget",
-    "plan",
-    "smart_resize",
-    "snap",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,14 +1,5 @@
 """Headless training: data, supervised fine-tuning, evaluation. The GUI never imports it."""
 
-from .recipe._recipe import Recipe, load_recipe
-from .samples._sample import Area, Facts, Sample, read_samples, write_samples
+import lazy_loader
 
-__all__ = [
-    "Area",
-    "Facts",
-    "Recipe",
-    "Sample",
-    "load_recipe",
-    "read_samples",
-    "write_samples",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

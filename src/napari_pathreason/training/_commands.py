@@ -166,8 +166,7 @@ def add_reliability_parser(subparsers: Subparsers) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
-
-    from .recipe._recipe import load_recipe
+    from napari_pathreason.training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
     wait_passively()
@@ -187,14 +186,19 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from .evaluation._card import around, fill, write_whole
-    from .evaluation._evaluation import Plan, evaluate
+    from napari_pathreason.training.evaluation import (
+        EvaluationPlan,
+        around,
+        evaluate,
+        fill,
+        write_whole,
+    )
 
     for page in (args.markdown, args.card):
         if page and page.exists():
             around(page)  # better refused now than after an hour
     report = evaluate(
-        Plan(
+        EvaluationPlan(
             model=args.model,
             data=args.data,
             budgets=_rungs(args.budgets),
@@ -217,7 +221,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json:
         write_whole(args.json, report.json)
     if args.figure:
-        from .evaluation._pareto import draw_pareto
+        from napari_pathreason.training.evaluation import draw_pareto
 
         draw_pareto([*report.rows, *report.policies], args.figure)
     for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
@@ -230,9 +234,9 @@ def _calibrate(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
 
     wait_passively()
-    from .calibration._calibrate import Plan, calibrate
+    from napari_pathreason.training.calibration import CalibrationPlan, calibrate
 
-    plan = Plan(
+    plan = CalibrationPlan(
         model=args.model,
         val=args.data,
         train=args.train,
@@ -252,12 +256,21 @@ def _reliability(args: argparse.Namespace) -> int:
     from napari_pathreason.tokens import parse_budget
 
     wait_passively()
-    from .evaluation._card import RELIABILITY, around, fill, write_whole
-    from .evaluation._reliability import Plan, as_json, draw_curve, measure, page
+    from napari_pathreason.training.evaluation import (
+        RELIABILITY,
+        ReliabilityPlan,
+        around,
+        as_json,
+        draw_curve,
+        fill,
+        measure,
+        page,
+        write_whole,
+    )
 
     if args.markdown and args.markdown.exists():
         around(args.markdown, RELIABILITY)
-    plan = Plan(
+    plan = ReliabilityPlan(
         model=args.model,
         data=args.data,
         questions=args.questions,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .samples._sample import Split
+    from napari_pathreason.training.samples import Split
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 

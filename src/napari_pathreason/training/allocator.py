@@ -17,21 +17,25 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from napari_pathreason.models._allocator import (
-    EFFORTS,
-    AllocatorNet,
-    PolicyAllocator,
-    save_allocator,
+from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
+from napari_pathreason.training.allotting import (
+    Earnings,
+    Looks,
+    Tabulated,
+    earnings,
+    entropy,
+    expected_gain,
+    identity,
+    looks,
+    performer_folder,
+    ranking_loss,
+    resume,
+    save,
+    taught_and_held,
 )
+from napari_pathreason.training.recipe import Cost, Recipe
+from napari_pathreason.training.run import RunLog, provenance
 
-from .allotting._allocator_data import Earnings, Looks, earnings, looks
-from .allotting._allocator_rewards import entropy, expected_gain, ranking_loss
-from .allotting._allocator_state import identity, resume, save
-from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
-from .recipe._allocator_recipe import Cost
-from .recipe._recipe import Recipe
-from .run._log import RunLog
-from .run._provenance import provenance
 from .text_allocator import train_text_allocator
 
 PANELS = {

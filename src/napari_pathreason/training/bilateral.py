@@ -13,18 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from napari_pathreason.engine import Allocator
-from napari_pathreason.models import load_models
-from napari_pathreason.models._allocator import RUNGS, load_allocator
-from napari_pathreason.models._config import read_info
+from napari_pathreason.models import RUNGS, load_allocator, load_models, read_info
 from napari_pathreason.tokens import plan
+from napari_pathreason.training.grpo import BudgetPolicy
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.samples import Pictures, Sample
 
 from .allocator import train_allocator
-from .grpo._budgets import BudgetPolicy
 from .performer import train_performer
-from .recipe._recipe import Recipe
 from .run import copy_checkpoint, model_name
-from .samples._pictures import Pictures
-from .samples._sample import Sample
 from .sft import train_sft
 
 

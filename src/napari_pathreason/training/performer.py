@@ -20,26 +20,38 @@ import torch
 from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models._adapter import find_base
-from napari_pathreason.models._checkpoint import find_checkpoint
-from napari_pathreason.models._config import read_info
-from napari_pathreason.models._loading import described_in
-from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.models import (
+    NORMALISATION,
+    described_in,
+    find_base,
+    find_checkpoint,
+    read_info,
+)
+from napari_pathreason.training.grpo import (
+    PANELS,
+    BudgetPolicy,
+    Learner,
+    Pointing,
+    Prompts,
+    build_prompts,
+    draw_budget,
+    figures,
+    join_processes,
+    judge,
+)
+from napari_pathreason.training.model import start_model
+from napari_pathreason.training.recipe import ModelRecipe, Recipe
+from napari_pathreason.training.run import Draw, resume, save_model, save_state
+from napari_pathreason.training.samples import (
+    Augmentation,
+    Pictures,
+    Sample,
+    View,
+    read_samples,
+    read_views,
+)
 
-from .grpo._budgets import BudgetPolicy, draw_budget
-from .grpo._learner import Learner, join_processes
-from .grpo._pointing import Pointing
-from .grpo._prompts import Prompts, build_prompts
-from .grpo._rewards import judge
-from .grpo._rollout_figures import PANELS, figures
-from .model._start import start_model
-from .recipe._recipe import ModelRecipe, Recipe
 from .run import build_metadata, model_name
-from .run._checkpoints import resume, save_model, save_state
-from .run._draw import Draw
-from .samples._pictures import Pictures
-from .samples._sample import Sample, read_samples
-from .samples._view import Augmentation, View, read_views
 
 
 class Step(NamedTuple):

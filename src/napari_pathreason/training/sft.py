@@ -22,27 +22,40 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
-from napari_pathreason.models import find_checkpoint
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._pixels import NORMALISATION
+from napari_pathreason.models import NORMALISATION, find_checkpoint, read_dims
+from napari_pathreason.training.model import start_model
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import (
+    SFT_PANELS,
+    Draw,
+    keep_adapters_alone,
+    last_checkpoint,
+    optimizer_of,
+    resume,
+    save_model,
+    save_state,
+    schedule,
+    warm,
+)
+from napari_pathreason.training.samples import (
+    Augmentation,
+    Pictures,
+    read_samples,
+    read_views,
+    target_pieces,
+)
+from napari_pathreason.training.supervised import (
+    Batch,
+    Question,
+    choose_lesson,
+    collate,
+    drilled,
+    shares,
+    write_count_code,
+    write_place_code,
+)
 
-from .model._start import start_model
-from .recipe._recipe import Recipe
 from .run import build_metadata, model_name
-from .run._adapters import keep_adapters_alone
-from .run._checkpoints import last_checkpoint, resume, save_model, save_state
-from .run._draw import Draw
-from .run._log import SFT_PANELS
-from .run._optimise import optimizer_of, schedule, warm
-from .samples._pictures import Pictures
-from .samples._sample import read_samples
-from .samples._targets import target_pieces
-from .samples._view import Augmentation, read_views
-from .supervised._batch import Batch, Question, collate
-from .supervised._count_code import write_count_code
-from .supervised._drill import drilled
-from .supervised._lessons import choose_lesson, shares
-from .supervised._place_code import write_place_code
 
 SHOWN = 12
 """Batches that show what a tower's stream carries, where places get room in it."""

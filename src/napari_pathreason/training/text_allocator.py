@@ -21,22 +21,25 @@ from typing import Any
 from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.models._text_allocator import TextForm, save_text_allocator
+from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
 from napari_pathreason.tasks import allotment_messages
 from napari_pathreason.tokens import flops, plan
-
-from .allotting._allocator_state import make_room, text_identity
-from .allotting._ladder_scores import costing_one
-from .allotting._tabulated import Tabulated, performer_folder, taught_and_held
-from .allotting._text_earnings import Allotted, allotted, earned, text_figures
-from .grpo._learner import Learner, join_processes
-from .grpo._prompts import Prompts, prompts_of
-from .grpo._rollout import Rollout
-from .model._lora import start_second_lora
-from .recipe._recipe import Recipe
-from .run._adapters import learnt_adapter
-from .run._checkpoints import resume, save_state
+from napari_pathreason.training.allotting import (
+    Allotted,
+    Tabulated,
+    allotted,
+    costing_one,
+    earned,
+    make_room,
+    performer_folder,
+    taught_and_held,
+    text_figures,
+    text_identity,
+)
+from napari_pathreason.training.grpo import Learner, Prompts, Rollout, join_processes, prompts_of
+from napari_pathreason.training.model import start_second_lora
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import learnt_adapter, resume, save_state
 
 PANELS = {
     "reward": "reward",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import Plan, Tile, TileBudget, TileRecord, most_tokens
+from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord, most_tokens
 from napari_pathreason.tokens import LADDER
 
 from ._allocation_why import budget_text, why
@@ -40,10 +40,10 @@ class AllocationMap:
 
     Parameters
     ----------
-    plan : Plan
+    plan : RunPlan
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         last = plan.tiles[-1]
         self.shape = (last.row + 1, last.column + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason.slide_run import Plan, Tile, TileBudget, TileRecord
+from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord
 from napari_pathreason.tokens import LADDER
 
 from ._reliability import reliability_words
@@ -12,7 +12,7 @@ LIKELIEST = 3
 BY = {"user": "the run's budget", "fixed": "the model's fixed budget", "policy": "the allocator"}
 
 
-def why(tile: Tile, record: TileRecord | None, plan: Plan) -> str:
+def why(tile: Tile, record: TileRecord | None, plan: RunPlan) -> str:
     """Tokens, who chose them and out of what, tissue, boxes, and how far these may be relied on.
 
     The record is None until it is done.

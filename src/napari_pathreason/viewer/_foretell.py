@@ -55,7 +55,7 @@ def foretold(
     last = looked[-1] if looked else None
     most = None if info is None else info.max_visual_tokens
     rungs = ladder_of(region, cell, sizes, past, last, most)
-    return rungs, " ".join(_notes(info is not None, past, last))
+    return rungs, " ".join(allocation_notes(info is not None, past, last))
 
 
 def native_of(
@@ -77,7 +77,7 @@ def native_of(
         return None
 
 
-def _notes(known: bool, past: list[Any], looked: Allocation | None) -> list[str]:
+def allocation_notes(known: bool, past: list[Any], looked: Allocation | None) -> list[str]:
     if not known:
         return [f"This model was not loaded yet: {USUAL_CELL} px a token are assumed."]
     if looked is not None and looked.probabilities is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.exports import LEVEL_KEY
-from napari_pathreason.slide_run import Lesion, Plan
+from napari_pathreason.slide_run import Lesion, RunPlan
 
 from ._box_picture import COLOURS, BoxPicture
 from ._overlay import BOX_COLORS, GREY, REGION_COLOR, placement
@@ -44,7 +44,7 @@ class AllLesions:
     features: dict[str, NDArray[Any]]
 
     @classmethod
-    def of(cls, lesions: Sequence[Lesion], plan: Plan) -> AllLesions:
+    def of(cls, lesions: Sequence[Lesion], plan: RunPlan) -> AllLesions:
         """All lesions of a run, the coarse levels drawn; 100,000 take a second."""
         found = [one.found for one in lesions]
         names = {name: i % len(BOX_COLORS) for i, name in enumerate(plan.settings.lesions)}

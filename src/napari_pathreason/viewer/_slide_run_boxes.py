@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
-from napari_pathreason.slide_run import Lesion, Plan
+from napari_pathreason.slide_run import Lesion, RunPlan
 from napari_pathreason.types import Result
 
 from ._frame import box_to_data
@@ -60,14 +60,14 @@ class BoxLayer:
         """Whether the user has added or deleted shapes: the layer is theirs then."""
         return len(self._layer.data) != len(self._drawn)
 
-    def step(self, wanted: Sequence[Lesion], plan: Plan) -> bool:
+    def step(self, wanted: Sequence[Lesion], plan: RunPlan) -> bool:
         """Take away what is no lesion any more, else draw some that are missing.
 
         Parameters
         ----------
         wanted : sequence of Lesion
             Not to be changed: another object is given where they are others.
-        plan : Plan
+        plan : RunPlan
             Of the run that found them.
 
         Returns
@@ -98,14 +98,14 @@ class BoxLayer:
             return False
         return True
 
-    def show(self, lesion: Lesion, plan: Plan) -> int:
+    def show(self, lesion: Lesion, plan: RunPlan) -> int:
         """Draw a lesion that is none of the surest until they change; the index of its shape."""
         if lesion not in self._drawn:
             self._add([lesion], plan)
             self._missing = [one for one in self._missing if one != lesion]
         return self._drawn.index(lesion)
 
-    def _add(self, lesions: Sequence[Lesion], plan: Plan) -> None:
+    def _add(self, lesions: Sequence[Lesion], plan: RunPlan) -> None:
         self._layer.add_rectangles(
             [box_to_data(one.found.box) for one in lesions],
             edge_color=[_colour(one, plan) for one in lesions],
@@ -148,7 +148,7 @@ def box_layer_attributes(source: Image) -> dict[str, Any]:
     }
 
 
-def line_width(plan: Plan) -> float:
+def line_width(plan: RunPlan) -> float:
     """Of a box, level-0 pixels: two to three pixels of a screen that shows a few tiles."""
     return max(plan.tiles[0].region.width, plan.tiles[0].region.height) / 100
 
@@ -165,7 +165,7 @@ def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
     }
 
 
-def _colour(lesion: Lesion, plan: Plan) -> str:
+def _colour(lesion: Lesion, plan: RunPlan) -> str:
     """Of its label; grey where it may not be relied on."""
     names, label = plan.settings.lesions, lesion.found.label
     if label in names or lesion.reliability.level == "none":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import Plan, RunFinished, TileBudget
+from napari_pathreason.slide_run import RunFinished, RunPlan, TileBudget
 
 from ._allocation import AllocationMap, allocation_layer
 from ._click import on_click
@@ -31,7 +31,7 @@ HEAT = ((1.0, 0.85, 0.0, 0.0), (1.0, 0.55, 0.0, 0.4), (0.85, 0.0, 0.0, 0.5))
 
 
 def heat_layer_data(
-    source: Image, plan: Plan, heat: NDArray[np.float32]
+    source: Image, plan: RunPlan, heat: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], dict[str, Any], str]:
     """Image layer of a heat map (rows, columns), exactly over its slide, clear where it is 0."""
     from napari.utils import Colormap
@@ -151,7 +151,7 @@ class RunLayers:
         self,
         viewer: Viewer,
         image: Image,
-        plan: Plan,
+        plan: RunPlan,
         shown: AllocationMap,
         so_far: RunSoFar,
         changes: Changes,
@@ -182,7 +182,7 @@ class RunLayers:
     def _make(
         self,
         image: Image,
-        plan: Plan,
+        plan: RunPlan,
         shown: AllocationMap,
         so_far: RunSoFar,
         changes: Changes,
@@ -245,7 +245,7 @@ class RunLayers:
         return True
 
 
-def _whole(plan: Plan) -> Box:
+def _whole(plan: RunPlan) -> Box:
     return Box(0, 0, plan.slide.width, plan.slide.height)
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from napari_pathreason.slide_run import (
     HeatMap,
     Lesion,
-    Plan,
     Progress,
     RunCancelled,
     RunEvent,
     RunFailed,
     RunFinished,
+    RunPlan,
     RunStarted,
     Tile,
     TileDone,
@@ -50,7 +50,7 @@ class RunSoFar:
 
     Attributes
     ----------
-    plan : Plan or None
+    plan : RunPlan or None
         None until the tiles are laid.
     progress : Progress or None
     boxes, tokens : int
@@ -70,7 +70,7 @@ class RunSoFar:
 
     def __init__(self, request: SlideRequest | None = None) -> None:
         self.request = request
-        self.plan: Plan | None = None
+        self.plan: RunPlan | None = None
         self.progress: Progress | None = None
         self.boxes = self.tokens = self.changes = 0
         self.records: dict[int, TileRecord] = {}
@@ -123,7 +123,7 @@ class RunSoFar:
         if len(lesions) > len(self.surest) and self.plan is not None:
             self.everything = AllLesions.of(lesions, self.plan)
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: RunPlan) -> None:
         region = plan.tiles[0].region
         self._heat = HeatMap(plan.slide, (region.width, region.height), MOST_SHOWN)
         self.allocations = AllocationMap(plan)

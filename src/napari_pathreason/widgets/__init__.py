@@ -1,7 +1,5 @@
 """The docks; the only room that knows Qt."""
 
-from ._ask import AskWidget
-from ._budget import BudgetWidget
-from ._slide_run import SlideRunWidget
+import lazy_loader
 
-__all__ = ["AskWidget", "BudgetWidget", "SlideRunWidget"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from threading import Event as CancelFlag
-from threading import Thread
+from threading import Event as CancelFlag, Thread
 from typing import Any
 
 from napari.qt.threading import create_worker

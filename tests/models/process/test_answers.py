@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import ModelProcess
-from napari_pathreason.models._allocator import AllocatorNet, PolicyAllocator, save_allocator
+from napari_pathreason.models import AllocatorNet, ModelProcess, PolicyAllocator, save_allocator
 from napari_pathreason.types import Allocation, Completion, GenerationSettings, Query
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")

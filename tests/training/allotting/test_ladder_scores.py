@@ -2,8 +2,7 @@
 
 import torch
 
-from napari_pathreason.training.allotting._allocator_rewards import gated
-from napari_pathreason.training.allotting._ladder_scores import Scored, costing_one
+from napari_pathreason.training.allotting import Scored, costing_one, gated
 
 
 def test_an_operation_costs_the_same_wherever_it_is_spent():

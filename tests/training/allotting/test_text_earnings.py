@@ -3,11 +3,16 @@
 import pytest
 import torch
 
-from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.training.allotting._allocator_rewards import paper, paper_step
-from napari_pathreason.training.allotting._ladder_scores import Scored
-from napari_pathreason.training.allotting._text_earnings import allotted, earned, text_figures
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
+from napari_pathreason.models import RUNGS
+from napari_pathreason.training.allotting import (
+    Scored,
+    allotted,
+    earned,
+    paper,
+    paper_step,
+    text_figures,
+)
+from napari_pathreason.training.recipe import AllocatorRecipe
 
 NATIVE = 1000
 ROW = [Scored(0.9, r or NATIVE, float(r or NATIVE), NATIVE, float(NATIVE)) for r in RUNGS]

@@ -10,16 +10,22 @@ from PIL import Image
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import CALIBRATION, load_models, load_performer
-from napari_pathreason.models._familiar import FILE
-from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.models import (
+    CALIBRATION,
+    FILE,
+    load_models,
+    load_performer,
+    make_tiny_checkpoint,
+)
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training.calibration._acquaint import kind_of, own
-from napari_pathreason.training.calibration._calibrate import Plan, calibrate
-from napari_pathreason.training.calibration._known_answers import _outcomes
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import read_samples
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.calibration import (
+    CalibrationPlan,
+    answer_outcomes,
+    calibrate,
+    kind_of,
+    own,
+)
+from napari_pathreason.training.samples import Pictures, read_samples, read_view
 from napari_pathreason.types import (
     Calibration,
     Completion,
@@ -49,7 +55,9 @@ def short_answers():
 
 def plan(folder, converted, **changes):
     settings = {"per_topic": 2, "pictures": 40, "device": "cpu"} | changes
-    return Plan(str(folder), converted / "val.jsonl", converted / "train.jsonl", **settings)
+    return CalibrationPlan(
+        str(folder), converted / "val.jsonl", converted / "train.jsonl", **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +145,7 @@ def test_a_model_that_is_no_folder_and_missing_data_are_named(converted, tmp_pat
         calibrate(plan("Qwen/Qwen3-VL-2B-Instruct", converted))
     folder = make_tiny_checkpoint(tmp_path / "model")
     with pytest.raises(QueryError, match=r"train\.jsonl"):
-        calibrate(Plan(str(folder), converted / "val.jsonl", tmp_path / "train.jsonl"))
+        calibrate(CalibrationPlan(str(folder), converted / "val.jsonl", tmp_path / "train.jsonl"))
 
 
 def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
@@ -180,7 +188,7 @@ def test_a_box_is_right_where_it_matches(converted, shift, right):
     sample, (x1, y1, x2, y2) = _smear(converted, "white cell")
     step = shift * (x2 - x1)
     told = Told("white cell", [x1 + step, y1, x2 + step, y2])
-    form, outcomes = _outcomes(told, sample, Pictures(converted), 64)
+    form, outcomes = answer_outcomes(told, sample, Pictures(converted), 64)
     assert form == "box"
     assert [one.right for one in outcomes] == [right]
 
@@ -194,7 +202,7 @@ def test_a_box_is_right_where_a_closer_look_makes_it_so(converted, zoom_labels, 
     true = [v * s for v, s in zip((x1, y1, x2, y2), (0.64, 0.48) * 2, strict=True)]
     again = [(v - m + 64) / 0.128 for v, m in zip(true, middle * 2, strict=True)]
     told = Told("platelet", beside, again, zoom_labels)
-    _, outcomes = _outcomes(told, sample, Pictures(converted), 64)
+    _, outcomes = answer_outcomes(told, sample, Pictures(converted), 64)
     assert [one.right for one in outcomes] == [right]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_pathreason.models import Wording
-from napari_pathreason.training.calibration._familiar_fit import Seen, fit_familiar
+from napari_pathreason.training.calibration import Seen, fit_familiar
 
 NUMBERS = 40
 PLACES = {(0, 8): 0, (0, 64): 1, (1, 64): 2}

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from napari_pathreason import Metadata
-from napari_pathreason.training.calibration._largest import Held, largest, readable_by_size
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import read_samples
+from napari_pathreason.training.calibration import Held, largest, readable_by_size
+from napari_pathreason.training.samples import Pictures, read_samples
 from napari_pathreason.types import Completion, ModelDims, ModelInfo
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_pathreason.training.calibration._scale_fit import (
+from napari_pathreason.training.calibration import (
     DOUBTED,
     SURE,
     Outcome,
@@ -11,7 +11,7 @@ from napari_pathreason.training.calibration._scale_fit import (
     held_out,
     least_confidence,
 )
-from napari_pathreason.training.evaluation._measures import expected_error
+from napari_pathreason.training.evaluation import expected_error
 from napari_pathreason.types import Scale
 
 

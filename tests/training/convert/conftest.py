@@ -9,8 +9,7 @@ from PIL import Image
 
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.samples import Pictures, read_view
 
 CELL = 32
 

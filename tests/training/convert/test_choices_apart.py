@@ -4,15 +4,13 @@ import csv
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import whole_choice
 from napari_pathreason.training.convert import convert
-from napari_pathreason.training.convert.sets._chat_text import chosen
-from napari_pathreason.training.convert.sets._choices import alike
+from napari_pathreason.training.convert.sets import alike, chosen
 
 ALIKE = [
     ("Tumour", " tumour "),

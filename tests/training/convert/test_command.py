@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from napari_pathreason.cli import main
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.sft import train_sft
 
 

@@ -3,11 +3,9 @@
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.training.convert._alien import CANNOT_TELL, cannot_tell
-from napari_pathreason.training.convert._fields import draw_grid, draw_lesions
+from napari_pathreason.training.convert import CANNOT_TELL, cannot_tell, draw_grid, draw_lesions
 
 seeds = st.integers(0, 10**6)
 

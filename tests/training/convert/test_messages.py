@@ -6,7 +6,7 @@ import pytest
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import Options, convert
-from napari_pathreason.training.convert.sets._chat_text import choices_in, chosen
+from napari_pathreason.training.convert.sets import choices_in, chosen
 
 QUESTION = "Given the histopathology image, classify the lesion. Options: (A) benign (B) malignant."
 

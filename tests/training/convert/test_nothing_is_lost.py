@@ -14,7 +14,8 @@ from PIL import Image
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import Options, _convert, convert
+from napari_pathreason.training.convert import Options, convert
+from napari_pathreason.training.samples import write_samples
 
 SPLITS = ("train", "val", "test")
 
@@ -265,14 +266,14 @@ def test_an_error_midway_leaves_the_earlier_conversion(mine, tmp_path, monkeypat
     out = tmp_path / "o"
     convert(mine, out)
     before = _files(out)
-    write = _convert.write_samples
+    write = write_samples
 
     def fails(path, samples):
         if path.name == "test.jsonl":
             raise OSError(28, "No space left on device")
         return write(path, samples)
 
-    monkeypatch.setattr(_convert, "write_samples", fails)
+    monkeypatch.setattr("napari_pathreason.training.convert._convert.write_samples", fails)
     with pytest.raises(ExportError, match=r"No space left on device.* another place with -o"):
         convert(mine, out, Options(seed=1))
     assert _files(out) == before

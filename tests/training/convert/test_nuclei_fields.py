@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import Options, convert
-from napari_pathreason.training.convert._nuclei import crowded_quadrant
-from napari_pathreason.training.convert._nuclei_fields import WIDEST, nuclei_fields
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.convert import (
+    WIDEST,
+    Options,
+    convert,
+    crowded_quadrant,
+    nuclei_fields,
+)
+from napari_pathreason.training.samples import Pictures, read_view
 
 SIDE, NUCLEUS = 128, 10
 

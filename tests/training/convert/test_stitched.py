@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason.training.convert._blood import HEIGHT, WIDTH, read_smears
-from napari_pathreason.training.convert._stitched import SIDE, stitched
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.convert import HEIGHT, SIDE, WIDTH, read_smears, stitched
+from napari_pathreason.training.samples import Pictures
 
 WHITE, PLATELET = (200, 100, 330, 240), (20, 400, 60, 440)
 

@@ -5,8 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
@@ -15,7 +14,7 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.slides import write_synthetic_slide
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
-from napari_pathreason.training.convert.sets._by_area import hold_out_strip
+from napari_pathreason.training.convert.sets import hold_out_strip
 
 SPLITS = ("train", "val", "test")
 

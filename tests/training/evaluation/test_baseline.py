@@ -5,11 +5,15 @@ import pytest
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.evaluation import _baseline
-from napari_pathreason.training.evaluation._baseline import BINS, baseline_items, features
-from napari_pathreason.training.evaluation._grid_baseline import grid_of
-from napari_pathreason.training.evaluation._scoring import Scorer
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.evaluation import (
+    BINS,
+    Scorer,
+    baseline_items,
+    check_installed,
+    features,
+    grid_of,
+)
+from napari_pathreason.training.samples import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,9 @@ def test_colour_tells_the_tiles_apart(answered):
 
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(_baseline, "find_spec", lambda name: None if name == "sklearn" else 1)
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._baseline.find_spec",
+        lambda name: None if name == "sklearn" else 1,
+    )
     with pytest.raises(QueryError, match="pip install scikit-image scikit-learn"):
-        _baseline.check_installed()
+        check_installed()

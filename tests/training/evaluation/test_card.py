@@ -3,7 +3,7 @@
 import pytest
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.evaluation._card import FIGURES, RELIABILITY, fill, marks
+from napari_pathreason.training.evaluation import FIGURES, RELIABILITY, fill, marks
 
 BEGIN, END = marks(FIGURES)
 

@@ -7,11 +7,16 @@ import pytest
 
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.evaluation._constant import constant_items
-from napari_pathreason.training.evaluation._evaluate import Examiner, pick
-from napari_pathreason.training.evaluation._scoring import Scorer, others
-from napari_pathreason.training.evaluation._table import Run, table
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.evaluation import (
+    Examiner,
+    Run,
+    Scorer,
+    constant_items,
+    others,
+    pick,
+    table,
+)
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, Metadata, Strangeness, WrittenToken
 
 RUN = Run("always")

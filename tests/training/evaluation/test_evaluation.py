@@ -9,18 +9,16 @@ from types import SimpleNamespace
 import pytest
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import FixedAllocator
-from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training import _commands, read_samples
-from napari_pathreason.training.evaluation import _evaluate, _evaluation
-from napari_pathreason.training.evaluation._evaluate import pick
+from napari_pathreason.models import FixedAllocator, make_tiny_checkpoint
+from napari_pathreason.training import add_evaluate_parser, add_train_parser, read_samples
+from napari_pathreason.training.evaluation import EvaluationPlan, evaluate, pick
 
 
 def _parse(*words):
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    _commands.add_train_parser(commands)
-    _commands.add_evaluate_parser(commands)
+    add_train_parser(commands)
+    add_evaluate_parser(commands)
     return parser.parse_args(words)
 
 
@@ -30,8 +28,10 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(
     def one_of_each_task(samples, per_topic, seed):
         return list({sample.task: sample for sample in pick(samples, per_topic, seed)}.values())
 
-    monkeypatch.setattr(_evaluation, "pick", one_of_each_task)
-    monkeypatch.setattr(_evaluate, "LONGEST", 8)  # an untrained model writes on and on
+    monkeypatch.setattr("napari_pathreason.training.evaluation._evaluation.pick", one_of_each_task)
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluate.LONGEST", 8
+    )  # an untrained model writes on and on
     model = make_tiny_checkpoint(tmp_path / "tiny")
     args = _parse(
         *("evaluate", str(model), "--data", str(converted / "val.jsonl")),
@@ -60,8 +60,10 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(
 
 def _plan(monkeypatch, performer, data, *args, **kwargs):
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
-    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
-    return _evaluation.Plan("x", data, *args, **kwargs)
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.load_models", lambda *_: models
+    )
+    return EvaluationPlan("x", data, *args, **kwargs)
 
 
 def test_targets_and_groups_stand_in_the_tables_where_they_are_given(
@@ -75,7 +77,7 @@ def test_targets_and_groups_stand_in_the_tables_where_they_are_given(
     table.write_text("\n".join(["image,slide", *rows]))
     performer = always("<think></think><answer>yes</answer>")
     plan = _plan(monkeypatch, performer, data, (4,), 50, blank=False)
-    report = _evaluation.evaluate(replace(plan, goals=goals, groups=(table, "slide")))
+    report = evaluate(replace(plan, goals=goals, groups=(table, "slide")))
     told = json.loads(report.json)
     (target,) = told["targets"]
     assert target["name"] == "half of all"
@@ -84,12 +86,12 @@ def test_targets_and_groups_stand_in_the_tables_where_they_are_given(
     assert len(files) < 2 or "By slide" in report.markdown
     assert "over slide where the pictures have one" in report.markdown
     with pytest.raises(QueryError, match="needs the columns image and patient"):
-        _evaluation.evaluate(replace(plan, groups=(table, "patient")))
+        evaluate(replace(plan, groups=(table, "patient")))
     table.write_text("image,slide\nelsewhere.png,1")
     with pytest.raises(QueryError, match="names none of the pictures"):
-        _evaluation.evaluate(replace(plan, groups=(table, "slide")))
+        evaluate(replace(plan, groups=(table, "slide")))
     with pytest.raises(QueryError, match="cannot be read"):
-        _evaluation.evaluate(replace(plan, groups=(tmp_path / "none.csv", "slide")))
+        evaluate(replace(plan, groups=(tmp_path / "none.csv", "slide")))
 
 
 def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch, always):
@@ -99,9 +101,12 @@ def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch,
     for stage, word in words.items():
         performer = always(f"<think></think><answer>{word}</answer>")
         models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
-        monkeypatch.setattr(_evaluation, "load_models", lambda *_, models=models: models)
-        plan = _evaluation.Plan("x", data, (4,), 2, stage=stage, earlier=tuple(files))
-        report = _evaluation.evaluate(plan)
+        monkeypatch.setattr(
+            "napari_pathreason.training.evaluation._evaluation.load_models",
+            lambda *_, models=models: models,
+        )
+        plan = EvaluationPlan("x", data, (4,), 2, stage=stage, earlier=tuple(files))
+        report = evaluate(plan)
         files.append(tmp_path / f"{stage}.json")
         files[-1].write_text(report.json)
     rows = json.loads(files[-1].read_text())["rows"]
@@ -110,21 +115,23 @@ def test_stages_of_training_stand_side_by_side(converted, tmp_path, monkeypatch,
     assert found["sft"] != found["grpo"]
     (line,) = [x for x in report.markdown.splitlines() if x.startswith("| vqa | 4 |")]
     assert line.index(f"{found['sft']:.3f}") < line.index(f"{found['grpo']:.3f}")
-    other = _evaluation.Plan("x", data, (4,), 1, earlier=tuple(files))
+    other = EvaluationPlan("x", data, (4,), 1, earlier=tuple(files))
     with pytest.raises(QueryError, match="other questions"):
-        _evaluation.evaluate(other)
+        evaluate(other)
     (tmp_path / "none.json").write_text("[]")
     with pytest.raises(QueryError, match=r"none\.json is no result"):
-        _evaluation.evaluate(
-            _evaluation.Plan("x", data, (4,), 1, earlier=(tmp_path / "none.json",))
-        )
+        evaluate(EvaluationPlan("x", data, (4,), 1, earlier=(tmp_path / "none.json",)))
 
 
 def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch, always):
     performer = always("<think></think><answer>yes</answer>")
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
-    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
-    monkeypatch.setattr(_evaluation, "constant_items", lambda *_: iter(()))
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.load_models", lambda *_: models
+    )
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.constant_items", lambda *_: iter(())
+    )
     given, generate = tmp_path / "items.jsonl", performer.generate
 
     def cut(*args):
@@ -133,44 +140,46 @@ def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch, always):
         return generate(*args)
 
     performer.generate = cut
-    plan = _evaluation.Plan("x", converted / "val.jsonl", (4,), 1, items=given)
+    plan = EvaluationPlan("x", converted / "val.jsonl", (4,), 1, items=given)
     with pytest.raises(KeyboardInterrupt):
-        _evaluation.evaluate(plan)
+        evaluate(plan)
     assert len(given.read_text().splitlines()) == 3
 
 
 def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch, batching):
     performer = batching()
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
-    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.load_models", lambda *_: models
+    )
     first = tmp_path / "first.jsonl"
-    plan = _evaluation.Plan("x", converted / "val.jsonl", (4, 64), 2, items=first, together=3)
-    report = _evaluation.evaluate(plan)
+    plan = EvaluationPlan("x", converted / "val.jsonl", (4, 64), 2, items=first, together=3)
+    report = evaluate(plan)
     lines = first.read_text().splitlines()
     asked = performer.asked
-    again = _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=first))
+    again = evaluate(replace(plan, items=tmp_path / "again.jsonl", known=first))
     assert again.json == report.json
     assert performer.asked == asked
     assert (tmp_path / "again.jsonl").read_text().splitlines() == lines
 
     packed = tmp_path / "first.jsonl.gz"
     packed.write_bytes(gzip.compress(first.read_bytes()))
-    assert _evaluation.evaluate(replace(plan, items=None, known=packed)).json == report.json
+    assert evaluate(replace(plan, items=None, known=packed)).json == report.json
     assert performer.asked == asked
     packed.write_bytes(packed.read_bytes()[:99])
     with pytest.raises(QueryError, match="no record"):
-        _evaluation.evaluate(replace(plan, items=None, known=packed))
+        evaluate(replace(plan, items=None, known=packed))
 
     cut = tmp_path / "cut.jsonl"
     cut.write_text("\n".join(lines[:-1]))
     scores = [row.values["score"] for row in report.rows]
-    whole = _evaluation.evaluate(replace(plan, items=None, known=cut))
+    whole = evaluate(replace(plan, items=None, known=cut))
     assert [row.values["score"] for row in whole.rows] == scores
     assert asked < performer.asked < 2 * asked
     with pytest.raises(QueryError, match="other questions"):
-        _evaluation.evaluate(replace(plan, per_topic=1, known=first))
+        evaluate(replace(plan, per_topic=1, known=first))
     with pytest.raises(QueryError, match="no record"):
-        _evaluation.evaluate(replace(plan, known=tmp_path / "none.jsonl"))
+        evaluate(replace(plan, known=tmp_path / "none.jsonl"))
 
 
 def _changed(file, out, change):
@@ -187,7 +196,7 @@ def test_kept_scores_are_never_trusted(converted, tmp_path, monkeypatch, always)
     )
     first = tmp_path / "first.jsonl"
     plan = _plan(monkeypatch, performer, converted / "test.jsonl", (4, 64), 4, items=first)
-    report = _evaluation.evaluate(plan)
+    report = evaluate(plan)
     asked = performer.asked
 
     def lie(line):
@@ -196,7 +205,7 @@ def test_kept_scores_are_never_trusted(converted, tmp_path, monkeypatch, always)
 
     lies = _changed(first, tmp_path / "lies.jsonl", lie)
     told = tmp_path / "told.jsonl"
-    again = _evaluation.evaluate(replace(plan, items=told, known=lies))
+    again = evaluate(replace(plan, items=told, known=lies))
     assert performer.asked == asked
     assert again.json == report.json
     assert told.read_text() == first.read_text()
@@ -208,14 +217,14 @@ def test_a_reply_in_the_record_is_parsed_anew(converted, tmp_path, monkeypatch, 
     plan = _plan(
         monkeypatch, performer, converted / "test.jsonl", (4,), 4, blank=False, items=first
     )
-    _evaluation.evaluate(plan)
+    evaluate(plan)
     asked = performer.asked
 
     def other(line):
         return line | {"reply": line["reply"].replace("yes", "no")}
 
     known = _changed(first, tmp_path / "other.jsonl", other)
-    _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=known))
+    evaluate(replace(plan, items=tmp_path / "again.jsonl", known=known))
     again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
     answers = {i["answer"] for i in again if i["arm"] == "model" and "yes" in i["choices"]}
     assert answers == {"no"}
@@ -228,7 +237,7 @@ def test_what_kept_items_lack_is_said_and_asked_for_again(
     performer = always("<think></think><answer>yes</answer>")
     first = tmp_path / "first.jsonl"
     plan = _plan(monkeypatch, performer, converted / "val.jsonl", (4,), 2, blank=False, items=first)
-    report = _evaluation.evaluate(plan)
+    report = evaluate(plan)
     lines, asked = first.read_text().splitlines(), performer.asked
 
     def older(line):
@@ -237,7 +246,7 @@ def test_what_kept_items_lack_is_said_and_asked_for_again(
 
     old = _changed(first, tmp_path / "old.jsonl", older)
     capsys.readouterr()
-    again = _evaluation.evaluate(replace(plan, items=tmp_path / "again.jsonl", known=old))
+    again = evaluate(replace(plan, items=tmp_path / "again.jsonl", known=old))
     assert [r.values["score"] for r in again.rows] == [r.values["score"] for r in report.rows]
     lacking = sum("reply" not in line for line in map(json.loads, old.read_text().splitlines()))
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "old.jsonl" in line]

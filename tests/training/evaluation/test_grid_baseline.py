@@ -3,20 +3,18 @@
 import json
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.evaluation._grid_baseline import (
+from napari_pathreason.training.evaluation import (
+    Scorer,
     boxes_around,
     grid_items,
     grid_of,
     tile_labels,
 )
-from napari_pathreason.training.evaluation._scoring import Scorer
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Area, Sample
+from napari_pathreason.training.samples import Area, Pictures, Sample
 
 GRID = (("a.png", "b.png"), ("c.png", "d.png"))
 FIELD = Sample(image=GRID, task="detection", question="Where?", choices=("tumour",))

@@ -6,26 +6,27 @@ import numpy as np
 import pytest
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.evaluation._goals import Goal, outcomes, read_goals
-from napari_pathreason.training.evaluation._item import Item, matches
-from napari_pathreason.training.evaluation._markdown import markdown
-from napari_pathreason.training.evaluation._measures import (
-    best_guess,
-    calibration_error,
-    interval,
-    near,
-    phrasing_gap,
-    ratio,
-    topic_measures,
-)
-from napari_pathreason.training.evaluation._table import (
+from napari_pathreason.training.evaluation import (
+    Goal,
+    Item,
     Row,
     Run,
     band,
+    best_guess,
+    calibration_error,
     group_table,
+    interval,
+    markdown,
+    matches,
+    near,
+    outcomes,
     own_rungs,
+    phrasing_gap,
+    ratio,
+    read_goals,
     size_table,
     table,
+    topic_measures,
 )
 from napari_pathreason.types import AnswerBox
 

@@ -8,27 +8,29 @@ import pytest
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.evaluation import _evaluation
-from napari_pathreason.training.evaluation._evaluate import pick
-from napari_pathreason.training.evaluation._item import Item
-from napari_pathreason.training.evaluation._markdown import markdown
-from napari_pathreason.training.evaluation._pareto import draw_pareto
-from napari_pathreason.training.evaluation._policies import (
+from napari_pathreason.training.evaluation import (
     FIRST,
     POLICIES,
     RUNGS,
     SURE,
+    EvaluationPlan,
+    Item,
     Look,
+    Run,
     allocations,
     allotted,
     at_random,
     cascade,
     check_policies,
+    draw_pareto,
+    evaluate,
+    markdown,
     oracle,
+    pick,
     policy_rows,
+    table,
 )
-from napari_pathreason.training.evaluation._table import Run, table
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Allocation, Completion, ModelDims, ModelInfo
 
 NATIVE = 400
@@ -184,11 +186,13 @@ class Smallest:
 
 def test_a_whole_evaluation_asks_every_rung_and_the_allocator(converted, tmp_path, monkeypatch):
     models = SimpleNamespace(performer=Always(), allocator=Smallest())
-    monkeypatch.setattr(_evaluation, "load_models", lambda *_: models)
-    plan = _evaluation.Plan(
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.load_models", lambda *_: models
+    )
+    plan = EvaluationPlan(
         "x", converted / "val.jsonl", (4, 16), 1, blank=False, policies=("fixed", "allocator")
     )
-    report = _evaluation.evaluate(plan)
+    report = evaluate(plan)
     rows = json.loads(report.json)["rows"]
     whole = [row for row in rows if row["task"] == row["topic"] == "all"]
     # no picture is larger than 256 tokens by a share worth telling: 512 and 1024 are native size

@@ -9,8 +9,8 @@ from PIL import Image
 
 from napari_pathreason import QueryError, Reliability
 from napari_pathreason.cli import main
-from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training.evaluation._reliability import (
+from napari_pathreason.models import make_tiny_checkpoint
+from napari_pathreason.training.evaluation import (
     Judged,
     answerable,
     as_json,
@@ -20,8 +20,7 @@ from napari_pathreason.training.evaluation._reliability import (
     shares,
     unanswerable,
 )
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import read_samples
+from napari_pathreason.training.samples import Pictures, read_samples
 from napari_pathreason.types import Query
 
 NONE = Reliability("none", ("not trained on: necrosis",))

@@ -6,11 +6,8 @@ import pytest
 
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.evaluation._item import from_line, to_line
-from napari_pathreason.training.evaluation._scoring import SMALLEST, Scorer
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._targets import region_target, score_target
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.evaluation import SMALLEST, Scorer, from_line, to_line
+from napari_pathreason.training.samples import Pictures, read_view, region_target, score_target
 from napari_pathreason.types import Answer, AnswerBox
 
 BOX = '<think>{}</think><answer>[{{"bbox_2d":[0,0,{},100],"label":"{}"}}]</answer>'

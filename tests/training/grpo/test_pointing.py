@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from napari_pathreason.tasks._metrics import iou_score
-from napari_pathreason.training.grpo._pointing import Pointing
-from napari_pathreason.training.grpo._rewards import judge
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.tasks import iou_score
+from napari_pathreason.training.grpo import Pointing, judge
+from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import Answer, AnswerBox
 
 SIDE = 640

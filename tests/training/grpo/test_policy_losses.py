@@ -5,8 +5,13 @@ import math
 import pytest
 import torch
 
-from napari_pathreason.training.grpo._advantages import group_advantages, zero_variance
-from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate, k3
+from napari_pathreason.training.grpo import (
+    aggregate,
+    clipped_surrogate,
+    group_advantages,
+    k3,
+    zero_variance,
+)
 
 
 def test_advantages_are_centred_and_scaled_by_hand():

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from napari_pathreason.training.grpo._paper_scores import ap50, bleu4
-from napari_pathreason.training.grpo._rewards import Judged, judge
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.grpo import Judged, ap50, bleu4, judge
+from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import AnswerBox
 
 HALF = ("tumour", (0.0, 0.0, 0.5, 1.0))

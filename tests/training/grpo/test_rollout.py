@@ -5,15 +5,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.models._tiny import make_tiny_checkpoint
-from napari_pathreason.training.grpo._actor import Actor
-from napari_pathreason.training.grpo._prompts import build_prompts
-from napari_pathreason.training.grpo._rollout import roll_out, stop_ids
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._view import View
+from napari_pathreason.models import NORMALISATION, VISION_TOKENS, make_tiny_checkpoint, read_dims
+from napari_pathreason.training.grpo import Actor, build_prompts, roll_out, stop_ids
+from napari_pathreason.training.samples import Sample, View
 
 
 def _view(seed, columns, rows, cell):

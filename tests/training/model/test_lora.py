@@ -11,19 +11,15 @@ from safetensors.torch import load_file, save_file
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import load_models, write_merged
-from napari_pathreason.models._adapter import write_base
-from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.models import load_models, make_tiny_checkpoint, write_base, write_merged
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import load_recipe, performer, read_samples
-from napari_pathreason.training.allotting import _tabulated
 from napari_pathreason.training.bilateral import train_bilateral
-from napari_pathreason.training.model import _start
-from napari_pathreason.training.model._lora import LEARNING, REFERENCE, start_lora
+from napari_pathreason.training.model import LEARNING, REFERENCE, start_lora
 from napari_pathreason.training.performer import train_performer
-from napari_pathreason.training.recipe._recipe import LoraRecipe, Recipe
-from napari_pathreason.training.run._log import RunLog
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.recipe import LoraRecipe, Recipe
+from napari_pathreason.training.run import RunLog
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import GenerationSettings
 
@@ -110,7 +106,7 @@ def started(monkeypatch):
         models.append(start_lora(*args))
         return models[-1]
 
-    monkeypatch.setattr(_start, "start_lora", start)
+    monkeypatch.setattr("napari_pathreason.training.model._start.start_lora", start)
     return models
 
 
@@ -200,7 +196,7 @@ def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
     bases, converted, tmp_path, monkeypatch, at_every_rung, by_length
 ):
     monkeypatch.setattr(performer, "judge", by_length)
-    monkeypatch.setattr(_tabulated, "tabulate", at_every_rung)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
     recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
     small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}
     parts = {

@@ -4,16 +4,14 @@ import pytest
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._inputs import prompt_ids
+from napari_pathreason.models import prompt_ids, read_dims
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.model._mini import tell_tokens
-from napari_pathreason.training.model._start import start_model
+from napari_pathreason.training.model import start_model, tell_tokens
 
 
 @pytest.fixture(scope="module")
 def started(converted, tmp_path_factory):
-    from napari_pathreason.training.recipe._recipe import Recipe
+    from napari_pathreason.training.recipe import Recipe
 
     recipe = Recipe.model_validate(
         {

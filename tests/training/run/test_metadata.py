@@ -4,8 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import METADATA, metadata_of, read_card, write_metadata

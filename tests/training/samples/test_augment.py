@@ -4,19 +4,19 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.training.samples._augment import (
+from napari_pathreason.training.samples import (
+    PLACES,
     STAY,
     levels,
+    place_of,
     sharpness,
     stain,
     turn_array,
     turn_corners,
     turn_place,
 )
-from napari_pathreason.training.samples._places import PLACES, place_of
 
 turns = st.tuples(st.integers(0, 3), st.booleans())
 

@@ -7,19 +7,25 @@ import pytest
 
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.samples._coverage import (
+from napari_pathreason.training.samples import (
     CLASSES,
     COUNTED,
+    MOST,
+    Augmentation,
+    Pictures,
+    View,
     box_targets,
+    confirmed,
     count_targets,
     coverage,
     dense_targets,
+    evidence,
     place_targets,
+    read_view,
+    read_views,
+    score_target,
+    target_text,
 )
-from napari_pathreason.training.samples._evidence import MOST, confirmed, evidence
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._targets import score_target, target_text
-from napari_pathreason.training.samples._view import Augmentation, View, read_view, read_views
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import coded_pixels, write_synthetic_slide
 from napari_pathreason.training import Sample
-from napari_pathreason.training.evaluation._evaluate import Examiner
-from napari_pathreason.training.samples import _pictures
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.evaluation import Examiner
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, ModelDims, ModelInfo
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
@@ -35,7 +34,7 @@ def samples(tmp_path):
 
 
 def test_regions_are_read_from_slides_whatever_is_open(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(_pictures, "OPEN", 1)
+    monkeypatch.setattr("napari_pathreason.training.samples._pictures.OPEN", 1)
     pictures = Pictures(tmp_path)
     there = coded_pixels(np.arange(640, 896), np.arange(320, 576))
     for sample in (*samples, *samples):

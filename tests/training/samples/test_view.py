@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._view import Augmentation, read_view
+from napari_pathreason.training.samples import Augmentation, Pictures, read_view
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.supervised._count_code import WAVES, write_count_code
-from napari_pathreason.training.supervised._number_loss import counts_to_write
+from napari_pathreason.training.supervised import WAVES, counts_to_write, write_count_code
 
 WIDTH = 8 * WAVES
 COUNTS = counts_to_write().nonzero().flatten()

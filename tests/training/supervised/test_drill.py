@@ -1,7 +1,7 @@
 """Lists that training alone asks for."""
 
-from napari_pathreason.training.samples._sample import Area, Facts, Sample
-from napari_pathreason.training.supervised._drill import drilled
+from napari_pathreason.training.samples import Area, Facts, Sample
+from napari_pathreason.training.supervised import drilled
 
 RED = Area(label="red cell", corners=(0, 0, 9, 9))
 WHITE = Area(label="white cell", corners=(20, 20, 60, 60))

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import target_pieces, target_text
-from napari_pathreason.training.samples._view import View
-from napari_pathreason.training.supervised._batch import Question, collate
-from napari_pathreason.training.supervised._looking import looks, watch
-from napari_pathreason.training.supervised._losses import look_loss, total_loss, turn_loss
-from napari_pathreason.training.supervised._number_loss import NUMBERS
+from napari_pathreason.models import NORMALISATION, byte_tokenizer, read_dims, tiny_config
+from napari_pathreason.training.samples import Sample, View, target_pieces, target_text
+from napari_pathreason.training.supervised import (
+    NUMBERS,
+    Question,
+    collate,
+    look_loss,
+    looks,
+    total_loss,
+    turn_loss,
+    watch,
+)
 
 TOKENIZER = byte_tokenizer()
 BOX = ("tumour", (0.5, 0.0, 1.0, 0.5))

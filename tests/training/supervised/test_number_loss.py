@@ -4,17 +4,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from napari_pathreason.training.supervised._losses import sft_loss
-from napari_pathreason.training.supervised._number_loss import (
+from napari_pathreason.training.supervised import (
     COUNT_SPREAD,
     FAR,
     WIDER,
     counts_to_write,
     expected_error,
     number_loss,
+    sft_loss,
 )
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._coverage import place_targets
-from napari_pathreason.training.supervised._place_code import write_place_code
+from napari_pathreason.training.samples import place_targets
+from napari_pathreason.training.supervised import write_place_code
 
 SIDE, WIDTH, TOKEN, SINES, FEW = 16, 192, 96, 32, 48
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models._tiny import byte_tokenizer
-from napari_pathreason.training.supervised._reading import CORNERS, corners_due, read_off, readers
+from napari_pathreason.models import byte_tokenizer
+from napari_pathreason.training.supervised import CORNERS, corners_due, read_off, readers
 
 WIDTH = 64
 

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._pixels import NORMALISATION
-from napari_pathreason.models._tiny import byte_tokenizer, tiny_config
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import Piece
-from napari_pathreason.training.samples._view import View
-from napari_pathreason.training.supervised._batch import IGNORE, Question, collate
-from napari_pathreason.training.supervised._trainee import Trainee, Writer
+from napari_pathreason.models import NORMALISATION, byte_tokenizer, read_dims, tiny_config
+from napari_pathreason.training.samples import Piece, Sample, View
+from napari_pathreason.training.supervised import IGNORE, Question, Trainee, Writer, collate
 
 
 @pytest.fixture(scope="module", params=["seeing", "qwen3_vl", "qwen2_5_vl"])

@@ -7,11 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_pathreason.models import load_models
-from napari_pathreason.models._tiny import make_tiny_checkpoint
+from napari_pathreason.models import load_models, make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training.teacher import _beside_teacher
-from napari_pathreason.training.teacher._beside_teacher import Beside, regions, row
+from napari_pathreason.training.teacher import Beside, regions, row, table
 
 
 @pytest.fixture
@@ -48,16 +46,16 @@ def test_the_table_asks_the_model_of_every_region(tmp_path, monkeypatch, pixels)
     path = tmp_path / "slide.png"
     Image.fromarray(pixels).save(path)
     models = load_models(make_tiny_checkpoint(tmp_path / "tiny"), "cpu")
-    monkeypatch.setattr(_beside_teacher, "SIDES", (64,))
-    monkeypatch.setattr(_beside_teacher, "REGIONS", 2)
-    monkeypatch.setattr(_beside_teacher, "BUDGETS", (4, 16))
+    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.SIDES", (64,))
+    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.REGIONS", 2)
+    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.BUDGETS", (4, 16))
     seen = []
 
     def teacher(picture):
         seen.append(picture.shape)
         return torch.arange(4.0).repeat(1, 1, 64, 16)  # 0 and three nuclei
 
-    head, _, *rows = _beside_teacher.table(path, models, teacher)
+    head, _, *rows = table(path, models, teacher)
     assert seen == [(1, 3, 64, 64)] * 2
     assert head.count("|") == rows[0].count("|")
     assert [line.split("|")[1:4] for line in rows] == [

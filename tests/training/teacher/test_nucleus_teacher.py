@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import TAUGHT, convert
-from napari_pathreason.training.teacher._nucleus_teacher import SIDE, nuclei_of, teach
+from napari_pathreason.training.teacher import SIDE, nuclei_of, teach
 
 DOTS = [(20, 24), (60, 70), (30, 80)]  # (y, x)
 

@@ -8,17 +8,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from napari_pathreason.models import _performer
-from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.models._tiny import byte_tokenizer, make_tiny_checkpoint
-from napari_pathreason.training.allotting import _tabulated
-from napari_pathreason.training.allotting._ladder_scores import Scored
-from napari_pathreason.training.grpo import _learner
-from napari_pathreason.training.model._lora import start_lora
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run._adapters import save_adapter
-from napari_pathreason.training.run._log import RunLog
+from napari_pathreason.models import RUNGS, VISION_TOKENS, byte_tokenizer, make_tiny_checkpoint
+from napari_pathreason.training.allotting import Scored
+from napari_pathreason.training.model import start_lora
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import RunLog, save_adapter
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 TEXT = {
@@ -106,8 +100,9 @@ def plain(monkeypatch):
 def digits(monkeypatch):
     """A model that writes nothing but digits, as if it had learnt the form."""
     never = [token for token in byte_tokenizer().get_vocab() if not token.isdecimal()]
-    for place in (_learner, _performer):
-        monkeypatch.setattr(place, "VISION_TOKENS", (*VISION_TOKENS, *never))
+    for place in ("training.grpo._learner", "models._performer"):
+        name = f"napari_pathreason.{place}.VISION_TOKENS"
+        monkeypatch.setattr(name, (*VISION_TOKENS, *never))
 
 
 @pytest.fixture
@@ -118,7 +113,7 @@ def one_rung_pays(monkeypatch):
         row = [Scored(float(r == 32), r or 400, (r or 400) * 1e9, 400, 4e11) for r in RUNGS]
         return [row for _ in samples]
 
-    monkeypatch.setattr(_tabulated, "tabulate", tabulate)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", tabulate)
 
 
 @pytest.fixture

@@ -9,20 +9,24 @@ import torch
 from safetensors.torch import load_file
 
 from napari_pathreason.engine import Job, ask
-from napari_pathreason.models import load_models, load_performer, write_merged
-from napari_pathreason.models._allocator import RUNGS, AllocatorNet, PolicyAllocator, save_allocator
-from napari_pathreason.models._text_allocator import TextAllocator
+from napari_pathreason.models import (
+    RUNGS,
+    AllocatorNet,
+    PolicyAllocator,
+    TextAllocator,
+    load_models,
+    load_performer,
+    save_allocator,
+    write_merged,
+)
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import flops
-from napari_pathreason.training import read_samples
-from napari_pathreason.training import text_allocator as room
+from napari_pathreason.training import read_samples, text_allocator as room
 from napari_pathreason.training.allocator import train_allocator
-from napari_pathreason.training.allotting import _tabulated
-from napari_pathreason.training.allotting._allocator_state import make_room, text_identity
-from napari_pathreason.training.allotting._ladder_scores import Scored
-from napari_pathreason.training.model._lora import LEARNING
-from napari_pathreason.training.samples._pictures import Pictures
+from napari_pathreason.training.allotting import Scored, make_room, text_identity
+from napari_pathreason.training.model import LEARNING
+from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, GenerationSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -157,9 +161,10 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
             asked.extend((id(self.samples), at, budget) for at in indexes)
             return [Scored(0.5, budget or 400, 1.0, 400, 2.0) for _ in indexes]
 
-    monkeypatch.setattr(_tabulated, "Examiner", Counting)
+    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.Examiner", Counting)
     monkeypatch.setattr(
-        _tabulated, "pick", lambda samples, each, _: [s for s in samples if s.source == "lung"][:2]
+        "napari_pathreason.training.allotting._tabulated.pick",
+        lambda samples, each, _: [s for s in samples if s.source == "lung"][:2],
     )
     folder = copy_of("qwen3_vl", tmp_path)
     recipe = make_recipe(folder, converted, tmp_path / "run", group=32, steps=3, pictures=4)

@@ -6,14 +6,12 @@ from pathlib import Path
 import pytest
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import load_models
-from napari_pathreason.models._text_allocator import TextAllocator, TextForm
+from napari_pathreason.models import TextAllocator, TextForm, load_models
 from napari_pathreason.training import load_recipe, performer
 from napari_pathreason.training.allocator import train_allocator
 from napari_pathreason.training.bilateral import train_bilateral
-from napari_pathreason.training.grpo._rewards import Judged
-from napari_pathreason.training.recipe._policy_recipe import GRPORecipe
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.grpo import Judged
+from napari_pathreason.training.recipe import GRPORecipe, Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -9,18 +9,10 @@ from random import Random
 
 import torch
 
-from napari_pathreason.models._allocator import (
-    EFFORTS,
-    OVERVIEW,
-    AllocatorNet,
-    net_flops,
-    to_tensor,
-    word_ids,
-)
+from napari_pathreason.models import EFFORTS, OVERVIEW, AllocatorNet, net_flops, to_tensor, word_ids
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe, Cost
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.recipe import AllocatorRecipe, Cost
+from napari_pathreason.training.samples import Pictures, Sample
 
 from ._allocator_rewards import gated, paper
 from ._ladder_scores import Scored, costing_one

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from napari_pathreason.models._allocator import AllocatorNet
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.models import AllocatorNet
+from napari_pathreason.training.recipe import Recipe
 
 LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
 """Settings that may change in the midst of a run; the table tells which performer it is for."""

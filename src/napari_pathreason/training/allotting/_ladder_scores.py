@@ -9,12 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from napari_pathreason.models._allocator import RUNGS
+from napari_pathreason.models import RUNGS
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.evaluation._evaluate import Examiner
-from napari_pathreason.training.recipe._allocator_recipe import Cost
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.evaluation import Examiner
+from napari_pathreason.training.recipe import Cost
+from napari_pathreason.training.samples import Pictures, Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,19 @@ from pathlib import Path
 from zlib import crc32
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import FixedAllocator, load_performer
-from napari_pathreason.models._adapter import find_base
-from napari_pathreason.models._checkpoint import find_checkpoint, is_embedded, weight_files
+from napari_pathreason.models import (
+    FixedAllocator,
+    find_base,
+    find_checkpoint,
+    is_embedded,
+    load_performer,
+    weight_files,
+)
 from napari_pathreason.tasks import SCORING
-from napari_pathreason.training.evaluation._evaluate import Examiner, pick
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run import copy_checkpoint
-from napari_pathreason.training.run._provenance import fingerprint
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample, read_samples
+from napari_pathreason.training.evaluation import Examiner, pick
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.run import copy_checkpoint, fingerprint
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import ModelInfo
 
 from ._ladder_scores import Scored, tabulate

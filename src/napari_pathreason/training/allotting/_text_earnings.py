@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from napari_pathreason.models._allocator import RUNGS
-from napari_pathreason.models._text_allocator import FALLBACK
+from napari_pathreason.models import FALLBACK, RUNGS
 from napari_pathreason.tasks import Allotment, read_allotment
 from napari_pathreason.tokens import snap
-from napari_pathreason.training.recipe._allocator_recipe import AllocatorRecipe
+from napari_pathreason.training.recipe import AllocatorRecipe
 
 from ._allocator_rewards import gated, paper_step
 from ._ladder_scores import Scored

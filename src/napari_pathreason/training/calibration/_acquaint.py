@@ -24,9 +24,8 @@ from napari_pathreason.models import (
 from napari_pathreason.slides import open_slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import LADDER, plan
-from napari_pathreason.training.convert._alien import TOPIC
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.convert import TOPIC
+from napari_pathreason.training.samples import Pictures, Sample
 
 from ._familiar_fit import Seen
 

@@ -24,13 +24,10 @@ from napari_pathreason.models import (
     save_familiar,
     write_metadata,
 )
-from napari_pathreason.training.evaluation._card import write_whole
-from napari_pathreason.training.evaluation._evaluate import pick
-from napari_pathreason.training.evaluation._measures import expected_error
-from napari_pathreason.training.recipe._recipe import load_recipe
+from napari_pathreason.training.evaluation import expected_error, pick, write_whole
+from napari_pathreason.training.recipe import load_recipe
 from napari_pathreason.training.run import describe_checkpoint
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample, read_samples
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Calibration, Scale
 
 from ._acquaint import learn_kinds, own, see, see_slide
@@ -46,7 +43,7 @@ REGIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CalibrationPlan:
     """What to fit.
 
     ``val`` and ``train`` are JSONL; ``per_topic`` questions of each kind are asked, ``pictures``
@@ -66,7 +63,7 @@ class Plan:
     recipe: Path | None = None
 
 
-def calibrate(plan: Plan) -> str:
+def calibrate(plan: CalibrationPlan) -> str:
     """Fit, write `CALIBRATION` and the file of `save_familiar`, and say what came of it.
 
     A model that does not say what it was trained on does so from now on. Each file is there whole
@@ -153,7 +150,7 @@ def _error(before: Any, after: Any, right: Any) -> dict[str, Any]:
 
 
 def _fit_familiar(
-    plan: Plan,
+    plan: CalibrationPlan,
     performer: VLMPerformer,
     look: Look,
     train: Sequence[Sample],

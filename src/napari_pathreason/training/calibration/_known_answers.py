@@ -13,11 +13,8 @@ from tqdm import tqdm
 from napari_pathreason.engine import Job, Performer, ask, read_chances
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
-from napari_pathreason.training.evaluation._evaluate import SMALLEST, relative
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import score_target
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.evaluation import SMALLEST, relative
+from napari_pathreason.training.samples import Pictures, Sample, read_view, score_target
 from napari_pathreason.types import Completion, GenerationSettings, Messages
 
 from ._scale_fit import Outcome
@@ -42,13 +39,13 @@ def ask_known(
     rng = Random(f"{seed}-rungs")
     found: Outcomes = {form: [] for form in FORMS}
     for sample in tqdm(samples, unit="answer", mininterval=5):
-        form, outcomes = _outcomes(performer, sample, pictures, rng.choice(RUNGS))
+        form, outcomes = answer_outcomes(performer, sample, pictures, rng.choice(RUNGS))
         if outcomes:
             found[form].append(outcomes)
     return found
 
 
-def _outcomes(
+def answer_outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
 ) -> tuple[str, tuple[Outcome, ...]]:
     heard = _Heard(performer)

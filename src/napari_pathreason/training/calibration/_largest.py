@@ -13,9 +13,8 @@ from napari_pathreason.engine import Job, Performer, ask
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training.evaluation._evaluate import pick
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.evaluation import pick
+from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import GenerationSettings
 
 SIDES = (8, 12, 16, 18, 20, 22, 24, 26, 28, 32)

@@ -4,10 +4,6 @@
 model's own sets, whose wordings and questions some of the layouts use as well.
 """
 
-from ._convert import Converted, convert
-from ._nuclei import TAUGHT
-from ._plan import KINDS
-from ._tables import read_table
-from .sets import Options, split_of
+import lazy_loader
 
-__all__ = ["KINDS", "TAUGHT", "Converted", "Options", "convert", "read_table", "split_of"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

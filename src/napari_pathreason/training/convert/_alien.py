@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from . import _wording as wording
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
-from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered
@@ -23,7 +23,7 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
     """Whole smears, and ``views - 1`` crops of each; of each view boxes, numbers, presence."""
     rng = Random(f"{seed}-{split}")
     for image, cells in read_smears(folder, split):
-        yield from picture_questions(rng, split, image, cells, views)
+        yield from smear_questions(rng, split, image, cells, views)
 
 
 def blood_windows(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -43,7 +43,7 @@ def read_smears(folder: Path, split: Split) -> Iterator[tuple[str, tuple[Area, .
             yield str(folder / row["image"]), read_voc(folder / row["boxes"])
 
 
-def picture_questions(
+def smear_questions(
     rng: Random, split: Split, image: str, cells: tuple[Area, ...], views: int
 ) -> Iterator[Sample]:
     """Of one smear, and of ``views - 1`` crops of it, boxes, numbers, presence."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from napari_pathreason.errors import ExportError, QueryError
-from napari_pathreason.training.samples._sample import SPLITS, Files, Sample, Split, write_samples
+from napari_pathreason.training.samples import SPLITS, Files, Sample, Split, write_samples
 
-from ._plan import MINI, Plan, kind_of, plan_of, plan_of_mini, read_source
+from ._plan import MINI, ConversionPlan, kind_of, plan_of, plan_of_mini, read_source
 from ._usable import UNREADABLE
 from .sets import BROKEN, NAMED_SO, Options, Store, refuse_damaged
 
@@ -82,7 +82,7 @@ def convert(
 
 def _plans(
     paths: Sequence[Path], options: Options, kind: str, store: Store, out: Path
-) -> list[Plan]:
+) -> list[ConversionPlan]:
     kinds = [kind_of(path, kind) for path in paths]
     sources = {
         path: read_source(path, of, options)
@@ -117,7 +117,7 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _refuse_empty(
-    counts: Mapping[Split, int], wanted: Sequence[Split], plans: Sequence[Plan]
+    counts: Mapping[Split, int], wanted: Sequence[Split], plans: Sequence[ConversionPlan]
 ) -> None:
     """Refuse a conversion that the next step would refuse.
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
 from . import _wording as wording
-from ._alien import LUNG_KINDS as KINDS
-from ._alien import cannot_tell, offered
+from ._alien import LUNG_KINDS as KINDS, cannot_tell, offered
 from ._tables import read_table
 
 SIDE = 224
@@ -25,10 +24,10 @@ def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
         if row["split"] != split:
             continue
         kind = row["label"].replace("_", " ")
-        yield from tile_questions(rng, split, str(folder / row["image"]), kind, SIDE)
+        yield from lung_questions(rng, split, str(folder / row["image"]), kind, SIDE)
 
 
-def tile_questions(rng: Random, split: Split, file: str, kind: str, side: int) -> Iterator[Sample]:
+def lung_questions(rng: Random, split: Split, file: str, kind: str, side: int) -> Iterator[Sample]:
     """Of one tile of ``side`` level-0 pixels its subtype, and whether it is normal."""
     fact = Area(label=CLASSES[KINDS.index(kind)], corners=(0, 0, side, side))
     common: dict[str, Any] = {

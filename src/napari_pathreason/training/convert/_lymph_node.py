@@ -10,8 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason.training.samples._places import PLACES, place_of
-from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split
+from napari_pathreason.training.samples import PLACES, Area, Facts, Sample, Split, place_of
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered
@@ -33,12 +32,12 @@ def lymph_node(folder: Path, split: Split, seed: int, fields: int) -> Iterator[S
         tiles[row["label"] == "tumour"].append(str(folder / row["image"]))
     for tumour, files in tiles.items():
         for file in files:
-            yield from tile_questions(rng, split, file, tumour)
+            yield from lymph_node_questions(rng, split, file, tumour)
     for _ in range(fields):
         yield from _field(rng, split, tiles)
 
 
-def tile_questions(rng: Random, split: Split, file: str, tumour: bool) -> Iterator[Sample]:
+def lymph_node_questions(rng: Random, split: Split, file: str, tumour: bool) -> Iterator[Sample]:
     """Of one tile whether it holds tumour, and what it is."""
     areas = (Area(label="tumour", corners=(0, 0, TILE, TILE)),) if tumour else ()
     facts = Facts(known=("tumour",), areas=areas)

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
+from napari_pathreason.training.samples import SPLITS, Sample, Split
 
 from ._alien import LUNG_KINDS
 from ._blood import blood, blood_windows
@@ -31,7 +31,7 @@ STITCHED: dict[Split, int] = {"train": 3000, "val": 150, "test": 150}
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
 WINDOWS: dict[Split, int] = {"train": 6, "val": 0, "test": 0}
 NUCLEI_FIELDS: dict[Split, int] = {"train": 350, "val": 80, "test": 0}
-KNOWN = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
+KNOWN: tuple[str, ...] = ("lymph_node", "lung", "blood", "nuclei", "nuclei_instances", TAUGHT)
 TO_TRAIN_ON = ("nuclei_instances", TAUGHT)
 """Sets without splits: all of them trains."""
 COLUMN = {"blood": "boxes", "nuclei": "mask", **dict.fromkeys(TO_TRAIN_ON, "instances")}

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_pathreason.training.samples._places import QUADRANTS
-from napari_pathreason.training.samples._sample import Facts, Sample, Split
+from napari_pathreason.training.samples import QUADRANTS, Facts, Sample, Split
 
 from . import _wording as wording
 from ._alien import cannot_tell, offered
@@ -37,7 +36,7 @@ def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample
     rng = Random(f"{seed}-{split}")
     for row in read_table(folder / "index.csv"):
         if row["split"] == split:
-            yield from picture_questions(
+            yield from nuclei_questions_of(
                 rng, split, str(folder / row["image"]), str(folder / row["mask"]), "nuclei", views
             )
 
@@ -59,12 +58,12 @@ def _with_instances(
     if split == "train":
         for row in read_table(folder / "index.csv"):
             image, numbers = str(folder / row["image"]), str(folder / row["instances"])
-            yield from picture_questions(
+            yield from nuclei_questions_of(
                 rng, split, image, numbers, source, views, instances=True, smallest=smallest
             )
 
 
-def picture_questions(
+def nuclei_questions_of(
     rng: Random,
     split: Split,
     image: str,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.training.samples._sample import Facts, Sample, Split, name_crop
+from napari_pathreason.training.samples import Facts, Sample, Split, name_crop
 
 from ._nuclei import SMALLEST, Point, centres_inside, nuclei_questions, read_nuclei
 from ._tables import read_table

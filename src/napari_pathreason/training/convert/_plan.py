@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
+from napari_pathreason.training.samples import SPLITS, Sample, Split
 
 from ._mini import KNOWN, looks_mini, made_for, mini_files, read_mini
 from ._usable import Checked, ask_all, without_broken
@@ -38,7 +38,7 @@ MISSING = "pictures are not in the folder and were left out"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConversionPlan:
     """Samples of one source.
 
     Parameters
@@ -137,7 +137,7 @@ def read_source(path: Path, kind: str, options: Options) -> Source:
 
 def plan_of(
     source: Source, options: Options, store: Store, out: Path, elsewhere: Collection[Split | None]
-) -> Plan:
+) -> ConversionPlan:
     """Open the pictures of a source, deal them, and get ready to ask.
 
     Parameters
@@ -179,7 +179,7 @@ def plan_of(
         samples[split] = ask_all(drawn, split, options.seed, store, checked)
     total = sum(len(part) for part in dealt.parts.values())
     kind = source.kind
-    return Plan(kind.name, samples, left, kind.gives, total, tuple(notes), dealt.short)
+    return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), dealt.short)
 
 
 def _there(found: Found, kind: Kind, source: Path) -> list[Entry]:
@@ -207,7 +207,7 @@ def _there(found: Found, kind: Kind, source: Path) -> list[Entry]:
     return entries
 
 
-def plan_of_mini(source: Path, options: Options, out: Path) -> Plan:
+def plan_of_mini(source: Path, options: Options, out: Path) -> ConversionPlan:
     """The embedded model's own sets, their pictures opened.
 
     Raises
@@ -234,4 +234,4 @@ def plan_of_mini(source: Path, options: Options, out: Path) -> Plan:
         split: without_broken(read_mini(source, split, options.seed, options.times), broken, left)
         for split in SPLITS
     }
-    return Plan(MINI, samples, left, made_for(source), len(pictures))
+    return ConversionPlan(MINI, samples, left, made_for(source), len(pictures))

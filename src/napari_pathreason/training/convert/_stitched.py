@@ -13,8 +13,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_pathreason.training.samples._places import PLACES, place_of
-from napari_pathreason.training.samples._sample import Area, Facts, Sample, Split, name_crop
+from napari_pathreason.training.samples import (
+    PLACES,
+    Area,
+    Facts,
+    Sample,
+    Split,
+    name_crop,
+    place_of,
+)
 
 from . import _wording as wording
 from ._alien import offered

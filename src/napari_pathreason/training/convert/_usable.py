@@ -9,7 +9,7 @@ from random import Random
 from tqdm import tqdm
 
 from napari_pathreason.errors import SlideError
-from napari_pathreason.training.samples._sample import CROP, Sample, Split
+from napari_pathreason.training.samples import CROP, Sample, Split
 
 from .sets import (
     BROKEN,

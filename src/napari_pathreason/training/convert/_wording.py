@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from napari_pathreason.training.samples._sample import Phrasing, Split
+from napari_pathreason.training.samples import Phrasing, Split
 
 HELD_OUT_SHARE = 0.5
 """Share of the questions of `test` that are put in a held-out phrasing."""
@@ -147,3 +147,19 @@ def draw(rng: Random, wording: Wording, split: Split, name: str = "") -> tuple[s
     if split == "test" and rng.random() < HELD_OUT_SHARE:
         return rng.choice(wording.held_out).format(name), "held_out"
     return rng.choice(wording.trained).format(name), "trained"
+
+
+WORDINGS = (
+    TUMOUR_PRESENT,
+    TUMOUR_KIND,
+    TUMOUR_WHERE,
+    LUNG_KIND,
+    LUNG_NORMAL,
+    COUNT,
+    PRESENCE,
+    NUCLEI_DENSE,
+    NUCLEI_WHERE,
+    FIND,
+    WHERE,
+)
+"""All of them."""

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Pictures, Sample
 
 from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
 from ._item import Item

@@ -14,12 +14,10 @@ import numpy as np
 from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Answer, GenerationSettings, Result
 
 from ._item import Asked, Item
-from ._scoring import SMALLEST as SMALLEST
 from ._scoring import Scorer
 
 T = TypeVar("T")

@@ -13,9 +13,8 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from napari_pathreason.models import load_models
-from napari_pathreason.training.run._provenance import fingerprint
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import read_samples
+from napari_pathreason.training.run import fingerprint
+from napari_pathreason.training.samples import Pictures, read_samples
 
 from ._baseline import baseline_items, check_installed
 from ._constant import constant_items
@@ -35,7 +34,7 @@ WITHOUT_A_RUNG = ("constant", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvaluationPlan:
     """What to evaluate.
 
     ``budgets`` are rungs, None for native size; ``policies`` other than ``fixed`` need the answers
@@ -122,7 +121,7 @@ class Report:
         return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def evaluate(plan: Plan) -> Report:
+def evaluate(plan: EvaluationPlan) -> Report:
     """Ask, keep and sum up.
 
     Raises
@@ -202,7 +201,7 @@ def evaluate(plan: Plan) -> Report:
     )
 
 
-def _notes(left_out: Sequence[int | None], plan: Plan) -> Iterator[str]:
+def _notes(left_out: Sequence[int | None], plan: EvaluationPlan) -> Iterator[str]:
     """What a reader of the tables must know of them."""
     if left_out:
         names = ", ".join(map(rung, left_out))

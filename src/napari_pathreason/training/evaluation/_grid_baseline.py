@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Pictures, Sample
 
 from ._item import Item
 from ._scoring import Scorer

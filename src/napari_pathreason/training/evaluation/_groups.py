@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import CROP, Sample
+from napari_pathreason.training.samples import CROP, Sample
 
 
 def group_names(table: Path, column: str, samples: Sequence[Sample], folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from napari_pathreason.tasks import match_boxes, same_label
-from napari_pathreason.training.samples._sample import Phrasing
+from napari_pathreason.training.samples import Phrasing
 from napari_pathreason.types import AnswerBox, TaskName
 
 Asked = Literal["model", "text_only", "unreasoned"]

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 from napari_pathreason.engine import Allocator
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tokens import LADDER, plan
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Allocation, Effort
 
 from ._item import Item

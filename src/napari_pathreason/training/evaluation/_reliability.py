@@ -27,13 +27,18 @@ from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
 from napari_pathreason.tasks import TASKS, abstains
-from napari_pathreason.training.samples._pictures import FLAT, Pictures
-from napari_pathreason.training.samples._sample import Sample, read_samples
-from napari_pathreason.training.samples._targets import score_target
-from napari_pathreason.training.samples._view import read_view
+from napari_pathreason.training.samples import (
+    FLAT,
+    Pictures,
+    Sample,
+    read_samples,
+    read_view,
+    score_target,
+)
 from napari_pathreason.types import Answer, Budget, Level, Query
 
-from ._evaluate import SMALLEST, relative
+from ._evaluate import relative
+from ._scoring import SMALLEST
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 BLUR = 1 / 16
@@ -53,7 +58,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReliabilityPlan:
     """What to ask.
 
     ``data`` is a JSONL of ``pathreason data convert``; its questions are asked ``number`` times in
@@ -93,7 +98,7 @@ class Judged:
     score: float
 
 
-def measure(plan: Plan) -> list[Judged]:
+def measure(plan: ReliabilityPlan) -> list[Judged]:
     """Ask all, by the job that answers users.
 
     Raises

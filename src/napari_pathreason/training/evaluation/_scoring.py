@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from napari_pathreason.tasks import TASKS, Target, summary, whole_choice
-from napari_pathreason.training.samples._evidence import confirmed
-from napari_pathreason.training.samples._pictures import Pictures
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import region_target
-from napari_pathreason.training.samples._view import View, read_view
+from napari_pathreason.training.samples import (
+    Pictures,
+    Sample,
+    View,
+    confirmed,
+    read_view,
+    region_target,
+)
 from napari_pathreason.types import Answer
 
 from ._item import Arm, Item, matches

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from napari_pathreason.models._patch_embedding import embed_by_product
-from napari_pathreason.training.model._recompute import recomputing
+from napari_pathreason.models import embed_by_product
+from napari_pathreason.training.model import recomputing
 
 from ._prompts import Prompts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Sample
 
 BudgetPolicy = Callable[[Sample], Sequence[float]]
 """Of an allocator: chances of the recipe's rungs for a question, in their order."""

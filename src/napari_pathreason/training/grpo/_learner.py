@@ -12,16 +12,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 
-from napari_pathreason.models._inputs import VISION_TOKENS
-from napari_pathreason.training.recipe._policy_recipe import PolicyRecipe
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.run._adapters import keep_adapters_alone
-from napari_pathreason.training.run._optimise import optimizer_of, schedule
-from napari_pathreason.training.run._sharding import (
+from napari_pathreason.models import VISION_TOKENS
+from napari_pathreason.training.recipe import PolicyRecipe, Recipe
+from napari_pathreason.training.run import (
     ended_everywhere,
     gathered,
+    keep_adapters_alone,
     open_shards,
+    optimizer_of,
     prepare_shards,
+    schedule,
     whole,
 )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_pathreason.engine._boxes import to_detections
-from napari_pathreason.engine._closer import LOOK, again, answer_of, windows
+from napari_pathreason.engine import LOOK, again, answer_of, to_detections, windows
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.training.samples._view import View
+from napari_pathreason.training.samples import View
 from napari_pathreason.types import Answer, AnswerBox
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from napari_pathreason.training.recipe._recipe_base import PolicyLoss
+from napari_pathreason.training.recipe import PolicyLoss
 
 
 def clipped_surrogate(

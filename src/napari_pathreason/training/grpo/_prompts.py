@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pathreason.models._inputs import IMAGE_PAD, prompt_ids
-from napari_pathreason.models._pixels import Normalisation, patchify
+from napari_pathreason.models import IMAGE_PAD, Normalisation, patchify, prompt_ids
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._view import View
+from napari_pathreason.training.samples import Sample, View
 from napari_pathreason.types import Messages, ModelDims
 
 

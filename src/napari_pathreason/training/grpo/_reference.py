@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import torch
 
-from napari_pathreason.training.model._lora import add_reference, as_reference
-from napari_pathreason.training.run._sharding import give_back
+from napari_pathreason.training.model import add_reference, as_reference
+from napari_pathreason.training.run import give_back
 
 from ._actor import Actor, Said
 from ._prompts import Prompts

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_pathreason.tasks import TASKS, Target, same_choice, split_frame
-from napari_pathreason.training.recipe._recipe_base import RewardKind
-from napari_pathreason.training.samples._evidence import MOST, confirmed
-from napari_pathreason.training.samples._sample import Sample
-from napari_pathreason.training.samples._targets import score_target
-from napari_pathreason.training.samples._view import View
+from napari_pathreason.training.recipe import RewardKind
+from napari_pathreason.training.samples import MOST, Sample, View, confirmed, score_target
 from napari_pathreason.types import Answer, TaskName
 
 from ._paper_scores import ap50, bleu4

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Sample
 
 from ._rewards import Judged
 from ._rollout import Rollout

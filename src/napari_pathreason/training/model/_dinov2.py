@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
+from napari_pathreason.models import NORMALISATION, TEMPORAL_PATCH
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 State = dict[str, torch.Tensor]

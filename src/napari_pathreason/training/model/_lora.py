@@ -13,11 +13,19 @@ from typing import Any
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models._adapter import CONFIG, find_base, merge_adapter, read_matrices
-from napari_pathreason.models._checkpoint import check_whole, find_checkpoint
-from napari_pathreason.models._config import read_info
-from napari_pathreason.models._loading import described_in, load_tokenizer, load_weights
-from napari_pathreason.training.recipe._recipe import LoraRecipe
+from napari_pathreason.models import (
+    CONFIG,
+    check_whole,
+    described_in,
+    find_base,
+    find_checkpoint,
+    load_tokenizer,
+    load_weights,
+    merge_adapter,
+    read_info,
+    read_matrices,
+)
+from napari_pathreason.training.recipe import LoraRecipe
 
 LEARNING, REFERENCE = "default", "reference"
 """Names of the two adapters: what is trained, and what the distance is measured from."""

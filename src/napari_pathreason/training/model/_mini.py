@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import write_metadata
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.models._inputs import CONTROL_TOKENS
-from napari_pathreason.models._pixels import NORMALISATION, TEMPORAL_PATCH
+from napari_pathreason.models import (
+    CONTROL_TOKENS,
+    NORMALISATION,
+    TEMPORAL_PATCH,
+    read_dims,
+    write_metadata,
+)
 from napari_pathreason.tasks import DETECTION_FORMAT
-from napari_pathreason.training.recipe._recipe import ModelRecipe
+from napari_pathreason.training.recipe import ModelRecipe
 from napari_pathreason.types import Metadata
 
 FRAME = ("<think>", "</think>", "<answer>", "</answer>", "<think></think><answer>")

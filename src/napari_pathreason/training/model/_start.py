@@ -9,10 +9,16 @@ from typing import Any
 import torch
 
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.samples._evidence import CROWDED, SMALL, SPARSE, THROUGHOUT, WHOLE
-from napari_pathreason.training.samples._places import PLACES
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.samples import (
+    CROWDED,
+    PLACES,
+    SMALL,
+    SPARSE,
+    THROUGHOUT,
+    WHOLE,
+    Sample,
+)
 
 from ._dinov2 import load_dinov2
 from ._lora import start_lora, start_whole

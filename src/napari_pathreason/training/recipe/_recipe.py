@@ -10,8 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._targets import Style
-from napari_pathreason.training.samples._view import Augmentation
+from napari_pathreason.training.samples import Augmentation, Style
 
 from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe

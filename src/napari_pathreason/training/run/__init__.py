@@ -1,6 +1,5 @@
 """What every loop shares: what is drawn, steps of the optimiser, the state on disk, the log."""
 
-from ._adapters import copy_checkpoint
-from ._metadata import build_metadata, describe_checkpoint, model_name
+import lazy_loader
 
-__all__ = ["build_metadata", "copy_checkpoint", "describe_checkpoint", "model_name"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,17 +11,17 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason.models import write_metadata
-from napari_pathreason.models._adapter import (
+from napari_pathreason.models import (
     WEIGHTS,
     base_of,
+    described_in,
     find_base,
+    find_checkpoint,
     save_matrices,
     write_base,
+    write_metadata,
 )
-from napari_pathreason.models._checkpoint import find_checkpoint
-from napari_pathreason.models._loading import described_in
-from napari_pathreason.training.model._lora import EMBEDDINGS, LEARNING
+from napari_pathreason.training.model import EMBEDDINGS, LEARNING
 from napari_pathreason.types import Metadata
 
 STATE = "adapters.safetensors"

@@ -10,8 +10,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from napari_pathreason.training.model._mini import save_checkpoint
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.model import save_checkpoint
+from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.types import Metadata
 
 from ._adapters import save_adapter

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from napari_pathreason.training.recipe._recipe import DataRecipe
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.recipe import DataRecipe
+from napari_pathreason.training.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import metadata_of, read_card, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
-from napari_pathreason.training.recipe._recipe import Recipe
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import Form, Metadata, Query, Topic
 
 

@@ -6,8 +6,7 @@ import math
 
 import torch
 
-from napari_pathreason.training.recipe._policy_recipe import PolicyRecipe
-from napari_pathreason.training.recipe._recipe import SFTRecipe
+from napari_pathreason.training.recipe import PolicyRecipe, SFTRecipe
 
 
 def optimizer_of(

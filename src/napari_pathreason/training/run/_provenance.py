@@ -8,7 +8,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from napari_pathreason.training.recipe._recipe import Recipe
+from napari_pathreason.training.recipe import Recipe
 
 PACKAGES = ("napari-pathreason", "torch", "transformers", "accelerate", "tokenizers")
 

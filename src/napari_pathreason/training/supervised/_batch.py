@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pathreason.models._inputs import IMAGE_PAD, prompt_ids
-from napari_pathreason.models._pixels import Normalisation, patchify
+from napari_pathreason.models import IMAGE_PAD, Normalisation, patchify, prompt_ids
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training.samples._coverage import (
+from napari_pathreason.training.samples import (
     ALL_OF_IT,
+    Corners,
+    Piece,
+    Sample,
+    View,
     box_targets,
     cell_corners,
     count_targets,
     dense_targets,
     place_targets,
 )
-from napari_pathreason.training.samples._sample import Corners, Sample
-from napari_pathreason.training.samples._targets import Piece
-from napari_pathreason.training.samples._view import View
 from napari_pathreason.types import ModelDims
 
 from ._number_loss import COUNT_SPREAD

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.model._sines import sines
+from napari_pathreason.training.model import sines
 
 from ._number_loss import NUMBERS, count_scale, counts_to_write
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Sample
 
 
 def drilled(samples: Sequence[Sample], classes: Sequence[str]) -> list[Sample]:

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch.nn import functional
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models._config import read_dims
-from napari_pathreason.training.recipe._recipe import Recipe, SFTRecipe
+from napari_pathreason.models import read_dims
+from napari_pathreason.training.recipe import Recipe, SFTRecipe
 
 from ._batch import IGNORE, Batch
 from ._losses import (

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.model._sines import on_grid, sines
+from napari_pathreason.training.model import on_grid, sines
 
 from ._batch import Batch
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from napari_pathreason.models._patch_embedding import embed_by_product
-from napari_pathreason.training.samples._coverage import CLASSES, COUNTED
+from napari_pathreason.models import embed_by_product
+from napari_pathreason.training.samples import CLASSES, COUNTED
 
 from ._batch import IGNORE, Batch
 from ._looking import Watched, looks, watch

@@ -23,7 +23,7 @@ from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide
-from napari_pathreason.training.model._fetch import INSTANSEG, fetch
+from napari_pathreason.training.model import INSTANSEG, fetch
 from napari_pathreason.types import Budget, Query
 
 from ._nucleus_teacher import nuclei_of

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.training.convert import TAUGHT, read_table
-from napari_pathreason.training.model._fetch import INSTANSEG, fetch
+from napari_pathreason.training.model import INSTANSEG, fetch
 
 DARKEST, BRIGHTEST = 0.1, 99.9
 """Percentiles of a channel that become 0 and 1, as the teacher was trained."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_pathreason.exports import Feature
 from napari_pathreason.geometry import Box
-from napari_pathreason.training.samples._sample import Corners
+from napari_pathreason.training.samples import Corners
 
 from ._left_out import LeftOut
 

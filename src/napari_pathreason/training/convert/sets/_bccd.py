@@ -20,8 +20,8 @@ from random import Random
 from xml.etree import ElementTree
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert._blood import picture_questions, read_voc
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import read_voc, smear_questions
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
@@ -81,8 +81,8 @@ def _ask(
     cells = read_voc(boxes, first=1)
     drawn = sum(1 for _ in ElementTree.parse(boxes).getroot().iter("object"))
     left.add("boxes of another class or without area were left out", boxes.name, drawn - len(cells))
-    for sample in picture_questions(rng, split, str(file), cells, VIEWS[split]):
+    for sample in smear_questions(rng, split, str(file), cells, VIEWS[split]):
         yield sample.model_copy(update={"source": "bccd"})
 
 
-KIND = Kind("bccd", "JPEGImages/, Annotations/, ImageSets/Main/", _looks, _read)
+KIND: Kind = Kind("bccd", "JPEGImages/, Annotations/, ImageSets/Main/", _looks, _read)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.samples._sample import SPLITS, Sample, Split
+from napari_pathreason.training.samples import SPLITS, Sample, Split
 
 from ._by_area import Place
 from ._left_out import LeftOut

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._pictures_by_name import pictures_in
@@ -77,4 +77,6 @@ def _ask(
     )
 
 
-KIND = Kind("esca", "VALSET1_UKK/, VALSET2_WNS/, VALSET3_TCGA/, VALSET4_CHA_FULL/", _looks, _read)
+KIND: Kind = Kind(
+    "esca", "VALSET1_UKK/, VALSET2_WNS/, VALSET3_TCGA/, VALSET4_CHA_FULL/", _looks, _read
+)

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from ._choices import refuse_alike
 from ._entry import Entry, Found, Kind, Options
@@ -225,7 +225,7 @@ def _ask(
     )
 
 
-KIND = Kind(
+KIND: Kind = Kind(
     "folders",
     "CLASS/*.png, or {train,val,test}/CLASS/*.png, or CLASS/{train,val,test}/*.png",
     _looks,

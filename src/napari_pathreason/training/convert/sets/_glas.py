@@ -22,9 +22,8 @@ import numpy as np
 from PIL import Image
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import _wording as wording
-from napari_pathreason.training.convert._tables import read_table
-from napari_pathreason.training.samples._sample import Area, Sample, Split
+from napari_pathreason.training.convert import COUNT, FIND, draw, read_table
+from napari_pathreason.training.samples import Area, Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
@@ -104,7 +103,7 @@ def _ask(
     if not outlines.is_file():
         return
     glands = _boxes(outlines)
-    question, phrasing = wording.draw(rng, wording.COUNT, split, "glands")
+    question, phrasing = draw(rng, COUNT, split, "glands")
     yield Sample(
         **common,
         task="vqa",
@@ -113,7 +112,7 @@ def _ask(
         answer=str(len(glands)),
         topic="number of glands",
     )
-    question, phrasing = wording.draw(rng, wording.FIND, split, "gland")
+    question, phrasing = draw(rng, FIND, split, "gland")
     yield Sample(
         **common,
         task="detection",
@@ -136,4 +135,4 @@ def _boxes(outlines: Path) -> tuple[Area, ...]:
     return tuple(Area(label="gland", corners=c) for c in sorted(corners, key=lambda c: c[1::-1]))
 
 
-KIND = Kind("glas", "Grade.csv, train_1.bmp, train_1_anno.bmp, testA_1.bmp", _looks, _read)
+KIND: Kind = Kind("glas", "Grade.csv, train_1.bmp, train_1_anno.bmp, testA_1.bmp", _looks, _read)

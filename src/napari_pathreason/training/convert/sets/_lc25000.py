@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.convert._lung import tile_questions
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import lung_questions
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._pictures_by_name import pictures_in
@@ -65,7 +65,7 @@ def _read(folder: Path, options: Options) -> Found:
 def _lung(
     file: Path, label: str, question: str, split: Split, rng: Random, store: Store
 ) -> Iterator[Sample]:
-    for sample in tile_questions(rng, split, str(file), label, SIDE):
+    for sample in lung_questions(rng, split, str(file), label, SIDE):
         yield sample.model_copy(update={"source": "lc25000"})
 
 
@@ -83,4 +83,4 @@ def _colon(
     )
 
 
-KIND = Kind("lc25000", "lung_image_sets/, colon_image_sets/", _looks, _read)
+KIND: Kind = Kind("lc25000", "lung_image_sets/, colon_image_sets/", _looks, _read)

@@ -27,7 +27,7 @@ from typing import Any
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import parse_boxes
-from napari_pathreason.training.samples._sample import Area, Sample, Split
+from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
 from ._chat_text import choices_in, chosen, tagged, text_of
@@ -190,4 +190,4 @@ def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iter
     yield from samples
 
 
-KIND = Kind("messages", "FILE.json or .jsonl with messages, images, solution", _looks, _read)
+KIND: Kind = Kind("messages", "FILE.json or .jsonl with messages, images, solution", _looks, _read)

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.convert._nuclei import picture_questions
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import nuclei_questions_of
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
@@ -58,9 +58,9 @@ def _read(folder: Path, options: Options) -> Found:
 def _ask(
     file: Path, mask: Path, instances: bool, split: Split, rng: Random, store: Store
 ) -> Iterator[Sample]:
-    yield from picture_questions(
+    yield from nuclei_questions_of(
         rng, split, str(file), str(mask), "nuinsseg", VIEWS[split], instances
     )
 
 
-KIND = Kind("nuinsseg", "ORGAN/tissue images/, ORGAN/label masks modify/", _looks, _read)
+KIND: Kind = Kind("nuinsseg", "ORGAN/tissue images/, ORGAN/label masks modify/", _looks, _read)

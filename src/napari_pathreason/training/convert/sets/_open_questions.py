@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason.training.samples._sample import Sample
+from napari_pathreason.training.samples import Sample
 
 YES_NO = ("yes", "no")
 

@@ -19,9 +19,8 @@ from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert._lymph_node import tile_questions
-from napari_pathreason.training.convert._tables import read_table
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import lymph_node_questions, read_table
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._optional import optional
@@ -85,7 +84,7 @@ def _ask(
     tiles: _Array, index: int, tumour: bool, split: Split, rng: Random, store: Store
 ) -> Iterator[Sample]:
     file = store.pixels(f"{split}/{index:06d}", tiles.rows[index])
-    for sample in tile_questions(rng, split, file, tumour):
+    for sample in lymph_node_questions(rng, split, file, tumour):
         yield sample.model_copy(update={"source": "patchcamelyon"})
 
 
@@ -114,4 +113,6 @@ class _Array:
             raise QueryError(f"{self._path.name} cannot be read; download it again") from None
 
 
-KIND = Kind("patchcamelyon", "camelyonpatch_level_2_split_*_{x,y}.h5, *_meta.csv", _looks, _read)
+KIND: Kind = Kind(
+    "patchcamelyon", "camelyonpatch_level_2_split_*_{x,y}.h5, *_meta.csv", _looks, _read
+)

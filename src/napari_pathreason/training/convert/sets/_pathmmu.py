@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from ._choices import alike
 from ._entry import Entry, Found, Kind, Options
@@ -106,4 +106,4 @@ def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iter
     yield from samples
 
 
-KIND = Kind("pathmmu", "data.json, images/", _looks, _read, ("val", "test"))
+KIND: Kind = Kind("pathmmu", "data.json, images/", _looks, _read, ("val", "test"))

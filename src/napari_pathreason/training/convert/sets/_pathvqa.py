@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
@@ -78,4 +78,4 @@ def _ask(shards: Shards, asked: Asked, split: Split, rng: Random, store: Store) 
         yield open_question(file, row["question"], row["answer"], "pathvqa")
 
 
-KIND = Kind("pathvqa", "data/{train,validation,test}-*.parquet", _looks, _read)
+KIND: Kind = Kind("pathvqa", "data/{train,validation,test}-*.parquet", _looks, _read)

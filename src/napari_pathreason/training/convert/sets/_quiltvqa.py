@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
@@ -96,4 +96,4 @@ def _archived(
     yield from _ask(file, asked.rows, split, rng, store)
 
 
-KIND = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read, ("test",))
+KIND: Kind = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read, ("test",))

@@ -30,7 +30,7 @@ from random import Random
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.slides import open_slide
-from napari_pathreason.training.samples._sample import Area, Corners, Sample, Split
+from napari_pathreason.training.samples import Area, Corners, Sample, Split
 from napari_pathreason.types import SlideInfo
 
 from ._annotations import Annotations
@@ -225,4 +225,4 @@ def _find(
     )
 
 
-KIND = Kind("qupath", "slide.svs, slide.geojson (QuPath: export objects)", _looks, _read)
+KIND: Kind = Kind("qupath", "slide.svs, slide.geojson (QuPath: export objects)", _looks, _read)

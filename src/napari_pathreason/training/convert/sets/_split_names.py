@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples._sample import SPLITS, Split
+from napari_pathreason.training.samples import SPLITS, Split
 
 NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),

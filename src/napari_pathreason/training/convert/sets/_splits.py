@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert._tables import read_rows
-from napari_pathreason.training.samples._sample import SPLITS, Split
+from napari_pathreason.training.convert import read_rows
+from napari_pathreason.training.samples import SPLITS, Split
 
 from ._by_area import hold_out_strip
 from ._entry import Entry

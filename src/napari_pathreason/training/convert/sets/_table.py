@@ -29,8 +29,8 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert._tables import read_rows
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import read_rows
+from napari_pathreason.training.samples import Sample, Split
 
 from ._choices import refuse_alike
 from ._entry import Entry, Found, Kind, Options
@@ -229,4 +229,6 @@ def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iter
     yield from samples
 
 
-KIND = Kind("table", "labels.csv (or a CSV itself) and the pictures that it names", _looks, _read)
+KIND: Kind = Kind(
+    "table", "labels.csv (or a CSV itself) and the pictures that it names", _looks, _read
+)

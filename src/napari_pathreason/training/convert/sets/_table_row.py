@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import parse_boxes, whole_choice
-from napari_pathreason.training.samples._sample import Area, Sample, Split
+from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
 from ._choices import refuse_alike_choices

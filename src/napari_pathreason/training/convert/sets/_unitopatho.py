@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert._tables import read_table
-from napari_pathreason.training.samples._sample import Sample, Split
+from napari_pathreason.training.convert import read_table
+from napari_pathreason.training.samples import Sample, Split
 
 from ._entry import Entry, Found, Kind, Options
 from ._split_names import published, split_of
@@ -84,4 +84,6 @@ def _ask(
     )
 
 
-KIND = Kind("unitopatho", "800/train.csv, 800/test.csv, 800/CLASS/*.png, 7000/...", _looks, _read)
+KIND: Kind = Kind(
+    "unitopatho", "800/train.csv, 800/test.csv, 800/CLASS/*.png, 7000/...", _looks, _read
+)

@@ -1,0 +1,56 @@
+from ._account import write_account as write_account
+from ._answer_files import (
+    ENDINGS as ENDINGS,
+    AnswerFiles as AnswerFiles,
+    FileKind as FileKind,
+    asked_of as asked_of,
+    kind_of_file as kind_of_file,
+)
+from ._feature import Feature as Feature, ObjectType as ObjectType, Shape as Shape
+from ._fingerprint import fingerprint as fingerprint, weights_sha256 as weights_sha256
+from ._geojson_read import read_geojson as read_geojson
+from ._geojson_write import write_geojson as write_geojson
+from ._manifest import (
+    Asked as Asked,
+    Manifest as Manifest,
+    UsedModel as UsedModel,
+    digest_of as digest_of,
+    read_manifest as read_manifest,
+    versions_here as versions_here,
+    write_manifest as write_manifest,
+)
+from ._marks import (
+    Mark as Mark,
+    confidence_of as confidence_of,
+    detections_in as detections_in,
+    features_of_marks as features_of_marks,
+    marks_of as marks_of,
+    new_run as new_run,
+)
+from ._picture import (
+    LEVEL_COLOURS as LEVEL_COLOURS,
+    RULE as RULE,
+    colours_of as colours_of,
+    font as font,
+    mark_findings as mark_findings,
+    region_picture as region_picture,
+    round_below as round_below,
+)
+from ._reliability import (
+    LEVEL_KEY as LEVEL_KEY,
+    NO_ANSWER as NO_ANSWER,
+    RANK as RANK,
+    REASONS_KEY as REASONS_KEY,
+    UNREADABLE as UNREADABLE,
+    answer_line as answer_line,
+    guess as guess,
+    headline as headline,
+    joined_reasons as joined_reasons,
+    reliability_in as reliability_in,
+    reliability_line as reliability_line,
+    reliability_sentence as reliability_sentence,
+    to_reliability as to_reliability,
+)
+from ._report import write_report as write_report
+from ._table import plain as plain, write_table as write_table
+from ._transcript import write_transcript as write_transcript

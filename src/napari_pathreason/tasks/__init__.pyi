@@ -1,0 +1,48 @@
+from ._allotment import (
+    Allotment as Allotment,
+    allotment_messages as allotment_messages,
+    read_allotment as read_allotment,
+)
+from ._choices import (
+    check_choices as check_choices,
+    equal_choices as equal_choices,
+    find_option as find_option,
+    same_choice as same_choice,
+    whole_choice as whole_choice,
+)
+from ._cited import (
+    PLACES as PLACES,
+    THROUGHOUT as THROUGHOUT,
+    Cited as Cited,
+    cited_places as cited_places,
+    citing as citing,
+)
+from ._detection import (
+    DETECTION_FORMAT as DETECTION_FORMAT,
+    Detection as Detection,
+    summary as summary,
+)
+from ._metrics import (
+    count_score as count_score,
+    iou_score as iou_score,
+    is_right as is_right,
+    match_boxes as match_boxes,
+    same_label as same_label,
+    token_f1 as token_f1,
+)
+from ._numbers import abstains as abstains, asks_count as asks_count, asks_number as asks_number
+from ._parsing import parse_boxes as parse_boxes, split_frame as split_frame
+from ._subtyping import Subtyping as Subtyping
+from ._task import Target as Target, Task as Task
+from ._tasks import SCORING as SCORING, TASKS as TASKS
+from ._topics import (
+    FORM_WORDS as FORM_WORDS,
+    as_trained as as_trained,
+    content_words as content_words,
+    examples as examples,
+    form_of as form_of,
+    unknown_labels as unknown_labels,
+    untrained as untrained,
+    words_of_query as words_of_query,
+)
+from ._vqa import VQA as VQA
