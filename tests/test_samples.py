@@ -97,8 +97,9 @@ def test_its_licence_and_source_are_told(shown: SamplePicture) -> None:
 
 
 def _parts(file: Path) -> list[str]:
-    """Items of a list, or rows of a table."""
-    return file.read_text(encoding="utf-8").replace("\n- ", "\0").replace("\n|", "\0").split("\0")
+    """Items of a list, or rows of a table, each in one line."""
+    text = file.read_text(encoding="utf-8").replace("\n- ", "\0").replace("\n|", "\0")
+    return [" ".join(part.split()) for part in text.split("\0")]  # wherever its lines end
 
 
 def test_the_notices_that_licences_ask_for() -> None:

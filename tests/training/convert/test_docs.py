@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/data.md").read_text(encoding="utf-8")
 
 
 def test_the_example_from_annotations_to_samples(tmp_path, monkeypatch, capsys):
-    exported, command, lines = re.findall(r"```(?:json)?\n(.*?)```", PAGE, re.DOTALL)
+    exported, command, lines = re.findall(r"```(?:json|text|jsonl)\n(.*?)```", PAGE, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Path("skin").mkdir()
     slide = ROOT / "src/napari_pathreason/sample_data/CMU-1-Small-Region.svs"
