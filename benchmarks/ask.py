@@ -1,10 +1,10 @@
-"""What one answer costs at each rung: python benchmarks/ask.py [--json FILE] [--quick].
+"""What one answer costs at each budget: python benchmarks/ask.py [--json FILE] [--quick].
 
-Two tables. The first runs the same question at every rung of the ladder and at native size: visual
-tokens, pixels decoded, seconds, and how that compares with native. The second takes the engine's
-own share: the main job against reading the same region and a bare ``model.generate`` of
-transformers on the same pixels and prompt with the same number of written tokens (wanted: at most
-5 % more). Each number is the median of its repeats, on the clock and of this process on the CPU,
+Two tables. The first runs the same question at every budget of the budget grid and at native size:
+visual tokens, pixels decoded, seconds, and how that compares with native. The second takes the
+engine's own share: the main job against reading the same region and a bare ``model.generate`` of
+transformers on the same pixels and prompt with the same number of written tokens (wanted: at most 5
+% more). Each number is the median of its repeats, on the clock and of this process on the CPU,
 which other load lengthens less; shares and the second table are of the CPU, and its two sides take
 turns. Without --slide a pyramid of 8192 x 8192 px with levels at 1, 4 and 16 is written; without
 --model a checkpoint of random weights at the size of the embedded one: seconds depend on sizes, not
@@ -33,7 +33,7 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, build_inputs, find_checkpoint, load_models
 from napari_pathreason.slides import Slide, open_slide, write_synthetic_slide
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.tokens import LADDER, plan
+from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.types import Budget, GenerationSettings, Query
 
 QUERY = Query("vqa", "How many nuclei are there?")
@@ -50,11 +50,14 @@ def median_result(job: Job, models: Models, repeats: int) -> tuple[Any, float, f
     return result, statistics.median(clock), statistics.median(cpu)
 
 
-def rungs(
+def budgets(
     slide: Slide, region: Region, models: Models, settings: GenerationSettings, repeats: int
 ) -> list[dict[str, Any]]:
-    """The same question at every rung and at native size."""
-    budgets: list[Budget] = ["native", *LADDER]  # native first: the others are compared with it
+    """The same question at every budget and at native size."""
+    budgets: list[Budget] = [
+        "native",
+        *BUDGET_GRID,
+    ]  # native first: the others are compared with it
     print("| budget | tokens | Mpx decoded | level | read s | total s | CPU s | of | GFLOP | of |")
     print("|-------:|-------:|------------:|------:|-------:|--------:|------:|---:|------:|---:|")
     rows: list[dict[str, Any]] = []
@@ -94,7 +97,7 @@ def overhead(
 
     performer: Any = models.performer
     info = performer.info
-    made = plan(region, budget, info.dims.cell)
+    made = plan(region, budget, info.dims.token_px)
     pixels = slide.read_region(region, made.size).pixels
     messages = TASKS[QUERY.task].messages(QUERY)
     settings = GenerationSettings(max_new_tokens=new_tokens)
@@ -176,7 +179,7 @@ def machine(models: Models) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What one answer costs at each rung.")
+    parser = argparse.ArgumentParser(description="What one answer costs at each budget.")
     parser.add_argument("--slide", type=Path, help="default: a pyramid made here")
     parser.add_argument("--region", nargs=4, type=int, metavar=("X", "Y", "W", "H"))
     parser.add_argument("--model", help="embedded, a folder or a hub id")
@@ -198,7 +201,7 @@ def main() -> None:
         load = os.getloadavg()[0]
         print(f"{where}; load {load:.1f} before; model {name}; {slide.info.name}, region", end=" ")
         print(f"{region.x} {region.y} {region.width} {region.height}\n")
-        of_rungs = rungs(slide, region, models, settings, repeats)
+        of_rungs = budgets(slide, region, models, settings, repeats)
         print("\n| budget | written tokens | main job, CPU s | bare, CPU s | overhead |")
         print("|-------:|---------------:|----------------:|------------:|---------:|")
         of_engine = [
@@ -211,7 +214,7 @@ def main() -> None:
             "model": name,
             "slide": slide.info.name,
             "region": [region.x, region.y, region.width, region.height],
-            "rungs": of_rungs,
+            "budgets": of_rungs,
             "overhead": of_engine,
         }
     if args.json:

@@ -34,13 +34,13 @@ from PIL import Image
 
 from napari_pathreason.models import embed_by_product
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
-from napari_pathreason.training.allotting import Scored, tabulate
+from napari_pathreason.training.allocation import Scored, tabulate
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 
-PICTURES, GROUP, LONGEST, SIDE, BETA = 4, 8, 48, 256, 0.001
+PICTURES, GROUP, MAX_NEW_TOKENS, SIDE, BETA = 4, 8, 48, 256, 0.001
 QUESTION, CHOICES = "Are the nuclei dense or sparse?", ("dense", "sparse")
 MODEL: dict[str, Any] = {
     "vocabulary": 2048,
@@ -55,12 +55,12 @@ MODEL: dict[str, Any] = {
 
 
 def write_data(folder: Path) -> None:
-    """Pictures of 64 visual tokens, one question each, and larger ones for the ladder."""
+    """Pictures of 64 visual tokens, one question each, and larger ones for the budget grid."""
     rng = np.random.default_rng(0)
     for split, sides in (
         ("train", [SIDE] * 4 * PICTURES),
         ("val", [SIDE] * PICTURES),
-        ("ladder", [96, 224, 256, 480, 640, 1024]),
+        ("budget_grid", [96, 224, 256, 480, 640, 1024]),
     ):
         samples = []
         for i, side in enumerate(sides):
@@ -73,7 +73,7 @@ def write_data(folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throttle:
     """Median seconds of a step, and the mean tokens of a completion."""
 
     clock: float
@@ -92,7 +92,7 @@ class Clock:
         """One step is over."""
         self._marks.append((time.perf_counter(), time.process_time()))
 
-    def pace(self) -> Pace:
+    def pace(self) -> Throttle:
         """Of all steps but the first, which lies before the first mark, and the last.
 
         The last one of our loop asks held-out questions too.
@@ -100,12 +100,12 @@ class Clock:
         marks = self._marks[:-1]
         steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
         clock, cpu = zip(*steps, strict=True)
-        return Pace(
+        return Throttle(
             statistics.median(clock), statistics.median(cpu), statistics.fmean(self.written)
         )
 
 
-def ours(recipe: Recipe) -> Pace:
+def ours(recipe: Recipe) -> Throttle:
     """The command's own loop, from one line of its log to the next."""
     clock, write = Clock(), RunLog.write
 
@@ -120,7 +120,7 @@ def ours(recipe: Recipe) -> Pace:
     return clock.pace()
 
 
-def theirs(recipe: Recipe, out: Path, convolution: bool) -> Pace:
+def theirs(recipe: Recipe, out: Path, convolution: bool) -> Throttle:
     """TRL's trainer from the same checkpoint."""
     import trl
     from datasets import Dataset
@@ -148,7 +148,7 @@ def theirs(recipe: Recipe, out: Path, convolution: bool) -> Pace:
             str(out),
             per_device_train_batch_size=PICTURES * GROUP,
             num_generations=GROUP,
-            max_completion_length=LONGEST,
+            max_completion_length=MAX_NEW_TOKENS,
             max_steps=recipe.grpo.steps,
             beta=BETA,
             loss_type="dapo",
@@ -217,7 +217,7 @@ class Counter:
 def calls(recipe: Recipe, out: Path) -> dict[str, int]:
     """The performer's calls for one training of the allocator."""
     data = Path(recipe.data.folder)
-    samples, counter = read_samples(data / "ladder.jsonl"), Counter()
+    samples, counter = read_samples(data / "budget grid.jsonl"), Counter()
     tabulate(samples, Pictures(data), counter, 32, out / "scores.jsonl")  # type: ignore[arg-type]
     steps = recipe.allocator.steps
     return {
@@ -238,7 +238,7 @@ def recipe_of(folder: Path, steps: int, number: int) -> Recipe:
             "grpo": {
                 "start": str(folder / "model"),
                 "group": GROUP,
-                "longest": LONGEST,
+                "longest": MAX_NEW_TOKENS,
                 "pictures": PICTURES,
                 "budgets": {64: 1},
                 "beta": BETA,
@@ -262,7 +262,7 @@ def main() -> None:
     rounds, steps = (1, 3) if args.quick else (args.rounds, args.steps)
     if steps < 3:
         parser.error("--steps must be at least 3: the first and the last do not count")
-    turns: list[tuple[Pace, Pace]] = []
+    turns: list[tuple[Throttle, Throttle]] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_data(folder)
@@ -277,7 +277,10 @@ def main() -> None:
             turns.append((mine, theirs(recipe, folder / f"trl-{number}", args.convolution)))
         counted = calls(recipe, folder)
     written = [statistics.fmean(pace.written for pace in side) for side in zip(*turns, strict=True)]
-    print(f"{millions:.1f} M parameters, {PICTURES} pictures x {GROUP} completions of {LONGEST}")
+    print(
+        f"{millions:.1f} M parameters, {PICTURES} pictures x {GROUP} completions of "
+        f"{MAX_NEW_TOKENS}"
+    )
     print(f"tokens at most ({written[0]:.1f} and {written[1]:.1f} in the mean), 64 visual tokens,")
     print(
         f"float32; {platform.machine()}, {rounds} rounds of {steps} steps, load before: {load:.1f}"
@@ -302,7 +305,7 @@ def main() -> None:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def _table_cells(turns: list[tuple[Pace, Pace]], side: int) -> str:
+def _table_cells(turns: list[tuple[Throttle, Throttle]], side: int) -> str:
     """Median seconds of a side over the rounds; of TRL's the ratio to ours, and its range."""
     cells = []
     for name in ("clock", "cpu"):

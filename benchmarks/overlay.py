@@ -2,10 +2,10 @@
 
 The end of a slide run with so many lesions is handed to what the Slide run dock shows it with, on a
 mosaic of the bundled slide (20,000 px a side) in a window of 1280 x 800: seconds of the worker, who
-gets the boxes ready, seconds until each of them is seen as an outline, and until the surest are
-shapes. Then the camera is moved and zoomed by steps, with and without the lesions, and the cursor
-asks what lies under it. As in `benchmarks/dock.py`, "work" is what the main thread computed between
-two ticks of a timer. For comparison some of the boxes are made a plain Shapes layer.
+gets the boxes ready, seconds until each of them is seen as an outline, and until the most confident
+are shapes. Then the camera is moved and zoomed by steps, with and without the lesions, and the
+cursor asks what lies under it. As in `benchmarks/dock.py`, "work" is what the main thread computed
+between two ticks of a timer. For comparison some of the boxes are made a plain Shapes layer.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ def lesions(count: int) -> list[Lesion]:
             Detection(
                 "tumour",
                 Box(i % row * step, i // row * step, step * float(w), step * float(h)),
-                float(sure),
+                float(confident),
             ),
             (0,),
         )
-        for i, (w, h, sure) in enumerate(draw)
+        for i, (w, h, confident) in enumerate(draw)
     ]
 
 
@@ -160,7 +160,7 @@ def measure(slide: Path, count: int, shapes: int) -> dict[str, Any]:
             layers.step(viewer, so_far, {})
             pause(0.1)
     (every,) = [layer for layer in viewer.layers if layer.name.startswith("all lesions")]
-    with rows.told(f"the {MOST_BOXES:,} surest are shapes"):
+    with rows.told(f"the {MOST_BOXES:,} most confident are shapes"):
         while len(viewer.layers[-1].data) < min(MOST_BOXES, count):
             layers.step(viewer, so_far, {})
             pause(0.1)

@@ -38,13 +38,13 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.tokens import LADDER, plan
+from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.training import Sample, read_samples
 from napari_pathreason.training.evaluation import pick, relative
 from napari_pathreason.training.samples import Pictures, read_view, score_target
 from napari_pathreason.types import Answer, Effort, GenerationSettings
 
-BUDGETS: tuple[int | None, ...] = (*LADDER, None)
+BUDGETS: tuple[int | None, ...] = (*BUDGET_GRID, None)
 TOGETHER, MOST_TOKENS = 24, 2048
 Scores = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def told(name: str, difference: Scores, *before: str) -> str:
 
 def picture(asked: Questions, models: Models) -> None:
     """Print what the allocator chooses without the picture that the question is about."""
-    allocator, token_px = models.allocator, models.performer.info.dims.cell
+    allocator, token_px = models.allocator, models.performer.info.dims.token_px
     overviews, native = [], []
     for sample, region in zip(asked.samples, asked.regions, strict=True):
         reading = plan(region, allocator.overview_budget, token_px)
@@ -111,10 +111,10 @@ def picture(asked: Questions, models: Models) -> None:
     for effort in get_args(Effort):
         own = choose(range(len(native)), effort)
         seen: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
-        kinds = [(s.kind, tokens) for s, tokens in zip(asked.samples, native, strict=True)]
-        for kind, choice in zip(kinds, own, strict=True):
+        domains = [(s.kind, tokens) for s, tokens in zip(asked.samples, native, strict=True)]
+        for kind, choice in zip(domains, own, strict=True):
             seen[kind][choice] += 1
-        table = [seen[kind].most_common(1)[0][0] for kind in kinds]
+        table = [seen[kind].most_common(1)[0][0] for kind in domains]
         for name, choices in (
             ("another of the same kind of question", choose(others, effort)),
             ("a table by kind of question and native size", table),
@@ -127,13 +127,13 @@ def picture(asked: Questions, models: Models) -> None:
 def _others(samples: Sequence[Sample]) -> list[int]:
     """For each sample one of the same kind about another picture; itself if there is none."""
     rng = np.random.default_rng(0)
-    kinds: dict[str, list[int]] = defaultdict(list)
+    domains: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        kinds[sample.kind].append(index)
+        domains[sample.kind].append(index)
     found = []
     for index, sample in enumerate(samples):
         of = (sample.image, sample.region)
-        same = [i for i in kinds[sample.kind] if (samples[i].image, samples[i].region) != of]
+        same = [i for i in domains[sample.kind] if (samples[i].image, samples[i].region) != of]
         found.append(int(rng.choice(same)) if same else index)
     return found
 
@@ -166,7 +166,7 @@ def mirrored_scores(
     Budgets that read a region at one size are asked once. ``kept`` is a file of answers, which a
     second start goes on from.
     """
-    token_px = models.performer.info.dims.cell
+    token_px = models.performer.info.dims.token_px
     sizes = [[plan(region, b, token_px).size for b in budgets] for region in asked.regions]
     found: dict[tuple[int, int, int], float] = {}
     if kept is not None and kept.is_file():
@@ -184,7 +184,7 @@ def mirrored_scores(
         results = ask_together(jobs, models.performer, models.allocator)
         for (size, index), result in zip(group, results, strict=True):
             sample = asked.samples[index]
-            view = read_view(sample, asked.pictures, LADDER[0], token_px)
+            view = read_view(sample, asked.pictures, BUDGET_GRID[0], token_px)
             answer = _turned_back(relative(result), sample)
             found[index, *size] = TASKS[sample.task].score(answer, score_target(sample, view))
             if kept is not None:
@@ -258,7 +258,7 @@ def main() -> None:
     if args.luck:
         print()
         most = args.up_to
-        budgets = BUDGETS if most is None else [b for b in LADDER if b <= most]
+        budgets = BUDGETS if most is None else [b for b in BUDGET_GRID if b <= most]
         luck(asked, models, budgets, args.kept)
 
 

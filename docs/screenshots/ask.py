@@ -12,8 +12,8 @@ def play(stage: Stage) -> None:
     stage.viewer.reset_view()  # the dock has taken room from the canvas
     form = dock.form
     form.model_box.setEditText(stage.model)
-    for rung in ("auto", 64):
-        form.choose(form.budget_box, rung)
+    for cost in ("auto", 64):
+        form.choose(form.budget_box, cost)
         dock.ask()
         wait_for(dock)
     if stage.model != "embedded":  # a name without a path

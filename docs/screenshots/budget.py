@@ -1,4 +1,4 @@
-"""The ladder and a preview with its token grid."""
+"""The budget grid and a preview with its token grid."""
 
 from __future__ import annotations
 

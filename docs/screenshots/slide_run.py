@@ -14,7 +14,7 @@ def play(stage: Stage) -> None:
     stage.slide_run = dock = stage.open_dock("Slide run")
     form = dock.form
     form.mpp_box.setValue(MPP)
-    form.model_box.spec = stage.model
+    form.model_box.model_id = stage.model
     form.folder_edit.setText(str(stage.scratch / "runs"))
     dock.start()
     wait_for(dock)

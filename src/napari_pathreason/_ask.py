@@ -29,7 +29,7 @@ def ask(
     device: str = "auto",
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
-    closer: bool = True,
+    zoom: bool = True,
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -57,7 +57,7 @@ def ask(
         For models that sample; greedy answers do not depend on it.
     mpp : float or (float, float), optional
         Micrometres per level-0 pixel, where the file does not say.
-    closer : bool
+    zoom : bool
         Look again at small finds, on top of the budget, where the model knows how.
 
     Returns
@@ -93,7 +93,7 @@ def ask(
         elif not isinstance(region, Region):
             region = Region(*region)
         query = Query(task, question, tuple(choices))
-        settings = GenerationSettings(seed=seed, closer=closer)
+        settings = GenerationSettings(seed=seed, zoom=zoom)
         job = Job(source, region, query, budget, settings, effort)
         loaded = model if isinstance(model, Models) else load_models(model, device)
         return run(job, loaded.performer, loaded.allocator)

@@ -90,9 +90,9 @@ def loads(monkeypatch):
     """Put the finder in place of every model; the list tells what was asked for."""
     asked = []
 
-    def load_models(spec="embedded", device="auto"):
-        asked.append((spec, device))
-        if spec == "unknown":
+    def load_models(model_id="embedded", device="auto"):
+        asked.append((model_id, device))
+        if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
         return Models(SpotFinder(), Fixed64())
 

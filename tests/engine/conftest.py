@@ -123,7 +123,7 @@ class MarkerFinder:
         return f"<think>dark spot</think><answer>{json.dumps(boxes)}</answer>"
 
     def _completion(self, pixels: NDArray[np.uint8], text: str, finish: str) -> Completion:
-        visual = pixels.shape[0] * pixels.shape[1] // DIMS.cell**2
+        visual = pixels.shape[0] * pixels.shape[1] // DIMS.token_px**2
         return Completion(text, 30 + visual, visual, len(text), finish, 0.1)  # type: ignore[arg-type]
 
 

@@ -11,10 +11,10 @@ from napari_pathreason.engine import (
     ask,
     confidence,
     confidence_line,
-    read_chances,
+    read_probabilities,
     result_to_dict,
     scaled,
-    token_chance,
+    token_probability,
 )
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import (
@@ -22,7 +22,7 @@ from napari_pathreason.types import (
     Calibration,
     Query,
     Scale,
-    WrittenToken,
+    TokenLogprobs,
 )
 
 TUMOUR = Query("vqa", "Is there tumour?", ("yes", "no", "cannot tell"))
@@ -30,84 +30,84 @@ COUNT = Query("vqa", "How many nuclei are there?")
 CELLS = Query("detection", options=("white cell", "platelet"))
 
 
-def token(chosen: str, share: float, **beside: float) -> WrittenToken:
+def token(chosen: str, share: float, **beside: float) -> TokenLogprobs:
     choices = ((chosen, math.log(share)), *((t, math.log(p)) for t, p in beside.items()))
-    return WrittenToken(choices)
+    return TokenLogprobs(choices)
 
 
 THINK, OPEN, CLOSE = (token(t, 1.0) for t in ("<think></think>", "<answer>", "</answer>"))
 
 
-def sure(written, query, calibration=None):
+def confident(written, query, calibration=None):
     text = "".join(one.text for one in [THINK, *written])
     answer = TASKS[query.task].parse(text, query)
-    return confidence(read_chances([THINK, *written], query, answer), calibration)
+    return confidence(read_probabilities([THINK, *written], query, answer), calibration)
 
 
 def test_a_choice_is_weighed_against_the_other_choices_alone():
     written = [OPEN, token("yes", 0.6, no=0.2, tumour=0.15), CLOSE]
-    assert sure(written, TUMOUR).answer == pytest.approx(0.75)
+    assert confident(written, TUMOUR).answer == pytest.approx(0.75)
 
 
 def test_a_free_answer_is_weighed_against_everything():
     written = [OPEN, token("12", 0.6, **{"11": 0.2}), CLOSE]
-    assert sure(written, COUNT).answer == pytest.approx(0.6)
+    assert confident(written, COUNT).answer == pytest.approx(0.6)
 
 
 def test_a_choice_of_several_tokens_loses_nothing_where_no_other_choice_goes_on_so():
     written = [OPEN, token("cannot", 0.9, yes=0.1), token(" tell", 0.5, **{" say": 0.5}), CLOSE]
-    assert sure(written, TUMOUR).answer == pytest.approx(0.9)
+    assert confident(written, TUMOUR).answer == pytest.approx(0.9)
 
 
 def test_where_one_choice_begins_another_the_end_decides():
     lung = Query("subtyping", options=("normal", "normal lung"))
     end = token("</answer>", 0.3, **{" lung": 0.6, " heart": 0.1})
     written = [OPEN, token("normal", 1.0), end]
-    assert sure(written, lung).answer == pytest.approx(1 / 3)
+    assert confident(written, lung).answer == pytest.approx(1 / 3)
 
 
 def test_digits_multiply_up_to_the_one_that_ends_the_number():
     written = [OPEN, token("4", 0.5), token("2", 0.5), token("</", 0.5), token("answer>", 1.0)]
-    assert sure(written, COUNT).answer == pytest.approx(0.125)
+    assert confident(written, COUNT).answer == pytest.approx(0.125)
 
 
 def test_the_frame_may_share_tokens_with_the_answer():
-    first = WrittenToken(((">yes", math.log(0.6)), (">no", math.log(0.2)), ("yes", math.log(0.2))))
+    first = TokenLogprobs(((">yes", math.log(0.6)), (">no", math.log(0.2)), ("yes", math.log(0.2))))
     written = [token("<answer", 0.5), first, token("</", 1.0), token("answer>", 1.0)]
-    assert sure(written, TUMOUR).answer == pytest.approx(0.75)
+    assert confident(written, TUMOUR).answer == pytest.approx(0.75)
 
 
 def test_the_frame_of_a_text_may_be_one_token():
     first = token("<think></think><answer>", 0.5, **{"<think>": 0.5})
     written = [first, token("yes", 0.6, no=0.2), CLOSE]
     answer = TASKS["vqa"].parse("<think></think><answer>yes</answer>", TUMOUR)
-    assert read_chances(written, TUMOUR, answer).answer == pytest.approx(0.75)
+    assert read_probabilities(written, TUMOUR, answer).answer == pytest.approx(0.75)
 
 
 def test_upper_case_is_no_other_choice():
     written = [OPEN, token("yes", 0.4, Yes=0.4, no=0.2), CLOSE]
-    assert sure(written, TUMOUR).answer == pytest.approx(0.8)
+    assert confident(written, TUMOUR).answer == pytest.approx(0.8)
 
 
 def test_a_choice_within_a_longer_answer_is_weighed_as_free_text():
     written = [OPEN, token("surely yes", 0.5, yes=0.25, no=0.25), CLOSE]
-    assert sure(written, TUMOUR).answer == pytest.approx(0.5)
+    assert confident(written, TUMOUR).answer == pytest.approx(0.5)
 
 
 def test_of_a_reply_that_is_none_of_the_choices_nothing_is_told():
     written = [OPEN, token("maybe", 0.5, yes=0.25, no=0.25), CLOSE]
-    assert sure(written, TUMOUR).answer is None
+    assert confident(written, TUMOUR).answer is None
 
 
 @pytest.mark.parametrize(
     "written", [[], [OPEN, token("yes", 0.9)], [token("yes", 0.9), CLOSE]], ids=len
 )
 def test_without_a_whole_answer_nothing_is_told(written):
-    assert sure(written, TUMOUR).answer is None
+    assert confident(written, TUMOUR).answer is None
 
 
 def test_an_empty_answer_tells_nothing():
-    assert read_chances([OPEN, CLOSE], COUNT, Answer("", "")).answer is None
+    assert read_probabilities([OPEN, CLOSE], COUNT, Answer("", "")).answer is None
 
 
 BOXES = [
@@ -126,27 +126,27 @@ BOXES = [
 
 
 def test_a_box_is_as_sure_as_its_beginning_and_its_label():
-    found = sure(BOXES, CELLS)
+    found = confident(BOXES, CELLS)
     assert found.boxes == pytest.approx((0.4, 0.6))
     assert found.answer == pytest.approx(0.5)
 
 
 def test_boxes_of_another_form_are_not_told():
     text = "[[1, 2, 300, 400]]"
-    found = sure([OPEN, token(text, 0.7), CLOSE], Query("detection", options=("lesion",)))
+    found = confident([OPEN, token(text, 0.7), CLOSE], Query("detection", options=("lesion",)))
     assert (found.answer, found.boxes) == (None, ())
 
 
 def test_no_boxes_are_an_answer_like_words():
-    found = sure([OPEN, token("[]", 0.7), CLOSE], CELLS)
+    found = confident([OPEN, token("[]", 0.7), CLOSE], CELLS)
     assert (found.answer, found.boxes) == (pytest.approx(0.7), ())
 
 
 def test_each_form_of_answer_has_its_own_scale():
     heat = Calibration(Scale(2.0), Scale(4.0), Scale(8.0))
-    chosen = sure([OPEN, token("yes", 0.8, no=0.2), CLOSE], TUMOUR, heat).answer
-    counted = sure([OPEN, token("7", 0.8, **{"8": 0.2}), CLOSE], COUNT, heat).answer
-    free = sure([OPEN, token("[]", 0.8, x=0.2), CLOSE], CELLS, heat).answer
+    chosen = confident([OPEN, token("yes", 0.8, no=0.2), CLOSE], TUMOUR, heat).answer
+    counted = confident([OPEN, token("7", 0.8, **{"8": 0.2}), CLOSE], COUNT, heat).answer
+    free = confident([OPEN, token("[]", 0.8, x=0.2), CLOSE], CELLS, heat).answer
     expected = [1 / (1 + 0.25 ** (1 / t)) for t in (2, 4, 8)]
     assert [chosen, counted, free] == pytest.approx(expected)
 
@@ -155,11 +155,11 @@ def test_the_least_sure_word_of_the_rationale_counts_where_the_calibration_says_
     rationale = [token("<think>", 1.0), token("tumour", 0.6), token("</think>", 0.9)]
     written = [*rationale, OPEN, token("yes", 0.8, no=0.2), CLOSE]
     answer = TASKS["vqa"].parse("".join(one.text for one in written), TUMOUR)
-    chances = read_chances(written, TUMOUR, answer)
-    assert (chances.answer, chances.rationale) == pytest.approx((0.8, 0.6))
+    probabilities = read_probabilities(written, TUMOUR, answer)
+    assert (probabilities.answer, probabilities.rationale) == pytest.approx((0.8, 0.6))
     taken, left = (Calibration(choice=Scale(rationale=r)) for r in (True, False))
-    assert confidence(chances, taken).answer == pytest.approx(0.48)
-    assert confidence(chances, left).answer == pytest.approx(0.8)
+    assert confidence(probabilities, taken).answer == pytest.approx(0.48)
+    assert confidence(probabilities, left).answer == pytest.approx(0.8)
 
 
 def test_the_end_of_the_rationale_is_no_word_of_it():
@@ -167,37 +167,39 @@ def test_the_end_of_the_rationale_is_no_word_of_it():
     first = token("<think></think><answer>", 0.5, **{"<think>": 0.5})
     written = [first, token("yes", 0.6, no=0.2), CLOSE]
     answer = TASKS["vqa"].parse("<think></think><answer>yes</answer>", TUMOUR)
-    assert read_chances(written, TUMOUR, answer).rationale == 1.0
+    assert read_probabilities(written, TUMOUR, answer).rationale == 1.0
 
 
-chances = st.floats(0, 1)
+probabilities = st.floats(0, 1)
 scales = st.builds(Scale, st.floats(0.05, 50), st.floats(-5, 5))
 
 
-@given(chances, chances, scales)
+@given(probabilities, probabilities, scales)
 def test_scaling_keeps_the_order_of_answers(one, other, scale):
     if one >= other:
         assert scaled(one, scale) >= scaled(other, scale)
 
 
-@given(chances, st.floats(1, 50))
-def test_heat_takes_a_probability_towards_the_half_and_not_past_it(chance, temperature):
-    after = scaled(chance, Scale(temperature))
+@given(probabilities, st.floats(1, 50))
+def test_heat_takes_a_probability_towards_the_half_and_not_past_it(probability, temperature):
+    after = scaled(probability, Scale(temperature))
     assert 0 <= after <= 1
-    assert abs(after - 0.5) <= abs(chance - 0.5) + 1e-9
-    assert (after - 0.5) * (chance - 0.5) >= 0
+    assert abs(after - 0.5) <= abs(probability - 0.5) + 1e-9
+    assert (after - 0.5) * (probability - 0.5) >= 0
 
 
 @given(st.floats(1e-5, 1 - 1e-5))
-def test_without_a_calibration_the_model_is_taken_at_its_word(chance):
-    assert scaled(chance, Scale()) == pytest.approx(chance)
+def test_without_a_calibration_the_model_is_taken_at_its_word(probability):
+    assert scaled(probability, Scale()) == pytest.approx(probability)
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=8))
 def test_chances_of_what_could_have_been_written_keep_their_order_and_sum(weights):
     total = sum(weights)
     beside = tuple((f"t{i}", math.log(w / total)) for i, w in enumerate(weights))
-    among = [token_chance(WrittenToken(beside, i), lambda text: True) for i in range(len(beside))]
+    among = [
+        token_probability(TokenLogprobs(beside, i), lambda text: True) for i in range(len(beside))
+    ]
     assert sum(among) == pytest.approx(1)
     for one, weight in zip(among, weights, strict=True):
         assert one == pytest.approx(weight / total)

@@ -15,8 +15,8 @@ from napari_pathreason.types import (
     Completion,
     Metadata,
     ModelInfo,
+    OODScore,
     Query,
-    Strangeness,
     Topic,
 )
 
@@ -27,7 +27,7 @@ GLASS = Region(0, 0, 320, 320)
 LESION = Query("detection", options=("lesion",))
 DARK = Query("vqa", "Is there a dark spot?", ("yes", "no"))
 NUMBER = Query("vqa", "How many dark spots are there?")
-KNOWN = Strangeness(0.5, ("dots",))
+KNOWN = OODScore(0.5, ("dots",))
 
 
 def topic(name, form, query):
@@ -53,16 +53,16 @@ INFO = ModelInfo(
 
 
 @pytest.fixture
-def judged(slide, allocator, performer, monkeypatch):
+def assessed(slide, allocator, performer, monkeypatch):
     """Ask a model that says what it was trained on, and is calibrated; the reliability."""
 
-    def judge(
+    def assess(
         query=LESION,
         text=None,
         info=INFO,
         region=REGION,
         budget=64,
-        strangeness=KNOWN,
+        ood=KNOWN,
         confidence=None,
         finish="stop",
     ):
@@ -71,7 +71,7 @@ def judged(slide, allocator, performer, monkeypatch):
         made = performer._completion
 
         def seen(pixels, written, ending) -> Completion:
-            return replace(made(pixels, written, ending), strangeness=strangeness)
+            return replace(made(pixels, written, ending), ood=ood)
 
         performer._completion = seen
         if confidence is not None:
@@ -84,15 +84,15 @@ def judged(slide, allocator, performer, monkeypatch):
         finally:
             performer._completion = made
 
-    return judge
+    return assess
 
 
 def reply(text):
     return f"<think>seen</think><answer>{text}</answer>"
 
 
-def test_nothing_to_doubt(judged):
-    result = judged()
+def test_nothing_to_doubt(assessed):
+    result = assessed()
     assert result.reliability.level == "reliable"
     assert result.reliability.reasons == ()
 
@@ -109,8 +109,8 @@ def test_nothing_to_doubt(judged):
         (Query("vqa", "Is there a lesion?"), "with yes or no about: lesion"),
     ],
 )
-def test_what_was_not_trained_on_has_no_reliable_answer(judged, query, reason):
-    result = judged(query, reply("no"))
+def test_what_was_not_trained_on_has_no_reliable_answer(assessed, query, reason):
+    result = assessed(query, reply("no"))
     assert result.reliability.level == "none"
     assert reason in result.reliability.reasons[0]
     assert foreseen(query, INFO).reasons[0] == result.reliability.reasons[0]
@@ -131,13 +131,13 @@ def test_other_words_around_what_was_trained_on_change_nothing(query):
     assert foreseen(query, INFO).level == "reliable"
 
 
-def test_yes_or_no_is_asked_with_the_choices_that_training_had(judged):
-    assert judged(Query("vqa", "Is there a dark spot?"), reply("yes")).query == DARK
+def test_yes_or_no_is_asked_with_the_choices_that_training_had(assessed):
+    assert assessed(Query("vqa", "Is there a dark spot?"), reply("yes")).query == DARK
 
 
-def test_a_label_that_was_not_trained_on_is_refused(judged, slide):
+def test_a_label_that_was_not_trained_on_is_refused(assessed, slide):
     with pytest.raises(QueryError, match="cannot look for mitosis; it can look for: lesion"):
-        judged(Query("detection", options=("lesion", "mitosis")))
+        assessed(Query("detection", options=("lesion", "mitosis")))
     assert not slide.reads
     assert foreseen(Query("detection", options=("mitosis",)), INFO).reasons[0] == (
         "cannot look for mitosis"
@@ -155,76 +155,78 @@ def test_a_label_that_was_not_trained_on_is_refused(judged, slide):
         (NUMBER, reply('[{"bbox_2d":[0,0,670,1000],"label":"tumour"}]'), "stop"),
     ],
 )
-def test_a_reply_that_cannot_be_read_is_no_answer(judged, query, text, finish):
-    result = judged(query, text, finish=finish)
+def test_a_reply_that_cannot_be_read_is_no_answer(assessed, query, text, finish):
+    result = assessed(query, text, finish=finish)
     assert result.reliability.level == "none"
     assert result.reliability.reasons == ("the model's reply could not be read",)
     assert (result.answer.text, result.detections) == ("", ())
     assert result_to_dict(result)["reply"] == text
 
 
-def test_a_model_may_say_that_it_cannot_tell(judged):
+def test_a_model_may_say_that_it_cannot_tell(assessed):
     query = replace(DARK, options=("yes", "no", "cannot tell"))
-    assert "says that it cannot tell" in judged(query, reply("cannot tell")).reliability.reasons[0]
+    assert (
+        "says that it cannot tell" in assessed(query, reply("cannot tell")).reliability.reasons[0]
+    )
 
 
-def test_glass(judged):
-    result = judged(region=GLASS)
+def test_glass(assessed):
+    result = assessed(region=GLASS)
     assert result.reliability.level == "none"
     assert "almost no tissue" in result.reliability.reasons[0]
 
 
-def test_a_picture_unlike_the_training_images(judged):
-    strange = Strangeness(1.1, ("dots", "lines"), "its stain (colours) is another")
-    result = judged(strangeness=strange)
+def test_a_picture_unlike_the_training_images(assessed):
+    is_ood = OODScore(1.1, ("dots", "lines"), "its stain (colours) is another")
+    result = assessed(ood=is_ood)
     assert result.reliability.level == "none"
     assert result.reliability.reasons == (
         "unlike the training images (dots and lines): its stain (colours) is another",
     )
-    assert result_to_dict(result)["strangeness"]["strange"] is True
+    assert result_to_dict(result)["ood"]["is_ood"] is True
 
 
 @pytest.mark.parametrize(
     ("comparable", "reason"), [(6, "too few visual tokens to compare"), (None, "could not be")]
 )
-def test_a_picture_that_could_not_be_compared(judged, comparable, reason):
-    result = judged(strangeness=None, info=replace(INFO, comparable=comparable))
+def test_a_picture_that_could_not_be_compared(assessed, comparable, reason):
+    result = assessed(ood=None, info=replace(INFO, comparable=comparable))
     assert result.reliability.level == "uncertain"
     assert reason in result.reliability.reasons[0]
 
 
 @pytest.mark.parametrize(("side", "tokens"), [(512, 9), (96, 9), (64, 4)])
 def test_an_allocator_leaves_enough_to_compare_where_there_is_as_much(
-    judged, allocator, side, tokens
+    assessed, allocator, side, tokens
 ):
     allocator.budget = 4
     info = replace(INFO, comparable=6)
-    result = judged(info=info, region=Region(880, 680, side, side), budget="auto")
+    result = assessed(info=info, region=Region(880, 680, side, side), budget="auto")
     assert result.tokens.realised >= tokens
-    assert judged(info=INFO, budget="auto").tokens.realised <= 4
-    assert judged(info=info, budget=4).tokens.realised <= 4  # a user's own choice stays
+    assert assessed(info=INFO, budget="auto").tokens.realised <= 4
+    assert assessed(info=info, budget=4).tokens.realised <= 4  # a user's own choice stays
 
 
 @pytest.mark.parametrize(
     ("share", "level"), [(0.0, "reliable"), (0.12, "uncertain"), (0.8, "none")]
 )
-def test_unreadable_parts(judged, slide, share, level):
+def test_unreadable_parts(assessed, slide, share, level):
     slide.unreadable = share
-    result = judged()
+    result = assessed()
     assert result.reliability.level == level
     assert [f"{share:.0%}"[:-1] in line for line in result.warnings] == [True] * (share > 0)
 
 
 @pytest.mark.parametrize(("query", "text"), [(LESION, None), (DARK, reply("yes"))])
-def test_low_confidence(judged, query, text):
-    assert judged(query, text, confidence=0.4).reliability.level == "reliable"
-    result = judged(query, text, confidence=0.39)
+def test_low_confidence(assessed, query, text):
+    assert assessed(query, text, confidence=0.4).reliability.level == "reliable"
+    result = assessed(query, text, confidence=0.39)
     assert result.reliability.level == "uncertain"
     assert "low confidence" in result.reliability.reasons[0]
 
 
-def test_an_answer_of_unknown_confidence_is_uncertain(judged):
-    result = judged(DARK, reply("yes"))
+def test_an_answer_of_unknown_confidence_is_uncertain(assessed):
+    result = assessed(DARK, reply("yes"))
     assert result.reliability.reasons == ("the model does not tell how sure it is",)
 
 
@@ -237,10 +239,10 @@ def test_an_answer_of_unknown_confidence_is_uncertain(judged):
         (4, None, None),
     ],
 )
-def test_scales_that_the_model_was_not_trained_on(judged, slide, budget, mpp, told):
+def test_scales_that_the_model_was_not_trained_on(assessed, slide, budget, mpp, told):
     slide.mpp = None if mpp is None else (mpp, mpp)
     info = replace(INFO, metadata=replace(METADATA, mpp=(0.3, 1.0)))
-    reliability = judged(info=info, budget=budget).reliability
+    reliability = assessed(info=info, budget=budget).reliability
     if told is None:
         assert reliability.level == "reliable"
     else:
@@ -248,9 +250,9 @@ def test_scales_that_the_model_was_not_trained_on(judged, slide, budget, mpp, to
         assert f"{told} than the training images (0.3 to 1 um per pixel)" in reliability.reasons[0]
 
 
-def test_a_model_of_which_nothing_is_known_is_at_best_uncertain(judged):
+def test_a_model_of_which_nothing_is_known_is_at_best_uncertain(assessed):
     bare = replace(INFO, calibration=None, metadata=None)
-    result = judged(info=bare, strangeness=None)
+    result = assessed(info=bare, ood=None)
     assert result.reliability.level == "uncertain"
     assert result.reliability.reasons == (
         "this model does not say what it was trained on",
@@ -258,9 +260,11 @@ def test_a_model_of_which_nothing_is_known_is_at_best_uncertain(judged):
     )
 
 
-def test_the_worst_is_said_first(judged, slide):
+def test_the_worst_is_said_first(assessed, slide):
     slide.unreadable = 0.1
-    result = judged(Query("vqa", "Is there necrosis?", ("yes", "no")), reply("no"), finish="length")
+    result = assessed(
+        Query("vqa", "Is there necrosis?", ("yes", "no")), reply("no"), finish="length"
+    )
     assert result.reliability.level == "none"
     assert result.reliability.reasons[0] == "not trained on: necrosis"
     assert "the reply was cut off" in result.reliability.reasons
@@ -269,40 +273,40 @@ def test_the_worst_is_said_first(judged, slide):
 class TestLargerThanReplesHold:
     INFO = replace(INFO, metadata=replace(METADATA, max_visual_tokens=50))
 
-    def test_a_typed_budget_is_refused_with_the_largest_that_works(self, judged, slide):
+    def test_a_typed_budget_is_refused_with_the_largest_that_works(self, assessed, slide):
         with pytest.raises(QueryError, match="at most 50"):
-            judged(info=self.INFO, budget=64)
+            assessed(info=self.INFO, budget=64)
         assert not slide.reads
-        assert judged(info=self.INFO, budget=50).tokens.realised <= 50
+        assert assessed(info=self.INFO, budget=50).tokens.realised <= 50
 
-    def test_native_size_too(self, judged):
+    def test_native_size_too(self, assessed):
         with pytest.raises(QueryError, match=r"native size means .* at most 50"):
-            judged(info=self.INFO, budget="native")
+            assessed(info=self.INFO, budget="native")
 
-    def test_a_large_budget_on_a_small_region_is_none(self, judged):
+    def test_a_large_budget_on_a_small_region_is_none(self, assessed):
         region = Region(880, 680, 128, 128)
-        assert judged(info=self.INFO, budget=1024, region=region).tokens.realised == 16
+        assert assessed(info=self.INFO, budget=1024, region=region).tokens.realised == 16
 
     @pytest.mark.parametrize("chosen", [64, None])
-    def test_an_allocator_is_held(self, judged, allocator, chosen):
+    def test_an_allocator_is_held(self, assessed, allocator, chosen):
         allocator.budget = chosen
-        result = judged(info=self.INFO, budget="auto")
+        result = assessed(info=self.INFO, budget="auto")
         assert (result.allocation.budget, result.allocation.source) == (50, "policy")
         assert result.tokens.realised <= 50
 
 
 @given(st.lists(st.sampled_from(["uncertain", "none"]), max_size=5))
 def test_the_level_is_that_of_the_worst_doubt(levels):
-    from napari_pathreason.engine import Doubt, judge
+    from napari_pathreason.engine import Doubt, assess
 
-    found = judge([Doubt(level, f"reason {i}") for i, level in enumerate(levels)])
+    found = assess([Doubt(level, f"reason {i}") for i, level in enumerate(levels)])
     worst = "none" if "none" in levels else "uncertain" if levels else "reliable"
     assert found.level == worst
     assert len(found.reasons) == len(levels)
     assert [levels[int(reason[-1])] for reason in found.reasons] == sorted(levels)
 
 
-def test_dark_all_over_counts_as_tissue(judged, slide, monkeypatch):
+def test_dark_all_over_counts_as_tissue(assessed, slide, monkeypatch):
     """As in fluorescence: only what is white has nothing on it."""
     read = slide.read_region
 
@@ -312,4 +316,4 @@ def test_dark_all_over_counts_as_tissue(judged, slide, monkeypatch):
         return image
 
     monkeypatch.setattr(slide, "read_region", dark)
-    assert judged(region=GLASS).reliability.level == "reliable"
+    assert assessed(region=GLASS).reliability.level == "reliable"

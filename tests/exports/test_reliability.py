@@ -117,7 +117,7 @@ def test_an_empty_table_never_means_that_nothing_is_there(make_result, written):
 
 words = st.text(st.characters(exclude_characters="|", exclude_categories=("Cs", "Cc")), min_size=1)
 levels = st.sampled_from(["reliable", "uncertain", "none"])
-judged = st.builds(Reliability, levels, st.lists(words, max_size=4).map(tuple))
+assessed = st.builds(Reliability, levels, st.lists(words, max_size=4).map(tuple))
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +125,14 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("judged")
 
 
-@given(judged=judged, marked=st.booleans())
-def test_geojson_gives_it_back(make_result, folder, run, judged, marked):
-    result = make_result(("Tumor: Positive", 1, 2, 3, 4), reliability=judged)
+@given(assessed=assessed, marked=st.booleans())
+def test_geojson_gives_it_back(make_result, folder, run, assessed, marked):
+    result = make_result(("Tumor: Positive", 1, 2, 3, 4), reliability=assessed)
     path = folder / "a.geojson"
     write_geojson(path, features_of_marks(marks_of([result], run), marked))
     features = list(read_geojson(path))
-    assert [reliability_in(one.metadata) for one in features] == [judged] * 2
-    rank = {"none": 0, "uncertain": 1, "reliable": 2}[judged.level]
+    assert [reliability_in(one.metadata) for one in features] == [assessed] * 2
+    rank = {"none": 0, "uncertain": 1, "reliable": 2}[assessed.level]
     assert [one.measurements["Reliability"] for one in features] == [rank] * 2
     again = folder / "b.geojson"
     write_geojson(again, features)
@@ -234,12 +234,12 @@ def test_a_picture_says_it_itself(make_result, slide, level, region):
     assert picture.size == whole.size
 
 
-@given(text=st.text(), judged=judged)
-def test_a_line_is_an_answer_or_says_that_it_is_none(text, judged):
-    line = answer_line(text, judged)
-    if text and judged.level != "none":
+@given(text=st.text(), assessed=assessed)
+def test_a_line_is_an_answer_or_says_that_it_is_none(text, assessed):
+    line = answer_line(text, assessed)
+    if text and assessed.level != "none":
         assert line == text
     else:
         assert line.startswith(NO_ANSWER)
         assert (text in line) if text else ("could not be read" in line)
-    assert reliability_line(judged).startswith(judged.level)
+    assert reliability_line(assessed).startswith(assessed.level)

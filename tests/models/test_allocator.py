@@ -10,8 +10,8 @@ from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import (
+    BUDGETS,
     EFFORTS,
-    RUNGS,
     AllocatorNet,
     PolicyAllocator,
     load_allocator,
@@ -39,8 +39,8 @@ def overview() -> np.ndarray:
 def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
     bias = allocator.net.head[-1].bias
     with torch.no_grad():
-        for row, place in enumerate((0, 4, len(RUNGS) - 1)):
-            bias[row * len(RUNGS) + place] += 50
+        for row, place in enumerate((0, 4, len(BUDGETS) - 1)):
+            bias[row * len(BUDGETS) + place] += 50
     given = [allocator.allocate(overview, QUERY, 1000, effort) for effort in EFFORTS]
     assert [one.budget for one in given] == [4, 64, None]
     assert [one.effort for one in given] == ["low", "balanced", "high"]
@@ -48,17 +48,18 @@ def test_each_effort_may_allot_any_rung_even_the_smallest(allocator, overview):
 
 def test_no_rung_from_native_size_up_is_allotted(allocator, overview):
     given = allocator.allocate(overview, QUERY, 16, "high")
-    allowed = [rung is None or rung < 16 for rung in RUNGS]
+    allowed = [budget is None or budget < 16 for budget in BUDGETS]
     assert all(
-        (chance > 0) == may for chance, may in zip(given.probabilities, allowed, strict=True)
+        (probability > 0) == may
+        for probability, may in zip(given.probabilities, allowed, strict=True)
     )
 
 
 def test_a_region_larger_than_all_it_learnt_from_gets_what_the_largest_would(overview):
     torch.manual_seed(0)
     allocator = PolicyAllocator(AllocatorNet().eval(), largest=100)
-    with torch.no_grad():  # of rungs that were masked in training, anything may be left
-        allocator.net.head[-1].bias.view(len(EFFORTS), -1)[:, RUNGS.index(256) :] += 50
+    with torch.no_grad():  # of budgets that were masked in training, anything may be left
+        allocator.net.head[-1].bias.view(len(EFFORTS), -1)[:, BUDGETS.index(256) :] += 50
     for effort in EFFORTS:
         beyond = allocator.allocate(overview, QUERY, 4000, effort)
         assert beyond.budget is not None
@@ -68,14 +69,14 @@ def test_a_region_larger_than_all_it_learnt_from_gets_what_the_largest_would(ove
 
 
 def test_picture_words_and_size_all_matter(allocator, overview):
-    def chances(picture, query, native):
+    def probabilities(picture, query, native):
         return allocator.allocate(picture, query, native, "low").probabilities
 
-    first = chances(overview, QUERY, 256)
+    first = probabilities(overview, QUERY, 256)
     assert sum(first) == pytest.approx(1)
-    assert first != chances(255 - overview, QUERY, 256)
-    assert first != chances(overview, Query("vqa", "How many nuclei are there?"), 256)
-    assert first != chances(overview, QUERY, 9)
+    assert first != probabilities(255 - overview, QUERY, 256)
+    assert first != probabilities(overview, Query("vqa", "How many nuclei are there?"), 256)
+    assert first != probabilities(overview, QUERY, 9)
 
 
 def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
@@ -105,8 +106,8 @@ def test_it_comes_back_as_it_was_saved(allocator, overview, tmp_path):
     for effort in EFFORTS:
         given = again.allocate(overview, QUERY, 64, effort)
         assert given == allocator.allocate(overview, QUERY, 64, effort)
-    card = json.loads((tmp_path / "allocator.json").read_text())
-    for spoilt in ("{", json.dumps(card | {"largest": "x"})):
+    metadata_json = json.loads((tmp_path / "allocator.json").read_text())
+    for spoilt in ("{", json.dumps(metadata_json | {"largest": "x"})):
         (tmp_path / "allocator.json").write_text(spoilt)
         with pytest.raises(ModelError, match="fetch the whole model"):
             load_allocator(tmp_path)

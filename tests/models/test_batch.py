@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_pathreason.engine import BatchPerformer
-from napari_pathreason.models import Look, load_performer
+from napari_pathreason.models import FeatureHook, load_performer
 from napari_pathreason.types import Completion, GenerationSettings
 
 MESSAGES = [
@@ -26,8 +26,8 @@ def performer(performers, family):
 
 @pytest.fixture
 def pictures(performer):
-    cell = performer.info.dims.cell
-    drawn = np.random.default_rng(0).integers(0, 256, (3, 3 * cell, 5 * cell, 3))
+    token_px = performer.info.dims.token_px
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 3 * token_px, 5 * token_px, 3))
     return list((drawn * np.array([1, 0.5, 0.1]).reshape(3, 1, 1, 1)).astype(np.uint8))
 
 
@@ -53,8 +53,8 @@ def test_as_by_themselves(performer, pictures, temperature):
 
 
 def test_other_questions_of_other_pictures(performer, pictures):
-    cell = performer.info.dims.cell
-    pictures = [pictures[0], pictures[1][:cell], pictures[2][:, : 2 * cell], pictures[0]]
+    token_px = performer.info.dims.token_px
+    pictures = [pictures[0], pictures[1][:token_px], pictures[2][:, : 2 * token_px], pictures[0]]
     words = ["How many nuclei?", "Is there tumour in this region of the slide?", "Why?", "Where?"]
     prompts = [
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
@@ -89,18 +89,18 @@ def test_cancelled_within_the_first_pass(performer, pictures):
 
 
 def test_each_picture_has_its_own_look(performer, pictures):
-    look = Look(performer.model.model.visual)
+    features = FeatureHook(performer.model.model.visual)
     try:
         settings = GenerationSettings(max_new_tokens=1)
         alone = []
         for pixels in pictures:
             one(performer, pixels, settings)
-            alone.append(look.take())
+            alone.append(features.take())
         performer.generate_batch(pictures, [MESSAGES] * 3, settings, threading.Event())
         patches = pictures[0].shape[0] * pictures[0].shape[1] // performer.info.dims.patch**2
-        together = look.take_each([patches] * 3)
+        together = features.take_each([patches] * 3)
         assert np.allclose(alone, together, atol=1e-4)
         assert not np.allclose(alone[0], alone[1], atol=1e-2)
-        assert look.take_each([patches] * 3) == []
+        assert features.take_each([patches] * 3) == []
     finally:
-        look.close()
+        features.close()

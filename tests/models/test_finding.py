@@ -10,11 +10,11 @@ from napari_pathreason.errors import ModelError, OutOfMemoryError
 from napari_pathreason.models import choose_dtype, load_models, resolve_device
 
 
-@pytest.mark.parametrize("spec", ["nothing", "/no/such/folder", "a b/c", ""])
-def test_an_unknown_model_is_named_with_what_could_be_given(spec, tmp_path, monkeypatch):
+@pytest.mark.parametrize("model_id", ["nothing", "/no/such/folder", "a b/c", ""])
+def test_an_unknown_model_is_named_with_what_could_be_given(model_id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match="give embedded, a folder that exists, or a hub id"):
-        load_models(spec)
+        load_models(model_id)
 
 
 def test_a_file_is_not_a_model(copy):

@@ -25,7 +25,9 @@ def test_pixels_equal_those_of_transformers_own_processor(checkpoint, family, se
     rng = np.random.default_rng(seed)
     dims = read_dims(json.loads((checkpoint / "config.json").read_text()))
     rows, columns = rng.integers(1, 12, 2)
-    pixels = rng.integers(0, 256, (rows * dims.cell, columns * dims.cell, 3), dtype=np.uint8)
+    pixels = rng.integers(
+        0, 256, (rows * dims.token_px, columns * dims.token_px, 3), dtype=np.uint8
+    )
     processor = Qwen2VLImageProcessorPil.from_pretrained(
         checkpoint, size={"shortest_edge": 1, "longest_edge": 10**9}
     )
@@ -45,9 +47,9 @@ def test_a_picture_that_would_need_a_resize_is_refused(shape):
 
 def test_visual_tokens_are_counted_by_cells_and_marked(checkpoint, family):
     dims = read_dims(json.loads((checkpoint / "config.json").read_text()))
-    assert dims.cell == {"qwen3_vl": 32, "qwen2_5_vl": 28}[family]
+    assert dims.token_px == {"qwen3_vl": 32, "qwen2_5_vl": 28}[family]
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    pixels = np.zeros((3 * dims.cell, 5 * dims.cell, 3), np.uint8)
+    pixels = np.zeros((3 * dims.token_px, 5 * dims.token_px, 3), np.uint8)
 
     inputs = build_inputs(tokenizer, dims, pixels, MESSAGES, NORMALISATION[family])
 

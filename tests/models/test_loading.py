@@ -179,8 +179,8 @@ def test_the_fixed_allocator_says_so():
 
 def test_a_query_is_answered_by_what_was_loaded(checkpoint):
     performer = load_models(checkpoint, "cpu").performer
-    cell = performer.info.dims.cell
-    pixels = np.zeros((cell, cell, 3), np.uint8)
+    token_px = performer.info.dims.token_px
+    pixels = np.zeros((token_px, token_px, 3), np.uint8)
     messages = [{"role": "user", "content": [{"type": "image"}]}]
     items = list(performer.generate(pixels, messages, GenerationSettings(3), threading.Event()))
     assert items[-1].visual_tokens == 1

@@ -72,7 +72,7 @@ def test_a_performer_tells_it(copy):
 
 
 @pytest.mark.parametrize(
-    "card",
+    "metadata_json",
     [
         {},
         {"name": "foreign"},
@@ -80,11 +80,11 @@ def test_a_performer_tells_it(copy):
         {"name": "foreign", "tissues": ["lung"], "any_tissue_terms": ["nuclei"]},
     ],
 )
-def test_a_file_without_a_format_version_says_nothing_of_the_training(copy, card):
-    (copy / METADATA).write_text(json.dumps(card))
+def test_a_file_without_a_format_version_says_nothing_of_the_training(copy, metadata_json):
+    (copy / METADATA).write_text(json.dumps(metadata_json))
     info = read_info(copy, "by folder")
-    assert (info.name, info.metadata) == (card.get("name", "by folder"), None)
-    assert info.box_space == card.get("box_space", "relative")
+    assert (info.name, info.metadata) == (metadata_json.get("name", "by folder"), None)
+    assert info.box_space == metadata_json.get("box_space", "relative")
 
 
 def test_a_model_without_metadata_can_be_named(copy):
@@ -101,7 +101,7 @@ TOPIC = {
 
 
 @pytest.mark.parametrize(
-    ("card", "message"),
+    ("metadata_json", "message"),
     [
         ({"name": 3}, "must be a text"),
         ({"box_space": "level0"}, "relative or resized"),
@@ -132,8 +132,8 @@ TOPIC = {
         ({"topics": [{key: TOPIC[key] for key in ("name", "form", "words")}]}, "a topic"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_it(copy, card, message):
-    (copy / METADATA).write_text(json.dumps({"format_version": FORMAT_VERSION} | card))
+def test_a_wrong_value_is_one_line_that_names_it(copy, metadata_json, message):
+    (copy / METADATA).write_text(json.dumps({"format_version": FORMAT_VERSION} | metadata_json))
     with pytest.raises(ModelError, match=message) as caught:
         read_info(copy, "mine")
     assert METADATA in str(caught.value)

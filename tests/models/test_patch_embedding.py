@@ -22,10 +22,12 @@ def _towers():
     )
 
 
-@pytest.mark.parametrize("tower", _towers(), ids=["qwen3_vl", "qwen2_5_vl"])
-def test_the_product_equals_the_convolution(tower):
-    patches = torch.randn(12, tower.patch_embed.proj.weight[0].numel())
+@pytest.mark.parametrize("vision_encoder", _towers(), ids=["qwen3_vl", "qwen2_5_vl"])
+def test_the_product_equals_the_convolution(vision_encoder):
+    patches = torch.randn(12, vision_encoder.patch_embed.proj.weight[0].numel())
     with torch.no_grad():
-        convolved = tower.patch_embed(patches)
-        embed_by_product(tower)
-        torch.testing.assert_close(tower.patch_embed(patches), convolved, atol=1e-5, rtol=1e-4)
+        convolved = vision_encoder.patch_embed(patches)
+        embed_by_product(vision_encoder)
+        torch.testing.assert_close(
+            vision_encoder.patch_embed(patches), convolved, atol=1e-5, rtol=1e-4
+        )

@@ -25,9 +25,9 @@ def performer(performers, family):
 
 
 def picture(performer, rows=3, columns=5, seed=0):
-    cell = performer.info.dims.cell
+    token_px = performer.info.dims.token_px
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (rows * cell, columns * cell, 3), dtype=np.uint8)
+    return rng.integers(0, 256, (rows * token_px, columns * token_px, 3), dtype=np.uint8)
 
 
 def answer(performer, settings, pixels=None, cancel=None):

@@ -132,12 +132,12 @@ def test_a_folder_holds_one_allocator(mine, beside):
 
 
 def test_what_is_wrong_with_it_is_named(mine):
-    card = json.loads((mine / "allocator.json").read_text())
+    metadata_json = json.loads((mine / "allocator.json").read_text())
     for spoilt in ({"effort": "much"}, {"overview": 0}, {"longest": "many"}):
-        (mine / "allocator.json").write_text(json.dumps(card | spoilt))
+        (mine / "allocator.json").write_text(json.dumps(metadata_json | spoilt))
         with pytest.raises(ModelError, match="train the allocator again"):
             load_models(mine, "cpu")
-    (mine / "allocator.json").write_text(json.dumps(card))
+    (mine / "allocator.json").write_text(json.dumps(metadata_json))
     (mine / "allocator/adapter_model.safetensors").write_bytes(b"no")
     with pytest.raises(ModelError, match="fetch the whole model"):
         load_models(mine, "cpu")

@@ -8,7 +8,7 @@ from napari_pathreason.models import (
     BESIDE,
     VISION_TOKENS,
     Drawn,
-    Teller,
+    LogprobsReader,
     build_inputs,
     byte_tokenizer,
     decode,
@@ -26,8 +26,10 @@ def performer(checkpoints):
 
 
 def _pixels(performer):
-    cell = performer.info.dims.cell
-    return np.random.default_rng(0).integers(0, 256, (2 * cell, 3 * cell, 3), dtype=np.uint8)
+    token_px = performer.info.dims.token_px
+    return np.random.default_rng(0).integers(
+        0, 256, (2 * token_px, 3 * token_px, 3), dtype=np.uint8
+    )
 
 
 def _drawn(tokenizer, text):
@@ -64,19 +66,19 @@ def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temp
     for one, row in zip(drawn, expected, strict=True):
         assert one.own == pytest.approx(float(row[one.token]), abs=1e-3)
         assert len(one.beside) == BESIDE
-        assert torch.allclose(one.chances, row[one.beside], atol=1e-3)
+        assert torch.allclose(one.probabilities, row[one.beside], atol=1e-3)
 
 
 def test_tokens_are_told_with_what_stood_beside_them():
     tokenizer = byte_tokenizer()
-    written = Teller(tokenizer).tell(_drawn(tokenizer, SAID))
+    written = LogprobsReader(tokenizer).tell(_drawn(tokenizer, SAID))
     assert "".join(token.text for token in written) == SAID
     assert all(token.choices[1][0] == "z" for token in written)
     assert all(token.choices[0][1] == pytest.approx(-0.1) for token in written)
 
 
 def test_nothing_drawn_tells_no_tokens():
-    assert Teller(byte_tokenizer()).tell([]) == ()
+    assert LogprobsReader(byte_tokenizer()).tell([]) == ()
 
 
 def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
@@ -85,7 +87,7 @@ def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
     rare = tokenizer("q")["input_ids"][0]
     at = SAID.index("yes")
     drawn[at] = drawn[at]._replace(token=rare, own=torch.tensor(-9.0))
-    token = Teller(tokenizer).tell(drawn)[at]
+    token = LogprobsReader(tokenizer).tell(drawn)[at]
     assert token.text == "q"
     assert token.choices[token.chosen][1] == -9.0
     assert len(token.choices) == 3

@@ -25,7 +25,7 @@ from napari_pathreason.slide_run import (
 from napari_pathreason.slides import Slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import (
-    NOT_JUDGED,
+    NOT_ASSESSED,
     Answer,
     Calibration,
     Detection,
@@ -49,9 +49,10 @@ METADATA = Metadata(
 
 def records(*groups):
     """So many records of each reliability and answer."""
-    judged = [(one, text) for count, one, text in groups for _ in range(count)]
+    assessed = [(one, text) for count, one, text in groups for _ in range(count)]
     return [
-        TileRecord(index, answer=text, reliability=one) for index, (one, text) in enumerate(judged)
+        TileRecord(index, answer=text, reliability=one)
+        for index, (one, text) in enumerate(assessed)
     ]
 
 
@@ -71,7 +72,7 @@ def test_the_line_of_a_run():
     assert tally_of(tiles[-1:]).line.endswith("1 no reliable answer (1 reply could not be read)")
 
 
-levels = st.sampled_from([RELIABLE, UNCERTAIN, NONE, NOT_JUDGED, Reliability("none")])
+levels = st.sampled_from([RELIABLE, UNCERTAIN, NONE, NOT_ASSESSED, Reliability("none")])
 answers = st.sampled_from(["", "none found", "2 spot"])
 
 
@@ -90,10 +91,10 @@ def test_each_tile_is_counted_once(tiles):
 
 
 def test_reasons_of_a_run_tell_in_how_many_tiles():
-    judged = reliability_of(
+    assessed = reliability_of(
         records((2, RELIABLE, "1 spot"), (3, UNCERTAIN, "1 spot"), (1, NONE, "1 spot"))
     )
-    assert judged == Reliability(
+    assert assessed == Reliability(
         "uncertain", (f"{FOREIGN} (1 of 6 tiles)", f"{LOW} (4 of 6 tiles)")
     )
     assert reliability_of(records((2, NONE, "1 spot"))) == NONE
@@ -103,14 +104,14 @@ def tile(index):
     return Tile(index, index, 0, Region(80 * index, 0, 100, 100))
 
 
-def seen(*sure):
+def seen(*confident):
     """The same lesion in neighbouring tiles, each so sure of it."""
     box = Box(85, 40, 10, 10)
-    return [(tile(i), [Detection("spot", box, one)]) for i, one in enumerate(sure)]
+    return [(tile(i), [Detection("spot", box, one)]) for i, one in enumerate(confident)]
 
 
 @pytest.mark.parametrize(
-    ("sure", "judged", "wanted"),
+    ("confident", "assessed", "wanted"),
     [
         ((0.9, 0.8), (RELIABLE, NONE), RELIABLE),
         ((0.8, 0.9), (RELIABLE, NONE), NONE),
@@ -120,12 +121,12 @@ def seen(*sure):
         ((0.5,), (UNCERTAIN,), UNCERTAIN),
     ],
 )
-def test_a_lesion_is_as_reliable_as_the_tile_that_is_surest_of_it(sure, judged, wanted):
-    pairs, told = seen(*sure), dict(enumerate(judged))
+def test_a_lesion_is_as_reliable_as_the_tile_that_is_surest_of_it(confident, assessed, wanted):
+    pairs, told = seen(*confident), dict(enumerate(assessed))
     (lesion,) = merge(pairs, told)
     assert lesion.reliability == wanted
     assert merge(pairs[::-1], told) == [lesion]
-    assert merge(pairs) == [Lesion(lesion.found, lesion.tiles, NOT_JUDGED)]
+    assert merge(pairs) == [Lesion(lesion.found, lesion.tiles, NOT_ASSESSED)]
 
 
 @given(
@@ -137,9 +138,9 @@ def test_a_lesion_is_as_reliable_as_the_tile_that_is_surest_of_it(sure, judged, 
 )
 def test_no_lesion_is_more_reliable_than_its_best_tile(parts):
     rank = {"none": 0, "uncertain": 1, "reliable": 2}
-    judged = [one for _, one in parts]
-    (lesion,) = merge(seen(*(sure for sure, _ in parts)), dict(enumerate(judged)))
-    assert rank[lesion.reliability.level] <= max(rank[one.level] for one in judged)
+    assessed = [one for _, one in parts]
+    (lesion,) = merge(seen(*(confident for confident, _ in parts)), dict(enumerate(assessed)))
+    assert rank[lesion.reliability.level] <= max(rank[one.level] for one in assessed)
 
 
 @pytest.fixture
@@ -260,15 +261,15 @@ def judged_by_place(monkeypatch):
     """Answers about the left of the slide are reliable, about the middle uncertain, else none."""
     from napari_pathreason.engine import picture_doubts
 
-    at = SimpleNamespace(judged=RELIABLE)
+    at = SimpleNamespace(assessed=RELIABLE)
     pictures = picture_doubts
 
     def picture_doubts(region, *more):
-        at.judged = RELIABLE if region.x < 300 else UNCERTAIN if region.x < 600 else NONE
+        at.assessed = RELIABLE if region.x < 300 else UNCERTAIN if region.x < 600 else NONE
         return pictures(region, *more)
 
     monkeypatch.setattr("napari_pathreason.engine._run.picture_doubts", picture_doubts)
-    monkeypatch.setattr("napari_pathreason.engine._run.judge", lambda doubts: at.judged)
+    monkeypatch.setattr("napari_pathreason.engine._run.assess", lambda doubts: at.assessed)
 
 
 @pytest.mark.usefixtures("judged_by_place")

@@ -136,8 +136,8 @@ def test_files(run, spots, tmp_path):
     with tifffile.TiffFile(folder / "heatmap.ome.tif") as heat:
         values = heat.asarray()
         assert 'PhysicalSizeX="' in heat.ome_metadata
-    cell = 1000 / values.shape[1]
-    assert values[int(640 / cell), int(900 / cell)] == 1
+    token_px = 1000 / values.shape[1]
+    assert values[int(640 / token_px), int(900 / token_px)] == 1
     assert values[0, 0] == 0
     told = json.loads((folder / "manifest.json").read_text())
     assert told["lesions"] == len(spots.boxes)

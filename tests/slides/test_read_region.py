@@ -69,8 +69,8 @@ def test_colours_tell_the_place(slide: Slide, region: Region, width: int, height
         centres = start + (np.arange(count) + 0.5) * step
         other = (np.arange((height, width)[axis]) + 0.5) / (height, width)[axis]
         across = (region.y, region.x)[axis] + other * (region.height, region.width)[axis]
-        reach = 4 * max(step, zoom)  # the kernel rings and mixes in white near an edge
-        near = (centres > reach) & (centres < length - reach)
+        threshold = 4 * max(step, zoom)  # the kernel rings and mixes in white near an edge
+        near = (centres > threshold) & (centres < length - threshold)
         across_reach = 4 * max(zoom, (region.height / height, region.width / width)[axis])
         across_near = (across > across_reach) & (across < (HEIGHT, WIDTH)[axis] - across_reach)
         colours = image.pixels[..., axis].astype(float)

@@ -3,44 +3,44 @@ from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import QueryError, RegionError
 from napari_pathreason.geometry import Region
-from napari_pathreason.tokens import LADDER, native_tokens, parse_budget, plan
+from napari_pathreason.tokens import BUDGET_GRID, native_tokens, parse_budget, plan
 
 cells = st.sampled_from([28, 32])
 sides = st.integers(32, 100_000)
-budgets = st.sampled_from(LADDER) | st.integers(1, 5000)
+budgets = st.sampled_from(BUDGET_GRID) | st.integers(1, 5000)
 
 
 @given(sides, sides, cells, budgets)
-def test_realised_never_exceeds_requested_or_native(width, height, cell, budget):
-    made = plan(Region(5, 7, width, height), budget, cell)
+def test_realised_never_exceeds_requested_or_native(width, height, token_px, budget):
+    made = plan(Region(5, 7, width, height), budget, token_px)
     assert 1 <= made.tokens <= min(budget, made.native)
-    assert made.size == (made.grid[0] * cell, made.grid[1] * cell)
+    assert made.size == (made.grid[0] * token_px, made.grid[1] * token_px)
     assert made.requested == budget
 
 
 @given(sides, sides, cells, budgets | st.none())
-def test_a_plan_never_enlarges(width, height, cell, budget):
-    made = plan(Region(0, 0, width, height), budget, cell)
+def test_a_plan_never_enlarges(width, height, token_px, budget):
+    made = plan(Region(0, 0, width, height), budget, token_px)
     # rounding to whole cells may add up to half a cell
-    assert made.size[0] <= width + cell / 2
-    assert made.size[1] <= height + cell / 2
+    assert made.size[0] <= width + token_px / 2
+    assert made.size[1] <= height + token_px / 2
 
 
 @given(sides, sides, cells)
-def test_native_is_the_region_in_whole_cells(width, height, cell):
+def test_native_is_the_region_in_whole_cells(width, height, token_px):
     region = Region(0, 0, width, height)
-    made = plan(region, None, cell)
+    made = plan(region, None, token_px)
     assert made.requested is None
-    assert made.tokens == made.native == native_tokens(region, cell)
+    assert made.tokens == made.native == native_tokens(region, token_px)
 
 
 @given(sides, sides, cells)
-def test_a_higher_rung_never_gives_fewer_tokens(width, height, cell):
-    tokens = [plan(Region(0, 0, width, height), rung, cell).tokens for rung in LADDER]
+def test_a_higher_rung_never_gives_fewer_tokens(width, height, token_px):
+    tokens = [plan(Region(0, 0, width, height), budget, token_px).tokens for budget in BUDGET_GRID]
     assert tokens == sorted(tokens)
 
 
-@given(st.integers(300, 20_000), st.integers(300, 20_000), st.sampled_from(LADDER[2:]))
+@given(st.integers(300, 20_000), st.integers(300, 20_000), st.sampled_from(BUDGET_GRID[2:]))
 def test_most_of_a_budget_is_used_where_the_region_has_it(width, height, budget):
     if max(width, height) > 3 * min(width, height):
         return

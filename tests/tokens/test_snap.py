@@ -1,12 +1,12 @@
-"""From any number of visual tokens to a rung."""
+"""From any number of visual tokens to a budget."""
 
 import pytest
 
-from napari_pathreason.tokens import LADDER, snap
+from napari_pathreason.tokens import BUDGET_GRID, snap
 
 
 @pytest.mark.parametrize(
-    ("number", "native", "rung"),
+    ("number", "native", "budget"),
     [
         (64, 1000, 64),
         (127, 1000, 64),
@@ -21,11 +21,11 @@ from napari_pathreason.tokens import LADDER, snap
         (1, 1, None),
     ],
 )
-def test_a_number_gets_the_highest_rung_below_it(number, native, rung):
-    assert snap(number, native) == rung
+def test_a_number_gets_the_highest_rung_below_it(number, native, budget):
+    assert snap(number, native) == budget
 
 
 def test_no_rung_asks_for_more_than_was_written_but_the_lowest():
     for number in range(1, 3000, 7):
-        rung = snap(number, 2000)
-        assert (2000 if rung is None else rung) <= max(number, LADDER[0])
+        budget = snap(number, 2000)
+        assert (2000 if budget is None else budget) <= max(number, BUDGET_GRID[0])

@@ -21,7 +21,7 @@ from napari_pathreason.training import performer, sft
 from napari_pathreason.training.grpo import (
     Actor,
     AdaptedReference,
-    Judged,
+    Assessed,
     aggregate,
     build_prompts,
     clipped_surrogate,
@@ -83,7 +83,7 @@ def _ground(folder, **lora):
         if "lora_B.default" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     asked = [
-        [(Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side))]
+        [(Sample(image="a.png", task="vqa", question=q), view(dims.token_px, a, side))]
         for q, a, side in HALVES
     ]
     return actor, reference, lambda part: build_prompts(asked[part], tokenizer, dims, pixels)
@@ -177,7 +177,7 @@ def _parts(actor):
 
 
 def by_length(text, *_):
-    return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
+    return Assessed(min(len(text) / 20, 1.0), True, 1, 2, 1)
 
 
 def train(stage, recipe):
@@ -186,7 +186,7 @@ def train(stage, recipe):
         LEARNER.Accelerator = sft.Accelerator = Sharding
     own = LEARNER.stop_ids
     LEARNER.stop_ids = lambda *args: own(*args) | set(range(0, 256, 6))
-    performer.judge = by_length
+    performer.assess = by_length
     assert command(["train", stage, "--recipe", recipe]) == 0
 
 

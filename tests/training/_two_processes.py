@@ -19,8 +19,8 @@ HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more"
 """Question, answer and side of the picture of each process: nothing is even."""
 
 
-def view(cell, answer, side):
-    pixels = np.random.default_rng(side).integers(0, 255, (cell * side, cell, 3), np.uint8)
+def view(token_px, answer, side):
+    pixels = np.random.default_rng(side).integers(0, 255, (token_px * side, token_px, 3), np.uint8)
     area = ("tumour", (0.0, 0.0, 1.0, 0.7))
     known = ("tumour",) if side == 3 else ()
     areas, size = (area,) if known else (), pixels.shape[1::-1]
@@ -47,7 +47,9 @@ def sft(accelerator, lesson, model, tokenizer):
     asked = [
         [
             Question(
-                Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side), [Piece(a)]
+                Sample(image="a.png", task="vqa", question=q),
+                view(dims.token_px, a, side),
+                [Piece(a)],
             )
         ]
         for q, a, side in HALVES
@@ -65,7 +67,7 @@ def sft(accelerator, lesson, model, tokenizer):
 def grpo(accelerator, model, tokenizer, loss):
     dims, pixels = read_dims(model.config.to_dict()), NORMALISATION[model.config.model_type]
     asked = [
-        [(Sample(image="a.png", task="vqa", question=q), view(dims.cell, a, side))]
+        [(Sample(image="a.png", task="vqa", question=q), view(dims.token_px, a, side))]
         for q, a, side in HALVES
     ]
     actor = Actor(model, ()).eval()

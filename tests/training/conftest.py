@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason.models import RUNGS
+from napari_pathreason.models import BUDGETS
 from napari_pathreason.training import read_samples, write_samples
-from napari_pathreason.training.allotting import Scored
+from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.convert import convert
-from napari_pathreason.training.grpo import Judged
+from napari_pathreason.training.grpo import Assessed
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import View
@@ -136,12 +136,12 @@ def converted(labelled, few, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def by_length():
-    """Stands in for `judge`: the longer a completion is, the better."""
+    """Stands in for `assess`: the longer a completion is, the better."""
 
-    def judged(text, *_):
-        return Judged(min(len(text) / 20, 1.0), True, 1, 2, 1)
+    def assessed(text, *_):
+        return Assessed(min(len(text) / 20, 1.0), True, 1, 2, 1)
 
-    return judged
+    return assessed
 
 
 @pytest.fixture(scope="session")
@@ -200,15 +200,15 @@ def recipe(converted, tmp_path):
 
 
 @pytest.fixture
-def at_every_rung():
+def at_every_budget():
     """In place of asking a performer, as if detail paid: the score is the share of native read."""
 
-    def tabulate(samples, pictures, examiner, cell, file, name="s(N)"):
+    def tabulate(samples, pictures, evaluator, token_px, file, name="s(N)"):
         rows = []
         for sample in samples:
             region = pictures.region(sample)
-            native = region.width * region.height / cell**2
-            shares = [min(1.0, (rung or native) / native) for rung in RUNGS]
+            native = region.width * region.height / token_px**2
+            shares = [min(1.0, (budget or native) / native) for budget in BUDGETS]
             rows.append([Scored(s, round(s * native), s * 1e9, round(native), 1e9) for s in shares])
         return rows
 

@@ -12,19 +12,19 @@ from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import EFFORTS, RUNGS, AllocatorNet, load_models, word_ids
+from napari_pathreason.models import BUDGETS, EFFORTS, AllocatorNet, load_models, word_ids
 from napari_pathreason.training import allocator as room, read_samples
-from napari_pathreason.training.allocator import figures, train_allocator
-from napari_pathreason.training.allotting import (
-    Earnings,
-    Looks,
+from napari_pathreason.training.allocation import (
+    Overviews,
+    Returns,
     Scored,
-    earnings,
     identity,
-    looks,
+    read_overviews,
+    returns,
     tabulate,
     taught_and_held,
 )
+from napari_pathreason.training.allocator import figures, train_allocator
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import AllocatorRecipe
@@ -50,9 +50,11 @@ def begun(recipe):
 
 
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
-    begun, tmp_path, monkeypatch, at_every_rung, dies_at
+    begun, tmp_path, monkeypatch, at_every_budget, dies_at
 ):
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -70,9 +72,9 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
 
 
 def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
-    """All real: the performer answers at every rung, once for each size; few small pictures."""
+    """All real: the performer answers at every budget, once for each size; few small pictures."""
     monkeypatch.setattr(
-        "napari_pathreason.training.allotting._tabulated.pick",
+        "napari_pathreason.training.allocation._tabulated.pick",
         lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each],
     )
     file = tmp_path / "recipe.yaml"
@@ -92,16 +94,18 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
     assert [table.read_bytes() for table in tables] == before
 
 
-def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_rung):
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_budget):
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     folder = train_allocator(begun)
     first = load_file(folder / "allocator.safetensors")
     longer = begun.allocator.model_copy(update={"steps": 9})
     train_allocator(begun.model_copy(update={"allocator": longer}))
     log = Path(begun.output) / "allocator/log.jsonl"
     assert len(log.read_text().splitlines()) == 9  # goes on
-    prices = {"low": 5.0, "balanced": 0.3, "high": 0.0}
-    priced = begun.allocator.model_copy(update={"prices": prices})
+    lambdas = {"low": 5.0, "balanced": 0.3, "high": 0.0}
+    priced = begun.allocator.model_copy(update={"lambdas": lambdas})
     train_allocator(begun.model_copy(update={"allocator": priced}))
     assert len(log.read_text().splitlines()) == 8
     second = load_file(folder / "allocator.safetensors")
@@ -112,9 +116,11 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
 
 
 def test_it_learns_from_pictures_that_the_performer_does_not_know(
-    begun, monkeypatch, at_every_rung
+    begun, monkeypatch, at_every_budget
 ):
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     settings = begun.allocator.model_copy(update={"learn_from": "val", "questions": 6})
     recipe = begun.model_copy(update={"allocator": settings})
     taught, held = taught_and_held(recipe, Path(begun.output) / "model")
@@ -146,43 +152,43 @@ class CountingExaminer:
 def test_sizes_that_rungs_share_are_asked_once_and_a_cut_table_goes_on(begun, tmp_path):
     data = Path(begun.data.folder)
     samples, pictures = read_samples(data / "val.jsonl")[:3], Pictures(data)
-    file, examiner = tmp_path / "scores.jsonl", CountingExaminer()
-    table = tabulate(samples, pictures, examiner, 32, file)
-    assert [len(row) for row in table] == [len(RUNGS)] * 3
-    assert len(examiner.asked) < 3 * len(RUNGS)
+    file, evaluator = tmp_path / "scores.jsonl", CountingExaminer()
+    table = tabulate(samples, pictures, evaluator, 32, file)
+    assert [len(row) for row in table] == [len(BUDGETS)] * 3
+    assert len(evaluator.asked) < 3 * len(BUDGETS)
     lines = file.read_bytes().splitlines(keepends=True)
-    assert len(lines) == len(examiner.asked) == len(set(examiner.asked))
+    assert len(lines) == len(evaluator.asked) == len(set(evaluator.asked))
     file.write_bytes(b"".join(lines[:-2]) + lines[-2][:7])
     again = CountingExaminer()
     assert tabulate(samples, pictures, again, 32, file) == table
-    assert again.asked == examiner.asked[-2:]
+    assert again.asked == evaluator.asked[-2:]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
 
 
 def _two_kinds(best):
-    """Dark pictures do best at one rung, bright ones at another."""
+    """Dark pictures do best at one budget, bright ones at another."""
     n = len(best)
     shades = torch.tensor([-0.8 if i % 2 else 0.8 for i in range(n)])
     pictures = shades[:, None, None, None].expand(n, 3, 64, 64)
     words = [word for _ in range(n) for word in (1, 2)]
-    seen = Looks(
+    seen = Overviews(
         ((torch.arange(n), pictures),),
         torch.tensor(words),
         torch.arange(0, 2 * n, 2),
         torch.full((n,), 2000),
     )
-    scores = torch.zeros(n, len(RUNGS))
-    for row, rung in enumerate(best):
-        scores[row, RUNGS.index(rung) :] = 1.0
-    costs = torch.linspace(0.01, 1, len(RUNGS)).expand(n, -1)
-    return seen, Earnings(scores, torch.zeros(n, len(RUNGS)), costs, seen.native)
+    scores = torch.zeros(n, len(BUDGETS))
+    for row, budget in enumerate(best):
+        scores[row, BUDGETS.index(budget) :] = 1.0
+    costs = torch.linspace(0.01, 1, len(BUDGETS)).expand(n, -1)
+    return seen, Returns(scores, torch.zeros(n, len(BUDGETS)), costs, seen.native)
 
 
-def _learn(seen, earned, settings, steps=150):
+def _learn(seen, text_rewards, settings, steps=150):
     torch.manual_seed(0)
     net = AllocatorNet()
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
-    rewards = earned.rewards(settings)
+    rewards = text_rewards.rewards(settings)
     for step in range(steps):
         logits = seen.logits(net)
         loss = -(room.expected_gain(logits, rewards) + 1e-3 * room.entropy(logits)).mean()
@@ -196,51 +202,51 @@ def _learn(seen, earned, settings, steps=150):
 
 def test_pictures_that_differ_get_the_rung_that_each_deserves():
     best = [16 if i % 2 else 256 for i in range(8)]
-    seen, earned = _two_kinds(best)
-    logits = _learn(seen, earned, AllocatorRecipe())
-    chosen = [RUNGS[int(at)] for at in logits[:, EFFORTS.index("balanced")].argmax(-1)]
+    seen, text_rewards = _two_kinds(best)
+    logits = _learn(seen, text_rewards, AllocatorRecipe())
+    chosen = [BUDGETS[int(at)] for at in logits[:, EFFORTS.index("balanced")].argmax(-1)]
     assert chosen == best
-    told = figures(logits, earned, earned.rewards(AllocatorRecipe()))
+    told = figures(logits, text_rewards, text_rewards.rewards(AllocatorRecipe()))
     assert told["score"] == 1.0
-    assert told["cost"] == pytest.approx(float(earned.costs[0, [2, 6]].mean()), abs=1e-4)
+    assert told["cost"] == pytest.approx(float(text_rewards.costs[0, [2, 6]].mean()), abs=1e-4)
 
 
 def test_a_higher_price_buys_fewer_tokens():
-    """Every rung a little better than the last: what it is worth depends on the price alone."""
-    seen, earned = _two_kinds([4] * 4)
-    scores = torch.linspace(0.6, 0.9, len(RUNGS)).expand(4, -1)
-    earned = Earnings(scores, earned.tokens, earned.costs, earned.native)
-    chosen = _learn(seen, earned, AllocatorRecipe())[0].argmax(-1).tolist()
+    """Every budget a little better than the last: what it is worth depends on the price alone."""
+    seen, text_rewards = _two_kinds([4] * 4)
+    scores = torch.linspace(0.6, 0.9, len(BUDGETS)).expand(4, -1)
+    text_rewards = Returns(scores, text_rewards.tokens, text_rewards.costs, text_rewards.native)
+    chosen = _learn(seen, text_rewards, AllocatorRecipe())[0].argmax(-1).tolist()
     assert chosen[0] < chosen[2]
-    assert chosen[2] == len(RUNGS) - 1
+    assert chosen[2] == len(BUDGETS) - 1
 
 
-def test_looks_and_earnings_follow_the_samples(begun, at_every_rung):
+def test_looks_and_earnings_follow_the_samples(begun, at_every_budget):
     data = Path(begun.data.folder)
     samples, pictures = read_samples(data / "val.jsonl"), Pictures(data)
-    seen = looks(samples, pictures, 32)
+    seen = read_overviews(samples, pictures, 32)
     assert sorted(int(at) for places, _ in seen.overviews for at in places) == [
         *range(len(samples))
     ]
     assert seen.words[seen.offsets[-1] :].tolist() == word_ids(samples[-1].query)
-    table = at_every_rung(samples, pictures, None, 32, None)
-    earned = earnings(seen, table, "share")
-    assert earned.costs.shape == (len(samples), len(RUNGS))
-    assert (earned.costs[:, -1] > 1).all()  # native, and the look on top
-    assert (earned.costs[:, -1] < 1.05).all()
+    table = at_every_budget(samples, pictures, None, 32, None)
+    text_rewards = returns(seen, table, "share")
+    assert text_rewards.costs.shape == (len(samples), len(BUDGETS))
+    assert (text_rewards.costs[:, -1] > 1).all()  # native, and the look on top
+    assert (text_rewards.costs[:, -1] < 1.05).all()
     natives = torch.tensor([row[0].flops_native for row in table])
-    together = earnings(seen, table, "operations").costs * natives.mean()
-    assert torch.allclose(together, earned.costs * natives[:, None])
+    together = returns(seen, table, "operations").costs * natives.mean()
+    assert torch.allclose(together, text_rewards.costs * natives[:, None])
 
 
 def test_the_papers_reward_knows_no_price():
-    _, earned = _two_kinds([16] * 2)
-    rewards = earned.rewards(AllocatorRecipe(reward="paper"))
+    _, text_rewards = _two_kinds([16] * 2)
+    rewards = text_rewards.rewards(AllocatorRecipe(reward="paper"))
     assert torch.equal(rewards[:, 0], rewards[:, 2])
 
 
 def test_wrong_prices_and_a_missing_performer_are_named(recipe):
     with pytest.raises(ValidationError, match="price for each of low, balanced, high"):
-        AllocatorRecipe(prices={"low": 1.0})
+        AllocatorRecipe(lambdas={"low": 1.0})
     with pytest.raises(QueryError, match="train sft"):
         train_allocator(recipe)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
-from napari_pathreason.models import RUNGS, load_models
+from napari_pathreason.models import BUDGETS, load_models
 from napari_pathreason.training import allocator, bilateral, performer, read_samples
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
 from napari_pathreason.training.recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
@@ -38,9 +38,11 @@ ALLOCATOR = {
 
 
 @pytest.fixture
-def turns(recipe, monkeypatch, at_every_rung):
+def turns(recipe, monkeypatch, at_every_budget):
     """A recipe of two rounds, whose performers need not answer."""
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     parts = {
         "grpo": GRPORecipe.model_validate(GRPO),
         "allocator": AllocatorRecipe.model_validate(ALLOCATOR),
@@ -101,10 +103,10 @@ def test_chances_beyond_the_rungs_of_training_go_to_the_largest(recipe):
         overview_budget = 4
 
         def allocate(self, overview, query, native, effort):
-            return Allocation(4, "policy", 4, (1 / len(RUNGS),) * len(RUNGS))
+            return Allocation(4, "policy", 4, (1 / len(BUDGETS),) * len(BUDGETS))
 
-    chances = learned_policy(Even(), Pictures(data), 32, {16: 1.0, 4: 1.0})(sample)
-    assert chances == pytest.approx([1 - 1 / len(RUNGS), 1 / len(RUNGS)])
+    probabilities = learned_policy(Even(), Pictures(data), 32, {16: 1.0, 4: 1.0})(sample)
+    assert probabilities == pytest.approx([1 - 1 / len(BUDGETS), 1 / len(BUDGETS)])
 
 
 def test_the_shell_knows_it(tmp_path, capsys):

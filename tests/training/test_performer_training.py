@@ -15,11 +15,11 @@ from napari_pathreason.models import load_models
 from napari_pathreason.training import load_recipe, performer, read_samples
 from napari_pathreason.training.grpo import (
     Actor,
-    Judged,
+    Assessed,
     aggregate,
     clipped_surrogate,
     group_advantages,
-    mixed_chances,
+    mixed_probabilities,
 )
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
@@ -73,7 +73,7 @@ def _elsewhere(recipe, folder):
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, changes, by_length
 ):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     recipe = begun(**changes)
     whole = train_performer(recipe)
     elsewhere = _elsewhere(recipe, tmp_path / "cut")
@@ -83,11 +83,11 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
             raise KeyboardInterrupt
         return by_length(*question)
 
-    monkeypatch.setattr(performer, "judge", dies)
+    monkeypatch.setattr(performer, "assess", dies)
     with pytest.raises(KeyboardInterrupt):
         train_performer(elsewhere)
     assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     cut = train_performer(elsewhere)
     a, b = _weights(whole), _weights(cut)
     assert a.keys() == b.keys()
@@ -105,7 +105,7 @@ def test_boxes_of_a_model_that_looks_at_some_again_are_judged_so(begun, monkeypa
     recipe = begun(steps=1, stop_after=1).model_copy(update={"metadata": stated})
     told = []
     monkeypatch.setattr(
-        performer, "judge", lambda *question: told.append(question[-1]) or by_length(*question)
+        performer, "assess", lambda *question: told.append(question[-1]) or by_length(*question)
     )
     folder = train_performer(recipe)
     assert {each.labels for each in told} == {("platelet",)}
@@ -113,7 +113,7 @@ def test_boxes_of_a_model_that_looks_at_some_again_are_judged_so(begun, monkeypa
 
 
 def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch, by_length):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     recipe = begun(loss="grpo")
     folder = train_performer(recipe)
     before, after = _weights(Path(recipe.output) / "model"), _weights(folder)
@@ -141,7 +141,7 @@ def test_the_log_tells_what_was_learnt_from(begun):
 
 def test_a_rewarded_word_becomes_the_rule(begun, monkeypatch):
     monkeypatch.setattr(
-        performer, "judge", lambda text, *_: Judged(float("7" in text), True, 0, 0, 0)
+        performer, "assess", lambda text, *_: Assessed(float("7" in text), True, 0, 0, 0)
     )
     recipe = begun(
         steps=30, stop_after=18, longest=2, group=8, beta=0.0, lr=3e-2, validate_every=50
@@ -162,8 +162,8 @@ def test_groups_of_equal_rewards_give_no_gradient():
 
 
 def test_an_allocators_policy_leaves_a_floor(begun, monkeypatch):
-    assert mixed_chances({4: 1, 16: 3}, [(1.0, 0.0)], 0.2) == pytest.approx([0.85, 0.15])
-    assert mixed_chances({4: 1, 16: 3}, [(1, 0), (0, 1)], 0.0) == [0.5, 0.5]
+    assert mixed_probabilities({4: 1, 16: 3}, [(1.0, 0.0)], 0.2) == pytest.approx([0.85, 0.15])
+    assert mixed_probabilities({4: 1, 16: 3}, [(1, 0), (0, 1)], 0.0) == [0.5, 0.5]
     asked = []
 
     def policy(sample):

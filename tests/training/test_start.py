@@ -118,7 +118,7 @@ def test_a_model_whose_numbers_are_several_tokens_learns_under_lora_alone(recipe
 def test_adapters_name_their_base_so_that_other_installations_find_it(
     recipe, shipped, tmp_path, monkeypatch, by_length
 ):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     adapted = train_sft(recipe(**LORA))
     further = train_performer(recipe(**LORA))
     for folder, most in ((adapted, 16), (further, 16)):
@@ -138,15 +138,17 @@ def test_adapters_name_their_base_so_that_other_installations_find_it(
 
 
 def test_reinforcement_learning_keeps_to_what_the_start_could_read(recipe, monkeypatch, by_length):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     grpo = ROLLED | {"tokens": 64, "budgets": {16: 1}, "start": "embedded"}
     info = load_performer(train_performer(recipe(grpo=grpo)), "cpu").info
     assert (info.name, info.metadata.tissues, info.max_visual_tokens) == ("run", (), 512)
 
 
-def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_rung):
-    monkeypatch.setattr(performer, "judge", by_length)
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_budget):
+    monkeypatch.setattr(performer, "assess", by_length)
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     folder = train_bilateral(recipe(**LORA))
     models = load_models(folder, "cpu")
     assert models.performer.info.name == "run"  # not of a round
@@ -154,8 +156,10 @@ def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_rung):
 
 
 @pytest.mark.parametrize("form", ["head", "text"])
-def test_an_allocator_lies_beside_a_copy(recipe, form, tmp_path, monkeypatch, at_every_rung):
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+def test_an_allocator_lies_beside_a_copy(recipe, form, tmp_path, monkeypatch, at_every_budget):
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     base = recipe()
     settings = base.allocator.model_dump() | {"start": "embedded", "form": form}
     named = tmp_path / "recipe.yaml"

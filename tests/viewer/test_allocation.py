@@ -54,7 +54,7 @@ def test_each_tile_has_the_colour_of_its_budget(plan: RunPlan) -> None:
     shown.take(record(1, 32))
     shown.take(record(3, None))
     shown.take(record(4, 64))  # all that a tile has at this mpp: native
-    shown.take(record(6, 10))  # no rung: that of the next one
+    shown.take(record(6, 10))  # no budget: that of the next one
     shown.take(TileRecord(7, unreadable=True))
     native = KINDS - 2
     assert kinds(shown)[:8] == [2, 5, 1, native, native, 1, 4, KINDS - 1]
@@ -196,11 +196,11 @@ def test_boxes_that_may_not_be_relied_on_are_greyed(layers: tuple[Any, Any], pla
 
 
 def test_guesses_are_the_last_to_be_shapes() -> None:
-    from napari_pathreason.viewer import surest
+    from napari_pathreason.viewer import most_confident
 
     guess, *others = lesions(3)
     reliable = [replace(one, reliability=Reliability("reliable")) for one in others]
-    assert surest([guess, *reliable]) == [*reliable, guess]
+    assert most_confident([guess, *reliable]) == [*reliable, guess]
 
 
 def test_each_lesion_is_saved_with_its_own_reliability(
@@ -209,33 +209,33 @@ def test_each_lesion_is_saved_with_its_own_reliability(
     viewer, image = layers
     layer = viewer.add_shapes(None, **box_layer_attributes(image))
     boxes = BoxLayer(layer)
-    judged = (
+    assessed = (
         Reliability("reliable"),
         Reliability("none", ("unlike the training images", "low confidence; look for yourself")),
     )
-    wanted = [replace(one, reliability=how) for one, how in zip(lesions(2), judged, strict=True)]
+    wanted = [replace(one, reliability=how) for one, how in zip(lesions(2), assessed, strict=True)]
     boxes.step(wanted, plan)
     result = make_result(Region(0, 0, 1000, 800), *(one.found.box for one in wanted))
     boxes.finish(replace(result, reliability=Reliability("uncertain", ("half of the tiles",))))
     layer.save(str(tmp_path / "a.geojson"), plugin="napari-pathreason")
     features = list(read_geojson(tmp_path / "a.geojson"))
-    assert [reliability_in(one.metadata) for one in features] == list(judged)
+    assert [reliability_in(one.metadata) for one in features] == list(assessed)
     assert [one.measurements["Reliability"] for one in features] == [2, 0]
     assert features[1].metadata["answer"] == "No reliable answer (guess: 2 tumour)"
     layer.save(str(tmp_path / "a.csv"), plugin="napari-pathreason")
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert [row["reliability"] for row in rows] == ["reliable", "none"]
-    assert rows[1]["reasons"] == " | ".join(judged[1].reasons)
+    assert rows[1]["reasons"] == " | ".join(assessed[1].reasons)
 
 
 def test_of_very_many_boxes_the_surest_are_shown(layers: tuple[Any, Any], plan: RunPlan) -> None:
-    from napari_pathreason.viewer import surest
+    from napari_pathreason.viewer import most_confident
 
     many = lesions(MOST_BOXES + 100)[::-1]
-    assert len(surest(many)) == MOST_BOXES
-    assert surest(many)[0] == many[-1]
+    assert len(most_confident(many)) == MOST_BOXES
+    assert most_confident(many)[0] == many[-1]
     silent = Lesion(Detection("tumour", Box(0, 0, 1, 1)), (0,))
-    assert surest([*many, silent])[:2] == [many[-1], silent]
+    assert most_confident([*many, silent])[:2] == [many[-1], silent]
 
 
 def test_a_run_that_fails_shows_the_lesions_so_far(plan: RunPlan) -> None:

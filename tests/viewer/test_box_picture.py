@@ -24,9 +24,9 @@ from napari_pathreason.viewer import (
     THIN,
     AllLesions,
     BoxPicture,
-    Pace,
     RunLayers,
     RunSoFar,
+    Throttle,
     all_lesions_layer,
 )
 
@@ -154,8 +154,8 @@ def test_guesses_among_very_many_lesions_have_a_colour_of_their_own(
 ) -> None:
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
-    sure, guess = many(2)
-    shown = AllLesions.of([replace(sure, reliability=Reliability("reliable")), guess], plan)
+    confident, guess = many(2)
+    shown = AllLesions.of([replace(confident, reliability=Reliability("reliable")), guess], plan)
     layer = all_lesions_layer(image, shown)
     first, second = (tuple(layer.get_color(int(v))) for v in shown.picture.outlines)
     assert first != second
@@ -186,7 +186,7 @@ def test_what_is_no_shape_is_an_outline(
     so_far, layers = RunSoFar(), RunLayers(image)
 
     def show(now: RunSoFar) -> list[str]:
-        layers._paces = {kind: Pace() for kind in layers._paces}  # nothing is put off
+        layers._throttles = {kind: Throttle() for kind in layers._throttles}  # nothing is put off
         for _ in range(12):
             layers.step(viewer, now, {})
         return [layer.name.split(":")[0] for layer in viewer.layers[1:]]

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from napari_pathreason.engine import foreseen
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import (
     Calibration,
     Metadata,
@@ -154,11 +154,11 @@ def test_whatever_is_written_gets_the_level_that_its_answer_can_have(
 
 @given(st.integers(1, 4096), st.integers(1, 4096))
 def test_no_larger_budget_is_offered_than_replies_hold_at(most: int, native: int) -> None:
-    offered = [rung for rung in LADDER if not why_not_offered(rung, most, native)]
-    assert offered == [rung for rung in LADDER if rung <= most]
+    offered = [budget for budget in BUDGET_GRID if not why_not_offered(budget, most, native)]
+    assert offered == [budget for budget in BUDGET_GRID if budget <= most]
     assert bool(why_not_offered("native", most, native)) is (native > most)
     assert why_not_offered("auto", most, native) == ""
-    assert all(not why_not_offered(rung, None, native) for rung in (*LADDER, "native"))
+    assert all(not why_not_offered(budget, None, native) for budget in (*BUDGET_GRID, "native"))
     if offered:
         assert largest_offered(most) == offered[-1]
 

@@ -23,7 +23,7 @@ def test_the_manifest_begins_with_our_defaults():
         "offline",
         "threads",
         "effort",
-        "closer",
+        "zoom",
     }
 
 
@@ -32,7 +32,7 @@ def test_what_napari_stores_is_read_and_survives(config_folder: Path, tmp_path: 
 
     values = section()
     values.device, values.offline, values.threads = "cuda:1", True, 3
-    values.effort, values.model, values.closer = "high", str(tmp_path), False
+    values.effort, values.model, values.zoom = "high", str(tmp_path), False
     expected = Preferences(Compute("cuda:1", 3, True), str(tmp_path), "high", False)
     assert preferences() == expected
     assert "cuda:1" in (config_folder / "napari-pathreason.yaml").read_text()
@@ -57,7 +57,7 @@ def test_napari_refuses_what_the_manifest_excludes():
         ("threads", True, "CPU threads"),
         ("offline", 1.5, "Offline"),
         ("effort", "huge", "Effort is 'huge'; balanced is used"),
-        ("closer", "maybe", "Closer looks is 'maybe'; True is used"),
+        ("zoom", "maybe", "Zoom is 'maybe'; True is used"),
     ],
 )
 def test_a_bad_value_gives_way_and_is_told_with_its_remedy(key, value, told):

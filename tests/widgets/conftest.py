@@ -23,9 +23,9 @@ from napari_pathreason.types import (
     Messages,
     ModelDims,
     ModelInfo,
+    OODScore,
     Query,
-    Strangeness,
-    WrittenToken,
+    TokenLogprobs,
 )
 from napari_pathreason.viewer import Compute
 
@@ -39,12 +39,12 @@ UNTOLD = ModelInfo("fake", "qwen3_vl", "relative", DIMS)
 class FakePerformer:
     """Answers with the box of all magenta pixels; ``behaviour`` makes it misbehave.
 
-    One that is ``sure`` tells so, and knows such pictures.
+    One that is ``confident`` tells so, and knows such pictures.
     """
 
     behaviour: str = "answer"
     info: ModelInfo = UNTOLD
-    sure: bool = False
+    confident: bool = False
     seen: list[NDArray[np.uint8]] = field(default_factory=list)
     settings: list[GenerationSettings] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -77,8 +77,8 @@ class FakePerformer:
             if cancel.is_set():
                 yield Completion("", 20, tokens, 3, "cancelled", 0.1)
                 return
-        written = tuple(WrittenToken(((word, 0.0),)) for word in words) if self.sure else ()
-        alike = Strangeness(0.5, ("pictures of tests",)) if self.sure else None
+        written = tuple(TokenLogprobs(((word, 0.0),)) for word in words) if self.confident else ()
+        alike = OODScore(0.5, ("pictures of tests",)) if self.confident else None
         text = "".join(words)
         yield Completion(text, 20, tokens, len(words), "stop", 0.1, written, alike)
 
@@ -126,15 +126,15 @@ class FakeFactory:
 
     behaviour: str = "answer"
     info: ModelInfo = UNTOLD
-    sure: bool = False
+    confident: bool = False
     made: list[tuple[str, FakeModels]] = field(default_factory=list)
     computes: list[Compute] = field(default_factory=list)
 
-    def __call__(self, spec: str, compute: Compute) -> FakeModels:
-        if spec == "unknown":
+    def __call__(self, model_id: str, compute: Compute) -> FakeModels:
+        if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; choose a folder or a hub id")
-        models = FakeModels(FakePerformer(self.behaviour, self.info, self.sure))
-        self.made.append((spec, models))
+        models = FakeModels(FakePerformer(self.behaviour, self.info, self.confident))
+        self.made.append((model_id, models))
         self.computes.append(compute)
         return models
 
@@ -174,7 +174,7 @@ def make_dock(
     def make(**options: Any) -> tuple[Any, Any]:
         viewer = make_napari_viewer_proxy(**options)
         session = session_of(viewer)
-        session.models_factory, session.describe = factory, lambda spec: None
+        session.models_factory, session.describe = factory, lambda model_id: None
         dock = AskWidget(viewer)
         viewer.window.add_dock_widget(dock, name="Ask")
         return viewer, dock

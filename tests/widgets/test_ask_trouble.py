@@ -85,7 +85,7 @@ def test_another_model_frees_the_former(asking: Make, finish: Wait, factory: Any
     dock.form.model_box.setEditText("/models/other")
     dock.ask()
     finish(dock)
-    assert [spec for spec, _ in factory.made] == ["embedded", "/models/other"]
+    assert [model_id for model_id, _ in factory.made] == ["embedded", "/models/other"]
     assert factory.made[0][1].performer.closed.is_set()
     assert not factory.made[1][1].performer.closed.is_set()
 

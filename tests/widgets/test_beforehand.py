@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Calibration, Metadata, ModelInfo, Query, Topic
 from napari_pathreason.viewer import Session
 
@@ -39,7 +39,7 @@ def info(factory: Any) -> ModelInfo:
 @pytest.fixture
 def docked(make_dock: Make, info: ModelInfo, marked_image: NDArray[np.uint8]) -> tuple[Any, Any]:
     viewer, dock = make_dock(show=True)
-    dock.session.describe = lambda spec: info if spec == "embedded" else None
+    dock.session.describe = lambda model_id: info if model_id == "embedded" else None
     viewer.add_image(marked_image, rgb=True, name="slide")
     dock.form.choose(dock.form.region_box, "layer")
     dock.form.settled.emit()
@@ -140,7 +140,7 @@ def offered(box: Any) -> list[Any]:
 def test_the_form_offers_no_larger_budget_than_replies_hold_at(docked: Any) -> None:
     _, dock = docked
     box = dock.form.budget_box
-    assert offered(box) == ["auto", *(rung for rung in LADDER if rung <= 64)]
+    assert offered(box) == ["auto", *(cost for cost in BUDGET_GRID if cost <= 64)]
     tips = {box.itemData(i): box.itemData(i, Qt.ToolTipRole) for i in range(box.count())}
     assert tips[128] == "more than the 64 up to which this model's replies hold"
     assert tips["native"].startswith("native size is 228 visual tokens, more than the 64")
@@ -188,12 +188,12 @@ def test_the_token_budget_dock_offers_the_same(docked: Any) -> None:
     dock = BudgetWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Token budget")
     dock.look()
-    refused = [rung.budget for rung in dock.rungs if rung.refused]
-    assert refused == [*(rung for rung in LADDER if rung > 64), "native"]
-    last = len(LADDER)
+    refused = [cost.budget for cost in dock.costs if cost.refused]
+    assert refused == [*(cost for cost in BUDGET_GRID if cost > 64), "native"]
+    last = len(BUDGET_GRID)
     assert dock.table.item(last, 0).flags() == Qt.NoItemFlags
     assert "native size is 228" in dock.table.item(last, 0).toolTip()
-    for row in (last, LADDER.index(128)):
+    for row in (last, BUDGET_GRID.index(128)):
         dock.table.cellClicked.emit(row, 0)
         assert ask.form.budget == "auto"
     dock.pin(64)
@@ -206,7 +206,7 @@ def test_the_token_budget_dock_offers_the_same(docked: Any) -> None:
     dock.chart.draw()
     (axes,) = dock.chart.figure.axes
     filled = [bar.get_facecolor()[3] > 0 for bar in axes.patches]
-    assert filled == [rung.budget not in refused for rung in dock.rungs]
+    assert filled == [cost.budget not in refused for cost in dock.costs]
 
 
 def test_the_slide_run_dock_tells_the_same(docked: Any, qtbot: Any, messages: list[Any]) -> None:
@@ -223,6 +223,6 @@ def test_the_slide_run_dock_tells_the_same(docked: Any, qtbot: Any, messages: li
     assert form.lesions_edit.text() == "marker"
     assert form.outlook_line.words == "Trained on questions like this."
     form.tile_box.setValue(256)
-    assert offered(form.budget_box) == ["auto", *(r for r in LADDER if r <= 64), "native"]
+    assert offered(form.budget_box) == ["auto", *(r for r in BUDGET_GRID if r <= 64), "native"]
     form.tile_box.setValue(384)
     assert "native" not in offered(form.budget_box)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 
 Docks = tuple[Any, Any, Any]
 
@@ -29,9 +29,9 @@ def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.ui
 
 def test_ladder_is_shown_before_anything_is_spent(docks: Docks, factory: Any) -> None:
     _, _, dock = docks
-    assert [rung.budget for rung in dock.rungs] == [*LADDER, "native"]
+    assert [cost.budget for cost in dock.costs] == [*BUDGET_GRID, "native"]
     assert "assumed" in dock.note.text()
-    assert dock.table.item(len(LADDER), 1).text() == str(19 * 12)
+    assert dock.table.item(len(BUDGET_GRID), 1).text() == str(19 * 12)
     assert {dock.table.item(row, 5).text() for row in range(dock.table.rowCount())} == {"–"}
     assert not factory.made
 
@@ -65,7 +65,7 @@ def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) ->
     ask.ask()
     finish(ask)
     dock.look()
-    known = [rung.budget for rung in dock.rungs if rung.seconds is not None]
+    known = [cost.budget for cost in dock.costs if cost.seconds is not None]
     assert known == [64]
     assert "no probabilities" in dock.note.text()
     assert "1 question, 54 visual tokens" in dock.totals.text()
@@ -82,8 +82,8 @@ def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
         qtbot.waitUntil(dock.preview_button.isEnabled)
         assert len(viewer.layers) == 3
     picture, grid = list(viewer.layers)[1:]
-    rung = dock.rungs[2]
-    assert picture.data.shape[:2] == rung.plan.size[::-1]
+    cost = dock.costs[2]
+    assert picture.data.shape[:2] == cost.plan.size[::-1]
     height, width = picture.data.shape[:2]
     edge = picture.data_to_world((height - 0.5, width - 0.5))
     assert edge == pytest.approx(slide.data_to_world((399.5, 599.5)))
@@ -157,10 +157,10 @@ def test_the_ladder_waits_until_the_view_holds_still(docks: Docks) -> None:
     viewer, ask, dock = docks
     ask.form.choose(ask.form.region_box, "view")
     dock.look()
-    before = [rung.plan.native for rung in dock.rungs]
+    before = [cost.plan.native for cost in dock.costs]
     for zoom in (4, 6, 8):
         viewer.scene.camera.zoom = zoom
         dock.look()
-        assert [rung.plan.native for rung in dock.rungs] == before
+        assert [cost.plan.native for cost in dock.costs] == before
     dock.look()
-    assert [rung.plan.native for rung in dock.rungs] < before
+    assert [cost.plan.native for cost in dock.costs] < before

@@ -1,4 +1,4 @@
-"""Compare: one question at several rungs, side by side."""
+"""Compare: one question at several budgets, side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
-from napari_pathreason.viewer import RUNG_COLORS, is_overlay
+from napari_pathreason.viewer import BUDGET_COLORS, is_overlay
 
 Docks = tuple[Any, Any, Any]
 
@@ -49,12 +49,12 @@ def test_rungs_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
             "compared, 64: slide",
             "compared, native: slide",
         ]
-    for layer, color in zip(layers, RUNG_COLORS, strict=False):
+    for layer, color in zip(layers, BUDGET_COLORS, strict=False):
         assert layer.edge_color == pytest.approx(np.repeat(transform_color(color), 2, axis=0))
         assert layer.features["label"].tolist() == ["region", "marker"]
         assert layer.data_to_world((0, 0)) == pytest.approx((0, 0))
         x1, y1 = layer.data[1].min(axis=0)[::-1] + 0.5
-        assert (x1, y1) == pytest.approx((320, 160), abs=12)  # a rung of 54 tokens is coarse
+        assert (x1, y1) == pytest.approx((320, 160), abs=12)  # a budget of 54 tokens is coarse
     table = view.table
     assert [table.horizontalHeaderItem(i).text() for i in range(2)] == ["64", "native"]
     assert table.item(0, 0).text() == "Uncertain"

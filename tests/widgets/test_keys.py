@@ -76,7 +76,7 @@ def test_preview_and_grid(shown: Any, qtbot: Any) -> None:
     viewer, _, budget = shown
     both = Qt.ControlModifier | Qt.ShiftModifier
     qtbot.keyClick(budget.window(), Qt.Key_V, both)
-    assert len(viewer.layers) == 1  # no rung is pinned yet
+    assert len(viewer.layers) == 1  # no budget is pinned yet
     budget.pin(64)
     qtbot.keyClick(budget.window(), Qt.Key_V, both)
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
@@ -109,7 +109,7 @@ def slide_dock(
     """Slide run dock on the screen, the keyboard in one of its fields."""
     viewer = make_napari_viewer_proxy(show=True)
     session = session_of(viewer)
-    session.models_factory, session.describe = factory, lambda spec: None
+    session.models_factory, session.describe = factory, lambda model_id: None
     viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), units="um")
     dock = SlideRunWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Slide run")

@@ -66,20 +66,20 @@ def test_effort_reaches_the_allocator(
     assert factory.made[0][1].allocator.efforts == [effort]
 
 
-@pytest.mark.parametrize("closer", [True, False])
+@pytest.mark.parametrize("zoom", [True, False])
 def test_closer_looks_are_the_users_choice(
     make_dock: Make,
     finish: Wait,
     section: Any,
     marked_image: NDArray[Any],
     factory: Any,
-    closer: bool,
+    zoom: bool,
 ) -> None:
-    section.closer = closer
+    section.zoom = zoom
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True)
     ask(dock, finish)
-    assert [one.closer for one in factory.made[0][1].performer.settings] == [closer]
+    assert [one.zoom for one in factory.made[0][1].performer.settings] == [zoom]
 
 
 def test_a_bad_value_is_warned_of_once_and_the_question_is_answered(
@@ -141,7 +141,7 @@ def test_a_slide_run_begins_with_them(make_dock: Make, section: Any) -> None:
     viewer, _ = make_dock()
     dock = SlideRunWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Slide run")
-    assert dock.form.model_box.spec == "nobody/model"
+    assert dock.form.model_box.model_id == "nobody/model"
     assert dock.form.effort_box.currentData() == "low"
 
 

@@ -50,7 +50,7 @@ METADATA = Metadata(
 @pytest.fixture
 def info(factory: Any) -> ModelInfo:
     """What the fake model says of itself, which is calibrated and sure."""
-    factory.sure = True
+    factory.confident = True
     factory.info = replace(factory.info, calibration=Calibration(), metadata=METADATA)
     return factory.info
 
@@ -59,7 +59,7 @@ def info(factory: Any) -> ModelInfo:
 def dock(make_dock: Make, info: ModelInfo, marked_image: NDArray[np.uint8]) -> tuple[Any, Any]:
     """Viewer and dock, ready to be asked about a picture."""
     viewer, dock = make_dock()
-    dock.session.describe = lambda spec: info
+    dock.session.describe = lambda model_id: info
     viewer.add_image(marked_image, rgb=True)
     dock.form.choose(dock.form.region_box, "layer")
     return viewer, dock

@@ -40,14 +40,14 @@ def answered(
 @pytest.fixture
 def known_model(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stands for the weights of the fake model; the list tells which were hashed."""
-    specs: list[str] = []
+    model_ids: list[str] = []
 
-    def used(spec: str, device: str = "auto") -> UsedModel:
-        specs.append(spec)
-        return UsedModel("", spec, device, "0" * 64)
+    def used(model_id: str, device: str = "auto") -> UsedModel:
+        model_ids.append(model_id)
+        return UsedModel("", model_id, device, "0" * 64)
 
     monkeypatch.setattr("napari_pathreason.slide_run.used_model", used)
-    return specs
+    return model_ids
 
 
 def save(dock: Any, qtbot: Any, entries: list[Any], path: Path) -> str:
@@ -124,7 +124,7 @@ def test_a_model_that_is_gone(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    def gone(spec: str) -> UsedModel:
+    def gone(model_id: str) -> UsedModel:
         raise error
 
     monkeypatch.setattr("napari_pathreason.slide_run.used_model", gone)

@@ -187,8 +187,8 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     assert budget._layers[1].visible
     # 6
     budget.tabs.setCurrentIndex(1)
-    for rung, box in budget.compare.boxes.items():
-        if box.isChecked() != (rung in (4, 64)):
+    for tokens, box in budget.compare.boxes.items():
+        if box.isChecked() != (tokens in (4, 64)):
             user.press(box)
     user.press(budget.compare.compare_button)
     qtbot.waitUntil(lambda: not budget.compare.runner.running, timeout=120_000)

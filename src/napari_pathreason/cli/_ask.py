@@ -82,7 +82,7 @@ def add_parser(commands: Subparsers) -> None:
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest word")
     how.add_argument("--seed", type=int, default=0, help="of the draw at a temperature above 0")
-    _add_closer(how)
+    _add_zoom(how)
     how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
     out = parser.add_argument_group("results")
     out.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
@@ -91,9 +91,9 @@ def add_parser(commands: Subparsers) -> None:
     parser.set_defaults(run=lambda args: run(args, parser))
 
 
-def _add_closer(how: argparse._ArgumentGroup) -> None:
+def _add_zoom(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
-        "--closer",
+        "--zoom",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="look again at small finds, on top of the budget, where the model knows how",
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         progress.show("loading the model")
         models = load_models(args.model, args.device)
         progress.clear()
-        _foretell(asked, models.performer.info)
+        _estimate(asked, models.performer.info)
         kept = Kept(slide, args.model, files, unreliable_class=args.unreliable_class)
         return _answer_all(args, kept, asked, models, progress)
 
@@ -142,11 +142,11 @@ def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
         regions += read_regions(args.regions)
     regions = regions or [Region(0, 0, slide.width, slide.height)]
     query = Query(args.task, args.question, args.choices)
-    settings = GenerationSettings(temperature=args.temperature, seed=args.seed, closer=args.closer)
+    settings = GenerationSettings(temperature=args.temperature, seed=args.seed, zoom=args.zoom)
     return [Asked(region, query, args.budget, settings, effort=args.effort) for region in regions]
 
 
-def _foretell(questions: list[Asked], model: ModelInfo) -> None:
+def _estimate(questions: list[Asked], model: ModelInfo) -> None:
     """Say of which questions the model can give no reliable answer, before anything is read.
 
     Raises
@@ -156,7 +156,7 @@ def _foretell(questions: list[Asked], model: ModelInfo) -> None:
     """
     from napari_pathreason.engine import check_query
 
-    from ._text import foretold
+    from ._text import estimate_costs
 
     refused: list[QueryError] = []
     asked = dict.fromkeys((one.query, one.budget) for one in questions)
@@ -166,7 +166,7 @@ def _foretell(questions: list[Asked], model: ModelInfo) -> None:
         except QueryError as error:
             refused.append(error)
             continue
-        if told := foretold(query, model):
+        if told := estimate_costs(query, model):
             print(f"pathreason: {told}", file=sys.stderr, flush=True)
     if len(refused) == len(asked):
         raise refused[0]
@@ -205,16 +205,19 @@ def _answer_all(
                 print(f"pathreason: {which}{printable(str(error))}", file=sys.stderr)
                 continue
             told.append(result_to_dict(result))
-            digest, judged = digest_of(result), result.reliability
-            kept.add(replace(asked, digest=digest, reliability=judged), result)
+            digest, assessed = digest_of(result), result.reliability
+            kept.add(replace(asked, digest=digest, reliability=assessed), result)
             progress.clear()
             if args.json != "-":
                 last = number == len(questions)
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
             if asked.digest and asked.digest != digest:
                 print(f"pathreason: {which}the answer differs from the run's", file=sys.stderr)
-            if asked.reliability not in (None, judged):
-                print(f"pathreason: {which}{_rejudged(asked.reliability, judged)}", file=sys.stderr)
+            if asked.reliability not in (None, assessed):
+                print(
+                    f"pathreason: {which}{_reassessed(asked.reliability, assessed)}",
+                    file=sys.stderr,
+                )
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and told:
@@ -224,7 +227,7 @@ def _answer_all(
     return 2 if failed else 0
 
 
-def _rejudged(then: Reliability, now: Reliability) -> str:
+def _reassessed(then: Reliability, now: Reliability) -> str:
     from napari_pathreason.exports import reliability_line
 
     return (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_pathreason import ModelError, PathreasonError, QueryError
 from napari_pathreason.types import Effort, GenerationSettings
 
-from ._ask import _add_closer, _choices, _write_json
+from ._ask import _add_zoom, _choices, _write_json
 from ._files import check_writable
 from ._main import printable
 from ._progress import Progress, quiet_libraries
@@ -87,7 +87,7 @@ def add_parser(commands: Subparsers) -> None:
         default="balanced",
         help="how readily a learned allocator spends tokens",
     )
-    _add_closer(how)
+    _add_zoom(how)
     how.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     how.add_argument(
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         effort=args.effort,
         min_tissue=args.min_tissue,
         batch=args.batch,
-        generation=GenerationSettings(closer=args.closer),
+        generation=GenerationSettings(zoom=args.zoom),
         overrides=None if args.tiles is None else read_overrides(args.tiles),
     )
     settings.check()
@@ -216,7 +216,7 @@ def _run_one(
         with closing(events):
             for event in events:
                 if isinstance(event, slide_run.RunStarted):
-                    _foretell(name, event.plan, progress)
+                    _estimate(name, event.plan, progress)
                 elif isinstance(event, slide_run.TileDone):
                     boxes += len(event.record.detections)
                     doubted += event.record.reliability.level == "none"
@@ -229,11 +229,11 @@ def _run_one(
     raise KeyboardInterrupt  # a run without an ending was cancelled
 
 
-def _foretell(name: str, plan: RunPlan, progress: Progress) -> None:
+def _estimate(name: str, plan: RunPlan, progress: Progress) -> None:
     """Say before the tiles are asked that the model can give no reliable answer."""
-    from ._text import foretold
+    from ._text import estimate_costs
 
-    if told := foretold(plan.settings.query, plan.model):
+    if told := estimate_costs(plan.settings.query, plan.model):
         progress.clear()
         print(f"pathreason: {name}: {told}", file=sys.stderr, flush=True)
 

@@ -59,7 +59,7 @@ class Kept:
     Parameters
     ----------
     slide : Slide
-    spec : str
+    model_id : str
         The model as it was asked for.
     files : dict of Path
         Option, which is the kind -> file.
@@ -68,7 +68,7 @@ class Kept:
     """
 
     slide: Slide
-    spec: str
+    model_id: str
     files: dict[FileKind, Path]
     unreliable_class: bool = False
     asked: list[Asked] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Kept:
         answers = AnswerFiles(
             self.results,
             lambda: self.slide,
-            lambda: used_model(self.spec),
+            lambda: used_model(self.model_id),
             self.asked,
             made=self.made,
             unreliable_class=self.unreliable_class,

@@ -22,7 +22,7 @@ SAID = (
     "budget",
     "temperature",
     "seed",
-    "closer",
+    "zoom",
     "mpp",
 )
 """Options whose values stand in the manifest."""
@@ -47,11 +47,11 @@ def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Mani
     if args.slide is None:
         args.slide = _beside(args.from_, manifest.slide.name)
     if args.model == parser.get_default("model"):
-        if not manifest.model.spec:
+        if not manifest.model.model_id:
             raise QueryError(
                 f"the run used the model {manifest.model.name} from a folder; give it with --model"
             )
-        args.model = manifest.model.spec
+        args.model = manifest.model.model_id
     if args.device == parser.get_default("device"):
         args.device = manifest.model.device
     if manifest.slide.mpp_source == "user":
@@ -76,7 +76,7 @@ def check_same_slide(manifest: Manifest, slide: Slide) -> None:
         )
 
 
-def check_same_model(manifest: Manifest, spec: str) -> None:
+def check_same_model(manifest: Manifest, model_id: str) -> None:
     """Refuse other weights, and warn of other versions.
 
     Raises
@@ -87,7 +87,7 @@ def check_same_model(manifest: Manifest, spec: str) -> None:
     from napari_pathreason.exports import versions_here, weights_sha256
     from napari_pathreason.models import find_checkpoint
 
-    if weights_sha256(find_checkpoint(spec)[0]) != manifest.model.weights_sha256:
+    if weights_sha256(find_checkpoint(model_id)[0]) != manifest.model.weights_sha256:
         raise QueryError(
             f"the weights are not those of the run ({manifest.model.name}); give their folder "
             "with --model, or leave out --from"

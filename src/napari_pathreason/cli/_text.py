@@ -20,8 +20,8 @@ INDENT = 13
 def describe(result: Result) -> str:
     """Lines of reliability, question, answer, rationale, boxes, token account and notes."""
     region, query = result.region, result.query
-    text, judged = result.answer.text, result.reliability
-    doubted = judged.level == "none"
+    text, assessed = result.answer.text, result.reliability
+    doubted = assessed.level == "none"
     box = "Guess" if doubted else "Box"
     size = f"{region.width:,} x {region.height:,} px"
     if result.slide.mpp is not None:
@@ -34,17 +34,17 @@ def describe(result: Result) -> str:
     if query.options:
         asked += f" ({', '.join(query.options)})"
     rows = [
-        ("Reliability", reliability_line(judged)),
+        ("Reliability", reliability_line(assessed)),
         ("Slide", result.slide.name),
         ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
         ("Question", asked),
-        ("Answer", headline(text, judged)),
+        ("Answer", headline(text, assessed)),
         ("Guess", text if doubted else ""),
         ("Reply", "" if text else UNREADABLE),
         ("Confidence", "" if doubted else confidence_line(result).removeprefix("Confidence ")),
         ("Rationale", result.answer.rationale),
         *(
-            (box, f"{found.label}: {_numbers(found.box)}{_sure(found.confidence)}")
+            (box, f"{found.label}: {_numbers(found.box)}{_confident(found.confidence)}")
             for found in result.detections
         ),
         ("Tokens", token_line(result)),
@@ -55,15 +55,15 @@ def describe(result: Result) -> str:
     return "\n".join(_row(name, text, width) for name, text in rows if text)
 
 
-def foretold(query: Query, model: ModelInfo) -> str:
+def estimate_costs(query: Query, model: ModelInfo) -> str:
     """What is said before a question that can have no reliable answer; empty for any other.
 
     With questions that the model was trained on, as options of the command line.
     """
-    judged = foreseen(query, model)
-    if judged.level != "none":
+    assessed = foreseen(query, model)
+    if assessed.level != "none":
         return ""
-    told = [f"{judged.reasons[0]}; whatever it answers is a guess"]
+    told = [f"{assessed.reasons[0]}; whatever it answers is a guess"]
     known = examples(model.metadata) if model.metadata is not None else ()
     if known:
         told.append("it can answer, for example:")
@@ -91,5 +91,5 @@ def _numbers(box: Box) -> str:
     return " ".join(f"{value:.0f}" for value in (box.x, box.y, box.w, box.h))
 
 
-def _sure(confidence: float | None) -> str:
+def _confident(confidence: float | None) -> str:
     return "" if confidence is None else f"  (confidence {confidence:.2f})"

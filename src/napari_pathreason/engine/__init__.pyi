@@ -1,18 +1,10 @@
 from ._boxes import to_detections as to_detections
-from ._chances import log_odds as log_odds, scaled as scaled, token_chance as token_chance
 from ._checks import check_query as check_query
-from ._closer import (
-    CLOSE as CLOSE,
-    LOOK as LOOK,
-    again as again,
-    answer_of as answer_of,
-    windows as windows,
-)
 from ._confidence import (
-    Chances as Chances,
     Confidence as Confidence,
+    Probabilities as Probabilities,
     confidence as confidence,
-    read_chances as read_chances,
+    read_probabilities as read_probabilities,
 )
 from ._events import (
     Cancelled as Cancelled,
@@ -26,6 +18,11 @@ from ._events import (
 )
 from ._job import Job as Job
 from ._json import result_to_dict as result_to_dict
+from ._probabilities import (
+    log_odds as log_odds,
+    scaled as scaled,
+    token_probability as token_probability,
+)
 from ._protocols import (
     Allocator as Allocator,
     BatchPerformer as BatchPerformer,
@@ -34,8 +31,8 @@ from ._protocols import (
 from ._regions import parse_regions as parse_regions, read_regions as read_regions
 from ._reliability import (
     Doubt as Doubt,
+    assess as assess,
     foreseen as foreseen,
-    judge as judge,
     picture_doubts as picture_doubts,
 )
 from ._report import confidence_line as confidence_line, token_line as token_line
@@ -44,4 +41,11 @@ from ._together import (
     ParkedJob as ParkedJob,
     answer_parked as answer_parked,
     ask_together as ask_together,
+)
+from ._zoom import (
+    CLOSE as CLOSE,
+    VIEW_TOKENS as VIEW_TOKENS,
+    answer_of as answer_of,
+    refine as refine,
+    windows as windows,
 )

@@ -36,8 +36,8 @@ def to_detections(
     """
     frame = frame_of(region, picture_size, space)
     placed = []
-    sure = confidences or repeat(None)
-    for box, confidence in zip(boxes, sure, strict=False):
+    confident = confidences or repeat(None)
+    for box, confidence in zip(boxes, confident, strict=False):
         on_slide = _clip(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
         if on_slide.area > 0:
             placed.append(Detection(box.label, on_slide, confidence))

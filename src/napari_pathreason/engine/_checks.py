@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, check_choices, unknown_labels
-from napari_pathreason.tokens import LADDER, ReadPlan
+from napari_pathreason.tokens import BUDGET_GRID, ReadPlan
 from napari_pathreason.types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
 
 MOST_TOKENS = 16_384
@@ -61,7 +61,8 @@ def check_plan(plan: ReadPlan, most: int | None = None) -> None:
     if plan.tokens > MOST_TOKENS:
         raise QueryError(
             f"{what} means {plan.tokens:,} visual tokens, more than the {MOST_TOKENS:,} that can "
-            f"be answered; mark a smaller region, or give auto or a budget such as {LADDER[-1]}"
+            f"be answered; mark a smaller region, or give auto or a budget such as "
+            f"{BUDGET_GRID[-1]}"
         )
     if most is not None and plan.tokens > most:
         raise QueryError(
@@ -88,9 +89,9 @@ def allocation_warnings(allocation: Allocation, effort: Effort) -> list[str]:
     """Where an allocator did not do what was asked of it; ``effort`` is the one asked for."""
     found = []
     if allocation.source == "fixed" and allocation.tokens_spent:
-        rung = "native size" if allocation.budget is None else f"{allocation.budget:,}"
+        budget = "native size" if allocation.budget is None else f"{allocation.budget:,}"
         found.append(
-            f"the allocator wrote no number of visual tokens, its default ({rung}) was taken; "
+            f"the allocator wrote no number of visual tokens, its default ({budget}) was taken; "
             "choose a number yourself if that is too many or too few"
         )
     if allocation.effort is not None and allocation.effort != effort:

@@ -16,7 +16,7 @@ class Stage(StrEnum):
     ALLOCATE = "allocate"
     READ = "read"
     GENERATE = "generate"
-    CLOSER = "closer"
+    ZOOM = "zoom"
     PARSE = "parse"
 
 

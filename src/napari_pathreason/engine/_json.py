@@ -26,13 +26,13 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "reply": "" if result.answer.readable else result.answer.reply,
         "confidence": _short(result.confidence),
         "calibrated": result.model.calibration is not None,
-        "strangeness": None
-        if result.strangeness is None
+        "ood": None
+        if result.ood is None
         else {
-            "score": round(result.strangeness.score, 4),
-            "strange": result.strangeness.strange,
-            "against": list(result.strangeness.against),
-            "reason": result.strangeness.reason,
+            "score": round(result.ood.score, 4),
+            "is_ood": result.ood.is_ood,
+            "against": list(result.ood.against),
+            "reason": result.ood.reason,
         },
         "detections": [
             {
@@ -46,7 +46,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "allocator": tokens.allocator,
             "requested": tokens.requested,
             "realised": tokens.realised,
-            "closer": tokens.closer,
+            "zoom": tokens.zoom,
             "native": tokens.native,
             "saved": tokens.saved,
             "encoder_patches": tokens.encoder_patches,
@@ -88,7 +88,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         },
         "seed": result.settings.seed,
         "temperature": result.settings.temperature,
-        "closer": result.settings.closer,
+        "zoom": result.settings.zoom,
         "warnings": list(result.warnings),
     }
 

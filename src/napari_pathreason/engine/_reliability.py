@@ -20,9 +20,9 @@ from napari_pathreason.types import (
     Calibration,
     Completion,
     ModelInfo,
+    OODScore,
     Query,
     Reliability,
-    Strangeness,
 )
 
 LEAST_TISSUE = 0.01
@@ -40,7 +40,7 @@ class Doubt(NamedTuple):
     reason: str
 
 
-def judge(doubts: list[Doubt]) -> Reliability:
+def assess(doubts: list[Doubt]) -> Reliability:
     """The worst of all doubts, its reasons first; reliable where there are none."""
     worst = [doubt.reason for doubt in doubts if doubt.level == "none"]
     others = [doubt.reason for doubt in doubts if doubt.level == "uncertain"]
@@ -73,7 +73,7 @@ def picture_doubts(
     pixels: NDArray[np.uint8],
     unreadable: float,
     model: ModelInfo,
-    strangeness: Strangeness | None,
+    ood: OODScore | None,
 ) -> Iterator[Doubt]:
     """What the region and its scale say.
 
@@ -88,23 +88,23 @@ def picture_doubts(
     unreadable : float
         Share of the region that is damaged.
     model : ModelInfo
-    strangeness : Strangeness or None
+    ood : OODScore or None
         None where the model could not tell.
     """
     from napari_pathreason.slides import tissue_share  # loads what reads files
 
     if tissue_share(pixels) < LEAST_TISSUE:
         yield Doubt("none", "almost no tissue in this region; mark a place on the tissue")
-    if strangeness is not None and strangeness.strange:
-        against = _listing(strangeness.against)
-        yield Doubt("none", f"unlike the training images ({against}): {strangeness.reason}")
-    elif strangeness is None and model.comparable is not None:
+    if ood is not None and ood.is_ood:
+        against = _listing(ood.against)
+        yield Doubt("none", f"unlike the training images ({against}): {ood.reason}")
+    elif ood is None and model.comparable is not None:
         yield Doubt(
             "uncertain",
             "too few visual tokens to compare the picture with the training images; "
             "give a higher budget or mark a larger region",
         )
-    elif strangeness is None and model.calibration is not None:
+    elif ood is None and model.calibration is not None:
         yield Doubt("uncertain", "the picture could not be compared with the training images")
     if unreadable > 0:
         yield Doubt(
@@ -170,7 +170,7 @@ def foreseen(query: Query, model: ModelInfo) -> Reliability:
     doubts = list(question_doubts(query, model))
     if model.metadata is not None and (unknown := unknown_labels(query, model.metadata)):
         doubts.insert(0, Doubt("none", f"cannot look for {', '.join(unknown)}"))
-    return judge(doubts)
+    return assess(doubts)
 
 
 def _listing(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The account of one answer: visual tokens, operations, and one line that sums them up."""
+"""The account of one answer: visual tokens, FLOPs, and one line that sums them up."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ def token_report(
     allocation: Allocation,
     plan: ReadPlan,
     completion: Completion,
-    looks: Sequence[Completion] = (),
+    views: Sequence[Completion] = (),
 ) -> TokenReport:
     """Count what was spent, and what the same answer would have cost at native size.
 
-    ``looks`` are closer looks; a first look at native size has them too.
+    ``views`` are zooms; a first look at native size has them too.
     """
     realised = completion.visual_tokens
     words, written = completion.prompt_tokens - realised, completion.new_tokens
-    closer = sum(look.visual_tokens for look in looks)
-    closer_flops = sum(
-        flops(dims, look.visual_tokens, look.prompt_tokens - look.visual_tokens, look.new_tokens)
-        for look in looks
+    zoom = sum(view.visual_tokens for view in views)
+    zoom_flops = sum(
+        flops(dims, view.visual_tokens, view.prompt_tokens - view.visual_tokens, view.new_tokens)
+        for view in views
     )
     return TokenReport(
         allocator=allocation.tokens_spent,
         requested=allocation.budget,
         realised=realised,
         native=plan.native,
-        encoder_patches=(realised + closer) * dims.merge**2,
-        prompt_tokens=completion.prompt_tokens + sum(look.prompt_tokens for look in looks),
-        new_tokens=written + sum(look.new_tokens for look in looks),
-        flops=allocation.flops + flops(dims, realised, words, written) + closer_flops,
-        flops_native=flops(dims, plan.native, words, written) + closer_flops,
-        closer=closer,
+        encoder_patches=(realised + zoom) * dims.merge**2,
+        prompt_tokens=completion.prompt_tokens + sum(view.prompt_tokens for view in views),
+        new_tokens=written + sum(view.new_tokens for view in views),
+        flops=allocation.flops + flops(dims, realised, words, written) + zoom_flops,
+        flops_native=flops(dims, plan.native, words, written) + zoom_flops,
+        zoom=zoom,
     )
 
 
@@ -50,18 +50,18 @@ def token_line(result: Result) -> str:
     """Sum up what an answer cost.
 
     For example ``64 of 1,024 visual tokens (-94 %), 0.3 of 1.0 Mpx decoded, 0.4 s``; tokens that
-    the allocator's own look took stand as ``64 + 16``, those of closer looks at what was found
-    before them, as ``64 + 32 closer + 16``; native size would have had those as well. A
+    the allocator's own look took stand as ``64 + 16``, those of zooms at what was found
+    before them, as ``64 + 32 zoom + 16``; native size would have had those as well. A
     small region of a slide without coarse levels decodes more than itself, since tiles come whole:
     ``1.4 Mpx decoded for 0.3``.
     """
     tokens = result.tokens
     spent = f"{tokens.realised:,}"
-    if tokens.closer:
-        spent += f" + {tokens.closer:,} closer"
+    if tokens.zoom:
+        spent += f" + {tokens.zoom:,} closer"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
-    change = round(-100 * tokens.saved / (tokens.native + tokens.closer))
+    change = round(-100 * tokens.saved / (tokens.native + tokens.zoom))
     # a positive change: the allocator's look cost more than its choice saved
     sign = "+" if change > 0 else ""
     whole = result.region.width * result.region.height

@@ -10,7 +10,7 @@ from threading import Event as Flag
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, as_trained
-from napari_pathreason.tokens import LADDER, plan as make_plan
+from napari_pathreason.tokens import BUDGET_GRID, plan as make_plan
 from napari_pathreason.types import Allocation, ModelInfo, Result
 
 from ._asking import generate, read
@@ -22,8 +22,7 @@ from ._checks import (
     input_warnings,
     output_warnings,
 )
-from ._closer import LOOK, Closer, answer_of, look_closer, windows
-from ._confidence import confidence, confidence_of, read_chances
+from ._confidence import confidence, confidence_of, read_probabilities
 from ._events import (
     Cancelled,
     Event,
@@ -36,8 +35,9 @@ from ._events import (
 from ._failure import as_user_error
 from ._job import Job
 from ._protocols import Allocator, Performer
-from ._reliability import judge, picture_doubts, question_doubts, reply_doubts
+from ._reliability import assess, picture_doubts, question_doubts, reply_doubts
 from ._report import token_report
+from ._zoom import VIEW_TOKENS, Zoomed, answer_of, windows, zoom_in
 
 
 def run_job(
@@ -126,17 +126,17 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         overview = None
         if allocator.overview_budget > 0:
             yield run.begin(Stage.OVERVIEW)
-            size = make_plan(region, allocator.overview_budget, model.dims.cell).size
+            size = make_plan(region, allocator.overview_budget, model.dims.token_px).size
             image = read(job, region, size)
             overview, decoded = image.pixels, image.pixels_decoded
         yield run.begin(Stage.ALLOCATE)
-        native = make_plan(region, None, model.dims.cell).native
+        native = make_plan(region, None, model.dims.token_px).native
         allocation = allocator.allocate(overview, job.query, native, job.effort)
         allocation = _within(allocation, region, model, most)
     else:
         yield run.begin(Stage.ALLOCATE)
         allocation = Allocation(None if job.budget == "native" else job.budget, "user")
-    plan = make_plan(region, allocation.budget, model.dims.cell)
+    plan = make_plan(region, allocation.budget, model.dims.token_px)
     check_plan(plan, most)
     yield Planned(allocation, plan)
 
@@ -147,30 +147,32 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     yield run.begin(Stage.GENERATE)
     completion = yield from generate(job, performer, image, task.messages(job.query), run.cancel)
     answer = task.parse(completion.text, job.query)
-    sure = confidence(read_chances(completion.written, job.query, answer), model.calibration)
-    finds = to_detections(answer.boxes, region, plan.size, model.box_space, sure.boxes)
-    closer = Closer(finds)
-    looks = plan.tokens // LOOK if job.settings.closer else 0
-    if due := windows(finds, region, model.zoom_labels, model.dims.cell, looks):
-        yield run.begin(Stage.CLOSER)
-        closer = yield from look_closer(job, performer, finds, due, run.cancel)
-        decoded += closer.pixels_decoded
+    confident = confidence(
+        read_probabilities(completion.written, job.query, answer), model.calibration
+    )
+    detections = to_detections(answer.boxes, region, plan.size, model.box_space, confident.boxes)
+    zoom = Zoomed(detections)
+    views = plan.tokens // VIEW_TOKENS if job.settings.zoom else 0
+    if due := windows(detections, region, model.zoom_labels, model.dims.token_px, views):
+        yield run.begin(Stage.ZOOM)
+        zoom = yield from zoom_in(job, performer, detections, due, run.cancel)
+        decoded += zoom.pixels_decoded
 
     yield run.begin(Stage.PARSE)
-    if closer.looks:
-        answer = answer_of(answer, closer.finds, region, plan.size, model.box_space)
-        sure = confidence_of(closer.finds)
-    strange = completion.strangeness
+    if zoom.views:
+        answer = answer_of(answer, zoom.detections, region, plan.size, model.box_space)
+        confident = confidence_of(zoom.detections)
+    is_ood = completion.ood
     warnings = [*job.slide.notes]
     warnings += input_warnings(job.region, region, slide)
     warnings += allocation_warnings(allocation, job.effort)
     warnings += output_warnings(allocation, plan, image.unreadable)
     doubts = [
         *question_doubts(job.query, model),
-        *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, strange),
-        *reply_doubts(completion, answer, sure.answer, model),
+        *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, is_ood),
+        *reply_doubts(completion, answer, confident.answer, model),
     ]
-    tokens = token_report(model.dims, allocation, plan, completion, closer.looks)
+    tokens = token_report(model.dims, allocation, plan, completion, zoom.views)
     run.end()
     yield Finished(
         Result(
@@ -180,7 +182,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             model=model,
             allocation=allocation,
             answer=answer,
-            detections=closer.finds,
+            detections=zoom.detections,
             tokens=tokens,
             picture_size=plan.size,
             level=image.level,
@@ -188,9 +190,9 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             seconds=run.seconds,
             warnings=tuple(warnings),
             settings=job.settings,
-            confidence=sure.answer,
-            strangeness=strange,
-            reliability=judge(doubts),
+            confidence=confident.answer,
+            ood=is_ood,
+            reliability=assess(doubts),
         )
     )
 
@@ -202,12 +204,12 @@ def _within(
 
     Nor smaller than what can be held against the training images, where the region has as much.
     """
-    cell = model.dims.cell
-    chosen = make_plan(region, allocation.budget, cell)
+    token_px = model.dims.token_px
+    chosen = make_plan(region, allocation.budget, token_px)
     if most is not None and chosen.tokens > most:
         return replace(allocation, budget=most)
     least = model.comparable or 0
     if chosen.tokens < min(least, chosen.native):
-        larger = (size for size in LADDER if make_plan(region, size, cell).tokens >= least)
+        larger = (size for size in BUDGET_GRID if make_plan(region, size, token_px).tokens >= least)
         return replace(allocation, budget=next(larger, None))
     return allocation

@@ -97,10 +97,10 @@ class ParkedJob:
             pass
         if isinstance(self._ending, Finished) and self._took:
             # the stages also hold the wait for the other jobs
-            first, *closer = self._took
+            first, *zoom = self._took
             seconds = dict(self._ending.result.seconds) | {Stage.GENERATE.value: first}
-            if closer:
-                seconds[Stage.CLOSER.value] = sum(closer)
+            if zoom:
+                seconds[Stage.ZOOM.value] = sum(zoom)
             return Finished(replace(self._ending.result, seconds=seconds))
         if not isinstance(self._ending, Finished | Cancelled | Failed):
             raise RuntimeError("a job ended without an ending")

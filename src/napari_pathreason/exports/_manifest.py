@@ -48,10 +48,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class UsedModel:
-    """The model of a run; ``spec`` is empty where it was a folder, as folders are not told."""
+    """The model of a run; ``model_id`` is empty where it was a folder, as folders are not told."""
 
     name: str
-    spec: str
+    model_id: str
     device: str
     weights_sha256: str
 

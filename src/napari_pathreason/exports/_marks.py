@@ -82,8 +82,8 @@ class Mark:
         """The answer that it belongs to, or that there is none, in words; empty for a drawing."""
         if self.result is None:
             return ""
-        judged = self.reliability or self.result.reliability
-        return answer_line(self.result.answer.text, judged)
+        assessed = self.reliability or self.result.reliability
+        return answer_line(self.result.answer.text, assessed)
 
     @property
     def area_um2(self) -> float | None:
@@ -142,8 +142,8 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
         space = uuid.UUID(mark.run) if mark.run else None
         label = " ".join(mark.label.split())  # QuPath takes no line break in a class
         classes = tuple(label.split(": ")) if label else ()
-        judged = mark.reliability
-        if unreliable_class and judged is not None and judged.level == "none":
+        assessed = mark.reliability
+        if unreliable_class and assessed is not None and assessed.level == "none":
             classes = (UNRELIABLE_CLASS, *classes)
         yield Feature(
             shape=mark.shape,
@@ -177,8 +177,8 @@ def confidence_of(value: Result | Detection) -> float | None:
 
 def _measurements(mark: Mark) -> dict[str, float]:
     told: dict[str, float] = {}
-    if (judged := mark.reliability) is not None:
-        told[MEASUREMENT] = RANK[judged.level]
+    if (assessed := mark.reliability) is not None:
+        told[MEASUREMENT] = RANK[assessed.level]
     if mark.confidence is not None:
         told["Confidence"] = round(mark.confidence, 6)
     if mark.result is not None:

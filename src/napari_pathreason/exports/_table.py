@@ -59,14 +59,14 @@ def rows_of(marks: Iterable[Mark]) -> Iterator[list[str]]:
 
 
 def _row(mark: Mark) -> list[str]:
-    box, result, judged = _bounds(mark), mark.result, mark.reliability
+    box, result, assessed = _bounds(mark), mark.result, mark.reliability
     um = None if mark.mpp is None else box_um(box, mark.mpp)
     return [
         mark.run,
         "" if result is None else plain(result.slide.name),
         str(mark.number or ""),
         mark.kind,
-        "" if judged is None else judged.level,
+        "" if assessed is None else assessed.level,
         plain(mark.label),
         _number(mark.confidence, 6),
         *(_number(value, 3) for value in (box.x, box.y, box.w, box.h)),
@@ -78,7 +78,7 @@ def _row(mark: Mark) -> list[str]:
             if result is None
             else map(plain, (result.model.name, result.query.task, result.query.question))
         ),
-        "" if judged is None else plain(joined_reasons(judged)),
+        "" if assessed is None else plain(joined_reasons(assessed)),
         plain(mark.answer),
     ]
 

@@ -9,9 +9,9 @@ from ._adapter import (
     write_base as write_base,
 )
 from ._allocator import (
+    BUDGETS as BUDGETS,
     EFFORTS as EFFORTS,
     OVERVIEW as OVERVIEW,
-    RUNGS as RUNGS,
     AllocatorNet as AllocatorNet,
     PolicyAllocator as PolicyAllocator,
     load_allocator as load_allocator,
@@ -30,21 +30,22 @@ from ._checkpoint import (
 from ._child import serve_parent as serve_parent
 from ._config import (
     CALIBRATION as CALIBRATION,
-    read_card as read_card,
     read_dims as read_dims,
     read_info as read_info,
+    read_metadata as read_metadata,
 )
 from ._decode import BESIDE as BESIDE, Drawn as Drawn, decode as decode
 from ._described import read_model_info as read_model_info
-from ._device import choose_dtype as choose_dtype, resolve_device as resolve_device
-from ._familiar import (
+from ._detector import (
     FILE as FILE,
     LEAST_TOKENS as LEAST_TOKENS,
-    Familiar as Familiar,
-    load_familiar as load_familiar,
-    save_familiar as save_familiar,
+    OODDetector as OODDetector,
+    load_detector as load_detector,
+    save_detector as save_detector,
     size_class as size_class,
 )
+from ._device import choose_dtype as choose_dtype, resolve_device as resolve_device
+from ._features import FeatureHook as FeatureHook, colours as colours, detail as detail
 from ._fixed import FixedAllocator as FixedAllocator
 from ._inputs import (
     CONTROL_TOKENS as CONTROL_TOKENS,
@@ -62,7 +63,7 @@ from ._loading import (
     load_tokenizer as load_tokenizer,
     load_weights as load_weights,
 )
-from ._look import Look as Look, colours as colours, detail as detail
+from ._logprobs import LogprobsReader as LogprobsReader
 from ._merge import write_merged as write_merged
 from ._metadata import (
     FORMAT_VERSION as FORMAT_VERSION,
@@ -95,4 +96,3 @@ from ._tiny import (
 )
 from ._wire import Failure as Failure, Load as Load, Piece as Piece, Wire as Wire
 from ._wording import Wording as Wording, learn_wording as learn_wording, words_of as words_of
-from ._written import Teller as Teller

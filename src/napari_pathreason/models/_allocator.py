@@ -1,4 +1,4 @@
-"""A learned allocator: a light head over the ladder with its own picture and word encoder."""
+"""A learned allocator: a light head over the budget grid with its own picture and word encoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Allocation, Effort, Query
 
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
@@ -26,12 +26,12 @@ from ._config import ALLOCATOR, ALLOCATOR_FOLDER
 WEIGHTS = "allocator.safetensors"
 OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
-RUNGS: tuple[int | None, ...] = (*LADDER, None)
-"""What may be allotted, in the order of the logits; None for native size."""
+BUDGETS: tuple[int | None, ...] = (*BUDGET_GRID, None)
+"""What may be allocated, in the order of the logits; None for native size."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """Trade-offs between tokens and score, cheapest first."""
 NEVER = -1e4
-"""Logit of a rung that reads no less than native size."""
+"""Logit of a budget that reads no less than native size."""
 BUCKETS, WORD, HIDDEN = 4096, 32, 96
 CHANNELS = (32, 48, 64)
 SHRINKS = (4, 2, 2)
@@ -44,7 +44,7 @@ def word_ids(query: Query) -> list[int]:
 
 
 class AllocatorNet(nn.Module):
-    """Logits over `RUNGS`, one row for each of `EFFORTS`."""
+    """Logits over `BUDGETS`, one row for each of `EFFORTS`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class AllocatorNet(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(before + WORD + 1, HIDDEN),
             nn.GELU(),
-            nn.Linear(HIDDEN, len(EFFORTS) * len(RUNGS)),
+            nn.Linear(HIDDEN, len(EFFORTS) * len(BUDGETS)),
         )
 
     def see(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,7 @@ class AllocatorNet(nn.Module):
     def forward(
         self, seen: torch.Tensor, words: torch.Tensor, offsets: torch.Tensor, native: torch.Tensor
     ) -> torch.Tensor:
-        """Logits, float (questions, efforts, rungs); those of rungs from native size up are low.
+        """Logits, float (questions, efforts, budgets); low for budgets from native size up.
 
         Parameters
         ----------
@@ -86,9 +86,9 @@ class AllocatorNet(nn.Module):
         """
         size = native.float().log2()[:, None] / 4 - 2  # 256 tokens lie in the middle
         known = torch.cat([seen, self.words(words, offsets), size], 1)
-        logits: torch.Tensor = self.head(known).view(-1, len(EFFORTS), len(RUNGS))
-        rungs = torch.tensor([rung or 0 for rung in RUNGS], device=native.device)
-        return logits.masked_fill((rungs >= native[:, None])[:, None], NEVER)
+        logits: torch.Tensor = self.head(known).view(-1, len(EFFORTS), len(BUDGETS))
+        budgets = torch.tensor([budget or 0 for budget in BUDGETS], device=native.device)
+        return logits.masked_fill((budgets >= native[:, None])[:, None], NEVER)
 
 
 def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
@@ -98,7 +98,7 @@ def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def net_flops(height: int, width: int, words: int) -> float:
-    """Operations of one look; a multiply-add counts as two."""
+    """FLOPs of one look; a multiply-add counts as two."""
     total, before = 0.0, 3
     for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
         # the first layer cuts off what is left over, the others pad
@@ -107,16 +107,16 @@ def net_flops(height: int, width: int, words: int) -> float:
         kernel = shrink if first else 3
         total += height * width * channels * before * kernel**2
         before = channels
-    total += words * WORD + (before + WORD + 1) * HIDDEN + HIDDEN * len(EFFORTS) * len(RUNGS)
+    total += words * WORD + (before + WORD + 1) * HIDDEN + HIDDEN * len(EFFORTS) * len(BUDGETS)
     return 2 * total
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyAllocator:
-    """Allots the likeliest rung of a learned policy; satisfies `engine.Allocator`.
+    """Allots the likeliest budget of a learned policy; satisfies `engine.Allocator`.
 
-    A region larger than all it learnt from is taken for one of that size: of the rungs beyond, and
-    of native size there, the net has learnt nothing.
+    A region larger than all it learnt from is taken for one of that size: of the budgets beyond,
+    and of native size there, the net has learnt nothing.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class PolicyAllocator:
     """
 
     net: AllocatorNet
-    largest: int = LADDER[-1]
+    largest: int = BUDGET_GRID[-1]
 
     @property
     def overview_budget(self) -> int:
@@ -136,7 +136,7 @@ class PolicyAllocator:
     def allocate(
         self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
     ) -> Allocation:
-        """Choose a rung; the overview's tokens and the operations of the look are counted.
+        """Choose a budget; the overview's tokens and the FLOPs of the look are counted.
 
         Raises
         ------
@@ -154,13 +154,13 @@ class PolicyAllocator:
                 torch.tensor([min(native, self.largest)]),
             )[0, EFFORTS.index(effort)]
             if native > self.largest:
-                logits[RUNGS.index(None)] = NEVER
-        chances = logits.double().softmax(0)
+                logits[BUDGETS.index(None)] = NEVER
+        probabilities = logits.double().softmax(0)
         return Allocation(
-            budget=RUNGS[int(chances.argmax())],
+            budget=BUDGETS[int(probabilities.argmax())],
             source="policy",
             tokens_spent=OVERVIEW,
-            probabilities=tuple(chances.tolist()),
+            probabilities=tuple(probabilities.tolist()),
             flops=net_flops(height, width, len(ids)),
             effort=effort,
         )
@@ -184,15 +184,15 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
 
     An allocator of the other form (`save_text_allocator`) makes room for it.
     """
-    card = {
+    metadata_json = {
         "form": "head",
-        "rungs": ["native" if rung is None else rung for rung in RUNGS],
+        "budgets": ["native" if budget is None else budget for budget in BUDGETS],
         "efforts": list(EFFORTS),
         "largest": allocator.largest,
     }
     weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, ALLOCATOR))
     save_file(allocator.net.state_dict(), weights)
-    about.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    about.write_text(json.dumps(metadata_json, indent=2) + "\n", encoding="utf-8")
     os.replace(about, folder / ALLOCATOR)
     os.replace(weights, folder / WEIGHTS)  # last: these are what loading looks for
     shutil.rmtree(folder / ALLOCATOR_FOLDER, ignore_errors=True)
@@ -204,19 +204,19 @@ def load_allocator(folder: Path) -> PolicyAllocator:
     Raises
     ------
     ModelError
-        If a file is damaged or belongs to another ladder.
+        If a file is damaged or belongs to another budget grid.
     """
     try:
-        card = json.loads((folder / ALLOCATOR).read_text(encoding="utf-8"))
+        metadata_json = json.loads((folder / ALLOCATOR).read_text(encoding="utf-8"))
         net = AllocatorNet()
         net.load_state_dict(load_file(folder / WEIGHTS))
-        rungs = ["native" if rung is None else rung for rung in RUNGS]
-        same = card["rungs"] == rungs and card["efforts"] == list(EFFORTS)
-        largest = int(card.get("largest", LADDER[-1]))
+        budgets = ["native" if budget is None else budget for budget in BUDGETS]
+        same = metadata_json["budgets"] == budgets and metadata_json["efforts"] == list(EFFORTS)
+        largest = int(metadata_json.get("largest", BUDGET_GRID[-1]))
     except Exception as error:  # whatever a damaged file makes json, safetensors and torch raise
         raise ModelError(
             "the allocator of the model cannot be read; fetch the whole model"
         ) from error
     if not same:
-        raise ModelError("the allocator of the model has another ladder; fetch a newer model")
+        raise ModelError("the allocator of the model has another budget grid; fetch a newer model")
     return PolicyAllocator(net.eval(), largest)

@@ -16,12 +16,12 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
 
 
-def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
+def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
     """Folder of a model and the name to call it by.
 
     Parameters
     ----------
-    spec : str or Path
+    model_id : str or Path
         ``embedded``, a folder, or a hub id such as ``Qwen/Qwen3-VL-2B-Instruct``; that one is
         downloaded once, or taken from the cache where ``HF_HUB_OFFLINE`` is set.
 
@@ -30,29 +30,29 @@ def find_checkpoint(spec: str | Path) -> tuple[Path, str]:
     ModelError
         If there is none, or the hub cannot be asked and the cache does not hold it.
     """
-    if spec == "embedded":
+    if model_id == "embedded":
         if not EMBEDDED.is_dir():
             raise ModelError(
                 "this installation has no embedded model; install a released wheel, "
                 "or choose a model folder or a hub id"
             )
         return EMBEDDED, "embedded"
-    folder = Path(spec).expanduser()
-    if str(spec) and folder.is_dir():
+    folder = Path(model_id).expanduser()
+    if str(model_id) and folder.is_dir():
         return folder, folder.resolve().name
     if folder.is_file():
         raise ModelError(f"the model {folder.name} is a file; give the folder that holds it")
-    if isinstance(spec, str) and is_hub_id(spec):
-        return _download(spec), spec
+    if isinstance(model_id, str) and is_hub_id(model_id):
+        return _download(model_id), model_id
     raise ModelError(
         f"there is no model {folder.name!r}; give embedded, a folder that exists, "
         "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
     )
 
 
-def is_embedded(spec: str | Path) -> bool:
+def is_embedded(model_id: str | Path) -> bool:
     """Whether a name or folder is that of the model that ships."""
-    return spec == "embedded" or Path(spec).resolve() == EMBEDDED.resolve()
+    return model_id == "embedded" or Path(model_id).resolve() == EMBEDDED.resolve()
 
 
 def is_hub_id(text: str) -> bool:

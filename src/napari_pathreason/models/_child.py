@@ -51,7 +51,7 @@ def serve_parent() -> None:
     try:
         if load.offline:  # the hub's library looks at it once, when it is imported
             os.environ["HF_HUB_OFFLINE"] = "1"
-        models = load_models(load.spec, load.device)
+        models = load_models(load.model_id, load.device)
         if load.threads:
             use_threads(load.threads)
         ready = Ready(models.performer.info, models.allocator.overview_budget)

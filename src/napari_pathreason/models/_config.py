@@ -77,18 +77,18 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
             f"config.json of the model {name} lacks {error}; fetch the whole model"
         ) from error
     trained = folder if trained is None else trained
-    card = read_card(trained, name)
+    metadata_json = read_metadata(trained, name)
     return ModelInfo(
-        name=card.get("name", name),
+        name=metadata_json.get("name", name),
         family=family,
-        box_space=card.get("box_space", BOX_SPACES[family]),
+        box_space=metadata_json.get("box_space", BOX_SPACES[family]),
         dims=dims,
         calibration=read_calibration(trained, name),
-        metadata=metadata_of(card, name),
+        metadata=metadata_of(metadata_json, name),
     )
 
 
-def read_card(folder: Path, name: str) -> dict[str, Any]:
+def read_metadata(folder: Path, name: str) -> dict[str, Any]:
     """The values of the optional `METADATA`, name and box space checked; empty if there is none.
 
     Raises
@@ -98,13 +98,13 @@ def read_card(folder: Path, name: str) -> dict[str, Any]:
     """
     if not (folder / METADATA).exists():
         return {}
-    card = read_json(folder / METADATA, name)
-    if not isinstance(card.get("name", name), str):
+    metadata_json = read_json(folder / METADATA, name)
+    if not isinstance(metadata_json.get("name", name), str):
         raise ModelError(f"name in {METADATA} of the model {name} must be a text")
     # where a fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000
-    if card.get("box_space", "relative") not in get_args(BoxSpace):
+    if metadata_json.get("box_space", "relative") not in get_args(BoxSpace):
         raise ModelError(f"box_space in {METADATA} of the model {name} must be relative or resized")
-    return card
+    return metadata_json
 
 
 def read_calibration(folder: Path, name: str) -> Calibration | None:

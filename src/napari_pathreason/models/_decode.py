@@ -18,14 +18,14 @@ BESIDE = 16
 class Drawn(NamedTuple):
     """A token, and what stood beside it.
 
-    ``beside`` int64 (kept,) are the likeliest ids, ``chances`` float32 (kept,) the logarithms of
-    their probabilities at temperature 1, ``own`` float32 () that of the token itself; all on the
+    ``beside`` int64 (kept,) are the likeliest ids, ``probabilities`` float32 (kept,) the logarithms
+    of their probabilities at temperature 1, ``own`` float32 () that of the token itself; all on the
     model's device, so that a token that nobody asks about costs no transfer.
     """
 
     token: int
     beside: torch.Tensor
-    chances: torch.Tensor
+    probabilities: torch.Tensor
     own: torch.Tensor
 
 
@@ -104,5 +104,5 @@ def _draw(logits: torch.Tensor, temperature: float, random: torch.Generator) -> 
     if temperature <= 0:
         return int(logits.argmax())
     # on the CPU, so that a seed means the same on every device
-    chances = (logits.cpu() / temperature).softmax(-1)
-    return int(torch.multinomial(chances, 1, generator=random))
+    probabilities = (logits.cpu() / temperature).softmax(-1)
+    return int(torch.multinomial(probabilities, 1, generator=random))

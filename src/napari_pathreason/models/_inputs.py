@@ -47,7 +47,7 @@ def build_inputs(
         With the checkpoint's chat template.
     dims : ModelDims
     pixels : uint8 array (height, width, 3)
-        Already of the planned size, sides multiples of ``dims.cell``.
+        Already of the planned size, sides multiples of ``dims.token_px``.
     messages : list of dict
         Chat messages with exactly one ``{"type": "image"}`` part.
     normalisation : Normalisation

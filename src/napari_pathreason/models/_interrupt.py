@@ -13,7 +13,7 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """Looks before each layer of tower and text part whether the answer was cancelled.
+    """Asks before each layer of both parts of a model whether the answer was cancelled.
 
     A first pass reads the whole picture: a large model on a processor is at it for many seconds,
     after which a cancelled process would have been ended and its model loaded anew.

@@ -12,8 +12,8 @@ from napari_pathreason.types import Messages, ModelInfo
 from ._adapter import CONFIG as ADAPTER, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import ALLOCATOR, read_info, read_json
+from ._detector import LEAST_TOKENS
 from ._device import choose_dtype, resolve_device
-from ._familiar import LEAST_TOKENS
 from ._fixed import FixedAllocator
 from ._memory import memory_errors
 from ._models import Models
@@ -21,20 +21,20 @@ from ._quiet import quiet_transformers
 from ._threads import wait_passively
 
 if TYPE_CHECKING:
-    from ._familiar import Familiar
-    from ._look import Look
+    from ._detector import OODDetector
+    from ._features import FeatureHook
     from ._performer import VLMPerformer
     from ._pixels import Normalisation
 
 _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
 
 
-def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
+def load_models(model_id: str | Path = "embedded", device: str = "auto") -> Models:
     """Load a performer and its allocator: the learned one beside the weights, else a fixed one.
 
     Parameters
     ----------
-    spec : str or Path
+    model_id : str or Path
         ``embedded``, a folder, or a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint, or of a LoRA
         adapter of one.
     device : str
@@ -48,13 +48,13 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
     OutOfMemoryError
         If the weights do not fit.
     """
-    performer = load_performer(spec, device)
-    folder, name = find_checkpoint(spec)
-    card = read_json(folder / ALLOCATOR, name) if (folder / ALLOCATOR).is_file() else {}
-    if card.get("form") == "text":
+    performer = load_performer(model_id, device)
+    folder, name = find_checkpoint(model_id)
+    metadata_json = read_json(folder / ALLOCATOR, name) if (folder / ALLOCATOR).is_file() else {}
+    if metadata_json.get("form") == "text":
         from ._text_allocator import load_text_allocator
 
-        return load_text_allocator(folder, performer, card)
+        return load_text_allocator(folder, performer, metadata_json)
     if not (folder / "allocator.safetensors").is_file():
         return Models(performer, FixedAllocator())
     from ._allocator import load_allocator
@@ -63,13 +63,13 @@ def load_models(spec: str | Path = "embedded", device: str = "auto") -> Models:
 
 
 def load_performer(
-    spec: str | Path = "embedded", device: str = "auto", *, known: bool = True
+    model_id: str | Path = "embedded", device: str = "auto", *, known: bool = True
 ) -> VLMPerformer:
     """Load the performer alone; parameters and errors as in `load_models`.
 
     Without ``known`` what was fitted to its training pictures is left aside.
     """
-    folder, name = find_checkpoint(spec)
+    folder, name = find_checkpoint(model_id)
     base = find_base(folder, name)
     about = described_in(folder, base)
     info = read_info(about, name, folder)  # cheap, and fails before torch is loaded
@@ -97,16 +97,18 @@ def described_in(folder: Path, base: Path) -> Path:
     return folder if (folder / "config.json").is_file() else base
 
 
-def _load_known(folder: Path, info: ModelInfo, model: Any) -> tuple[Look, Familiar] | None:
+def _load_known(
+    folder: Path, info: ModelInfo, model: Any
+) -> tuple[FeatureHook, OODDetector] | None:
     """What the training pictures look like, where the checkpoint tells."""
-    from ._familiar import FILE, load_familiar
-    from ._look import Look
+    from ._detector import FILE, load_detector
+    from ._features import FeatureHook
 
     if not (folder / FILE).is_file():
         return None
-    look = Look(model.model.visual)
-    familiar = load_familiar(folder, info.name, look.signature())
-    return None if familiar is None else (look, familiar)
+    features = FeatureHook(model.model.visual)
+    detector = load_detector(folder, info.name, features.signature())
+    return None if detector is None else (features, detector)
 
 
 def load_tokenizer(folder: Path, info: ModelInfo) -> Any:

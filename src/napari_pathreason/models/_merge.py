@@ -20,7 +20,7 @@ _OF_TRAINING = {METADATA, CALIBRATION, ALLOCATOR, "run.json"}
 """What a base says of its own training, which does not hold once an adapter is added."""
 
 
-def write_merged(spec: str | Path, out: Path) -> Path:
+def write_merged(model_id: str | Path, out: Path) -> Path:
     """Add an adapter into its base's weights and write the whole model, in the base's precision.
 
     What lies beside the adapter (tokenizer, metadata, calibration, allocator) goes along; of the
@@ -28,7 +28,7 @@ def write_merged(spec: str | Path, out: Path) -> Path:
 
     Parameters
     ----------
-    spec : str or Path
+    model_id : str or Path
         Folder or hub id of an adapter.
     out : Path
         A folder that is not there yet.
@@ -43,7 +43,7 @@ def write_merged(spec: str | Path, out: Path) -> Path:
     ModelError
         If there is no adapter, it does not fit its base, or ``out`` is there already.
     """
-    folder, name = find_checkpoint(spec)
+    folder, name = find_checkpoint(model_id)
     if not (folder / CONFIG).is_file():
         raise ModelError(f"the model {name} has no adapter to merge; it can be used as it is")
     if out.exists():

@@ -69,7 +69,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
+def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
     """The metadata among the values of `METADATA`.
 
     Returns
@@ -83,9 +83,9 @@ def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
     ModelError
         If a value is of the wrong kind, or the file is of a later version.
     """
-    if "format_version" not in card:
+    if "format_version" not in metadata_json:
         return None
-    version = card["format_version"]
+    version = metadata_json["format_version"]
     if not _is_whole(version) or version < 1:
         raise _wrong("format_version", name, f"must be {FORMAT_VERSION}")
     if version > FORMAT_VERSION:
@@ -93,21 +93,21 @@ def metadata_of(card: dict[str, Any], name: str) -> Metadata | None:
             f"{METADATA} of the model {name} is of version {version}, later than this "
             f"installation knows ({FORMAT_VERSION}); install a newer napari-pathreason"
         )
-    most, mpp = card.get("max_visual_tokens"), card.get("mpp")
+    most, mpp = metadata_json.get("max_visual_tokens"), metadata_json.get("mpp")
     if most is not None and (not _is_whole(most) or most < 1):
         raise _wrong("max_visual_tokens", name, "must be a number of visual tokens")
     if mpp is not None and not _is_range(mpp):
         raise _wrong("mpp", name, "must be the least and the most um per pixel")
-    topics = card.get("topics", [])
+    topics = metadata_json.get("topics", [])
     if not isinstance(topics, list):
         raise _wrong("topics", name, "must be a list")
     return Metadata(
         topics=tuple(_topic(topic, name) for topic in topics),
-        labels=_texts(card, "labels", name),
-        tissues=_texts(card, "tissues", name),
+        labels=_texts(metadata_json, "labels", name),
+        tissues=_texts(metadata_json, "tissues", name),
         mpp=None if mpp is None else (float(mpp[0]), float(mpp[1])),
         max_visual_tokens=most,
-        zoom_labels=_texts(card, "zoom_labels", name),
+        zoom_labels=_texts(metadata_json, "zoom_labels", name),
     )
 
 
@@ -141,9 +141,9 @@ def _all_of(values: Any) -> tuple[str, ...]:
     return tuple(map(_one_of, values))
 
 
-def _texts(card: dict[str, Any], key: str, name: str) -> tuple[str, ...]:
+def _texts(metadata_json: dict[str, Any], key: str, name: str) -> tuple[str, ...]:
     try:
-        return _all_of(card.get(key, []))
+        return _all_of(metadata_json.get(key, []))
     except TypeError:
         raise _wrong(key, name, "must be a list of texts") from None
 

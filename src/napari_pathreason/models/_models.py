@@ -1,4 +1,4 @@
-"""What loading gives: who answers and who allots."""
+"""What loading gives: who answers and who allocates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first layer of the vision tower as what it is: one matrix product.
+"""The first layer of the vision encoder as what it is: one matrix product.
 
 Both families write it as a convolution whose stride is its kernel; on a CPU the convolution costs
 several times the product, and far more in a backward pass.
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 def embed_by_product(visual: Any) -> None:
-    """Let the vision tower of a Qwen model embed its patches by a matrix product.
+    """Let the vision encoder of a Qwen model embed its patches by a matrix product.
 
     Parameters
     ----------

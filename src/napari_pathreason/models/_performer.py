@@ -16,21 +16,21 @@ from napari_pathreason.types import (
     GenerationSettings,
     Messages,
     ModelInfo,
-    Strangeness,
-    WrittenToken,
+    OODScore,
+    TokenLogprobs,
 )
 
 from ._decode import Drawn, decode
 from ._decode_batch import decode_batch
-from ._familiar import Familiar
+from ._detector import OODDetector
+from ._features import FeatureHook, colours, detail
 from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._interrupt import Interrupted, Interrupts
-from ._look import Look, colours, detail
+from ._logprobs import LogprobsReader
 from ._memory import memory_errors
 from ._pixels import Normalisation
 from ._text import TextStream
 from ._wording import words_of
-from ._written import Teller
 
 Mode: TypeAlias = Callable[[], AbstractContextManager[None]]
 """Entered for each forward pass, as where weights are shared by two speakers."""
@@ -50,8 +50,8 @@ class VLMPerformer:
     info : ModelInfo
     normalisation : Normalisation
         Of the pixels, as the checkpoint was trained.
-    known : (Look, Familiar), optional
-        What the training pictures look like to this model's tower.
+    known : (FeatureHook, OODDetector), optional
+        What the training pictures look like to this model's vision encoder.
     mode : Mode
     """
 
@@ -61,7 +61,7 @@ class VLMPerformer:
         tokenizer: Any,
         info: ModelInfo,
         normalisation: Normalisation,
-        known: tuple[Look, Familiar] | None = None,
+        known: tuple[FeatureHook, OODDetector] | None = None,
         mode: Mode = nullcontext,
     ) -> None:
         self._model = model
@@ -72,7 +72,7 @@ class VLMPerformer:
         self._mode = mode
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
-        self._teller = Teller(tokenizer)
+        self._logprobs_reader = LogprobsReader(tokenizer)
         self._interrupts = Interrupts(model)
 
     @property
@@ -128,7 +128,7 @@ class VLMPerformer:
         )
         stream, text, count = TextStream(self._tokenizer), settings.begin, 0
         drawn: list[Drawn] = []
-        strangeness: Strangeness | None = None
+        ood: OODScore | None = None
         finish: Literal["stop", "length", "cancelled"] = "length"
         if text:
             yield text
@@ -147,7 +147,7 @@ class VLMPerformer:
                 finish = "cancelled"
                 break
             if not count:
-                (strangeness,) = self._judge([pixels], [messages])
+                (ood,) = self._assess([pixels], [messages])
             count += 1
             if last.token in self._stops:
                 finish = "stop"
@@ -167,7 +167,7 @@ class VLMPerformer:
             finish=finish,
             seconds=time.perf_counter() - began,
             written=self._written(drawn, settings),
-            strangeness=strangeness,
+            ood=ood,
         )
 
     def generate_batch(
@@ -195,7 +195,7 @@ class VLMPerformer:
             merge=self._info.dims.merge,
         )
         rows = [_Row() for _ in pictures]
-        strangeness: list[Strangeness | None] = [None] * len(rows)
+        ood: list[OODScore | None] = [None] * len(rows)
         for step in range(settings.max_new_tokens):
             if cancel.is_set():
                 break
@@ -211,7 +211,7 @@ class VLMPerformer:
             if last is None:
                 break
             if not step:
-                strangeness = self._judge(pictures, prompts)
+                ood = self._assess(pictures, prompts)
             for row, one in zip(rows, last, strict=True):
                 row.add(one, self._stops)
         seconds = (time.perf_counter() - began) / len(rows)
@@ -229,9 +229,9 @@ class VLMPerformer:
                 finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
                 seconds=seconds,
                 written=self._written(row.drawn, settings),
-                strangeness=strange,
+                ood=is_ood,
             )
-            for row, own, strange in zip(rows, inputs, strangeness, strict=True)
+            for row, own, is_ood in zip(rows, inputs, ood, strict=True)
         ]
 
     def _inputs(
@@ -248,14 +248,14 @@ class VLMPerformer:
 
     def _written(
         self, drawn: Sequence[Drawn], settings: GenerationSettings
-    ) -> tuple[WrittenToken, ...]:
+    ) -> tuple[TokenLogprobs, ...]:
         """What was drawn, behind the beginning that was given."""
-        given = (WrittenToken(((settings.begin, 0.0),)),) if settings.begin else ()
-        return (*given, *self._teller.tell(drawn))
+        given = (TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
+        return (*given, *self._logprobs_reader.tell(drawn))
 
-    def _judge(
+    def _assess(
         self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[Messages]
-    ) -> list[Strangeness | None]:
+    ) -> list[OODScore | None]:
         """Right behind the first forward pass of an answer, in its thread."""
         if self._known is None:
             return [None] * len(pictures)
@@ -265,14 +265,14 @@ class VLMPerformer:
         if not seen:
             return [None] * len(pictures)
         return [
-            self._known[1].judge(
-                look,
+            self._known[1].assess(
+                features,
                 colours(pixels),
                 detail(pixels),
                 size // dims.merge**2,
                 words_of(messages),
             )
-            for look, pixels, size, messages in zip(seen, pictures, sizes, prompts, strict=True)
+            for features, pixels, size, messages in zip(seen, pictures, sizes, prompts, strict=True)
         ]
 
 

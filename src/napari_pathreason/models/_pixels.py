@@ -1,4 +1,4 @@
-"""Pixels as the vision tower reads them: normalised, cut into patches, merge blocks together."""
+"""Pixels as the vision encoder reads them: normalised, cut into patches, merge blocks together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NORMALISATION: dict[Family, Normalisation] = {
 def patchify(
     pixels: NDArray[np.uint8], patch: int, merge: int, normalisation: Normalisation
 ) -> tuple[torch.Tensor, tuple[int, int, int]]:
-    """Cut a picture into the rows that the vision tower reads.
+    """Cut a picture into the rows that the vision encoder reads.
 
     Equal bit for bit to `Qwen2VLImageProcessorPil` of transformers where its own resize is the
     identity; a grey value has only 256 results, so a table of them replaces the arithmetic.
@@ -60,12 +60,12 @@ def patchify(
     ValueError
         If the shape, the dtype or the size is not as said.
     """
-    cell = patch * merge
+    token_px = patch * merge
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"expected uint8 (height, width, 3), got {pixels.dtype} {pixels.shape}")
     height, width = pixels.shape[:2]
-    if not height or not width or height % cell or width % cell:
-        raise ValueError(f"the picture is {width} x {height} px, not whole cells of {cell} px")
+    if not height or not width or height % token_px or width % token_px:
+        raise ValueError(f"the picture is {width} x {height} px, not whole cells of {token_px} px")
     rows, columns = height // patch, width // patch
     table = _table(normalisation)
     planes = np.stack([table[channel].take(pixels[..., channel]) for channel in range(3)])

@@ -55,13 +55,13 @@ class ModelProcess:
 
     def __init__(
         self,
-        spec: str | Path = "embedded",
+        model_id: str | Path = "embedded",
         device: str = "auto",
         *,
         threads: int = 0,
         offline: bool = False,
     ) -> None:
-        self._load = Load(str(spec), device, threads, offline)
+        self._load = Load(str(model_id), device, threads, offline)
         self._child: Child | None = None
         self._ready: Ready | None = None
         self._closed = False

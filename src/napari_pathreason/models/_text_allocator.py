@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tasks import allotment_messages, read_allotment
+from napari_pathreason.tasks import allocation_messages, parse_allocation
 from napari_pathreason.tokens import flops, snap
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base
-from ._allocator import RUNGS, WEIGHTS as HEAD, needed
+from ._allocator import BUDGETS, WEIGHTS as HEAD, needed
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
 from ._models import Models
 from ._performer import VLMPerformer
@@ -52,10 +52,10 @@ class TextForm:
 
 @dataclass(frozen=True, slots=True)
 class TextAllocator:
-    """Allots the rung of the number that a model writes; satisfies `engine.Allocator`.
+    """Allots the budget of the number that a model writes; satisfies `engine.Allocator`.
 
-    It decodes greedily, so its policy stands on one rung: ``probabilities`` are 1 there and 0
-    elsewhere. Odds of its tokens would not be those of rungs, as many thoughts end in one number.
+    It decodes greedily, so its policy stands on one budget: ``probabilities`` are 1 there and 0
+    elsewhere. Odds of its tokens would not be those of budgets, as many thoughts end in one number.
     Text without a number gives `FALLBACK` tokens, with source ``fixed`` and no probabilities. It
     knows the trade-off that it was trained at alone: every effort gets that one, and the
     allocation names it.
@@ -78,7 +78,7 @@ class TextAllocator:
     def allocate(
         self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
     ) -> Allocation:
-        """Let it write; tokens and operations of overview, prompt and text are counted.
+        """Let it write; tokens and FLOPs of overview, prompt and text are counted.
 
         Raises
         ------
@@ -90,17 +90,17 @@ class TextAllocator:
         overview = needed(overview)
         dims = self.writer.info.dims
         height, width, _ = overview.shape
-        messages = allotment_messages(query, height * width // dims.cell**2, native)
+        messages = allocation_messages(query, height * width // dims.token_px**2, native)
         settings = GenerationSettings(max_new_tokens=self.form.longest)
         pieces = self.writer.generate(overview, messages, settings, Event())
         done = next(piece for piece in pieces if isinstance(piece, Completion))
-        number = read_allotment(done.text).number
+        number = parse_allocation(done.text).number
         budget = snap(FALLBACK if number is None else number, native)
         return Allocation(
             budget=budget,
             source="fixed" if number is None else "policy",
             tokens_spent=done.visual_tokens,
-            probabilities=None if number is None else tuple(float(r == budget) for r in RUNGS),
+            probabilities=None if number is None else tuple(float(r == budget) for r in BUDGETS),
             flops=flops(
                 dims, done.visual_tokens, done.prompt_tokens - done.visual_tokens, done.new_tokens
             ),
@@ -122,7 +122,7 @@ def save_text_allocator(
     matrices : mapping
         Of the adapter, by the names that peft gives them within the model.
     """
-    adapter, card = folder / ALLOCATOR_FOLDER, folder / f"{ALLOCATOR}.partial"
+    adapter, metadata_json = folder / ALLOCATOR_FOLDER, folder / f"{ALLOCATOR}.partial"
     partial, old = (folder / f"{ALLOCATOR_FOLDER}.{name}" for name in ("partial", "old"))
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -130,16 +130,20 @@ def save_text_allocator(
     config.save_pretrained(str(partial))
     save_matrices(partial, matrices)
     write_base(partial, str(folder))
-    card.write_text(json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n", encoding="utf-8")
+    metadata_json.write_text(
+        json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n", encoding="utf-8"
+    )
     if adapter.exists():
         os.replace(adapter, old)
     os.replace(partial, adapter)
-    os.replace(card, folder / ALLOCATOR)  # last: this is what loading looks at
+    os.replace(metadata_json, folder / ALLOCATOR)  # last: this is what loading looks at
     (folder / HEAD).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_text_allocator(folder: Path, performer: VLMPerformer, card: Mapping[str, Any]) -> Models:
+def load_text_allocator(
+    folder: Path, performer: VLMPerformer, metadata_json: Mapping[str, Any]
+) -> Models:
     """Put the adapter on a performer's model; both speak from it from now on.
 
     Parameters
@@ -148,7 +152,7 @@ def load_text_allocator(folder: Path, performer: VLMPerformer, card: Mapping[str
         Of the performer.
     performer : VLMPerformer
         Not to be asked any more: the one returned takes its place.
-    card : mapping
+    metadata_json : mapping
         What ``allocator.json`` holds.
 
     Raises
@@ -160,7 +164,9 @@ def load_text_allocator(folder: Path, performer: VLMPerformer, card: Mapping[str
 
     model = performer.model
     try:
-        form = TextForm(int(card["overview"]), int(card["longest"]), card["effort"])
+        form = TextForm(
+            int(metadata_json["overview"]), int(metadata_json["longest"]), metadata_json["effort"]
+        )
         if form.effort not in get_args(Effort) or min(form.overview, form.longest) < 1:
             raise ValueError(form)
         matrices = read_matrices(folder / ALLOCATOR_FOLDER)

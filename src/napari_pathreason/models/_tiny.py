@@ -18,7 +18,7 @@ CHAT_TEMPLATE = (
     "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""The image and text part of Qwen's own template."""
+"""The image and language model of Qwen's own template."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",

@@ -28,7 +28,7 @@ from napari_pathreason.types import (
 class Load:
     """To the child, first: which model, and what it computes with; see `ModelProcess`."""
 
-    spec: str
+    model_id: str
     device: str = "auto"
     threads: int = 0
     offline: bool = False
@@ -56,7 +56,7 @@ class GenerateBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocate:
-    """To the child: allot a budget."""
+    """To the child: allocate a budget."""
 
     run: int
     overview: NDArray[np.uint8] | None

@@ -107,7 +107,7 @@ class Group:
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
-        while self._equal:  # again where finds get a closer look
+        while self._equal:  # again where finds get a zoom
             for (height, width, _), same in self._equal.items():
                 most = _together(height * width, self._performer.info)
                 for start in range(0, len(same), most):
@@ -120,21 +120,21 @@ def _together(pixels: int, model: ModelInfo) -> int:
     """How many pictures of so many pixels go to the model at once."""
     if model.device != "cpu":
         return sys.maxsize
-    tokens = pixels // model.dims.cell**2
+    tokens = pixels // model.dims.token_px**2
     return max(1, TOGETHER_ON_CPU // max(tokens, 1))
 
 
-def most_tokens(region: Region, slide: SlideInfo, mpp: float, cell: int) -> int:
+def most_tokens(region: Region, slide: SlideInfo, mpp: float, token_px: int) -> int:
     """Visual tokens of a region that is read at ``mpp``."""
     x, y = slide.mpp or (mpp, mpp)
-    return max(1, round(region.width * x / mpp / cell)) * max(
-        1, round(region.height * y / mpp / cell)
+    return max(1, round(region.width * x / mpp / token_px)) * max(
+        1, round(region.height * y / mpp / token_px)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Capped:
-    """An allocator that allots no more than the run's resolution has."""
+    """An allocator that allocates no more than the run's resolution has."""
 
     allocator: Allocator
     most: int
@@ -161,7 +161,7 @@ def _parked(
     cancel: Flag,
 ) -> ParkedJob:
     """A tile's job, which waits where it needs the model."""
-    most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.cell)
+    most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.token_px)
     budget: Budget = settings.budget if tile.override is None else tile.override
     if budget != "auto":
         budget = most if budget == "native" else min(budget, most)

@@ -39,12 +39,12 @@ LOOK = 0.5
 class LoadModels:
     """`models.load_models` with its arguments, to be sent to workers; parameters as there."""
 
-    spec: str = "embedded"
+    model_id: str = "embedded"
     device: str = "auto"
 
     def __call__(self) -> Loaded:
         """Load."""
-        return load_models(self.spec, self.device)
+        return load_models(self.model_id, self.device)
 
 
 class AnswersOnCluster:

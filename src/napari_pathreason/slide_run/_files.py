@@ -114,8 +114,8 @@ def _marks(outcome: Outcome) -> Iterator[Mark]:
 
 def _about(outcome: Outcome) -> str:
     """What a reader of the heat map alone must know."""
-    judged = exports.reliability_sentence(outcome.result.reliability)
-    return f"Confidence of a box, 0 to 1. {judged}. {outcome.tally.line}."
+    assessed = exports.reliability_sentence(outcome.result.reliability)
+    return f"Confidence of a box, 0 to 1. {assessed}. {outcome.tally.line}."
 
 
 def _write_tiles(path: Path, outcome: Outcome) -> None:
@@ -145,10 +145,10 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         source = "tissue" if tile.override is None else "user"
         spent = dict.fromkeys(("visual_tokens", "allocator_tokens", "pixels_decoded"), 0)
         return {"state": "skipped", "budget": 0, "source": source, **spent}
-    judged, given, tokens = record.reliability, record.allocation, record.tokens
+    assessed, given, tokens = record.reliability, record.allocation, record.tokens
     row: dict[str, Any] = {
-        exports.LEVEL_KEY: judged.level,
-        exports.REASONS_KEY: exports.plain(exports.joined_reasons(judged)),
+        exports.LEVEL_KEY: assessed.level,
+        exports.REASONS_KEY: exports.plain(exports.joined_reasons(assessed)),
     }
     if tokens is None or given is None:
         return {**row, "state": "unreadable"}
@@ -164,9 +164,11 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "level": record.level,
         "boxes": "" if record.unknown else len(record.detections),
         "confidence": "" if record.confidence is None else round(record.confidence, 6),
-        "answer": exports.plain(exports.answer_line(record.answer, judged)),
+        "answer": exports.plain(exports.answer_line(record.answer, assessed)),
         "rationale": exports.plain(record.rationale),
-        "probabilities": " ".join(f"{chance:.4f}" for chance in given.probabilities or ()),
+        "probabilities": " ".join(
+            f"{probability:.4f}" for probability in given.probabilities or ()
+        ),
     }
 
 

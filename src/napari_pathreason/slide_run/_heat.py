@@ -47,16 +47,16 @@ class HeatMap:
     def add(self, region: Region, found: Sequence[Detection]) -> None:
         """Count a tile that was read, level-0 pixels."""
         rows, columns = self._cover(region.box)
-        surest = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
+        most_confident = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
         for one in found:
             down, across = self._cover(one.box)
             inside = (
                 slice(max(down.start - rows.start, 0), max(down.stop - rows.start, 0)),
                 slice(max(across.start - columns.start, 0), max(across.stop - columns.start, 0)),
             )
-            sure = 1.0 if one.confidence is None else one.confidence
-            surest[inside] = np.maximum(surest[inside], sure)
-        self._sum[rows, columns] += surest
+            confident = 1.0 if one.confidence is None else one.confidence
+            most_confident[inside] = np.maximum(most_confident[inside], confident)
+        self._sum[rows, columns] += most_confident
         self._count[rows, columns] += 1
 
     def values(self) -> NDArray[np.float32]:

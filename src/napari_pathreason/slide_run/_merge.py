@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from napari_pathreason.exports import RANK
 from napari_pathreason.geometry import Box
-from napari_pathreason.types import NOT_JUDGED, Detection, Reliability
+from napari_pathreason.types import NOT_ASSESSED, Detection, Reliability
 
 from ._tiles import Tile
 
@@ -24,12 +24,13 @@ REACH = 2
 class Lesion:
     """One finding of a slide and the tiles that saw it; the box is level-0 pixels.
 
-    Confidence and reliability are both those of the tile whose box is the surest; see `merge`.
+    Confidence and reliability are both those of the tile whose box is the most confident; see
+    `merge`.
     """
 
     found: Detection
     tiles: tuple[int, ...]
-    reliability: Reliability = NOT_JUDGED
+    reliability: Reliability = NOT_ASSESSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Part:
 
 def merge(
     seen: Iterable[tuple[Tile, Sequence[Detection]]],
-    judged: Mapping[int, Reliability] | None = None,
+    assessed: Mapping[int, Reliability] | None = None,
 ) -> list[Lesion]:
     """Join boxes across the borders of tiles.
 
@@ -57,7 +58,7 @@ def merge(
     ----------
     seen : iterable of (Tile, sequence of Detection)
         Boxes in level-0 pixels, those of each tile inside it; the order does not matter.
-    judged : mapping of int to Reliability, optional
+    assessed : mapping of int to Reliability, optional
         Reliability of the answer of each tile, by its index; one that is missing is not judged.
 
     Returns
@@ -79,7 +80,7 @@ def merge(
         for other in _neighbours(part.tile, at):
             if other > index and _same(part, parts[other]):
                 groups.join(index, other)
-    told = judged or {}
+    told = assessed or {}
     lesions = [_lesion([parts[i] for i in group], told) for group in groups.all()]
     return sorted(lesions, key=lambda one: (*_place(one.found.box), one.found.label))
 
@@ -123,15 +124,15 @@ def _meet(a: Box, b: Box) -> Box:
     return Box(x, y, max(0.0, min(ax2, bx2) - x), max(0.0, min(ay2, by2) - y))
 
 
-def _lesion(parts: list[_Part], judged: Mapping[int, Reliability]) -> Lesion:
+def _lesion(parts: list[_Part], assessed: Mapping[int, Reliability]) -> Lesion:
     corners = [part.found.box.corners for part in parts]
     x1, y1 = (min(c[i] for c in corners) for i in (0, 1))
     x2, y2 = (max(c[i] for c in corners) for i in (2, 3))
     told = [part.found.confidence for part in parts if part.found.confidence is not None]
     most = max(told, default=None)
-    surest = [part.tile.index for part in parts if part.found.confidence == most]
+    most_confident = [part.tile.index for part in parts if part.found.confidence == most]
     reliability = min(
-        (judged.get(index, NOT_JUDGED) for index in sorted(surest)),
+        (assessed.get(index, NOT_ASSESSED) for index in sorted(most_confident)),
         key=lambda one: RANK[one.level],
     )
     found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), most)

@@ -97,10 +97,10 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     )
     slide, settings = plan.slide, plan.settings
     whole = Region(0, 0, slide.width, slide.height)
-    tokens = _sum(records, native_tokens(whole, plan.model.dims.cell))
-    sure = [lesion.found.confidence for lesion in lesions]
-    told = [value for value in sure if value is not None]
-    judged = reliability_of(records)
+    tokens = _sum(records, native_tokens(whole, plan.model.dims.token_px))
+    confident = [lesion.found.confidence for lesion in lesions]
+    told = [value for value in confident if value is not None]
+    assessed = reliability_of(records)
     answered = [record.allocation for record in records if record.allocation is not None]
     result = Result(
         query=settings.query,
@@ -113,7 +113,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
             tokens.allocator,
             flops=sum(one.flops for one in answered),
         ),
-        answer=Answer("", _summary(lesions, records, judged)),
+        answer=Answer("", _summary(lesions, records, assessed)),
         detections=tuple(lesion.found for lesion in lesions),
         tokens=tokens,
         picture_size=_picture_size(slide, settings.mpp),
@@ -122,8 +122,8 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
         seconds=_seconds(records),
         warnings=_warnings(records),
         settings=settings.generation,
-        confidence=sum(told) / len(told) if told and len(told) == len(sure) else None,
-        reliability=judged,
+        confidence=sum(told) / len(told) if told and len(told) == len(confident) else None,
+        reliability=assessed,
     )
     return Outcome(plan, result, tuple(lesions), tuple(records))
 
@@ -140,11 +140,13 @@ def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
         new_tokens=sum(one.new_tokens for one in told),
         flops=sum(one.flops for one in told),
         flops_native=sum(one.flops_native for one in told),
-        closer=sum(one.closer for one in told),
+        zoom=sum(one.zoom for one in told),
     )
 
 
-def _summary(lesions: Sequence[Lesion], records: Sequence[TileRecord], judged: Reliability) -> str:
+def _summary(
+    lesions: Sequence[Lesion], records: Sequence[TileRecord], assessed: Reliability
+) -> str:
     """Lesions in words, and in how many tiles nobody knows; empty where that is all of them."""
     unknown = sum(record.unknown for record in records)
     if records and unknown == len(records):
@@ -152,7 +154,7 @@ def _summary(lesions: Sequence[Lesion], records: Sequence[TileRecord], judged: R
     counts = Counter(lesion.found.label for lesion in lesions)
     words = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "none found"
     guesses = sum(lesion.reliability.level == "none" for lesion in lesions)
-    if guesses and judged.level != "none":  # else all of it is called a guess
+    if guesses and assessed.level != "none":  # else all of it is called a guess
         words += f" ({guesses:,} of them {'a guess' if guesses == 1 else 'guesses'})"
     return f"{words}; {unknown:,} of {len(records):,} tiles unknown" if unknown else words
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tokens import LADDER, parse_budget
+from napari_pathreason.tokens import BUDGET_GRID, parse_budget
 
 from ._tiles import Tile
 
@@ -32,7 +32,7 @@ def overrides_of(budgets: Mapping[int, TileBudget]) -> tuple[Override, ...]:
 
 
 def raised(budget: int | None, most: int) -> TileBudget:
-    """One rung up.
+    """One budget up.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def raised(budget: int | None, most: int) -> TileBudget:
     """
     if budget is None:
         return "native"
-    return next((rung for rung in LADDER if budget < rung < most), "native")
+    return next((higher for higher in BUDGET_GRID if budget < higher < most), "native")
 
 
 def apply_overrides(

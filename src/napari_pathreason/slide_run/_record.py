@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from napari_pathreason.types import (
-    NOT_JUDGED,
+    NOT_ASSESSED,
     Allocation,
     Detection,
     Reliability,
@@ -63,7 +63,7 @@ class TileRecord:
     reply: str = ""
     detections: tuple[Detection, ...] = ()
     confidence: float | None = None
-    reliability: Reliability = NOT_JUDGED
+    reliability: Reliability = NOT_ASSESSED
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     override: int | Literal["native"] | None = None

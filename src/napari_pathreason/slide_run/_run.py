@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Loaded(Protocol):
-    """Who answers and who allots; `models.Models` is one."""
+    """Who answers and who allocates; `models.Models` is one."""
 
     @property
     def performer(self) -> Performer:

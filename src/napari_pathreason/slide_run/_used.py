@@ -8,12 +8,12 @@ from napari_pathreason.exports import UsedModel, weights_sha256
 from napari_pathreason.models import find_checkpoint
 
 
-def used_model(spec: str, device: str = "auto") -> UsedModel:
+def used_model(model_id: str, device: str = "auto") -> UsedModel:
     """Name and hash of a model; it is not loaded.
 
     Parameters
     ----------
-    spec : str
+    model_id : str
         ``embedded``, a folder or a hub id.
     device : str
         As it is asked for.
@@ -23,6 +23,6 @@ def used_model(spec: str, device: str = "auto") -> UsedModel:
     ModelError
         If there is no such model.
     """
-    folder, name = find_checkpoint(spec)
-    told = spec in (name, "embedded") and not Path(spec).is_dir()
-    return UsedModel(name, spec if told else "", device, weights_sha256(folder))
+    folder, name = find_checkpoint(model_id)
+    told = model_id in (name, "embedded") and not Path(model_id).is_dir()
+    return UsedModel(name, model_id if told else "", device, weights_sha256(folder))

@@ -102,10 +102,10 @@ def _axis(origin: int, extent: int, target: int, full: int, length: int, tile: i
     stop = max(stop, start + 1)
     edge = left + start * step
     end = left + stop * step
-    reach = math.ceil(SUPPORT * max(1.0, step))
+    threshold = math.ceil(SUPPORT * max(1.0, step))
     inner, outer = max(0, math.floor(edge + 1e-6)), math.ceil(end - 1e-6)
-    first = max(inner - reach, inner // tile * tile)
-    last = min(length, outer + reach, -(-outer // tile) * tile)
+    first = max(inner - threshold, inner // tile * tile)
+    last = min(length, outer + threshold, -(-outer // tile) * tile)
     return _Axis(start, stop, min(first, length - 1), max(last, 1), edge, step)
 
 

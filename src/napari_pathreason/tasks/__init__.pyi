@@ -1,7 +1,7 @@
-from ._allotment import (
-    Allotment as Allotment,
-    allotment_messages as allotment_messages,
-    read_allotment as read_allotment,
+from ._allocation import (
+    WrittenAllocation as WrittenAllocation,
+    allocation_messages as allocation_messages,
+    parse_allocation as parse_allocation,
 )
 from ._choices import (
     check_choices as check_choices,

@@ -57,6 +57,6 @@ class Detection:
 
 
 def summary(boxes: tuple[AnswerBox, ...]) -> str:
-    """Boxes in words, such as ``2 white cell, 1 platelet``; ``none found`` where there are none."""
+    """Boxes in words, such as ``2 white cells, 1 platelet``; ``none found`` for none."""
     counts = Counter(box.label for box in boxes)
     return ", ".join(f"{n} {label}" for label, n in counts.items()) or "none found"

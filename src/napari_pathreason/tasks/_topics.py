@@ -99,8 +99,8 @@ def untrained(query: Query, metadata: Metadata) -> str:
     """
     own, form = _stems(words_of_query(query)), form_of(query)
     held = [(topic, _stems(topic.words)) for topic in metadata.topics]
-    if strange := own - _union(words for _, words in held):
-        return f"not trained on: {_as_written(query, strange)}"
+    if is_ood := own - _union(words for _, words in held):
+        return f"not trained on: {_as_written(query, is_ood)}"
     alike = [words for topic, words in held if topic.form == form]
     if not own:
         return "the question names nothing that the model was trained on"

@@ -1,4 +1,4 @@
-"""Token arithmetic: sizes, grids, the budget ladder and cost. No array library, no torch."""
+"""Token arithmetic: sizes, grids, the budget budget grid and cost. No array library, no torch."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Floating-point operations of one answer, from the model's dimensions alone."""
+"""Floating-point FLOPs of one answer, from the model's dimensions alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from napari_pathreason.types import ModelDims
 
 
 def flops(dims: ModelDims, visual_tokens: int, text_tokens: int, new_tokens: int) -> float:
-    """Operations of encoder, prefill and decode for one picture and one answer.
+    """FLOPs of encoder, prefill and decode for one picture and one answer.
 
     A multiply-add counts as two. Norms, softmax and positions are left out (below 1 %).
 

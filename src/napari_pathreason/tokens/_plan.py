@@ -37,12 +37,12 @@ class ReadPlan:
         return self.grid[0] * self.grid[1]
 
 
-def native_tokens(region: Region, cell: int) -> int:
+def native_tokens(region: Region, token_px: int) -> int:
     """Visual tokens of a region read at level 0."""
-    return max(1, round(region.width / cell)) * max(1, round(region.height / cell))
+    return max(1, round(region.width / token_px)) * max(1, round(region.height / token_px))
 
 
-def plan(region: Region, budget: int | None, cell: int) -> ReadPlan:
+def plan(region: Region, budget: int | None, token_px: int) -> ReadPlan:
     """Turn a budget into a picture size; never enlarges beyond native size.
 
     Parameters
@@ -51,7 +51,7 @@ def plan(region: Region, budget: int | None, cell: int) -> ReadPlan:
         Level-0 pixels.
     budget : int or None
         Most visual tokens to spend; None for native size.
-    cell : int
+    token_px : int
         Side of a visual token in pixels.
 
     Raises
@@ -59,12 +59,14 @@ def plan(region: Region, budget: int | None, cell: int) -> ReadPlan:
     RegionError
         If a side of the region is below one cell.
     """
-    if min(region.width, region.height) < cell:
+    if min(region.width, region.height) < token_px:
         raise RegionError(
             f"the region is {region.width} x {region.height} px, thinner than one visual token "
-            f"({cell} px); mark a larger one"
+            f"({token_px} px); mark a larger one"
         )
-    native = native_tokens(region, cell)
+    native = native_tokens(region, token_px)
     most = native if budget is None else min(budget, native)
-    height, width = smart_resize(region.height, region.width, cell, 0, most * cell * cell)
-    return ReadPlan(budget, (width, height), (width // cell, height // cell), native)
+    height, width = smart_resize(
+        region.height, region.width, token_px, 0, most * token_px * token_px
+    )
+    return ReadPlan(budget, (width, height), (width // token_px, height // token_px), native)

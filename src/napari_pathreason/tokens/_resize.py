@@ -6,9 +6,9 @@ import math
 
 
 def smart_resize(
-    height: int, width: int, cell: int, min_pixels: int, max_pixels: int
+    height: int, width: int, token_px: int, min_pixels: int, max_pixels: int
 ) -> tuple[int, int]:
-    """Size nearest to (height, width) whose sides are multiples of ``cell``.
+    """Size nearest to (height, width) whose sides are multiples of ``token_px``.
 
     Equal to the processors of Qwen2-VL and its successors wherever their result keeps
     ``height * width <= max_pixels`` and no side is below one cell; where they break one of the
@@ -19,30 +19,30 @@ def smart_resize(
     ----------
     height, width : int
         Pixels, both above zero.
-    cell : int
+    token_px : int
         Side of a visual token: 28 (Qwen2.5-VL) or 32 (Qwen3-VL).
     min_pixels, max_pixels : int
-        Bounds of the area; ``max_pixels`` is the token budget times ``cell ** 2``.
+        Bounds of the area; ``max_pixels`` is the token budget times ``token_px ** 2``.
 
     Returns
     -------
     tuple of int
         (height, width) in pixels.
     """
-    h, w = round(height / cell) * cell, round(width / cell) * cell
+    h, w = round(height / token_px) * token_px, round(width / token_px) * token_px
     if h * w > max_pixels:
         beta = math.sqrt(height * width / max_pixels)
-        h = max(cell, math.floor(height / beta / cell) * cell)
-        w = max(cell, math.floor(width / beta / cell) * cell)
+        h = max(token_px, math.floor(height / beta / token_px) * token_px)
+        w = max(token_px, math.floor(width / beta / token_px) * token_px)
     elif h * w < min_pixels:
         beta = math.sqrt(min_pixels / (height * width))
-        h = math.ceil(height * beta / cell) * cell
-        w = math.ceil(width * beta / cell) * cell
-    h, w = max(cell, h), max(cell, w)
+        h = math.ceil(height * beta / token_px) * token_px
+        w = math.ceil(width * beta / token_px) * token_px
+    h, w = max(token_px, h), max(token_px, w)
     if h * w > max_pixels:
-        cells = max_pixels // (cell * cell)
+        cells = max_pixels // (token_px * token_px)
         if h >= w:
-            h = max(1, cells // (w // cell)) * cell
+            h = max(1, cells // (w // token_px)) * token_px
         else:
-            w = max(1, cells // (h // cell)) * cell
+            w = max(1, cells // (h // token_px)) * token_px
     return h, w

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STAGES = {
     "sft": "supervised fine-tuning",
     "performer": "GRPO from the model of sft, on labels alone",
-    "allocator": "policy gradient over the ladder, for the last performer",
+    "allocator": "policy gradient over the budget grid, for the last performer",
     "bilateral": "sft, then performer and allocator in turn; one folder out",
 }
 
@@ -32,15 +32,15 @@ def add_train_parser(subparsers: Subparsers) -> None:
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
     """``pathreason evaluate MODEL --data FILE``."""
-    parser = subparsers.add_parser("evaluate", help="scores per kind of question and per rung")
+    parser = subparsers.add_parser("evaluate", help="scores per kind of question and per budget")
     parser.add_argument("model", help="embedded, a folder or a hub id")
     parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
-    parser.add_argument("--budgets", default="4,16,64,256", help="rungs, or native")
+    parser.add_argument("--budgets", default="4,16,64,256", help="budgets, or native")
     parser.add_argument(
         "--policies",
         default="fixed",
         help="who chooses the budget: of native, fixed, random, cascade, oracle, allocator; all "
-        "but fixed ask every rung of the ladder",
+        "but fixed ask every budget of the budget grid",
     )
     parser.add_argument("--figure", type=Path, help="draw score against cost as a PNG")
     parser.add_argument("--per-topic", type=int, default=60, help="questions of each kind")
@@ -201,7 +201,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         EvaluationPlan(
             model=args.model,
             data=args.data,
-            budgets=_rungs(args.budgets),
+            budgets=_budgets(args.budgets),
             per_topic=args.per_topic,
             blank=not args.no_blank,
             baseline=args.baseline,
@@ -280,24 +280,24 @@ def _reliability(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=args.device,
     )
-    judged = measure(plan)
-    print(page(judged))  # noqa: T201
+    assessed = measure(plan)
+    print(page(assessed))  # noqa: T201
     if args.items:
-        write_whole(args.items, as_json(judged))
+        write_whole(args.items, as_json(assessed))
     if args.figure:
-        draw_curve(judged, args.figure)
+        draw_curve(assessed, args.figure)
     if args.markdown:
-        fill(args.markdown, page(judged), RELIABILITY)
+        fill(args.markdown, page(assessed), RELIABILITY)
     return 0
 
 
-def _rungs(words: str) -> tuple[int | None, ...]:
+def _budgets(words: str) -> tuple[int | None, ...]:
     from napari_pathreason.tokens import parse_budget
 
-    rungs: list[int | None] = []
+    budgets: list[int | None] = []
     for word in words.split(","):
-        rung = parse_budget(word)
-        if rung == "auto":
-            raise QueryError("evaluate measures rungs; give numbers of visual tokens or native")
-        rungs.append(None if rung == "native" else rung)
-    return tuple(rungs)
+        budget = parse_budget(word)
+        if budget == "auto":
+            raise QueryError("evaluate measures budgets; give numbers of visual tokens or native")
+        budgets.append(None if budget == "native" else budget)
+    return tuple(budgets)

@@ -1,8 +1,8 @@
 """Reinforcement learning of the allocator, one loop that reads from top to bottom.
 
-s(N) is tabulated once: the performer answers each question at every rung (`_ladder_scores`). Then
-the expected reward over the ladder is exact, and its gradient is the policy gradient without a
-single rollout more. A ranking of the rungs warms the policy up; one head for each effort learns
+s(N) is tabulated once: the performer answers each question at every budget (`_budget_scores`). Then
+the expected reward over the budget grid is exact, and its gradient is the policy gradient without a
+single rollout more. A ranking of the budgets warms the policy up; one head for each effort learns
 at its own price. The state that does best on held-out questions is kept.
 Left out on purpose: minibatches (the net is so small that all questions fit in a step), several
 processes, a value model, sampling.
@@ -18,18 +18,18 @@ import torch
 from tqdm import tqdm
 
 from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
-from napari_pathreason.training.allotting import (
-    Earnings,
-    Looks,
+from napari_pathreason.training.allocation import (
+    Overviews,
+    Returns,
     Tabulated,
-    earnings,
     entropy,
     expected_gain,
     identity,
-    looks,
     performer_folder,
     ranking_loss,
+    read_overviews,
     resume,
+    returns,
     save,
     taught_and_held,
 )
@@ -49,7 +49,7 @@ PANELS = {
 def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
-    With other prices or another performer it begins anew, and keeps what is known of s(N). The
+    With other lambdas or another performer it begins anew, and keeps what is known of s(N). The
     text form has a loop of its own (`train_text_allocator`).
 
     Returns
@@ -60,7 +60,7 @@ def train_allocator(recipe: Recipe) -> Path:
     Raises
     ------
     QueryError
-        If there is no performer to allot for.
+        If there is no performer to allocate for.
     """
     if recipe.allocator.form == "text":
         return train_text_allocator(recipe)
@@ -68,8 +68,8 @@ def train_allocator(recipe: Recipe) -> Path:
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
     tables = taught_and_held(recipe, folder)
-    (seen, earned), (held, held_earned) = (_shown(known, settings.cost) for known in tables)
-    rewards, held_rewards = earned.rewards(settings), held_earned.rewards(settings)
+    (seen, text_rewards), (held, held_rewards) = (_shown(known, settings.cost) for known in tables)
+    rewards, held_rewards = text_rewards.rewards(settings), held_rewards.rewards(settings)
 
     torch.manual_seed(recipe.seed)
     net = AllocatorNet()
@@ -92,10 +92,10 @@ def train_allocator(recipe: Recipe) -> Path:
         step += 1
 
         record: dict[str, Any] = {"step": step, "lr": settings.lr, "loss": round(float(loss), 6)}
-        record |= figures(logits.detach(), earned, rewards)
+        record |= figures(logits.detach(), text_rewards, rewards)
         if step % settings.validate_every == 0 or step == last:
             with torch.no_grad():
-                told = figures(held.logits(net), held_earned, held_rewards)
+                told = figures(held.logits(net), held_rewards, held_rewards)
             record |= {f"val_{name}": value for name, value in told.items()}
             if told["reward"] > best:
                 best, kept = told["reward"], {k: v.clone() for k, v in net.state_dict().items()}
@@ -110,21 +110,21 @@ def train_allocator(recipe: Recipe) -> Path:
     return folder
 
 
-def figures(logits: torch.Tensor, earned: Earnings, rewards: torch.Tensor) -> dict[str, float]:
-    """What the likeliest rungs bring: means over the questions; ``X_effort`` at each effort."""
+def figures(logits: torch.Tensor, text_rewards: Returns, rewards: torch.Tensor) -> dict[str, float]:
+    """What the likeliest budgets bring: means over the questions; ``X_effort`` at each effort."""
     chosen = logits.argmax(-1)
     told = {
         "reward": float(rewards.gather(2, chosen[..., None]).mean()),
         "entropy": float(entropy(logits).mean()),
     }
     for at, effort in enumerate(EFFORTS):
-        for name, values in (("score", earned.scores), ("cost", earned.costs)):
+        for name, values in (("score", text_rewards.scores), ("cost", text_rewards.costs)):
             told[f"{name}_{effort}"] = float(values.gather(1, chosen[:, at : at + 1]).mean())
     told |= {name: told[f"{name}_balanced"] for name in ("score", "cost")}
     return {name: round(value, 5) for name, value in told.items()}
 
 
-def _shown(known: Tabulated, cost: Cost) -> tuple[Looks, Earnings]:
-    """What the net reads of some questions, and what each rung brings."""
-    seen = looks(known.samples, known.pictures, known.info.dims.cell)
-    return seen, earnings(seen, known.table, cost)
+def _shown(known: Tabulated, cost: Cost) -> tuple[Overviews, Returns]:
+    """What the net reads of some questions, and what each budget brings."""
+    seen = read_overviews(known.samples, known.pictures, known.info.dims.token_px)
+    return seen, returns(seen, known.table, cost)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from napari_pathreason.engine import Allocator
-from napari_pathreason.models import RUNGS, load_allocator, load_models, read_info
+from napari_pathreason.models import BUDGETS, load_allocator, load_models, read_info
 from napari_pathreason.tokens import plan
 from napari_pathreason.training.grpo import BudgetPolicy
 from napari_pathreason.training.recipe import Recipe
@@ -56,31 +56,31 @@ def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:
     """What the allocator beside a performer would give; one that writes brings its own model."""
     written = turn.allocator.form == "text"
     allocator = load_models(folder).allocator if written else load_allocator(folder)
-    cell = read_info(folder, folder.name).dims.cell
-    return learned_policy(allocator, Pictures(Path(turn.data.folder)), cell, turn.grpo.budgets)
+    token_px = read_info(folder, folder.name).dims.token_px
+    return learned_policy(allocator, Pictures(Path(turn.data.folder)), token_px, turn.grpo.budgets)
 
 
 def learned_policy(
-    allocator: Allocator, pictures: Pictures, cell: int, budgets: Mapping[int, float]
+    allocator: Allocator, pictures: Pictures, token_px: int, budgets: Mapping[int, float]
 ) -> BudgetPolicy:
-    """An allocator's chances, at the balanced effort, of the rungs that training draws from.
+    """An allocator's probabilities, at balanced effort, of the budgets that training draws from.
 
-    What it gives to rungs beyond goes to the largest of ``budgets``, what lies between two of them
-    to the larger one.
+    What it gives to budgets beyond goes to the largest of ``budgets``, what lies between two of
+    them to the larger one.
     """
-    rungs = sorted(budgets)
+    offered = sorted(budgets)
 
     @lru_cache(maxsize=1 << 16)  # a writing allocator takes as long as an answer
-    def chances(sample: Sample) -> Sequence[float]:
+    def probabilities(sample: Sample) -> Sequence[float]:
         region = pictures.region(sample)
-        reading = plan(region, allocator.overview_budget, cell)
+        reading = plan(region, allocator.overview_budget, token_px)
         overview = pictures.read(sample, region, reading.size)
         given = allocator.allocate(overview, sample.query, reading.native, "balanced")
         shares = dict.fromkeys(budgets, 0.0)
-        shared = given.probabilities or [float(rung == given.budget) for rung in RUNGS]
-        for rung, share in zip(RUNGS, shared, strict=True):
-            wanted = reading.native if rung is None else rung
-            shares[next((r for r in rungs if r >= wanted), rungs[-1])] += share
+        shared = given.probabilities or [float(budget == given.budget) for budget in BUDGETS]
+        for budget, share in zip(BUDGETS, shared, strict=True):
+            wanted = reading.native if budget is None else budget
+            shares[next((one for one in offered if one >= wanted), offered[-1])] += share
         return list(shares.values())
 
-    return chances
+    return probabilities

@@ -1,6 +1,6 @@
 """Reinforcement learning of the performer (GRPO), one loop that reads from top to bottom.
 
-Each step draws pictures, a rung and questions, lets the model answer each question several times,
+Each step draws pictures, a budget and questions, lets the model answer each question several times,
 scores the answers by their labels, and makes those that did better than the others of their group
 more likely. No rationale is ever shown to it: what it thinks is its own.
 Left out on purpose: a value model, resampling of groups that teach nothing (they are counted),
@@ -33,11 +33,11 @@ from napari_pathreason.training.grpo import (
     Learner,
     Pointing,
     Prompts,
+    assess,
     build_prompts,
     draw_budget,
     figures,
     join_processes,
-    judge,
 )
 from napari_pathreason.training.model import start_model
 from napari_pathreason.training.recipe import ModelRecipe, Recipe
@@ -69,7 +69,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     ----------
     recipe : Recipe
     policy : BudgetPolicy, optional
-        An allocator's; without one rungs are drawn by the recipe's weights.
+        An allocator's; without one budgets are drawn by the recipe's weights.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     begun, name = find_checkpoint(begin)
     about = described_in(begun, find_base(begun, name))
     info = read_info(about, name, begun)
-    dims, pointing = info.dims, Pointing(recipe.metadata.zoom_labels, info.dims.cell)
+    dims, pointing = info.dims, Pointing(recipe.metadata.zoom_labels, info.dims.token_px)
     accelerator = join_processes(recipe, settings)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
@@ -113,7 +113,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
                 budget = draw_budget(
                     drawn.samples, policy, settings.budgets, settings.floor, drawn.rng
                 )
-            views = read_views(drawn.samples, pictures, budget, dims.cell, change, drawn.rng)
+            views = read_views(drawn.samples, pictures, budget, dims.token_px, change, drawn.rng)
             asked.append(list(zip(drawn.samples, views, strict=True)))
             budgets.append(budget)
         prompts = build_prompts(asked, tokenizer, dims, NORMALISATION[info.family])
@@ -125,11 +125,11 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
         for at in range(max(1, settings.validate_samples // settings.pictures)):
             held = make(fixed, at, None)
             drawn = learner.write(held.prompts.to(device))
-            judged = [
-                judge(text, *question, settings.reward, pointing)
+            assessed = [
+                assess(text, *question, settings.reward, pointing)
                 for text, question in zip(drawn.texts(tokenizer), held.asked, strict=True)
             ]
-            for name, value in figures(judged, [s for s, _ in held.asked], drawn).items():
+            for name, value in figures(assessed, [s for s, _ in held.asked], drawn).items():
                 sums.setdefault(f"val_{name}", []).append(value)
         return {name: round(sum(values) / len(values), 4) for name, values in sums.items()}
 
@@ -148,13 +148,13 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
 
             # score the answers by the labels
             questions = [question for question in asked for _ in range(settings.group)]
-            judged = [
-                judge(text, *question, settings.reward, pointing)
+            assessed = [
+                assess(text, *question, settings.reward, pointing)
                 for text, question in zip(drawn.texts(tokenizer), questions, strict=True)
             ]
             weights = settings.format_weight, settings.evidence_weight
-            earned = torch.tensor([each.reward(*weights) for each in judged])
-            rewards = earned.view(len(asked), settings.group)
+            text_rewards = torch.tensor([each.reward(*weights) for each in assessed])
+            rewards = text_rewards.view(len(asked), settings.group)
 
             # make the better ones of each group more likely
             learnt = learner.learn(prompts, drawn, rewards, step, scale=settings.scaled)
@@ -162,7 +162,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
 
             record: dict[str, Any] = {
                 "step": step,
-                **figures(judged, [sample for sample, _ in questions], drawn),
+                **figures(assessed, [sample for sample, _ in questions], drawn),
                 **learnt,
                 "budget": round(sum(budgets) / len(budgets), 1),
                 "seconds": round(time.perf_counter() - started, 3),

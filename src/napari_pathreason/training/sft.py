@@ -1,13 +1,13 @@
 """Supervised fine-tuning of the performer, one loop that reads from top to bottom.
 
-Each step draws a rung of the ladder and pictures by source, reads the regions just as an answer
+Each step draws a budget of the grid and pictures by source, reads the regions just as an answer
 would, asks several questions of each, and learns two things: from the merged visual tokens, what
 lies where (dense auxiliary losses: what covers a cell, which box it is in, how many centres it
 holds, its own place; of all together, how many there are), and to write the target (rationale and
-answer) while looking at what each word speaks of. The first steps may teach
-the tower alone: a text part that cannot read yet wipes out what the tower knows of places. A large
-checkpoint under LoRA learns to write alone (`_lessons`).
-Left out on purpose: epochs (pictures are drawn, not walked through) and gradient accumulation.
+answer) while looking at what each word speaks of. The first steps may teach the vision encoder
+alone: a language model that cannot read yet wipes out what the vision encoder knows of places. A
+large checkpoint under LoRA learns to write alone (`_lessons`). Left out on purpose: epochs
+(pictures are drawn, not walked through) and gradient accumulation.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from napari_pathreason.training.supervised import (
 from .run import build_metadata, model_name
 
 SHOWN = 12
-"""Batches that show what a tower's stream carries, where places get room in it."""
+"""Batches that show what a vision encoder's stream carries, where places get room in it."""
 
 
 def train_sft(recipe: Recipe) -> Path:
@@ -84,7 +84,7 @@ def train_sft(recipe: Recipe) -> Path:
     last = min(settings.steps, settings.stop_after or settings.steps)
     if recipe.model.start is not None:
         find_checkpoint(recipe.model.start)  # better named now than after the samples are read
-    # while the tower learns alone, the text part gets no gradient
+    # while the vision encoder learns alone, the language model gets no gradient
     ddp = DistributedDataParallelKwargs(find_unused_parameters=settings.dense_steps > 0)
     accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
     set_seed(recipe.seed)
@@ -108,7 +108,7 @@ def train_sft(recipe: Recipe) -> Path:
         asked = []
         for drawn in source.batch(at, process, settings.batch, settings.tokens):
             samples = drilled(drawn.samples, settings.drill)
-            views = read_views(samples, pictures, drawn.budget, dims.cell, change, drawn.rng)
+            views = read_views(samples, pictures, drawn.budget, dims.token_px, change, drawn.rng)
             asked.append(
                 [
                     Question(
@@ -156,7 +156,7 @@ def train_sft(recipe: Recipe) -> Path:
             coming = reader.submit(make, draw, step + 1, augmentation)
             write = step >= settings.dense_steps
             share = schedule(step, settings.warmup, settings.steps)
-            if write and settings.dense_steps > 0:  # the text part begins
+            if write and settings.dense_steps > 0:  # the language model begins
                 share *= warm(step - settings.dense_steps, settings.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * group["share"] * share

@@ -2,11 +2,11 @@
 
 The paper's own form: a second adapter on the performer's weights sees an overview, is told how many
 tokens that has and how many there are, and writes a number. s(N) is tabulated before, as for the
-head: a number is snapped to the ladder, so each completion's reward is looked up, and the performer
-is asked once for each size of a question, however many completions name it. It is gone from memory
-before the adapter is put on.
-Left out on purpose: turned and restained overviews, as s(N) was measured on the picture as it is;
-reading ahead, as overviews are small; one price for each effort, as each would be another adapter.
+head: a number is snapped to the budget grid, so each completion's reward is looked up, and the
+performer is asked once for each size of a question, however many completions name it. It is gone
+from memory before the adapter is put on. Left out on purpose: turned and restained overviews, as
+s(N) was measured on the picture as it is; reading ahead, as overviews are small; one price for each
+effort, as each would be another adapter.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
-from napari_pathreason.tasks import allotment_messages
+from napari_pathreason.tasks import allocation_messages
 from napari_pathreason.tokens import flops, plan
-from napari_pathreason.training.allotting import (
-    Allotted,
+from napari_pathreason.training.allocation import (
+    ScoredAllocation,
     Tabulated,
-    allotted,
     costing_one,
-    earned,
     make_room,
     performer_folder,
+    score_allocation,
     taught_and_held,
     text_figures,
     text_identity,
+    text_rewards,
 )
 from napari_pathreason.training.grpo import Learner, Prompts, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
@@ -43,9 +43,9 @@ from napari_pathreason.training.run import learnt_adapter, resume, save_state
 
 PANELS = {
     "reward": "reward",
-    "score": "score of the rung",
+    "score": "score of the budget",
     "cost": "cost; 1 is native",
-    "tokens": "visual tokens allotted",
+    "tokens": "visual tokens allocated",
     "format": "share in the whole form",
     "no_number": "share without a number",
     "length": "tokens written",
@@ -57,7 +57,7 @@ PANELS = {
 def train_text_allocator(recipe: Recipe) -> Path:
     """Train until ``allocator.text.steps``; continues from ``output``/allocator/text.
 
-    With other prices or another performer it begins anew, and keeps what is known of s(N).
+    With other lambdas or another performer it begins anew, and keeps what is known of s(N).
 
     Returns
     -------
@@ -67,7 +67,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     Raises
     ------
     QueryError
-        If there is no performer to allot for, or the recipe has no ``lora``.
+        If there is no performer to allocate for, or the recipe has no ``lora``.
     """
     if recipe.lora is None:
         raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
@@ -95,9 +95,9 @@ def train_text_allocator(recipe: Recipe) -> Path:
         for at in places:
             sample = source.samples[at]
             region = source.pictures.region(sample)
-            reading = plan(region, text.overview, dims.cell)
+            reading = plan(region, text.overview, dims.token_px)
             overviews.append(source.pictures.read(sample, region, reading.size))
-            chats.append([allotment_messages(sample.query, reading.tokens, reading.native)])
+            chats.append([allocation_messages(sample.query, reading.tokens, reading.native)])
         family = NORMALISATION[source.info.family]
         prompts = prompts_of(overviews, chats, tokenizer, dims, family)
         return prompts.to(accelerator.device)
@@ -108,15 +108,15 @@ def train_text_allocator(recipe: Recipe) -> Path:
         places: Sequence[int],
         prompts: Prompts,
         drawn: Rollout,
-    ) -> list[Allotted]:
-        """What completions allot; as many of each question, one question behind another."""
+    ) -> list[ScoredAllocation]:
+        """What completions allocate; as many of each question, one question behind another."""
         lengths = drawn.mask.sum(1).tolist()
         texts = drawn.texts(tokenizer)
         group = len(texts) // len(places)
         visual = prompts.mm_token_type_ids.sum(1).tolist()
         words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
         return [
-            allotted(
+            score_allocation(
                 one,
                 source.table[places[i // group]],
                 flops(source.info.dims, visual[i // group], words[i // group], lengths[i]),
@@ -127,13 +127,15 @@ def train_text_allocator(recipe: Recipe) -> Path:
 
     def validate() -> dict[str, float]:
         """Greedy numbers for held-out questions."""
-        given: list[Allotted] = []
+        given: list[ScoredAllocation] = []
         count = min(len(held.samples), text.validate_samples)
         for begin in range(0, count, text.pictures):
             places = range(begin, min(begin + text.pictures, count))
             prompts = make(held, places)
             given += read(held, held_ones, places, prompts, learner.write(prompts))
-        told = {"reward": round(float(earned(given, settings).mean()), 4)} | text_figures(given)
+        told = {"reward": round(float(text_rewards(given, settings).mean()), 4)} | text_figures(
+            given
+        )
         return {f"val_{name}": value for name, value in told.items()}
 
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
@@ -149,7 +151,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
 
         # look up what the performer scores there
         given = read(known, ones, places, prompts, drawn)
-        rewards = earned(given, settings).view(len(places), text.group)
+        rewards = text_rewards(given, settings).view(len(places), text.group)
 
         # make the better ones of each group more likely
         learnt = learner.learn(prompts, drawn, rewards, step, scale=settings.scaled)

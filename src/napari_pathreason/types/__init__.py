@@ -8,14 +8,14 @@ from .model import (
     Metadata,
     ModelDims,
     ModelInfo,
+    OODScore,
     Scale,
-    Strangeness,
+    TokenLogprobs,
     Topic,
-    WrittenToken,
 )
 from .query import Budget, Effort, Form, GenerationSettings, Query, TaskName
 from .result import (
-    NOT_JUDGED,
+    NOT_ASSESSED,
     Allocation,
     Answer,
     AnswerBox,
@@ -28,7 +28,7 @@ from .result import (
 )
 
 __all__ = [
-    "NOT_JUDGED",
+    "NOT_ASSESSED",
     "Allocation",
     "Answer",
     "AnswerBox",
@@ -45,14 +45,14 @@ __all__ = [
     "Metadata",
     "ModelDims",
     "ModelInfo",
+    "OODScore",
     "Query",
     "Reliability",
     "Result",
     "Scale",
     "SlideInfo",
-    "Strangeness",
     "TaskName",
+    "TokenLogprobs",
     "TokenReport",
     "Topic",
-    "WrittenToken",
 ]

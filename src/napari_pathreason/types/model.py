@@ -34,7 +34,7 @@ class ModelDims:
     vision_gated: bool = False
 
     @property
-    def cell(self) -> int:
+    def token_px(self) -> int:
         """Side of one visual token in pixels of the resized picture."""
         return self.patch * self.merge
 
@@ -153,7 +153,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Strangeness:
+class OODScore:
     """How far a picture lies from those that a model was trained to answer its question on.
 
     ``score`` is 1 where almost all known pictures still lie below it; ``against`` names the
@@ -166,13 +166,13 @@ class Strangeness:
     reason: str = ""
 
     @property
-    def strange(self) -> bool:
+    def is_ood(self) -> bool:
         """Whether the picture is further away than known ones are."""
         return self.score > 1
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenToken:
+class TokenLogprobs:
     """A written token among those that could have stood there.
 
     ``choices`` are (text, natural logarithm of the probability at temperature 1); what they leave
@@ -194,7 +194,7 @@ class Completion:
 
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
     tokens written, the one that ended the answer included. ``written`` are those of the text, one
-    by one; empty where the performer does not tell. ``strangeness`` is of the picture.
+    by one; empty where the performer does not tell. ``ood`` is of the picture.
     """
 
     text: str
@@ -203,5 +203,5 @@ class Completion:
     new_tokens: int
     finish: Literal["stop", "length", "cancelled"]
     seconds: float
-    written: tuple[WrittenToken, ...] = ()
-    strangeness: Strangeness | None = None
+    written: tuple[TokenLogprobs, ...] = ()
+    ood: OODScore | None = None

@@ -34,8 +34,8 @@ class Query:
 class GenerationSettings:
     """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``.
 
-    ``begin`` is what the answer begins with, as if the model had written it. With ``closer`` small
-    finds get a closer look on top of the budget, where the model knows how; see
+    ``begin`` is what the answer begins with, as if the model had written it. With ``zoom`` small
+    finds get a zoom on top of the budget, where the model knows how; see
     `Metadata.zoom_labels`.
     """
 
@@ -43,4 +43,4 @@ class GenerationSettings:
     temperature: float = 0.0
     seed: int = 0
     begin: str = ""
-    closer: bool = True
+    zoom: bool = True

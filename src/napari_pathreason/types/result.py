@@ -8,7 +8,7 @@ from typing import Literal
 
 from napari_pathreason.geometry import Box, Region
 
-from .model import ModelInfo, Strangeness
+from .model import ModelInfo, OODScore
 from .query import Effort, GenerationSettings, Query
 
 Level = Literal["reliable", "uncertain", "none"]
@@ -19,10 +19,10 @@ Level = Literal["reliable", "uncertain", "none"]
 class Allocation:
     """How many visual tokens a region was given, and by whom.
 
-    ``budget`` is None for native size. ``source`` is ``user`` for a pinned rung, ``fixed`` for a
+    ``budget`` is None for native size. ``source`` is ``user`` for a pinned budget, ``fixed`` for a
     constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
-    own look at the overview cost, ``flops`` its operations. ``probabilities`` follow the order of
-    the ladder, native last; ``effort`` is the policy's trade-off between tokens and score.
+    own look at the overview cost, ``flops`` its FLOPs. ``probabilities`` follow the order of
+    the budget grid, native last; ``effort`` is the policy's trade-off between tokens and score.
     """
 
     budget: int | None
@@ -91,8 +91,8 @@ class Detection:
 class TokenReport:
     """Account of one answer; all counts are visual tokens unless named otherwise.
 
-    ``realised`` of the ``requested`` are those of the look that the budget is for; ``closer`` is
-    what closer looks at its finds took besides, ``allocator`` the look that chose the budget.
+    ``realised`` of the ``requested`` are those of the look that the budget is for; ``zoom`` is
+    what zooms at its finds took besides, ``allocator`` the look that chose the budget.
     Native size means the same answer with its first look at native size.
     """
 
@@ -105,12 +105,12 @@ class TokenReport:
     new_tokens: int
     flops: float
     flops_native: float
-    closer: int = 0
+    zoom: int = 0
 
     @property
     def read(self) -> int:
         """Tokens that the performer read, in all its looks."""
-        return self.realised + self.closer
+        return self.realised + self.zoom
 
     @property
     def spent(self) -> int:
@@ -136,7 +136,7 @@ class Reliability:
     reasons: tuple[str, ...] = ()
 
 
-NOT_JUDGED = Reliability("none", ("nobody has judged this answer",))
+NOT_ASSESSED = Reliability("none", ("nobody has judged this answer",))
 """Of an answer that no engine has given, such as one of an older file."""
 
 
@@ -148,7 +148,7 @@ class Result:
     probability that the answer is right, of a count that it lies within a fifth, of boxes the mean
     of theirs; None where the model does not tell. ``model.calibration`` says whether it was fitted
     on known answers.
-    ``strangeness`` is None where the model knows nothing of its training pictures. ``warnings``
+    ``ood`` is None where the model knows nothing of its training pictures. ``warnings``
     are notes that do not touch the answer's reliability.
     """
 
@@ -167,5 +167,5 @@ class Result:
     warnings: tuple[str, ...] = ()
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     confidence: float | None = None
-    strangeness: Strangeness | None = None
-    reliability: Reliability = NOT_JUDGED
+    ood: OODScore | None = None
+    reliability: Reliability = NOT_ASSESSED

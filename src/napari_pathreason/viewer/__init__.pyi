@@ -24,12 +24,13 @@ from ._box_picture import (
     THIN as THIN,
     BoxPicture as BoxPicture,
 )
+from ._budget_grid import BudgetCost as BudgetCost, budget_costs as budget_costs
 from ._camera import go_to as go_to
 from ._compare import (
-    RUNG_COLORS as RUNG_COLORS,
-    draw_rung as draw_rung,
-    rung_layer_data as rung_layer_data,
-    rung_title as rung_title,
+    BUDGET_COLORS as BUDGET_COLORS,
+    budget_layer_data as budget_layer_data,
+    budget_title as budget_title,
+    draw_budget as draw_budget,
 )
 from ._dock_state import (
     AskState as AskState,
@@ -38,20 +39,19 @@ from ._dock_state import (
     DockState as DockState,
     state_file as state_file,
 )
-from ._evidence import cited_by_shape as cited_by_shape, show_cited as show_cited
-from ._foretell import (
+from ._estimate import (
     allocation_notes as allocation_notes,
-    foretold as foretold,
+    estimate_costs as estimate_costs,
     native_of as native_of,
     read_preview as read_preview,
 )
+from ._evidence import cited_by_shape as cited_by_shape, show_cited as show_cited
 from ._frame import (
     LayerFrame as LayerFrame,
     box_to_data as box_to_data,
     data_to_slide as data_to_slide,
     slide_to_data as slide_to_data,
 )
-from ._ladder import Rung as Rung, ladder_of as ladder_of
 from ._layers import (
     SLIDE_KEY as SLIDE_KEY,
     known_mpp as known_mpp,
@@ -74,7 +74,6 @@ from ._overlay import (
     placement as placement,
     shapes_of_result as shapes_of_result,
 )
-from ._pace import Pace as Pace
 from ._preferences import (
     Compute as Compute,
     Preferences as Preferences,
@@ -132,9 +131,10 @@ from ._slide_run_boxes import (
     MOST_BOXES as MOST_BOXES,
     BoxLayer as BoxLayer,
     box_layer_attributes as box_layer_attributes,
-    surest as surest,
+    most_confident as most_confident,
 )
 from ._slide_run_layers import RunLayers as RunLayers, heat_layer_data as heat_layer_data
 from ._slide_run_state import Ending as Ending, RunSoFar as RunSoFar
+from ._throttle import Throttle as Throttle
 from ._totals import planned_line as planned_line, totals_line as totals_line
 from ._undo import REDO as REDO, UNDO as UNDO, undoable as undoable, was_changed as was_changed

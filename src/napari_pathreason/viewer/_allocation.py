@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord, most_tokens
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 
 from ._allocation_why import budget_text, why
 from ._frame import laid_over
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 MAP_KEY = "pathreason_allocation"
-WAITING, SKIPPED, NATIVE, UNREADABLE = 0, 1, len(LADDER) + 2, len(LADDER) + 3
-KINDS = len(LADDER) + 4
-"""Colours: two below the ladder, two above it."""
+WAITING, SKIPPED, NATIVE, UNREADABLE = 0, 1, len(BUDGET_GRID) + 2, len(BUDGET_GRID) + 3
+KINDS = len(BUDGET_GRID) + 4
+"""Colours: two below the budget grid, two above it."""
 COLOURS = {WAITING: (0, 0, 0, 0), SKIPPED: (0.35, 0.35, 0.35, 1), UNREADABLE: (1, 0, 0, 1)}
 NOTHING = (0.0, 0.0, 0.0, 0.0)
 
@@ -49,7 +49,7 @@ class AllocationMap:
         self.shape = (last.row + 1, last.column + 1)
         self.box = Box(0, 0, plan.slide.width, plan.slide.height)
         self.most = most_tokens(
-            plan.tiles[0].region, plan.slide, plan.settings.mpp, plan.model.dims.cell
+            plan.tiles[0].region, plan.slide, plan.settings.mpp, plan.model.dims.token_px
         )
         count = len(plan.tiles)
         self._kinds = np.zeros(count, np.int32)
@@ -77,14 +77,14 @@ class AllocationMap:
         self._why[tile.index] = why(tile, record, self.plan)
 
     def kind(self, budget: TileBudget | None) -> int:
-        """Which colour a budget has: that of its rung, or of the next one above it."""
+        """Which colour a budget has: that of its budget, or of the next one above it."""
         if budget is None:
             return WAITING
         if budget == 0:
             return SKIPPED
-        if budget == "native" or budget >= self.most or budget > LADDER[-1]:
+        if budget == "native" or budget >= self.most or budget > BUDGET_GRID[-1]:
             return NATIVE
-        return SKIPPED + 1 + next(i for i, rung in enumerate(LADDER) if rung >= budget)
+        return SKIPPED + 1 + next(i for i, level in enumerate(BUDGET_GRID) if level >= budget)
 
     def labels(self, changes: Mapping[int, TileBudget | None]) -> NDArray[np.int32]:
         """Values of the pixels, int32 (rows, columns); ``changes`` are budgets still to be run."""
@@ -157,17 +157,17 @@ def allocation_layer(
 
 
 def kind_colours() -> list[tuple[float, ...]]:
-    """Colour of each kind, RGBA from 0 to 1; rungs run from dark to bright."""
+    """Colour of each kind, RGBA from 0 to 1; budgets run from dark to bright."""
     from napari.utils.colormaps import ensure_colormap
 
-    rungs = ensure_colormap("viridis").map(np.linspace(0, 1, NATIVE - SKIPPED))
+    budgets = ensure_colormap("viridis").map(np.linspace(0, 1, NATIVE - SKIPPED))
     return [
-        COLOURS[kind] if kind in COLOURS else tuple(float(v) for v in rungs[kind - SKIPPED - 1])
+        COLOURS[kind] if kind in COLOURS else tuple(float(v) for v in budgets[kind - SKIPPED - 1])
         for kind in range(KINDS)
     ]
 
 
-def _touched(low: float, high: float, cell: float, count: int) -> range:
-    first = math.floor(low / cell)
-    last = max(math.ceil(high / cell) - 1, first)  # a click touches one
+def _touched(low: float, high: float, token_px: float, count: int) -> range:
+    first = math.floor(low / token_px)
+    last = max(math.ceil(high / token_px) - 1, first)  # a click touches one
     return range(max(first, 0), min(last, count - 1) + 1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 
 from ._reliability import reliability_words
 
 LIKELIEST = 3
-"""Rungs of which the allocator's probability is told."""
+"""Budgets of which the allocator's probability is told."""
 BY = {"user": "the run's budget", "fixed": "the model's fixed budget", "policy": "the allocator"}
 
 
@@ -30,11 +30,11 @@ def why(tile: Tile, record: TileRecord | None, plan: RunPlan) -> str:
     whose = BY[record.allocation.source] if tile.override is None else "you"
     words = [f"{record.tokens.realised:,} visual tokens by {whose}", tissue]
     if record.allocation.probabilities:
-        words[0] += f" {_chances(record.allocation.probabilities)}"
+        words[0] += f" {_probabilities(record.allocation.probabilities)}"
     boxes = "1 box" if len(record.detections) == 1 else f"{len(record.detections)} boxes"
     words.append("what is there is unknown" if record.unknown else boxes)
-    judged = reliability_words(record.reliability)
-    return f"{', '.join(words)}. {judged}"
+    assessed = reliability_words(record.reliability)
+    return f"{', '.join(words)}. {assessed}"
 
 
 def budget_text(budget: TileBudget | None) -> str:
@@ -42,10 +42,10 @@ def budget_text(budget: TileBudget | None) -> str:
     return "auto" if budget is None else f"{budget:,}" if isinstance(budget, int) else budget
 
 
-def _chances(probabilities: tuple[float, ...]) -> str:
-    names = [*map(str, LADDER), "native"]
+def _probabilities(probabilities: tuple[float, ...]) -> str:
+    names = [*map(str, BUDGET_GRID), "native"]
     best = sorted(zip(probabilities, names, strict=False), key=lambda pair: -pair[0])[:LIKELIEST]
-    return f"({', '.join(f'{name}: {_percent(chance)}' for chance, name in best)})"
+    return f"({', '.join(f'{name}: {_percent(probability)}' for probability, name in best)})"
 
 
 def _percent(share: float) -> str:

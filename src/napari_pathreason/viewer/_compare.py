@@ -1,4 +1,4 @@
-"""Answers of several rungs over each other, told apart by colour."""
+"""Answers of several budgets over each other, told apart by colour."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Shapes
 
-RUNG_COLORS = ("#0072b2", "#e69f00", "#009e73", "#e6194b", "#56b4e9", "#cc79a7")
+BUDGET_COLORS = ("#0072b2", "#e69f00", "#009e73", "#e6194b", "#56b4e9", "#cc79a7")
 """Told apart with colour-blind eyes and against pink and purple stains."""
 
 
-def rung_title(entry: Entry) -> str:
+def budget_title(entry: Entry) -> str:
     """The budget of an answer in words."""
     requested = entry.result.tokens.requested
     return "native" if requested is None else f"{requested:,}"
 
 
-def rung_layer_data(
+def budget_layer_data(
     source: Image, entry: Entry, color: str
 ) -> tuple[list[NDArray[np.float64]], dict[str, Any], str]:
     """Shapes layer with the region and the boxes of one answer, all in one colour.
@@ -42,9 +42,9 @@ def rung_layer_data(
         ``#rrggbb``.
     """
     data, attributes, kind = overlay_layer_data(source, [(entry.id, entry.result)])
-    features, title = attributes["features"], rung_title(entry)
+    features, title = attributes["features"], budget_title(entry)
     tag = TAGS[entry.result.reliability.level]
-    # every rung has the same region: one caption on top of the other could not be read
+    # every budget has the same region: one caption on top of the other could not be read
     captions = [
         "" if name == REGION_LABEL else with_tag(f"{title}: {name}", tag)
         for name in features["label"]
@@ -62,10 +62,10 @@ def rung_layer_data(
     return data, attributes, kind
 
 
-def draw_rung(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
-    """Add the layer of `rung_layer_data`; the user's layers stay selected."""
+def draw_budget(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
+    """Add the layer of `budget_layer_data`; the user's layers stay selected."""
     selected = set(viewer.layers.selection)
-    data, attributes, _ = rung_layer_data(source, entry, color)
+    data, attributes, _ = budget_layer_data(source, entry, color)
     layer = undoable(viewer.add_shapes(data, **attributes))
     viewer.layers.selection = selected
     return layer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Budget
 
 
@@ -29,5 +29,7 @@ def why_not_offered(budget: Budget, most: int | None, native: int | None = None)
 
 
 def largest_offered(most: int | None) -> int:
-    """The highest rung that a model's replies hold at."""
-    return max((rung for rung in LADDER if most is None or rung <= most), default=LADDER[0])
+    """The highest budget that a model's replies hold at."""
+    return max(
+        (budget for budget in BUDGET_GRID if most is None or budget <= most), default=BUDGET_GRID[0]
+    )

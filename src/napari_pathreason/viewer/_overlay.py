@@ -186,7 +186,7 @@ class _Marks:
     labels: list[str] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    judged: list[Reliability] = field(default_factory=list)
+    assessed: list[Reliability] = field(default_factory=list)
 
     def add(self, result_id: int, result: Result) -> None:
         """Append the region outline and every detection of a result."""
@@ -205,7 +205,7 @@ class _Marks:
             self.labels.append(label)
             self.results.append(result_id)
             self.tokens.append(result.tokens.spent)
-            self.judged.append(result.reliability)
+            self.assessed.append(result.reliability)
 
     def features(self) -> dict[str, Any]:
         """Columns of the feature table."""
@@ -213,7 +213,7 @@ class _Marks:
             "label": np.asarray(self.labels, dtype=object),
             "result": np.asarray(self.results, dtype=int),
             "tokens": np.asarray(self.tokens, dtype=int),
-            LEVEL_KEY: np.asarray([one.level for one in self.judged], dtype=object),
-            REASONS_KEY: np.asarray([joined_reasons(one) for one in self.judged], dtype=object),
+            LEVEL_KEY: np.asarray([one.level for one in self.assessed], dtype=object),
+            REASONS_KEY: np.asarray([joined_reasons(one) for one in self.assessed], dtype=object),
             "color": np.asarray(self.colors, dtype=object),
         }

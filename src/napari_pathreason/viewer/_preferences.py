@@ -47,15 +47,15 @@ class Preferences:
         ``embedded``, a folder or a hub id: what the docks offer first.
     effort : {"low", "balanced", "high"}
         How readily a learned allocator spends tokens where the budget is ``auto``.
-    closer : bool
-        Whether small finds get a closer look, on top of the budget.
+    zoom : bool
+        Whether small finds get a zoom, on top of the budget.
     troubles : tuple of str
     """
 
     compute: Compute = field(default_factory=Compute)
     model: str = EMBEDDED
     effort: Effort = "balanced"
-    closer: bool = True
+    zoom: bool = True
     troubles: tuple[str, ...] = ()
 
 
@@ -104,10 +104,8 @@ def checked(values: dict[str, Any]) -> Preferences:
     effort = use(
         "effort", "Effort", "balanced", get_args(Effort).__contains__, "choose one of the list"
     )
-    closer = use(
-        "closer", "Closer looks", True, lambda v: isinstance(v, bool), "check it or do not"
-    )
-    return Preferences(compute, model, effort, closer, tuple(troubles))
+    zoom = use("zoom", "Zoom", True, lambda v: isinstance(v, bool), "check it or do not")
+    return Preferences(compute, model, effort, zoom, tuple(troubles))
 
 
 def _settings() -> Any:

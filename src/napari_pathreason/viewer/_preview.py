@@ -44,12 +44,12 @@ def preview_layer_data(
 
 
 def grid_layer_data(
-    source: Image, region: Region, size: tuple[int, int], cell: int
+    source: Image, region: Region, size: tuple[int, int], token_px: int
 ) -> tuple[NDArray[np.float64], dict[str, Any], str]:
     """Vectors layer with the borders of the visual tokens of a picture (width, height)."""
     width, height = size
-    down = [[[-0.5, x - 0.5], [height, 0]] for x in range(0, width + 1, cell)]
-    across = [[[y - 0.5, -0.5], [0, width]] for y in range(0, height + 1, cell)]
+    down = [[[-0.5, x - 0.5], [height, 0]] for x in range(0, width + 1, token_px)]
+    across = [[[y - 0.5, -0.5], [0, width]] for y in range(0, height + 1, token_px)]
     attributes = {
         **laid_over(source, region.box, size),
         "name": f"visual tokens: {source.name}",

@@ -28,7 +28,7 @@ from ._session import Session
 class ModelLoading:
     """The model is being fetched or started; before the first stage of a job."""
 
-    spec: str
+    model_id: str
 
 
 @dataclass(frozen=True, slots=True)

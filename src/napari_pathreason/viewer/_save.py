@@ -43,7 +43,7 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
     def model() -> UsedModel:
         from napari_pathreason.slide_run import used_model
 
-        return used_model(last.spec)
+        return used_model(last.model_id)
 
     return AnswerFiles([entry.result for entry in entries], slide_opener(image), model)
 

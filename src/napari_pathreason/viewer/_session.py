@@ -42,31 +42,31 @@ ModelsFactory = Callable[[str, Compute], LoadedModels]
 Describe = Callable[[str], ModelInfo | None]
 
 
-def spawn_models(spec: str, compute: Compute) -> LoadedModels:
+def spawn_models(model_id: str, compute: Compute) -> LoadedModels:
     """Models of a folder, hub id or ``embedded``, served from a child process."""
     from napari_pathreason.models import ModelProcess
 
-    return ModelProcess(spec, compute.device, threads=compute.threads, offline=compute.offline)
+    return ModelProcess(model_id, compute.device, threads=compute.threads, offline=compute.offline)
 
 
-def describe_model(spec: str) -> ModelInfo | None:
+def describe_model(model_id: str) -> ModelInfo | None:
     """What a model on this machine says of itself before it is loaded; see `read_model_info`."""
     from napari_pathreason.models import read_model_info
 
-    return read_model_info(spec)
+    return read_model_info(model_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One answer of a session; the image may have been closed since.
 
-    ``spec`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
+    ``model_id`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
     """
 
     id: int
     result: Result
     image: ReferenceType[Image]
-    spec: str = "embedded"
+    model_id: str = "embedded"
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -112,17 +112,17 @@ class Session:
         self._told: set[str] = set()
         self._loading = Lock()
         self._lock = Lock()
-        self._spec: str | None = None
+        self._model_id: str | None = None
         self._compute = Compute()
         self._models: LoadedModels | None = None
 
     def add(self, result: Result, image: Image) -> Entry:
         """Keep a result about an image layer and tell everyone."""
         with self._lock:
-            spec = self._spec
-            if spec is not None:
-                self.known_models[spec] = result.model
-        entry = Entry(len(self.entries) + 1, result, ref(image), spec or "embedded")
+            model_id = self._model_id
+            if model_id is not None:
+                self.known_models[model_id] = result.model
+        entry = Entry(len(self.entries) + 1, result, ref(image), model_id or "embedded")
         self.entries.append(entry)
         self.added.emit(entry)
         return entry
@@ -131,7 +131,7 @@ class Session:
         """Entries about one image layer, oldest first."""
         return [entry for entry in self.entries if entry.image() is image]
 
-    def info_of(self, spec: str) -> ModelInfo | None:
+    def info_of(self, model_id: str) -> ModelInfo | None:
         """What is known of a model without loading it; None where that is nothing.
 
         Raises
@@ -139,8 +139,8 @@ class Session:
         ModelError
             If its files are damaged.
         """
-        known = self.known_models.get(spec)
-        return self.describe(spec) if known is None else known
+        known = self.known_models.get(model_id)
+        return self.describe(model_id) if known is None else known
 
     def preferences(self) -> Preferences:
         """The user's preferences, for each question anew; a bad value is warned of once."""
@@ -151,7 +151,7 @@ class Session:
                 show_warning(trouble)
         return found
 
-    def models(self, spec: str, compute: Compute | None = None) -> LoadedModels:
+    def models(self, model_id: str, compute: Compute | None = None) -> LoadedModels:
         """Models of a spec, kept between questions; another spec frees the former first.
 
         So does another ``compute``; without one the preferences are looked at.
@@ -159,12 +159,15 @@ class Session:
         compute = preferences().compute if compute is None else compute
         with self._loading:  # one load at a time; `close_models` must not wait for it
             with self._lock:
-                if self._models is not None and (self._spec, self._compute) == (spec, compute):
+                if self._models is not None and (self._model_id, self._compute) == (
+                    model_id,
+                    compute,
+                ):
                     return self._models
                 self._drop()
-            models = self.models_factory(spec, compute)
+            models = self.models_factory(model_id, compute)
             with self._lock:
-                self._models, self._spec, self._compute = models, spec, compute
+                self._models, self._model_id, self._compute = models, model_id, compute
             return models
 
     def close_models(self) -> None:
@@ -173,7 +176,7 @@ class Session:
             self._drop()
 
     def _drop(self) -> None:
-        models, self._models, self._spec = self._models, None, None
+        models, self._models, self._model_id = self._models, None, None
         if models is not None:
             models.close()
 

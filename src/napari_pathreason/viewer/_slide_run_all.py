@@ -62,11 +62,11 @@ class AllLesions:
             ),
         )
         picture.prepare()
-        sure = [np.nan if one.confidence is None else one.confidence for one in found]
+        confident = [np.nan if one.confidence is None else one.confidence for one in found]
         columns: dict[str, Any] = {
             "label": np.asarray([one.label for one in found], object),
             LEVEL_KEY: np.asarray([one.reliability.level for one in lesions], object),
-            "confidence": np.asarray(sure, float),
+            "confidence": np.asarray(confident, float),
             "tiles": np.asarray([len(one.tiles) for one in lesions], int),
         }
         twice = {name: np.concatenate([values, values]) for name, values in columns.items()}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Shapes
 
 MOST_BOXES = 1000
-"""Boxes that are shapes, the surest ones: napari takes 0.5 ms to make one and 10 ms to change one
+"""Boxes that are shapes, the most confident: napari makes one in 0.5 ms and changes one in 10 ms
 of so many. The others are outlines of `all_lesions_layer`; all are in the files."""
 A_STEP = 0.012
 """Seconds that a step may compute; napari paints for about as long behind it."""
@@ -99,7 +99,7 @@ class BoxLayer:
         return True
 
     def show(self, lesion: Lesion, plan: RunPlan) -> int:
-        """Draw a lesion that is none of the surest until they change; the index of its shape."""
+        """Draw a lesion beyond the most confident until those change; the index of its shape."""
         if lesion not in self._drawn:
             self._add([lesion], plan)
             self._missing = [one for one in self._missing if one != lesion]
@@ -127,14 +127,14 @@ class BoxLayer:
         self._layer.metadata[RESULTS_KEY] = {RESULT: result}
 
 
-def surest(lesions: Sequence[Lesion]) -> list[Lesion]:
+def most_confident(lesions: Sequence[Lesion]) -> list[Lesion]:
     """At most `MOST_BOXES` lesions, guesses last, by confidence; none told counts as sure."""
 
-    def sure(one: Lesion) -> tuple[bool, float]:
+    def confident(one: Lesion) -> tuple[bool, float]:
         told = one.found.confidence
         return one.reliability.level != "none", 1.0 if told is None else told
 
-    return sorted(lesions, key=sure, reverse=True)[:MOST_BOXES]
+    return sorted(lesions, key=confident, reverse=True)[:MOST_BOXES]
 
 
 def box_layer_attributes(source: Image) -> dict[str, Any]:
@@ -154,12 +154,14 @@ def line_width(plan: RunPlan) -> float:
 
 
 def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
-    sure = [one.found.confidence for one in lesions]
+    confident = [one.found.confidence for one in lesions]
     return {
         "label": np.asarray([one.found.label for one in lesions], dtype=object),
         LEVEL_KEY: np.asarray([one.reliability.level for one in lesions], dtype=object),
         REASONS_KEY: np.asarray([joined_reasons(one.reliability) for one in lesions], dtype=object),
-        "confidence": np.asarray([np.nan if one is None else one for one in sure], dtype=float),
+        "confidence": np.asarray(
+            [np.nan if one is None else one for one in confident], dtype=float
+        ),
         "tiles": np.asarray([len(one.tiles) for one in lesions], dtype=int),
         "result": np.full(len(lesions), RESULT),
     }

@@ -15,11 +15,11 @@ from napari_pathreason.slide_run import RunFinished, RunPlan, TileBudget
 from ._allocation import AllocationMap, allocation_layer
 from ._click import on_click
 from ._frame import laid_over
-from ._pace import Pace
 from ._preview import PREVIEW_KEY
 from ._slide_run_all import AllLesions, all_lesions_layer
 from ._slide_run_boxes import BoxLayer, box_layer_attributes
 from ._slide_run_state import RunSoFar
+from ._throttle import Throttle
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -70,7 +70,7 @@ class RunLayers:
         self._changes: Changes | None = None
         self._told: AllLesions | None = None
         self._made: tuple[str, Layer] | None = None
-        self._paces = {kind: Pace() for kind in ("heat", "map", "all")}
+        self._throttles = {kind: Throttle() for kind in ("heat", "map", "all")}
 
     def begin(self, viewer: Viewer) -> None:
         """Get ready for another run; what the user closed, or changed, is made anew."""
@@ -107,9 +107,9 @@ class RunLayers:
             layer = self._layer(viewer, kind)
             # what the user has just changed is not put off
             urgent = kind == "map" and self._changes is not changes
-            if layer is None or not (urgent or self._paces[kind].due()):
+            if layer is None or not (urgent or self._throttles[kind].due()):
                 continue
-            with self._paces[kind].spend():
+            with self._throttles[kind].spend():
                 if kind == "heat":
                     _fill(layer, image, _whole(plan), so_far.heat())
                 elif kind == "all":
@@ -214,7 +214,7 @@ class RunLayers:
         boxes: Shapes | None = self._layer(viewer, "boxes")
         if boxes is None or self._boxes is None or so_far.plan is None:
             return False
-        if self._boxes.step(so_far.surest, so_far.plan):
+        if self._boxes.step(so_far.most_confident, so_far.plan):
             return True
         if isinstance(so_far.ending, RunFinished):
             self._boxes.finish(so_far.ending.outcome.result)

@@ -26,10 +26,10 @@ from napari_pathreason.slide_run import (
 from napari_pathreason.types import Detection, Reliability
 
 from ._allocation import AllocationMap
-from ._pace import Pace
 from ._slide_run import SlideRequest
 from ._slide_run_all import AllLesions
-from ._slide_run_boxes import surest
+from ._slide_run_boxes import most_confident
+from ._throttle import Throttle
 
 MOST_SHOWN = 1024
 """Cells along a side of the heat map as shown: 4 MB to hand to the screen at a time."""
@@ -58,7 +58,7 @@ class RunSoFar:
     records : dict of int to TileRecord
     lesions : sequence of Lesion
         Joined across seams; behind the tiles by some seconds while the run goes on.
-    surest : sequence of Lesion
+    most_confident : sequence of Lesion
         Those that are drawn as shapes; another object whenever they have changed.
     everything : AllLesions or None
         All lesions, where they are more than those.
@@ -75,15 +75,15 @@ class RunSoFar:
         self.boxes = self.tokens = self.changes = 0
         self.records: dict[int, TileRecord] = {}
         self.lesions: Sequence[Lesion] = ()
-        self.surest: Sequence[Lesion] = ()
+        self.most_confident: Sequence[Lesion] = ()
         self.everything: AllLesions | None = None
         self.allocations: AllocationMap | None = None
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
         self._seen: list[tuple[Tile, Sequence[Detection]]] = []
-        self._judged: dict[int, Reliability] = {}
+        self._assessed: dict[int, Reliability] = {}
         self._lock = Lock()
-        self._pace = Pace()
+        self._throttle = Throttle()
 
     def take(self, event: RunEvent) -> None:
         """Note an event."""
@@ -94,9 +94,9 @@ class RunSoFar:
             self._add(event.record)
         elif isinstance(event, Progress):
             self.progress = event
-            if self._pace.due():
-                with self._pace.spend():
-                    self._show(merge(self._seen, self._judged))
+            if self._throttle.due():
+                with self._throttle.spend():
+                    self._show(merge(self._seen, self._assessed))
         elif isinstance(event, RunFinished):
             if self.plan is None:  # it was finished before
                 self._begin(event.outcome.plan)
@@ -107,7 +107,7 @@ class RunSoFar:
             self.ending = event
         else:
             if self._seen:
-                self._show(merge(self._seen, self._judged))
+                self._show(merge(self._seen, self._assessed))
             self.ending = event
 
     def heat(self) -> NDArray[np.float32]:
@@ -119,8 +119,8 @@ class RunSoFar:
 
     def _show(self, lesions: Sequence[Lesion]) -> None:
         self.lesions = lesions
-        self.surest = surest(lesions)
-        if len(lesions) > len(self.surest) and self.plan is not None:
+        self.most_confident = most_confident(lesions)
+        if len(lesions) > len(self.most_confident) and self.plan is not None:
             self.everything = AllLesions.of(lesions, self.plan)
 
     def _begin(self, plan: RunPlan) -> None:
@@ -139,7 +139,7 @@ class RunSoFar:
         self.allocations.take(record)
         self.records[record.index] = record
         self._seen.append((tile, record.detections))
-        self._judged[record.index] = record.reliability
+        self._assessed[record.index] = record.reliability
         self.boxes += len(record.detections)
         self.tokens += 0 if record.tokens is None else record.tokens.read
         self.changes += 1

@@ -155,7 +155,7 @@ class AskWidget(Dock):
                 query,
                 self.form.budget,
                 self.form.model,
-                GenerationSettings(closer=preferred.closer),
+                GenerationSettings(zoom=preferred.zoom),
                 compute=preferred.compute,
                 effort=preferred.effort,
             )

@@ -1,4 +1,4 @@
-"""The Token budget dock: what each rung would cost, before anything is spent."""
+"""The Token budget dock: what each budget would cost, before anything is spent."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
+    BudgetCost,
     BudgetState,
     Entry,
     Outlook,
-    Rung,
     Session,
+    estimate_costs,
     foresee,
-    foretold,
     grid_layer_data,
     planned_line,
     preview_layer_data,
@@ -40,6 +40,7 @@ from napari_pathreason.viewer import (
 )
 
 from . import _keys as keys
+from ._budget_table import BudgetTable
 from ._budgets import step_budget
 from ._compare import CompareView
 from ._dock import Dock
@@ -47,7 +48,6 @@ from ._history_table import HistoryTable
 from ._outlook_line import OutlookLine
 from ._region_note import sentence
 from ._rows import text_line
-from ._rung_table import RungTable
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -58,24 +58,24 @@ class BudgetWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        from ._ladder_chart import LadderChart  # matplotlib: only where it is looked at
+        from ._budget_chart import BudgetChart  # matplotlib: only where it is looked at
 
         self.note, self.outlook_line, self.totals = text_line(), OutlookLine(), text_line()
-        self.chart, self.table = LadderChart(), RungTable()
+        self.chart, self.table = BudgetChart(), BudgetTable()
         self.auto_button, self.preview_button = QPushButton("Auto"), QPushButton("Preview")
         self.auto_button.setToolTip("Let the allocator choose the budget")
         self.preview_button.setToolTip("Show the region as the model would read it")
         self.grid_box = QCheckBox("Token grid")
         self.grid_box.setToolTip("Draw the borders of the visual tokens over the preview")
-        self.rungs: list[Rung] = []
+        self.costs: list[BudgetCost] = []
         self._shown: Any = None
         self._seen: Region | None = None
         self._layers: list[Layer] = []
         buttons = QHBoxLayout()
         for widget in (self.auto_button, self.preview_button, self.grid_box):
             buttons.addWidget(widget)
-        ladder = QWidget()
-        inner = QVBoxLayout(ladder)
+        budget_grid = QWidget()
+        inner = QVBoxLayout(budget_grid)
         inner.setContentsMargins(0, 4, 0, 0)
         inner.addWidget(self.outlook_line)
         inner.addWidget(self.note)
@@ -85,7 +85,7 @@ class BudgetWidget(Dock):
         self.history = HistoryTable(self.session)
         self.compare = CompareView(self._viewer, self.session)
         self.tabs = QTabWidget()
-        self.tabs.addTab(ladder, "Ladder")
+        self.tabs.addTab(budget_grid, "Budget grid")
         self.tabs.addTab(self.compare, "Compare")
         self.tabs.addTab(self.history, "History")
         self.body.addWidget(self.tabs)
@@ -107,7 +107,7 @@ class BudgetWidget(Dock):
         keys.bind(keys.PREVIEW, self.preview_button.click, self, anywhere=True)
         keys.bind(keys.GRID, self.grid_box.click, self, anywhere=True)
         for widget in (self.chart, self.table):
-            widget.setToolTip("Click a rung to pin it; one lower or higher")
+            widget.setToolTip("Click a budget to pin it; one lower or higher")
             keys.tell(widget, keys.LOWER, keys.HIGHER)
         keys.tell(self.preview_button, keys.PREVIEW)
         keys.tell(self.grid_box, keys.GRID)
@@ -125,7 +125,7 @@ class BudgetWidget(Dock):
         return BudgetState(tab, tuple(self.compare.checked), self.grid_box.isChecked())
 
     def step(self, up: int) -> None:
-        """Pin the next rung up (1) or down (-1); below the lowest one lies Auto."""
+        """Pin the next budget up (1) or down (-1); below the lowest one lies Auto."""
         form = self.session.form()
         if form is not None:
             step_budget(form.budget_box, up)
@@ -139,13 +139,13 @@ class BudgetWidget(Dock):
             self.look()
 
     def look(self) -> None:
-        """Draw the ladder anew where region, question, budget, model or theme have changed."""
+        """Draw the budget grid anew where region, question, budget, model or theme have changed."""
         viewer, form = self._viewer(), self.session.form()
         if viewer is None:
             return
         self._count()
         if form is None or form.image is None:
-            self._show_none("Open the Ask dock and an image: the ladder follows its form.")
+            self._show_none("Open the Ask dock and an image: the budget grid follows its form.")
             return
         try:
             region = region_of(viewer, form.image, form.region_source)
@@ -160,7 +160,7 @@ class BudgetWidget(Dock):
             if key == self._shown:
                 return
             query = form.draft()
-            self.rungs, note = foretold(self.session, form.image, region, query, form.model)
+            self.costs, note = estimate_costs(self.session, form.image, region, query, form.model)
             told, info = foresee(self.session, query, form.model)
         except PathreasonError as error:
             self._show_none(sentence(error))
@@ -170,7 +170,7 @@ class BudgetWidget(Dock):
         # the Ask dock, where examples can be clicked, may lie behind this one
         self.outlook_line.show_outlook(replace(told, examples=()))
         self.compare.offer(
-            None if info is None else info.max_visual_tokens, self.rungs[-1].plan.tokens
+            None if info is None else info.max_visual_tokens, self.costs[-1].plan.tokens
         )
         self._fill(form.budget, viewer.theme)
 
@@ -180,24 +180,24 @@ class BudgetWidget(Dock):
         self.totals.setText("\n".join(lines))
 
     def _show_none(self, why: str) -> None:
-        self._shown, self.rungs = None, []
+        self._shown, self.costs = None, []
         self.outlook_line.show_outlook(Outlook(None, ""))
         self.note.setText(why)
         self._fill("auto", "dark")
 
     def _fill(self, budget: Budget, theme: str) -> None:
-        self.chart.setVisible(bool(self.rungs))
-        if self.rungs:
-            self.chart.show_rungs(self.rungs, budget, theme)
-        self.table.show_rungs(self.rungs, budget)
-        pinned = any(rung.budget == budget and not rung.refused for rung in self.rungs)
+        self.chart.setVisible(bool(self.costs))
+        if self.costs:
+            self.chart.show_costs(self.costs, budget, theme)
+        self.table.show_costs(self.costs, budget)
+        pinned = any(cost.budget == budget and not cost.refused for cost in self.costs)
         self.preview_button.setEnabled(pinned)
 
     def preview(self) -> None:
-        """Read the region at the pinned rung, off the main thread, and lay it over the slide."""
+        """Read the region at the pinned budget, off the main thread, and lay it over the slide."""
         viewer, form = self._viewer(), self.session.form()
-        rung = next((r for r in self.rungs if form and r.budget == form.budget), None)
-        if viewer is None or form is None or rung is None or rung.refused:
+        cost = next((r for r in self.costs if form and r.budget == form.budget), None)
+        if viewer is None or form is None or cost is None or cost.refused:
             return
         image = form.image
         try:
@@ -207,11 +207,11 @@ class BudgetWidget(Dock):
             show_info(sentence(error))
             return
         self.preview_button.setEnabled(False)
-        worker = create_worker(read_preview, opener, region, rung.plan)
-        worker.returned.connect(lambda read: self._lay(image, region, rung, read))
+        worker = create_worker(read_preview, opener, region, cost.plan)
+        worker.returned.connect(lambda read: self._lay(image, region, cost, read))
         worker.start()
 
-    def _lay(self, image: Image, region: Region, rung: Rung, read: Any) -> None:
+    def _lay(self, image: Image, region: Region, cost: BudgetCost, read: Any) -> None:
         self.preview_button.setEnabled(True)
         viewer, form = self._viewer(), self.session.form()
         if isinstance(read, str):
@@ -221,7 +221,7 @@ class BudgetWidget(Dock):
             for layer in self._layers:
                 if layer in viewer.layers:
                     viewer.layers.remove(layer)
-            size, cell = rung.plan.size, rung.plan.size[0] // rung.plan.grid[0]
+            size, cell = cost.plan.size, cost.plan.size[0] // cost.plan.grid[0]
             made = (
                 preview_layer_data(image, region, read),
                 grid_layer_data(image, region, size, cell),

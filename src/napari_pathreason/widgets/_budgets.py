@@ -7,13 +7,13 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import largest_offered, why_not_offered
 
 BUDGETS: list[tuple[str, Budget]] = [
     ("Auto", "auto"),
-    *((f"{rung:,} visual tokens", rung) for rung in LADDER),
+    *((f"{cost:,} visual tokens", cost) for cost in BUDGET_GRID),
     ("Native size", "native"),
 ]
 
@@ -21,7 +21,7 @@ BUDGETS: list[tuple[str, Budget]] = [
 def offer_budgets(box: QComboBox, most: int | None, native: int | None = None) -> str:
     """Enable the budgets of a box that are offered; the tips of the others say why they are not.
 
-    A rung that is not offered any more gives way to the largest that is. Native size stays as it
+    A budget that is not offered any more gives way to the largest that is. Native size stays as it
     was chosen, as it depends on the region, which changes with each move.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Ask one question at several rungs and show what each of them gives."""
+"""Ask one question at several budgets and show what each of them gives."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, Q
 
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query
 from napari_pathreason.errors import PathreasonError, QueryError
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Budget, GenerationSettings, Result
 from napari_pathreason.viewer import (
-    RUNG_COLORS,
+    BUDGET_COLORS,
     BudgetState,
     ModelLoading,
     Question,
     Session,
-    draw_rung,
+    draw_budget,
     region_of,
     slide_opener,
     was_changed,
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Shapes
 
-BUDGETS: tuple[Budget, ...] = (*LADDER, "native")
+BUDGETS: tuple[Budget, ...] = (*BUDGET_GRID, "native")
 A_ROW = 5
 
 
 class CompareView(QWidget):
-    """Rungs to check, and their answers side by side; the model is loaded once.
+    """Budgets to check, and their answers side by side; the model is loaded once.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class CompareView(QWidget):
 
     @property
     def checked(self) -> list[Budget]:
-        """The budgets that are to be compared and can be, in the order of the ladder."""
+        """The budgets that are to be compared and can be, in the order of the budget grid."""
         return [budget for budget, box in self.boxes.items() if box.isChecked() and box.isEnabled()]
 
     def check(self, budgets: Iterable[Budget]) -> None:
@@ -112,7 +112,7 @@ class CompareView(QWidget):
                 self._enable()
 
     def compare(self) -> None:
-        """Ask what the form of the Ask dock says at every checked rung, one after the other."""
+        """Ask what the form of the Ask dock says at every checked budget, one after the other."""
         viewer, form = self._viewer(), self.session.form()
         if viewer is None or not self.compare_button.isEnabled():
             return
@@ -132,10 +132,10 @@ class CompareView(QWidget):
             return
         self._forget(viewer)
         self._image = ref(image)
-        settings = GenerationSettings(closer=preferred.closer)
+        settings = GenerationSettings(zoom=preferred.zoom)
         self._waiting = [
-            Question(opener, region, query, rung, model, settings, preferred.compute)
-            for rung in self.checked
+            Question(opener, region, query, budget, model, settings, preferred.compute)
+            for budget in self.checked
         ]
         self._next()
 
@@ -182,9 +182,9 @@ class CompareView(QWidget):
             self._waiting = []  # nobody asks any more
             return
         entry = self.session.add(result, image)
-        color = RUNG_COLORS[len(self._layers) % len(RUNG_COLORS)]
+        color = BUDGET_COLORS[len(self._layers) % len(BUDGET_COLORS)]
         self.table.add(entry, color)
-        self._layers.append(ref(draw_rung(viewer, image, entry, color)))
+        self._layers.append(ref(draw_budget(viewer, image, entry, color)))
 
     def _forget(self, viewer: Viewer) -> None:
         """Take away what an earlier comparison left, but for layers that the user worked on."""
@@ -193,7 +193,7 @@ class CompareView(QWidget):
             if layer is not None and layer in viewer.layers and not was_changed(layer):
                 viewer.layers.remove(layer)
         self._layers = []
-        self.table.clear_rungs()
+        self.table.clear_budgets()
 
     def _enable(self) -> None:
         running = self.runner.running

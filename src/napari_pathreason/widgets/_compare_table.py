@@ -1,4 +1,4 @@
-"""Answers of several rungs side by side."""
+"""Answers of several budgets side by side."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from napari_pathreason.viewer import (
     LEVEL_WORDS,
     Entry,
     answer_words,
+    budget_title,
     reliability_words,
-    rung_title,
     shown_detections,
 )
 
@@ -23,7 +23,7 @@ NONE = "\N{EN DASH}"
 
 
 class CompareTable(QTableWidget):
-    """A column for each rung; `chosen` is emitted with the `Entry` of a column."""
+    """A column for each budget; `chosen` is emitted with the `Entry` of a column."""
 
     chosen = Signal(object)
 
@@ -42,7 +42,7 @@ class CompareTable(QTableWidget):
         self._entries: list[Entry] = []
         self.cellClicked.connect(lambda _, column: self.chosen.emit(self._entries[column]))
 
-    def clear_rungs(self) -> None:
+    def clear_budgets(self) -> None:
         """Forget all columns."""
         self._entries = []
         self.setColumnCount(0)
@@ -54,7 +54,7 @@ class CompareTable(QTableWidget):
         self.setColumnCount(column + 1)
         mark = QPixmap(10, 10)
         mark.fill(QColor(color))
-        self.setHorizontalHeaderItem(column, QTableWidgetItem(QIcon(mark), rung_title(entry)))
+        self.setHorizontalHeaderItem(column, QTableWidgetItem(QIcon(mark), budget_title(entry)))
         for row, text in enumerate(_texts(entry.result)):
             item = QTableWidgetItem(text)
             item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
@@ -69,7 +69,7 @@ def _texts(result: Result) -> tuple[str, ...]:
     """In the order of `ROWS`; a guess is called one, and has no confidence to speak of."""
     tokens, readable, level = result.tokens, result.answer.readable, result.reliability.level
     guess = readable and level == "none"
-    sure = None if level == "none" else result.confidence
+    confident = None if level == "none" else result.confidence
     words, boxes = answer_words(result), len(shown_detections(result))
     detected = readable or result.query.task != "detection"
     return (
@@ -77,7 +77,7 @@ def _texts(result: Result) -> tuple[str, ...]:
         f"Guess: {words}" if guess else words,
         (readable and result.answer.rationale) or NONE,
         str(boxes) if detected else "unknown",
-        NONE if sure is None else f"{sure:.2f}",
+        NONE if confident is None else f"{confident:.2f}",
         f"{tokens.spent:,}",
         f"{result.pixels_decoded / 1e6:.2f}",
         f"{sum(result.seconds.values()):.1f}",

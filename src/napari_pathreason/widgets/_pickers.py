@@ -90,13 +90,13 @@ class ModelBox(QWidget):
         layout.addWidget(browse)
 
     @property
-    def spec(self) -> str:
+    def model_id(self) -> str:
         """``embedded``, a folder or a hub id."""
         return self.box.currentText().strip() or "embedded"
 
-    @spec.setter
-    def spec(self, spec: str) -> None:
-        self.box.setEditText(spec)
+    @model_id.setter
+    def model_id(self, model_id: str) -> None:
+        self.box.setEditText(model_id)
 
     def _choose_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder with a checkpoint")

@@ -13,7 +13,7 @@ WORDS = {
     Stage.ALLOCATE: "Choosing the budget",
     Stage.READ: "Reading the region",
     Stage.GENERATE: "Writing the answer",
-    Stage.CLOSER: "Looking closer at finds",
+    Stage.ZOOM: "Looking closer at finds",
     Stage.PARSE: "Placing the boxes",
 }
 PAINT_EVERY_MS = 50

@@ -37,7 +37,7 @@ from ._slide_run_form import SlideRunForm
 from ._slide_run_map import AllocationView
 from ._slide_run_progress import TileProgress, summary
 from ._slide_run_runner import SlideRunner
-from ._slide_run_steer import Steering
+from ._tile_selection import TileSelection
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -68,7 +68,7 @@ class SlideRunWidget(Dock):
         self.tabs = QTabWidget()
         self.layers: RunLayers | None = None
         self._layers: WeakKeyDictionary[Image, RunLayers] = WeakKeyDictionary()
-        self.steering = Steering(self.map_view, self.runner, self._viewer)
+        self.tile_selection = TileSelection(self.map_view, self.runner, self._viewer)
         self._pending = False
         self._timer = QTimer(self, interval=SHOW_EVERY_MS)
         self._lay_out()
@@ -120,7 +120,7 @@ class SlideRunWidget(Dock):
         plain.layers.events.removed.connect(self._on_removed)
         plain.layers.events.renamed.connect(self.reset_choices)
         plain.layers.selection.events.active.connect(self._on_active)
-        plain.mouse_move_callbacks.append(weak_move(self.steering.hover))
+        plain.mouse_move_callbacks.append(weak_move(self.tile_selection.hover))
         self._on_active()
         self._foresee()
         self._enable()
@@ -148,7 +148,7 @@ class SlideRunWidget(Dock):
 
     def run_again(self) -> None:
         """Answer the tiles whose budget the user has changed, into the same folder."""
-        so_far, image = self.runner.so_far, self.steering.image()
+        so_far, image = self.runner.so_far, self.tile_selection.image()
         if so_far.plan is None or so_far.request is None or image is None:
             show_error("the slide of that run was closed; open it and start the run again")
             return
@@ -158,11 +158,11 @@ class SlideRunWidget(Dock):
 
     def _start(self, request: SlideRequest, image: Image) -> bool:
         try:
-            self.runner.start(request, keep=self.steering.image() is image)
+            self.runner.start(request, keep=self.tile_selection.image() is image)
         except PathreasonError as error:
             show_error(str(error))
             return False
-        self.steering.image, viewer = ref(image), self._viewer()
+        self.tile_selection.image, viewer = ref(image), self._viewer()
         self.layers = self._layers.setdefault(image, RunLayers(image))
         if viewer is not None:
             self.layers.begin(viewer)
@@ -188,7 +188,7 @@ class SlideRunWidget(Dock):
 
     def pick(self) -> None:
         """Let the user draw rectangles on the allocation map."""
-        if self.steering.pick():
+        if self.tile_selection.pick():
             self._begin_showing()
 
     def stop(self) -> None:
@@ -204,7 +204,7 @@ class SlideRunWidget(Dock):
 
     def _changed(self) -> None:
         """Picked tiles have got another budget."""
-        self.steering.spend()
+        self.tile_selection.spend()
         self.map_view.refresh(self.runner.running)
         self._begin_showing()
 
@@ -221,7 +221,7 @@ class SlideRunWidget(Dock):
         if self.runner.running:
             self.progress.follow(so_far, self.runner.paused)
         self.runner.look()
-        picking = self.steering.look()
+        picking = self.tile_selection.look()
         self.map_view.refresh(self.runner.running)
         changed = self.layers is not None and self.layers.step(
             viewer, so_far, self.map_view.changes
@@ -259,7 +259,7 @@ class SlideRunWidget(Dock):
 
     def _foresee(self) -> None:
         """Say whether the model can look for what the form names."""
-        told, info = foresee(self.session, self.form.settings().query, self.form.model_box.spec)
+        told, info = foresee(self.session, self.form.settings().query, self.form.model_box.model_id)
         self.form.foresee(told, info)
 
     def _offer(self) -> None:
@@ -285,7 +285,7 @@ class SlideRunWidget(Dock):
 
     def _on_removed(self, event: Any) -> None:
         self.reset_choices()
-        if self.runner.running and self.steering.image() is event.value:
+        if self.runner.running and self.tile_selection.image() is event.value:
             show_warning("The slide was closed, so its run was cancelled; what is done is kept.")
             self.cancel()
 

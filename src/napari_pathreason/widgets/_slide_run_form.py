@@ -66,7 +66,7 @@ class SlideRunForm(QWidget):
     def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.image_box = ImageBox(viewer, "Slide that is run over")
-        self._closer = START.generation.closer
+        self._zoom = START.generation.zoom
         self._info: ModelInfo | None = None
         self.lesions_edit = QLineEdit(", ".join(START.lesions))
         self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
@@ -153,7 +153,7 @@ class SlideRunForm(QWidget):
             budget=self.budget_box.currentData(),
             effort=self.effort_box.currentData(),
             min_tissue=self.tissue_box.value(),
-            generation=GenerationSettings(closer=self._closer),
+            generation=GenerationSettings(zoom=self._zoom),
         )
 
     def foresee(self, told: Outlook, info: ModelInfo | None) -> None:
@@ -164,7 +164,7 @@ class SlideRunForm(QWidget):
 
     def prefer(self, preferred: Preferences) -> None:
         """Begin with the model and the effort of the preferences, and look closer if they do."""
-        self._closer = preferred.closer
+        self._zoom = preferred.zoom
         prefer(self.model_box.box, "embedded", preferred.model)
         self.effort_box.setCurrentIndex(self.effort_box.findData(preferred.effort))
 
@@ -184,7 +184,7 @@ class SlideRunForm(QWidget):
         settings = self.settings()
         settings.check()
         return SlideRequest(
-            run_opener(image, self.slide_mpp), folder, settings, self.model_box.spec
+            run_opener(image, self.slide_mpp), folder, settings, self.model_box.model_id
         )
 
     def refresh(self, *_: Any) -> None:
@@ -221,7 +221,7 @@ class SlideRunForm(QWidget):
         if self._info is None:
             return offer_budgets(self.budget_box, None)
         tile = Region(0, 0, self.tile_box.value(), self.tile_box.value())
-        native = native_tokens(tile, self._info.dims.cell)
+        native = native_tokens(tile, self._info.dims.token_px)
         return offer_budgets(self.budget_box, self._info.max_visual_tokens, native)
 
     def _settle(self, *_: Any) -> None:

@@ -17,15 +17,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason.slide_run import TileBudget, raised
-from napari_pathreason.tokens import LADDER
+from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.viewer import kind_colours, why_not_offered
 
 from ._budgets import offer_budgets
 from ._rows import choice_box, text_line
 from ._slide_run_runner import SlideRunner
 
-RUNGS: list[tuple[str, TileBudget]] = [
-    *((f"{rung:,}", rung) for rung in LADDER),
+BUDGETS: list[tuple[str, TileBudget]] = [
+    *((f"{budget:,}", budget) for budget in BUDGET_GRID),
     ("native", "native"),
 ]
 A_ROW = 3
@@ -68,16 +68,16 @@ class AllocationView(QWidget):
         self.hover = text_line("Move over the map: what a tile was given, by whom and why.", 3)
         self.note = text_line()
         self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
-        self.rung_box = choice_box(RUNGS, "Visual tokens that picked tiles are pinned to")
-        self.rung_box.setCurrentIndex(self.rung_box.findData(256))
+        self.budget_box = choice_box(BUDGETS, "Visual tokens that picked tiles are pinned to")
+        self.budget_box.setCurrentIndex(self.budget_box.findData(256))
         self.pin_button = _button("Pin", "Give picked tiles this budget")
         self.ban_button = _button("Ban", "Leave picked tiles out")
-        self.raise_button = _button("Raise", "Give picked tiles one rung more than they have")
+        self.raise_button = _button("Raise", "Give picked tiles one budget more than they have")
         self.release_button = _button("Release", "Leave picked tiles to the run's own budget again")
         self.run_button = _button("Run again", "Answer the changed tiles, into the same folder")
         pins, others = QHBoxLayout(), QHBoxLayout()
         for row, widgets in (
-            (pins, (self.pick_button, self.rung_box, self.pin_button)),
+            (pins, (self.pick_button, self.budget_box, self.pin_button)),
             (others, (self.ban_button, self.raise_button, self.release_button)),
         ):
             for widget in widgets:
@@ -92,7 +92,7 @@ class AllocationView(QWidget):
         layout.addWidget(self.run_button)
         layout.addStretch(1)
         self.pick_button.clicked.connect(self.pick_wanted)
-        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.rung_box.currentData()))
+        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.budget_box.currentData()))
         self.ban_button.clicked.connect(lambda: self._give(lambda _: 0))
         self.raise_button.clicked.connect(lambda: self._give(self._raised))
         self.release_button.clicked.connect(lambda: self._give(lambda _: None))
@@ -128,7 +128,7 @@ class AllocationView(QWidget):
         """Enable what can be done now, and say how many tiles it is about."""
         has_map = self._runner.so_far.plan is not None
         free = has_map and bool(self.picked) and not running
-        refused = offer_budgets(self.rung_box, *self._most())
+        refused = offer_budgets(self.budget_box, *self._most())
         self.pick_button.setEnabled(has_map)
         for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
             button.setEnabled(free)
@@ -159,7 +159,7 @@ class AllocationView(QWidget):
         return so_far.plan.model.max_visual_tokens, so_far.allocations.most
 
     def _raised(self, tile: int) -> TileBudget | None:
-        """One rung above what a tile was last given, where the model's replies hold there.
+        """One budget above what a tile was last given, where the model's replies hold there.
 
         A tile that waits has nothing to raise.
         """
@@ -192,7 +192,7 @@ def _legend() -> QGridLayout:
     """Patches of colour with their budgets."""
     grid = QGridLayout()
     grid.setSpacing(3)
-    names = ["", "skipped", *(f"{rung:,}" for rung in LADDER), "native", "damaged"]
+    names = ["", "skipped", *(f"{budget:,}" for budget in BUDGET_GRID), "native", "damaged"]
     shown = [(name, rgba) for name, rgba in zip(names, kind_colours(), strict=True) if name]
     for place, (name, rgba) in enumerate(shown):
         patch = QPixmap(SIDE, SIDE)

@@ -76,6 +76,7 @@ def summary(ending: Ending) -> str:
     ]
     if len(outcome.lesions) > MOST_BOXES:
         lines.append(
-            f"The {MOST_BOXES:,} surest are shapes, the others outlines; the files hold all."
+            f"The {MOST_BOXES:,} most confident are shapes, the others outlines; "
+            "the files hold all."
         )
     return "\n".join([*lines, *(f"Note: {note}" for note in outcome.result.warnings)])

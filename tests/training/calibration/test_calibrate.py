@@ -22,7 +22,7 @@ from napari_pathreason.training.calibration import (
     CalibrationPlan,
     answer_outcomes,
     calibrate,
-    kind_of,
+    domain_of,
     own,
 )
 from napari_pathreason.training.samples import Pictures, read_samples, read_view
@@ -34,7 +34,7 @@ from napari_pathreason.types import (
     ModelDims,
     ModelInfo,
     Query,
-    WrittenToken,
+    TokenLogprobs,
 )
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
@@ -45,8 +45,8 @@ TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))
 def short_answers():
     """Random weights never come to an end; nothing here is about how far they go."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("napari_pathreason.training.calibration._known_answers.LONGEST", 12)
-    patch.setattr("napari_pathreason.training.calibration._largest.LONGEST", 12)
+    patch.setattr("napari_pathreason.training.calibration._known_answers.MAX_NEW_TOKENS", 12)
+    patch.setattr("napari_pathreason.training.calibration._largest.MAX_NEW_TOKENS", 12)
     patch.setattr("napari_pathreason.training.calibration._largest.SIDES", (2,))
     patch.setattr("napari_pathreason.training.calibration._calibrate.REGIONS", 15)
     yield
@@ -106,10 +106,10 @@ def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, conver
             job = Job(
                 opened, pictures.region(sample), TUMOUR, 16, GenerationSettings(max_new_tokens=3)
             )
-            found[name] = ask(job, models.performer, models.allocator).strangeness
+            found[name] = ask(job, models.performer, models.allocator).ood
     assert found["known"].against == found["green"].against == ("lymph node",)
-    assert not found["known"].strange
-    assert found["green"].strange
+    assert not found["known"].is_ood
+    assert found["green"].is_ood
     assert found["green"].reason
 
 
@@ -150,7 +150,7 @@ def test_a_model_that_is_no_folder_and_missing_data_are_named(converted, tmp_pat
 
 def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
     samples = read_samples(converted / "train.jsonl")
-    assert {kind_of(s) for s in samples} == {"lymph node", "lung", "blood smear", "nuclei"}
+    assert {domain_of(s) for s in samples} == {"lymph node", "lung", "blood smear", "nuclei"}
     assert any(s.topic == "cannot tell" for s in samples)
     assert not any(s.topic == "cannot tell" for s in own(samples))
 
@@ -207,12 +207,12 @@ def test_a_box_is_right_where_a_closer_look_makes_it_so(converted, zoom_labels, 
 
 
 def _certain(text):
-    return WrittenToken(((text, 0.0),))
+    return TokenLogprobs(((text, 0.0),))
 
 
 @pytest.mark.parametrize("words", [["--unlike", "a", "b"], ["--unlike", "a", "--unlike", "b"]])
 def test_slides_may_be_named_at_once_or_one_by_one(monkeypatch, words):
     plans = []
-    monkeypatch.setattr("napari_pathreason.training.calibration._calibrate.calibrate", plans.append)
+    monkeypatch.setattr("napari_pathreason.training.calibration.calibrate", plans.append)
     main(["calibrate", "embedded", "--data", "val.jsonl", "--train", "train.jsonl", *words])
     assert plans[0].unlike == (Path("a"), Path("b"))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from napari_pathreason.training.calibration import (
+    CONFIDENT,
     DOUBTED,
-    SURE,
     Outcome,
     answer_confidence,
     apply,
@@ -48,7 +48,7 @@ def test_the_rationale_is_taken_in_only_where_it_tells():
     tells = [Outcome(0.999, float(d), bool(r)) for d, r in zip(doubt, right, strict=True)]
     assert fit_scale(tells).rationale
     silent = [
-        Outcome(one.chance, float(d), one.right)
+        Outcome(one.probability, float(d), one.right)
         for one, d in zip(told(2000, 1.0, 0.0), doubt, strict=True)
     ]
     assert not fit_scale(silent).rationale
@@ -80,10 +80,12 @@ def test_the_least_confidence_is_one_that_almost_all_known_answers_have():
     answers = rng.uniform(0.3, 1.0, 1000)
     found = least_confidence(answers.tolist())
     assert np.mean(answers < found) == pytest.approx(DOUBTED, abs=0.002)
-    assert least_confidence([0.9] * 99) == SURE  # what is right more often than not is not doubted
-    assert least_confidence([0.1] * 3) == SURE
+    assert (
+        least_confidence([0.9] * 99) == CONFIDENT
+    )  # what is right more often than not is not doubted
+    assert least_confidence([0.1] * 3) == CONFIDENT
 
 
 def test_the_confidence_of_boxes_is_their_mean():
-    sure, unsure = Outcome(0.9, 1.0, True), Outcome(0.1, 1.0, False)
-    assert answer_confidence(Scale(), (sure, unsure)) == pytest.approx(0.5)
+    confident, unsure = Outcome(0.9, 1.0, True), Outcome(0.1, 1.0, False)
+    assert answer_confidence(Scale(), (confident, unsure)) == pytest.approx(0.5)

@@ -40,7 +40,7 @@ def test_features_tell_colour_and_texture():
 def test_it_answers_choices_counts_and_boxes_on_grids(answered):
     asked, items = answered
     assert items
-    assert {item.arm for item in items} == {"baseline"}
+    assert {item.condition for item in items} == {"baseline"}
     for item in items:
         sample = asked[item.index]
         assert item.topic == sample.kind

@@ -8,7 +8,7 @@ import pytest
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import (
-    Examiner,
+    Evaluator,
     Run,
     Scorer,
     constant_items,
@@ -17,7 +17,7 @@ from napari_pathreason.training.evaluation import (
     table,
 )
 from napari_pathreason.training.samples import Pictures
-from napari_pathreason.types import Completion, Metadata, Strangeness, WrittenToken
+from napari_pathreason.types import Completion, Metadata, OODScore, TokenLogprobs
 
 RUN = Run("always")
 
@@ -28,10 +28,10 @@ def tiles(converted):
     return [s for s in samples if s.topic == "lung subtype"], Pictures(converted)
 
 
-def _examine(tiles, performer, budgets=(4,), arm="model"):
+def _examine(tiles, performer, budgets=(4,), condition="model"):
     samples, pictures = tiles
-    examiner = Examiner(samples, pictures, performer, FixedAllocator())
-    return [item for budget in budgets for item in examiner.run(budget, arm)]
+    evaluator = Evaluator(samples, pictures, performer, FixedAllocator())
+    return [item for budget in budgets for item in evaluator.run(budget, condition)]
 
 
 def test_confidence_and_strangeness_stand_in_the_items(tiles, always):
@@ -39,16 +39,16 @@ def test_confidence_and_strangeness_stand_in_the_items(tiles, always):
         def generate(self, pixels, messages, settings, cancel):
             choice = (("normal", -0.5), ("adenocarcinoma", -1.5))
             frame = ("<think></think><answer>", 0.0), ("</answer>", 0.0)
-            written = tuple(map(WrittenToken, ((frame[0],), choice, (frame[1],))))
-            strange = Strangeness(1.5, ("lung",))
+            written = tuple(map(TokenLogprobs, ((frame[0],), choice, (frame[1],))))
+            is_ood = OODScore(1.5, ("lung",))
             yield self.text
-            yield Completion(self.text, 10, 4, 5, "stop", 0.0, written, strange)
+            yield Completion(self.text, 10, 4, 5, "stop", 0.0, written, is_ood)
 
     items = _examine(tiles, Telling("<think></think><answer>normal</answer>"))
-    assert {item.strangeness for item in items} == {1.5}
+    assert {item.ood for item in items} == {1.5}
     expected = 1 / (1 + math.exp(-1.0))
     assert [item.confidence for item in items] == pytest.approx([expected] * len(items))
-    assert {(i.confidence, i.strangeness) for i in _examine(tiles, always("x"))} == {(None, None)}
+    assert {(i.confidence, i.ood) for i in _examine(tiles, always("x"))} == {(None, None)}
 
 
 def test_a_constant_performer_scores_its_share(tiles, always):
@@ -67,7 +67,7 @@ def test_a_constant_performer_scores_its_share(tiles, always):
 
 def test_text_only_stands_beside_not_among(tiles, always):
     performer = always("<think></think><answer>normal</answer>")
-    shown, blank = _examine(tiles, performer), _examine(tiles, performer, arm="text_only")
+    shown, blank = _examine(tiles, performer), _examine(tiles, performer, condition="text_only")
     for row in table(shown + blank, RUN):
         assert row.values["n"] == len(tiles[0])
         assert row.values["text_only"] == row.values["score"]
@@ -80,8 +80,10 @@ def test_without_a_rationale_stands_beside(tiles, always):
             text = f"{said}{'adenocarcinoma' if settings.begin else 'nothing'}</answer>"
             yield Completion(text, 10, 4, 5, "stop", 0.0)
 
-    arms = ("model", "unreasoned")
-    shown, unreasoned = (_examine(tiles, Reasoner(""), arm=arm) for arm in arms)
+    conditions = ("model", "unreasoned")
+    shown, unreasoned = (
+        _examine(tiles, Reasoner(""), condition=condition) for condition in conditions
+    )
     assert {item.answer for item in unreasoned} == {"adenocarcinoma"}
     (row, *_) = table([*shown, *unreasoned], RUN)
     share = sum(s.answer == "adenocarcinoma" for s in tiles[0]) / len(tiles[0])
@@ -100,7 +102,7 @@ def test_blank_pictures_do_not_score_above_text_alone(tiles, always):
             self.text = f"<think></think><answer>{names[min(max(shade, 0), 2)]}</answer>"
             yield from super().generate(pixels, messages, settings, cancel)
 
-    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), arm="text_only")
+    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), condition="text_only")
     blind = [_examine(tiles, always(f"<think></think><answer>{n}</answer>")) for n in names]
     means = [sum(item.score for item in items) / len(items) for items in blind]
     assert all(item.score == 1 for item in shown)
@@ -119,10 +121,10 @@ def test_asked_together_as_alone_but_for_the_seconds(converted, batching):
     found = {}
     for together in (1, 5):
         performer = batching()
-        examiner = Examiner(
+        evaluator = Evaluator(
             samples, Pictures(converted), performer, FixedAllocator(), together=together
         )
-        items = [item for rung in (4, 64) for item in examiner.run(rung)]
+        items = [item for budget in (4, 64) for item in evaluator.run(budget)]
         found[together] = sorted(items, key=lambda item: (item.budget, item.index))
         assert bool(performer.passes) == (together > 1)
         assert max(performer.passes, default=1) <= together
@@ -176,7 +178,7 @@ def test_a_model_is_measured_beyond_what_users_are_held_to(converted, batching):
     held = Metadata(labels=("glomerulus",), max_visual_tokens=4)
     performer.info = replace(performer.info, metadata=held)
     samples = pick(read_samples(converted / "val.jsonl"), 2, 0)
-    examiner = Examiner(samples, Pictures(converted), performer, FixedAllocator(), together=8)
-    items = list(examiner.run(None))
+    evaluator = Evaluator(samples, Pictures(converted), performer, FixedAllocator(), together=8)
+    items = list(evaluator.run(None))
     assert len(items) == len(samples)
     assert max(item.tokens for item in items) > 4

@@ -30,7 +30,7 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(
 
     monkeypatch.setattr("napari_pathreason.training.evaluation._evaluation.pick", one_of_each_task)
     monkeypatch.setattr(
-        "napari_pathreason.training.evaluation._evaluate.LONGEST", 8
+        "napari_pathreason.training.evaluation._evaluate.MAX_NEW_TOKENS", 8
     )  # an untrained model writes on and on
     model = make_tiny_checkpoint(tmp_path / "tiny")
     args = _parse(
@@ -53,9 +53,9 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(
     assert figures["targets"] == figures["groups"] == []
     assert capsys.readouterr().out.strip() == (tmp_path / "t.md").read_text().strip()
     items = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
-    assert len(items) == 7 * whole["n"]  # the model in three ways at two rungs, constant
+    assert len(items) == 7 * whole["n"]  # the model in three ways at two budgets, constant
     assert all(item["reply"] and item["question"] is not None for item in items)
-    assert all(item["size"] != [0, 0] for item in items if item["arm"] == "model")
+    assert all(item["size"] != [0, 0] for item in items if item["condition"] == "model")
 
 
 def _plan(monkeypatch, performer, data, *args, **kwargs):
@@ -226,7 +226,7 @@ def test_a_reply_in_the_record_is_parsed_anew(converted, tmp_path, monkeypatch, 
     known = _changed(first, tmp_path / "other.jsonl", other)
     evaluate(replace(plan, items=tmp_path / "again.jsonl", known=known))
     again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
-    answers = {i["answer"] for i in again if i["arm"] == "model" and "yes" in i["choices"]}
+    answers = {i["answer"] for i in again if i["condition"] == "model" and "yes" in i["choices"]}
     assert answers == {"no"}
     assert performer.asked == asked
 
@@ -258,7 +258,7 @@ def test_auto_is_no_rung(converted):
     args = _parse(
         "evaluate", "embedded", "--data", str(converted / "val.jsonl"), "--budgets", "auto"
     )
-    with pytest.raises(QueryError, match="rungs"):
+    with pytest.raises(QueryError, match="budgets"):
         args.run(args)
 
 

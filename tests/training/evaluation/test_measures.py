@@ -8,7 +8,7 @@ import pytest
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.evaluation import (
     Goal,
-    Item,
+    Prediction,
     Row,
     Run,
     band,
@@ -20,7 +20,7 @@ from napari_pathreason.training.evaluation import (
     matches,
     near,
     outcomes,
-    own_rungs,
+    own_budgets,
     phrasing_gap,
     ratio,
     read_goals,
@@ -33,7 +33,7 @@ from napari_pathreason.types import AnswerBox
 
 def _item(index=0, **changes):
     given = {
-        "arm": "model",
+        "condition": "model",
         "budget": 4,
         "task": "vqa",
         "topic": "number of cells",
@@ -45,7 +45,7 @@ def _item(index=0, **changes):
         "flops": 1e9,
         "flops_native": 2e9,
     }
-    return Item(index=index, **(given | changes))
+    return Prediction(index=index, **(given | changes))
 
 
 def _box(label, x):
@@ -129,21 +129,21 @@ def test_phrasing_gap_is_taken_within_topics():
 
 def test_calibration_error_by_hand():
     assert calibration_error([_item()]) is None
-    sure = [_item(confidence=0.95, score=s) for s in (1.0, 1.0, 0.0, 0.0)]
-    assert calibration_error(sure) == pytest.approx(0.45)
+    confident = [_item(confidence=0.95, score=s) for s in (1.0, 1.0, 0.0, 0.0)]
+    assert calibration_error(confident) == pytest.approx(0.45)
     mixed = [_item(confidence=1.0, score=1.0), _item(confidence=0.05, score=0.4)]
     assert calibration_error(mixed) == pytest.approx((0 + 0.05) / 2)
 
 
 def test_the_two_error_rates_of_strangeness_by_hand():
-    known = [_item(k, strangeness=s) for k, s in enumerate((0.5, 1.0, 1.2, 0.9))]
-    aliens = [_item(4 + k, topic="cannot tell", strangeness=s) for k, s in enumerate((3.0, 0.8))]
+    known = [_item(k, ood=s) for k, s in enumerate((0.5, 1.0, 1.2, 0.9))]
+    aliens = [_item(4 + k, topic="cannot tell", ood=s) for k, s in enumerate((3.0, 0.8))]
     rows = table([*known, *aliens, _item(6)], Run("x"))
     (values,) = (row.values for row in rows if row.topic == row.task == "all")
-    assert values["called_strange"] == 0.25
-    assert values["passed_as_known"] == 0.5
+    assert values["flagged"] == 0.25
+    assert values["missed"] == 0.5
     (values,) = (row.values for row in rows if row.topic == "number of cells")
-    assert "passed_as_known" not in values
+    assert "missed" not in values
     page = markdown(rows, [], [], [])
     assert "known called strange" in page
     assert "0.250 | 0.500" in page
@@ -164,7 +164,7 @@ def test_rows_stand_for_topics_tasks_and_all():
         _item(0, flops=1.0, flops_native=4.0),
         _item(1, topic="kind", task="subtyping", score=0.0, flops=1.0, flops_native=1.0),
         _item(2, topic="kind", score=1.0, flops=0.0, flops_native=0.0),
-        _item(0, arm="baseline", budget=None, answer="11", score=0.9),
+        _item(0, condition="baseline", budget=None, answer="11", score=0.9),
     ]
     rows = {(r.task, r.topic): r.values for r in table(items, Run("x"))}
     assert set(rows) == {
@@ -193,7 +193,7 @@ def test_goals_are_read_at_the_rung_that_counts():
         Goal(name="fixed", topic="kind", bound=0.85, budget="64"),
         Goal(name="never asked", topic="elsewhere", bound=0.5),
     ]
-    found = {o.goal.name: (o.rung, o.measured, o.reached) for o in outcomes(rows, goals)}
+    found = {o.goal.name: (o.budget, o.measured, o.reached) for o in outcomes(rows, goals)}
     assert found == {
         "best": ("4", 0.9, True),
         "follows": ("4", 0.1, False),
@@ -291,10 +291,10 @@ def test_a_rung_that_shows_no_other_picture_is_none_of_its_own():
         1024: lambda k: (640, 512) if k < 1 else (224, 224),
         None: lambda k: (640, 512) if k < 1 else (224, 224),
     }
-    assert own_rungs(items(largest)) == ([16, 64, None], [256, 1024])
+    assert own_budgets(items(largest)) == ([16, 64, None], [256, 1024])
     del largest[None]
-    assert own_rungs(items(largest)) == ([16, 64, 256], [1024])
-    assert own_rungs(items({4: lambda k: (32, 32)})) == ([4], [])
+    assert own_budgets(items(largest)) == ([16, 64, 256], [1024])
+    assert own_budgets(items({4: lambda k: (32, 32)})) == ([4], [])
 
 
 def test_replies_that_could_not_be_read_are_counted():

@@ -9,16 +9,15 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import (
+    BUDGETS,
+    CONFIDENT,
     FIRST,
     POLICIES,
-    RUNGS,
-    SURE,
     EvaluationPlan,
-    Item,
     Look,
+    Prediction,
     Run,
     allocations,
-    allotted,
     at_random,
     cascade,
     check_policies,
@@ -28,6 +27,7 @@ from napari_pathreason.training.evaluation import (
     oracle,
     pick,
     policy_rows,
+    score_allocation,
     table,
 )
 from napari_pathreason.training.samples import Pictures
@@ -36,14 +36,14 @@ from napari_pathreason.types import Allocation, Completion, ModelDims, ModelInfo
 NATIVE = 400
 
 
-def _ladder(index, first_right, confidence=None):
-    """Right from one rung on; operations are as many as tokens."""
-    ladder = {}
-    for rung in RUNGS:
-        tokens = min(rung or NATIVE, NATIVE)
+def _by_budget(index, first_right, confidence=None):
+    """Right from one budget on; FLOPs are as many as tokens."""
+    by_budget = {}
+    for budget in BUDGETS:
+        tokens = min(budget or NATIVE, NATIVE)
         right = tokens >= first_right
-        ladder[rung] = Item(
-            *(index, "model", rung, "vqa", "nuclei", 512, "trained", float(right), "a", "a"),
+        by_budget[budget] = Prediction(
+            *(index, "model", budget, "vqa", "nuclei", 512, "trained", float(right), "a", "a"),
             tokens=tokens,
             native=NATIVE,
             flops=float(tokens),
@@ -51,32 +51,34 @@ def _ladder(index, first_right, confidence=None):
             seconds=0.1,
             confidence=confidence,
         )
-    return ladder
+    return by_budget
 
 
-def _items(*ladders):
-    return [item for ladder in ladders for item in ladder.values()]
+def _items(*each_by_budget):
+    return [item for by_budget in each_by_budget for item in by_budget.values()]
 
 
 def test_the_oracle_takes_the_cheapest_right_answer_or_the_cheapest_at_all():
-    assert oracle(_ladder(0, 64)).budget == 64
-    assert oracle(_ladder(0, 10_000)).budget == 4
+    assert oracle(_by_budget(0, 64)).budget == 64
+    assert oracle(_by_budget(0, 10_000)).budget == 4
 
 
 def test_the_allocators_own_look_is_counted():
-    item = allotted(_ladder(0, 4), Look(Allocation(64, "policy", 4, flops=2.5), 0.25))
+    item = score_allocation(_by_budget(0, 4), Look(Allocation(64, "policy", 4, flops=2.5), 0.25))
     assert (item.tokens, item.flops, item.seconds) == (68, 66.5, pytest.approx(0.35))
 
 
-@pytest.mark.parametrize(("sure", "tokens"), [(SURE, FIRST), (SURE - 0.01, FIRST + NATIVE)])
-def test_a_cascade_reads_again_where_it_is_unsure_and_pays_for_both(sure, tokens):
-    item = cascade(_ladder(0, NATIVE, sure))
+@pytest.mark.parametrize(
+    ("confident", "tokens"), [(CONFIDENT, FIRST), (CONFIDENT - 0.01, FIRST + NATIVE)]
+)
+def test_a_cascade_reads_again_where_it_is_unsure_and_pays_for_both(confident, tokens):
+    item = cascade(_by_budget(0, NATIVE, confident))
     assert item.tokens == item.flops == tokens
     assert item.score == (tokens > FIRST)
 
 
 def test_random_spends_the_same_tokens_blindly():
-    asked = [_ladder(0, 4), _ladder(1, 256), _ladder(2, 10_000)]
+    asked = [_by_budget(0, 4), _by_budget(1, 256), _by_budget(2, 10_000)]
     blind = at_random(asked, [4, 256, 4], 100.0)
     assert sum(item.tokens for item in blind) / 3 == pytest.approx(100, abs=0.01)
     share = (100 - 4) / (256 - 4)
@@ -84,15 +86,17 @@ def test_random_spends_the_same_tokens_blindly():
 
 
 def test_random_does_not_hang_on_the_order_of_the_answers():
-    asked = [_ladder(0, 4), _ladder(1, 256), _ladder(2, 10_000)]
-    mixed = [{rung: ladder[rung] for rung in (64, *reversed(RUNGS))} for ladder in asked]
+    asked = [_by_budget(0, 4), _by_budget(1, 256), _by_budget(2, 10_000)]
+    mixed = [
+        {budget: by_budget[budget] for budget in (64, *reversed(BUDGETS))} for by_budget in asked
+    ]
     budgets = [4, 64, 256, 64]
     assert at_random(mixed, budgets, 50.0) == at_random(asked, budgets, 50.0)
     assert sum(item.tokens for item in at_random(mixed, budgets, 50.0)) / 3 == pytest.approx(50)
 
 
 def test_random_with_one_rung_is_that_rung():
-    (item,) = at_random([_ladder(0, 64)], [64], 68.0)
+    (item,) = at_random([_by_budget(0, 64)], [64], 68.0)
     assert (item.score, item.tokens) == (1, 64)
 
 
@@ -101,12 +105,12 @@ def _look(budget):
 
 
 def _rows(policies=POLICIES):
-    ladders = [_ladder(i, 4 if i % 2 else 256, 0.5) for i in range(40)]
-    items = _items(*ladders)
+    each_by_budget = [_by_budget(i, 4 if i % 2 else 256, 0.5) for i in range(40)]
+    items = _items(*each_by_budget)
     chosen = {
-        "low": [_look(4) for _ in ladders],
+        "low": [_look(4) for _ in each_by_budget],
         "balanced": [_look(4 if i % 2 else 256) for i in range(40)],
-        "high": [_look(None) for _ in ladders],
+        "high": [_look(None) for _ in each_by_budget],
     }
     run = Run("m", "bilateral")
     return table(items, run), policy_rows(items, policies, chosen.__getitem__, run)
@@ -136,7 +140,7 @@ def test_rows_of_every_policy_stand_beside_those_of_the_rungs(tmp_path):
 
 @pytest.mark.parametrize("own", ["low", "balanced", "high"])
 def test_an_allocator_of_one_effort_has_one_row_of_that_name(own):
-    items = _items(*[_ladder(i, 64) for i in range(4)])
+    items = _items(*[_by_budget(i, 64) for i in range(4)])
     asked = []
 
     def chosen(effort):
@@ -197,7 +201,7 @@ def test_a_whole_evaluation_asks_every_rung_and_the_allocator(converted, tmp_pat
     whole = [row for row in rows if row["task"] == row["topic"] == "all"]
     # no picture is larger than 256 tokens by a share worth telling: 512 and 1024 are native size
     assert [row["budget"] for row in whole if row["policy"] == "fixed"] == [
-        str(rung) for rung in RUNGS if rung and rung <= 256
+        str(budget) for budget in BUDGETS if budget and budget <= 256
     ]
     assert {row["budget"] for row in whole} >= {"native", "auto"}
     assert "Not shown: 512, 1024 tokens" in report.markdown

@@ -11,7 +11,7 @@ from napari_pathreason import QueryError, Reliability
 from napari_pathreason.cli import main
 from napari_pathreason.models import make_tiny_checkpoint
 from napari_pathreason.training.evaluation import (
-    Judged,
+    Assessed,
     answerable,
     as_json,
     curve,
@@ -85,12 +85,16 @@ def test_those_with_answers_take_turns_and_are_scored(converted):
     assert all(case.score is not None for case in asked)
 
 
-def judged(answerable, reliability, confidence, score):
-    return Judged("some", answerable, reliability, confidence, score)
+def assessed(answerable, reliability, confidence, score):
+    return Assessed("some", answerable, reliability, confidence, score)
 
 
 def test_shares_of_both_sets():
-    items = [judged(False, NONE, 0.9, 0), judged(False, GOOD, 0.2, 0), judged(True, UNSURE, 0.4, 1)]
+    items = [
+        assessed(False, NONE, 0.9, 0),
+        assessed(False, GOOD, 0.2, 0),
+        assessed(True, UNSURE, 0.4, 1),
+    ]
     assert [(row.group, row.counts) for row in shares(items)] == [
         ("some", (1, 0, 1)),
         ("cannot be answered", (1, 0, 1)),
@@ -105,8 +109,8 @@ def test_shares_of_both_sets():
 
 
 def test_the_curve_relies_on_the_level_first_and_then_on_confidence():
-    right = [judged(True, GOOD, 0.9 - i / 100, 1.0) for i in range(5)]
-    wrong = [judged(True, UNSURE, 1.0, 0.0)] * 5
+    right = [assessed(True, GOOD, 0.9 - i / 100, 1.0) for i in range(5)]
+    wrong = [assessed(True, UNSURE, 1.0, 0.0)] * 5
     points = curve([*wrong, *right])
     assert points[4] == (0.5, 0.0)
     assert points[-1] == (1.0, 0.5)

@@ -1,4 +1,4 @@
-"""An item is made of a reply, first and again; of boxes those that closer looks left."""
+"""An item is made of a reply, first and again; of boxes those that zooms left."""
 
 from dataclasses import replace
 

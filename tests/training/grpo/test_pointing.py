@@ -1,11 +1,11 @@
-"""What a first look earns where a closer look follows, against values worked out by hand."""
+"""What a first look earns where a zoom follows, against values worked out by hand."""
 
 from dataclasses import replace
 
 import pytest
 
 from napari_pathreason.tasks import iou_score
-from napari_pathreason.training.grpo import Pointing, judge
+from napari_pathreason.training.grpo import Pointing, assess
 from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import Answer, AnswerBox
 
@@ -25,7 +25,7 @@ def _score(view, *boxes, pointing=POINTING, kind="task"):
     said = ",".join(f'{{"bbox_2d":{[*box]},"label":"{label}"}}' for label, *box in boxes)
     text = f"<think></think><answer>[{said}]</answer>"
     sample = Sample(image="x.png", task="detection", question="?", choices=("platelet", "cell"))
-    return judge(text, sample, view, kind, pointing).score
+    return assess(text, sample, view, kind, pointing).score
 
 
 def test_a_find_whose_window_holds_the_thing_counts_in_full(view):
@@ -41,8 +41,8 @@ def test_answers_in_words_are_scored_as_they_are(view, choices, truth):
     view = replace(view, answer=truth)
     sample = Sample(image="x.png", task="vqa", question="?", choices=choices)
     right, wrong = (f"<think></think><answer>{said}</answer>" for said in (truth, "no"))
-    assert judge(right, sample, view, "task", POINTING).score == 1.0
-    assert judge(wrong, sample, view, "task", POINTING).score == 0.0
+    assert assess(right, sample, view, "task", POINTING).score == 1.0
+    assert assess(wrong, sample, view, "task", POINTING).score == 0.0
 
 
 def test_a_find_that_points_elsewhere_costs_as_before(view):
@@ -63,7 +63,7 @@ def test_a_thing_that_the_window_cuts_is_not_pointed_at(view):
 def test_other_names_and_large_finds_are_scored_as_they_are(view):
     assert _score(view, ("cell", 440, 560, 490, 610)) == 0.0
     assert _score(view, ("platelet", 300, 300, 800, 800)) == 0.0
-    few = replace(view, grid=(3, 3))  # fewer tokens than one closer look
+    few = replace(view, grid=(3, 3))  # fewer tokens than one zoom
     assert _score(few, ("platelet", 440, 560, 490, 610)) == 0.0
 
 

@@ -10,8 +10,8 @@ from napari_pathreason.training.grpo import Actor, build_prompts, roll_out, stop
 from napari_pathreason.training.samples import Sample, View
 
 
-def _view(seed, columns, rows, cell):
-    pixels = np.random.default_rng(seed).integers(0, 256, (cell * rows, cell * columns, 3))
+def _view(seed, columns, rows, token_px):
+    pixels = np.random.default_rng(seed).integers(0, 256, (token_px * rows, token_px * columns, 3))
     none = {"boxes": (), "areas": (), "lesions": (), "centres": (), "known": (), "nuclei": None}
     size = pixels.shape[1::-1]
     return View(pixels=pixels.astype(np.uint8), grid=(columns, rows), answer="", size=size, **none)
@@ -33,7 +33,7 @@ def ground(checkpoint):
     model = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()
     never = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
     dims = read_dims(model.config.to_dict())
-    first, second = _view(0, 2, 1, dims.cell), _view(1, 1, 3, dims.cell)
+    first, second = _view(0, 2, 1, dims.token_px), _view(1, 1, 3, dims.token_px)
     prompts = build_prompts(
         [
             [(_question("A?"), first), (_question("A longer one?"), first)],
@@ -109,9 +109,9 @@ def test_shared_reading_gives_the_probabilities_of_a_plain_pass(ground):
             image_grid_thw=prompts.image_grid_thw[[picture]],
         ).logits[0, len(prompt) - 1 : -1]
         logits[:, actor._suppressed] = -torch.inf
-        chances = torch.distributions.Categorical(logits=logits)
-        assert torch.allclose(said.log_p[row, :length], chances.log_prob(written), atol=1e-4)
-        assert torch.allclose(said.entropy[row, :length], chances.entropy(), atol=1e-4)
+        probabilities = torch.distributions.Categorical(logits=logits)
+        assert torch.allclose(said.log_p[row, :length], probabilities.log_prob(written), atol=1e-4)
+        assert torch.allclose(said.entropy[row, :length], probabilities.entropy(), atol=1e-4)
         assert (said.log_p[row, length:] == 0).all()
 
 

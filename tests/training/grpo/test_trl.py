@@ -9,7 +9,7 @@ from napari_pathreason.training.grpo import aggregate, clipped_surrogate, group_
 trl = pytest.importorskip("trl", reason="comes with the dev group")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-GROUP, LONGEST = 4, 7
+GROUP, MAX_NEW_TOKENS = 4, 7
 LENGTHS = (5, 1, 3, 2, 5, 4, 5, 5)
 REWARDS = (0.0, 1.0, 1.5, 0.25, 0.3, 0.3, 0.3, 0.3)
 
@@ -39,7 +39,7 @@ def trainer(tmp_path_factory):
             str(tmp_path_factory.mktemp("trl")),
             per_device_train_batch_size=2 * GROUP,
             num_generations=GROUP,
-            max_completion_length=LONGEST,
+            max_completion_length=MAX_NEW_TOKENS,
             beta=0.04,
             use_bias_correction_kl=False,  # DeepSeekMath's k3, as the paper has it, is without
             epsilon=0.2,
@@ -77,7 +77,7 @@ def test_losses_and_their_gradients_equal_trls(trainer, monkeypatch, loss):
 
     mine = log_p.clone().requires_grad_()
     each = clipped_surrogate(mine, old, gains, 0.2, 0.28) + 0.04 * k3(mine, reference)
-    ours = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=LONGEST)
+    ours = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=MAX_NEW_TOKENS)
     ours.backward()
 
     other = log_p.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""A tower that begins as DINOv2 computes what DINOv2 computes."""
+"""A vision encoder that begins as DINOv2 computes what DINOv2 computes."""
 
 import pytest
 import torch
@@ -96,12 +96,12 @@ def test_the_tower_computes_what_the_vit_computes(state, path):
     import numpy as np
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    tower = _tower()
-    load_dinov2(tower, path)
-    tower.rotary_pos_emb.inv_freq.zero_()  # the ViT has no rotary positions
+    vision_encoder = _tower()
+    load_dinov2(vision_encoder, path)
+    vision_encoder.rotary_pos_emb.inv_freq.zero_()  # the ViT has no rotary positions
     values, grid = patchify(pixels, 16, 2, NORMALISATION["qwen3_vl"])
     with torch.no_grad():
-        ours = tower(values, torch.tensor([grid])).last_hidden_state
+        ours = vision_encoder(values, torch.tensor([grid])).last_hidden_state
     theirs = _dinov2(state, pixels)[0].view(2, 2, 2, 2, WIDTH).transpose(1, 2).reshape(16, WIDTH)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""The pinned start of the tower: only the very file is let through."""
+"""The pinned start of the vision encoder: only the very file is let through."""
 
 import hashlib
 import zipfile

@@ -114,7 +114,7 @@ def started(monkeypatch):
 def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
     family, bases, converted, tmp_path, monkeypatch, started, capsys, by_length
 ):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
     recipe = _shrunk(family, bases, converted, tmp_path / "run")
     adapted = train_sft(recipe)
     answered = train_performer(recipe)
@@ -146,7 +146,7 @@ def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
         and "lora" not in n
         and "base_layer" not in n
         and n != "lm_head"
-    ]  # all linear layers, of tower, merger and text part
+    ]  # all linear layers, of vision encoder, merger and language model
 
     # a state of the run holds what learns alone
     state = answered.parent / "checkpoint"
@@ -180,7 +180,7 @@ def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
 def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
     bases, converted, tmp_path, monkeypatch, by_length
 ):
-    monkeypatch.setattr(performer, "judge", by_length)
+    monkeypatch.setattr(performer, "assess", by_length)
 
     def recipe(name, **changes):
         grpo = {"checkpoint_every": 1, "start": str(bases["qwen3_vl"])} | changes
@@ -193,10 +193,12 @@ def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
 
 
 def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
-    bases, converted, tmp_path, monkeypatch, at_every_rung, by_length
+    bases, converted, tmp_path, monkeypatch, at_every_budget, by_length
 ):
-    monkeypatch.setattr(performer, "judge", by_length)
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", at_every_rung)
+    monkeypatch.setattr(performer, "assess", by_length)
+    monkeypatch.setattr(
+        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
+    )
     recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
     small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}
     parts = {

@@ -27,7 +27,7 @@ def test_the_recipe_decides_the_sizes(started):
     recipe, model, tokenizer = started
     dims = read_dims(model.config.to_dict())
     assert (dims.vision_depth, dims.text_depth) == (1, 2)
-    assert dims.cell == 32
+    assert dims.token_px == 32
     assert dims.text_hidden == recipe.model.text_hidden
     assert dims.vocabulary >= len(tokenizer)
 

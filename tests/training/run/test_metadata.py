@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import METADATA, metadata_of, read_card, write_metadata
+from napari_pathreason.models import METADATA, metadata_of, read_metadata, write_metadata
 from napari_pathreason.tasks import examples, form_of, untrained, words_of_query
 from napari_pathreason.training import Recipe, Sample, load_recipe
 from napari_pathreason.training.run import build_metadata, describe_checkpoint, model_name
@@ -109,7 +109,7 @@ def test_each_answerable_sample_is_in_one_topic(drawn):
 
 
 def _told(folder):
-    card = read_card(folder, "x")
+    card = read_metadata(folder, "x")
     return card.get("name"), metadata_of(card, "x"), card.get("box_space")
 
 

@@ -8,7 +8,7 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import coded_pixels, write_synthetic_slide
 from napari_pathreason.training import Sample
-from napari_pathreason.training.evaluation import Examiner
+from napari_pathreason.training.evaluation import Evaluator
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, ModelDims, ModelInfo
 
@@ -62,9 +62,9 @@ def test_a_performer_sees_the_region_of_the_slide_or_white(samples, tmp_path):
             yield "<think></think><answer>yes</answer>"
             yield Completion("<think></think><answer>yes</answer>", 10, 64, 5, "stop", 0.0)
 
-    examiner = Examiner(samples, Pictures(tmp_path), Watching(), FixedAllocator())
+    evaluator = Evaluator(samples, Pictures(tmp_path), Watching(), FixedAllocator())
     for arm in ("model", "text_only"):
-        assert [item.score for item in examiner.run(None, arm)] == [1.0, 1.0]
+        assert [item.score for item in evaluator.run(None, arm)] == [1.0, 1.0]
     there = coded_pixels(np.arange(640, 896), np.arange(320, 576))
     assert np.array_equal(seen[0], there)
     assert np.array_equal(seen[1], there)

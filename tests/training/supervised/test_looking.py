@@ -1,4 +1,4 @@
-"""Where the text part looks is what its layer computes, and is taught by shared area."""
+"""Where the language model looks is what its layer computes, and is taught by shared area."""
 
 import math
 

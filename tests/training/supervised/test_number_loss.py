@@ -81,10 +81,10 @@ def test_a_large_count_is_told_as_surely_as_a_small_one():
 
 
 def test_uncertain_counts_lie_on_either_side_of_their_middle():
-    chances = _learnt([26, 35, 46, 61, 81])
-    below, above = float(chances[:46].sum()), float(chances[47:].sum())
+    probabilities = _learnt([26, 35, 46, 61, 81])
+    below, above = float(probabilities[:46].sum()), float(probabilities[47:].sum())
     assert below == pytest.approx(above, abs=0.1)
-    assert chances.argmax() == 46
+    assert probabilities.argmax() == 46
 
 
 def test_number_loss_by_hand():

@@ -1,4 +1,4 @@
-"""Places get room of their own in a tower, and what it tells of pictures stays."""
+"""Places get room of their own in a vision encoder, and what it tells of pictures stays."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ SIDE, WIDTH, TOKEN, SINES, FEW = 16, 192, 96, 32, 48
 
 
 def _tower(token=TOKEN):
-    """Of a stream and tokens of which most directions carry little, as in a trained tower."""
+    """Of a stream and tokens of which most directions carry little, as after training."""
     from transformers import Qwen3VLConfig
     from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
@@ -30,21 +30,21 @@ def _tower(token=TOKEN):
         }
     ).vision_config
     torch.manual_seed(0)
-    tower = Qwen3VLVisionModel(config).eval().requires_grad_(False)
+    vision_encoder = Qwen3VLVisionModel(config).eval().requires_grad_(False)
     for layer in (
-        tower.patch_embed.proj,
-        *(block.attn.proj for block in tower.blocks),
-        *(block.mlp.linear_fc2 for block in tower.blocks),
-        tower.merger.linear_fc2,
+        vision_encoder.patch_embed.proj,
+        *(block.attn.proj for block in vision_encoder.blocks),
+        *(block.mlp.linear_fc2 for block in vision_encoder.blocks),
+        vision_encoder.merger.linear_fc2,
     ):
         size = len(layer.weight)
         few = torch.randn(size, FEW) @ torch.randn(FEW, size) / size
         layer.weight.copy_((few @ torch.randn(size, layer.weight[0].numel())).view_as(layer.weight))
         layer.weight *= 0.5
-    tower.merger.linear_fc2.weight[:, : 2 * SINES] = 0  # units that nothing is made of
-    tower.merger.norm.weight.uniform_(0.4, 1.5)
-    tower.merger.norm.bias.normal_()
-    return tower
+    vision_encoder.merger.linear_fc2.weight[:, : 2 * SINES] = 0  # units that nothing is made of
+    vision_encoder.merger.norm.weight.uniform_(0.4, 1.5)
+    vision_encoder.merger.norm.bias.normal_()
+    return vision_encoder
 
 
 def _pictures(grids):
@@ -57,8 +57,10 @@ def _pictures(grids):
     ]
 
 
-def _tokens(tower, pictures):
-    return torch.cat([tower(p.pixel_values, grid_thw=p.image_grid_thw)[1] for p in pictures])
+def _tokens(vision_encoder, pictures):
+    return torch.cat(
+        [vision_encoder(p.pixel_values, grid_thw=p.image_grid_thw)[1] for p in pictures]
+    )
 
 
 def _places(grids):
@@ -77,10 +79,10 @@ def _error(tokens, places, learnt):
 @pytest.fixture(scope="module")
 def before_and_after():
     grids = [(24, 32)] * 6
-    tower, pictures = _tower(), _pictures(grids)
-    before = _tokens(tower, pictures)
-    write_place_code(tower, pictures)
-    return before, _tokens(tower, pictures), _places(grids), tower
+    vision_encoder, pictures = _tower(), _pictures(grids)
+    before = _tokens(vision_encoder, pictures)
+    write_place_code(vision_encoder, pictures)
+    return before, _tokens(vision_encoder, pictures), _places(grids), vision_encoder
 
 
 def test_a_token_tells_its_place_far_more_closely(before_and_after):
@@ -91,19 +93,19 @@ def test_a_token_tells_its_place_far_more_closely(before_and_after):
 
 
 def test_what_a_token_tells_of_the_picture_stays(before_and_after):
-    before, after, _, tower = before_and_after
-    code = torch.linalg.qr(tower.merger.linear_fc2.weight[:, :SINES]).Q
+    before, after, _, vision_encoder = before_and_after
+    code = torch.linalg.qr(vision_encoder.merger.linear_fc2.weight[:, :SINES]).Q
     changed = (after - before) @ (torch.eye(TOKEN) - code @ code.T)
     assert changed.norm() < 0.2 * (before - before.mean(0)).norm()
 
 
 @pytest.mark.parametrize("grid", [(8, 8), (30, 14)])
 def test_a_place_is_told_on_grids_that_were_not_seen(grid):
-    tower, pictures, places = _tower(), _pictures([grid] * 12), _places([grid] * 12)
+    vision_encoder, pictures, places = _tower(), _pictures([grid] * 12), _places([grid] * 12)
     learnt = len(places) * 3 // 4
-    faint = _error(_tokens(tower, pictures), places, learnt)
-    write_place_code(tower, _pictures([(16, 16), (24, 32)]))
-    assert _error(_tokens(tower, pictures), places, learnt) < faint / 8
+    faint = _error(_tokens(vision_encoder, pictures), places, learnt)
+    write_place_code(vision_encoder, _pictures([(16, 16), (24, 32)]))
+    assert _error(_tokens(vision_encoder, pictures), places, learnt) < faint / 8
 
 
 def test_a_tower_without_room_is_refused():

@@ -38,10 +38,10 @@ def test_questions_of_one_picture_do_not_see_each_other(trainee):
     dims = read_dims(model.model.config.to_dict())
     pictures = [
         [
-            _question(2, "How many?", "12", 1, dims.cell),
-            _question(2, "Any tumour at all?", "no", 1, dims.cell),
+            _question(2, "How many?", "12", 1, dims.token_px),
+            _question(2, "Any tumour at all?", "no", 1, dims.token_px),
         ],
-        [_question(3, "Where is it?", "upper left", 2, dims.cell)],
+        [_question(3, "Where is it?", "upper left", 2, dims.token_px)],
     ]
 
     def logits(asked):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from napari_pathreason.models import RUNGS, VISION_TOKENS, byte_tokenizer, make_tiny_checkpoint
-from napari_pathreason.training.allotting import Scored
+from napari_pathreason.models import BUDGETS, VISION_TOKENS, byte_tokenizer, make_tiny_checkpoint
+from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.model import start_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog, save_adapter
@@ -106,14 +106,14 @@ def digits(monkeypatch):
 
 
 @pytest.fixture
-def one_rung_pays(monkeypatch):
+def one_budget_pays(monkeypatch):
     """s(N) is 1 at 32 tokens and 0 elsewhere, in regions of 400 tokens."""
 
-    def tabulate(samples, pictures, examiner, cell, file, name="s(N)"):
-        row = [Scored(float(r == 32), r or 400, (r or 400) * 1e9, 400, 4e11) for r in RUNGS]
+    def tabulate(samples, pictures, evaluator, token_px, file, name="s(N)"):
+        row = [Scored(float(r == 32), r or 400, (r or 400) * 1e9, 400, 4e11) for r in BUDGETS]
         return [row for _ in samples]
 
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.tabulate", tabulate)
+    monkeypatch.setattr("napari_pathreason.training.allocation._tabulated.tabulate", tabulate)
 
 
 @pytest.fixture

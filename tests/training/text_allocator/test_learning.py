@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import (
-    RUNGS,
+    BUDGETS,
     AllocatorNet,
     PolicyAllocator,
     TextAllocator,
@@ -23,8 +23,8 @@ from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import flops
 from napari_pathreason.training import read_samples, text_allocator as room
+from napari_pathreason.training.allocation import Scored, make_room, text_identity
 from napari_pathreason.training.allocator import train_allocator
-from napari_pathreason.training.allotting import Scored, make_room, text_identity
 from napari_pathreason.training.model import LEARNING
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, GenerationSettings
@@ -40,7 +40,7 @@ def _said(performer, pixels, query):
 
 
 def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
-    family, converted, tmp_path, digits, one_rung_pays, make_recipe, copy_of, records_of
+    family, converted, tmp_path, digits, one_budget_pays, make_recipe, copy_of, records_of
 ):
     folder = copy_of(family, tmp_path)
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
     given = models.allocator.allocate(pixels, sample.query, 400, "balanced")
     assert given.budget == 32
     assert given.source == "policy"
-    assert given.probabilities == tuple(float(rung == 32) for rung in RUNGS)
+    assert given.probabilities == tuple(float(budget == 32) for budget in BUDGETS)
     assert _said(models.performer, pixels, sample.query) == said
     again = load_models(write_merged(folder, tmp_path / "merged"), "cpu")
     assert again.allocator.allocate(pixels, sample.query, 400, "balanced") == given
@@ -102,7 +102,7 @@ def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
 
 
 def test_a_run_that_was_killed_equals_an_undisturbed_one(
-    converted, tmp_path, digits, one_rung_pays, dies_at, make_recipe, copy_of, records_of
+    converted, tmp_path, digits, one_budget_pays, dies_at, make_recipe, copy_of, records_of
 ):
     def learnt(name, **changes):
         folder = copy_of("qwen3_vl", tmp_path / name)
@@ -134,8 +134,8 @@ def test_another_price_or_performer_is_another_run_and_takes_the_old_state_away(
     on = {"text": longer, "entropy": 3.0}  # the head's entropy is no matter here
     went_on = recipe.model_copy(update={"allocator": recipe.allocator.model_copy(update=on)})
     assert text_identity(went_on, tables) == of
-    prices = {"prices": {"low": 0.8, "balanced": 2.0, "high": 0.05}}
-    dearer = recipe.model_copy(update={"allocator": recipe.allocator.model_copy(update=prices)})
+    lambdas = {"lambdas": {"low": 0.8, "balanced": 2.0, "high": 0.05}}
+    dearer = recipe.model_copy(update={"allocator": recipe.allocator.model_copy(update=lambdas)})
     assert len({of, text_identity(dearer, tables), text_identity(recipe, newer)}) == 3
     make_room(tmp_path, of)
     (tmp_path / "checkpoint").mkdir()
@@ -161,16 +161,16 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
             asked.extend((id(self.samples), at, budget) for at in indexes)
             return [Scored(0.5, budget or 400, 1.0, 400, 2.0) for _ in indexes]
 
-    monkeypatch.setattr("napari_pathreason.training.allotting._tabulated.Examiner", Counting)
+    monkeypatch.setattr("napari_pathreason.training.allocation._tabulated.Evaluator", Counting)
     monkeypatch.setattr(
-        "napari_pathreason.training.allotting._tabulated.pick",
+        "napari_pathreason.training.allocation._tabulated.pick",
         lambda samples, each, _: [s for s in samples if s.source == "lung"][:2],
     )
     folder = copy_of("qwen3_vl", tmp_path)
     recipe = make_recipe(folder, converted, tmp_path / "run", group=32, steps=3, pictures=4)
     train_allocator(recipe)
     last = records_of(recipe.output)[-1]
-    assert len(asked) == len(set(asked))  # never one question at one rung twice
+    assert len(asked) == len(set(asked))  # never one question at one budget twice
     train = len(asked) // 2  # the other half is validation's
     assert last["performer_calls"] == train
     assert last["rollouts"] == 3 * 4 * 32

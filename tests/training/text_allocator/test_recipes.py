@@ -10,7 +10,7 @@ from napari_pathreason.models import TextAllocator, TextForm, load_models
 from napari_pathreason.training import load_recipe, performer
 from napari_pathreason.training.allocator import train_allocator
 from napari_pathreason.training.bilateral import train_bilateral
-from napari_pathreason.training.grpo import Judged
+from napari_pathreason.training.grpo import Assessed
 from napari_pathreason.training.recipe import GRPORecipe, Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -19,7 +19,7 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 SHIPPED = {"qwen3_vl": "qwen3-vl-2b.yaml", "qwen2_5_vl": "paper-qwen2.5-vl-7b.yaml"}
 
 
-def test_a_shipped_recipe_trains_one(family, converted, tmp_path, one_rung_pays, copy_of):
+def test_a_shipped_recipe_trains_one(family, converted, tmp_path, one_budget_pays, copy_of):
     """Nothing but places, sizes and steps changed, and the form where it is the head."""
     folder = copy_of(family, tmp_path)
     values = load_recipe(RECIPES / SHIPPED[family]).model_dump()
@@ -52,9 +52,9 @@ def test_the_papers_settings_and_what_a_writing_allocator_needs(tmp_path):
 
 @pytest.mark.slow
 def test_two_rounds_of_both_branches_leave_one_folder(
-    performers, converted, tmp_path, monkeypatch, digits, one_rung_pays, make_recipe
+    performers, converted, tmp_path, monkeypatch, digits, one_budget_pays, make_recipe
 ):
-    monkeypatch.setattr(performer, "judge", lambda *_: Judged(0.5, True, 0, 0, 0))
+    monkeypatch.setattr(performer, "assess", lambda *_: Assessed(0.5, True, 0, 0, 0))
     asked = []
     allocate = TextAllocator.allocate
 

@@ -47,7 +47,7 @@ def dock(
 
     viewer = make_napari_viewer_proxy()
     session = session_of(viewer)
-    session.models_factory, session.describe = factory, lambda spec: None
+    session.models_factory, session.describe = factory, lambda model_id: None
     (image,) = viewer.open(slide_file, plugin="napari-pathreason")
     dock = SlideRunWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Slide run")

@@ -17,7 +17,7 @@ def pick(dock: Any, viewer: Any, box: Box) -> None:
     from napari_pathreason.viewer import box_to_data
 
     dock.pick()
-    picks_of(viewer, dock.steering.image()).add_rectangles(box_to_data(box))
+    picks_of(viewer, dock.tile_selection.image()).add_rectangles(box_to_data(box))
     dock._show()
 
 
@@ -34,13 +34,13 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     assert len(view.picked) == 1
     (clicked,) = view.picked
     view.ban_button.click()
-    assert not len(picks_of(viewer, dock.steering.image()).data)
+    assert not len(picks_of(viewer, dock.tile_selection.image()).data)
     pick(dock, viewer, Box(300, 200, 10, 10))
     raised = [tile for tile in view.picked if tile != clicked]
     view.raise_button.click()
     pick(dock, viewer, Box(630, 470, 1, 1))
     pinned = view.picked
-    view.rung_box.setCurrentIndex(view.rung_box.findData("native"))
+    view.budget_box.setCurrentIndex(view.budget_box.findData("native"))
     view.pin_button.click()
     wanted = {clicked: 0, **dict.fromkeys(raised, 32), **dict.fromkeys(pinned, "native")}
     assert view.budgets == view.changes == wanted
@@ -105,7 +105,7 @@ def test_a_run_with_other_tiles_takes_the_same_layers(
 ) -> None:
     dock.start()
     wait()
-    before, image = list(viewer.layers), dock.steering.image()
+    before, image = list(viewer.layers), dock.tile_selection.image()
     dock.form.tile_box.setValue(128)
     dock.form.folder_edit.setText(str(tmp_path / "other"))
     dock.start()

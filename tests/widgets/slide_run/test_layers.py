@@ -63,8 +63,8 @@ def test_hover_says_why(dock: Any, viewer: Any, wait: Any, layer: Any) -> None:
     assert "16 visual tokens by the run's budget" in read
     middle = skipped.region.box
     place = (middle.x + middle.w / 2, middle.y + middle.h / 2)
-    ((row, column),) = LayerFrame.of(dock.steering.image()).slide_to_world([place])
-    dock.steering.hover((row, column))
+    ((row, column),) = LayerFrame.of(dock.tile_selection.image()).slide_to_world([place])
+    dock.tile_selection.hover((row, column))
     assert dock.map_view.hover.text() == shown.told(skipped.index)
 
 

@@ -151,6 +151,6 @@ def test_a_slide_that_is_closed_ends_its_run(
     factory.behaviour = "slow"
     dock.start()
     qtbot.waitUntil(lambda: bool(factory.made))
-    viewer.layers.remove(dock.steering.image())
+    viewer.layers.remove(dock.tile_selection.image())
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=5000)
     assert "was closed" in messages[0][1]

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     CALIBRATION,
-    Familiar,
-    Look,
+    FeatureHook,
+    OODDetector,
     VLMPerformer,
     find_checkpoint,
     load_performer,
-    read_card,
-    save_familiar,
+    read_metadata,
+    save_detector,
     write_metadata,
 )
 from napari_pathreason.training.evaluation import expected_error, pick, write_whole
@@ -30,8 +30,8 @@ from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Calibration, Scale
 
-from ._acquaint import learn_kinds, own, see, see_slide
-from ._familiar_fit import Seen, fit_familiar
+from ._detector_fit import Seen, fit_detector
+from ._features import learn_domains, own, see, see_slide
 from ._known_answers import FORMS, Outcomes, ask_known
 from ._largest import largest, readable_by_size
 from ._scale_fit import answer_confidence, apply, fit_scale, held_out, least_confidence
@@ -64,7 +64,7 @@ class CalibrationPlan:
 
 
 def calibrate(plan: CalibrationPlan) -> str:
-    """Fit, write `CALIBRATION` and the file of `save_familiar`, and say what came of it.
+    """Fit, write `CALIBRATION` and the file of `save_detector`, and say what came of it.
 
     A model that does not say what it was trained on does so from now on. Each file is there whole
     or not at all; the same seed and device write the same.
@@ -95,22 +95,22 @@ def calibrate(plan: CalibrationPlan) -> str:
 
     held = readable_by_size(performer, own(val), Pictures(plan.val.parent), plan.seed)
     if performer.info.metadata is not None:
-        card = read_card(folder, name)
+        metadata_json = read_metadata(folder, name)
         metadata = replace(performer.info.metadata, max_visual_tokens=largest(held))
-        write_metadata(folder, card["name"], metadata, card.get("box_space"))
+        write_metadata(folder, metadata_json["name"], metadata, metadata_json.get("box_space"))
     lines += [f"{h.tokens:,} visual tokens: {h.readable} of {h.asked} replies read" for h in held]
 
-    look = Look(performer.model.model.visual)
+    features = FeatureHook(performer.model.model.visual)
     try:
-        familiar, seen = _fit_familiar(plan, performer, look, train, val)
+        detector, seen = _fit_detector(plan, performer, features, train, val)
         groups = {f"{kind} of val": seen_of for kind, seen_of in seen.items()} | {
-            file.name: list(see_slide(performer, look, file, REGIONS, plan.seed))
+            file.name: list(see_slide(performer, features, file, REGIONS, plan.seed))
             for file in plan.unlike
         }
     finally:
-        look.close()
-    save_familiar(folder, familiar)
-    return "\n".join([*lines, *_strange_lines(familiar, groups)])
+        features.close()
+    save_detector(folder, detector)
+    return "\n".join([*lines, *_ood_lines(detector, groups)])
 
 
 def _fit_confidence(outcomes: Outcomes) -> Calibration:
@@ -149,34 +149,34 @@ def _error(before: Any, after: Any, right: Any) -> dict[str, Any]:
     }
 
 
-def _fit_familiar(
+def _fit_detector(
     plan: CalibrationPlan,
     performer: VLMPerformer,
-    look: Look,
+    features: FeatureHook,
     train: Sequence[Sample],
     val: Sequence[Sample],
-) -> tuple[Familiar, dict[str, list[Seen]]]:
+) -> tuple[OODDetector, dict[str, list[Seen]]]:
     """The fit, and the pictures of ``val`` that it was held against."""
-    kinds, wording = learn_kinds(train)
+    domains, wording = learn_domains(train)
     sets = ((train, plan.train, plan.pictures), (own(val), plan.val, -(-plan.pictures // 4)))
     known, other = (
-        list(_shown(see(performer, look, samples, pictures, kinds, most, plan.seed)))
+        list(_shown(see(performer, features, samples, pictures, domains, most, plan.seed)))
         for samples, pictures, most in ((s, Pictures(f.parent, KEPT), n) for s, f, n in sets)
     )
-    familiar = fit_familiar(known, other, kinds, wording, look.signature())
-    return familiar, {k: [s for s in other if s.kind == i] for i, k in enumerate(kinds)}
+    detector = fit_detector(known, other, domains, wording, features.signature())
+    return detector, {k: [s for s in other if s.kind == i] for i, k in enumerate(domains)}
 
 
 def _shown(seen: Iterator[Seen]) -> Iterator[Seen]:
     yield from tqdm(seen, unit="picture", mininterval=5)
 
 
-def _strange_lines(familiar: Familiar, groups: Mapping[str, Sequence[Seen]]) -> list[str]:
+def _ood_lines(detector: OODDetector, groups: Mapping[str, Sequence[Seen]]) -> list[str]:
     """Share called strange of each group of pictures, asked about each kind."""
-    lines = ["called strange where asked about " + ", ".join(familiar.kinds)]
+    lines = ["called strange where asked about " + ", ".join(detector.domains)]
     for name, seen in groups.items():
         if seen:
-            scores = np.array([familiar.scores(one.look, one.tokens) for one in seen])
+            scores = np.array([detector.scores(one.features, one.tokens) for one in seen])
             shares = ", ".join(f"{share:.3f}" for share in (scores > 1).mean(0))
             lines.append(f"  {name}, {len(seen)} pictures: {shares}")
     return lines

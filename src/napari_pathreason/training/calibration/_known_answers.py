@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from napari_pathreason.engine import Job, Performer, ask, read_chances
+from napari_pathreason.engine import Job, Performer, ask, read_probabilities
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
 from napari_pathreason.training.evaluation import SMALLEST, relative
@@ -20,9 +20,9 @@ from napari_pathreason.types import Completion, GenerationSettings, Messages
 from ._scale_fit import Outcome
 
 FORMS = ("choice", "open", "box")
-RUNGS = (4, 16, 64, 256)
+BUDGETS = (4, 16, 64, 256)
 """Each question is asked at one of them, drawn anew for each."""
-LONGEST = 192
+MAX_NEW_TOKENS = 192
 
 Outcomes = dict[str, list[tuple[Outcome, ...]]]
 """By the form of the answer, one tuple for each: of boxes one outcome each, else a single one."""
@@ -33,13 +33,13 @@ def ask_known(
 ) -> Outcomes:
     """Outcomes of answers; a box is right as a scored match, as is no box; else see `is_right`.
 
-    ``performer`` must be one without a calibration. What a closer look leaves of the boxes is
+    ``performer`` must be one without a calibration. What a zoom leaves of the boxes is
     what counts.
     """
-    rng = Random(f"{seed}-rungs")
+    rng = Random(f"{seed}-budgets")
     found: Outcomes = {form: [] for form in FORMS}
     for sample in tqdm(samples, unit="answer", mininterval=5):
-        form, outcomes = answer_outcomes(performer, sample, pictures, rng.choice(RUNGS))
+        form, outcomes = answer_outcomes(performer, sample, pictures, rng.choice(BUDGETS))
         if outcomes:
             found[form].append(outcomes)
     return found
@@ -49,27 +49,31 @@ def answer_outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
 ) -> tuple[str, tuple[Outcome, ...]]:
     heard = _Heard(performer)
-    settings = GenerationSettings(max_new_tokens=LONGEST)
+    settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     region = pictures.region(sample)
     job = Job(pictures.slide(sample), region, sample.query, budget, settings, bounded=False)
     result = ask(job, heard, FixedAllocator())
     task, first = TASKS[sample.task], heard.completions[0]
-    target = score_target(sample, read_view(sample, pictures, SMALLEST, performer.info.dims.cell))
-    chances = read_chances(first.written, sample.query, task.parse(first.text, sample.query))
-    if chances.boxes:
+    target = score_target(
+        sample, read_view(sample, pictures, SMALLEST, performer.info.dims.token_px)
+    )
+    probabilities = read_probabilities(
+        first.written, sample.query, task.parse(first.text, sample.query)
+    )
+    if probabilities.boxes:
         boxes = relative(result).boxes
         hits = {index for index, _, _ in match_boxes(boxes, target.boxes)}
         told = [found.confidence for found in result.detections]
         whole = len(told) == len(boxes)  # else an empty box was left out
         rights = [(c, i in hits) for i, c in enumerate(told) if c is not None and whole]
-    elif chances.answer is None:
+    elif probabilities.answer is None:
         rights = []
-    elif chances.form == "box":
-        rights = [(chances.answer, not target.boxes)]
+    elif probabilities.form == "box":
+        rights = [(probabilities.answer, not target.boxes)]
     else:
         score = task.score(result.answer, target)
-        rights = [(chances.answer, is_right(score, target.text, target.choices))]
-    return chances.form, tuple(Outcome(c, chances.rationale, hit) for c, hit in rights)
+        rights = [(probabilities.answer, is_right(score, target.text, target.choices))]
+    return probabilities.form, tuple(Outcome(c, probabilities.rationale, hit) for c, hit in rights)
 
 
 class _Heard:

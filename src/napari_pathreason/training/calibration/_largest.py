@@ -23,7 +23,7 @@ PER_TOPIC = 2
 """Questions of each kind at each size."""
 HOLDS = 0.95
 """Share of the replies that must be readable at a size and at all below."""
-LONGEST = 192
+MAX_NEW_TOKENS = 192
 """Tokens written, at the most; what is longer than any answer of the training is no answer."""
 
 
@@ -55,12 +55,12 @@ def readable_by_size(
     asked = pick(samples, PER_TOPIC, seed)
     found = []
     for side in tqdm(SIDES, unit="size"):
-        pixels = side * performer.info.dims.cell
+        pixels = side * performer.info.dims.token_px
         readable = 0
         for sample in asked:
             slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
             region = Region(0, 0, pixels, pixels)
-            settings = GenerationSettings(max_new_tokens=LONGEST, closer=False)
+            settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, zoom=False)
             job = Job(slide, region, sample.query, "native", settings, bounded=False)
             answer = ask(job, performer, FixedAllocator()).answer
             readable += answer.readable and answer.well_formed

@@ -15,7 +15,7 @@ FEWEST = 10
 """Known answers below which nothing is fitted."""
 PRIOR = 1.0
 """Weight, in answers, of the belief that nothing needs a change; keeps a few answers sober."""
-SURE = 0.5
+CONFIDENT = 0.5
 """What is right more often than not is never called uncertain for its confidence."""
 DOUBTED = 0.04
 """Share of the known questions whose answers are uncertain for their confidence."""
@@ -29,7 +29,7 @@ Shares = NDArray[np.float64]
 class Outcome:
     """A probability that a model gave, the least of its rationale, and whether it was right."""
 
-    chance: float
+    probability: float
     rationale: float
     right: bool
 
@@ -53,7 +53,7 @@ def answer_confidence(scale: Scale, outcomes: Sequence[Outcome]) -> float:
 
 
 def least_confidence(confidences: Sequence[float]) -> float:
-    """Confidence that almost all answers have, at the most `SURE`.
+    """Confidence that almost all answers have, at the most `CONFIDENT`.
 
     One for all forms of answer: calibrated, they are the same probability of being right, so
     those that are doubted are those that are wrong most often.
@@ -64,8 +64,8 @@ def least_confidence(confidences: Sequence[float]) -> float:
         Calibrated, of answers to questions that the model was trained on.
     """
     if len(confidences) < FEWEST:
-        return SURE
-    return min(SURE, round(float(np.quantile(confidences, DOUBTED)), 4))
+        return CONFIDENT
+    return min(CONFIDENT, round(float(np.quantile(confidences, DOUBTED)), 4))
 
 
 def held_out(outcomes: Sequence[Outcome]) -> Shares:
@@ -98,7 +98,9 @@ def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, Scale]:
 
 
 def _odds(outcomes: Sequence[Outcome], rationale: bool) -> Shares:
-    return np.array([log_odds(o.chance * (o.rationale if rationale else 1.0)) for o in outcomes])
+    return np.array(
+        [log_odds(o.probability * (o.rationale if rationale else 1.0)) for o in outcomes]
+    )
 
 
 def _share(odds: Shares, slope: float, offset: float) -> Shares:

@@ -27,7 +27,7 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
 
 
 def blood_windows(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
-    """``views`` small windows of each smear, most around a cell, as a closer look has them."""
+    """``views`` small windows of each smear, most around a cell, as a zoom has them."""
     rng = Random(f"{seed}-{split}-windows")
     for image, cells in read_smears(folder, split):
         for _ in range(views):

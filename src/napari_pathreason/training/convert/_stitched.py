@@ -1,6 +1,6 @@
 """Crops of blood smears stitched to one picture that holds few small things, or none, to find.
 
-Platelets are small beside the picture, so the rung decides whether they are seen at all. Crops
+Platelets are small beside the picture, so the budget decides whether they are seen at all. Crops
 show no white cell, and the seams between them are visible, so a score on such pictures must be
 read with the words "stitched crops" beside it.
 """

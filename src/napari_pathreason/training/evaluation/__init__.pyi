@@ -13,7 +13,7 @@ from ._card import (
     write_whole as write_whole,
 )
 from ._constant import constant_items as constant_items
-from ._evaluate import Examiner as Examiner, pick as pick, relative as relative
+from ._evaluate import Evaluator as Evaluator, pick as pick, relative as relative
 from ._evaluation import EvaluationPlan as EvaluationPlan, evaluate as evaluate
 from ._goals import Goal as Goal, outcomes as outcomes, read_goals as read_goals
 from ._grid_baseline import (
@@ -22,7 +22,6 @@ from ._grid_baseline import (
     grid_of as grid_of,
     tile_labels as tile_labels,
 )
-from ._item import Item as Item, from_line as from_line, matches as matches, to_line as to_line
 from ._markdown import markdown as markdown
 from ._measures import (
     best_guess as best_guess,
@@ -37,21 +36,27 @@ from ._measures import (
 from ._ordering import claims as claims, main as main
 from ._pareto import draw_pareto as draw_pareto
 from ._policies import (
+    BUDGETS as BUDGETS,
+    CONFIDENT as CONFIDENT,
     FIRST as FIRST,
     POLICIES as POLICIES,
-    RUNGS as RUNGS,
-    SURE as SURE,
     Look as Look,
     allocations as allocations,
-    allotted as allotted,
     at_random as at_random,
     cascade as cascade,
     check_policies as check_policies,
     oracle as oracle,
     policy_rows as policy_rows,
+    score_allocation as score_allocation,
+)
+from ._prediction import (
+    Prediction as Prediction,
+    from_line as from_line,
+    matches as matches,
+    to_line as to_line,
 )
 from ._reliability import (
-    Judged as Judged,
+    Assessed as Assessed,
     ReliabilityPlan as ReliabilityPlan,
     answerable as answerable,
     as_json as as_json,
@@ -69,7 +74,7 @@ from ._table import (
     Run as Run,
     band as band,
     group_table as group_table,
-    own_rungs as own_rungs,
+    own_budgets as own_budgets,
     size_table as size_table,
     table as table,
 )

@@ -21,10 +21,10 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Pictures, Sample
 
 from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
-from ._item import Item
+from ._prediction import Prediction
 from ._scoring import Scorer
 
-LONGEST = 384
+MAX_NEW_TOKENS = 384
 """Long side in px that larger pictures are shrunk to before they are measured."""
 
 PICTURES = 2500
@@ -42,7 +42,7 @@ Wording = tuple[str, ...]
 
 def baseline_items(
     scorer: Scorer, train: Sequence[Sample], train_pictures: Pictures, seed: int = 0
-) -> Iterator[Item]:
+) -> Iterator[Prediction]:
     """Answers of the baseline to the choices and counts among the questions asked.
 
     One classifier is fitted for each topic and set of choices ("cannot tell" left out), whose
@@ -93,10 +93,10 @@ def _judges(
         tiles = np.stack([features(train_pictures.tile(name)) for name in labels])
         model = _Classifier(tiles, ["yes" if shown else "no" for shown in labels.values()])
 
-        def judge(name: str, model: _Classifier = model) -> bool:
+        def assess(name: str, model: _Classifier = model) -> bool:
             return model(features(pictures.tile(name))[None]) == ["yes"]
 
-        yield label, lru_cache(maxsize=None)(judge)
+        yield label, lru_cache(maxsize=None)(assess)
 
 
 def check_installed() -> None:
@@ -157,7 +157,7 @@ class _Measured:
         key = sample.image, sample.region
         if key not in self._kept:
             region = self._pictures.region(sample)
-            shrink = min(1.0, LONGEST / max(region.width, region.height))
+            shrink = min(1.0, MAX_NEW_TOKENS / max(region.width, region.height))
             size = max(8, round(region.width * shrink)), max(8, round(region.height * shrink))
             found = features(self._pictures.read(sample, region, size))
             self._kept[key] = np.append(found, np.log(region.width * region.height))

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from napari_pathreason.tasks import TASKS
 
-from ._item import Item
+from ._prediction import Prediction
 from ._scoring import Scorer
 
 
-def constant_items(scorer: Scorer) -> Iterator[Item]:
+def constant_items(scorer: Scorer) -> Iterator[Prediction]:
     """The best fixed answer, chosen with the labels in hand; for boxes the empty list.
 
     Questions of one kind may be asked as yes or no and as a choice of names; each set of choices

@@ -17,7 +17,7 @@ from napari_pathreason.tokens import plan
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Answer, GenerationSettings, Result
 
-from ._item import Asked, Item
+from ._prediction import Asked, Prediction
 from ._scoring import Scorer
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 MOST_TOKENS = 2048
 """Visual tokens of the questions that are asked together."""
-LONGEST = 192
+MAX_NEW_TOKENS = 192
 """Tokens of a reply, at the most."""
 UNREASONED = "<think></think><answer>"
 """Leaves the model no room for a rationale."""
@@ -45,10 +45,10 @@ def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
     return chosen
 
 
-class Examiner:
-    """Asks one performer the same questions at several rungs.
+class Evaluator:
+    """Asks one performer the same questions at several budgets.
 
-    A picture that two rungs read at one size is asked once: greedy answers to the same pixels are
+    A picture that two budgets read at one size is asked once: greedy answers to the same pixels are
     the same, and the second item is the first with its budget changed.
 
     Parameters
@@ -81,34 +81,34 @@ class Examiner:
         self._allocator = allocator
         self._together = together
         self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
-        self._scorer = scorer or Scorer(samples, pictures, performer.info.dims.cell, seed)
-        self._asked: dict[tuple[int, Asked, Size], Item] = {}
+        self._scorer = scorer or Scorer(samples, pictures, performer.info.dims.token_px, seed)
+        self._asked: dict[tuple[int, Asked, Size], Prediction] = {}
 
-    def remember(self, items: Iterable[Item]) -> None:
+    def remember(self, items: Iterable[Prediction]) -> None:
         """Take answers that were given before, scored anew: they are not asked for again."""
         for item in items:
-            if item.arm != "constant" and item.arm != "baseline":
+            if item.condition != "constant" and item.condition != "baseline":
                 size = self._size(item.index, item.budget)
-                self._asked[item.index, item.arm, size] = item
+                self._asked[item.index, item.condition, size] = item
 
     def _size(self, index: int, budget: int | None) -> Size:
         region = self._pictures.region(self.samples[index])
-        return plan(region, budget, self._performer.info.dims.cell).size
+        return plan(region, budget, self._performer.info.dims.token_px).size
 
-    def run(self, budget: int | None, arm: Asked = "model") -> Iterator[Item]:
+    def run(self, budget: int | None, condition: Asked = "model") -> Iterator[Prediction]:
         """Ask every question at a budget, in one of the ways of `Asked`."""
-        keys = [(index, arm, self._size(index, budget)) for index in range(len(self.samples))]
+        keys = [(index, condition, self._size(index, budget)) for index in range(len(self.samples))]
         for window in self.windows(keys, [size for _, _, size in keys]):
             new = [key for key in window if key not in self._asked]
-            answers = self.ask([index for index, _, _ in new], budget, arm)
+            answers = self.ask([index for index, _, _ in new], budget, condition)
             self._asked.update(zip(new, answers, strict=True))
             yield from (replace(self._asked[key], budget=budget) for key in window)
 
     def windows(self, questions: Sequence[T], sizes: Sequence[Size]) -> Iterator[Sequence[T]]:
         """Questions in groups that the model takes at once, by the sizes of their pictures."""
-        cell, begin, tokens = self._performer.info.dims.cell, 0, 0
+        token_px, begin, tokens = self._performer.info.dims.token_px, 0, 0
         for at, (width, height) in enumerate(sizes):
-            own = width * height // cell**2
+            own = width * height // token_px**2
             if at > begin and (at - begin >= self._together or tokens + own > MOST_TOKENS):
                 yield questions[begin:at]
                 begin, tokens = at, 0
@@ -116,9 +116,11 @@ class Examiner:
         if begin < len(questions):
             yield questions[begin:]
 
-    def ask(self, indexes: Sequence[int], budget: int | None, arm: Asked = "model") -> list[Item]:
+    def ask(
+        self, indexes: Sequence[int], budget: int | None, condition: Asked = "model"
+    ) -> list[Prediction]:
         """Ask some questions at a budget; parameters as in `run`."""
-        jobs = {index: self._job(index, budget, arm) for index in indexes}
+        jobs = {index: self._job(index, budget, condition) for index in indexes}
         alone = {
             index: ask(job, self._performer, self._allocator)
             for index, job in jobs.items()
@@ -128,32 +130,32 @@ class Examiner:
         joint = ask_together(list(rest.values()), self._performer, self._allocator)
         results = alone | dict(zip(rest, joint, strict=True))
         return [
-            self._item(index, budget, arm, results[index], timed=index in alone)
+            self._item(index, budget, condition, results[index], timed=index in alone)
             for index in indexes
         ]
 
-    def _job(self, index: int, budget: int | None, arm: Asked) -> Job:
+    def _job(self, index: int, budget: int | None, condition: Asked) -> Job:
         sample = self.samples[index]
         slide = self._pictures.slide(sample)
-        if arm == "text_only":  # as large as the picture, without taking its memory
+        if condition == "text_only":  # as large as the picture, without taking its memory
             white = np.broadcast_to(np.uint8(255), (slide.height, slide.width, 3))
             slide = slide_from_arrays([white], "sample")
-        begin = UNREASONED if arm == "unreasoned" else ""
+        begin = UNREASONED if condition == "unreasoned" else ""
         return Job(
             slide,
             self._pictures.region(sample),
             sample.query,
             "native" if budget is None else budget,
-            GenerationSettings(max_new_tokens=LONGEST, begin=begin),
+            GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, begin=begin),
             bounded=False,
         )
 
     def _item(
-        self, index: int, budget: int | None, arm: Asked, result: Result, timed: bool
-    ) -> Item:
+        self, index: int, budget: int | None, condition: Asked, result: Result, timed: bool
+    ) -> Prediction:
         return self._scorer.item(
             index,
-            arm,
+            condition,
             relative(result),
             budget,
             size=result.picture_size,
@@ -163,7 +165,7 @@ class Examiner:
             flops_native=result.tokens.flops_native,
             seconds=sum(result.seconds.values()) if timed else math.nan,
             confidence=result.confidence,
-            strangeness=None if result.strangeness is None else result.strangeness.score,
+            ood=None if result.ood is None else result.ood.score,
         )
 
 

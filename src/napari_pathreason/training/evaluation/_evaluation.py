@@ -18,18 +18,18 @@ from napari_pathreason.training.samples import Pictures, read_samples
 
 from ._baseline import baseline_items, check_installed
 from ._constant import constant_items
-from ._evaluate import Examiner, pick
+from ._evaluate import Evaluator, pick
 from ._goals import Outcome, outcomes, read_goals
 from ._groups import group_names
-from ._item import Asked, Item, to_line
-from ._known_items import read_known
+from ._known_predictions import read_known
 from ._markdown import markdown, short_markdown
-from ._policies import RUNGS, allocations, check_policies, policy_rows
+from ._policies import BUDGETS, allocations, check_policies, policy_rows
+from ._prediction import Asked, Prediction, to_line
 from ._scoring import Scorer
 from ._stages import read_stages
-from ._table import ALL, Row, Run, group_table, own_rungs, rung, size_table, table
+from ._table import ALL, Row, Run, budget_name, group_table, own_budgets, size_table, table
 
-WITHOUT_A_RUNG = ("constant", "baseline")
+WITHOUT_A_BUDGET = ("constant", "baseline")
 """Arms that were asked at no budget, and stand beside every one."""
 
 
@@ -37,13 +37,13 @@ WITHOUT_A_RUNG = ("constant", "baseline")
 class EvaluationPlan:
     """What to evaluate.
 
-    ``budgets`` are rungs, None for native size; ``policies`` other than ``fixed`` need the answers
-    at every rung of the ladder and ask for those as well. ``blank`` asks each of ``budgets``
-    before a white picture too, and with an empty rationale; ``baseline`` fits colour and texture
-    on ``train.jsonl`` beside ``data``. ``items`` is where each answer goes the moment it is there.
-    ``together`` questions share the model's passes; seconds are then told by the few that are
-    asked alone. ``earlier`` are results of the stages of training before, ``known`` the items of
-    an earlier evaluation of the same model and questions: scored anew and not asked again.
+    ``budgets`` are budgets, None for native size; ``policies`` other than ``fixed`` need the
+    answers at every budget of the budget grid and ask for those as well. ``blank`` asks each of
+    ``budgets`` before a white picture too, and with an empty rationale; ``baseline`` fits colour
+    and texture on ``train.jsonl`` beside ``data``. ``items`` is where each answer goes the moment
+    it is there. ``together`` questions share the model's passes; seconds are then told by the few
+    that are asked alone. ``earlier`` are results of the stages of training before, ``known`` the
+    items of an earlier evaluation of the same model and questions: scored anew and not asked again.
     ``goals`` is a YAML list of targets; ``groups`` a table of pictures and its column that tells
     what they share, such as a slide: intervals are then over those.
     """
@@ -70,7 +70,7 @@ class EvaluationPlan:
 class Report:
     """Figures of an evaluation; ``sizes`` are rows by the size of the region.
 
-    ``policies`` are rows of the ways to choose the budget, beside those of each rung; ``groups``
+    ``policies`` are rows of the ways to choose the budget, beside those of each budget; ``groups``
     are rows by what ``grouped_by`` names. ``notes`` say what is left out.
     """
 
@@ -144,8 +144,8 @@ def evaluate(plan: EvaluationPlan) -> Report:
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device)
     check_policies(plan.policies, models.allocator)
-    cell = models.performer.info.dims.cell
-    scorer = Scorer(samples, pictures, cell, plan.seed, groups)
+    token_px = models.performer.info.dims.token_px
+    scorer = Scorer(samples, pictures, token_px, plan.seed, groups)
     known = read_known(plan.known, scorer)
     if known.lacking:
         tqdm.write(known.lacking, file=sys.stderr)
@@ -156,7 +156,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
                 scorer, train, Pictures(plan.data.parent, 500), plan.seed
             )
             items += _kept(fitted, file)
-        examiner = Examiner(
+        evaluator = Evaluator(
             samples,
             pictures,
             models.performer,
@@ -165,14 +165,14 @@ def evaluate(plan: EvaluationPlan) -> Report:
             plan.together,
             scorer,
         )
-        examiner.remember(known.items)
-        arms: list[Asked] = ["model", *(("text_only", "unreasoned") if plan.blank else ())]
-        runs = [(budget, arm) for budget in plan.budgets for arm in arms]
+        evaluator.remember(known.items)
+        conditions: list[Asked] = ["model", *(("text_only", "unreasoned") if plan.blank else ())]
+        runs = [(budget, condition) for budget in plan.budgets for condition in conditions]
         if set(plan.policies) - {"fixed"}:
-            runs += [(budget, "model") for budget in RUNGS if budget not in plan.budgets]
+            runs += [(budget, "model") for budget in BUDGETS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
-            for budget, arm in runs:
-                for item in _kept(examiner.run(budget, arm), file):
+            for budget, condition in runs:
+                for item in _kept(evaluator.run(budget, condition), file):
                     items.append(item)
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)
@@ -181,12 +181,12 @@ def evaluate(plan: EvaluationPlan) -> Report:
         policies = policy_rows(
             items,
             plan.policies,
-            lambda effort: allocations(samples, pictures, models.allocator, cell, effort),
+            lambda effort: allocations(samples, pictures, models.allocator, token_px, effort),
             run,
             plan.seed,
         )
-    own, others = own_rungs(items)
-    shown = [item for item in items if item.arm in WITHOUT_A_RUNG or item.budget in own]
+    own, others = own_budgets(items)
+    shown = [item for item in items if item.condition in WITHOUT_A_BUDGET or item.budget in own]
     rows = _with_size_of_file(table(shown, run, plan.seed), plan.model)
     return Report(
         rows,
@@ -204,10 +204,10 @@ def evaluate(plan: EvaluationPlan) -> Report:
 def _notes(left_out: Sequence[int | None], plan: EvaluationPlan) -> Iterator[str]:
     """What a reader of the tables must know of them."""
     if left_out:
-        names = ", ".join(map(rung, left_out))
+        names = ", ".join(map(budget_name, left_out))
         yield (
             f"Not shown: {names} tokens, where fewer than one question in twenty is shown another "
-            "picture than at the next smaller rung or at native size."
+            "picture than at the next smaller budget or at native size."
         )
     if plan.groups:
         yield (
@@ -226,7 +226,7 @@ def _opened(path: Path | None) -> AbstractContextManager[IO[str] | None]:
     return path.open("w", encoding="utf-8")
 
 
-def _kept(items: Iterable[Item], file: IO[str] | None) -> Iterator[Item]:
+def _kept(items: Iterable[Prediction], file: IO[str] | None) -> Iterator[Prediction]:
     """Pass items on, each written and flushed first, so that a cut run keeps what it had."""
     for item in items:
         if file is not None:

@@ -19,7 +19,7 @@ class Goal(BaseModel):
     """A target.
 
     ``measure`` of the rows of ``topic`` must be at least ``bound`` (at most where ``at_most``).
-    It is read at the rung where ``best_by`` is best, or at ``budget`` where that is named.
+    It is read at the budget where ``best_by`` is best, or at ``budget`` where that is named.
     ``known`` is what is known from elsewhere; ``beside`` names figures of the same row.
     """
 
@@ -60,14 +60,14 @@ def read_goals(file: Path | None) -> tuple[Goal, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A goal and what was measured: at every rung, and at the one that counts.
+    """A goal and what was measured: at every budget, and at the one that counts.
 
     ``groups`` is how many groups of pictures the interval is over; 0 where it is over questions.
     """
 
     goal: Goal
-    by_rung: dict[str, float]
-    rung: str
+    by_budget: dict[str, float]
+    budget: str
     measured: float
     reached: bool
     n: int
@@ -100,8 +100,8 @@ class Outcome:
             "bound": self.goal.bound,
             "at_most": self.goal.at_most,
             "known": self.goal.known,
-            "by_rung": {rung: round(value, 4) for rung, value in self.by_rung.items()},
-            "rung": self.rung,
+            "by_budget": {budget: round(value, 4) for budget, value in self.by_budget.items()},
+            "budget": self.budget,
             "measured": round(self.measured, 4),
             "reached": self.reached,
             "verdict": self.verdict,
@@ -127,8 +127,8 @@ def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
         found.append(
             Outcome(
                 goal=goal,
-                by_rung={r.budget: r.values[goal.measure] for r in asked},
-                rung=row.budget,
+                by_budget={r.budget: r.values[goal.measure] for r in asked},
+                budget=row.budget,
                 measured=value,
                 reached=value <= goal.bound if goal.at_most else value >= goal.bound,
                 n=int(row.values["n"]),

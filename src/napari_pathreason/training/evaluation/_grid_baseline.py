@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason.training.samples import Pictures, Sample
 
-from ._item import Item
+from ._prediction import Prediction
 from ._scoring import Scorer
 
 Grid = tuple[tuple[str, ...], ...]
@@ -50,7 +50,7 @@ def tile_labels(samples: Sequence[Sample], pictures: Pictures) -> dict[str, bool
     return labels
 
 
-def grid_items(scorer: Scorer, judges: Mapping[str, Judge]) -> Iterator[Item]:
+def grid_items(scorer: Scorer, judges: Mapping[str, Judge]) -> Iterator[Prediction]:
     """Boxes around tiles that touch by an edge, for each question that has a grid and a judge.
 
     Parameters
@@ -63,8 +63,8 @@ def grid_items(scorer: Scorer, judges: Mapping[str, Judge]) -> Iterator[Item]:
     for index, sample in enumerate(scorer.samples):
         grid = grid_of(sample)
         if grid is not None and sample.choices[0] in judges:
-            judge = judges[sample.choices[0]]
-            shown = np.array([[judge(name) for name in row] for row in grid])
+            assess = judges[sample.choices[0]]
+            shown = np.array([[assess(name) for name in row] for row in grid])
             text = json.dumps(boxes_around(shown, sample.choices[0]))
             yield scorer.item(index, "baseline", scorer.parse(index, text))
 

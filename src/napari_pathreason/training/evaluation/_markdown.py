@@ -26,30 +26,30 @@ def markdown(
 
     ``groups`` are rows by what ``grouped_by`` names.
     """
-    rungs = list(dict.fromkeys(row.budget for row in rows))
+    budgets = list(dict.fromkeys(row.budget for row in rows))
     spans = _by_group(rows)
     topics = {key: group for key, group in spans.items() if key[1] != ALL}
     return _page(
-        _titled_main(spans, rungs, notes),
+        _titled_main(spans, budgets, notes),
         _titled_goals(goals, grouped_by),
         (
-            f"By {grouped_by}, at the best rung of each kind of question",
+            f"By {grouped_by}, at the best budget of each kind of question",
             _group_lines(topics, groups, grouped_by),
         ),
-        ("What a rung costs, over all questions", _costs(spans.get((ALL, ALL), {}))),
+        ("What a budget costs, over all questions", _costs(spans.get((ALL, ALL), {}))),
         ("Who chooses the budget, over all questions", _policies(rows, policies)),
-        ("Stages of training, at the same rung", _grid(*stage_lines(earlier, rows))),
+        ("Stages of training, at the same budget", _grid(*stage_lines(earlier, rows))),
         ("Counts: share of questions within a relative error", _counts(topics, grouped_by)),
         (
             "Boxes: F1 at an overlap of 0.5, and pictures without any that were left free",
-            _boxes(topics, rungs),
+            _boxes(topics, budgets),
         ),
         (
             "Cited evidence: confirmed by the labels, and by those of another picture",
             _evidence(topics),
         ),
         ("Phrasings that training knew, and held-out ones", _phrasings(spans)),
-        ("Score by the long side of the region, px", _sizes(sizes, rungs)),
+        ("Score by the long side of the region, px", _sizes(sizes, budgets)),
     )
 
 
@@ -60,12 +60,12 @@ def short_markdown(
     notes: Sequence[str] = (),
 ) -> str:
     """The main table and the targets, where there are any."""
-    rungs = list(dict.fromkeys(row.budget for row in rows))
-    return _page(_titled_main(_by_group(rows), rungs, notes), _titled_goals(goals, grouped_by))
+    budgets = list(dict.fromkeys(row.budget for row in rows))
+    return _page(_titled_main(_by_group(rows), budgets, notes), _titled_goals(goals, grouped_by))
 
 
-def _titled_main(groups: Groups, rungs: Sequence[str], notes: Sequence[str]) -> tuple[str, str]:
-    return "Score of each question at each rung", "\n\n".join([_main(groups, rungs), *notes])
+def _titled_main(groups: Groups, budgets: Sequence[str], notes: Sequence[str]) -> tuple[str, str]:
+    return "Score of each question at each budget", "\n\n".join([_main(groups, budgets), *notes])
 
 
 def _titled_goals(goals: Sequence[Outcome], grouped_by: str) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def _page(*parts: tuple[str, str]) -> str:
 
 
 def best(group: Mapping[str, Row]) -> Row:
-    """The row of the rung with the highest score; the cheapest of equal ones."""
+    """The row of the budget with the highest score; the cheapest of equal ones."""
     return max(group.values(), key=lambda row: row.values["score"])
 
 
@@ -88,8 +88,8 @@ def _by_group(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     return groups
 
 
-def _main(groups: Groups, rungs: Sequence[str]) -> str:
-    head = ["question", "n", *rungs, "95 % at best", "constant", "text only", "colour + texture"]
+def _main(groups: Groups, budgets: Sequence[str]) -> str:
+    head = ["question", "n", *budgets, "95 % at best", "constant", "text only", "colour + texture"]
     lines = []
     for (task, topic), group in groups.items():
         top = best(group).values
@@ -97,9 +97,9 @@ def _main(groups: Groups, rungs: Sequence[str]) -> str:
             [
                 _name(task, topic),
                 f"{top['n']:.0f}",
-                *(_at(group, rung, "score") for rung in rungs),
+                *(_at(group, budget, "score") for budget in budgets),
                 _bounds(top),
-                *(_value(top, arm) for arm in ("constant", "text_only", "baseline")),
+                *(_value(top, condition) for condition in ("constant", "text_only", "baseline")),
             ]
         )
     return _grid(head, lines)
@@ -114,7 +114,7 @@ def _goals(goals: Sequence[Outcome], grouped_by: str) -> str:
             + ("" if g.low is None else f" ({g.low:.2f}-{g.high:.2f})")
             + (f", {g.groups} of {grouped_by}" if g.groups else ""),
             g.verdict,
-            g.rung,
+            g.budget,
             "; ".join(
                 [f"{name.replace('_', ' ')} {value:.3f}" for name, value in g.beside.items()]
                 + ([g.goal.known] if g.goal.known else [])
@@ -122,7 +122,7 @@ def _goals(goals: Sequence[Outcome], grouped_by: str) -> str:
         ]
         for g in goals
     ]
-    return _grid(["target", "bound", "measured (95 %)", "reached", "rung", "beside it"], lines)
+    return _grid(["target", "bound", "measured (95 %)", "reached", "budget", "beside it"], lines)
 
 
 def _costs(group: Mapping[str, Row]) -> str:
@@ -139,17 +139,17 @@ def _costs(group: Mapping[str, Row]) -> str:
         "evidence confirmed": lambda v: _value(v, "confirmed"),
         "shuffled": lambda v: _value(v, "shuffled"),
         "ECE": lambda v: _value(v, "ece", 3),
-        "known called strange": lambda v: _value(v, "called_strange", 3),
-        "strange passed as known": lambda v: _value(v, "passed_as_known", 3),
+        "known called strange": lambda v: _value(v, "flagged", 3),
+        "strange passed as known": lambda v: _value(v, "missed", 3),
     }
     lines = [
-        [rung, *(show(row.values) for show in columns.values())] for rung, row in group.items()
+        [budget, *(show(row.values) for show in columns.values())] for budget, row in group.items()
     ]
-    return _grid(["rung", *columns], lines)
+    return _grid(["budget", *columns], lines)
 
 
 def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
-    """Every rung and every policy, cheapest first."""
+    """Every budget and every policy, cheapest first."""
     if not policies:
         return ""
     whole = [row for row in [*rows, *policies] if row.task == row.topic == ALL]
@@ -167,12 +167,12 @@ def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
         for row in whole
         for v in [row.values]
     ]
-    head = ["policy", "rung", "score (95 %)", "tokens", "GFLOPs", "of native", "median s"]
+    head = ["policy", "budget", "score (95 %)", "tokens", "GFLOPs", "of native", "median s"]
     return _grid(head, lines)
 
 
 def _group_lines(topics: Groups, groups: Sequence[Row], grouped_by: str) -> str:
-    """A line for each group, at the rung that is best over all of them, and one over them."""
+    """A line for each group, at the budget that is best over all of them, and one over them."""
     lines = []
     for (task, topic), group in topics.items():
         whole = best(group)
@@ -183,7 +183,7 @@ def _group_lines(topics: Groups, groups: Sequence[Row], grouped_by: str) -> str:
                 bounds = [_bounds(v), _bounds(v, "within_20_")]
                 cells = [figures[0], bounds[0], figures[1], bounds[1], figures[2]]
                 lines.append([_name(task, topic), name, whole.budget, f"{v['n']:.0f}", *cells])
-    head = ["question", grouped_by, "rung", "n", "score", "95 %", "within 20 %", "95 %"]
+    head = ["question", grouped_by, "budget", "n", "score", "95 %", "within 20 %", "95 %"]
     return _grid([*head, "counted / true"], lines)
 
 
@@ -204,12 +204,12 @@ def _counts(groups: Groups, grouped_by: str) -> str:
                     *(_value(v, name) for name in others),
                 ]
             )
-    head = ["count", "best rung", "exact", "10 %", "15 %", "20 %", "95 % of that (over)"]
+    head = ["count", "best budget", "exact", "10 %", "15 %", "20 %", "95 % of that (over)"]
     head += ["counted / true", "constant, 20 %", "colour + texture, 20 %"]
     return _grid(head, lines)
 
 
-def _boxes(groups: Groups, rungs: Sequence[str]) -> str:
+def _boxes(groups: Groups, budgets: Sequence[str]) -> str:
     lines = []
     for (_, topic), group in groups.items():
         top = best(group).values
@@ -217,12 +217,14 @@ def _boxes(groups: Groups, rungs: Sequence[str]) -> str:
             if name == "f1" or (name.startswith("f1_") and not name.endswith(("_low", "_high"))):
                 label = "all" if name == "f1" else name.removeprefix("f1_").replace("_", " ")
                 free = (
-                    [" / ".join(_at(group, rung, "empty_right") for rung in rungs)]
+                    [" / ".join(_at(group, budget, "empty_right") for budget in budgets)]
                     if name == "f1"
                     else [""]
                 )
-                lines.append([topic, label, *(_at(group, rung, name) for rung in rungs), *free])
-    return _grid(["boxes", "label", *rungs, f"free ones right at {' / '.join(rungs)}"], lines)
+                lines.append(
+                    [topic, label, *(_at(group, budget, name) for budget in budgets), *free]
+                )
+    return _grid(["boxes", "label", *budgets, f"free ones right at {' / '.join(budgets)}"], lines)
 
 
 def _evidence(groups: Groups) -> str:
@@ -232,7 +234,7 @@ def _evidence(groups: Groups) -> str:
         if "confirmed" in row.values:
             figures = [_value(row.values, name) for name in ("confirmed", "shuffled")]
             lines.append([topic, row.budget, *figures])
-    return _grid(["question", "best rung", "confirmed", "shuffled"], lines)
+    return _grid(["question", "best budget", "confirmed", "shuffled"], lines)
 
 
 def _phrasings(groups: Groups) -> str:
@@ -250,19 +252,19 @@ def _phrasings(groups: Groups) -> str:
                     f"{v['gap']:+.3f} ({v['gap_low']:+.2f} to {v['gap_high']:+.2f})",
                 ]
             )
-    return _grid(["question", "best rung", "trained", "held out", "lost (95 %)"], lines)
+    return _grid(["question", "best budget", "trained", "held out", "lost (95 %)"], lines)
 
 
-def _sizes(rows: Sequence[Row], rungs: Sequence[str]) -> str:
+def _sizes(rows: Sequence[Row], budgets: Sequence[str]) -> str:
     groups: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in sorted(rows, key=lambda row: (row.topic == ALL, row.topic, row.task == ALL)):
         groups.setdefault((row.task, row.topic, row.side), {})[row.budget] = row
     lines = []
     for (task, topic, side), group in groups.items():
         top = best(group).values
-        scores = [_at(group, rung, "score") for rung in rungs]
+        scores = [_at(group, budget, "score") for budget in budgets]
         lines.append([_name(task, topic), side, f"{top['n']:.0f}", *scores, _bounds(top)])
-    return _grid(["question", "side", "n", *rungs, "95 % at best"], lines)
+    return _grid(["question", "side", "n", *budgets, "95 % at best"], lines)
 
 
 def _name(task: str, topic: str) -> str:
@@ -271,8 +273,8 @@ def _name(task: str, topic: str) -> str:
     return "**all**" if task == ALL else f"*all of {task}*"
 
 
-def _at(group: Mapping[str, Row], rung: str, name: str) -> str:
-    return _value(group[rung].values, name) if rung in group else "-"
+def _at(group: Mapping[str, Row], budget: str, name: str) -> str:
+    return _value(group[budget].values, name) if budget in group else "-"
 
 
 def _bounds(values: Values, prefix: str = "", digits: int = 2) -> str:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from napari_pathreason.tasks import is_right
 
-from ._item import Item
+from ._prediction import Prediction
 
 Part = tuple[float, float]
 """What an item adds above and below the fraction line."""
 
-Measure = Callable[[Item], Part | None]
+Measure = Callable[[Prediction], Part | None]
 """None where the item does not speak to the measure."""
 
 DRAWS = 1000
@@ -24,13 +24,13 @@ ALIEN = "cannot tell"
 """Topic of questions about something else than the picture shows."""
 
 
-def counted(item: Item) -> bool:
+def counted(item: Prediction) -> bool:
     """Whether the answer of a question is a number of things."""
     return item.task == "vqa" and item.truth.isdecimal()
 
 
 def _within(tolerance: float) -> Measure:
-    def part(item: Item) -> Part | None:
+    def part(item: Prediction) -> Part | None:
         if not counted(item):
             return None
         return float(near(item.answer, item.truth, tolerance)), 1.0
@@ -46,7 +46,7 @@ def near(answer: str, truth: str, tolerance: float) -> bool:
     return abs(int(said) - int(truth)) <= tolerance * int(truth) + 1e-9
 
 
-def _counted_of_true(item: Item) -> Part | None:
+def _counted_of_true(item: Prediction) -> Part | None:
     """All that was counted over all that is there: above 1 where too much is counted."""
     said = item.answer.strip()
     if not counted(item) or not (said.isdecimal() and len(said) <= MOST_DIGITS):
@@ -57,7 +57,7 @@ def _counted_of_true(item: Item) -> Part | None:
 def _f1(label: str | None) -> Measure:
     """Micro F1 of boxes at an overlap of 0.5: 2 matched / (predicted + true) over all pictures."""
 
-    def part(item: Item) -> Part | None:
+    def part(item: Prediction) -> Part | None:
         if item.matched is None or (label is not None and label not in item.matched):
             return None
         found = item.matched.values() if label is None else [item.matched[label]]
@@ -66,28 +66,28 @@ def _f1(label: str | None) -> Measure:
     return part
 
 
-def _empty_right(item: Item) -> Part | None:
+def _empty_right(item: Prediction) -> Part | None:
     if item.matched is None or any(true for _, _, true in item.matched.values()):
         return None
     return item.score, 1.0
 
 
-def _shuffled(item: Item) -> Part | None:
+def _shuffled(item: Prediction) -> Part | None:
     return None if item.shuffled is None else (item.shuffled, item.cited)
 
 
-def _called_strange(item: Item) -> Part | None:
+def _flagged(item: Prediction) -> Part | None:
     """Pictures of the kind that is asked about, called strange all the same."""
-    if item.strangeness is None or item.topic == ALIEN:
+    if item.ood is None or item.topic == ALIEN:
         return None
-    return float(item.strangeness > 1), 1.0
+    return float(item.ood > 1), 1.0
 
 
-def _passed_as_known(item: Item) -> Part | None:
+def _missed(item: Prediction) -> Part | None:
     """Pictures that the question is not about, not called strange."""
-    if item.strangeness is None or item.topic != ALIEN:
+    if item.ood is None or item.topic != ALIEN:
         return None
-    return float(item.strangeness <= 1), 1.0
+    return float(item.ood <= 1), 1.0
 
 
 EVERY: dict[str, Measure] = {
@@ -99,8 +99,8 @@ EVERY: dict[str, Measure] = {
     "unreadable": lambda item: (float(not item.answer), 1.0),
     "confirmed": lambda item: (item.confirmed, item.cited),
     "shuffled": _shuffled,
-    "called_strange": _called_strange,
-    "passed_as_known": _passed_as_known,
+    "flagged": _flagged,
+    "missed": _missed,
 }
 """Measures that stand in every row."""
 
@@ -114,14 +114,14 @@ BY_TOPIC: dict[str, Measure] = {name: _within(share) for name, share in TOLERANC
 """Measures that speak of one kind of question only."""
 
 
-def topic_measures(items: Sequence[Item]) -> dict[str, Measure]:
+def topic_measures(items: Sequence[Prediction]) -> dict[str, Measure]:
     """`BY_TOPIC`, and the F1 of each label where there are several."""
     labels = sorted({label for item in items for label in item.matched or ()})
     single = {f"f1_{label.replace(' ', '_')}": _f1(label) for label in labels}
     return BY_TOPIC | (single if len(labels) > 1 else {})
 
 
-def ratio(measure: Measure, items: Sequence[Item]) -> float | None:
+def ratio(measure: Measure, items: Sequence[Prediction]) -> float | None:
     """Value of a measure; None where no item speaks to it."""
     parts = _parts(measure, items)
     below = float(parts[:, 1].sum())
@@ -129,13 +129,14 @@ def ratio(measure: Measure, items: Sequence[Item]) -> float | None:
 
 
 def interval(
-    measure: Measure, items: Sequence[Item], seed: int, draws: int = DRAWS
+    measure: Measure, items: Sequence[Prediction], seed: int, draws: int = DRAWS
 ) -> tuple[float, float] | None:
     """95 % bootstrap interval of a measure, drawn with replacement.
 
-    What is drawn are groups of pictures (`Item.group`), each with all its questions, and questions
-    whose picture belongs to none: questions about one slide say less of another than their number
-    makes believe. None where all questions are of one group, which tells nothing of others.
+    What is drawn are groups of pictures (`Prediction.group`), each with all its questions, and
+    questions whose picture belongs to none: questions about one slide say less of another than
+    their number makes believe. None where all questions are of one group, which tells nothing of
+    others.
     """
     units: dict[str | int, NDArray[np.float64]] = {}
     for number, item in enumerate(items):
@@ -151,7 +152,7 @@ def interval(
     return float(low), float(high)
 
 
-def phrasing_gap(items: Sequence[Item], seed: int) -> dict[str, float]:
+def phrasing_gap(items: Sequence[Prediction], seed: int) -> dict[str, float]:
     """Mean score in trained and in held-out phrasings, and by how much the first is higher.
 
     Both means are taken per topic and then over topics that were asked in both, each with the
@@ -188,7 +189,7 @@ def phrasing_gap(items: Sequence[Item], seed: int) -> dict[str, float]:
     }
 
 
-def calibration_error(items: Sequence[Item], bins: int = 10) -> float | None:
+def calibration_error(items: Sequence[Prediction], bins: int = 10) -> float | None:
     """ECE: mean distance of confidence from the share of right answers, over equal-width bins.
 
     `is_right` says what is right: of counts those within a fifth; boxes are left out. None where
@@ -197,26 +198,28 @@ def calibration_error(items: Sequence[Item], bins: int = 10) -> float | None:
     asked = [item for item in items if item.confidence is not None and item.task != "detection"]
     if not asked:
         return None
-    sure = np.array([item.confidence for item in asked], float)
+    confident = np.array([item.confidence for item in asked], float)
     right = np.array([is_right(item.score, item.truth, item.choices) for item in asked], float)
-    return expected_error(sure, right, bins)
+    return expected_error(confident, right, bins)
 
 
-def expected_error(sure: NDArray[np.float64], right: NDArray[np.float64], bins: int = 10) -> float:
+def expected_error(
+    confident: NDArray[np.float64], right: NDArray[np.float64], bins: int = 10
+) -> float:
     """ECE of probabilities (answers,) against 0 or 1 (answers,); see `calibration_error`."""
-    bin_of = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = [abs((sure - right)[bin_of == index].sum()) for index in range(bins)]
-    return float(sum(gaps)) / len(sure)
+    bin_of = np.minimum((confident * bins).astype(int), bins - 1)
+    gaps = [abs((confident - right)[bin_of == index].sum()) for index in range(bins)]
+    return float(sum(gaps)) / len(confident)
 
 
-def best_guess(items: Sequence[Item], tolerance: float) -> float:
+def best_guess(items: Sequence[Prediction], tolerance: float) -> float:
     """Largest share of counts that one fixed number gets within a tolerance."""
     truths = [item.truth for item in items]
     hits = [sum(near(guess, truth, tolerance) for truth in truths) for guess in set(truths)]
     return max(hits) / len(truths)
 
 
-def _parts(measure: Measure, items: Sequence[Item]) -> NDArray[np.float64]:
+def _parts(measure: Measure, items: Sequence[Prediction]) -> NDArray[np.float64]:
     parts = [part for item in items if (part := measure(item)) is not None]
     return np.array(parts, float).reshape(-1, 2)
 

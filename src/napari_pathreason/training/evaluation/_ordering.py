@@ -34,16 +34,16 @@ def claims(rows: Sequence[RowDict]) -> Iterator[Claim]:
     whole = [r for r in rows if r["task"] == r["topic"] == r["side"] == ALL]
     stage = whole[0]["stage"]
     now = [r for r in whole if r["stage"] == stage]
-    rungs = {r["budget"]: r for r in now if r["policy"] == "fixed"}
+    budgets = {r["budget"]: r for r in now if r["policy"] == "fixed"}
     native = next((r for r in now if r["policy"] == "native"), None)
     policies = {(r["policy"], r["effort"]): r for r in now if r["budget"] == "auto"}
 
-    for rung, row in rungs.items():
-        for arm in ("text_only", "constant"):
-            if arm in row and rung != "4":
-                yield _claim(f"at {rung} tokens above {arm}", row["score"], row[arm])
+    for budget, row in budgets.items():
+        for condition in ("text_only", "constant"):
+            if condition in row and budget != "4":
+                yield _claim(f"at {budget} tokens above {condition}", row["score"], row[condition])
     if oracle := policies.get(("oracle", None)):
-        best = max([*rungs.values(), *policies.values()], key=lambda r: float(r["score"]))
+        best = max([*budgets.values(), *policies.values()], key=lambda r: float(r["score"]))
         yield _claim("no policy passes the oracle", oracle["score"], best["score"])
     for effort in ("low", "balanced", "high"):
         ours, blind = (policies.get((name, effort)) for name in ("allocator", "random"))
@@ -60,9 +60,9 @@ def claims(rows: Sequence[RowDict]) -> Iterator[Claim]:
         if cheap and dear:
             yield _claim(f"{less} spends no more than {more}", dear["flops"], cheap["flops"])
     for before in (r for r in whole if r["stage"] != stage):
-        if before["budget"] in rungs:
+        if before["budget"] in budgets:
             text = f"{stage} not below {before['stage']} at {before['budget']} tokens"
-            yield _not_below(text, rungs[before["budget"]], before)
+            yield _not_below(text, budgets[before["budget"]], before)
 
 
 def _claim(text: str, above: float, below: float) -> Claim:

@@ -51,7 +51,7 @@ def draw_pareto(rows: Sequence[Row], file: Path) -> None:
         for row, x, y in zip(own, cost, score, strict=True):
             name = row.run.effort or (row.budget if policy == "fixed" else "")
             panel.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-    panel.set(xscale="log", xlabel="operations, share of native", ylabel="score")
+    panel.set(xscale="log", xlabel="FLOPs, share of native", ylabel="score")
     panel.legend()
     with atomic_bytes(file) as out:
         figure.savefig(out, dpi=120, format="png")

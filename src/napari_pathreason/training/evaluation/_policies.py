@@ -1,4 +1,4 @@
-"""Who chooses the budget: what each policy would have scored, from answers at every rung."""
+"""Who chooses the budget: what each policy would have scored, from answers at every budget."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Literal, get_args
 
 from napari_pathreason.engine import Allocator
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tokens import LADDER, plan
+from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Allocation, Effort
 
-from ._item import Item
+from ._prediction import Prediction
 from ._table import Row, Run, policy_table
 
 Policy = Literal["native", "fixed", "random", "cascade", "oracle", "allocator"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-RUNGS: tuple[int | None, ...] = (*LADDER, None)
-FIRST, SURE = 16, 0.8
-"""A cascade's first rung, and the confidence at which it leaves it at that."""
+BUDGETS: tuple[int | None, ...] = (*BUDGET_GRID, None)
+FIRST, CONFIDENT = 16, 0.8
+"""A cascade's first budget, and the confidence at which it leaves it at that."""
 
-Ladder = dict[int | None, Item]
-"""The answers to one question by rung."""
+AnswersByBudget = dict[int | None, Prediction]
+"""The answers to one question by budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +55,41 @@ def check_policies(policies: Iterable[str], allocator: Allocator) -> None:
 
 
 def policy_rows(
-    items: Sequence[Item],
+    items: Sequence[Prediction],
     policies: Sequence[str],
     chosen: Callable[[Effort], Sequence[Look]],
     run: Run,
     seed: int = 0,
 ) -> list[Row]:
-    """Rows of every policy but the fixed rungs and native, which stand in the main table.
+    """Rows of every policy but the fixed budgets and native, which stand in the main table.
 
     Parameters
     ----------
-    items : sequence of Item
-        Answers of the model to every question at each of `RUNGS`.
+    items : sequence of Prediction
+        Answers of the model to every question at each of `BUDGETS`.
     policies : sequence of str
     chosen : callable
-        What the allocator allots each question, in the order of their ``index``, at an effort.
+        What the allocator allocates each question, in the order of their ``index``, at an effort.
     run : Run
     """
-    ladders: dict[int, Ladder] = {}
+    each_by_budget: dict[int, AnswersByBudget] = {}
     for item in items:
-        if item.arm == "model":
-            ladders.setdefault(item.index, {})[item.budget] = item
-    asked = [ladders[index] for index in sorted(ladders)]
+        if item.condition == "model":
+            each_by_budget.setdefault(item.index, {})[item.budget] = item
+    asked = [each_by_budget[index] for index in sorted(each_by_budget)]
     rows: list[Row] = []
 
-    def add(policy: str, answers: Sequence[Item], effort: Effort | None = None) -> None:
+    def add(policy: str, answers: Sequence[Prediction], effort: Effort | None = None) -> None:
         rows.extend(policy_table(answers, replace(run, policy=policy, effort=effort), seed))
 
     if "cascade" in policies:
-        add("cascade", [cascade(ladder) for ladder in asked])
+        add("cascade", [cascade(by_budget) for by_budget in asked])
     if "oracle" in policies:
-        add("oracle", [oracle(ladder) for ladder in asked])
+        add("oracle", [oracle(by_budget) for by_budget in asked])
     for effort, looks in _at_each_effort(chosen) if {"allocator", "random"} & set(policies) else ():
-        given = [allotted(ladder, look) for ladder, look in zip(asked, looks, strict=True)]
+        given = [
+            score_allocation(by_budget, look) for by_budget, look in zip(asked, looks, strict=True)
+        ]
         if "allocator" in policies:
             add("allocator", given, effort)
         if "random" in policies:
@@ -113,13 +115,17 @@ def _at_each_effort(
 
 
 def allocations(
-    samples: Sequence[Sample], pictures: Pictures, allocator: Allocator, cell: int, effort: Effort
+    samples: Sequence[Sample],
+    pictures: Pictures,
+    allocator: Allocator,
+    token_px: int,
+    effort: Effort,
 ) -> list[Look]:
-    """What an allocator allots each question, from the overview that the main job would read."""
+    """What an allocator allocates each question, from the overview that the main job would read."""
     given = []
     for sample in samples:
         region = pictures.region(sample)
-        reading = plan(region, allocator.overview_budget, cell)
+        reading = plan(region, allocator.overview_budget, token_px)
         pictures.slide(sample)  # where it lies is no matter of the allocator
         since = time.perf_counter()
         overview = pictures.read(sample, region, reading.size)
@@ -128,14 +134,14 @@ def allocations(
     return given
 
 
-def oracle(ladder: Ladder) -> Item:
+def oracle(by_budget: AnswersByBudget) -> Prediction:
     """The cheapest of the best answers: a bound that no policy can pass."""
-    return min(ladder.values(), key=lambda item: (-item.score, item.flops))
+    return min(by_budget.values(), key=lambda item: (-item.score, item.flops))
 
 
-def allotted(ladder: Ladder, look: Look) -> Item:
-    """The answer at the allotted rung, the allocator's own look counted."""
-    item = ladder[look.allocation.budget]
+def score_allocation(by_budget: AnswersByBudget, look: Look) -> Prediction:
+    """The answer at the allocated budget, the allocator's own look counted."""
+    item = by_budget[look.allocation.budget]
     return replace(
         item,
         tokens=item.tokens + look.allocation.tokens_spent,
@@ -144,10 +150,10 @@ def allotted(ladder: Ladder, look: Look) -> Item:
     )
 
 
-def cascade(ladder: Ladder) -> Item:
+def cascade(by_budget: AnswersByBudget) -> Prediction:
     """A cheap look first; where its confidence is low, native size on top (as VisionThink does)."""
-    look, native = ladder[FIRST], ladder[None]
-    if (look.confidence or 0.0) >= SURE or look.tokens == native.tokens:
+    look, native = by_budget[FIRST], by_budget[None]
+    if (look.confidence or 0.0) >= CONFIDENT or look.tokens == native.tokens:
         return look
     return replace(
         native,
@@ -157,26 +163,28 @@ def cascade(ladder: Ladder) -> Item:
     )
 
 
-def at_random(asked: Sequence[Ladder], budgets: Sequence[int | None], tokens: float) -> list[Item]:
-    """Expected answers where rungs are drawn as often as in ``budgets``, but blindly.
+def at_random(
+    asked: Sequence[AnswersByBudget], chosen: Sequence[int | None], tokens: float
+) -> list[Prediction]:
+    """Expected answers where budgets are drawn as often as in ``chosen``, but blindly.
 
     The odds are tilted until the mean of the visual tokens is ``tokens``, an allocator's look
     included, so that both spend the same.
     """
-    often = Counter(budgets)
-    # in the order of the ladder, not in that of the answers: the mean must rise with the tilt
-    rungs = [rung for rung in RUNGS if often[rung]]
-    ranks = {rung: rank for rank, rung in enumerate(RUNGS)}
+    often = Counter(chosen)
+    # in the order of the budget grid, not in that of the answers: the mean must rise with the tilt
+    budgets = [budget for budget in BUDGETS if often[budget]]
+    ranks = {budget: rank for rank, budget in enumerate(BUDGETS)}
 
     def odds(tilt: float) -> list[float]:
-        weights = [often[rung] * math.exp(tilt * ranks[rung]) for rung in rungs]
+        weights = [often[budget] * math.exp(tilt * ranks[budget]) for budget in budgets]
         return [weight / sum(weights) for weight in weights]
 
     def mean(tilt: float) -> float:
         return sum(
-            share * ladder[rung].tokens
-            for ladder in asked
-            for share, rung in zip(odds(tilt), rungs, strict=True)
+            share * by_budget[budget].tokens
+            for by_budget in asked
+            for share, budget in zip(odds(tilt), budgets, strict=True)
         ) / len(asked)
 
     low, high = -20.0, 20.0
@@ -185,22 +193,22 @@ def at_random(asked: Sequence[Ladder], budgets: Sequence[int | None], tokens: fl
         low, high = (middle, high) if mean(middle) < tokens else (low, middle)
     shares = odds(low)
 
-    def expected(ladder: Ladder, of: Callable[[Item], float]) -> float:
-        parts = zip(shares, rungs, strict=True)
-        return sum(share * of(ladder[rung]) for share, rung in parts)
+    def expected(by_budget: AnswersByBudget, of: Callable[[Prediction], float]) -> float:
+        parts = zip(shares, budgets, strict=True)
+        return sum(share * of(by_budget[budget]) for share, budget in parts)
 
     return [
         replace(
-            ladder[None],
-            score=expected(ladder, lambda item: item.score),
-            tokens=expected(ladder, lambda item: item.tokens),
-            flops=expected(ladder, lambda item: item.flops),
-            seconds=expected(ladder, lambda item: item.seconds),
+            by_budget[None],
+            score=expected(by_budget, lambda item: item.score),
+            tokens=expected(by_budget, lambda item: item.tokens),
+            flops=expected(by_budget, lambda item: item.flops),
+            seconds=expected(by_budget, lambda item: item.seconds),
             cited=0,
             confirmed=0,
             shuffled=None,
             matched=None,
             confidence=None,
         )
-        for ladder in asked
+        for by_budget in asked
     ]

@@ -88,7 +88,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Assessed:
     """What became of a case; ``score`` is 0 for one that cannot be answered."""
 
     group: str
@@ -98,7 +98,7 @@ class Judged:
     score: float
 
 
-def measure(plan: ReliabilityPlan) -> list[Judged]:
+def measure(plan: ReliabilityPlan) -> list[Assessed]:
     """Ask all, by the job that answers users.
 
     Raises
@@ -109,32 +109,34 @@ def measure(plan: ReliabilityPlan) -> list[Judged]:
     samples = [s for s in read_samples(plan.data) if not abstains(s.answer)]
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device)
-    cell = models.performer.info.dims.cell
+    token_px = models.performer.info.dims.token_px
     rng = Random(f"{plan.seed}-reliability")
-    asked = [*answerable(samples, pictures, plan.number, cell, rng)]
+    asked = [*answerable(samples, pictures, plan.number, token_px, rng)]
     queries = read_questions(plan.questions)
     asked += unanswerable(samples, pictures, queries, plan.unlike, plan.number, rng)
-    return [_judge(case, models, plan.budget) for case in tqdm(asked, unit="question")]
+    return [_assess(case, models, plan.budget) for case in tqdm(asked, unit="question")]
 
 
-def _judge(case: Case, models: Models, budget: Budget) -> Judged:
+def _assess(case: Case, models: Models, budget: Budget) -> Assessed:
     job = Job(case.slide, case.region, case.query, budget)
     try:
         result = ask(job, models.performer, models.allocator)
     except QueryError as error:  # a refusal is no answer either
-        return Judged(
+        return Assessed(
             case.group, case.score is not None, Reliability("none", (str(error),)), None, 0.0
         )
     score = case.score(relative(result)) if case.score is not None else 0.0
-    return Judged(case.group, case.score is not None, result.reliability, result.confidence, score)
+    return Assessed(
+        case.group, case.score is not None, result.reliability, result.confidence, score
+    )
 
 
 def answerable(
-    samples: Sequence[Sample], pictures: Pictures, number: int, cell: int, rng: Random
+    samples: Sequence[Sample], pictures: Pictures, number: int, token_px: int, rng: Random
 ) -> Iterator[Case]:
     """Questions with answers, kinds of questions taking turns."""
     for sample in _in_turn(samples, lambda sample: sample.kind, number, rng):
-        target = score_target(sample, read_view(sample, pictures, SMALLEST, cell))
+        target = score_target(sample, read_view(sample, pictures, SMALLEST, token_px))
         yield Case(
             sample.kind,
             pictures.slide(sample),
@@ -155,7 +157,7 @@ def unanswerable(
     """Questions without answers, groups taking about the same share of ``number``."""
     shown = list(_in_turn(samples, lambda sample: sample.source, 5 * number, rng))
     groups: dict[str, Iterator[tuple[Pixels, Query]]] = {
-        "not trained on": _strange_questions(shown, pictures, queries, rng),
+        "not trained on": _ood_questions(shown, pictures, queries, rng),
         "foreign tissue": _foreign(shown, unlike, TISSUE, 1.0, rng),
         "glass": _foreign(shown, unlike, 0.0, GLASS, rng),
         "blurred": ((_blurred(_pixels(s, pictures)), s.query) for s in shown),
@@ -209,7 +211,7 @@ def _pixels(sample: Sample, pictures: Pictures) -> Pixels:
     return pictures.read(sample, region, (region.width, region.height))
 
 
-def _strange_questions(
+def _ood_questions(
     shown: Sequence[Sample], pictures: Pictures, queries: Sequence[Query], rng: Random
 ) -> Iterator[tuple[Pixels, Query]]:
     order = rng.sample(list(queries), len(queries))
@@ -283,11 +285,11 @@ class Shares:
         return sum(self.counts)
 
 
-def shares(judged: Sequence[Judged]) -> list[Shares]:
+def shares(assessed: Sequence[Assessed]) -> list[Shares]:
     """Levels of each group, those that cannot be answered first, and of both sets as a whole."""
     rows = []
     for answerable in (False, True):
-        own = [one for one in judged if one.answerable is answerable]
+        own = [one for one in assessed if one.answerable is answerable]
         names = [] if answerable else list(dict.fromkeys(one.group for one in own))
         whole = "can be answered" if answerable else "cannot be answered"
         for name in [*names, whole]:
@@ -297,14 +299,14 @@ def shares(judged: Sequence[Judged]) -> list[Shares]:
     return rows
 
 
-def curve(judged: Sequence[Judged]) -> list[tuple[float, float]]:
+def curve(assessed: Sequence[Assessed]) -> list[tuple[float, float]]:
     """Mean score of the share of answers that are relied on first: (coverage, 1 - score).
 
     Answers come in the order of their level, then of their confidence (El-Yaniv and Wiener 2010,
     risk against coverage).
     """
     order = sorted(
-        judged,
+        assessed,
         key=lambda one: (LEVELS.index(one.reliability.level), -(one.confidence or 0.0)),
     )
     scores = np.array([one.score for one in order])
@@ -312,9 +314,9 @@ def curve(judged: Sequence[Judged]) -> list[tuple[float, float]]:
     return [(n / len(order), float(1 - scores[:n].mean())) for n in points]
 
 
-def page(judged: Sequence[Judged]) -> str:
+def page(assessed: Sequence[Assessed]) -> str:
     """Tables as Markdown."""
-    rows = shares(judged)
+    rows = shares(assessed)
     lines = [
         "| questions | n | reliable | uncertain | no reliable answer |",
         "|---|---|---|---|---|",
@@ -323,7 +325,7 @@ def page(judged: Sequence[Judged]) -> str:
         each = " | ".join(f"{count / max(row.number, 1):.3f}" for count in row.counts)
         name = f"**{row.group}**" if row.group.endswith("answered") else row.group
         lines.append(f"| {name} | {row.number} | {each} |")
-    known = [one for one in judged if one.answerable]
+    known = [one for one in assessed if one.answerable]
     lines += [
         "",
         "Risk (1 - score) of the answers relied on first, by level and confidence:",
@@ -331,12 +333,12 @@ def page(judged: Sequence[Judged]) -> str:
         "| coverage | " + " | ".join(f"{share:.1f}" for share, _ in curve(known)) + " |",
         "|---|" + "---|" * BINS,
         "| can be answered | " + " | ".join(f"{risk:.2f}" for _, risk in curve(known)) + " |",
-        "| both sets | " + " | ".join(f"{risk:.2f}" for _, risk in curve(judged)) + " |",
+        "| both sets | " + " | ".join(f"{risk:.2f}" for _, risk in curve(assessed)) + " |",
     ]
     return "\n".join(lines)
 
 
-def as_json(judged: Sequence[Judged]) -> str:
+def as_json(assessed: Sequence[Assessed]) -> str:
     """Every question as a line of JSON."""
     return "".join(
         json.dumps(
@@ -350,19 +352,19 @@ def as_json(judged: Sequence[Judged]) -> str:
             }
         )
         + "\n"
-        for one in judged
+        for one in assessed
     )
 
 
-def draw_curve(judged: Sequence[Judged], path: Path) -> None:
+def draw_curve(assessed: Sequence[Assessed], path: Path) -> None:
     """Coverage against risk as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
     for name, own in (
-        ("questions that can be answered", [one for one in judged if one.answerable]),
-        ("those and as many that cannot", list(judged)),
+        ("questions that can be answered", [one for one in assessed if one.answerable]),
+        ("those and as many that cannot", list(assessed)),
     ):
         points = curve(own)
         axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=name)

@@ -22,12 +22,12 @@ from napari_pathreason.training.samples import (
 )
 from napari_pathreason.types import Answer
 
-from ._item import Arm, Item, matches
+from ._prediction import Condition, Prediction, matches
 
 SMALLEST = 4
-"""Labels in shares of a picture are the same at every rung; the cheapest reading gives them."""
+"""Labels in shares of a picture are the same at every budget; the cheapest reading gives them."""
 KEPT = 512
-"""Views, masks of nuclei among them, that are kept; each question is scored at many rungs."""
+"""Views, masks of nuclei among them, that are kept; each question is scored at many budgets."""
 
 
 class Scorer:
@@ -37,32 +37,33 @@ class Scorer:
     ----------
     samples : sequence of Sample
     pictures : Pictures
-    cell : int
+    token_px : int
         Side of a visual token in pixels.
     seed : int
         Of the other pictures that shuffled evidence is checked against.
     groups : sequence of str
-        What each question's picture shares with others (`Item.group`); empty where none is known.
+        What each question's picture shares with others (`Prediction.group`); empty where none is
+        known.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         pictures: Pictures,
-        cell: int,
+        token_px: int,
         seed: int = 0,
         groups: Sequence[str] = (),
     ) -> None:
         self.samples = samples
         self.pictures = pictures
-        self.cell = cell
+        self.token_px = token_px
         self._groups = groups or [""] * len(samples)
         self._others = others(samples, seed)
         self._targets: dict[int, Target] = {}
         self._view = lru_cache(KEPT)(self._read)
 
     def _read(self, index: int) -> View:
-        view = read_view(self.samples[index], self.pictures, SMALLEST, self.cell)
+        view = read_view(self.samples[index], self.pictures, SMALLEST, self.token_px)
         return replace(view, pixels=np.empty((0, 0, 3), np.uint8))
 
     def target(self, index: int) -> Target:
@@ -78,24 +79,29 @@ class Scorer:
         return TASKS[sample.task].parse(f"<think></think><answer>{text}</answer>", sample.query)
 
     def item(
-        self, index: int, arm: Arm, answer: Answer, budget: int | None = None, **measured: Any
-    ) -> Item:
+        self,
+        index: int,
+        condition: Condition,
+        answer: Answer,
+        budget: int | None = None,
+        **measured: Any,
+    ) -> Prediction:
         """The item of an answer, its boxes 0 to 1000 of the region.
 
         Parameters
         ----------
         index : int
-        arm : Arm
+        condition : Condition
         answer : Answer
         budget : int or None
         **measured
-            Further fields of `Item`.
+            Further fields of `Prediction`.
         """
         sample, region = self.samples[index], self.pictures.region(self.samples[index])
-        scored = self._scored(index, arm, answer)
-        return Item(
+        scored = self._scored(index, condition, answer)
+        return Prediction(
             index=index,
-            arm=arm,
+            condition=condition,
             budget=budget,
             task=sample.task,
             topic=sample.kind,
@@ -109,10 +115,10 @@ class Scorer:
             **measured,
         )
 
-    def again(self, item: Item) -> Item:
+    def again(self, item: Prediction) -> Prediction:
         """The item with its reply parsed and scored anew; nothing may be missing in it.
 
-        Boxes are those that closer looks left, as far as their labels are asked for: what the
+        Boxes are those that zooms left, as far as their labels are asked for: what the
         looks wrote is not kept.
         """
         sample = self.samples[item.index]
@@ -121,9 +127,9 @@ class Scorer:
             labels = sample.choices or tuple(box.label for box in item.boxes or ())
             boxes = tuple(b for b in item.boxes or () if whole_choice(b.label, labels) is not None)
             answer = replace(answer, boxes=boxes, text=summary(boxes))
-        return replace(item, boxes=answer.boxes, **self._scored(item.index, item.arm, answer))
+        return replace(item, boxes=answer.boxes, **self._scored(item.index, item.condition, answer))
 
-    def _scored(self, index: int, arm: Arm, answer: Answer) -> dict[str, Any]:
+    def _scored(self, index: int, condition: Condition, answer: Answer) -> dict[str, Any]:
         sample, target = self.samples[index], self.target(index)
         detection = sample.task == "detection"
         words = summary(target.boxes) if detection else target.text
@@ -136,7 +142,7 @@ class Scorer:
             "matched": matches(sample.choices, answer.boxes, target.boxes) if detection else None,
             "group": self._groups[index],
         }
-        other = self._others[index] if arm == "model" else None
+        other = self._others[index] if condition == "model" else None
         right = cited = elsewhere = 0
         if answer.rationale:  # else nothing is read for it
             right, cited = confirmed(answer.rationale, self._view(index))

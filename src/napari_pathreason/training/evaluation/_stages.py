@@ -15,7 +15,7 @@ RowDict = Mapping[str, Any]
 
 
 def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows over all topics, of fixed rungs, out of files of ``evaluate --json``.
+    """Rows over all topics, of fixed budgets, out of files of ``evaluate --json``.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[st
 def stage_lines(
     earlier: Sequence[RowDict], rows: Sequence[Row]
 ) -> tuple[list[str], list[list[str]]]:
-    """Head and lines of a table: score and confirmed evidence of each stage, by task and rung."""
+    """Head and lines of a table: score and confirmed evidence of each stage, by task and budget."""
     now = [row.as_dict() for row in rows if row.topic == ALL]
     both = [*earlier, *(row for row in now if row["policy"] == "fixed")]
     stages = list(dict.fromkeys(row["stage"] for row in both))
@@ -62,7 +62,7 @@ def stage_lines(
         each = [found.get((task, budget, stage)) for stage in stages]
         if all(each):
             lines.append([task, budget, *map(_score, each), *map(_confirmed, each)])
-    head = ["task", "rung", *(f"{stage} (95 %)" for stage in stages)]
+    head = ["task", "budget", *(f"{stage} (95 %)" for stage in stages)]
     return [*head, *(f"evidence, {stage}" for stage in stages)], lines
 
 

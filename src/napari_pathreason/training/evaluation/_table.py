@@ -1,4 +1,4 @@
-"""Rows of figures: per topic, per task and over all, at each rung, and by size of the region."""
+"""Rows of figures: per topic, per task and over all, at each budget, and by size of the region."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ._item import Arm, Item
 from ._measures import (
     EVERY,
     TOLERANCES,
@@ -22,10 +21,11 @@ from ._measures import (
     ratio,
     topic_measures,
 )
+from ._prediction import Condition, Prediction
 
 ALL = "all"
 OWN = 0.05
-"""Share of the questions that must be shown another picture for a rung to be one of its own."""
+"""Share of the questions that must be shown another picture for a budget to be one of its own."""
 BANDS = (128, 256, 512)
 """Upper bounds of the long side of a region in level-0 pixels; the last band has none."""
 
@@ -35,7 +35,7 @@ class Run:
     """What was measured.
 
     ``stage`` is the training that the weights come out of, ``policy`` who chose the budget
-    (``fixed`` for rungs), ``effort`` the trade-off of a learned policy.
+    (``fixed`` for budgets), ``effort`` the trade-off of a learned policy.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Figures of one group of questions at one rung.
+    """Figures of one group of questions at one budget.
 
     ``task`` and ``topic`` are ``all`` where a row spans several, ``side`` is a band of region
     sizes or ``all``, ``group`` one group of pictures or ``all``. ``values`` holds ``n``, ``score``
@@ -83,17 +83,17 @@ class Row:
         return identity | {name: _short(value) for name, value in self.values.items()}
 
 
-def table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
-    """Rows of every topic, every task and of all questions, at each rung."""
+def table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Row]:
+    """Rows of every topic, every task and of all questions, at each budget."""
     return [
         _row(group, run, key, seed)
         for key, group in _groups(items)
-        if any(i.arm == "model" for i in group)
+        if any(i.condition == "model" for i in group)
     ]
 
 
-def policy_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
-    """The same rows where a policy chose the budget of each question; their rung is ``auto``."""
+def policy_table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Row]:
+    """The same rows where a policy chose the budget of each question; their budget is ``auto``."""
     rows = []
     for task, topic in _spans(items):
         group = [i for i in items if topic in (ALL, i.topic) and task in (ALL, i.task)]
@@ -101,9 +101,9 @@ def policy_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     return rows
 
 
-def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
+def size_table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Row]:
     """The same rows by size of the region; a topic that has one size only is left out."""
-    bands: dict[str, list[Item]] = defaultdict(list)
+    bands: dict[str, list[Prediction]] = defaultdict(list)
     for item in items:
         bands[band(item.side)].append(item)
     rows = []
@@ -115,12 +115,12 @@ def size_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     return [row for row in rows if len(sizes[row.task, row.topic]) > 1]
 
 
-def group_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
-    """The same rows for each group of pictures (`Item.group`) of a topic that has several.
+def group_table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Row]:
+    """The same rows for each group of pictures (`Prediction.group`) of a topic that has several.
 
     Topics with pictures of no group are left out: their groups do not add up to them.
     """
-    groups: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
     partly = {item.topic for item in items if not item.group}
     for item in items:
         if item.topic not in partly:
@@ -135,16 +135,16 @@ def group_table(items: Sequence[Item], run: Run, seed: int = 0) -> list[Row]:
     ]
 
 
-def own_rungs(items: Sequence[Item]) -> tuple[list[int | None], list[int | None]]:
-    """Rungs that the model was asked at: those that are measurements of their own, and others.
+def own_budgets(items: Sequence[Prediction]) -> tuple[list[int | None], list[int | None]]:
+    """Budgets that the model was asked at: those that are measurements of their own, and others.
 
-    A rung is one where at least `OWN` of the questions are shown another picture than at the next
-    smaller such rung, and than at native size, which always is one where it was asked. At the
+    A budget is one where at least `OWN` of the questions are shown another picture than at the next
+    smaller such budget, and than at native size, which always is one where it was asked. At the
     others the same answers to the same pictures would stand under another name.
     """
     sizes: dict[int | None, dict[int, tuple[int, int]]] = defaultdict(dict)
     for item in items:
-        if item.arm == "model":
+        if item.condition == "model":
             sizes[item.budget][item.index] = item.size
 
     def differ(a: int | None, b: int | None) -> bool:
@@ -166,12 +166,12 @@ def band(side: int) -> str:
     return f"> {BANDS[-1]}" if bound is None else f"<= {bound}"
 
 
-def rung(budget: int | None) -> str:
+def budget_name(budget: int | None) -> str:
     """A budget as it stands in rows."""
     return "native" if budget is None else str(budget)
 
 
-def _spans(items: Sequence[Item]) -> list[tuple[str, str]]:
+def _spans(items: Sequence[Prediction]) -> list[tuple[str, str]]:
     """(task, topic) of every group: each topic, each task, and all."""
     tasks: dict[str, set[str]] = defaultdict(set)
     for item in items:
@@ -181,26 +181,30 @@ def _spans(items: Sequence[Item]) -> list[tuple[str, str]]:
     return spans + [(task, ALL) for task in sorted({item.task for item in items})] + [(ALL, ALL)]
 
 
-def _groups(items: Sequence[Item]) -> Iterator[tuple[tuple[str, str, str], list[Item]]]:
-    """Items by (task, topic, rung); constant and baseline, which have no rung, go to each."""
-    rungs = sorted({i.budget for i in items if i.arm == "model"}, key=lambda b: b or 10**9)
+def _groups(items: Sequence[Prediction]) -> Iterator[tuple[tuple[str, str, str], list[Prediction]]]:
+    """Items by (task, topic, budget); constant and baseline, which have no budget, go to each."""
+    budgets = sorted({i.budget for i in items if i.condition == "model"}, key=lambda b: b or 10**9)
     for task, topic in _spans(items):
         within = [i for i in items if (topic in (ALL, i.topic)) and (task in (ALL, i.task))]
-        for budget in rungs:
+        for budget in budgets:
             yield (
-                (task, topic, rung(budget)),
-                [i for i in within if i.budget == budget or i.arm in ("constant", "baseline")],
+                (task, topic, budget_name(budget)),
+                [
+                    i
+                    for i in within
+                    if i.budget == budget or i.condition in ("constant", "baseline")
+                ],
             )
 
 
 def _row(
-    group: Sequence[Item], run: Run, key: tuple[str, str, str], seed: int, side: str = ALL
+    group: Sequence[Prediction], run: Run, key: tuple[str, str, str], seed: int, side: str = ALL
 ) -> Row:
     task, topic, budget = key
-    arms: dict[Arm, list[Item]] = defaultdict(list)
+    conditions: dict[Condition, list[Prediction]] = defaultdict(list)
     for item in group:
-        arms[item.arm].append(item)
-    ours = arms["model"]
+        conditions[item.condition].append(item)
+    ours = conditions["model"]
     measures = EVERY | (topic_measures(ours) if topic != ALL else {})
     values: dict[str, float] = {"n": len(ours)}
     groups = {item.group for item in ours}
@@ -213,8 +217,8 @@ def _row(
     values |= phrasing_gap(ours, seed)
     if (error := calibration_error(ours)) is not None:
         values["ece"] = error
-    for arm in ("constant", "text_only", "unreasoned", "baseline"):
-        values |= _beside(arm, arms[arm], ours, measures)
+    for condition in ("constant", "text_only", "unreasoned", "baseline"):
+        values |= _beside(condition, conditions[condition], ours, measures)
     return Row(run, budget, task, topic, side, values)
 
 
@@ -226,7 +230,9 @@ def has_interval(name: str) -> bool:
     return name in WITH_INTERVAL or name.startswith("f1_")
 
 
-def _figure(name: str, measure: Measure, items: Sequence[Item], seed: int) -> dict[str, float]:
+def _figure(
+    name: str, measure: Measure, items: Sequence[Prediction], seed: int
+) -> dict[str, float]:
     value = ratio(measure, items)
     if value is None:
         return {}
@@ -241,7 +247,10 @@ def _figure(name: str, measure: Measure, items: Sequence[Item], seed: int) -> di
 
 
 def _beside(
-    arm: Arm, items: Sequence[Item], ours: Sequence[Item], measures: Mapping[str, Measure]
+    condition: Condition,
+    items: Sequence[Prediction],
+    ours: Sequence[Prediction],
+    measures: Mapping[str, Measure],
 ) -> dict[str, float]:
     """Figures of another arm, where it answered the same questions."""
     if {item.index for item in items} != {item.index for item in ours}:
@@ -251,9 +260,9 @@ def _beside(
         value = ratio(measure, items)
         if value is None or (name != "score" and name in EVERY):
             continue
-        if arm == "constant" and name in TOLERANCES:  # the best number for this very measure
+        if condition == "constant" and name in TOLERANCES:  # the best number for this very measure
             value = best_guess(items, TOLERANCES[name])
-        figures[arm if name == "score" else f"{arm}_{name}"] = value
+        figures[condition if name == "score" else f"{condition}_{name}"] = value
     return figures
 
 

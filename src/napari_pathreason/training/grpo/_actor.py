@@ -48,7 +48,7 @@ class Said(NamedTuple):
 class Actor(torch.nn.Module):
     """A model of either family that completes each prompt several times.
 
-    A picture goes through the vision tower once, and a prompt through the language model once,
+    A picture goes through the vision encoder once, and a prompt through the language model once,
     however many completions follow: they share its keys and values, with gradient too. Vision
     tokens have no probability, in drawing as in learning, so that both look at one distribution.
     Where gradient checkpointing spares memory, nothing is kept to be shared while it learns: then
@@ -137,7 +137,7 @@ class Actor(torch.nn.Module):
         )
         return output.last_hidden_state
 
-    def log_chances(self, hidden: torch.Tensor) -> torch.Tensor:
+    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
         """Log-probabilities (..., vocabulary) of what follows hidden states (..., hidden)."""
         logits = self.model.lm_head(hidden).float() / self._temperature
         logits[..., self._suppressed] = -torch.inf
@@ -214,10 +214,10 @@ class Actor(torch.nn.Module):
         self, hidden: torch.Tensor, tokens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probability of each token and entropy of the choice, float (tokens,)."""
-        chances = self.log_chances(hidden)
-        log_p = chances.gather(1, tokens[:, None])[:, 0]
+        probabilities = self.log_probs(hidden)
+        log_p = probabilities.gather(1, tokens[:, None])[:, 0]
         with torch.no_grad():
-            kept = chances.masked_fill(chances.isinf(), 0.0)
+            kept = probabilities.masked_fill(probabilities.isinf(), 0.0)
             entropy = -(kept.exp() * kept).sum(1)
         return log_p, entropy
 

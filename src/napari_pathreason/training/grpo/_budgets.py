@@ -1,4 +1,4 @@
-"""Which rung a picture is read at, while the performer learns."""
+"""Which budget a picture is read at, while the performer learns."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from random import Random
 from napari_pathreason.training.samples import Sample
 
 BudgetPolicy = Callable[[Sample], Sequence[float]]
-"""Of an allocator: chances of the recipe's rungs for a question, in their order."""
+"""Of an allocator: probabilities of the recipe's budgets for a question, in their order."""
 
 
-def mixed_chances(
+def mixed_probabilities(
     budgets: Mapping[int, float], policies: Sequence[Sequence[float]], floor: float
 ) -> list[float]:
-    """Chances of rungs: ``floor`` of the recipe's weights, the rest as the policy has it.
+    """Chances of budgets: ``floor`` of the recipe's weights, the rest as the policy has it.
 
-    Without a floor the performer would forget the rungs that its allocator has given up, and the
+    Without a floor the performer would forget the budgets that its allocator has given up, and the
     allocator could never find that they have become worth it.
 
     Parameters
     ----------
     budgets : mapping
-        Relative weight of each rung.
+        Relative weight of each budget.
     policies : sequence of sequence of float
-        Chances of the rungs, one row a question about the picture; their mean counts.
+        Chances of the budgets, one row a question about the picture; their mean counts.
     floor : float
         0 to 1.
     """
@@ -43,6 +43,6 @@ def draw_budget(
     floor: float,
     rng: Random,
 ) -> int:
-    """Rung for the questions about one picture."""
-    chances = mixed_chances(budgets, [policy(sample) for sample in samples], floor)
-    return rng.choices(list(budgets), chances)[0]
+    """Budget for the questions about one picture."""
+    probabilities = mixed_probabilities(budgets, [policy(sample) for sample in samples], floor)
+    return rng.choices(list(budgets), probabilities)[0]

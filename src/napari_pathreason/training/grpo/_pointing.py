@@ -1,6 +1,6 @@
-"""What a first look at small things earns: that it points where a closer look finds them.
+"""What a first look at small things earns: that it points where a zoom finds them.
 
-An answer that a closer look will mend (`engine._closer`) is scored as a perfect one would leave
+An answer that a zoom will mend (`engine._zoom`) is scored as a perfect one would leave
 it: a reward for the first look's own sides would teach what is thrown away.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_pathreason.engine import LOOK, again, answer_of, to_detections, windows
+from napari_pathreason.engine import VIEW_TOKENS, answer_of, refine, to_detections, windows
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.training.samples import View
 from napari_pathreason.types import Answer, AnswerBox
@@ -20,10 +20,10 @@ class Pointing:
     """Labels that a model looks at again (`Metadata.zoom_labels`), and its cell in pixels."""
 
     labels: tuple[str, ...]
-    cell: int
+    token_px: int
 
     def mended(self, answer: Answer, truth: Sequence[AnswerBox], view: View) -> Answer:
-        """The answer after closer looks that tell true sides, boxes 0 to 1000 of the region.
+        """The answer after zooms that tell true sides, boxes 0 to 1000 of the region.
 
         A find takes the sides of the true thing nearest to it that its window holds whole. Where
         the window holds none, or what another find took, the find stays and costs what a false
@@ -38,17 +38,19 @@ class Pointing:
         """
         columns, rows = view.grid
         region = Region(0, 0, *view.size)
-        finds = list(to_detections(answer.boxes, region, view.size, "relative"))
-        if len(finds) < len(answer.boxes):  # one without an area has no place to look at
+        detections = list(to_detections(answer.boxes, region, view.size, "relative"))
+        if len(detections) < len(answer.boxes):  # one without an area has no place to look at
             return answer
         things = to_detections(truth, region, view.size, "relative")
-        looks = windows(finds, region, self.labels, self.cell, columns * rows // LOOK)
-        if not looks:  # an answer in words too: it has no finds, and stays as it was written
+        views = windows(
+            detections, region, self.labels, self.token_px, columns * rows // VIEW_TOKENS
+        )
+        if not views:  # an answer in words too: it has no finds, and stays as it was written
             return answer
-        for place, window in looks.items():
+        for place, window in views.items():
             held = [thing for thing in things if _holds(window.box, thing.box)]
-            finds[place] = again(finds[place], held) or finds[place]
-        return answer_of(answer, finds, region, view.size, "relative")
+            detections[place] = refine(detections[place], held) or detections[place]
+        return answer_of(answer, detections, region, view.size, "relative")
 
 
 def _holds(window: Box, thing: Box) -> bool:

@@ -65,7 +65,7 @@ def prompts_of(
     Parameters
     ----------
     pictures : sequence of uint8 arrays (height, width, 3)
-        Sides multiples of ``dims.cell``.
+        Sides multiples of ``dims.token_px``.
     asked : sequence of sequence of Messages
         Chats about each picture.
     tokenizer : transformers tokenizer
@@ -76,7 +76,7 @@ def prompts_of(
     rows: list[list[int]] = []
     owner = []
     for index, (picture, chats) in enumerate(zip(pictures, asked, strict=True)):
-        visual = picture.shape[0] * picture.shape[1] // dims.cell**2
+        visual = picture.shape[0] * picture.shape[1] // dims.token_px**2
         rows += [prompt_ids(tokenizer, messages, visual) for messages in chats]
         owner += [index] * len(chats)
     longest = max(map(len, rows))

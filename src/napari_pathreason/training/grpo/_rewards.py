@@ -17,7 +17,7 @@ DENIED = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Assessed:
     """A completion beside its label.
 
     ``score`` is the answer's, 0 to 1; ``whole`` says whether the form was kept; ``confirmed`` of
@@ -41,9 +41,9 @@ class Judged:
         return self.score + format_weight * self.whole + evidence_weight * evidence
 
 
-def judge(
+def assess(
     text: str, sample: Sample, view: View, kind: RewardKind, pointing: Pointing | None = None
-) -> Judged:
+) -> Assessed:
     """Score a completion.
 
     Parameters
@@ -56,7 +56,7 @@ def judge(
         ``paper``: the right choice, BLEU-4, AP50 in listing order, and a form that asks for the
         two tags alone.
     pointing : Pointing, optional
-        Of a model that takes closer looks; its boxes are scored as those leave them.
+        Of a model that takes zooms; its boxes are scored as those leave them.
     """
     task = TASKS[sample.task]
     answer, target = task.parse(text, sample.query), score_target(sample, view)
@@ -64,7 +64,7 @@ def judge(
     paper = kind == "paper"
     if pointing is not None and not paper:
         answer = pointing.mended(answer, target.boxes, view)
-    return Judged(
+    return Assessed(
         score=_paper(answer, target, sample.task) if paper else task.score(answer, target),
         whole=split_frame(text)[2] if paper else answer.well_formed,
         words=len(answer.rationale.split()),

@@ -78,7 +78,7 @@ def roll_out(
     done = torch.zeros(rows, dtype=torch.bool, device=device)
     hidden, attention = read.last, read.attention
     for at in range(longest):
-        drawn = _draw(actor.log_chances(hidden), random).masked_fill(done, pad)
+        drawn = _draw(actor.log_probs(hidden), random).masked_fill(done, pad)
         tokens[here, at] = drawn
         mask[here, at] = ~done
         done = done | torch.isin(drawn, ends)
@@ -96,11 +96,11 @@ def roll_out(
     return Rollout(tokens, mask, finished)
 
 
-def _draw(log_chances: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
+def _draw(log_probs: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
     if random is None:
-        return log_chances.argmax(-1)
-    drawn = torch.multinomial(log_chances.exp().cpu(), 1, generator=random)[:, 0]
-    return drawn.to(log_chances.device)
+        return log_probs.argmax(-1)
+    drawn = torch.multinomial(log_probs.exp().cpu(), 1, generator=random)[:, 0]
+    return drawn.to(log_probs.device)
 
 
 def _keep(read: Read, rows: torch.Tensor) -> Read:

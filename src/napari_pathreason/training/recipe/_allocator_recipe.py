@@ -18,19 +18,18 @@ Cost = Literal["operations", "share"]
 class AllocatorRecipe(Strict):
     """How an allocator learns.
 
-    ``form`` is ``head``, a light net over the ladder, or ``text``, a second adapter on a large
+    ``form`` is ``head``, a light net over the budget grid, or ``text``, a second adapter on a large
     checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the performer
-    that it allots for, a folder or a hub id, or ``embedded``, of which a copy is made; None takes
-    the last one that the same recipe wrote.
-    ``questions`` of each kind are asked at every rung, and ``validate_questions`` of held-out ones,
-    which tell the state to keep. ``learn_from`` is the split of the former. A performer may answer
-    what it was trained on at any rung, so that s(N) of ``train`` says that tokens buy nothing; of
-    ``val``, both numbers together are asked, and every third picture is held out. ``prices`` are
-    lambda of each effort, and ``cost`` is what they tax: ``operations`` beside the mean answer at
-    native size, so that an operation costs the same wherever it is spent, or ``share`` of the
-    answer that the same question would have at native size. What follows is the head's alone: the
-    first ``warm_steps`` learn the ranking of the rungs, the rest climb the reward; ``entropy``
-    weighs the bonus.
+    that it allocates for, a folder or a hub id, or ``embedded``, of which a copy is made; None
+    takes the last one that the same recipe wrote. ``questions`` of each kind are asked at every
+    budget, and ``validate_questions`` of held-out ones, which tell the state to keep.
+    ``learn_from`` is the split of the former. A performer may answer what it was trained on at any
+    budget, so that s(N) of ``train`` says that tokens buy nothing; of ``val``, both numbers
+    together are asked, and every third picture is held out. ``lambdas`` are lambda of each effort,
+    and ``cost`` is what they tax: ``FLOPs`` beside the mean answer at native size, so that an
+    operation costs the same wherever it is spent, or ``share`` of the answer that the same question
+    would have at native size. What follows is the head's alone: the first ``warm_steps`` learn the
+    ranking of the budgets, the rest climb the reward; ``entropy`` weighs the bonus.
     """
 
     form: Literal["head", "text"] = "head"
@@ -40,7 +39,7 @@ class AllocatorRecipe(Strict):
     learn_from: Literal["train", "val"] = "train"
     reward: Literal["gated", "paper"] = "gated"
     cost: Cost = "operations"
-    prices: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
+    lambdas: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
     text: TextRecipe = TextRecipe()
     entropy: NotBelow = 0.01
     warm_steps: Annotated[int, Field(ge=0)] = 100
@@ -51,12 +50,12 @@ class AllocatorRecipe(Strict):
     checkpoint_every: Positive = 50
     validate_every: Positive = 10
 
-    @field_validator("prices")
+    @field_validator("lambdas")
     @classmethod
-    def _each_effort(cls, prices: dict[Effort, float]) -> dict[Effort, float]:
-        if set(prices) != set(get_args(Effort)):
+    def _each_effort(cls, lambdas: dict[Effort, float]) -> dict[Effort, float]:
+        if set(lambdas) != set(get_args(Effort)):
             raise ValueError(f"give a price for each of {', '.join(get_args(Effort))}")
-        return prices
+        return lambdas
 
     @property
     def scaled(self) -> bool:

@@ -18,9 +18,9 @@ class PolicyRecipe(Strict):
     question about them; the optimiser takes ``iterations`` steps on them. ``format_weight`` weighs
     a completion that keeps to its form, ``beta`` the distance to the start; ``clip_high`` is the
     upper bound where it differs from the lower one (DAPO). ``scale`` says whether advantages are
-    divided by their group's deviation; None leaves it to the method. ``tower_lr`` is the vision
-    tower's share of the learning rate. ``gather`` is for a sharded model: each process holds
-    the whole of it while it draws, not one layer after the other for every token.
+    divided by their group's deviation; None leaves it to the method. ``vision_encoder_lr`` is the
+    vision vision encoder's share of the learning rate. ``gather`` is for a sharded model: each
+    process holds the whole of it while it draws, not one layer after the other for every token.
     """
 
     format_weight: NotBelow = 1.0
@@ -38,7 +38,7 @@ class PolicyRecipe(Strict):
     stop_after: Positive | None = None
     precision: Literal["no", "bf16"] = "no"
     lr: float = 1e-5
-    tower_lr: float = 1.0
+    vision_encoder_lr: float = 1.0
     warmup: int = 10
     weight_decay: float = 0.0
     max_norm: float = 1.0
@@ -53,9 +53,9 @@ class GRPORecipe(PolicyRecipe):
 
     ``start`` is ``embedded``, a folder or a hub id; None continues from the model that supervised
     fine-tuning of the same recipe wrote. A step asks at most ``questions`` of each picture and
-    reads about ``tokens`` visual tokens. ``budgets`` are weights of rungs, of which an allocator's
-    policy leaves ``floor``. ``evidence_weight`` weighs cited facts that the labels confirm or deny
-    (`Judged.reward`); 0 leaves the rationale to the answers alone.
+    reads about ``tokens`` visual tokens. ``budgets`` are weights of budgets, of which an
+    allocator's policy leaves ``floor``. ``evidence_weight`` weighs cited facts that the labels
+    confirm or deny (`Assessed.reward`); 0 leaves the rationale to the answers alone.
     """
 
     start: str | None = None

@@ -66,14 +66,14 @@ class ModelRecipe(Strict):
 
     ``start`` is ``embedded``, a folder or a hub id.
 
-    ``tower`` is the state of a DINOv2 ViT that a new model's vision tower begins as. With
-    ``place_code``, `write_place_code` gives places room in the tower before the first step; with
-    ``count_code``, `write_count_code` gives words of counts a scale. With ``tell_tokens`` a prompt
-    says how many visual tokens there are (`tell_tokens`).
+    ``vision_encoder`` is the state of a DINOv2 ViT that a new model's vision encoder begins as.
+    With ``place_code``, `write_place_code` gives places room in the vision encoder before the first
+    step; with ``count_code``, `write_count_code` gives words of counts a scale. With
+    ``tell_tokens`` a prompt says how many visual tokens there are (`tell_tokens`).
     """
 
     start: str | None = None
-    tower: str | None = None
+    vision_encoder: str | None = None
     place_code: bool = False
     count_code: bool = False
     tell_tokens: bool = False
@@ -95,10 +95,10 @@ class LoraRecipe(Strict):
 
     ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
     ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, vision
-    tower included. ``weights`` is the precision that the frozen weights lie in; adapters are
-    float32. ``checkpointing`` computes each layer again in the backward pass, which takes a third
-    more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning; GRPO
-    leaves it out, as drawing and learning must look at one distribution.
+    vision encoder included. ``weights`` is the precision that the frozen weights lie in; adapters
+    are float32. ``checkpointing`` computes each layer again in the backward pass, which takes a
+    third more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning;
+    GRPO leaves it out, as drawing and learning must look at one distribution.
     """
 
     rank: Positive = 16
@@ -113,11 +113,11 @@ class SFTRecipe(Strict):
     """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
 
     A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
-    ``dense_steps`` teach the vision tower alone, from the dense losses. ``tower_lr`` is the vision
-    tower's share of the learning rate. Weights: of what covers a cell (``dense``), its box, its
-    count and its place, of the totals of a picture, of where the text part looks, and of what its
-    last layer reads off the visual tokens it looks at (``read``; 0 leaves that layer free); a
-    written count weighs ``number_weight`` times what another word does.
+    ``dense_steps`` teach the vision encoder alone, from the dense losses. ``vision_encoder_lr`` is
+    the vision vision encoder's share of the learning rate. Weights: of what covers a cell
+    (``dense``), its box, its count and its place, of the totals of a picture, of where the language
+    model looks, and of what its last layer reads off the visual tokens it looks at (``read``; 0
+    leaves that layer free); a written count weighs ``number_weight`` times what another word does.
     ``drill`` names classes whose boxes training asks for besides, wherever a picture shows some.
     """
 
@@ -130,7 +130,7 @@ class SFTRecipe(Strict):
     tokens: Positive = 1024
     precision: Literal["no", "bf16"] = "no"
     lr: float = 6e-4
-    tower_lr: float = 1.0
+    vision_encoder_lr: float = 1.0
     warmup: int = 100
     weight_decay: float = 0.05
     clip: float = 1.0

@@ -23,8 +23,8 @@ class Drawn:
 class Draw:
     """Draws batches so that a resumed run reads just what an undisturbed one would have read.
 
-    All pictures of a step share one rung, so that no sequence is padded to another's length; a
-    high rung takes fewer pictures, so that every step costs about the same.
+    All pictures of a step share one budget, so that no sequence is padded to another's length; a
+    high budget takes fewer pictures, so that every step costs about the same.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Draw:
     data : DataRecipe
         Weight of each source; a source without one counts by its size. Questions a picture.
     budgets : dict
-        Relative weight of each rung.
+        Relative weight of each budget.
     seed : int
     """
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import metadata_of, read_card, write_metadata
+from napari_pathreason.models import metadata_of, read_metadata, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Sample
@@ -124,8 +124,8 @@ def describe_checkpoint(
     QueryError
         As in `build_metadata`.
     """
-    card = read_card(folder, name)
-    known = metadata_of(card, name) or Metadata()
+    metadata_json = read_metadata(folder, name)
+    known = metadata_of(metadata_json, name) or Metadata()
     if recipe is None:
         if known.topics:
             return
@@ -139,8 +139,10 @@ def describe_checkpoint(
             max_visual_tokens=known.max_visual_tokens,
             zoom_labels=built.zoom_labels or known.zoom_labels,
         )
-    called = (recipe.metadata.name if recipe is not None else None) or card.get("name", name)
-    write_metadata(folder, called, told, card.get("box_space"))
+    called = (recipe.metadata.name if recipe is not None else None) or metadata_json.get(
+        "name", name
+    )
+    write_metadata(folder, called, told, metadata_json.get("box_space"))
 
 
 def _drawn(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:

@@ -12,13 +12,16 @@ from napari_pathreason.training.recipe import PolicyRecipe, SFTRecipe
 def optimizer_of(
     model: torch.nn.Module, settings: SFTRecipe | PolicyRecipe
 ) -> torch.optim.Optimizer:
-    """AdamW; the vision tower's blocks learn at their own share of the rate, frozen ones not."""
+    """AdamW; the vision encoder's blocks learn at their own share of the rate, frozen ones not."""
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    tower = [p for n, p in learning if ".visual." in n and ".merger" not in n]
-    inside = {id(p) for p in tower}
+    vision_encoder = [p for n, p in learning if ".visual." in n and ".merger" not in n]
+    inside = {id(p) for p in vision_encoder}
     rest = [p for _, p in learning if id(p) not in inside]
     return torch.optim.AdamW(
-        [{"params": tower, "share": settings.tower_lr}, {"params": rest, "share": 1.0}],
+        [
+            {"params": vision_encoder, "share": settings.vision_encoder_lr},
+            {"params": rest, "share": 1.0},
+        ],
         settings.lr,
         betas=(0.9, 0.98),
         weight_decay=settings.weight_decay,

@@ -34,9 +34,9 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
             resolved[part]["start"] = "/".join(Path(start).parts[-2:])
-    if recipe.model.tower is not None:
-        weights = Path(recipe.model.tower)
-        resolved["model"]["tower"] = weights.name
+    if recipe.model.vision_encoder is not None:
+        weights = Path(recipe.model.vision_encoder)
+        resolved["model"]["vision_encoder"] = weights.name
         resolved["model"]["tower_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
     record = {

@@ -69,26 +69,26 @@ def read_view(
     sample: Sample,
     pictures: Pictures,
     budget: int | None,
-    cell: int,
+    token_px: int,
     augmentation: Augmentation | None = None,
     rng: Random | None = None,
 ) -> View:
     """Read a sample at a budget; without ``augmentation`` exactly as it is."""
-    return read_views([sample], pictures, budget, cell, augmentation, rng)[0]
+    return read_views([sample], pictures, budget, token_px, augmentation, rng)[0]
 
 
 def read_views(
     samples: Sequence[Sample],
     pictures: Pictures,
     budget: int | None,
-    cell: int,
+    token_px: int,
     augmentation: Augmentation | None = None,
     rng: Random | None = None,
 ) -> list[View]:
     """Read several questions about one picture; they share its pixels and its turn."""
     first = samples[0]
     region = pictures.region(first)
-    reading = plan(region, budget, cell)
+    reading = plan(region, budget, token_px)
     turn = STAY
     turned = rng if augmentation is not None and augmentation.turn else None
     pixels = pictures.read(first, region, reading.size, turned)
@@ -105,7 +105,7 @@ def read_views(
     pixels = turn_array(pixels, turn)
     picture: dict[str, Any] = {
         "pixels": pixels,
-        "grid": (pixels.shape[1] // cell, pixels.shape[0] // cell),
+        "grid": (pixels.shape[1] // token_px, pixels.shape[0] // token_px),
         "areas": shares(first.facts.areas, region, turn),
         "lesions": shares(first.facts.boxes, region, turn),
         "centres": _points(first.facts.centres, region, turn),

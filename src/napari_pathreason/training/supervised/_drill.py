@@ -10,7 +10,7 @@ from napari_pathreason.training.samples import Sample
 def drilled(samples: Sequence[Sample], classes: Sequence[str]) -> list[Sample]:
     """Questions about one picture, and behind them one for the boxes of each of ``classes``.
 
-    A handful of boxes teaches a text part to copy places much more slowly than a list of them,
+    A handful of boxes teaches a language model to copy places much more slowly than a list of them,
     and the picture is read anyway. Pictures without such a thing, or whose labels do not speak of
     it, are left as they are.
     """

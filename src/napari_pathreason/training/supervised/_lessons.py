@@ -44,7 +44,7 @@ class Lesson(Protocol):
     def losses(self, model: Any, batch: Batch, write: bool) -> torch.Tensor:
         """Losses (losses,) of a batch that ``model``, the wrapped ``module``, reads.
 
-        Without ``write`` the text part learns nothing.
+        Without ``write`` the language model learns nothing.
         """
         ...
 

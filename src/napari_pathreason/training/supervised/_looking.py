@@ -1,4 +1,4 @@
-"""Where a text part looks while it writes: attention of one layer to what lies before."""
+"""Where a language model looks while it writes: attention of one layer to what lies before."""
 
 from __future__ import annotations
 

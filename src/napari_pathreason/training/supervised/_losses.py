@@ -212,8 +212,8 @@ def turn_loss(
 def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Mean `number_loss` of each cell's own place.
 
-    Without it training wipes out where a visual token came from, and the text part cannot write
-    where a thing is (docs/experiments.md).
+    Without it training wipes out where a visual token came from, and the language model cannot
+    write where a thing is (docs/experiments.md).
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""A place that a visual token still knows behind the tower.
+"""A place that a visual token still knows behind the vision encoder.
 
-Position embeddings resampled from another tower are faint, and content drowns them: a place could
-be read off a visual token no better than to a third of a cell, too little for the corners of a
-thing as small as a cell (docs/experiments.md). Most directions of the tower's residual stream, and
-of what its merger writes, carry next to nothing. Some of them are given to places.
+Position embeddings resampled from another vision encoder are faint, and content drowns them: a
+place could be read off a visual token no better than to a third of a cell, too little for the
+corners of a thing as small as a cell (docs/experiments.md). Most directions of the vision encoder's
+residual stream, and of what its merger writes, carry next to nothing. Some of them are given to
+places.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def write_place_code(visual: Any, batches: Iterable[Batch]) -> None:
     """Give places directions of their own from the first block to the visual token, in place.
 
     Position embeddings become sines of row and column in the directions of the stream that carry
-    least; blocks write there no more, and the merger passes them on. What the tower tells of a
-    picture changes little.
+    least; blocks write there no more, and the merger passes them on. What the vision encoder tells
+    of a picture changes little.
 
     Parameters
     ----------
@@ -52,18 +53,20 @@ def write_place_code(visual: Any, batches: Iterable[Batch]) -> None:
     Raises
     ------
     QueryError
-        If the tower has no position embeddings, or no room for as many sines.
+        If the vision encoder has no position embeddings, or no room for as many sines.
     """
     if not hasattr(visual, "pos_embed"):
         raise QueryError(
-            "model.place_code is written into position embeddings, which this model's tower has "
+            "model.place_code is written into position embeddings, which this model's vision "
+            "encoder has "
             "not; leave it out, or start from a Qwen3-VL model"
         )
     places, merger = visual.pos_embed.weight, visual.merger
     if min(places.shape[1], merger.linear_fc2.out_features) < 4 * WAVES:
         raise QueryError(
-            f"model.place_code takes {4 * WAVES} directions of the tower and of its tokens, which "
-            f"are {places.shape[1]} and {merger.linear_fc2.out_features} wide; leave it out"
+            f"model.place_code takes {4 * WAVES} directions of the vision encoder and of its "
+            f"tokens, which are {places.shape[1]} and {merger.linear_fc2.out_features} wide; "
+            "leave it out"
         )
     side = math.isqrt(places.shape[0])
     code = on_grid(sines(torch.arange(side) / (side - 1), 2 * WAVES, side / 4))

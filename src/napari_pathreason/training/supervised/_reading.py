@@ -1,4 +1,4 @@
-"""What the text part would write of a visual token that it looks at: the corners of its box.
+"""What the language model would write of a visual token that it looks at: the corners of its box.
 
 Each corner value has a query head of its own in one layer. Where that head looks at a visual
 token, it adds to the stream what its values tell of that token. Said through the last
@@ -31,7 +31,8 @@ def readers(attention: Any) -> slice:
     heads = attention.config.num_attention_heads
     if heads % CORNERS:
         raise QueryError(
-            f"sft.read_weight gives each of the {CORNERS} values of a box a head of the text part, "
+            f"sft.read_weight gives each of the {CORNERS} values of a box a head of the language "
+            "model, "
             f"which has {heads}; set it to 0, or model.text_heads to a multiple of {CORNERS}"
         )
     return slice(0, heads, heads // CORNERS)
@@ -44,7 +45,7 @@ def read_off(attention: Any, norm: Any, hidden: torch.Tensor, words: torch.Tenso
     ----------
     attention : Qwen3VLTextAttention
     norm : Qwen3VLTextRMSNorm
-        The last one of the text part.
+        The last one of the language model.
     hidden : float tensor (visual tokens, width)
         What the layer is given of them, normalised.
     words : float tensor (numbers, width)

@@ -15,7 +15,7 @@ from ._looking import Watched, looks, watch
 from ._reading import corners_due, read_off, readers
 
 WATCHED = -2
-"""The layer of the text part whose looks are taught: what it finds, the last one still reads."""
+"""The layer of the language model whose attention is taught; the last one still reads it."""
 READING = -1
 """The layer that reads the corners of boxes off visual tokens, where that is taught."""
 SPOKEN = (4, 2)
@@ -25,15 +25,15 @@ SPOKEN = (4, 2)
 class Predicted(NamedTuple):
     """What the losses read.
 
-    Of the text part, None where it did not write: ``logits`` (targets, vocabulary), one row for
-    each label that is no `IGNORE`, in reading order; ``looks`` (targets that speak of a place,
+    Of the language model, None where it did not write: ``logits`` (targets, vocabulary), one row
+    for each label that is no `IGNORE`, in reading order; ``looks`` (targets that speak of a place,
     heads, length), of each picture, where it looked: see `looks`. Where reading is taught, else
     None: ``turns`` (targets that are corner values, 4, length), of each picture, where the heads
     that read looked; ``reads`` (visual tokens, 4, coordinates), what they would write of a token.
     Of the dense heads: ``cells`` (visual tokens, classes), ``counts`` (visual tokens, counted
-    classes), and log-probabilities ``boxes`` (visual tokens, 4, coordinates) and ``places``
-    (visual tokens, 2, coordinates); of all tokens of a picture together: ``totals`` (pictures,
-    counted classes, NUMBERS).
+    classes), and log-probabilities ``boxes`` (visual tokens, 4, coordinates) and ``places`` (visual
+    tokens, 2, coordinates); of all tokens of a picture together: ``totals`` (pictures, counted
+    classes, NUMBERS).
     """
 
     logits: torch.Tensor | None
@@ -50,22 +50,22 @@ class Predicted(NamedTuple):
 class Trainee(torch.nn.Module):
     """A Qwen3-VL model with heads on its visual tokens that training alone needs.
 
-    Each picture goes through the vision tower and the text part once, however many questions are
-    asked of it, and the vocabulary is looked at only where something is learnt. Visual tokens say
-    coordinates in the text part's own number words, so that it can write them by copying
+    Each picture goes through the vision encoder and the language model once, however many questions
+    are asked of it, and the vocabulary is looked at only where something is learnt. Visual tokens
+    say coordinates in the language model's own number words, so that it can write them by copying
     (docs/experiments.md).
 
     Parameters
     ----------
     model : Qwen3VLForConditionalGeneration
     hidden : int
-        Width of the text part.
+        Width of the language model.
     numbers : int64 tensor (NUMBERS,)
         Token ids of 0 to 1000.
     quantum : int
         Coordinates that may be written are multiples of it.
     reads : bool
-        Whether the text part is taught to read boxes off visual tokens.
+        Whether the language model is taught to read boxes off visual tokens.
     """
 
     numbers: torch.Tensor
@@ -80,7 +80,7 @@ class Trainee(torch.nn.Module):
         embed_by_product(model.model.visual)
         self.head = torch.nn.Linear(hidden, len(CLASSES) + len(COUNTED))
         self.speaker = torch.nn.Linear(hidden, sum(SPOKEN) * hidden)
-        self.teller = torch.nn.Linear(hidden, len(COUNTED) * hidden)
+        self.logprobs_reader = torch.nn.Linear(hidden, len(COUNTED) * hidden)
         self.register_buffer("numbers", numbers, persistent=False)
         self.quantum = quantum
         self.reads = reads
@@ -94,7 +94,7 @@ class Trainee(torch.nn.Module):
         coordinates = self.numbers[:: self.quantum]
         boxes, places = self._say(self.speaker(tokens), coordinates).split(SPOKEN, dim=1)
         means = torch.stack([one.mean(dim=0) for one in seen.pooler_output])
-        dense = cells, boxes, counts, places, self._say(self.teller(means), self.numbers)
+        dense = cells, boxes, counts, places, self._say(self.logprobs_reader(means), self.numbers)
         if not write:
             return Predicted(None, None, None, None, *dense)
         layers = stem.language_model.layers

@@ -128,9 +128,9 @@ def _classes(folder: Path) -> list[_Class]:
         return [_flat(folder, _Class(path, top.name, split_of(path.name))) for top, path in below]
     if len(tops) == 1 and not known:
         raise QueryError(f"{folder.name} holds only {tops[0].name}; convert that folder itself")
-    strange = [path for _, path in below if path not in known] if known else tops
+    is_ood = [path for _, path in below if path not in known] if known else tops
     raise QueryError(
-        f"{_names(strange)} in {folder.name} {'is' if len(strange) == 1 else 'are'} no names of "
+        f"{_names(is_ood)} in {folder.name} {'is' if len(is_ood) == 1 else 'are'} no names of "
         f"splits that are known: {TOLD}; rename, or name pictures in a labels.csv (columns image, "
         "label, patient)"
     )

@@ -1,0 +1,91 @@
+"""Where the allocator's training stands on disk: written whole, taken up if it still fits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_pathreason.models import AllocatorNet
+from napari_pathreason.training.recipe import Recipe
+
+LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
+"""Settings that may change in the midst of a run; the table tells which performer it is for."""
+OTHER_FORM = {"form", "text"}
+"""Settings that say nothing of the head."""
+OF_BOTH = {"questions", "validate_questions", "learn_from", "reward", "cost", "lambdas"}
+"""Settings that both forms share."""
+
+
+def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
+    """What a run learns: its settings and its tables of s(N).
+
+    A run whose lambdas or whose performer have changed is another run, and begins anew.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    tables : tuple of Path
+        Of training and validation; their names tell weights, data and seed.
+    """
+    settings = recipe.allocator.model_dump(mode="json", exclude=LENGTHS | OTHER_FORM)
+    return _told(recipe.seed, settings, tables)
+
+
+def text_identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
+    """The same of an allocator that writes; parameters as in `identity`."""
+    shared = recipe.allocator.model_dump(mode="json", include=OF_BOTH)
+    text = recipe.allocator.text.model_dump(mode="json", exclude=LENGTHS)
+    lora = recipe.lora.model_dump(mode="json") if recipe.lora is not None else None
+    return _told(recipe.seed, shared | {"text": text, "lora": lora}, tables)
+
+
+def _told(seed: int, settings: dict[str, Any], tables: tuple[Path, Path]) -> str:
+    told = json.dumps([seed, settings, [table.name for table in tables]], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def make_room(out: Path, of: str) -> None:
+    """Take the state of another run away, so that the one that is called ``of`` begins anew."""
+    file = out / "run-of.txt"
+    if not file.is_file() or file.read_text(encoding="utf-8") != of:
+        for name in ("checkpoint", "checkpoint.old"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / "run-of.partial"
+        partial.write_text(of, encoding="utf-8")
+        os.replace(partial, file)
+
+
+def save(
+    out: Path,
+    of: str,
+    net: AllocatorNet,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    best: float,
+    kept: dict[str, torch.Tensor],
+) -> None:
+    """Write ``checkpoint.pt``, which belongs to the run that `identity` calls ``of``."""
+    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    partial = out / "checkpoint.pt.partial"
+    torch.save(state | {"of": of, "best": best, "kept": kept}, partial)
+    os.replace(partial, out / "checkpoint.pt")
+
+
+def resume(
+    out: Path, of: str, net: AllocatorNet, optimizer: torch.optim.Optimizer
+) -> tuple[int, float, dict[str, torch.Tensor]]:
+    """Step, best held-out reward, and the weights that earned it; 0 where another run was here."""
+    file = out / "checkpoint.pt"
+    state = torch.load(file, weights_only=True) if file.is_file() else {}
+    if state.get("of") != of:
+        return 0, float("-inf"), net.state_dict()
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"]), float(state["best"]), state["kept"]

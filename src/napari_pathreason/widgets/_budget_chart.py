@@ -1,0 +1,78 @@
+"""The budget grid as bars: visual tokens of each budget and, where there are any, probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Signal
+
+from napari_pathreason.types import Budget
+from napari_pathreason.viewer import BudgetCost
+
+PINNED, OTHERS, PROBABILITY = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground
+
+ROW_HEIGHT = 150
+"""Least logical pixels of one row of bars with its labels."""
+
+
+class BudgetChart(FigureCanvasQTAgg):
+    """Bars to click on; those of budgets that are not offered are dotted outlines.
+
+    Signals
+    -------
+    chosen : object
+        Budget of the budget that was clicked.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(Figure(layout="constrained"))
+        self.setMinimumHeight(ROW_HEIGHT)
+        self.setStyleSheet("background-color: transparent;")
+        self.figure.patch.set_alpha(0)
+        self._costs: list[BudgetCost] = []
+        self.mpl_connect("button_press_event", self._click)
+
+    def show_costs(self, costs: Sequence[BudgetCost], pinned: Budget, theme: str) -> None:
+        """Draw the budget grid anew in the colours of a napari theme."""
+        self._costs = list(costs)
+        ink = get_theme(theme).text.as_hex()
+        self.figure.clear()
+        probabilities = [cost.probability for cost in costs if cost.probability is not None]
+        rows = 2 if probabilities and len(probabilities) == len(costs) else 1
+        self.setMinimumHeight(ROW_HEIGHT if rows == 1 else round(1.4 * ROW_HEIGHT))
+        places = range(len(costs))
+        for row in range(rows):
+            axes = self.figure.add_subplot(rows, 1, row + 1)
+            axes.patch.set_alpha(0)
+            if row == 0:
+                colors = [PINNED if cost.budget == pinned else OTHERS for cost in costs]
+                bars = axes.bar(places, [cost.plan.tokens for cost in costs], color=colors)
+                for bar, cost in zip(bars, costs, strict=True):
+                    if cost.refused:  # an outline, as it cannot be filled
+                        bar.set(facecolor="none", edgecolor=PROBABILITY, linestyle=":")
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                axes.set_ylabel("visual tokens", color=ink, fontsize=8)
+            else:
+                axes.bar(places, probabilities, color=PROBABILITY)
+                axes.set_ylabel("probability", color=ink, fontsize=8)
+            last = row == rows - 1
+            axes.set_xticks(places, [str(cost.budget) if last else "" for cost in costs])
+            axes.tick_params(colors=ink, which="both", labelsize=8)
+            axes.tick_params(axis="x", labelrotation=45)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.spines[["left", "bottom"]].set_color(ink)
+        self.draw_idle()
+
+    def _click(self, event: object) -> None:
+        place = getattr(event, "xdata", None)
+        if place is not None and self._costs:
+            nearest = min(max(round(place), 0), len(self._costs) - 1)
+            if not self._costs[nearest].refused:
+                self.chosen.emit(self._costs[nearest].budget)
