@@ -40,7 +40,7 @@ from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 
-PICTURES, GROUP, MAX_NEW_TOKENS, SIDE, BETA = 4, 8, 48, 256, 0.001
+PICTURES, NUM_GENERATIONS, MAX_COMPLETION_LENGTH, SIDE, BETA = 4, 8, 48, 256, 0.001
 QUESTION, CHOICES = "Are the nuclei dense or sparse?", ("dense", "sparse")
 MODEL: dict[str, Any] = {
     "vocabulary": 2048,
@@ -146,9 +146,9 @@ def theirs(recipe: Recipe, out: Path, convolution: bool) -> Throttle:
         reward_funcs=reward,
         args=trl.GRPOConfig(
             str(out),
-            per_device_train_batch_size=PICTURES * GROUP,
-            num_generations=GROUP,
-            max_completion_length=MAX_NEW_TOKENS,
+            per_device_train_batch_size=PICTURES * NUM_GENERATIONS,
+            num_generations=NUM_GENERATIONS,
+            max_completion_length=MAX_COMPLETION_LENGTH,
             max_steps=recipe.grpo.steps,
             beta=BETA,
             loss_type="dapo",
@@ -237,9 +237,9 @@ def recipe_of(folder: Path, steps: int, number: int) -> Recipe:
             "model": MODEL,
             "grpo": {
                 "start": str(folder / "model"),
-                "group": GROUP,
-                "longest": MAX_NEW_TOKENS,
-                "pictures": PICTURES,
+                "num_generations": NUM_GENERATIONS,
+                "max_completion_length": MAX_COMPLETION_LENGTH,
+                "batch_size": PICTURES,
                 "budgets": {64: 1},
                 "beta": BETA,
                 "steps": steps,
@@ -277,11 +277,9 @@ def main() -> None:
             turns.append((mine, theirs(recipe, folder / f"trl-{number}", args.convolution)))
         counted = calls(recipe, folder)
     written = [statistics.fmean(pace.written for pace in side) for side in zip(*turns, strict=True)]
-    print(
-        f"{millions:.1f} M parameters, {PICTURES} pictures x {GROUP} completions of "
-        f"{MAX_NEW_TOKENS}"
-    )
-    print(f"tokens at most ({written[0]:.1f} and {written[1]:.1f} in the mean), 64 visual tokens,")
+    print(f"{millions:.1f} M parameters, {PICTURES} pictures x {NUM_GENERATIONS} completions of")
+    print(f"{MAX_COMPLETION_LENGTH} tokens at most ({written[0]:.1f} and {written[1]:.1f} in the")
+    print("mean), 64 visual tokens,")
     print(
         f"float32; {platform.machine()}, {rounds} rounds of {steps} steps, load before: {load:.1f}"
     )

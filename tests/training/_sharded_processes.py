@@ -17,11 +17,10 @@ from torch.distributed.tensor import DTensor
 
 from napari_pathreason.cli import main as command
 from napari_pathreason.models import NORMALISATION, read_dims
-from napari_pathreason.training import performer, sft
+from napari_pathreason.training import sft
 from napari_pathreason.training.grpo import (
     Actor,
     AdaptedReference,
-    Assessed,
     aggregate,
     build_prompts,
     clipped_surrogate,
@@ -32,10 +31,10 @@ from napari_pathreason.training.model import start_lora
 from napari_pathreason.training.recipe import LoraRecipe
 from napari_pathreason.training.run import (
     ended_everywhere,
+    full_value,
     gathered,
     open_shards,
     prepare_shards,
-    whole,
 )
 from napari_pathreason.training.samples import Sample
 
@@ -116,9 +115,9 @@ def speak(folder):
     assert {g.dtype for g in _gradients(actor).values()} == {torch.float32}
 
 
-def learn(folder, sparing):
+def learn(folder, checkpointing):
     """Draw, ask the reference and learn, twice, alone with all questions and sharded with half."""
-    actor, reference, prompts_of = _ground(folder, weights="fp32", checkpointing=sparing)
+    actor, reference, prompts_of = _ground(folder, weights="fp32", checkpointing=checkpointing)
     gains = torch.tensor([1.0, -1.0, 0.5, -0.5])
 
     def backward(accelerator, part, rows):
@@ -130,10 +129,10 @@ def learn(folder, sparing):
             log_p = actor(prompts, tokens, mask, 2).log_p
             each = clipped_surrogate(log_p, log_p.detach(), gains[rows], 0.2, 0.2)
             each = each + k3(log_p, begun)
-            aggregate(each, mask, "dapo", tokens=float(count), longest=6).backward()
+            aggregate(each, mask, "dapo", tokens=float(count), max_completion_length=6).backward()
         found = _gradients(actor)
         clip = torch.nn.utils if accelerator is None else accelerator
-        norm = whole(clip.clip_grad_norm_(actor.parameters(), 1.0))
+        norm = full_value(clip.clip_grad_norm_(actor.parameters(), 1.0))
         actor.zero_grad()
         return begun, found, norm
 
@@ -147,7 +146,7 @@ def learn(folder, sparing):
     begun, alone, norm = backward(None, slice(0, 2), slice(0, 4))
 
     accelerator.prepare(actor, _optimizer(actor))
-    open_shards(actor, "at_hand")
+    open_shards(actor, "with_gathered_params")
     may_end = ended_everywhere(accelerator)
     for again in range(2):
         with torch.no_grad():
@@ -167,7 +166,7 @@ def learn(folder, sparing):
 
 
 def _here(actor, prompts, stops, may_end):
-    return actor.at_hand(lambda: _drawn(actor, prompts, stops, may_end))
+    return actor.with_gathered_params(lambda: _drawn(actor, prompts, stops, may_end))
 
 
 def _parts(actor):
@@ -176,17 +175,12 @@ def _parts(actor):
     return {isinstance(parameter, DTensor) for parameter in layers.parameters()}
 
 
-def by_length(text, *_):
-    return Assessed(min(len(text) / 20, 1.0), True, 1, 2, 1)
-
-
 def train(stage, recipe):
     """A stage of training, sharded if it is launched so; completions end after some tokens."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         LEARNER.Accelerator = sft.Accelerator = Sharding
     own = LEARNER.stop_ids
     LEARNER.stop_ids = lambda *args: own(*args) | set(range(0, 256, 6))
-    performer.assess = by_length
     assert command(["train", stage, "--recipe", recipe]) == 0
 
 
@@ -196,7 +190,7 @@ if __name__ == "__main__":
         train(*words)
     else:
         for folder in words:
-            for sparing in (False, True):
-                learn(folder, sparing)
+            for checkpointing in (False, True):
+                learn(folder, checkpointing)
         speak(words[0])
     sys.stdout.write("done\n")

@@ -81,7 +81,7 @@ def grpo(accelerator, model, tokenizer, loss):
         each = clipped_surrogate(log_p, log_p.detach(), gains[rows], 0.2, 0.2)
         count = mask[rows].sum().float()
         mean = count if module is actor else accelerator.reduce(count, reduction="mean")
-        aggregate(each, mask[rows], loss, tokens=mean.item(), longest=6).backward()
+        aggregate(each, mask[rows], loss, tokens=mean.item(), max_completion_length=6).backward()
         return gradients(module)
 
     alone = backward(actor, asked, slice(0, 4))

@@ -15,7 +15,6 @@ from napari_pathreason.models import BUDGETS
 from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.convert import convert
-from napari_pathreason.training.grpo import Assessed
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import View
@@ -135,13 +134,16 @@ def converted(labelled, few, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def by_length():
-    """Stands in for `assess`: the longer a completion is, the better."""
-
-    def assessed(text, *_):
-        return Assessed(min(len(text) / 20, 1.0), True, 1, 2, 1)
-
-    return assessed
+def by_length(tmp_path_factory):
+    """Names an installed reward function: the longer a completion is, the better."""
+    folder = tmp_path_factory.mktemp("rewards")
+    (folder / "reward_by_length.py").write_text(
+        "def reward(completions, **columns):\n"
+        "    return [min(len(text) / 20, 1.0) for text in completions]\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield "reward_by_length:reward"
 
 
 @pytest.fixture(scope="session")

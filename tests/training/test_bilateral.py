@@ -17,10 +17,10 @@ from napari_pathreason.types import Allocation
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 GRPO = {
-    "group": 2,
-    "longest": 4,
+    "num_generations": 2,
+    "max_completion_length": 4,
     "budgets": {4: 1, 16: 1},
-    "pictures": 1,
+    "batch_size": 1,
     "steps": 2,
     "lr": 1e-3,
     "checkpoint_every": 1,

@@ -1,5 +1,6 @@
 """The GRPO loop: it climbs, it survives a kill with the same result, its model answers."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -15,23 +16,24 @@ from napari_pathreason.models import load_models
 from napari_pathreason.training import load_recipe, performer, read_samples
 from napari_pathreason.training.grpo import (
     Actor,
-    Assessed,
+    BoxRefiner,
+    Rewards,
     aggregate,
     clipped_surrogate,
     group_advantages,
-    mixed_probabilities,
 )
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.recipe import GRPORecipe, MetadataRecipe, Recipe
+from napari_pathreason.training.run import mixed_probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 TINY = {
-    "group": 3,
-    "longest": 6,
+    "num_generations": 3,
+    "max_completion_length": 6,
     "budgets": {4: 1, 16: 1},
-    "pictures": 2,
+    "batch_size": 2,
     "questions": 2,
     "steps": 4,
     "lr": 1e-3,
@@ -69,25 +71,18 @@ def _elsewhere(recipe, folder):
     return recipe.model_copy(update={"output": str(folder)})
 
 
-@pytest.mark.parametrize("changes", [{}, {"iterations": 2, "loss": "dr_grpo", "beta": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"num_iterations": 2, "loss_type": "dr_grpo", "beta": 0.0}]
+)
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
-    begun, tmp_path, monkeypatch, changes, by_length
+    begun, tmp_path, dies_at, changes, by_length
 ):
-    monkeypatch.setattr(performer, "assess", by_length)
-    recipe = begun(**changes)
+    recipe = begun(rewards=(by_length,), **changes)
     whole = train_performer(recipe)
     elsewhere = _elsewhere(recipe, tmp_path / "cut")
-
-    def dies(*question):  # in its fourth step, two after the last checkpoint
-        if len(_records(tmp_path / "cut/grpo")) == 3:
-            raise KeyboardInterrupt
-        return by_length(*question)
-
-    monkeypatch.setattr(performer, "assess", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with dies_at(4):  # two after the last checkpoint
         train_performer(elsewhere)
     assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
-    monkeypatch.setattr(performer, "assess", by_length)
     cut = train_performer(elsewhere)
     a, b = _weights(whole), _weights(cut)
     assert a.keys() == b.keys()
@@ -100,21 +95,20 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     assert [record["step"] for record in timeless[0]] == [1, 2, 3, 4]
 
 
-def test_boxes_of_a_model_that_looks_at_some_again_are_judged_so(begun, monkeypatch, by_length):
+def test_boxes_that_a_model_refines_are_rewarded_so(begun, monkeypatch):
     stated = MetadataRecipe(zoom_labels=("platelet",))
     recipe = begun(steps=1, stop_after=1).model_copy(update={"metadata": stated})
-    told = []
+    refiners = []
     monkeypatch.setattr(
-        performer, "assess", lambda *question: told.append(question[-1]) or by_length(*question)
+        performer, "Rewards", lambda *args: refiners.append(args[-1]) or Rewards(*args)
     )
     folder = train_performer(recipe)
-    assert {each.labels for each in told} == {("platelet",)}
+    assert refiners == [BoxRefiner(("platelet",), 32)]
     assert load_models(folder, "cpu").performer.info.zoom_labels == ("platelet",)
 
 
-def test_every_parameter_moves_and_the_model_loads(begun, monkeypatch, by_length):
-    monkeypatch.setattr(performer, "assess", by_length)
-    recipe = begun(loss="grpo")
+def test_every_parameter_moves_and_the_model_loads(begun, by_length):
+    recipe = begun(loss_type="grpo", rewards=(by_length,))
     folder = train_performer(recipe)
     before, after = _weights(Path(recipe.output) / "model"), _weights(folder)
     assert not [name for name in after if torch.equal(before[name], after[name])]
@@ -136,18 +130,26 @@ def test_the_log_tells_what_was_learnt_from(begun):
     assert any(name.startswith("score_") for name in first)
     assert {"val_score", "val_format", "words", "cited", "cut_off"} <= final.keys()
     record = json.loads((Path(recipe.output) / "grpo/run.json").read_text())
-    assert record["recipe"]["grpo"]["group"] == 3
+    assert record["recipe"]["grpo"]["num_generations"] == 3
 
 
-def test_a_rewarded_word_becomes_the_rule(begun, monkeypatch):
-    monkeypatch.setattr(
-        performer, "assess", lambda text, *_: Assessed(float("7" in text), True, 0, 0, 0)
+def test_a_rewarded_word_becomes_the_rule(begun, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def seven(completions, **columns):\n"
+        "    return [float('7' in text) for text in completions]\n"
     )
     recipe = begun(
-        steps=30, stop_after=18, longest=2, group=8, beta=0.0, lr=3e-2, validate_every=50
+        rewards=("mine:seven",),
+        steps=30,
+        stop_after=18,
+        max_completion_length=2,
+        num_generations=8,
+        beta=0.0,
+        lr=3e-2,
+        validate_every=50,
     )
-    train_performer(recipe)
-    scores = [record["score"] for record in _records(Path(recipe.output) / "grpo")]
+    train_performer(recipe.beside_folders([tmp_path]))
+    scores = [record["reward"] for record in _records(Path(recipe.output) / "grpo")]
     assert sum(scores[:3]) / 3 < 0.7
     assert sum(scores[-3:]) / 3 > 0.95
 
@@ -155,9 +157,11 @@ def test_a_rewarded_word_becomes_the_rule(begun, monkeypatch):
 def test_groups_of_equal_rewards_give_no_gradient():
     log_p = torch.randn(8, 5, requires_grad=True)
     rewards = torch.tensor([[1.3] * 4, [0.0] * 4])
-    gains = group_advantages(rewards, scale=True).view(-1)
+    gains = group_advantages(rewards, scale_rewards=True).view(-1)
     each = clipped_surrogate(log_p, log_p.detach(), gains, 0.2, 0.2)
-    aggregate(each, torch.ones(8, 5, dtype=torch.bool), "dapo", tokens=40, longest=5).backward()
+    aggregate(
+        each, torch.ones(8, 5, dtype=torch.bool), "dapo", tokens=40, max_completion_length=5
+    ).backward()
     assert (log_p.grad == 0).all()
 
 
@@ -188,6 +192,42 @@ def test_the_reference_is_asked_only_where_it_counts(begun, monkeypatch):
     assert "kl" not in _records(Path(recipe.output) / "grpo")[0]
 
 
+def _example(kind):
+    """The block of that language in the section of the docs on rewards."""
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    section = page.split("### A reward of your own", 1)[1].split("\n## ", 1)[0]
+    return section.split(f"```{kind}\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_reward_of_the_docs_is_trained_with_from_beside_the_recipe(begun, tmp_path):
+    (tmp_path / "rewards.py").write_text(_example("python"))
+    base = begun(steps=2)
+    (tmp_path / "base.yaml").write_text(base.model_dump_json())
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\n" + _example("yaml"))
+    recipe = load_recipe(tmp_path / "mine.yaml")
+    assert recipe.grpo.rewards == ("task", "rewards:short")
+    folder = train_performer(recipe)
+    records = _records(folder.parent)
+    for record in records:
+        assert record["rewards/task/mean"] == 0.0  # an untrained model
+        assert record["rewards/rewards:short/mean"] == 1.0  # which writes 6 tokens at most
+        assert 0 < record["reward"] <= 0.2  # 0.2 but for lists of boxes
+    assert {"val_reward", "val_rewards/task/mean"} <= records[-1].keys()
+    told = json.loads((folder.parent / "run.json").read_text())
+    assert told["recipe"]["grpo"]["rewards"] == ["task", "rewards:short"]
+    digest = hashlib.sha256((tmp_path / "rewards.py").read_bytes()).hexdigest()
+    assert told["code_sha256"] == {"rewards.py": digest}
+
+
+def test_a_reward_that_is_not_there_is_told_at_once(begun, tmp_path):
+    with pytest.raises(QueryError, match=r"no mine\.py beside the recipe"):
+        train_performer(begun(rewards=("mine:seven",)))
+    with pytest.raises(
+        QueryError, match=r"grpo\.rewards names 'tasks'; give task, paper, or module"
+    ):
+        train_performer(begun(rewards=("tasks",)))
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(begun, train_in_two_processes):
     recipe = begun(steps=2)
@@ -205,14 +245,27 @@ def test_the_command_asks_for_a_model_first(recipe, tmp_path, capsys):
 
 def test_a_recipe_refuses_unknown_keys(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text("output: x\ndata: {folder: y}\ngrpo: {grup: 8}\n")
-    with pytest.raises(QueryError, match=r"grpo\.grup"):
-        load_recipe(path)
-    path.write_text("output: x\ndata: {folder: y}\ngrpo: {group: 1}\n")
+    path.write_text("output: x\ndata: {folder: y}\ngrpo: {group: 8}\n")
     with pytest.raises(QueryError, match=r"grpo\.group"):
         load_recipe(path)
+    path.write_text("output: x\ndata: {folder: y}\ngrpo: {num_generations: 1}\n")
+    with pytest.raises(QueryError, match=r"grpo\.num_generations"):
+        load_recipe(path)
+    path.write_text(
+        "output: x\ndata: {folder: y}\ngrpo: {rewards: [task], reward_weights: [1, 2]}\n"
+    )
+    with pytest.raises(QueryError, match="grpo: reward_weights: give one for each of rewards"):
+        load_recipe(path)
+    path.write_text("output: x\ndata: {folder: y}\ngrpo: {rewards: [task, task]}\n")
+    with pytest.raises(QueryError, match="grpo: rewards: name each function once"):
+        load_recipe(path)
     settings = Recipe.model_validate({"output": "x", "data": {"folder": "y"}}).grpo
-    assert (settings.group, settings.lr, settings.beta, settings.clip) == (8, 1e-5, 0.001, 0.2)
+    assert (settings.num_generations, settings.lr, settings.beta, settings.epsilon) == (
+        8,
+        1e-5,
+        0.001,
+        0.2,
+    )
     assert math.isclose(settings.temperature, 1)
     assert settings.scaled
-    assert not GRPORecipe(loss="dr_grpo").scaled
+    assert not GRPORecipe(loss_type="dr_grpo").scaled

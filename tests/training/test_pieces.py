@@ -13,7 +13,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training.model import mini_tokenizer
 from napari_pathreason.training.recipe import DataRecipe
-from napari_pathreason.training.run import Draw, RunLog
+from napari_pathreason.training.run import PictureSampler, RunLog
 from napari_pathreason.training.samples import Sample
 from napari_pathreason.training.supervised import box_loss, count_loss, dense_loss, place_loss
 
@@ -25,20 +25,20 @@ def test_a_draw_depends_on_seed_step_and_rank_alone(converted):
     data, budgets = DataRecipe(folder="x", weights={"lung": 1, "blood": 0}), {4: 1.0, 16: 1.0}
 
     def names(seed, step, rank):
-        drawn = Draw(samples, data, budgets, seed).batch(step, rank, 8, 1000)
+        drawn = PictureSampler(samples, data, budgets, seed).batch(step, rank, 8, 1000)
         return [(tuple(s.question for s in d.samples), d.budget) for d in drawn]
 
     assert names(0, 3, 0) == names(0, 3, 0)
     assert names(0, 3, 0) != names(0, 4, 0)
     assert names(0, 3, 0) != names(0, 3, 1)
-    draw = Draw(samples, data, budgets, 0)
+    draw = PictureSampler(samples, data, budgets, 0)
     drawn = [d.samples[0] for step in range(30) for d in draw.batch(step, 0, 8, 1000)]
     assert not any(s.source == "blood" for s in drawn)
     assert any(s.source == "lung" for s in drawn)
 
 
 def test_a_draw_asks_several_questions_of_one_picture(converted):
-    draw = Draw(
+    draw = PictureSampler(
         read_samples(converted / "train.jsonl"), DataRecipe(folder="x", questions=3), {16: 1}, 0
     )
     sizes = set()
@@ -52,7 +52,7 @@ def test_a_draw_asks_several_questions_of_one_picture(converted):
 @given(st.sampled_from((4, 16, 64, 256)), st.integers(1, 64), st.integers(1, 2000))
 def test_a_step_keeps_to_its_visual_tokens(budget, most, tokens):
     sample = Sample(image="a.png", task="vqa", question="?")
-    draw = Draw([sample], DataRecipe(folder="x"), {budget: 1.0}, 0)
+    draw = PictureSampler([sample], DataRecipe(folder="x"), {budget: 1.0}, 0)
     pictures = len(draw.batch(0, 0, most, tokens))
     assert 1 <= pictures <= most
     assert pictures == 1 or pictures * budget <= tokens

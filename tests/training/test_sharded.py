@@ -45,6 +45,10 @@ def train(launch, tmp_path):
     def run(stage, recipe, sharded=True):
         path = tmp_path / "recipe.yaml"
         path.write_text(recipe.model_dump_json())
+        (tmp_path / "by_length.py").write_text(
+            "def reward(completions, **columns):\n"
+            "    return [min(len(text) / 20, 1.0) for text in completions]\n"
+        )
         launch("train", stage, path, sharded=sharded)
 
     return run
@@ -53,14 +57,15 @@ def train(launch, tmp_path):
 def _recipe(tmp_path, name, converted, **grpo):
     sizes = {
         "start": str(tmp_path / "base"),
-        "group": 3,
-        "longest": 12,
-        "pictures": 2,
+        "num_generations": 3,
+        "max_completion_length": 12,
+        "batch_size": 2,
         "tokens": 128,
         "budgets": {4: 1, 16: 1},
         "steps": 3,
         "lr": 1e-2,
         "beta": 0.05,
+        "rewards": ["by_length:reward"],
         "warmup": 1,
         "checkpoint_every": 2,
         "validate_every": 2,
@@ -107,7 +112,7 @@ def test_a_sharded_run_learns_and_goes_on_as_one_of_whole_models(tmp_path, conve
     ]
     assert len(logs[1]) == 3
     for one, other in zip(*logs, strict=True):
-        for name in set(one) - {"seconds", "seconds_drawing"}:
+        for name in set(one) - {"seconds", "seconds_sampling"}:
             assert other[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4), name
     assert logs[1][-1]["kl"] > 0
     assert load_models(tmp_path / "fsdp/grpo/model", "cpu").performer
@@ -129,7 +134,14 @@ def test_supervised_fine_tuning_of_a_sharded_model_is_that_of_a_whole_one(
 @pytest.mark.slow
 def test_an_allocator_that_writes_learns_on_a_sharded_performer(tmp_path, one_picture, train):
     base = make_tiny_checkpoint(tmp_path / "base")
-    text = {"overview": 4, "group": 3, "longest": 4, "pictures": 1, "steps": 2, "lr": 1e-2}
+    text = {
+        "overview": 4,
+        "num_generations": 3,
+        "max_completion_length": 4,
+        "batch_size": 1,
+        "steps": 2,
+        "lr": 1e-2,
+    }
     allocator = {
         "form": "text",
         "start": str(base),
@@ -160,7 +172,7 @@ def test_what_cannot_be_sharded_is_refused(tmp_path, monkeypatch, version, lora,
 
     make_tiny_checkpoint(tmp_path / "base")
     monkeypatch.setattr("napari_pathreason.training.grpo._learner.Accelerator", Sharded)
-    recipe = _recipe(tmp_path, "run", "x")
+    recipe = _recipe(tmp_path, "run", "x", rewards=["task"])
     if not lora:
         recipe = recipe.model_copy(update={"lora": None})
     with pytest.raises(QueryError, match=told):

@@ -18,7 +18,7 @@ from napari_pathreason.models import (
     make_tiny_checkpoint,
     write_merged,
 )
-from napari_pathreason.training import performer, read_samples
+from napari_pathreason.training import read_samples
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
@@ -34,7 +34,13 @@ pytestmark = [
 ]
 
 SMALL = {"steps": 1, "tokens": 64, "warmup": 1, "validate_samples": 1}
-ROLLED = {"group": 2, "longest": 3, "pictures": 1, "steps": 1, "validate_samples": 1}
+ROLLED = {
+    "num_generations": 2,
+    "max_completion_length": 3,
+    "batch_size": 1,
+    "steps": 1,
+    "validate_samples": 1,
+}
 LORA = {"lora": {"rank": 2, "weights": "fp32", "checkpointing": False}}
 
 
@@ -116,11 +122,11 @@ def test_a_model_whose_numbers_are_several_tokens_learns_under_lora_alone(recipe
 
 
 def test_adapters_name_their_base_so_that_other_installations_find_it(
-    recipe, shipped, tmp_path, monkeypatch, by_length
+    recipe, shipped, tmp_path, by_length
 ):
-    monkeypatch.setattr(performer, "assess", by_length)
     adapted = train_sft(recipe(**LORA))
-    further = train_performer(recipe(**LORA))
+    rewarded = recipe().grpo.model_copy(update={"rewards": (by_length,)})
+    further = train_performer(recipe(**LORA, grpo=rewarded))
     for folder, most in ((adapted, 16), (further, 16)):
         assert json.loads((folder / "adapter_config.json").read_text())[
             "base_model_name_or_path"
@@ -137,19 +143,19 @@ def test_adapters_name_their_base_so_that_other_installations_find_it(
     assert not [name for name, _ in whole.named_parameters() if "lora" in name]
 
 
-def test_reinforcement_learning_keeps_to_what_the_start_could_read(recipe, monkeypatch, by_length):
-    monkeypatch.setattr(performer, "assess", by_length)
+def test_reinforcement_learning_keeps_to_what_the_start_could_read(recipe, by_length):
     grpo = ROLLED | {"tokens": 64, "budgets": {16: 1}, "start": "embedded"}
+    grpo |= {"rewards": [by_length]}
     info = load_performer(train_performer(recipe(grpo=grpo)), "cpu").info
     assert (info.name, info.metadata.tissues, info.max_visual_tokens) == ("run", (), 512)
 
 
 def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_budget):
-    monkeypatch.setattr(performer, "assess", by_length)
     monkeypatch.setattr(
         "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
     )
-    folder = train_bilateral(recipe(**LORA))
+    rewarded = recipe().grpo.model_copy(update={"rewards": (by_length,)})
+    folder = train_bilateral(recipe(**LORA, grpo=rewarded))
     models = load_models(folder, "cpu")
     assert models.performer.info.name == "run"  # not of a round
     assert models.allocator.overview_budget > 0

@@ -27,6 +27,7 @@ def add_train_parser(subparsers: Subparsers) -> None:
     for stage, what in STAGES.items():
         one = stages.add_parser(stage, help=f"{what}; resumes by itself")
         one.add_argument("--recipe", type=Path, required=True)
+        _add_changes(one)
         one.set_defaults(run=_train)
 
 
@@ -113,6 +114,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         type=Path,
         help="what it was trained by: write anew what the model says of its training",
     )
+    _add_changes(parser)
     parser.add_argument(
         "--unlike",
         type=Path,
@@ -164,11 +166,21 @@ def add_reliability_parser(subparsers: Subparsers) -> None:
     parser.set_defaults(run=_reliability)
 
 
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, such as sft.lr=1e-4; may be given again",
+    )
+
+
 def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
     from napari_pathreason.training.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe)
+    recipe = load_recipe(args.recipe, args.set)
     wait_passively()
     from .allocator import train_allocator
     from .bilateral import train_bilateral
@@ -232,7 +244,11 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
+    from napari_pathreason.training.recipe import load_recipe
 
+    if args.set and args.recipe is None:
+        raise QueryError("--set changes a recipe; name it with --recipe")
+    recipe = load_recipe(args.recipe, args.set) if args.recipe is not None else None
     wait_passively()
     from napari_pathreason.training.calibration import CalibrationPlan, calibrate
 
@@ -245,7 +261,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         pictures=args.pictures,
         seed=args.seed,
         device=args.device,
-        recipe=args.recipe,
+        recipe=recipe,
     )
     print(calibrate(plan))  # noqa: T201
     return 0

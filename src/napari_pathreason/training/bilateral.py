@@ -15,13 +15,12 @@ from pathlib import Path
 from napari_pathreason.engine import Allocator
 from napari_pathreason.models import BUDGETS, load_allocator, load_models, read_info
 from napari_pathreason.tokens import plan
-from napari_pathreason.training.grpo import BudgetPolicy
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Pictures, Sample
 
 from .allocator import train_allocator
 from .performer import train_performer
-from .run import copy_checkpoint, model_name
+from .run import BudgetPolicy, copy_checkpoint, model_name
 from .sft import train_sft
 
 
@@ -63,7 +62,7 @@ def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:
 def learned_policy(
     allocator: Allocator, pictures: Pictures, token_px: int, budgets: Mapping[int, float]
 ) -> BudgetPolicy:
-    """An allocator's probabilities, at balanced effort, of the budgets that training draws from.
+    """An allocator's probabilities, at the balanced effort, of the budgets that training samples.
 
     What it gives to budgets beyond goes to the largest of ``budgets``, what lies between two of
     them to the larger one.

@@ -27,7 +27,7 @@ from napari_pathreason.training.model import start_model
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import (
     SFT_PANELS,
-    Draw,
+    PictureSampler,
     keep_adapters_alone,
     last_checkpoint,
     optimizer_of,
@@ -96,11 +96,11 @@ def train_sft(recipe: Recipe) -> Path:
     lesson = choose_lesson(recipe, start, tokenizer)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
-    draw = Draw(train, recipe.data, settings.budgets, recipe.seed)
-    fixed = Draw(val, recipe.data, settings.budgets, recipe.seed)
+    draw = PictureSampler(train, recipe.data, settings.budgets, recipe.seed)
+    fixed = PictureSampler(val, recipe.data, settings.budgets, recipe.seed)
 
     def make(
-        source: Draw,
+        source: PictureSampler,
         at: int,
         change: Augmentation | None,
         process: int = accelerator.process_index,
@@ -163,7 +163,7 @@ def train_sft(recipe: Recipe) -> Path:
             each = losses(batch, write)
             share_of = weights * shares(accelerator, lesson.counts(batch))
             accelerator.backward((share_of * each).sum())
-            accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+            accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
             step += 1

@@ -16,9 +16,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
-
-from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
@@ -39,7 +36,7 @@ from napari_pathreason.training.allocation import (
 from napari_pathreason.training.grpo import Learner, Prompts, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.run import learnt_adapter, resume, save_state
+from napari_pathreason.training.run import TrainingLoop, learnt_adapter
 
 PANELS = {
     "reward": "reward",
@@ -73,7 +70,6 @@ def train_text_allocator(recipe: Recipe) -> Path:
         raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
     settings, lora = recipe.allocator, recipe.lora
     text, out = settings.text, Path(recipe.output) / "allocator/text"
-    last = min(text.steps, text.stop_after or text.steps)
     accelerator = join_processes(recipe, text)
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has copied and asked
@@ -86,7 +82,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     tokenizer = learner.tokenizer
     with accelerator.main_process_first():
         make_room(out, text_identity(recipe, (known.file, held.file)))
-    step, log = resume(accelerator, out, recipe)
+    loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS)
     rank, processes = accelerator.process_index, accelerator.num_processes
 
     def make(source: Tabulated, places: Sequence[int]) -> Prompts:
@@ -107,20 +103,20 @@ def train_text_allocator(recipe: Recipe) -> Path:
         ones: Sequence[float],
         places: Sequence[int],
         prompts: Prompts,
-        drawn: Rollout,
+        rollout: Rollout,
     ) -> list[ScoredAllocation]:
         """What completions allocate; as many of each question, one question behind another."""
-        lengths = drawn.mask.sum(1).tolist()
-        texts = drawn.texts(tokenizer)
-        group = len(texts) // len(places)
+        lengths = rollout.mask.sum(1).tolist()
+        texts = rollout.texts(tokenizer)
+        each = len(texts) // len(places)
         visual = prompts.mm_token_type_ids.sum(1).tolist()
         words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
         return [
             score_allocation(
                 one,
-                source.table[places[i // group]],
-                flops(source.info.dims, visual[i // group], words[i // group], lengths[i]),
-                ones[places[i // group]],
+                source.table[places[i // each]],
+                flops(source.info.dims, visual[i // each], words[i // each], lengths[i]),
+                ones[places[i // each]],
             )
             for i, one in enumerate(texts)
         ]
@@ -129,59 +125,49 @@ def train_text_allocator(recipe: Recipe) -> Path:
         """Greedy numbers for held-out questions."""
         given: list[ScoredAllocation] = []
         count = min(len(held.samples), text.validate_samples)
-        for begin in range(0, count, text.pictures):
-            places = range(begin, min(begin + text.pictures, count))
+        for begin in range(0, count, text.batch_size):
+            places = range(begin, min(begin + text.batch_size, count))
             prompts = make(held, places)
-            given += read(held, held_ones, places, prompts, learner.write(prompts))
+            given += read(held, held_ones, places, prompts, learner.sample_greedily(prompts))
         told = {"reward": round(float(text_rewards(given, settings).mean()), 4)} | text_figures(
             given
         )
         return {f"val_{name}": value for name, value in told.items()}
 
-    bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
-    while step < last:
-        started = time.perf_counter()
-        first = (step * processes + rank) * text.pictures
-        places = in_turn(len(known.samples), recipe.seed, first, text.pictures)
-        prompts = make(known, places)
+    with loop:
+        while loop.step < loop.last:
+            started = time.perf_counter()
+            first = (loop.step * processes + rank) * text.batch_size
+            places = in_turn(len(known.samples), recipe.seed, first, text.batch_size)
+            prompts = make(known, places)
 
-        # write several numbers for every question
-        drawn = learner.draw(prompts, step)
-        drew = time.perf_counter() - started
+            # write several numbers for every question
+            rollout = learner.sample(prompts, loop.step)
+            sampled = time.perf_counter() - started
 
-        # look up what the performer scores there
-        given = read(known, ones, places, prompts, drawn)
-        rewards = text_rewards(given, settings).view(len(places), text.group)
+            # look up what the performer scores there
+            given = read(known, ones, places, prompts, rollout)
+            rewards = text_rewards(given, settings).view(len(places), text.num_generations)
 
-        # make the better ones of each group more likely
-        learnt = learner.learn(prompts, drawn, rewards, step, scale=settings.scaled)
-        step += 1
-
-        record: dict[str, Any] = {
-            "step": step,
-            **learnt,
-            **text_figures(given),
-            "length": round(float(drawn.mask.sum(1).float().mean()), 2),
-            "cut_off": round(float((~drawn.finished).float().mean()), 4),
-            "rollouts": step * processes * text.pictures * text.group,
-            "performer_calls": known.calls,
-            "seconds": round(time.perf_counter() - started, 3),
-            "seconds_drawing": round(drew, 3),
-        }
-        if step % text.validate_every == 0 or step == last:
-            record |= validate()
-        if accelerator.is_main_process:
-            log.write(record)
-            bar.update()
-            bar.set_postfix(reward=record["reward"], cost=record["cost"], refresh=False)
-        if step % text.checkpoint_every == 0 or step == last:
-            save_state(accelerator, out, step)
-            if accelerator.is_main_process:
-                log.draw(PANELS)
-    bar.close()
+            # make the better ones of each group more likely
+            learnt = learner.learn(
+                prompts, rollout, rewards, loop.step, scale_rewards=settings.scaled
+            )
+            rollouts = (loop.step + 1) * processes * text.batch_size * text.num_generations
+            record = {
+                **learnt,
+                **text_figures(given),
+                "length": round(float(rollout.mask.sum(1).float().mean()), 2),
+                "cut_off": round(float((~rollout.finished).float().mean()), 4),
+                "rollouts": rollouts,
+                "performer_calls": known.calls,
+                "seconds": round(time.perf_counter() - started, 3),
+                "seconds_sampling": round(sampled, 3),
+            }
+            loop.end_step(record, validate, shown=("reward", "cost"))
     config, matrices = learnt_adapter(accelerator, learner.model)
     if accelerator.is_main_process:
-        form = TextForm(text.overview, text.longest, text.effort)
+        form = TextForm(text.overview, text.max_completion_length, text.effort)
         save_text_allocator(folder, form, config, matrices)
     accelerator.wait_for_everyone()
     return folder

@@ -69,5 +69,5 @@ def test_figures_are_what_users_get_the_default_rung_included():
 def test_advantages_are_divided_in_the_papers_form_alone():
     assert AllocatorRecipe(reward="paper").scaled
     assert not AllocatorRecipe().scaled
-    assert not AllocatorRecipe(reward="paper", text={"loss": "dr_grpo"}).scaled
-    assert AllocatorRecipe(text={"scale": True}).scaled
+    assert not AllocatorRecipe(reward="paper", text={"loss_type": "dr_grpo"}).scaled
+    assert AllocatorRecipe(text={"scale_rewards": True}).scaled

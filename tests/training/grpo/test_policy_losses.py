@@ -17,17 +17,17 @@ from napari_pathreason.training.grpo import (
 def test_advantages_are_centred_and_scaled_by_hand():
     rewards = torch.tensor([[1.0, 0.0, 0.0, 1.0], [2.0, 0.0, 1.0, 1.0]])
     plain = torch.tensor([[0.5, -0.5, -0.5, 0.5], [1.0, -1.0, 0.0, 0.0]])
-    assert torch.equal(group_advantages(rewards, scale=False), plain)
+    assert torch.equal(group_advantages(rewards, scale_rewards=False), plain)
     # std with G - 1: sqrt(4 * 0.25 / 3) and sqrt(2 / 3)
     stds = torch.tensor([[math.sqrt(1 / 3)], [math.sqrt(2 / 3)]])
-    assert torch.allclose(group_advantages(rewards, scale=True), plain / (stds + 1e-4))
+    assert torch.allclose(group_advantages(rewards, scale_rewards=True), plain / (stds + 1e-4))
 
 
 def test_a_group_of_equal_rewards_has_no_advantage_at_all():
     rewards = torch.tensor([[0.3] * 7, [0.3] * 6 + [0.4]])
     assert zero_variance(rewards).tolist() == [True, False]
-    assert (group_advantages(rewards, scale=True)[0] == 0).all()
-    assert (group_advantages(rewards, scale=True)[1] != 0).all()
+    assert (group_advantages(rewards, scale_rewards=True)[0] == 0).all()
+    assert (group_advantages(rewards, scale_rewards=True)[1] != 0).all()
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,13 @@ def test_k3_is_unbiased_and_never_negative():
 def test_aggregation_by_hand():
     each = torch.tensor([[1.0, 2.0, 3.0], [4.0, torch.inf, torch.nan]])
     mask = torch.tensor([[True, True, True], [True, False, False]])
-    assert aggregate(each, mask, "grpo", tokens=4, longest=10).item() == 3.0  # (2 + 4) / 2
-    assert aggregate(each, mask, "dapo", tokens=4, longest=10).item() == 2.5  # 10 / 4
-    assert aggregate(each, mask, "dr_grpo", tokens=4, longest=10).item() == 0.5  # 10 / (2 * 10)
+    assert (
+        aggregate(each, mask, "grpo", tokens=4, max_completion_length=10).item() == 3.0
+    )  # (2 + 4) / 2
+    assert aggregate(each, mask, "dapo", tokens=4, max_completion_length=10).item() == 2.5  # 10 / 4
+    assert (
+        aggregate(each, mask, "dr_grpo", tokens=4, max_completion_length=10).item() == 0.5
+    )  # 10 / (2 * 10)
 
 
 @pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo"])
@@ -80,7 +84,7 @@ def test_the_whole_loss_equals_the_published_formula(loss):
     lengths = torch.tensor([5, 1, 3, 2, 5, 4])
     mask = torch.arange(5)[None] < lengths[:, None]
     each = clipped_surrogate(log_p, old, gains, 0.2, 0.28) + 0.04 * k3(log_p, reference)
-    ours = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=7).item()
+    ours = aggregate(each, mask, loss, tokens=float(mask.sum()), max_completion_length=7).item()
     # the same, token by token, as TRL's GRPOTrainer._compute_loss states it
     total, per_row = 0.0, []
     for i in range(6):
@@ -101,9 +105,10 @@ def test_averaged_losses_of_two_processes_are_the_loss_of_one(loss):
     torch.manual_seed(1)
     each, mask = torch.randn(6, 5), torch.arange(5)[None] < torch.tensor([[5], [1], [3]] * 2)
     mask[4, 1:] = True
-    whole = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=5)
+    whole = aggregate(each, mask, loss, tokens=float(mask.sum()), max_completion_length=5)
     mean = float(mask.sum()) / 2
     halves = [
-        aggregate(each[i : i + 3], mask[i : i + 3], loss, tokens=mean, longest=5) for i in (0, 3)
+        aggregate(each[i : i + 3], mask[i : i + 3], loss, tokens=mean, max_completion_length=5)
+        for i in (0, 3)
     ]
     assert whole.item() == pytest.approx(sum(halves).item() / 2, abs=1e-6)

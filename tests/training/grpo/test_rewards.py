@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from napari_pathreason.training.grpo import Assessed, ap50, assess, bleu4
+from napari_pathreason.training.grpo import RewardBreakdown, ap50, bleu4, score_completion
 from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import AnswerBox
 
@@ -27,43 +27,43 @@ def _said(answer, rationale="centre left: tumour; lower right: tumour"):
 
 def test_a_choice_is_right_or_wrong_and_the_rationale_is_checked(view):
     sample = _sample(choices=("upper left", "upper right"))
-    right = assess(_said("upper left"), sample, view, "task")
-    assert right == Assessed(score=1.0, whole=True, words=6, cited=2, confirmed=1)
-    assert assess(_said("upper right"), sample, view, "task").score == 0.0
+    right = score_completion(_said("upper left"), sample, view, "task")
+    assert right == RewardBreakdown(score=1.0, well_formed=True, words=6, cited=2, confirmed=1)
+    assert score_completion(_said("upper right"), sample, view, "task").score == 0.0
     assert right.reward(0.5) == 1.5
-    assert dataclasses.replace(right, whole=False).reward(0.5) == 1.0
+    assert dataclasses.replace(right, well_formed=False).reward(0.5) == 1.0
 
 
 def test_open_answers_by_words_shared_counts_by_error(view):
-    assert assess(_said("upper left"), _sample(), view, "task").score == 1.0
-    assert assess(_said("left"), _sample(), view, "task").score == pytest.approx(2 / 3)
+    assert score_completion(_said("upper left"), _sample(), view, "task").score == 1.0
+    assert score_completion(_said("left"), _sample(), view, "task").score == pytest.approx(2 / 3)
     count, asked = dataclasses.replace(view, answer="10"), _sample(question="How many?")
-    assert assess(_said("8"), asked, count, "task").score == pytest.approx(0.8)
-    assert assess(_said("8"), _sample(), count, "task").score == 0.0
+    assert score_completion(_said("8"), asked, count, "task").score == pytest.approx(0.8)
+    assert score_completion(_said("8"), _sample(), count, "task").score == 0.0
 
 
 def test_what_cannot_be_read_earns_nothing_and_is_not_whole(view):
     choices, empty = ("A", "B"), dataclasses.replace(view, answer="A", boxes=())
     for sample in (_sample(choices=choices), _sample(), _sample("detection", ("tumour",))):
         for kind in ("task", "paper"):
-            assessed = assess(_said(""), sample, empty, kind)
+            assessed = score_completion(_said(""), sample, empty, kind)
             assert assessed.score == 0.0
-        assert not assess(_said(""), sample, empty, "task").whole
-    assert assess(_said("a"), _sample(choices=choices), empty, "paper").score == 1.0
+        assert not score_completion(_said(""), sample, empty, "task").well_formed
+    assert score_completion(_said("a"), _sample(choices=choices), empty, "paper").score == 1.0
 
 
 def test_boxes_by_matched_overlap_empty_right_where_nothing_is(view):
     sample = _sample("detection", ("tumour",))
     box = '[{"bbox_2d":[0,0,500,800],"label":"tumour"}]'
-    assert assess(_said(box), sample, view, "task").score == pytest.approx(0.8)
+    assert score_completion(_said(box), sample, view, "task").score == pytest.approx(0.8)
     none = dataclasses.replace(view, boxes=())
-    assert assess(_said("[]"), sample, none, "task").score == 1.0
-    assert assess(_said("[]"), sample, none, "paper").score == 0.0
-    assert assess("[]", sample, none, "task").whole is False
+    assert score_completion(_said("[]"), sample, none, "task").score == 1.0
+    assert score_completion(_said("[]"), sample, none, "paper").score == 0.0
+    assert score_completion("[]", sample, none, "task").well_formed is False
 
 
 def test_evidence_pays_where_it_is_likelier_to_hold_than_not():
-    told = Assessed(score=1.0, whole=True, words=9, cited=5, confirmed=3)
+    told = RewardBreakdown(score=1.0, well_formed=True, words=9, cited=5, confirmed=3)
     assert told.reward(0.5) == 1.5
     assert told.reward(0.5, 0.9) == pytest.approx(1.5)  # three of five is where nothing is gained
     assert dataclasses.replace(told, confirmed=5).reward(0.0, 0.9) == pytest.approx(1.5)
@@ -73,9 +73,9 @@ def test_evidence_pays_where_it_is_likelier_to_hold_than_not():
 
 def test_the_papers_form_asks_for_tags_alone(view):
     sample = _sample(choices=("upper left", "upper right"))
-    assert assess(_said("nowhere"), sample, view, "paper").whole
-    assert not assess(_said("nowhere"), sample, view, "task").whole
-    assert not assess(_said("upper left") + " so", sample, view, "paper").whole
+    assert score_completion(_said("nowhere"), sample, view, "paper").well_formed
+    assert not score_completion(_said("nowhere"), sample, view, "task").well_formed
+    assert not score_completion(_said("upper left") + " so", sample, view, "paper").well_formed
 
 
 @pytest.mark.parametrize(

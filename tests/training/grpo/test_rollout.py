@@ -172,8 +172,8 @@ def test_rows_that_are_computed_again_give_the_same_log_probabilities_and_gradie
     actor.model.gradient_checkpointing_enable({"use_reentrant": False})
     weight = torch.randn(drawn.tokens.shape, generator=torch.Generator().manual_seed(3))
     told = []
-    for sparing in (False, True):
-        one = Actor(actor.model, actor._suppressed, 1.0, sparing).eval()
+    for checkpointing in (False, True):
+        one = Actor(actor.model, actor._suppressed, 1.0, checkpointing).eval()
         said = one(prompts, drawn.tokens, drawn.mask, 2)
         one.zero_grad()
         (said.log_p * weight).sum().backward()
@@ -187,12 +187,12 @@ def test_rows_that_are_computed_again_give_the_same_log_probabilities_and_gradie
     assert all((plain[n] - spared[n]).abs().max() < 1e-4 * largest for n in plain)
 
 
-def test_sparing_keeps_less_for_the_backward_pass(ground):
+def test_checkpointing_keeps_less_for_the_backward_pass(ground):
     actor, prompts, _ = ground
     drawn = _roll(ground, group=4, longest=12)
     actor.model.gradient_checkpointing_enable({"use_reentrant": False})
     kept = []
-    for sparing in (False, True):
+    for checkpointing in (False, True):
         held = 0
 
         def pack(tensor):
@@ -201,7 +201,7 @@ def test_sparing_keeps_less_for_the_backward_pass(ground):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            Actor(actor.model, actor._suppressed, 1.0, sparing).eval()(
+            Actor(actor.model, actor._suppressed, 1.0, checkpointing).eval()(
                 prompts, drawn.tokens, drawn.mask, 4
             )
         kept.append(held)

@@ -1,10 +1,13 @@
 """Advantages and losses beside those that TRL's own GRPOTrainer computes from the same tensors."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from napari_pathreason.models import byte_tokenizer
 from napari_pathreason.training.grpo import aggregate, clipped_surrogate, group_advantages, k3
+from napari_pathreason.training.recipe import PolicyRecipe
 
 trl = pytest.importorskip("trl", reason="comes with the dev group")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,13 +59,24 @@ def trainer(tmp_path_factory):
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def test_keys_of_recipes_are_trls():
+    named = {"loss_type", "scale_rewards", "beta", "epsilon", "epsilon_high", "num_iterations"}
+    named |= {"num_generations", "temperature", "max_completion_length", "max_grad_norm"}
+    theirs = {field.name: field for field in dataclasses.fields(trl.GRPOConfig)}
+    assert named <= PolicyRecipe.model_fields.keys() & theirs.keys()
+    same = {"loss_type", "epsilon", "epsilon_high", "num_iterations", "num_generations"}
+    same |= {"temperature", "max_grad_norm"}
+    for name in same:
+        assert PolicyRecipe.model_fields[name].default == theirs[name].default, name
+
+
 @pytest.mark.parametrize("scale", [True, False])
 def test_advantages_equal_trls(trainer, scale):
     trainer.scale_rewards = "group" if scale else "none"
     trainer.model.train()
     asked = [{"prompt": text} for text in ("Is it?", "What lies there?") for _ in range(GROUP)]
     theirs = trainer._generate_and_score_completions(asked)["advantages"]
-    ours = group_advantages(torch.tensor(REWARDS).view(-1, GROUP), scale=scale).view(-1)
+    ours = group_advantages(torch.tensor(REWARDS).view(-1, GROUP), scale_rewards=scale).view(-1)
     assert ours[:GROUP].abs().min() > 0.01
     assert torch.allclose(ours, theirs, atol=1e-5, rtol=0)
 
@@ -77,7 +91,9 @@ def test_losses_and_their_gradients_equal_trls(trainer, monkeypatch, loss):
 
     mine = log_p.clone().requires_grad_()
     each = clipped_surrogate(mine, old, gains, 0.2, 0.28) + 0.04 * k3(mine, reference)
-    ours = aggregate(each, mask, loss, tokens=float(mask.sum()), longest=MAX_NEW_TOKENS)
+    ours = aggregate(
+        each, mask, loss, tokens=float(mask.sum()), max_completion_length=MAX_NEW_TOKENS
+    )
     ours.backward()
 
     other = log_p.clone().requires_grad_()

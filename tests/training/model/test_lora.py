@@ -13,7 +13,7 @@ from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import load_models, make_tiny_checkpoint, write_base, write_merged
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training import load_recipe, performer, read_samples
+from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import LEARNING, REFERENCE, start_lora
 from napari_pathreason.training.performer import train_performer
@@ -39,9 +39,9 @@ SIZES = {
     },
     "grpo": {
         "steps": 2,
-        "group": 3,
-        "longest": 5,
-        "pictures": 2,
+        "num_generations": 3,
+        "max_completion_length": 5,
+        "batch_size": 2,
         "tokens": 128,
         "warmup": 1,
         "checkpoint_every": 2,
@@ -112,10 +112,10 @@ def started(monkeypatch):
 
 @pytest.mark.parametrize("family", SHIPPED)
 def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
-    family, bases, converted, tmp_path, monkeypatch, started, capsys, by_length
+    family, bases, converted, tmp_path, started, capsys, by_length
 ):
-    monkeypatch.setattr(performer, "assess", by_length)
-    recipe = _shrunk(family, bases, converted, tmp_path / "run")
+    rewards = {"rewards": (by_length,)}
+    recipe = _shrunk(family, bases, converted, tmp_path / "run", grpo=rewards)
     adapted = train_sft(recipe)
     answered = train_performer(recipe)
 
@@ -178,12 +178,12 @@ def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
 
 
 def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
-    bases, converted, tmp_path, monkeypatch, by_length
+    bases, converted, tmp_path, by_length
 ):
-    monkeypatch.setattr(performer, "assess", by_length)
 
     def recipe(name, **changes):
         grpo = {"checkpoint_every": 1, "start": str(bases["qwen3_vl"])} | changes
+        grpo |= {"rewards": (by_length,)}
         return _shrunk("qwen3_vl", bases, converted, tmp_path / name, grpo=grpo)
 
     whole = _weights(train_performer(recipe("whole")))
@@ -195,7 +195,6 @@ def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
 def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
     bases, converted, tmp_path, monkeypatch, at_every_budget, by_length
 ):
-    monkeypatch.setattr(performer, "assess", by_length)
     monkeypatch.setattr(
         "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
     )
@@ -204,7 +203,7 @@ def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
     parts = {
         "allocator": recipe.allocator.model_copy(update=small),
         "bilateral": recipe.bilateral.model_copy(update={"rounds": 1}),
-        "grpo": recipe.grpo.model_copy(update={"steps": 1}),
+        "grpo": recipe.grpo.model_copy(update={"steps": 1, "rewards": (by_length,)}),
     }
     folder = train_bilateral(recipe.model_copy(update=parts))
     models = load_models(folder, "cpu")
@@ -274,6 +273,7 @@ def test_the_papers_settings():
     recipe = load_recipe(RECIPES / SHIPPED["qwen2_5_vl"])
     assert (recipe.lora.rank, recipe.lora.alpha, recipe.lora.targets) == (16, 64, None)
     assert (recipe.sft.lr, recipe.grpo.lr) == (1e-4, 1e-5)
-    assert (recipe.grpo.group, recipe.grpo.beta) == (8, 0.001)
-    assert (recipe.grpo.reward, recipe.grpo.loss, recipe.grpo.format_weight) == ("paper", "grpo", 1)
+    assert (recipe.grpo.num_generations, recipe.grpo.beta) == (8, 0.001)
+    assert (recipe.grpo.rewards, recipe.grpo.loss_type) == (("paper",), "grpo")
+    assert recipe.grpo.format_weight == 1
     assert set(recipe.sft.budgets) == set(recipe.grpo.budgets) == {256}

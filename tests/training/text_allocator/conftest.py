@@ -17,9 +17,9 @@ from napari_pathreason.training.run import RunLog, save_adapter
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 TEXT = {
     "overview": 4,
-    "group": 16,
-    "longest": 2,
-    "pictures": 2,
+    "num_generations": 16,
+    "max_completion_length": 2,
+    "batch_size": 2,
     "steps": 12,
     "lr": 2e-2,
     "warmup": 1,

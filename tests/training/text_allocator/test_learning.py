@@ -167,7 +167,9 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
         lambda samples, each, _: [s for s in samples if s.source == "lung"][:2],
     )
     folder = copy_of("qwen3_vl", tmp_path)
-    recipe = make_recipe(folder, converted, tmp_path / "run", group=32, steps=3, pictures=4)
+    recipe = make_recipe(
+        folder, converted, tmp_path / "run", num_generations=32, steps=3, batch_size=4
+    )
     train_allocator(recipe)
     last = records_of(recipe.output)[-1]
     assert len(asked) == len(set(asked))  # never one question at one budget twice

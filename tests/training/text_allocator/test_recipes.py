@@ -7,10 +7,9 @@ import pytest
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import TextAllocator, TextForm, load_models
-from napari_pathreason.training import load_recipe, performer
+from napari_pathreason.training import load_recipe
 from napari_pathreason.training.allocator import train_allocator
 from napari_pathreason.training.bilateral import train_bilateral
-from napari_pathreason.training.grpo import Assessed
 from napari_pathreason.training.recipe import GRPORecipe, Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -27,7 +26,12 @@ def test_a_shipped_recipe_trains_one(family, converted, tmp_path, one_budget_pay
     values["allocator"] |= {"start": str(folder), "form": "text"}
     values["allocator"] |= {"questions": 1, "validate_questions": 1}
     shown = values["allocator"]["text"]["overview"]
-    values["allocator"]["text"] |= {"longest": 3, "steps": 1, "pictures": 1, "group": 2}
+    values["allocator"]["text"] |= {
+        "max_completion_length": 3,
+        "steps": 1,
+        "batch_size": 1,
+        "num_generations": 2,
+    }
     values["allocator"]["text"] |= {"validate_samples": 1, "overview": 4}
     train_allocator(Recipe.model_validate(values))
     allocator = load_models(folder, "cpu").allocator
@@ -40,8 +44,13 @@ def test_the_papers_settings_and_what_a_writing_allocator_needs(tmp_path):
     recipe = load_recipe(RECIPES / SHIPPED["qwen2_5_vl"])
     text = recipe.allocator.text
     assert (recipe.allocator.form, recipe.allocator.reward) == ("text", "paper")
-    assert (text.overview, text.group, text.longest, text.temperature) == (256, 8, 512, 1)
-    assert (text.lr, text.beta, text.clip, text.loss) == (1e-5, 0.001, 0.2, "grpo")
+    assert (text.overview, text.num_generations, text.max_completion_length, text.temperature) == (
+        256,
+        8,
+        512,
+        1,
+    )
+    assert (text.lr, text.beta, text.epsilon, text.loss_type) == (1e-5, 0.001, 0.2, "grpo")
     assert text.format_weight == 1
     assert recipe.allocator.scaled
     file = tmp_path / "recipe.yaml"
@@ -54,7 +63,6 @@ def test_the_papers_settings_and_what_a_writing_allocator_needs(tmp_path):
 def test_two_rounds_of_both_branches_leave_one_folder(
     performers, converted, tmp_path, monkeypatch, digits, one_budget_pays, make_recipe
 ):
-    monkeypatch.setattr(performer, "assess", lambda *_: Assessed(0.5, True, 0, 0, 0))
     asked = []
     allocate = TextAllocator.allocate
 
@@ -65,9 +73,15 @@ def test_two_rounds_of_both_branches_leave_one_folder(
 
     monkeypatch.setattr(TextAllocator, "allocate", listen)
     base = performers / "qwen3_vl-base"
-    recipe = make_recipe(base, converted, tmp_path / "run", steps=2, group=4)
+    recipe = make_recipe(base, converted, tmp_path / "run", steps=2, num_generations=4)
     grpo = GRPORecipe(
-        start=str(base), group=2, longest=2, pictures=1, steps=1, validate_samples=1, floor=0.0
+        start=str(base),
+        num_generations=2,
+        max_completion_length=2,
+        batch_size=1,
+        steps=1,
+        validate_samples=1,
+        floor=0.0,
     )
     folder = train_bilateral(recipe.model_copy(update={"grpo": grpo}))
     assert isinstance(load_models(folder, "cpu").allocator, TextAllocator)
@@ -83,7 +97,7 @@ def test_two_processes_train_one_allocator(
 ):
     """All real: the first process asks the performer, the other reads its table."""
     folder = copy_of("qwen3_vl", tmp_path)
-    recipe = make_recipe(folder, one_picture, tmp_path / "run", steps=2, group=4)
+    recipe = make_recipe(folder, one_picture, tmp_path / "run", steps=2, num_generations=4)
     train_in_two_processes("allocator", recipe)
     records = records_of(recipe.output)
     assert [record["step"] for record in records] == [1, 2]

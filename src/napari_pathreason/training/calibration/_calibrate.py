@@ -25,7 +25,7 @@ from napari_pathreason.models import (
     write_metadata,
 )
 from napari_pathreason.training.evaluation import expected_error, pick, write_whole
-from napari_pathreason.training.recipe import load_recipe
+from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Calibration, Scale
@@ -60,7 +60,7 @@ class CalibrationPlan:
     pictures: int = 1200
     seed: int = 0
     device: str = "auto"
-    recipe: Path | None = None
+    recipe: Recipe | None = None
 
 
 def calibrate(plan: CalibrationPlan) -> str:
@@ -78,8 +78,7 @@ def calibrate(plan: CalibrationPlan) -> str:
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
     folder, name = find_checkpoint(plan.model)
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
-    recipe = load_recipe(plan.recipe) if plan.recipe is not None else None
-    describe_checkpoint(folder, name, train, recipe)
+    describe_checkpoint(folder, name, train, plan.recipe)
     (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
     performer = load_performer(plan.model, plan.device, known=False)
 

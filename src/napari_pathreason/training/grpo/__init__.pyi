@@ -1,16 +1,35 @@
-from ._actor import Actor as Actor
-from ._advantages import group_advantages as group_advantages, zero_variance as zero_variance
-from ._budgets import (
-    BudgetPolicy as BudgetPolicy,
-    draw_budget as draw_budget,
-    mixed_probabilities as mixed_probabilities,
+from ._actor import (
+    Actor as Actor,
+    Prompts as Prompts,
+    build_prompts as build_prompts,
+    prompts_of as prompts_of,
 )
-from ._learner import Learner as Learner, join_processes as join_processes
-from ._paper_scores import ap50 as ap50, bleu4 as bleu4
-from ._pointing import Pointing as Pointing
-from ._policy_losses import aggregate as aggregate, clipped_surrogate as clipped_surrogate, k3 as k3
-from ._prompts import Prompts as Prompts, build_prompts as build_prompts, prompts_of as prompts_of
-from ._reference import AdaptedReference as AdaptedReference
-from ._rewards import Assessed as Assessed, assess as assess
-from ._rollout import Rollout as Rollout, roll_out as roll_out, stop_ids as stop_ids
-from ._rollout_figures import PANELS as PANELS, figures as figures
+from ._learner import (
+    AdaptedReference as AdaptedReference,
+    Learner as Learner,
+    join_processes as join_processes,
+)
+from ._loss import (
+    aggregate as aggregate,
+    clipped_surrogate as clipped_surrogate,
+    group_advantages as group_advantages,
+    k3 as k3,
+    zero_variance as zero_variance,
+)
+from ._rewards import (
+    BoxRefiner as BoxRefiner,
+    RewardBreakdown as RewardBreakdown,
+    Rewarded as Rewarded,
+    RewardFunction as RewardFunction,
+    Rewards as Rewards,
+    ap50 as ap50,
+    bleu4 as bleu4,
+    score_completion as score_completion,
+)
+from ._rollout import (
+    PANELS as PANELS,
+    Rollout as Rollout,
+    figures as figures,
+    roll_out as roll_out,
+    stop_ids as stop_ids,
+)

@@ -1,4 +1,7 @@
-"""What both GRPO loops share: a policy that draws groups of completions and learns from them."""
+"""What both GRPO loops share: a policy that samples groups of completions and learns from them.
+
+Beside it stands the reference, which it may not stray far from: itself as it began.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,29 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 
 from napari_pathreason.models import VISION_TOKENS
+from napari_pathreason.training.model import add_reference, as_reference
 from napari_pathreason.training.recipe import PolicyRecipe, Recipe
 from napari_pathreason.training.run import (
     ended_everywhere,
+    full_value,
     gathered,
     keep_adapters_alone,
     open_shards,
     optimizer_of,
     prepare_shards,
+    reshard,
     schedule,
-    whole,
 )
 
-from ._actor import Actor
-from ._advantages import group_advantages, zero_variance
-from ._policy_losses import aggregate, clipped_surrogate, k3
-from ._prompts import Prompts
-from ._reference import AdaptedReference, Reference
+from ._actor import Actor, LogProbs, Prompts
+from ._loss import aggregate, clipped_surrogate, group_advantages, k3, zero_variance
 from ._rollout import Rollout, roll_out, stop_ids
 
 PATIENCE = timedelta(days=2)
@@ -50,6 +52,35 @@ def join_processes(recipe: Recipe, settings: PolicyRecipe) -> Accelerator:
     )
     prepare_shards(accelerator, adapted=recipe.lora is not None)
     return accelerator
+
+
+Reference: TypeAlias = Callable[[Prompts, torch.Tensor, torch.Tensor, int], LogProbs]
+"""Log-probabilities of completions, as `Actor.forward`."""
+
+
+class AdaptedReference:
+    """An actor with LoRA as it is now; shares the frozen weights with the one that learns.
+
+    Parameters
+    ----------
+    actor : Actor
+        Its model gets a second, frozen adapter; to be made before the optimiser is.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        add_reference(actor.model)
+        self._actor = actor
+
+    @torch.no_grad()
+    def __call__(
+        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
+    ) -> LogProbs:
+        """See `Actor.forward`."""
+        reshard(self._actor)  # switching tells parameters what learns: the same ones both times
+        with as_reference(self._actor.model):
+            found: LogProbs = self._actor(prompts, tokens, mask, num_generations)
+            reshard(self._actor)
+        return found
 
 
 class Learner:
@@ -75,70 +106,80 @@ class Learner:
         self.accelerator = accelerator
         set_seed(recipe.seed)
         self._settings, self._seed = settings, recipe.seed
-        sparing = recipe.lora is not None and recipe.lora.checkpointing
+        checkpointing = recipe.lora is not None and recipe.lora.checkpointing
 
-        def act() -> tuple[Actor, Any]:
+        def make_actor() -> tuple[Actor, Any]:
             model, tokenizer = load()
             never = tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
-            # evaluation mode throughout: drawing and learning must look at one distribution
-            return Actor(model, never, settings.temperature, sparing).eval(), tokenizer
+            # evaluation mode throughout: sampling and learning must look at one distribution
+            return Actor(model, never, settings.temperature, checkpointing).eval(), tokenizer
 
-        actor, self.tokenizer = act()
+        actor, self.tokenizer = make_actor()
         self._reference: Reference | None = None
         if recipe.lora is not None:
             keep_adapters_alone(accelerator)
             self._reference = AdaptedReference(actor) if settings.beta else None
         elif settings.beta:
-            self._reference = act()[0].requires_grad_(False).to(accelerator.device)
+            self._reference = make_actor()[0].requires_grad_(False).to(accelerator.device)
         self._stops = stop_ids(actor.model, self.tokenizer)
         self.model, self._optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
         self._actor = accelerator.unwrap_model(self.model)
-        open_shards(self._actor, "at_hand")
+        open_shards(self._actor, "with_gathered_params")
         self._may_end = ended_everywhere(accelerator)
 
-    def draw(self, prompts: Prompts, step: int) -> Rollout:
+    def sample(self, prompts: Prompts, step: int) -> Rollout:
         """A group of completions for each prompt; a pure function of seed, step and process."""
         rank = self.accelerator.process_index
-        told = Random(f"rollout-{self._seed}-{step}-{rank}").getrandbits(63)
-        return self._roll_out(prompts, self._settings.group, torch.Generator().manual_seed(told))
+        seed = Random(f"rollout-{self._seed}-{step}-{rank}").getrandbits(63)
+        random = torch.Generator().manual_seed(seed)
+        return self._roll_out(prompts, self._settings.num_generations, random)
 
-    def write(self, prompts: Prompts) -> Rollout:
+    def sample_greedily(self, prompts: Prompts) -> Rollout:
         """The likeliest completion of each prompt."""
         return self._roll_out(prompts, 1, None)
 
     @torch.no_grad()  # here too: what gathers parameters would prepare for a backward pass
-    def _roll_out(self, prompts: Prompts, group: int, random: torch.Generator | None) -> Rollout:
-        def drawn() -> Rollout:
+    def _roll_out(
+        self, prompts: Prompts, num_generations: int, random: torch.Generator | None
+    ) -> Rollout:
+        def completions() -> Rollout:
             return roll_out(
                 self._actor,
                 prompts,
-                group,
-                self._settings.longest,
+                num_generations,
+                self._settings.max_completion_length,
                 self._stops,
                 self.tokenizer.pad_token_id,
                 random,
                 self._may_end,
             )
 
-        keep = self._settings.gather
-        holding = gathered(self.accelerator, self._actor) if keep else nullcontext()
+        hold = self._settings.gather
+        holding = gathered(self.accelerator, self._actor) if hold else nullcontext()
         with holding, self.accelerator.autocast():
-            return self._actor.at_hand(drawn)
+            return self._actor.with_gathered_params(completions)
 
     def learn(
-        self, prompts: Prompts, drawn: Rollout, rewards: torch.Tensor, step: int, *, scale: bool
+        self,
+        prompts: Prompts,
+        rollout: Rollout,
+        rewards: torch.Tensor,
+        step: int,
+        *,
+        scale_rewards: bool,
     ) -> dict[str, Any]:
         """Make the better completions of each group more likely.
 
         Parameters
         ----------
         prompts : Prompts
-        drawn : Rollout
-            What `draw` gave for them.
-        rewards : float tensor (prompts, group)
+        rollout : Rollout
+            What `sample` gave for them.
+        rewards : float tensor (prompts, num_generations)
+            NaN where a completion cannot be rewarded.
         step : int
             How many came before.
-        scale : bool
+        scale_rewards : bool
             See `group_advantages`.
 
         Returns
@@ -147,44 +188,50 @@ class Learner:
             Figures for the log.
         """
         settings, accelerator = self._settings, self.accelerator
-        advantages = group_advantages(rewards, scale=scale).view(-1).to(accelerator.device)
+        advantages = group_advantages(rewards, scale_rewards=scale_rewards).view(-1)
+        advantages = advantages.to(accelerator.device)
         reference_log_p = None
         if self._reference is not None:
             with torch.no_grad(), accelerator.autocast():
                 reference_log_p = self._reference(
-                    prompts, drawn.tokens, drawn.mask, settings.group
+                    prompts, rollout.tokens, rollout.mask, settings.num_generations
                 ).log_p
-        tokens = accelerator.reduce(drawn.mask.sum().float(), reduction="mean").item()
+        tokens = accelerator.reduce(rollout.mask.sum().float(), reduction="mean").item()
         share = schedule(step, settings.warmup, settings.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.lr * group["share"] * share
-        high = settings.clip if settings.clip_high is None else settings.clip_high
+        high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
         old_log_p = distance = None
-        for _ in range(settings.iterations):
+        for _ in range(settings.num_iterations):
             with accelerator.autocast():  # where the model is sharded, `prepare` leaves it out
-                said = self.model(prompts, drawn.tokens, drawn.mask, settings.group)
+                now = self.model(prompts, rollout.tokens, rollout.mask, settings.num_generations)
             if old_log_p is None:
-                old_log_p = said.log_p.detach()
-            each = clipped_surrogate(said.log_p, old_log_p, advantages, settings.clip, high)
+                old_log_p = now.log_p.detach()
+            each = clipped_surrogate(now.log_p, old_log_p, advantages, settings.epsilon, high)
             if reference_log_p is not None:
-                distance = k3(said.log_p, reference_log_p)
+                distance = k3(now.log_p, reference_log_p)
                 each = each + settings.beta * distance
             loss = aggregate(
-                each, drawn.mask, settings.loss, tokens=tokens, longest=settings.longest
+                each,
+                rollout.mask,
+                settings.loss_type,
+                tokens=tokens,
+                max_completion_length=settings.max_completion_length,
             )
             accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_norm)
+            norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
             self._optimizer.step()
             self._optimizer.zero_grad()
         record = {
-            "reward": round(float(rewards.mean()), 4),
             "groups": len(rewards),
             "zero_variance": int(zero_variance(rewards).sum()),
-            "entropy": round(float(said.entropy[drawn.mask].mean()), 4),
+            "entropy": round(float(now.entropy[rollout.mask].mean()), 4),
             "loss": round(float(loss.detach()), 5),
-            "norm": round(whole(norm), 4),
+            "norm": round(full_value(norm), 4),
             "lr": settings.lr * share,
         }
+        if not rewards.isnan().all():
+            record["reward"] = round(float(rewards.nanmean()), 4)
         if distance is not None:
-            record["kl"] = round(float(distance[drawn.mask].mean()), 6)
+            record["kl"] = round(float(distance[rollout.mask].mean()), 6)
         return record

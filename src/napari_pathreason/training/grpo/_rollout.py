@@ -1,37 +1,58 @@
-"""Groups of completions, drawn together on the key-value cache."""
+"""Groups of completions, sampled together on the key-value cache, and how they look in the log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ._actor import Actor, Read
-from ._prompts import Prompts
+from napari_pathreason.training.samples import Sample
+
+from ._actor import Actor, Prefill, Prompts
+from ._rewards import RewardBreakdown
+
+PANELS = {
+    "reward": "reward",
+    "score": "score of answers",
+    "format": "share in the whole form",
+    "zero_variance": "groups that teach nothing",
+    "length": "tokens of a completion",
+    "words": "words of a rationale",
+    "confirmed": "cited facts that hold",
+    "entropy": "entropy (nats a token)",
+    "kl": "distance to the start (k3)",
+}
+"""Panels of the learning curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """Completions, padded on the right; those of one prompt stand together.
 
-    ``tokens`` int64 (prompts * group, longest); ``mask`` bool of the same shape, True up to and
-    with the token that ended a completion; ``finished`` bool (prompts * group,), False where the
-    limit cut one off.
+    ``tokens`` int64 (completions, tokens); ``mask`` bool of the same shape, True up to and with the
+    token that ended a completion; ``finished`` bool (completions,), False where the limit cut one
+    off.
     """
 
     tokens: torch.Tensor
     mask: torch.Tensor
     finished: torch.Tensor
 
+    def ids(self) -> list[list[int]]:
+        """Tokens of each completion, its end included."""
+        return [
+            row[inside].tolist()
+            for row, inside in zip(self.tokens.cpu(), self.mask.cpu(), strict=True)
+        ]
+
     def texts(self, tokenizer: Any) -> list[str]:
         """Completions as text, without special tokens, as answers are read."""
         return [
-            tokenizer.decode(
-                row[kept], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            for row, kept in zip(self.tokens.cpu(), self.mask.cpu(), strict=True)
+            tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for ids in self.ids()
         ]
 
 
@@ -39,17 +60,17 @@ class Rollout:
 def roll_out(
     actor: Actor,
     prompts: Prompts,
-    group: int,
-    longest: int,
+    num_generations: int,
+    max_completion_length: int,
     stops: Collection[int],
     pad: int,
     random: torch.Generator | None,
     may_end: Callable[[bool], bool] = bool,
 ) -> Rollout:
-    """Draw ``group`` completions of each prompt.
+    """Sample ``num_generations`` completions of each prompt.
 
-    Tokens are drawn from the whole distribution: top-k or top-p would draw from another one than
-    the losses speak of. Rows that have ended leave the batch once they are half of it.
+    Tokens are sampled from the whole distribution: top-k or top-p would sample from another one
+    than the losses speak of. Rows that have ended leave the batch once they are half of it.
 
     Parameters
     ----------
@@ -57,7 +78,7 @@ def roll_out(
         In evaluation mode.
     prompts : Prompts
         On the actor's device.
-    group, longest : int
+    num_generations, max_completion_length : int
         Completions of a prompt; tokens of a completion, its end included.
     stops : collection of int
         Token ids that end a completion.
@@ -69,48 +90,79 @@ def roll_out(
         Tells, given whether all completions have ended, whether to end: where other processes need
         this one's passes, it goes on with one row, and all processes have as many columns.
     """
-    read = actor.read(prompts, group)
-    device, rows = read.last.device, len(read.last)
+    prefill = actor.prefill(prompts, num_generations)
+    device, rows = prefill.last.device, len(prefill.last)
     ends = torch.tensor(sorted(stops), device=device)
-    tokens = torch.full((rows, longest), pad, device=device)
-    mask = torch.zeros((rows, longest), dtype=torch.bool, device=device)
+    tokens = torch.full((rows, max_completion_length), pad, device=device)
+    mask = torch.zeros((rows, max_completion_length), dtype=torch.bool, device=device)
     here = torch.arange(rows, device=device)  # which completion each row of the batch is
     done = torch.zeros(rows, dtype=torch.bool, device=device)
-    hidden, attention = read.last, read.attention
-    for at in range(longest):
-        drawn = _draw(actor.log_probs(hidden), random).masked_fill(done, pad)
-        tokens[here, at] = drawn
+    hidden, attention = prefill.last, prefill.attention
+    for at in range(max_completion_length):
+        sampled = _sample(actor.log_probs(hidden), random).masked_fill(done, pad)
+        tokens[here, at] = sampled
         mask[here, at] = ~done
-        done = done | torch.isin(drawn, ends)
-        if may_end(bool(done.all())) or at + 1 == longest:
+        done = done | torch.isin(sampled, ends)
+        if may_end(bool(done.all())) or at + 1 == max_completion_length:
             break
         attention = torch.cat([attention, torch.ones_like(attention[:, :1])], 1)
         if 2 * int(done.sum()) >= len(done):
-            kept = (~done).nonzero()[:, 0]
-            kept = kept if len(kept) else kept.new_zeros(1)  # one goes on for the others' sake
-            read = _keep(read, kept)
-            here, attention, drawn, done = (x[kept] for x in (here, attention, drawn, done))
-        hidden = actor.go_on(read, drawn[:, None], attention)[:, -1]
+            going = (~done).nonzero()[:, 0]
+            going = going if len(going) else going.new_zeros(1)  # one goes on for the others' sake
+            prefill = _select(prefill, going)
+            here, attention, sampled, done = (x[going] for x in (here, attention, sampled, done))
+        hidden = actor.decode_step(prefill, sampled[:, None], attention)[:, -1]
     tokens, mask = tokens[:, : at + 1], mask[:, : at + 1]
     finished = (torch.isin(tokens, ends) & mask).any(1)
     return Rollout(tokens, mask, finished)
 
 
-def _draw(log_probs: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
+def _sample(log_probs: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
     if random is None:
         return log_probs.argmax(-1)
-    drawn = torch.multinomial(log_probs.exp().cpu(), 1, generator=random)[:, 0]
-    return drawn.to(log_probs.device)
+    sampled = torch.multinomial(log_probs.exp().cpu(), 1, generator=random)[:, 0]
+    return sampled.to(log_probs.device)
 
 
-def _keep(read: Read, rows: torch.Tensor) -> Read:
-    read.cache.batch_select_indices(rows)
-    return Read(read.cache, read.attention[rows], read.last[rows], read.position[rows])
+def _select(prefill: Prefill, rows: torch.Tensor) -> Prefill:
+    prefill.cache.batch_select_indices(rows)
+    return Prefill(
+        prefill.cache, prefill.attention[rows], prefill.last[rows], prefill.position[rows]
+    )
 
 
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Ids that end a completion: the checkpoint's own, and the end of a turn."""
-    named = model.generation_config.eos_token_id
-    ids = {*named} if isinstance(named, list) else {named}
+    own = model.generation_config.eos_token_id
+    ids = {*own} if isinstance(own, list) else {own}
     ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
     return frozenset(ids - {None, tokenizer.unk_token_id})
+
+
+def figures(
+    breakdowns: Sequence[RewardBreakdown], samples: Sequence[Sample], rollout: Rollout
+) -> dict[str, Any]:
+    """Means over completions; one score a task; shares are 0 to 1.
+
+    ``confirmed`` (of all facts cited) is left out where none is cited.
+    """
+    tasks: dict[str, list[float]] = defaultdict(list)
+    for each, sample in zip(breakdowns, samples, strict=True):
+        tasks[sample.task].append(each.score)
+    cited = sum(each.cited for each in breakdowns)
+    record = {
+        "score": _mean([each.score for each in breakdowns]),
+        **{f"score_{task}": _mean(scores) for task, scores in sorted(tasks.items())},
+        "format": _mean([float(each.well_formed) for each in breakdowns]),
+        "length": _mean(rollout.mask.sum(1).tolist()),
+        "cut_off": _mean((~rollout.finished).float().tolist()),
+        "words": _mean([float(each.words) for each in breakdowns]),
+        "cited": cited / len(breakdowns),
+    }
+    if cited:
+        record["confirmed"] = sum(each.confirmed for each in breakdowns) / cited
+    return {name: round(value, 4) for name, value in record.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -64,6 +64,6 @@ class AllocatorRecipe(Strict):
         Elsewhere they are mean-centred alone, as that division erases the price.
         """
         settings = self.text
-        if settings.scale is not None:
-            return settings.scale
-        return self.reward == "paper" and settings.loss != "dr_grpo"
+        if settings.scale_rewards is not None:
+            return settings.scale_rewards
+        return self.reward == "paper" and settings.loss_type != "dr_grpo"

@@ -1,15 +1,14 @@
-"""Recipes: every hyper-parameter of a run, from YAML; an unknown key is an error."""
+"""Recipes: every hyper-parameter of a run; an unknown key is an error."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Augmentation, Style
 
 from ._allocator_recipe import AllocatorRecipe
@@ -133,7 +132,7 @@ class SFTRecipe(Strict):
     vision_encoder_lr: float = 1.0
     warmup: int = 100
     weight_decay: float = 0.05
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     dense_weight: float = 1.0
     box_weight: float = 0.15
     count_weight: float = 1.0
@@ -168,6 +167,7 @@ class Recipe(Strict):
     grpo: GRPORecipe = GRPORecipe()
     allocator: AllocatorRecipe = AllocatorRecipe()
     bilateral: BilateralRecipe = BilateralRecipe()
+    _beside: tuple[Path, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _fits_large(self) -> Recipe:
@@ -191,22 +191,13 @@ class Recipe(Strict):
             )
         return self
 
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Folders of its file and of those that it extends, for `load_object`; none without."""
+        return self._beside
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe.
-
-    Raises
-    ------
-    QueryError
-        If the file is missing, is not YAML, or holds an unknown key or a wrong type; names it.
-    """
-    if not path.is_file():
-        raise QueryError(f"the recipe {path.name} is not there; see recipes/mini.yaml")
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise QueryError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ": ".join([path.name, *filter(None, [".".join(map(str, first["loc"]))])])
-        raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    def beside_folders(self, folders: Iterable[Path]) -> Recipe:
+        """The same recipe, whose code is looked for in some folders too."""
+        recipe = self.model_copy()
+        recipe._beside = tuple(dict.fromkeys(folders))
+        return recipe

@@ -1,18 +1,28 @@
-"""What a model will say of its training, out of the recipe and the samples of its run."""
+"""What a model will say of its training, and what its run was made of.
+
+The first goes with the weights (pathreason.json), out of the recipe and the samples; the second
+stays with the run (run.json).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import metadata_of, read_metadata, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
-from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.recipe import Recipe, file_beside
 from napari_pathreason.training.samples import Sample
 from napari_pathreason.types import Form, Metadata, Query, Topic
+
+PACKAGES = ("napari-pathreason", "torch", "transformers", "accelerate", "tokenizers")
 
 
 def model_name(recipe: Recipe) -> str:
@@ -149,3 +159,46 @@ def _drawn(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:
     """Samples of the sources that have a weight; those without one count by their size."""
     weights = recipe.data.weights
     return [sample for sample in samples if weights.get(sample.source, 1.0) > 0]
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the JSONL files of a data folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.jsonl")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def provenance(out: Path, recipe: Recipe, data: Path) -> None:
+    """Write ``run.json``: resolved recipe, versions, hashes of data and of code beside the recipe.
+
+    Names no host or path.
+    """
+    resolved = recipe.model_dump(mode="json")
+    resolved["output"], resolved["data"]["folder"] = out.name, data.name
+    starts = {
+        "model": recipe.model.start,
+        "grpo": recipe.grpo.start,
+        "allocator": recipe.allocator.start,
+    }
+    for part, start in starts.items():
+        if start is not None and Path(start).exists():  # a folder: its name, not where it lies
+            resolved[part]["start"] = "/".join(Path(start).parts[-2:])
+    if recipe.model.vision_encoder is not None:
+        weights = Path(recipe.model.vision_encoder)
+        resolved["model"]["vision_encoder"] = weights.name
+        resolved["model"]["tower_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
+    record = {
+        "recipe": resolved,
+        "data_sha256": fingerprint(data),
+        "code_sha256": {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for model_id in recipe.grpo.rewards
+            if (file := file_beside(model_id, recipe.beside)) is not None
+        },
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")

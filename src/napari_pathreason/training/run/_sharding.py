@@ -1,7 +1,7 @@
 """A policy whose weights are spread over processes (FSDP version 2, `fully_shard`).
 
 A layer is gathered for each pass and given back behind it, which takes all processes: whatever one
-of them draws, it makes as many passes as the others.
+of them samples, it makes as many passes as the others.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def open_shards(module: Any, method: str) -> None:
     register_fsdp_forward_method(module, method)
 
 
-def give_back(module: torch.nn.Module) -> None:
+def reshard(module: torch.nn.Module) -> None:
     """Give back what is still gathered."""
     for part in _shards(module):
         part.reshard()
@@ -74,7 +74,7 @@ def gathered(accelerator: Accelerator, module: torch.nn.Module) -> Iterator[None
             layer.set_reshard_after_forward(
                 accelerator.state.fsdp_plugin.reshard_after_forward, recurse=False
             )
-        give_back(module)
+        reshard(module)
 
 
 def ended_everywhere(accelerator: Accelerator) -> Callable[[bool], bool]:
@@ -89,7 +89,7 @@ def ended_everywhere(accelerator: Accelerator) -> Callable[[bool], bool]:
     return ask
 
 
-def whole(value: Any) -> float:
+def full_value(value: Any) -> float:
     """A number that processes may hold parts of."""
     return float(value.full_tensor() if isinstance(value, DTensor) else value)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from napari_pathreason.training.recipe import DataRecipe
 from napari_pathreason.training.samples import Sample
 
+BudgetPolicy = Callable[[Sample], Sequence[float]]
+"""Of an allocator: probabilities of the recipe's budgets for a question, in their order."""
+
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SampledPicture:
     """Questions about one picture, a budget and a generator for the augmentation."""
 
     samples: tuple[Sample, ...]
@@ -20,8 +23,8 @@ class Drawn:
     rng: Random
 
 
-class Draw:
-    """Draws batches so that a resumed run reads just what an undisturbed one would have read.
+class PictureSampler:
+    """Samples batches so that a resumed run reads just what an undisturbed one would have read.
 
     All pictures of a step share one budget, so that no sequence is padded to another's length; a
     high budget takes fewer pictures, so that every step costs about the same.
@@ -54,14 +57,51 @@ class Draw:
         self._budgets = budgets
         self._seed = seed
 
-    def batch(self, step: int, rank: int, most: int, tokens: int) -> list[Drawn]:
+    def batch(self, step: int, rank: int, most: int, tokens: int) -> list[SampledPicture]:
         """At most ``most`` pictures, and about ``tokens`` visual tokens at the most."""
         rng = Random(f"{self._seed}-{step}-{rank}")
         budget = rng.choices(list(self._budgets), list(self._budgets.values()))[0]
         size = min(most, max(1, tokens // budget))
-        drawn = []
+        batch = []
         for name in rng.choices(list(self._sources), self._shares, k=size):
             questions = rng.choice(self._sources[name])
             chosen = rng.sample(questions, min(self._questions, len(questions)))
-            drawn.append(Drawn(tuple(chosen), budget, Random(rng.random())))
-        return drawn
+            batch.append(SampledPicture(tuple(chosen), budget, Random(rng.random())))
+        return batch
+
+
+def mixed_probabilities(
+    budgets: Mapping[int, float], policies: Sequence[Sequence[float]], floor: float
+) -> list[float]:
+    """Probabilities of budgets: ``floor`` of the recipe's weights, the rest as the policy has it.
+
+    Without a floor the performer would forget the budgets that its allocator has given up, and the
+    allocator could never find that they have become worth it.
+
+    Parameters
+    ----------
+    budgets : mapping
+        Relative weight of each budget.
+    policies : sequence of sequence of float
+        Probabilities of the budgets, one row a question about the picture; their mean counts.
+    floor : float
+        0 to 1.
+    """
+    whole = sum(budgets.values())
+    columns = zip(*policies, strict=True)
+    return [
+        floor * weight / whole + (1 - floor) * sum(column) / len(policies)
+        for weight, column in zip(budgets.values(), columns, strict=True)
+    ]
+
+
+def sample_budget(
+    samples: Sequence[Sample],
+    policy: BudgetPolicy,
+    budgets: Mapping[int, float],
+    floor: float,
+    rng: Random,
+) -> int:
+    """Budget for the questions about one picture."""
+    probabilities = mixed_probabilities(budgets, [policy(sample) for sample in samples], floor)
+    return rng.choices(list(budgets), probabilities)[0]

@@ -1,0 +1,145 @@
+"""Recipes from YAML: one may extend another, and single keys may be set at the command line.
+
+A recipe that extends another is that one with some keys changed. Sections (mappings whose keys are
+fields of `Recipe` and its parts) are merged key by key. Everything else is replaced whole: numbers,
+lists, and mappings of weights such as ``data.weights``, ``sft.budgets`` and ``allocator.lambdas``,
+for weights mean something beside each other alone, and an entry that is left out is meant to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from napari_pathreason.errors import QueryError
+
+from ._recipe import Recipe
+
+EXTENDS = "extends"
+"""Key of the recipe that another one changes, a path seen from its folder."""
+
+
+def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, those that it extends, and what is set besides.
+
+    Parameters
+    ----------
+    path : Path
+    changes : sequence of str
+        Each ``section.key=value``, the value YAML, as of ``--set``: as if a recipe that extends
+        this one said so. The last one of a key counts.
+
+    Raises
+    ------
+    QueryError
+        If a file is missing, is not YAML, extends itself, or holds an unknown key or a wrong type;
+        in one line that names the file.
+    """
+    chain = _read_chain(path)
+    values: dict[str, Any] = {}
+    for _, given in reversed(chain):
+        values = _merge(values, given, Recipe)
+    for change in changes:
+        values = _merge(values, _parse_change(change), Recipe)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        file = next((file for file, given in chain if _holds(given, first["loc"])), path)
+        where = ": ".join([file.name, *filter(None, [".".join(map(str, first["loc"]))])])
+        raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    return recipe.beside_folders([file.parent for file, _ in chain])
+
+
+def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A recipe and those that it extends, the one that extends none last, without that key."""
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    file: Path | None = path
+    while file is not None:
+        if file.resolve() in [before.resolve() for before, _ in chain]:
+            way = " -> ".join(each.name for each in (*(f for f, _ in chain), file))
+            raise QueryError(f"{path.name} extends itself: {way}; let one of them extend no other")
+        values = _read_file(file, chain[-1][0] if chain else None)
+        base = values.pop(EXTENDS, None)
+        if base is not None and not (isinstance(base, str) and base):
+            raise QueryError(f"{file.name}: {EXTENDS}: give the path of one recipe")
+        chain.append((file, values))
+        file = None if base is None else file.parent / base
+    return chain
+
+
+def _read_file(file: Path, extended_by: Path | None) -> dict[str, Any]:
+    if not file.is_file():
+        if extended_by is not None:
+            raise QueryError(
+                f"the recipe {file.name}, which {extended_by.name} extends, is not there; give its "
+                f"path as seen from the folder of {extended_by.name}"
+            )
+        raise QueryError(f"the recipe {file.name} is not there; see recipes/mini.yaml")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise QueryError(f"{file.name} is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise QueryError(f"{file.name} is no recipe: it has no keys")
+    return values
+
+
+def _parse_change(change: str) -> dict[str, Any]:
+    """What ``section.key=value`` sets, as a recipe would say it."""
+    key, _, text = change.partition("=")
+    parts = key.strip().split(".")
+    if "=" not in change or not all(parts):
+        raise QueryError(f"--set takes KEY=VALUE, such as sft.lr=1e-4, not {change!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise QueryError(
+            f"--set {key}: the value is not YAML: {str(error).splitlines()[0]}"
+        ) from None
+    model: type[BaseModel] | None = Recipe
+    for at, part in enumerate(parts[:-1]):
+        known = model is not None and part in model.model_fields
+        model = None if model is None else _section(model, part)
+        if known and model is None:
+            whole = ".".join(parts[: at + 1])
+            raise QueryError(f"--set {key}: {whole} is set whole, as in --set '{whole}=VALUE'")
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(
+    base: Mapping[str, Any], over: Mapping[str, Any], model: type[BaseModel]
+) -> dict[str, Any]:
+    """What a recipe says that changes another one, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        section, before = _section(model, key), merged.get(key)
+        if section is not None and isinstance(value, dict) and isinstance(before, dict):
+            value = _merge(before, value, section)
+        merged[key] = value
+    return merged
+
+
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The part of a recipe that a key holds; None where it holds a value, or is unknown."""
+    field = model.model_fields.get(key)
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    parts = (k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+    return next(parts, None)
+
+
+def _holds(values: Any, keys: Sequence[Any]) -> bool:
+    """Whether a file itself says what lies at some keys."""
+    for key in keys:
+        if not isinstance(values, dict):
+            return values is not None  # a value where keys are wanted, or an item of a list
+        if key not in values:
+            return False
+        values = values[key]
+    return bool(keys)
