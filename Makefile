@@ -59,7 +59,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/grpo.py
 
 embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
-	$(BIN)/python -m napari_pathreason.training.model._fetch build/dinov2s.pt
+	$(BIN)/python -m demonstrator.fetch build/dinov2s.pt
+	$(BIN)/python -m demonstrator.new_model $(MINI)/train.jsonl --dinov2 build/dinov2s.pt -o runs/mini-start
 	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
 	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml

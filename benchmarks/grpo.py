@@ -32,25 +32,30 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
+from demonstrator.new_model import Sizes, new_model
 from napari_pathreason.models import embed_by_product
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
 from napari_pathreason.training.allocation import Scored, tabulate
-from napari_pathreason.training.model import save_checkpoint, start_model
+from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 
 PICTURES, NUM_GENERATIONS, MAX_COMPLETION_LENGTH, SIDE, BETA = 4, 8, 48, 256, 0.001
 QUESTION, CHOICES = "Are the nuclei dense or sparse?", ("dense", "sparse")
-MODEL: dict[str, Any] = {
-    "vocabulary": 2048,
-    "vision_depth": 6,
-    "vision_hidden": 256,
-    "vision_mlp": 768,
-    "text_depth": 4,
-    "text_hidden": 256,
-    "text_mlp": 768,
-}
+SIZES = Sizes(
+    vocabulary=2048,
+    vision_depth=6,
+    vision_hidden=256,
+    vision_heads=4,
+    vision_mlp=768,
+    deepstack=(2,),
+    text_depth=4,
+    text_hidden=256,
+    text_heads=4,
+    text_kv_heads=2,
+    text_mlp=768,
+)
 """Between the first look's and the embedded one's size."""
 
 
@@ -234,7 +239,6 @@ def recipe_of(folder: Path, steps: int, number: int) -> Recipe:
         {
             "output": str(folder / f"run-{number}"),
             "data": {"folder": str(folder), "questions": 1, "turn": False, "stain": 0},
-            "model": MODEL,
             "grpo": {
                 "start": str(folder / "model"),
                 "num_generations": NUM_GENERATIONS,
@@ -267,7 +271,7 @@ def main() -> None:
         folder = Path(place)
         write_data(folder)
         recipe = recipe_of(folder, steps, 0)
-        model, tokenizer = start_model(recipe, read_samples(folder / "train.jsonl"))
+        model, tokenizer = new_model(read_samples(folder / "train.jsonl"), SIZES)
         millions = sum(p.numel() for p in model.parameters()) / 1e6
         save_checkpoint(folder / "model", model, tokenizer, "bench")
         load = os.getloadavg()[0]

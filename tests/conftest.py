@@ -1,7 +1,10 @@
 """Settings shared by all tests."""
 
+import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,27 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
     assert not tried
+
+
+@pytest.fixture(scope="session")
+def in_two_processes() -> Callable[..., str]:
+    """Runs words by torchrun on two gloo processes; gives what they said.
+
+    ``settings`` are added to the environment.
+    """
+
+    def run(*words: object, settings: dict[str, str] | None = None, timeout: int = 240) -> str:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        own = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        told = subprocess.run(
+            [sys.executable, *launch, *map(str, words)],
+            env=os.environ | (settings or {}) | own,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr[-3000:]
+        return told.stdout
+
+    return run

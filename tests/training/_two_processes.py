@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import AutoModelForImageTextToText
 
 from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.grpo import Actor, aggregate, build_prompts, clipped_surrogate
-from napari_pathreason.training.model import mini_tokenizer, start_lora
+from napari_pathreason.training.model import start_lora
+from napari_pathreason.training.objectives import LanguageModelObjective, process_weights
 from napari_pathreason.training.recipe import LoraRecipe, SFTRecipe
-from napari_pathreason.training.samples import Piece, Sample, View
-from napari_pathreason.training.supervised import Question, SeeAndWrite, WriteOnly, collate, shares
+from napari_pathreason.training.samples import Sample, View
 
 HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
 """Question, answer and side of the picture of each process: nothing is even."""
@@ -42,25 +41,20 @@ def gradients(module):
     return found
 
 
-def sft(accelerator, lesson, model, tokenizer):
-    dims, pixels = read_dims(model.config.to_dict()), NORMALISATION[model.config.model_type]
-    asked = [
-        [
-            Question(
-                Sample(image="a.png", task="vqa", question=q),
-                view(dims.token_px, a, side),
-                [Piece(a)],
-            )
-        ]
+def sft(accelerator, objective, model, tokenizer):
+    objective.attach(model, tokenizer)
+    token_px = read_dims(model.config.to_dict()).token_px
+    pictures = [
+        [(Sample(image="a.png", task="vqa", question=q), view(token_px, a, side))]
         for q, a, side in HALVES
     ]
-    whole = collate(asked, tokenizer, dims, pixels, lesson.quantum)
-    lesson.losses(lesson.module, whole, True).sum().backward()
-    alone = gradients(lesson.module)
-    ddp = torch.nn.parallel.DistributedDataParallel(lesson.module)
-    own = collate([asked[accelerator.process_index]], tokenizer, dims, pixels, lesson.quantum)
-    each = lesson.losses(ddp, own, True)
-    (shares(accelerator, lesson.counts(own)) * each).sum().backward()
+    module = objective.module
+    objective.losses(module, objective.collate(pictures), 0).sum().backward()
+    alone = gradients(module)
+    ddp = torch.nn.parallel.DistributedDataParallel(module)
+    own = objective.collate([pictures[accelerator.process_index]])
+    each = objective.losses(ddp, own, 0)
+    (process_weights(accelerator, objective.counts(own)) * each).sum().backward()
     compare(alone, gradients(ddp))
 
 
@@ -98,14 +92,9 @@ def main(folder):
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    sft(accelerator, WriteOnly(model), model, tokenizer)
+    sft(accelerator, LanguageModelObjective(SFTRecipe()), model, tokenizer)
     for loss in ("grpo", "dapo", "dr_grpo"):
         grpo(accelerator, model, tokenizer, loss)
-    plain = AutoModelForImageTextToText.from_pretrained(folder)
-    numbers = mini_tokenizer(["a few words"] * 9, 1600)
-    plain.resize_token_embeddings(len(numbers))
-    plain.config.image_token_id = numbers.convert_tokens_to_ids("<|image_pad|>")
-    sft(accelerator, SeeAndWrite(plain, numbers, SFTRecipe()), plain, numbers)
     sys.stdout.write("equal\n")
 
 

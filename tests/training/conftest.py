@@ -1,20 +1,19 @@
 """A miniature of the labelled folders, made in code."""
 
 import csv
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from napari_pathreason.models import BUDGETS
+from napari_pathreason.models import BUDGETS, byte_tokenizer, tiny_config
 from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.convert import convert
+from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import View
@@ -167,29 +166,31 @@ def one_box():
     return view_of
 
 
+@pytest.fixture(scope="session")
+def blank_model(tmp_path_factory):
+    """A checkpoint of some thousand parameters that writes any token as likely as another."""
+    from transformers import AutoModelForImageTextToText
+
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    model = AutoModelForImageTextToText.from_config(tiny_config("qwen3_vl", tokenizer))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    folder = tmp_path_factory.mktemp("blank") / "model"
+    save_checkpoint(folder, model, tokenizer, "blank")
+    return folder
+
+
 @pytest.fixture
-def recipe(converted, tmp_path):
-    """A run of a few steps with a model of some thousand parameters."""
+def recipe(converted, blank_model, tmp_path):
+    """A run of a few steps from that checkpoint."""
     return Recipe.model_validate(
         {
             "output": str(tmp_path / "run"),
             "data": {"folder": str(converted)},
-            "model": {
-                "vocabulary": 1600,
-                "vision_depth": 1,
-                "vision_hidden": 32,
-                "vision_heads": 2,
-                "vision_mlp": 32,
-                "deepstack": [0],
-                "text_depth": 2,
-                "text_hidden": 48,
-                "text_heads": 2,
-                "text_kv_heads": 1,
-                "text_mlp": 32,
-            },
+            "model": {"start": str(blank_model)},
             "sft": {
                 "budgets": {4: 1, 16: 1},
-                "dense_steps": 2,
                 "steps": 6,
                 "batch": 3,
                 "warmup": 2,
@@ -235,30 +236,6 @@ def dies_at(monkeypatch):
                 yield
 
     return until
-
-
-@pytest.fixture(scope="session")
-def in_two_processes():
-    """Runs words by torchrun on two gloo processes; gives what they said.
-
-    ``settings`` are added to the environment.
-    """
-
-    def run(*words, settings=None, timeout=240):
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        own = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        told = subprocess.run(
-            [sys.executable, *launch, *map(str, words)],
-            env=os.environ | (settings or {}) | own,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert told.returncode == 0, told.stderr[-3000:]
-        return told.stdout
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from accelerate.utils.dataclasses import DistributedType
 
 from napari_pathreason.models import byte_tokenizer, tiny_config
 from napari_pathreason.training.grpo import Actor
-from napari_pathreason.training.supervised import Writer
+from napari_pathreason.training.objectives import AnswerModel
 
 CONFIGS = Path(__file__).parents[2] / "recipes/accelerate"
 
@@ -37,7 +37,7 @@ def test_the_launcher_shards_by_the_models_own_layers(monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
-@pytest.mark.parametrize("room", [Writer, lambda model: Actor(model, ())])
+@pytest.mark.parametrize("room", [AnswerModel, lambda model: Actor(model, ())])
 def test_the_model_names_its_layers(family, room):
     from transformers import AutoModelForImageTextToText
 

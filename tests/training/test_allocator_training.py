@@ -44,7 +44,7 @@ TINY = {
 
 @pytest.fixture
 def begun(recipe):
-    model, tokenizer = start_model(recipe, read_samples(Path(recipe.data.folder, "train.jsonl")))
+    model, tokenizer = start_model(recipe)
     save_checkpoint(Path(recipe.output) / "model", model, tokenizer, "begun")
     return recipe.model_copy(update={"allocator": AllocatorRecipe.model_validate(TINY)})
 

@@ -111,4 +111,4 @@ def test_chances_beyond_the_rungs_of_training_go_to_the_largest(recipe):
 
 def test_the_shell_knows_it(tmp_path, capsys):
     assert main(["train", "bilateral", "--recipe", str(tmp_path / "none.yaml")]) == 2
-    assert "recipes/mini.yaml" in capsys.readouterr().err
+    assert "recipes/qwen3-vl-2b.yaml" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
-from napari_pathreason.training import load_recipe, performer, read_samples
+from napari_pathreason.training import load_recipe, performer
 from napari_pathreason.training.grpo import (
     Actor,
     BoxRefiner,
@@ -49,9 +49,7 @@ def begun(recipe):
     """A recipe whose model is there, untrained."""
 
     def begin(**changes):
-        model, tokenizer = start_model(
-            recipe, read_samples(Path(recipe.data.folder, "train.jsonl"))
-        )
+        model, tokenizer = start_model(recipe)
         save_checkpoint(Path(recipe.output) / "model", model, tokenizer, "begun")
         return recipe.model_copy(update={"grpo": GRPORecipe.model_validate(TINY | changes)})
 

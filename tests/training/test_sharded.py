@@ -77,7 +77,6 @@ def _recipe(tmp_path, name, converted, **grpo):
             "data": {"folder": str(converted)},
             "model": {"start": str(tmp_path / "base")},
             "lora": {"rank": 3, "weights": "fp32", "checkpointing": False},
-            "sft": {"style": "answer"},
             "grpo": sizes | grpo,
         }
     )

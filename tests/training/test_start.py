@@ -18,7 +18,6 @@ from napari_pathreason.models import (
     make_tiny_checkpoint,
     write_merged,
 )
-from napari_pathreason.training import read_samples
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
@@ -45,16 +44,11 @@ LORA = {"lora": {"rank": 2, "weights": "fp32", "checkpointing": False}}
 
 
 @pytest.fixture(scope="module")
-def model(converted, tmp_path_factory):
+def model(blank_model, tmp_path_factory):
     """A tiny model of this project's own, which tells of its training."""
-    sizes = {"vocabulary": 1600, "vision_depth": 1, "vision_hidden": 32, "vision_heads": 2}
-    sizes |= {"vision_mlp": 32, "deepstack": [0], "text_depth": 2, "text_hidden": 48}
-    sizes |= {"text_heads": 2, "text_kv_heads": 1, "text_mlp": 32}
     folder = tmp_path_factory.mktemp("model")
-    values = {"output": str(folder), "data": {"folder": "x"}, "model": sizes}
-    start, tokenizer = start_model(
-        Recipe.model_validate(values), read_samples(converted / "train.jsonl")
-    )
+    blank = {"output": "x", "data": {"folder": "x"}, "model": {"start": str(blank_model)}}
+    start, tokenizer = start_model(Recipe.model_validate(blank))
     told = Metadata((), ("platelet",), ("lung",), None, 512)
     save_checkpoint(folder / "model", start, tokenizer, "pathreason-mini", told)
     return folder / "model"
@@ -84,7 +78,7 @@ def recipe(converted, tmp_path):
             "output": str(tmp_path / "run"),
             "data": {"folder": str(converted)},
             "model": {"start": "embedded"},
-            "sft": SMALL | {"style": "answer", "budgets": {16: 1}, "batch": 1},
+            "sft": SMALL | {"budgets": {16: 1}, "batch": 1},
             "grpo": ROLLED | {"tokens": 64, "budgets": {16: 1}},
             "allocator": {
                 "questions": 1,
@@ -115,10 +109,17 @@ def test_supervised_fine_tuning_of_the_whole_model(recipe, shipped):
     )
 
 
-def test_a_model_whose_numbers_are_several_tokens_learns_under_lora_alone(recipe, tmp_path):
-    foreign = make_tiny_checkpoint(tmp_path / "foreign")
-    with pytest.raises(QueryError, match=r"several tokens.*add a lora section"):
-        train_sft(recipe(model={"start": str(foreign)}))
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_a_checkpoint_of_any_family_learns_as_a_whole(recipe, tmp_path, family):
+    foreign = make_tiny_checkpoint(tmp_path / "foreign", family)
+    folder = train_sft(recipe(model={"start": str(foreign)}))
+    assert not _same(folder, foreign)
+    assert load_performer(folder, "cpu").info.family == family
+
+
+def test_a_model_to_start_from_must_be_named(recipe):
+    with pytest.raises(QueryError, match=r"set model\.start to embedded, a folder or a hub id"):
+        train_sft(recipe(model={}))
 
 
 def test_adapters_name_their_base_so_that_other_installations_find_it(
@@ -139,7 +140,7 @@ def test_adapters_name_their_base_so_that_other_installations_find_it(
     merged = write_merged(further, tmp_path / "merged")
     assert load_performer(merged, "cpu").info.metadata == info.metadata
     # a whole model goes on from an adapter too
-    whole, _ = start_model(recipe(model={"start": str(further)}), ())
+    whole, _ = start_model(recipe(model={"start": str(further)}))
     assert not [name for name, _ in whole.named_parameters() if "lora" in name]
 
 

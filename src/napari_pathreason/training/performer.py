@@ -99,7 +99,7 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     metadata = build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-    learner = Learner(accelerator, recipe, settings, lambda: start_model(copied, ()))
+    learner = Learner(accelerator, recipe, settings, lambda: start_model(copied))
     tokenizer = learner.tokenizer
     loop = TrainingLoop(accelerator, recipe, settings, out, "grpo", PANELS)
     pictures = Pictures(folder)

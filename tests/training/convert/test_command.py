@@ -58,6 +58,6 @@ def test_a_model_trains_on_a_converted_folder(folder, tmp_path, recipe, monkeypa
     assert main(["data", "convert", str(folder), "-o", "data/mine"]) == 0
     settings = recipe.model_dump()
     settings["data"]["folder"] = str(tmp_path / "data/mine")
-    settings["sft"] |= {"style": "answer", "steps": 1, "dense_steps": 0, "batch": 2, "warmup": 1}
+    settings["sft"] |= {"steps": 1, "batch": 2, "warmup": 1}
     model = train_sft(Recipe.model_validate(settings))
     assert (model / "model.safetensors").is_file()

@@ -15,7 +15,7 @@ data: {folder: data, weights: {lung: 1, blood: 2}, questions: 2}
 metadata: {tissues: [lung, blood]}
 model: {start: embedded}
 lora: {rank: 4}
-sft: {style: answer, steps: 10, lr: 0.5, budgets: {4: 1, 16: 1}}
+sft: {box_quantum: 5, steps: 10, lr: 0.5, budgets: {4: 1, 16: 1}}
 """
 
 
@@ -49,7 +49,7 @@ sft: {lr: 1e-4, budgets: {64: 2}}
     assert found.data.weights == {"blood": 3}
     assert found.metadata.tissues == ("blood",)
     assert (found.lora, base.lora.rank) == (None, 4)
-    assert (found.sft.steps, found.sft.lr, found.sft.style) == (10, 1e-4, "answer")
+    assert (found.sft.steps, found.sft.lr, found.sft.box_quantum) == (10, 1e-4, 5)
     assert found.sft.budgets == {64: 2}
     assert found.model.start == "embedded"
 
@@ -102,7 +102,7 @@ def test_keys_are_set_over_the_file(write):
     changes += ["data.weights={lung: 1}", "metadata.name=mine", "grpo.budgets={8: 1}"]
     found = load_recipe(path, changes)
     assert (found.sft.lr, found.sft.steps, found.seed) == (1e-4, 40, 5)
-    assert (found.sft.style, found.lora, found.metadata.name) == ("answer", None, "mine")
+    assert (found.sft.box_quantum, found.lora, found.metadata.name) == (5, None, "mine")
     assert (found.data.weights, found.grpo.budgets) == ({"lung": 1}, {8: 1})
     assert load_recipe(path, ["lora.rank=8"]).lora.rank == 8
 
@@ -148,12 +148,12 @@ def test_the_resolved_recipe_is_what_a_run_says_it_was_made_of(recipe, tmp_path)
     base = tmp_path / "base.yaml"
     base.write_text(recipe.model_dump_json())
     child = tmp_path / "child.yaml"
-    child.write_text("extends: base.yaml\nsft: {steps: 1, dense_steps: 0}\n")
+    child.write_text("extends: base.yaml\nsft: {steps: 1}\n")
     words = ["--set", "sft.batch=2", "--set", "seed=3"]
     assert main(["train", "sft", "--recipe", str(child), *words]) == 0
     told = json.loads((tmp_path / "run/run.json").read_text())["recipe"]
     assert (told["sft"]["steps"], told["sft"]["batch"], told["seed"]) == (1, 2, 3)
-    assert told["model"]["vision_hidden"] == 32
+    assert told["sft"]["warmup"] == 2
     assert "extends" not in told
 
 

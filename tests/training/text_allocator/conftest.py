@@ -40,7 +40,6 @@ def make_recipe():
                 "data": {"folder": str(converted)},
                 "model": {"start": str(start)},
                 "lora": {"rank": 4, "alpha": 16, "weights": "fp32", "checkpointing": False},
-                "sft": {"style": "answer"},
                 "allocator": {
                     "form": "text",
                     "start": str(start),

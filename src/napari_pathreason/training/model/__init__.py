@@ -1,4 +1,4 @@
-"""The model that a run begins with: new, or continued; where its first weights come from."""
+"""The checkpoint that a run begins with, as a whole or under LoRA, and how it is written."""
 
 import lazy_loader
 

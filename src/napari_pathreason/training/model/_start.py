@@ -1,69 +1,84 @@
-"""The model that a run begins with: new and small, or a checkpoint that is continued."""
+"""The checkpoint that a run begins with, and the one that it leaves where all weights learn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from napari_pathreason.tasks import TASKS
+from napari_pathreason.errors import QueryError
+from napari_pathreason.models import NORMALISATION, TEMPORAL_PATCH, read_dims, write_metadata
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.samples import (
-    CROWDED,
-    PLACES,
-    SMALL,
-    SPARSE,
-    THROUGHOUT,
-    WHOLE,
-    Sample,
-)
+from napari_pathreason.types import Metadata
 
-from ._dinov2 import load_dinov2
 from ._lora import start_lora, start_whole
-from ._mini import mini_config, mini_tokenizer, order_embeddings, tell_tokens
 
 
-def start_model(recipe: Recipe, samples: Sequence[Sample]) -> tuple[Any, Any]:
-    """Model and tokenizer; a new tokenizer is learnt on the prompts and answers of ``samples``.
+def starting_model(recipe: Recipe) -> str:
+    """``embedded``, folder or hub id of the model that a run begins with.
 
     Raises
     ------
-    ModelError
-        If there is no such model to continue from, or it cannot be read.
+    QueryError
+        If the recipe names none.
     """
-    from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
-
-    if recipe.lora is not None and recipe.model.start is not None:
-        return start_lora(recipe.model.start, recipe.lora, recipe.seed)
-    if recipe.model.start is not None:
-        model, tokenizer = start_whole(recipe.model.start)
-        if recipe.model.tell_tokens:
-            tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
-        return model, tokenizer
-    kept = Path(recipe.output) / "tokenizer"
-    if kept.is_dir():  # a resumed run must not learn another one
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(kept, local_files_only=True)
-    else:
-        tokenizer = mini_tokenizer(_texts(samples), recipe.model.vocabulary)
-        tokenizer.save_pretrained(kept)
-    torch.manual_seed(recipe.seed)
-    model = Qwen3VLForConditionalGeneration(mini_config(recipe.model, tokenizer))
-    order_embeddings(model, tokenizer)
-    if recipe.model.tell_tokens:
-        tokenizer.chat_template = tell_tokens(tokenizer.chat_template)
-    if recipe.model.vision_encoder is not None:
-        load_dinov2(model.model.visual, Path(recipe.model.vision_encoder))
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model, tokenizer
+    if recipe.model.start is None:
+        raise QueryError(
+            "the recipe names no model to train; set model.start to embedded, a folder or a hub id"
+        )
+    return recipe.model.start
 
 
-def _texts(samples: Sequence[Sample]) -> Iterator[str]:
-    for sample in samples:
-        yield str(TASKS[sample.task].messages(sample.query)[-1]["content"][-1]["text"])
-        yield sample.answer
-    for place in (*PLACES, THROUGHOUT):
-        for what in ("tumour", "no tumour", "no nuclei", CROWDED, SPARSE, *SMALL, *WHOLE):
-            yield from [f"{place}: {what}; {place}: {what}"] * 20
+def start_model(recipe: Recipe) -> tuple[Any, Any]:
+    """The model that a recipe begins with, under LoRA or as a whole, and its tokenizer.
+
+    Raises
+    ------
+    QueryError
+        If the recipe names none.
+    ModelError
+        If it is not there, or cannot be read.
+    """
+    start = starting_model(recipe)
+    return (
+        start_whole(start) if recipe.lora is None else start_lora(start, recipe.lora, recipe.seed)
+    )
+
+
+def save_checkpoint(
+    folder: Path, model: Any, tokenizer: Any, name: str, metadata: Metadata | None = None
+) -> None:
+    """Write weights in half precision, tokenizer and configs as `load_models` reads them.
+
+    Parameters
+    ----------
+    folder : Path
+    model : transformers model
+    tokenizer : transformers tokenizer
+    name : str
+        What to call the model.
+    metadata : Metadata, optional
+        What it shall say of its training.
+    """
+    import torch
+
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    half = {
+        key: value.to(torch.float16)
+        for key, value in model.state_dict().items()
+        if not (tied and key == "lm_head.weight")
+    }
+    model.save_pretrained(folder, state_dict=half)
+    tokenizer.save_pretrained(folder)
+    dims = read_dims(model.config.to_dict())
+    pixels = NORMALISATION[model.config.model_type]
+    preprocessor = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_mean": list(pixels.mean),
+        "image_std": list(pixels.std),
+        "patch_size": dims.patch,
+        "merge_size": dims.merge,
+        "temporal_patch_size": TEMPORAL_PATCH,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
+    write_metadata(folder, name, metadata, "relative")  # training writes boxes so

@@ -79,7 +79,7 @@ def _read_file(file: Path, extended_by: Path | None) -> dict[str, Any]:
                 f"the recipe {file.name}, which {extended_by.name} extends, is not there; give its "
                 f"path as seen from the folder of {extended_by.name}"
             )
-        raise QueryError(f"the recipe {file.name} is not there; see recipes/mini.yaml")
+        raise QueryError(f"the recipe {file.name} is not there; see recipes/qwen3-vl-2b.yaml")
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

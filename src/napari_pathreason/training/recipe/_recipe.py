@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from napari_pathreason.training.samples import Augmentation, Style
+from napari_pathreason.training.samples import Augmentation
 
 from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe
@@ -61,32 +61,9 @@ class MetadataRecipe(Strict):
 
 
 class ModelRecipe(Strict):
-    """Sizes of a new Qwen3-VL model, or ``start``: what to continue from.
-
-    ``start`` is ``embedded``, a folder or a hub id.
-
-    ``vision_encoder`` is the state of a DINOv2 ViT that a new model's vision encoder begins as.
-    With ``place_code``, `write_place_code` gives places room in the vision encoder before the first
-    step; with ``count_code``, `write_count_code` gives words of counts a scale. With
-    ``tell_tokens`` a prompt says how many visual tokens there are (`tell_tokens`).
-    """
+    """``start``: the model that training begins with: ``embedded``, a folder or a hub id."""
 
     start: str | None = None
-    vision_encoder: str | None = None
-    place_code: bool = False
-    count_code: bool = False
-    tell_tokens: bool = False
-    vocabulary: Positive = 2048
-    vision_depth: Positive = 6
-    vision_hidden: Positive = 256
-    vision_heads: Positive = 4
-    vision_mlp: Positive = 768
-    deepstack: tuple[int, ...] = (2,)
-    text_depth: Positive = 4
-    text_hidden: Positive = 256
-    text_heads: Positive = 4
-    text_kv_heads: Positive = 2
-    text_mlp: Positive = 768
 
 
 class LoraRecipe(Strict):
@@ -111,18 +88,16 @@ class LoraRecipe(Strict):
 class SFTRecipe(Strict):
     """Supervised fine-tuning; ``stop_after`` ends it early, in the midst of its schedule.
 
-    A step reads at most ``batch`` pictures and about ``tokens`` visual tokens. The first
-    ``dense_steps`` teach the vision encoder alone, from the dense losses. ``vision_encoder_lr`` is
-    the vision vision encoder's share of the learning rate. Weights: of what covers a cell
-    (``dense``), its box, its count and its place, of the totals of a picture, of where the language
-    model looks, and of what its last layer reads off the visual tokens it looks at (``read``; 0
-    leaves that layer free); a written count weighs ``number_weight`` times what another word does.
-    ``drill`` names classes whose boxes training asks for besides, wherever a picture shows some.
+    ``objective`` is ``module:Class``, what is taught (`Objective`); None teaches to write answers.
+    ``objective_options`` are handed to that class, which checks them. A step reads at most
+    ``batch`` pictures and about ``tokens`` visual tokens. ``vision_encoder_lr`` is the vision
+    encoder's share of the learning rate. Coordinates of boxes are written as multiples of
+    ``box_quantum``.
     """
 
-    style: Style = "evidence"
+    objective: str | None = None
+    objective_options: dict[str, Any] = Field(default={})
     budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1})
-    dense_steps: Annotated[int, Field(ge=0)] = 0
     steps: Positive = 4000
     stop_after: Positive | None = None
     batch: Positive = 32
@@ -133,15 +108,6 @@ class SFTRecipe(Strict):
     warmup: int = 100
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
-    dense_weight: float = 1.0
-    box_weight: float = 0.15
-    count_weight: float = 1.0
-    place_weight: float = 0.1
-    total_weight: float = 0.05
-    look_weight: float = 0.15
-    read_weight: float = 0.0
-    number_weight: float = 1.0
-    drill: tuple[str, ...] = ()
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200
@@ -174,16 +140,6 @@ class Recipe(Strict):
         if self.lora is not None:
             if self.model.start is None and self.grpo.start is None:
                 raise ValueError("lora adapts a checkpoint; name it as model.start")
-            if self.sft.style != "answer" or self.sft.dense_steps:
-                raise ValueError(
-                    "lora learns from answers alone; set sft.style to answer and leave out "
-                    "sft.dense_steps"
-                )
-            if self.model.place_code or self.model.count_code or self.model.tell_tokens:
-                raise ValueError(
-                    "lora leaves a checkpoint's own weights and chat template as they are; leave "
-                    "out model.place_code, model.count_code and model.tell_tokens"
-                )
         elif self.allocator.form == "text":
             raise ValueError(
                 "an allocator that writes is a second adapter; add a lora section, or set "

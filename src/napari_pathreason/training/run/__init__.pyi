@@ -8,7 +8,7 @@ from ._checkpoints import (
     save_model as save_model,
     save_state as save_state,
 )
-from ._log import SFT_PANELS as SFT_PANELS, RunLog as RunLog
+from ._log import RunLog as RunLog
 from ._loop import (
     TrainingLoop as TrainingLoop,
     optimizer_of as optimizer_of,

@@ -8,18 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SFT_PANELS = {
-    "text": "answer: cross-entropy",
-    "cells": "cells: cross-entropy",
-    "boxes": "boxes: said in number words",
-    "counts": "counts: error",
-    "places": "places: said in number words",
-    "totals": "totals: said in number words",
-    "looks": "looks: divergence",
-    "turns": "readers' looks: divergence",
-    "reads": "boxes: read off the visual tokens",
-}
-
 
 class RunLog:
     """Appends records of a run to ``log.jsonl``. Of several processes, one writes."""
@@ -52,7 +40,7 @@ class RunLog:
                 continue
         return records
 
-    def draw(self, panels: Mapping[str, str] = SFT_PANELS) -> None:
+    def draw(self, panels: Mapping[str, str]) -> None:
         """Write ``curve.png``: a panel for each key of the log, with its title.
 
         Figures over steps, training smoothed, validation (``val_`` before the key) as points; a

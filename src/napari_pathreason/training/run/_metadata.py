@@ -185,18 +185,14 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
     for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
             resolved[part]["start"] = "/".join(Path(start).parts[-2:])
-    if recipe.model.vision_encoder is not None:
-        weights = Path(recipe.model.vision_encoder)
-        resolved["model"]["vision_encoder"] = weights.name
-        resolved["model"]["tower_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
     record = {
         "recipe": resolved,
         "data_sha256": fingerprint(data),
         "code_sha256": {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for model_id in recipe.grpo.rewards
-            if (file := file_beside(model_id, recipe.beside)) is not None
+            for code in (*recipe.grpo.rewards, *filter(None, [recipe.sft.objective]))
+            if (file := file_beside(code, recipe.beside)) is not None
         },
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},

@@ -7,26 +7,15 @@ from ._augment import (
     turn_corners as turn_corners,
     turn_place as turn_place,
 )
-from ._coverage import (
-    ALL_OF_IT as ALL_OF_IT,
-    CLASSES as CLASSES,
-    COUNTED as COUNTED,
-    box_targets as box_targets,
-    cell_corners as cell_corners,
-    count_targets as count_targets,
-    coverage as coverage,
-    dense_targets as dense_targets,
-    place_targets as place_targets,
-)
 from ._evidence import (
     CROWDED as CROWDED,
+    CROWDED_SHARE as CROWDED_SHARE,
     MOST as MOST,
-    SMALL as SMALL,
     SPARSE as SPARSE,
     THROUGHOUT as THROUGHOUT,
-    WHOLE as WHOLE,
     confirmed as confirmed,
-    evidence as evidence,
+    coverage as coverage,
+    place_of_box as place_of_box,
 )
 from ._pictures import FLAT as FLAT, Pictures as Pictures
 from ._places import PLACES as PLACES, QUADRANTS as QUADRANTS, place_of as place_of
@@ -46,10 +35,9 @@ from ._sample import (
 )
 from ._targets import (
     Piece as Piece,
-    Style as Style,
+    answer_pieces as answer_pieces,
     region_target as region_target,
     score_target as score_target,
-    target_pieces as target_pieces,
     target_text as target_text,
 )
 from ._view import (

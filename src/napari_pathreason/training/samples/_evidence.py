@@ -1,83 +1,31 @@
-"""Rationales that can be checked: facts that labels state, each with a place.
+"""Rationales that can be checked: facts, each with a place, held against the labels of a picture.
 
-The cold start of the mini recipe (docs/design.md): ``upper left: tumour; centre: crowded
-nuclei``. `confirmed` reads such a rationale back and checks each cited fact against the labels.
+``upper left: gland; centre: crowded nuclei; throughout: no gland``. What a fact speaks of is a
+label of the picture's own, which `Facts` says was annotated there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
-from typing import NamedTuple
 
-from ._coverage import ALL_OF_IT, coverage
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from ._places import PLACES
 from ._sample import Corners
 from ._view import View
 
 THROUGHOUT = "throughout"
+"""Stands where a place would, of what holds in all of a picture."""
 CROWDED, SPARSE = "crowded nuclei", "sparse nuclei"
-CROWDED_SHARE, SPARSE_SHARE = 0.22, 0.12
-MOST = 9  # facts in one rationale
-SMALL = ("white cell", "platelet")
-WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
-
-
-class Fact(NamedTuple):
-    """What a rationale cites; ``corners`` in shares of width and height hold what shows it."""
-
-    place: str
-    what: str
-    corners: Corners
-
-
-def evidence(view: View) -> str:
-    """Facts of a view in fixed phrases."""
-    return "; ".join(f"{fact.place}: {fact.what}" for fact in facts(view))
-
-
-def facts(view: View) -> list[Fact]:
-    """Facts that a rationale should cite: the first `MOST`, in reading order."""
-    return list(islice(_facts(view), MOST))
-
-
-def _facts(view: View) -> Iterator[Fact]:
-    for label in WHOLE:
-        if any(name == label for name, _ in view.areas):
-            yield _throughout(label)
-    tumour = coverage(view, "tumour", (3, 3))
-    if tumour is not None:
-        shares = tumour.ravel()
-        if shares.max() < 0.02:
-            yield _throughout("no tumour")
-        elif shares.min() > 0.9:
-            yield _throughout("tumour")
-        else:
-            for number, share in enumerate(shares):
-                if share >= 0.5 or (share == shares.max() and share < 0.5):
-                    yield _in_ninth(number, "tumour")
-    nuclei = coverage(view, "nucleus", (3, 3))
-    if nuclei is not None:
-        for number, share in enumerate(nuclei.ravel()):
-            if share >= CROWDED_SHARE:
-                yield _in_ninth(number, CROWDED)
-        if nuclei.max() < CROWDED_SHARE:
-            yield _throughout(SPARSE if nuclei.max() > 0 else "no nuclei")
-    for label in SMALL:
-        if label in view.known:
-            for name, corners in view.areas:
-                if name == label:
-                    yield Fact(_ninth(corners), label, corners)
-
-
-def _throughout(what: str) -> Fact:
-    return Fact(THROUGHOUT, what, ALL_OF_IT)
-
-
-def _in_ninth(number: int, what: str) -> Fact:
-    row, column = divmod(number, 3)
-    return Fact(PLACES[number], what, (column / 3, row / 3, (column + 1) / 3, (row + 1) / 3))
+CROWDED_SHARE = 0.22
+"""Share of a place that nuclei cover at least where they are crowded."""
+MOST = 9
+"""Facts of one rationale that count."""
+MOSTLY, SMALLEST = 0.3, 0.02
+"""Share of a place that a lesion covers at least; and where it covers that nowhere, the share of
+the place where most of it lies."""
 
 
 def confirmed(rationale: str, view: View) -> tuple[int, int]:
@@ -94,25 +42,51 @@ def confirmed(rationale: str, view: View) -> tuple[int, int]:
     return hold, cited.total()
 
 
-def _times(phrase: str, view: View) -> int:
-    """How often a fact that holds may be cited: once, or once for each small thing."""
-    place, _, what = (part.strip() for part in phrase.partition(":"))
-    things = [corners for name, corners in view.areas if name == what and name in SMALL]
-    return max(1, sum(_ninth(corners) == place for corners in things))
+def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Share of each cell of a grid that a label covers, float32 (rows, columns), 0 to 1.
+
+    Parameters
+    ----------
+    view : View
+    label : str
+    grid : tuple of int
+        Columns and rows.
+
+    Returns
+    -------
+    float32 array or None
+        None if the label was not annotated.
+    """
+    if label not in view.known:
+        return None
+    if label == "nucleus" and view.nuclei is not None:
+        picture = Image.fromarray(view.nuclei)
+        return np.asarray(picture.resize(grid, Image.Resampling.BOX), np.float32)
+    covered = np.zeros((grid[1], grid[0]), np.float32)
+    for name, corners in view.areas:
+        if name == label:
+            covered += _box_coverage(corners, grid)
+    return np.minimum(covered, 1.0)
 
 
-def _ninth(corners: Corners) -> str:
-    """The place in which the centre of a box lies."""
+def place_of_box(corners: Corners) -> str:
+    """The place in which the centre of a box lies; corners in shares of width and height."""
     x1, y1, x2, y2 = corners
     return PLACES[3 * min(int((y1 + y2) * 1.5), 2) + min(int((x1 + x2) * 1.5), 2)]
 
 
+def _times(phrase: str, view: View) -> int:
+    """How often a fact that holds may be cited: once, or once for each thing in its place."""
+    place, what = _split(phrase)
+    if _is_lesion(what, view):  # its areas are pieces, not things
+        return 1
+    return max(1, sum(name == what and place_of_box(box) == place for name, box in view.areas))
+
+
 def _holds(phrase: str, view: View) -> bool:
-    place, _, what = (part.strip() for part in phrase.partition(":"))
+    place, what = _split(phrase)
     if place != THROUGHOUT and place not in PLACES:
         return False
-    if what in WHOLE:
-        return any(name == what for name, _ in view.areas)
     absent = what.startswith("no ")
     label = "nucleus" if "nuclei" in what else what.removeprefix("no ")
     shares = coverage(view, label, (3, 3))
@@ -125,6 +99,27 @@ def _holds(phrase: str, view: View) -> bool:
         return share >= CROWDED_SHARE
     if what == SPARSE:
         return 0.0 < share < CROWDED_SHARE
-    if label == "tumour":  # a small one counts where most of it lies
-        return share >= 0.3 or share == shares.max() >= 0.02
+    if _is_lesion(label, view):
+        return share >= MOSTLY or share == shares.max() >= SMALLEST
     return share > 0.0
+
+
+def _is_lesion(label: str, view: View) -> bool:
+    """Whether a label is annotated piece by piece, with a box around all that belongs together."""
+    return any(name == label for name, _ in view.lesions)
+
+
+def _split(phrase: str) -> tuple[str, str]:
+    place, _, what = (part.strip() for part in phrase.partition(":"))
+    return place, what
+
+
+def _box_coverage(corners: Corners, grid: tuple[int, int]) -> NDArray[np.float32]:
+    x1, y1, x2, y2 = corners
+    return np.outer(_overlap(y1, y2, grid[1]), _overlap(x1, x2, grid[0]))
+
+
+def _overlap(start: float, end: float, cells: int) -> NDArray[np.float32]:
+    edges = np.linspace(0.0, 1.0, cells + 1)
+    shared = np.minimum(edges[1:], end) - np.maximum(edges[:-1], start)
+    return (np.clip(shared, 0.0, None) * cells).astype(np.float32)

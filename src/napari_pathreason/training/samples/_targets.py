@@ -1,19 +1,16 @@
-"""What the performer should write for a view: rationale and answer in one string."""
+"""What the performer should write for a view, and the label that its reply is scored by."""
 
 from __future__ import annotations
 
 import json
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import Target
 from napari_pathreason.types import AnswerBox
 
-from ._evidence import facts
 from ._sample import Corners, Sample
 from ._view import View, shares
-
-Style = Literal["answer", "evidence"]
 
 
 class Piece(NamedTuple):
@@ -23,33 +20,26 @@ class Piece(NamedTuple):
     corners: Corners | None = None
 
 
-def target_text(sample: Sample, view: View, style: Style, quantum: int = 10) -> str:
-    """Target completion; see `target_pieces`."""
-    return "".join(piece.text for piece in target_pieces(sample, view, style, quantum))
-
-
-def target_pieces(sample: Sample, view: View, style: Style, quantum: int = 10) -> list[Piece]:
-    """Target completion, cut where it begins to speak of another place of the picture.
+def target_text(sample: Sample, view: View, quantum: int = 10) -> str:
+    """Target completion: an empty rationale, which is left to GRPO, and the answer.
 
     Parameters
     ----------
     sample, view : Sample, View
-    style : {"answer", "evidence"}
-        ``answer`` writes an empty rationale (the paper: answer only, the rationale is left to RL);
-        ``evidence`` lists facts that the labels state.
     quantum : int
         Box coordinates (0-1000) are rounded to multiples of it.
     """
-    pieces = [Piece("<think>")]
-    for number, fact in enumerate(facts(view) if style == "evidence" else ()):
-        text = f"{'; ' if number else ''}{fact.place}: {fact.what}"
-        pieces.append(Piece(text, fact.corners))
-    pieces.append(Piece("</think><answer>"))
-    if sample.task != "detection":
-        pieces.append(Piece(view.answer))
-    else:
-        pieces += _boxes(view, quantum)
-    return [*pieces, Piece("</answer>")]
+    pieces = answer_pieces(sample, view, quantum)
+    return f"<think></think>{''.join(piece.text for piece in pieces)}"
+
+
+def answer_pieces(sample: Sample, view: View, quantum: int = 10) -> list[Piece]:
+    """The answer of a target with its tags, cut where it begins to speak of another place.
+
+    Parameters as in `target_text`.
+    """
+    answer = _boxes(view, quantum) if sample.task == "detection" else [Piece(view.answer)]
+    return [Piece("<answer>"), *answer, Piece("</answer>")]
 
 
 def _boxes(view: View, quantum: int) -> list[Piece]:

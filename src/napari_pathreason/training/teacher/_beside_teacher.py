@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from scipy.stats import spearmanr
 
+from demonstrator.fetch import INSTANSEG, fetch
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide
-from napari_pathreason.training.model import INSTANSEG, fetch
 from napari_pathreason.types import Budget, Query
 
 from ._nucleus_teacher import nuclei_of

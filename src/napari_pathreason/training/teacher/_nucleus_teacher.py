@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from demonstrator.fetch import INSTANSEG, fetch
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.training.convert import TAUGHT, read_table
-from napari_pathreason.training.model import INSTANSEG, fetch
 
 DARKEST, BRIGHTEST = 0.1, 99.9
 """Percentiles of a channel that become 0 and 1, as the teacher was trained."""

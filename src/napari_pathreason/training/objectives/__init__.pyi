@@ -1,0 +1,13 @@
+from ._batch import IGNORE as IGNORE, Batch as Batch, Question as Question, collate as collate
+from ._language_model import (
+    AnswerModel as AnswerModel,
+    LanguageModelObjective as LanguageModelObjective,
+    attention_mask as attention_mask,
+    target_logits as target_logits,
+)
+from ._objective import (
+    Objective as Objective,
+    load_objective as load_objective,
+    process_weights as process_weights,
+    read_options as read_options,
+)

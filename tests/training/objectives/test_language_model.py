@@ -1,0 +1,53 @@
+"""Several questions behind one picture are learnt just as each alone would be."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_pathreason.models import NORMALISATION, byte_tokenizer, read_dims, tiny_config
+from napari_pathreason.training.objectives import IGNORE, AnswerModel, Question, collate
+from napari_pathreason.training.samples import Sample, View
+
+
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+def taught(request):
+    """A small model of either family, and its tokenizer."""
+    from transformers import AutoModelForImageTextToText
+
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    config = tiny_config(request.param, tokenizer)
+    model = AutoModelForImageTextToText.from_config(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return AnswerModel(model.eval()), tokenizer
+
+
+def _question(side, text, target, seed, token_px):
+    pixels = np.random.default_rng(seed).integers(0, 255, (token_px * side, token_px, 3), np.uint8)
+    view = View(pixels, (1, side), target, (), (), (), (), (), None, (token_px, token_px * side))
+    return Question(Sample(image="a.png", task="vqa", question=text), view, target)
+
+
+def test_questions_of_one_picture_do_not_see_each_other(taught):
+    model, tokenizer = taught
+    dims = read_dims(model.model.config.to_dict())
+    pictures = [
+        [
+            _question(2, "How many?", "12", 1, dims.token_px),
+            _question(2, "Any tumour at all?", "no", 1, dims.token_px),
+        ],
+        [_question(3, "Where is it?", "upper left", 2, dims.token_px)],
+    ]
+
+    def logits(asked):
+        family = model.model.config.model_type
+        batch = collate(asked, tokenizer, dims, NORMALISATION[family])
+        return model(batch), batch.labels[batch.labels != IGNORE]
+
+    with torch.no_grad():
+        together, labels = logits(pictures)
+        alone = [logits([[question]]) for picture in pictures for question in picture]
+    assert torch.equal(labels, torch.cat([answer for _, answer in alone]))
+    torch.testing.assert_close(together, torch.cat([each for each, _ in alone]), atol=1e-4, rtol=0)
