@@ -4,8 +4,8 @@ FOLDER holds `blood`, `lymph_node` and `nuclei` as the embedded model is trained
 pictures come from the split `test`, by a rule that no answer of a model enters:
 
 - blood: the first smear that holds all three kinds of cell; the file as it is.
-- lymph node: the first field of 4 x 4 tiles with one area of tumour that `pathreason data convert`
-  composes at seed 0; without loss, with its 0.97 um per pixel.
+- lymph node: the first field of 4 x 4 tiles with one area of tumour that
+  `demonstrator.convert` composes at seed 0; without loss, with its 0.97 um per pixel.
 - nuclei: the first picture to which all of the converter's kinds of question have an answer (its
   nuclei are dense or sparse, and one quarter leads); the file as it is.
 
@@ -25,8 +25,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from demonstrator.sets.nuclei import nuclei
+from demonstrator.sets.smears import blood, read_smears
+from demonstrator.sets.tiles import lymph_node
 from napari_pathreason.training import Sample
-from napari_pathreason.training.convert import blood, lymph_node, nuclei, read_smears
 
 FOLDER = Path(__file__).parents[1] / "src/napari_pathreason/sample_data"
 SPLIT = "test"

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support.labelled import converted, few, labelled  # noqa: F401
+
 # a busy machine must not turn a slow example into a failure
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")

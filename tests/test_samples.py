@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
+from demonstrator.sets.tiles import TUMOUR_WHERE
 from napari_pathreason import Region, open_slide
 from napari_pathreason.engine import check_query
 from napari_pathreason.reader import get_reader
@@ -24,7 +25,7 @@ from napari_pathreason.sample_data import (
     sample_questions,
     samples,
 )
-from napari_pathreason.training.convert import NAMES, WORDINGS
+from napari_pathreason.training.convert import CELL_NAMES, PHRASINGS
 from napari_pathreason.viewer import SLIDE_KEY
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +138,15 @@ def test_what_is_asked_can_be_asked_in_words_that_were_trained(
 
 
 def _trained() -> set[str]:
-    names = {*NAMES.values(), *(f"{name}s" for name in NAMES.values()), "nuclei", "tumour"}
+    cells = CELL_NAMES.values()
+    names = {*cells, *(f"{name}s" for name in cells), "nuclei", "tumour"}
     names.add("white cell and platelet")
-    return {phrase.format(name) for kind in WORDINGS for phrase in kind.trained for name in names}
+    return {
+        phrase.format(name)
+        for kind in (*PHRASINGS, TUMOUR_WHERE)
+        for phrase in kind.trained
+        for name in names
+    }
 
 
 @EACH_QUESTION

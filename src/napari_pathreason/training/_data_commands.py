@@ -58,13 +58,6 @@ def add_data_parser(subparsers: Subparsers) -> None:
         help="splits that must hold samples, of train,val,test (the default, but for sets that are "
         "published to evaluate on): `test` makes a set to evaluate on alone",
     )
-    convert.add_argument(
-        "--times",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="draw crops and fields of the embedded model's own sets N times over, to train on",
-    )
     convert.set_defaults(run=_convert)
 
 
@@ -88,7 +81,6 @@ def _convert(args: argparse.Namespace) -> int:
         tile=args.tile,
         mpp=args.mpp,
         slide_mpp=args.slide_mpp,
-        times=args.times,
         splits=args.splits,
     )
     done = convert(args.sources, args.out, options, args.kind)

@@ -24,7 +24,7 @@ def folder(tmp_path, save):
 def test_list_names_every_layout(capsys):
     assert main(["data", "list"]) == 0
     told = capsys.readouterr().out
-    for name in ("patchcamelyon", "qupath", "messages", "table", "mini"):
+    for name in ("patchcamelyon", "qupath", "messages", "table", "folders"):
         assert f"\n{name} " in f"\n{told}"
 
 

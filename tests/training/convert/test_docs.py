@@ -26,6 +26,6 @@ def test_the_example_from_annotations_to_samples(tmp_path, monkeypatch, capsys):
 
 def test_every_layout_has_a_command():
     commands = re.findall(r"`(pathreason data convert [^`]+)`", PAGE)
-    for kind in set(KINDS) - {"mini", "qupath", "messages", "table", "folders"}:
+    for kind in set(KINDS) - {"qupath", "messages", "table", "folders"}:
         name = {"patchcamelyon": "pcam", "lc25000": "lc"}.get(kind, kind)
         assert any(f"data/{name}" in command for command in commands), kind

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -305,26 +304,3 @@ def test_pictures_are_dealt_among_the_splits_that_are_wanted(mine, run, splits):
     done = run(mine, splits=splits)
     assert {split for split in done.samples if done.samples[split]} == set(splits)
     assert len(done.all) == 24
-
-
-def test_the_embedded_models_own_sets_say_what_is_amiss(labelled, tmp_path, few):
-    root = shutil.copytree(labelled, tmp_path / "data")
-    table = root / "lymph_node/labels.csv"
-    _cut(root / "lung/images/0.png")
-    notes = "\n".join(convert(root, tmp_path / "o").notes)
-    assert "1 pictures cannot be read and were left out (lung/images/0.png)" in notes
-    assert "questions show a picture that cannot be read and were left out" in notes
-    shown = [s.image for s in read_samples(tmp_path / "o/train.jsonl")]
-    assert not any(isinstance(name, str) and "lung/images/0.png" in name for name in shown)
-    whole = table.read_text()
-    for old, new, told in (
-        ("train", "training", r"lymph_node/labels\.csv, line 2: split is train, val or test"),
-        (",tumour", ",Tumour", r"'Tumour' is none of tumour, no tumour"),
-    ):
-        table.write_text(whole.replace(old, new))
-        with pytest.raises(QueryError, match=told):
-            convert(root, tmp_path / "o")
-    table.write_text(whole)
-    _cut(root / "nuclei/mask/0.png")
-    with pytest.raises(QueryError, match=r"nuclei/mask/0\.png cannot be read; copy the folder"):
-        convert(root, tmp_path / "o")

@@ -99,7 +99,7 @@ def test_what_is_amiss_is_named(pcam, tmp_path, monkeypatch):
     x.write_bytes(data[: len(data) // 2])
     with pytest.raises(QueryError, match="download it again"):
         convert(pcam, tmp_path / "o")
-    monkeypatch.setattr("napari_pathreason.training.convert.sets._optional.import_module", _missing)
+    monkeypatch.setattr("napari_pathreason.training.convert.sets._archives.import_module", _missing)
     with pytest.raises(QueryError, match=r"need h5py; install it with .*napari-pathreason\[data\]"):
         convert(pcam, tmp_path / "o", Options())
 

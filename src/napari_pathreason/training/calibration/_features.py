@@ -24,7 +24,7 @@ from napari_pathreason.models import (
 from napari_pathreason.slides import open_slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.tokens import BUDGET_GRID, plan
-from napari_pathreason.training.convert import TOPIC
+from napari_pathreason.training.convert import CANNOT_TELL
 from napari_pathreason.training.samples import Pictures, Sample
 
 from ._detector_fit import Seen
@@ -61,7 +61,7 @@ def domain_of(sample: Sample) -> str:
 
 def own(samples: Sequence[Sample]) -> list[Sample]:
     """Samples whose question suits their picture; the others ask of something else on purpose."""
-    return [sample for sample in samples if sample.topic != TOPIC]
+    return [sample for sample in samples if sample.topic != CANNOT_TELL]
 
 
 def learn_domains(samples: Sequence[Sample]) -> tuple[tuple[str, ...], Wording]:

@@ -1,7 +1,8 @@
 """Labelled folders -> JSONL samples: published sets, a lab's own tables and annotations.
 
-``sets`` holds a file for each layout and what they share; the modules beside it hold the embedded
-model's own sets, whose wordings and questions some of the layouts use as well.
+``sets`` holds a file for each layout, the questions that pictures with labels are asked, and what
+the layouts share. Samples of other making are written as a conversion's are: `write_conversion`
+takes a `ConversionPlan`.
 """
 
 import lazy_loader

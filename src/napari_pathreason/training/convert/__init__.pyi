@@ -1,26 +1,42 @@
-from ._alien import CANNOT_TELL as CANNOT_TELL, TOPIC as TOPIC, cannot_tell as cannot_tell
-from ._blood import (
-    HEIGHT as HEIGHT,
-    NAMES as NAMES,
-    WIDTH as WIDTH,
-    blood as blood,
-    read_smears as read_smears,
-    read_voc as read_voc,
-    smear_questions as smear_questions,
+from ._convert import (
+    Converted as Converted,
+    convert as convert,
+    write_conversion as write_conversion,
 )
-from ._convert import Converted as Converted, convert as convert
-from ._fields import draw_grid as draw_grid, draw_lesions as draw_lesions
-from ._lung import lung_questions as lung_questions
-from ._lymph_node import lymph_node as lymph_node, lymph_node_questions as lymph_node_questions
-from ._nuclei import (
-    TAUGHT as TAUGHT,
+from ._plan import ConversionPlan as ConversionPlan
+from .sets import (
+    BROKEN as BROKEN,
+    CANNOT_TELL as CANNOT_TELL,
+    CELL_NAMES as CELL_NAMES,
+    KINDS as KINDS,
+    LUNG_KINDS as LUNG_KINDS,
+    PHRASINGS as PHRASINGS,
+    SMALLEST_NUCLEUS as SMALLEST_NUCLEUS,
+    SMEAR_SIZE as SMEAR_SIZE,
+    TILE_SIDE as TILE_SIDE,
+    TUMOUR_LABELS as TUMOUR_LABELS,
+    TUMOUR_PRESENT as TUMOUR_PRESENT,
+    LeftOut as LeftOut,
+    Options as Options,
+    Phrasings as Phrasings,
+    Point as Point,
+    Questions as Questions,
+    about_cells as about_cells,
+    cell_questions as cell_questions,
+    centres_inside as centres_inside,
+    count_unused as count_unused,
     crowded_quadrant as crowded_quadrant,
-    nuclei as nuclei,
-    nuclei_questions_of as nuclei_questions_of,
+    lung_questions as lung_questions,
+    lymph_node_questions as lymph_node_questions,
+    nuclei_questions as nuclei_questions,
+    nuclei_views as nuclei_views,
+    read_nuclei as read_nuclei,
+    read_table as read_table,
+    read_voc as read_voc,
+    refuse_alike_choices as refuse_alike_choices,
+    refuse_damaged as refuse_damaged,
+    shown as shown,
+    sizes_of as sizes_of,
+    smear_questions as smear_questions,
+    split_of as split_of,
 )
-from ._nuclei_fields import WIDEST as WIDEST, nuclei_fields as nuclei_fields
-from ._plan import KINDS as KINDS
-from ._stitched import SIDE as SIDE, stitched as stitched
-from ._tables import read_rows as read_rows, read_table as read_table
-from ._wording import COUNT as COUNT, FIND as FIND, WORDINGS as WORDINGS, draw as draw
-from .sets import Options as Options, split_of as split_of

@@ -12,9 +12,8 @@ from tempfile import TemporaryDirectory
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training.samples import SPLITS, Files, Sample, Split, write_samples
 
-from ._plan import MINI, ConversionPlan, kind_of, plan_of, plan_of_mini, read_source
-from ._usable import UNREADABLE
-from .sets import BROKEN, NAMED_SO, Options, Store, refuse_damaged
+from ._plan import UNREADABLE, ConversionPlan, plan_of, read_source
+from .sets import BROKEN, NAMED_SO, Options, Store, kind_of, refuse_damaged
 
 NEEDED = {"train": "training", "val": "training", "test": "evaluate"}
 """Which step reads a split."""
@@ -55,10 +54,35 @@ def convert(
         before stays as it was.
     """
     options, out = options or Options(), out.resolve()
-    store = Store(out / "images")
-    paths = [sources] if isinstance(sources, Path) else sources
-    plans = _plans([path.resolve() for path in paths], options, kind, store, out)
-    wanted = options.splits or tuple(s for s in SPLITS if any(s in plan.gives for plan in plans))
+    paths = [path.resolve() for path in ([sources] if isinstance(sources, Path) else sources)]
+    kinds = [kind_of(path, kind) for path in paths]
+    read = [read_source(path, of, options) for path, of in zip(paths, kinds, strict=True)]
+    store, single = Store(out / "images"), {source.only for source in read} - {None}
+    plans = [plan_of(source, options, store, out, single) for source in read]
+    return write_conversion(plans, out, options.splits)
+
+
+def write_conversion(
+    plans: Sequence[ConversionPlan], out: Path, wanted: Sequence[Split] | None = None
+) -> Converted:
+    """Write the samples of all plans into the three files, one plan after another.
+
+    Parameters
+    ----------
+    plans : sequence of ConversionPlan
+    out : Path
+        Pictures are named relative to it.
+    wanted : sequence of {"train", "val", "test"}, optional
+        Splits that must hold samples; None for all that the plans give.
+
+    Raises
+    ------
+    QueryError
+        If a split that is wanted has no sample, or too many pictures of a plan cannot be read.
+        What lay in ``out`` before stays as it was.
+    """
+    out = out.resolve()
+    wanted = wanted or tuple(s for s in SPLITS if any(s in plan.gives for plan in plans))
     with _beside(out) as folder:
         counts = {
             split: write_samples(
@@ -78,24 +102,6 @@ def convert(
         for note in (*plan.notes, *plan.left.notes())
     ]
     return Converted(tuple(plan.kind for plan in plans), counts, tuple(notes))
-
-
-def _plans(
-    paths: Sequence[Path], options: Options, kind: str, store: Store, out: Path
-) -> list[ConversionPlan]:
-    kinds = [kind_of(path, kind) for path in paths]
-    sources = {
-        path: read_source(path, of, options)
-        for path, of in zip(paths, kinds, strict=True)
-        if of != MINI
-    }
-    single = {source.only for source in sources.values()} - {None}
-    return [
-        plan_of(sources[path], options, store, out, single)
-        if path in sources
-        else plan_of_mini(path, options, out)
-        for path in paths
-    ]
 
 
 @contextlib.contextmanager

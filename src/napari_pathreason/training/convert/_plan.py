@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
-from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples import SPLITS, Sample, Split
+from tqdm import tqdm
 
-from ._mini import KNOWN, looks_mini, made_for, mini_files, read_mini
-from ._usable import Checked, ask_all, without_broken
+from napari_pathreason.errors import QueryError, SlideError
+from napari_pathreason.training.samples import Sample, Split
+
 from .sets import (
     BROKEN,
-    FALLBACKS,
-    SETS,
     Entry,
     Found,
     Kind,
     LeftOut,
     Options,
+    Size,
     Store,
     count_unused,
     deal,
     draw,
+    refuse_alike_choices,
     refuse_damaged,
     regroup,
     shown,
     sizes_of,
 )
 
-MINI = "mini"
-KINDS = {kind.name: kind.layout for kind in (*SETS, *FALLBACKS)} | {MINI: "/, ".join(KNOWN) + "/"}
-"""Names for ``--kind``, and what lies in such a folder."""
 MISSING = "pictures are not in the folder and were left out"
+UNREADABLE = "pictures, or what belongs to them, cannot be read and were left out"
+OUTSIDE = "questions were left out, for their region does not lie in the picture"
+UNASKED = "boxes lie outside the region that is asked about"
+BEYOND = "boxes reach beyond their pictures: boxes must be in pixels of these files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,58 +82,15 @@ class Source:
         return next(iter(published)) if len(published) == 1 else None
 
 
-def kind_of(path: Path, kind: str) -> str:
-    """Name of the kind of a source: the given one, else what it looks like.
-
-    Raises
-    ------
-    QueryError
-        If the source is not there, or the kind is unknown or not to be told.
-    """
-    if not path.exists():
-        raise QueryError(f"{path.name} is not there; check the name and the folder")
-    kind = kind or find_kind(path)
-    if kind not in KINDS:
-        raise QueryError(f"there is no kind {kind}; take one of {', '.join(KINDS)}")
-    return kind
-
-
-def find_kind(source: Path) -> str:
-    """Name of the kind that a folder or file looks like.
-
-    Raises
-    ------
-    QueryError
-        If it looks like none, or like several.
-    """
-    if looks_mini(source):
-        return MINI
-    fits = [kind.name for kind in SETS if kind.looks(source)]
-    fits = fits or [kind.name for kind in FALLBACKS if kind.looks(source)][:1]
-    if len(fits) > 1:
-        raise QueryError(f"{source.name} could be {' or '.join(fits)}; say which with --kind")
-    if not fits:
-        raise QueryError(
-            f"{source.name} has no layout that is known ({', '.join(KINDS)}); run `pathreason data "
-            "list`, or name pictures in a labels.csv (columns image, label)"
-        )
-    return fits[0]
-
-
-def read_source(path: Path, kind: str, options: Options) -> Source:
+def read_source(path: Path, kind: Kind, options: Options) -> Source:
     """Read what a source says of its pictures.
 
     Raises
     ------
     QueryError
-        If it is not what the kind reads, or is incomplete.
+        If it is incomplete.
     """
-    if options.times > 1:
-        raise QueryError("only the embedded model's own sets are drawn again; leave --times out")
-    chosen = next(one for one in (*SETS, *FALLBACKS) if one.name == kind)
-    if path.is_file() and not chosen.looks(path):
-        raise QueryError(f"{path.name} is not what {kind} reads: {chosen.layout}")
-    return Source(path, chosen, chosen.read(path, options))
+    return Source(path, kind, kind.read(path, options))
 
 
 def plan_of(
@@ -162,7 +120,7 @@ def plan_of(
     count_unused(left, source.path, used, out)
     if options.groups is not None:
         entries, group_is = regroup(entries, options.groups, left), "group"
-    checked = Checked(source.path, left)
+    checked = _Checked(source.path, left)
     if options.most is None:
         entries = checked.readable(entries)
     kept = {entry.split for entry in found.entries} - {entry.split for entry in entries}
@@ -176,7 +134,7 @@ def plan_of(
             notes.append(f"--most took {len(drawn):,} of {len(part):,} pictures of {split}")
         if options.most is not None:
             drawn = checked.readable(drawn)
-        samples[split] = ask_all(drawn, split, options.seed, store, checked)
+        samples[split] = _ask_all(drawn, split, options.seed, store, checked)
     total = sum(len(part) for part in dealt.parts.values())
     kind = source.kind
     return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), dealt.short)
@@ -207,31 +165,83 @@ def _there(found: Found, kind: Kind, source: Path) -> list[Entry]:
     return entries
 
 
-def plan_of_mini(source: Path, options: Options, out: Path) -> ConversionPlan:
-    """The embedded model's own sets, their pictures opened.
+class _Checked:
+    """Files of a source that were opened, and their sizes.
+
+    Parameters
+    ----------
+    source : Path
+        Folder or file, for names in messages.
+    left : LeftOut
+        Counts what is left out.
+    """
+
+    def __init__(self, source: Path, left: LeftOut) -> None:
+        self._source = source
+        self._sizes: dict[Path, Size | None] = {}
+        self.left = left
+
+    def readable(self, entries: list[Entry]) -> list[Entry]:
+        """Those whose files can be read; others are counted by file.
+
+        Raises
+        ------
+        QueryError
+            If too many cannot.
+        """
+        files = dict.fromkeys(entry.file for entry in entries if entry.file is not None)
+        self._sizes |= sizes_of([path for path in files if path not in self._sizes])
+        broken = LeftOut()  # of these alone: a converter may have counted slides
+        for path in files:
+            if self._sizes[path] is None:
+                broken.add(BROKEN, shown(path, self._source))
+                self.left.add(BROKEN, shown(path, self._source))
+        refuse_damaged(broken, BROKEN, len(files), "copy the folder again")
+        return [e for e in entries if e.file is None or self._sizes[e.file] is not None]
+
+    def size(self, file: Path | None) -> Size | None:
+        """Size of a file that was opened; None of what lies in an archive."""
+        return None if file is None else self._sizes[file]
+
+    def name(self, entry: Entry) -> str:
+        """A picture as messages call it."""
+        return entry.named or (shown(entry.file, self._source) if entry.file else entry.key)
+
+
+def _ask_all(
+    entries: list[Entry], split: Split, seed: int, store: Store, checked: _Checked
+) -> Iterator[Sample]:
+    """Questions of all pictures that can be used.
 
     Raises
     ------
     QueryError
-        If none is there, a row or a file of theirs is amiss, or options do not fit them.
+        If two choices of a question are one after case and blanks.
     """
-    if not looks_mini(source):
-        raise QueryError(f"{source.name} holds none of {', '.join(KNOWN)}, each with its table")
-    if options.most or options.groups or options.question:
-        raise QueryError(
-            "the embedded model's own sets are converted as they are; leave --most, --groups "
-            "and --question out"
-        )
-    left = LeftOut()
-    pictures, beside = mini_files(source)
-    here = {Path(os.path.normpath(path)) for path in (*pictures, *beside)}
-    count_unused(left, source, here, out)
-    broken = {str(path) for path, size in sizes_of(pictures).items() if size is None}
-    for name in sorted(broken):
-        left.add(BROKEN, shown(Path(name), source))
-    refuse_damaged(left, BROKEN, len(pictures), "copy the folder again")
-    samples = {
-        split: without_broken(read_mini(source, split, options.seed, options.times), broken, left)
-        for split in SPLITS
-    }
-    return ConversionPlan(MINI, samples, left, made_for(source), len(pictures))
+    for entry in tqdm(entries, split, unit="picture", mininterval=1, disable=len(entries) < 1000):
+        # an own draw for each picture: fewer pictures leave the questions of the rest as they are
+        try:
+            samples = list(entry.ask(split, Random(f"{seed}-{entry.key}"), store))
+        except (OSError, SyntaxError, ValueError, SlideError):  # a mask, boxes, bytes of an archive
+            checked.left.add(UNREADABLE, checked.name(entry))
+            continue
+        for sample in samples:
+            refuse_alike_choices(checked.name(entry), sample.choices)
+            size = checked.size(entry.file)
+            if size is None or _inside(sample, size, checked, entry):
+                yield sample
+
+
+def _inside(sample: Sample, size: Size, checked: _Checked, entry: Entry) -> bool:
+    """Whether the region lies in the picture; counts it if not, and boxes that do not."""
+    width, height = size
+    x, y, w, h = sample.region or (0, 0, width, height)
+    if x < 0 or y < 0 or x + w > width or y + h > height:
+        checked.left.add(OUTSIDE, checked.name(entry))
+        return False
+    for x1, y1, x2, y2 in (box.corners for box in sample.boxes):
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
+            checked.left.add(BEYOND, checked.name(entry))
+        elif x2 <= x or y2 <= y or x1 >= x + w or y1 >= y + h:
+            checked.left.add(UNASKED, checked.name(entry))
+    return True

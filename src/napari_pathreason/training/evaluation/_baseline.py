@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.training.convert import CANNOT_TELL
 from napari_pathreason.training.samples import Pictures, Sample
 
 from ._grid_baseline import Judge, grid_items, grid_of, tile_labels
@@ -31,11 +32,10 @@ PICTURES = 2500
 """Training pictures of one source at the most."""
 
 BINS, STRENGTH = 32, 0.3
-"""Bins of a colour channel, and C of the logistic regression. On `val` of the lymph node tiles 8 to
-32 bins, roots or not, and C from 0.01 to 1 lie within three points; this is the strongest on
+"""Bins of a colour channel, and C of the logistic regression. On `val` of PatchCamelyon's tiles 8
+to 32 bins, roots or not, and C from 0.01 to 1 lie within three points; this is the strongest on
 `test`, so that no model looks good beside a weak baseline."""
 
-CANNOT_TELL = "cannot tell"
 Features = NDArray[np.float64]
 Wording = tuple[str, ...]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.tasks import is_right
+from napari_pathreason.training.convert import CANNOT_TELL
 
 from ._prediction import Prediction
 
@@ -20,8 +21,6 @@ Measure = Callable[[Prediction], Part | None]
 DRAWS = 1000
 MOST_DIGITS = 9
 """A longer number counts nothing that a picture shows."""
-ALIEN = "cannot tell"
-"""Topic of questions about something else than the picture shows."""
 
 
 def counted(item: Prediction) -> bool:
@@ -78,14 +77,14 @@ def _shuffled(item: Prediction) -> Part | None:
 
 def _flagged(item: Prediction) -> Part | None:
     """Pictures of the kind that is asked about, called strange all the same."""
-    if item.ood is None or item.topic == ALIEN:
+    if item.ood is None or item.topic == CANNOT_TELL:
         return None
     return float(item.ood > 1), 1.0
 
 
 def _missed(item: Prediction) -> Part | None:
     """Pictures that the question is not about, not called strange."""
-    if item.ood is None or item.topic != ALIEN:
+    if item.ood is None or item.topic != CANNOT_TELL:
         return None
     return float(item.ood <= 1), 1.0
 

@@ -20,14 +20,19 @@ from random import Random
 from xml.etree import ElementTree
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import read_voc, smear_questions
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
+from ._questions import Questions
 from ._split_names import published
-from ._store import Store
 
+CELL_NAMES = {"WBC": "white cell", "Platelets": "platelet", "RBC": "red cell"}
+"""Classes of the annotations, and what they are called in questions."""
+SMEAR_SIZE = (640, 480)
+"""(width, height) of every smear in pixels."""
+EDGES = ("xmin", "ymin", "xmax", "ymax")
 BOTH = "trainval"
 TRAIN: Split = "train"
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
@@ -81,8 +86,92 @@ def _ask(
     cells = read_voc(boxes, first=1)
     drawn = sum(1 for _ in ElementTree.parse(boxes).getroot().iter("object"))
     left.add("boxes of another class or without area were left out", boxes.name, drawn - len(cells))
-    for sample in smear_questions(rng, split, str(file), cells, VIEWS[split]):
-        yield sample.model_copy(update={"source": "bccd"})
+    yield from smear_questions(rng, split, str(file), cells, VIEWS[split])
+
+
+def smear_questions(
+    rng: Random,
+    split: Split,
+    image: str,
+    cells: tuple[Area, ...],
+    views: int,
+    source: str = "bccd",
+) -> Iterator[Sample]:
+    """Of one smear, and of ``views - 1`` crops of it, boxes, numbers, presence.
+
+    Parameters
+    ----------
+    rng : random.Random
+    split : {"train", "val", "test"}
+    image : str
+        File of the smear.
+    cells : tuple of Area
+        All cells of the smear, level-0 pixels.
+    views : int
+    source : str
+        Name of the set.
+    """
+    for view in range(views):
+        region = (0, 0, *SMEAR_SIZE) if view == 0 else _crop(rng)
+        about, inside = about_cells(rng, split, image, cells, region, source)
+        yield from cell_questions(about, inside)
+        yield from about.cannot_tell("blood")
+
+
+def about_cells(
+    rng: Random,
+    split: Split,
+    image: str,
+    cells: tuple[Area, ...],
+    region: tuple[int, int, int, int],
+    source: str,
+) -> tuple[Questions, tuple[Area, ...]]:
+    """Questions about a region of a smear, and its cells: those whose middle it holds."""
+    inside = tuple(cell for cell in cells if _centre_inside(cell, region))
+    facts = Facts(known=tuple(CELL_NAMES.values()), areas=inside)
+    return Questions(rng, split, image, source, facts, region), inside
+
+
+def cell_questions(about: Questions, cells: tuple[Area, ...]) -> Iterator[Sample]:
+    """Boxes of white cells and platelets; number and presence of each kind of cell."""
+    for names in (("white cell",), ("platelet",), ("white cell", "platelet")):
+        yield about.boxes(names, [cell for cell in cells if cell.label in names])
+    for name in CELL_NAMES.values():
+        number = sum(cell.label == name for cell in cells)
+        yield about.number(f"{name}s", number)
+        yield about.presence(f"{name}s", number > 0)
+
+
+def read_voc(path: Path, first: int = 0) -> tuple[Area, ...]:
+    """Pascal VOC boxes of cells, sorted in reading order; boxes without area are left out.
+
+    Parameters
+    ----------
+    path : Path
+    first : int
+        Number that the file gives to the first row and column; its last row and column lie inside
+        the box.
+    """
+    cells = []
+    for item in ElementTree.parse(path).getroot().iter("object"):
+        x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{edge}") or 0) for edge in EDGES)
+        x1, y1 = max(x1 - first, 0), max(y1 - first, 0)
+        name = CELL_NAMES.get(item.findtext("name") or "")
+        if name and x2 > x1 and y2 > y1:
+            cells.append(Area(label=name, corners=(x1, y1, x2, y2)))
+    return tuple(sorted(cells, key=lambda cell: (cell.corners[1], cell.corners[0])))
+
+
+def _crop(rng: Random) -> tuple[int, int, int, int]:
+    side = rng.randrange(160, 449, 32)
+    width, height = SMEAR_SIZE
+    return rng.randint(0, width - side), rng.randint(0, height - side), side, side
+
+
+def _centre_inside(cell: Area, region: tuple[int, int, int, int]) -> bool:
+    x = (cell.corners[0] + cell.corners[2]) / 2 - region[0]
+    y = (cell.corners[1] + cell.corners[3]) / 2 - region[1]
+    return 0 <= x < region[2] and 0 <= y < region[3]
 
 
 KIND: Kind = Kind("bccd", "JPEGImages/, Annotations/, ImageSets/Main/", _looks, _read)

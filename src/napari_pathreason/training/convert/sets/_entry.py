@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from napari_pathreason.training.samples import SPLITS, Sample, Split
 
-from ._by_area import Place
+from ._archives import Store
 from ._left_out import LeftOut
-from ._store import Store
 
+Place = tuple[int, int, int, int]
+"""(x, y, width, height) in level-0 pixels."""
 Ask = Callable[[Split, Random, Store], Iterable[Sample]]
 """Questions about one picture, asked once its side of the split is known."""
+
+
+def ask_ready(
+    samples: Sequence[Sample], split: Split, rng: Random, store: Store
+) -> Iterable[Sample]:
+    """Questions that a set brings in its own words; an `Ask` once ``samples`` are given."""
+    return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,6 @@ class Options:
         Micrometres per pixel of those tiles.
     slide_mpp : float, optional
         Micrometres per level-0 pixel of slides that do not say it.
-    times : int
-        How often the embedded model's own sets are drawn to train on, each time in other crops.
     splits : tuple of {"train", "val", "test"}, optional
         Splits that must hold samples, and among which pictures of no published split are dealt;
         None for all that the kind is made for.
@@ -114,7 +120,6 @@ class Options:
     tile: int = 512
     mpp: float = 0.5
     slide_mpp: float | None = None
-    times: int = 1
     splits: tuple[Split, ...] | None = None
 
 

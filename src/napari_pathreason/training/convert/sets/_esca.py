@@ -19,9 +19,9 @@ from random import Random
 
 from napari_pathreason.training.samples import Sample, Split
 
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
-from ._pictures_by_name import pictures_in
-from ._store import Store
+from ._pictures import pictures_in
 
 CENTRES: dict[str, Split] = {
     "VALSET4_CHA_FULL": "train",

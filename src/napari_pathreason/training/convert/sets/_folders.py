@@ -21,11 +21,11 @@ from random import Random
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
-from ._choices import refuse_alike
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
-from ._pictures_by_name import pictures_in, subfolders
+from ._labels import refuse_alike
+from ._pictures import pictures_in, subfolders
 from ._split_names import NAMED_SO, TOLD, split_of, split_of_source, words_of
-from ._store import Store
 
 PICTURES = {
     *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "tile", "tiles"),

@@ -22,13 +22,14 @@ import numpy as np
 from PIL import Image
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import COUNT, FIND, draw, read_table
 from napari_pathreason.training.samples import Area, Sample, Split
 
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
+from ._labels import read_table
 from ._left_out import LeftOut
+from ._questions import Questions
 from ._split_names import published
-from ._store import Store
 
 GRADES = ("benign", "malignant")
 PARTS: dict[str, Split] = {"testA": "test", "testB": "test"}
@@ -103,25 +104,9 @@ def _ask(
     if not outlines.is_file():
         return
     glands = _boxes(outlines)
-    question, phrasing = draw(rng, COUNT, split, "glands")
-    yield Sample(
-        **common,
-        task="vqa",
-        question=question,
-        phrasing=phrasing,
-        answer=str(len(glands)),
-        topic="number of glands",
-    )
-    question, phrasing = draw(rng, FIND, split, "gland")
-    yield Sample(
-        **common,
-        task="detection",
-        question=question,
-        phrasing=phrasing,
-        choices=("gland",),
-        boxes=glands,
-        topic="boxes of gland",
-    )
+    about = Questions(rng, split, str(file), "glas")
+    yield about.number("glands", len(glands))
+    yield about.boxes(("gland",), glands)
 
 
 def _boxes(outlines: Path) -> tuple[Area, ...]:

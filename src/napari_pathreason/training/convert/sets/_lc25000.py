@@ -19,12 +19,13 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.convert import lung_questions
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
-from ._pictures_by_name import pictures_in
-from ._store import Store
+from ._phrasings import LUNG_KIND, LUNG_NORMAL
+from ._pictures import pictures_in
+from ._questions import LUNG_KINDS, Questions
 
 LUNG = {
     "lung_aca": "adenocarcinoma",
@@ -32,6 +33,8 @@ LUNG = {
     "lung_n": "normal",
 }
 COLON = {"colon_aca": "adenocarcinoma", "colon_n": "benign"}
+LUNG_AREAS = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
+"""What a whole tile is of, in the order of `LUNG_KINDS`."""
 SIDE = 768
 LEAK = (
     "LC25000 holds some twenty altered copies of each source tile and does not say which: this "
@@ -65,8 +68,40 @@ def _read(folder: Path, options: Options) -> Found:
 def _lung(
     file: Path, label: str, question: str, split: Split, rng: Random, store: Store
 ) -> Iterator[Sample]:
-    for sample in lung_questions(rng, split, str(file), label, SIDE):
-        yield sample.model_copy(update={"source": "lc25000"})
+    yield from lung_questions(rng, split, str(file), label, SIDE)
+
+
+def lung_questions(
+    rng: Random, split: Split, file: str, kind: str, side: int, source: str = "lc25000"
+) -> Iterator[Sample]:
+    """Of one tile of lung its subtype, and whether it is normal.
+
+    Parameters
+    ----------
+    rng : random.Random
+    split : {"train", "val", "test"}
+    file : str
+    kind : str
+        One of `LUNG_KINDS`.
+    side : int
+        Of the tile, level-0 pixels.
+    source : str
+        Name of the set.
+    """
+    fact = Area(label=LUNG_AREAS[LUNG_KINDS.index(kind)], corners=(0, 0, side, side))
+    about = Questions(rng, split, file, source, Facts(known=LUNG_AREAS, areas=(fact,)))
+    yield about.ask(
+        LUNG_KIND,
+        topic="lung subtype",
+        task="subtyping",
+        choices=LUNG_KINDS,
+        answer=kind,
+        shuffled=True,
+        abstaining=True,
+    )
+    normal = kind == "normal"
+    yield about.presence("", normal, topic="lung normal or not", phrasings=LUNG_NORMAL)
+    yield from about.cannot_tell("lung")
 
 
 def _colon(

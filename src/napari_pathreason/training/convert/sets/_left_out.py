@@ -1,4 +1,4 @@
-"""What a conversion leaves out, counted: nothing goes without a line."""
+"""What a conversion leaves out, counted: nothing goes without a line, and too much is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from ._pictures_by_name import is_picture
+from napari_pathreason.errors import QueryError
+
+from ._pictures import is_picture
 
 NAMED = 3
 """Names that a line gives of what it counts."""
@@ -15,6 +17,8 @@ OUTPUTS = {"train.jsonl", "val.jsonl", "test.jsonl"}
 """What lies together in the folder of another conversion."""
 PAPERS = ("readme", "license", "licence", "notice", "citation", "changelog")
 IGNORED = {"thumbs.db", "desktop.ini"}
+TOLERATED = 0.25
+"""Share of pictures that may be missing or broken; above it the folder itself is damaged."""
 
 
 class LeftOut:
@@ -56,6 +60,25 @@ class LeftOut:
             f"{count:,} {why}" + (f" ({self.names(why)})" if self._names[why] else "")
             for why, count in self._counts.items()
         )
+
+
+def too_many(lost: int, total: int) -> bool:
+    """Whether so many pictures of a set are lost that the rest is no set; one of several is not."""
+    return lost == total or lost > max(1.0, TOLERATED * total)
+
+
+def refuse_damaged(left: LeftOut, why: str, total: int, remedy: str) -> None:
+    """Refuse a set of which too many pictures were left out for one reason.
+
+    Raises
+    ------
+    QueryError
+        Says how many of ``total``, names the first, and gives the remedy.
+    """
+    lost = left.count(why)
+    if lost and too_many(lost, total):
+        what = why.removesuffix(" and were left out")
+        raise QueryError(f"{lost:,} of {total:,} {what} ({left.names(why)}); {remedy}")
 
 
 def shown(path: Path, folder: Path) -> str:

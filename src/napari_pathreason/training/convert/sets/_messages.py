@@ -22,25 +22,24 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tasks import parse_boxes
+from napari_pathreason.tasks import find_option, parse_boxes
 from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
-from ._chat_text import choices_in, chosen, tagged, text_of
-from ._choices import refuse_alike_choices
-from ._entry import Entry, Found, Kind, Options
+from ._entry import Entry, Found, Kind, Options, ask_ready
+from ._labels import refuse_alike_choices
 from ._left_out import LeftOut, shown
-from ._pictures_by_name import DOUBTFUL, PicturesByName, subfolders
+from ._pictures import DOUBTFUL, PicturesByName, subfolders
 from ._split_names import split_in, split_of, splits_in, words_of
-from ._store import Store
 
 ENDINGS = (".json", ".jsonl")
 LESION = "lesion"
 SUBTYPING = {"cls", "subtyping", "diagnosis"}
+_OPTION = re.compile(r"\(([A-Z])\)\s*|^[ \t]*([A-Z])[).:][ \t]+", re.MULTILINE)
+_LEAD = re.compile(r"\s*(?:options?|choices?|answer choices)\s*:?\s*$", re.IGNORECASE)
 _BOXES = re.compile(r"\[\s*(\[.*\]\s*)?\]", re.DOTALL)
 
 
@@ -117,7 +116,9 @@ def _read(source: Path, options: Options) -> Found:
     if not asked and left.notes():
         raise QueryError(f"no record of {source.name} can be used: {left.notes()[0]}")
     entries = [
-        Entry(f"{split or 'all'}/{image.name}", str(image), partial(_ask, samples), split, image)
+        Entry(
+            f"{split or 'all'}/{image.name}", str(image), partial(ask_ready, samples), split, image
+        )
         for (split, image), samples in asked.items()
     ]
     return Found(entries, "picture", (), left, frozenset(_json(source)))
@@ -138,10 +139,10 @@ def _sample(record: Any, where: str, choice: TaskName, pictures: PicturesByName)
     if not isinstance(record, dict):
         raise _LeftOut("not a record with messages and images")
     turns = [m for m in record.get("messages") or () if isinstance(m, dict)]
-    asked = [text_of(m.get("content")) for m in turns if m.get("role") == "user"]
-    told = [text_of(m.get("content")) for m in turns if m.get("role") == "assistant"]
+    asked = [_text_of(m.get("content")) for m in turns if m.get("role") == "user"]
+    told = [_text_of(m.get("content")) for m in turns if m.get("role") == "assistant"]
     solution = str(record.get("solution") or (told[-1] if told else ""))
-    prompt, answer = tagged(solution, "prompt"), tagged(solution, "answer")
+    prompt, answer = _tagged(solution, "prompt"), _tagged(solution, "answer")
     answer = solution.strip() if answer is None else answer
     if len(asked) != 1:
         raise _LeftOut("several turns, or none, of the user")
@@ -186,8 +187,49 @@ def _picture(record: dict[str, Any], pictures: PicturesByName) -> Path:
     return pictures.find(first)
 
 
-def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:
-    yield from samples
+def _text_of(content: Any) -> str:
+    """Text of a turn, without the marks that stand for pictures."""
+    if isinstance(content, list):
+        parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+        content = "\n".join(part for part in parts if part)
+    return str(content or "").replace("<image>", "").strip()
+
+
+def _tagged(text: str, tag: str) -> str | None:
+    """What stands in the first ``<tag>...</tag>``; None where there is none."""
+    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL | re.IGNORECASE)
+    return found[1].strip() if found else None
+
+
+def choices_in(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """Split a prompt into its question and its options ``(A) ... (B) ...``.
+
+    Returns
+    -------
+    tuple
+        (question, options); no options where fewer than two stand there in the order of letters.
+        What follows the last option on a line of its own belongs to the question.
+    """
+    marks = list(_OPTION.finditer(prompt))
+    letters = "".join(mark[1] or mark[2] for mark in marks)
+    if len(marks) < 2 or letters != "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(letters)]:
+        return prompt, ()
+    ends = [mark.start() for mark in marks[1:]] + [len(prompt)]
+    parts = [prompt[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
+    last, _, rest = parts[-1].strip().partition("\n")
+    options = tuple(part.strip().rstrip(".,;").strip() for part in (*parts[:-1], last))
+    question = _LEAD.sub("", prompt[: marks[0].start()]).strip()
+    return "\n".join(text for text in (question, rest.strip()) if text), options
+
+
+def chosen(answer: str, options: tuple[str, ...], prompt: str) -> str:
+    """The option that an answer names; without options its text, the letter taken off.
+
+    ``prompt`` holds the letters that were printed in front of the options.
+    """
+    if options:
+        return find_option(answer, options, prompt) or ""
+    return re.sub(r"^\([A-Z]\)\s*", "", answer.strip())
 
 
 KIND: Kind = Kind("messages", "FILE.json or .jsonl with messages, images, solution", _looks, _read)

@@ -19,14 +19,18 @@ from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import lymph_node_questions, read_table
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
+from ._archives import Store, optional
 from ._entry import Entry, Found, Kind, Options
-from ._optional import optional
+from ._labels import read_table
+from ._phrasings import TUMOUR_KIND, TUMOUR_PRESENT
+from ._questions import Questions
 from ._split_names import published
-from ._store import Store
 
+TILE_SIDE = 96
+"""Side in pixels."""
+TUMOUR_LABELS = ("tumour", "no tumour")
 STEM = "camelyonpatch_level_2_split_"
 
 
@@ -84,8 +88,37 @@ def _ask(
     tiles: _Array, index: int, tumour: bool, split: Split, rng: Random, store: Store
 ) -> Iterator[Sample]:
     file = store.pixels(f"{split}/{index:06d}", tiles.rows[index])
-    for sample in lymph_node_questions(rng, split, file, tumour):
-        yield sample.model_copy(update={"source": "patchcamelyon"})
+    yield from lymph_node_questions(rng, split, file, tumour)
+
+
+def lymph_node_questions(
+    rng: Random, split: Split, file: str, tumour: bool, source: str = "patchcamelyon"
+) -> Iterator[Sample]:
+    """Of one tile whether it holds tumour, and what it is.
+
+    Parameters
+    ----------
+    rng : random.Random
+    split : {"train", "val", "test"}
+    file : str
+    tumour : bool
+    source : str
+        Name of the set.
+    """
+    topic = "tumour in a tile"
+    areas = (Area(label="tumour", corners=(0, 0, TILE_SIDE, TILE_SIDE)),) if tumour else ()
+    about = Questions(rng, split, file, source, Facts(known=("tumour",), areas=areas))
+    yield about.presence("", tumour, topic=topic, phrasings=TUMOUR_PRESENT)
+    yield about.ask(
+        TUMOUR_KIND,
+        topic=topic,
+        task="subtyping",
+        choices=TUMOUR_LABELS,
+        answer=TUMOUR_LABELS[0] if tumour else TUMOUR_LABELS[1],
+        shuffled=True,
+        abstaining=True,
+    )
+    yield from about.cannot_tell("lymph")
 
 
 def _slides(table: Path) -> list[str]:

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
-from ._choices import alike
-from ._entry import Entry, Found, Kind, Options
+from ._entry import Entry, Found, Kind, Options, ask_ready
+from ._labels import alike
 from ._left_out import LeftOut
-from ._pictures_by_name import DOUBTFUL, PicturesByName
+from ._pictures import DOUBTFUL, PicturesByName
 from ._split_names import published
-from ._store import Store
 
 TINY: dict[str, Split] = {"test_tiny": "test"}
 ALIKE = "questions have two options that are one after case and blanks and were left out"
@@ -78,7 +75,7 @@ def _read(folder: Path, options: Options) -> Found:
     for name in sorted(files.doubtful):
         left.add(DOUBTFUL, Path(name).name)
     entries = [
-        Entry(f"{split}/{image}", image, partial(_ask, samples), split, Path(image))
+        Entry(f"{split}/{image}", image, partial(ask_ready, samples), split, Path(image))
         for (split, image), samples in asked.items()
     ]
     return Found(entries, "picture", (), left, frozenset({folder / "data.json"}))
@@ -100,10 +97,6 @@ def _sample(record: dict[str, Any], subset: str, files: PicturesByName) -> Sampl
         source="pathmmu",
         topic=f"pathmmu: {subset}",
     )
-
-
-def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:
-    yield from samples
 
 
 KIND: Kind = Kind("pathmmu", "data.json, images/", _looks, _read, ("val", "test"))

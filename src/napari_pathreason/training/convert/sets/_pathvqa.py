@@ -19,12 +19,11 @@ from random import Random
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
+from ._archives import Asked, Shards, Store, without_blanks
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
-from ._open_questions import open_question
-from ._parquet import Asked, Shards, without_blanks
+from ._questions import open_question
 from ._split_names import published, split_of
-from ._store import Store
 
 
 def _shards(folder: Path) -> dict[str, list[Path]]:

@@ -22,12 +22,11 @@ from typing import Any
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
+from ._archives import BLANK, Asked, Shards, Store, without_blanks
 from ._entry import Entry, Found, Kind, Options
 from ._left_out import LeftOut
-from ._open_questions import open_question
-from ._parquet import BLANK, Asked, Shards, without_blanks
-from ._pictures_by_name import DOUBTFUL, PicturesByName
-from ._store import Store
+from ._pictures import DOUBTFUL, PicturesByName
+from ._questions import open_question
 
 COLUMNS = ("question", "answer", "answer_type")
 

@@ -34,13 +34,12 @@ from napari_pathreason.training.samples import Area, Corners, Sample, Split
 from napari_pathreason.types import SlideInfo
 
 from ._annotations import Annotations
-from ._choices import refuse_alike
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut, shown
-from ._opening import BROKEN, refuse_damaged
-from ._pictures_by_name import pictures_in, subfolders
+from ._labels import refuse_alike
+from ._left_out import LeftOut, refuse_damaged, shown
+from ._pictures import BROKEN, pictures_in, subfolders
 from ._split_names import TOLD, split_of
-from ._store import Store
 
 ENDINGS = (".geojson", ".geojson.gz")
 COVERED = 0.75

@@ -1,5 +1,11 @@
 """All layouts, in the order in which a folder is held against them."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_pathreason.errors import QueryError
+
 from ._bccd import KIND as BCCD
 from ._entry import Kind
 from ._esca import KIND as ESCA
@@ -34,3 +40,48 @@ SETS: tuple[Kind, ...] = (
 
 FALLBACKS: tuple[Kind, ...] = (TABLE, FOLDERS)
 """What a folder is taken for when it looks like none of them, in this order."""
+
+KINDS = {kind.name: kind.layout for kind in (*SETS, *FALLBACKS)}
+"""Names for ``--kind``, and what lies in such a folder."""
+
+
+def kind_of(source: Path, name: str = "") -> Kind:
+    """The kind of a source: the named one, else what it looks like.
+
+    Parameters
+    ----------
+    source : Path
+        Folder or file.
+    name : str
+        A key of `KINDS`; empty to find out.
+
+    Raises
+    ------
+    QueryError
+        If the source is not there, the name is unknown, or the source looks like no kind, or like
+        several, or not like the one that is named.
+    """
+    if not source.exists():
+        raise QueryError(f"{source.name} is not there; check the name and the folder")
+    if not name:
+        return _find_kind(source)
+    if name not in KINDS:
+        raise QueryError(f"there is no kind {name}; take one of {', '.join(KINDS)}")
+    kind = next(one for one in (*SETS, *FALLBACKS) if one.name == name)
+    if source.is_file() and not kind.looks(source):
+        raise QueryError(f"{source.name} is not what {name} reads: {kind.layout}")
+    return kind
+
+
+def _find_kind(source: Path) -> Kind:
+    fits = [kind for kind in SETS if kind.looks(source)]
+    fits = fits or [kind for kind in FALLBACKS if kind.looks(source)][:1]
+    if len(fits) > 1:
+        names = " or ".join(kind.name for kind in fits)
+        raise QueryError(f"{source.name} could be {names}; say which with --kind")
+    if not fits:
+        raise QueryError(
+            f"{source.name} has no layout that is known ({', '.join(KINDS)}); run `pathreason data "
+            "list`, or name pictures in a labels.csv (columns image, label)"
+        )
+    return fits[0]

@@ -1,4 +1,7 @@
-"""Which picture goes to which split: as published, else dealt by what belongs together."""
+"""Which picture goes to which split: as published, else dealt by what belongs together.
+
+Tiles of a single slide are divided by where they lie: a strip of it is held out.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import read_rows
 from napari_pathreason.training.samples import SPLITS, Split
 
-from ._by_area import hold_out_strip
-from ._entry import Entry
+from ._entry import Entry, Place
+from ._labels import read_rows
 from ._left_out import LeftOut
 
 HELD_OUT = 0.1
@@ -22,6 +27,11 @@ COLUMNS = ("group", "patient", "slide", "source_tile")
 """Columns of a table that say what belongs together, the first one that is there."""
 
 ACROSS = "tiles lie across the edge of a strip that was held out and were left out"
+
+CUTS = 64
+"""Places of a cut that are tried along each axis, from each end."""
+MOST = 1 / 2
+"""Share of the tiles that a strip may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,62 @@ def _cut_off(
         for donor, given in strips.items()
         if given
     ]
+
+
+def hold_out_strip(
+    places: Sequence[Place], classes: Sequence[str], share: float
+) -> tuple[list[int], list[int]] | None:
+    """Choose a strip at one edge of the slide, over its whole width or height.
+
+    Of all cuts along both axes that leave every class to the rest, that one is taken which is best
+    at: a strip of about ``share`` of the tiles, few tiles across the cut, many classes in it.
+
+    Parameters
+    ----------
+    places : sequence of (x, y, width, height)
+        Of the tiles; they may overlap.
+    classes : sequence of str
+        What each tile is labelled.
+    share : float
+        Of the tiles that the strip should hold.
+
+    Returns
+    -------
+    tuple or None
+        (indices in the strip, indices of tiles across the cut, which belong to neither side);
+        None where no cut leaves every class to the rest.
+    """
+    if len(places) < 2:
+        return None
+    tiles = np.array(places, dtype=float)
+    kinds = np.unique(np.array(classes), return_inverse=True)[1].ravel()
+    number = int(kinds.max()) + 1
+    best: tuple[float, NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    for axis in (0, 1):
+        starts, ends = tiles[:, axis], tiles[:, axis] + tiles[:, axis + 2]
+        for low in (False, True):
+            for cut in _thinned(np.unique(ends if low else starts)):
+                strip = ends <= cut if low else starts >= cut
+                rest = starts >= cut if low else ends <= cut
+                left = np.unique(kinds[rest]).size
+                if not strip.any() or left < number or strip.mean() > MOST:
+                    continue
+                across = 1 - strip.mean() - rest.mean()
+                absent = 1 - np.unique(kinds[strip]).size / number
+                off = abs(strip.mean() - max(share, 1 / len(tiles)))
+                cost = float(off + across + absent / 4)
+                if best is None or cost < best[0]:
+                    best = cost, strip, ~(strip | rest)
+    if best is None:
+        return None
+    return np.flatnonzero(best[1]).tolist(), np.flatnonzero(best[2]).tolist()
+
+
+def _thinned(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    if cuts.size <= CUTS:
+        return cuts
+    chosen: NDArray[np.float64] = cuts[np.linspace(0, cuts.size - 1, CUTS).round().astype(int)]
+    return chosen
 
 
 def _one_slide(entries: list[Entry]) -> bool:

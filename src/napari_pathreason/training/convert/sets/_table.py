@@ -23,31 +23,70 @@ Tables of one split each are read together: ``train.csv`` and ``test.csv`` in on
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
+from typing import get_args
+
+from pydantic import ValidationError
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import read_rows
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.tasks import parse_boxes, whole_choice
+from napari_pathreason.training.samples import Area, Sample, Split
+from napari_pathreason.types import TaskName
 
-from ._choices import refuse_alike
-from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut, shown
-from ._opening import refuse_damaged
-from ._pictures_by_name import PicturesByName, subfolders
+from ._entry import Entry, Found, Kind, Options, ask_ready
+from ._labels import plain, read_rows, refuse_alike, refuse_alike_choices
+from ._left_out import LeftOut, refuse_damaged, shown
+from ._pictures import PicturesByName, subfolders
 from ._split_names import NAMED_SO, TOLD, split_in, split_of, split_of_source, splits_in
 from ._splits import COLUMNS
-from ._store import Store
-from ._table_row import Row, plain, sample_of
 
 NAME = "labels.csv"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 """The first counts if it is there; the others only if every cell names a split."""
 MEANT = {"image", "label", "question", "choices", "answer", "boxes", "region", "task"}
+TOPICS = {"vqa": ": questions", "detection": ": boxes"}
+"""Questions that are worded one by one are scored together."""
 LOST = "pictures that rows name are not in the folder and were left out"
 BLANK = "rows have no label, no answer and no boxes and were left out"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a table.
+
+    Parameters
+    ----------
+    cells : dict
+        By the names of the columns in lower case.
+    where : str
+        Table and line, for messages.
+    key : str
+        Names the picture within the set.
+    file : Path
+    split : {"train", "val", "test"}, optional
+    group : str
+    """
+
+    cells: dict[str, str]
+    where: str
+    key: str
+    file: Path
+    split: Split | None
+    group: str
+
+    @property
+    def label(self) -> str:
+        """As it is spelled; "" where there is none."""
+        return self.cells.get("label", "")
+
+    @property
+    def task(self) -> str:
+        """As told, else as it follows from the other cells."""
+        boxed = "detection" if self.cells.get("boxes") else "subtyping" if self.label else "vqa"
+        return self.cells.get("task", "").strip() or boxed
 
 
 def _tables(source: Path) -> list[tuple[Path, Split | None]]:
@@ -101,7 +140,7 @@ def _read(source: Path, options: Options) -> Found:
     if not tables:
         raise QueryError(f"{source.name} holds no {NAME}; make one (columns image and label)")
     left, notes = LeftOut(), []
-    rows: list[Row] = []
+    rows: list[_Row] = []
     group_is = "picture"
     for table, split in tables:
         found, group_is, told = _rows(table, split, options, left, source, len(tables) > 1)
@@ -113,7 +152,7 @@ def _read(source: Path, options: Options) -> Found:
     if len(labels) == 1:
         notes.append(f"{labels[0]} is the only label: there is nothing to choose from")
     topic = (tables[0][0].parent if len(tables) == 1 else source).name
-    asked: dict[tuple[Path, str], list[tuple[Row, Sample]]] = {}
+    asked: dict[tuple[Path, str], list[tuple[_Row, Sample]]] = {}
     placed: dict[Path, tuple[Split | None, str]] = {}
     for row in rows:
         if placed.setdefault(row.file, (row.split, row.group)) != (row.split, row.group):
@@ -122,7 +161,7 @@ def _read(source: Path, options: Options) -> Found:
                 f"{Path(row.cells['image']).name} has two; give all its rows the same"
             )
         region = row.cells.get("region", "").strip()
-        sample = sample_of(row, labels, topic, options)
+        sample = _sample_of(row, labels, topic, options)
         asked.setdefault((row.file, region), []).append((row, sample))
     refuse_alike(
         source.name,
@@ -143,7 +182,7 @@ def _read(source: Path, options: Options) -> Found:
             Entry(
                 f"{row.key} {region}" if region else row.key,
                 row.group,
-                partial(_ask, samples),
+                partial(ask_ready, samples),
                 row.split,
                 file,
                 first.region,
@@ -161,7 +200,7 @@ def _rows(
     left: LeftOut,
     source: Path,
     several: bool,
-) -> tuple[list[Row], str, list[str]]:
+) -> tuple[list[_Row], str, list[str]]:
     """Rows whose pictures are there, what a group is, and notes on the table."""
     lines = read_rows(table)
     named = set(lines[0][1]) if lines else set()
@@ -198,7 +237,7 @@ def _rows(
         own = _split(row[column], where) if column else split
         key = f"{told}/{name}" if several else name
         group = row.get(group_is, "") or name
-        rows.append(Row({**row, "image": name}, where, key, file, own, group))
+        rows.append(_Row({**row, "image": name}, where, key, file, own, group))
     if lost:
         refuse_damaged(left, LOST, len(lines), f"{lost[0]}; copy them there, or remove the rows")
     return rows, group_is, notes
@@ -225,8 +264,90 @@ def _split(cell: str, where: str) -> Split | None:
     return split
 
 
-def _ask(samples: list[Sample], split: Split, rng: Random, store: Store) -> Iterator[Sample]:
-    yield from samples
+def _sample_of(row: _Row, labels: tuple[str, ...], topic: str, options: Options) -> Sample:
+    """The question that a row asks.
+
+    Parameters
+    ----------
+    row : _Row
+    labels : tuple of str
+        Choices where the row names none.
+    topic : str
+        Name of the set.
+    options : Options
+
+    Raises
+    ------
+    QueryError
+        If the row is no question, or two of its choices are one after case and blanks; names it.
+    """
+    label, task, where = plain(row.label), row.task, row.where
+    choices = tuple(c.strip() for c in row.cells.get("choices", "").split("|") if c.strip())
+    refuse_alike_choices(where, choices)
+    boxes: tuple[Area, ...] = ()
+    answer = row.cells.get("answer", "") or label
+    question = row.cells.get("question", "") or options.question
+    if task == "detection":
+        only = label or (choices[0] if len(choices) == 1 else "lesion")
+        boxes = _boxes(row.cells.get("boxes") or "[]", only, where)
+        choices, answer = choices or tuple(sorted({box.label for box in boxes} | {only})), ""
+        refuse_alike_choices(where, choices)
+        _refuse_other_boxes(where, boxes, choices)
+    elif task == "subtyping":
+        choices, question = choices or labels, question or "Which label fits best?"
+    if task not in get_args(TaskName) or (task == "vqa" and not (question and answer)):
+        raise QueryError(
+            f"{where}: give a task of {', '.join(get_args(TaskName))}; vqa needs a "
+            "question and an answer"
+        )
+    if choices and task != "detection":
+        right = whole_choice(answer, choices)
+        if right is None:
+            raise QueryError(f"{where}: the answer {answer!r} is none of {', '.join(choices)}")
+        answer = right
+    try:
+        return Sample.model_validate(
+            {
+                "image": str(row.file),
+                "task": task,
+                "question": question,
+                "choices": choices,
+                "answer": answer,
+                "boxes": boxes,
+                "region": _region(row.cells.get("region", ""), where),
+                "source": topic,
+                "topic": topic + TOPICS.get(task, ""),
+            }
+        )
+    except ValidationError as error:
+        reason = str(error).splitlines()[2].strip()
+        raise QueryError(f"{where}: not a question ({reason})") from None
+
+
+def _refuse_other_boxes(where: str, boxes: Sequence[Area], choices: tuple[str, ...]) -> None:
+    """Boxes of labels that are not asked for would count against whoever finds them not."""
+    other = next((box.label for box in boxes if box.label not in choices), None)
+    if other is not None:
+        raise QueryError(f"{where}: a box of {other!r}, which is none of {', '.join(choices)}")
+
+
+def _boxes(text: str, label: str, where: str) -> tuple[Area, ...]:
+    boxes, whole = parse_boxes(text, label)
+    if not whole:
+        raise QueryError(f"{where}: boxes are JSON, [[x1, y1, x2, y2], ...] in level-0 pixels")
+    return tuple(Area(label=b.label, corners=(b.x1, b.y1, b.x2, b.y2)) for b in boxes)
+
+
+def _region(text: str, where: str) -> tuple[int, int, int, int] | None:
+    if not text.strip():
+        return None
+    try:
+        x, y, w, h = (int(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        w = h = 0
+    if w < 1 or h < 1:
+        raise QueryError(f"{where}: a region is x y w h, whole level-0 pixels")
+    return x, y, w, h
 
 
 KIND: Kind = Kind(

@@ -18,12 +18,12 @@ from pathlib import Path
 from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import read_table
 from napari_pathreason.training.samples import Sample, Split
 
+from ._archives import Store
 from ._entry import Entry, Found, Kind, Options
+from ._labels import read_table
 from ._split_names import published, split_of
-from ._store import Store
 
 CLASSES = {
     "NORM": "normal tissue",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_pathreason.training.convert import HEIGHT, SIDE, WIDTH, read_smears, stitched
+from demonstrator.sets.smears import SIDE, read_smears, stitched
+from napari_pathreason.training.convert import SMEAR_SIZE
 from napari_pathreason.training.samples import Pictures
 
 WHITE, PLATELET = (200, 100, 330, 240), (20, 400, 60, 440)
@@ -17,7 +18,7 @@ def folder(tmp_path):
     """Two smears: gray, one white cell in magenta, one platelet in blue."""
     rows = ["image,boxes,split"]
     for name, split in (("a", "train"), ("b", "train"), ("c", "test")):
-        pixels = np.full((HEIGHT, WIDTH, 3), 220, np.uint8)
+        pixels = np.full((*SMEAR_SIZE[::-1], 3), 220, np.uint8)
         objects = []
         for kind, (x1, y1, x2, y2), colour in (
             ("WBC", WHITE, (255, 0, 255)),

@@ -2,10 +2,9 @@
 
 from random import Random
 
-import pytest
 from hypothesis import given, strategies as st
 
-from napari_pathreason.training.convert import CANNOT_TELL, cannot_tell, draw_grid, draw_lesions
+from demonstrator.sets.tiles import draw_grid, draw_lesions
 
 seeds = st.integers(0, 10**6)
 
@@ -47,20 +46,3 @@ def test_sizes_and_shapes_vary():
         xs, ys = {x for x, _ in lesion}, {y for _, y in lesion}
         bent += len(lesion) < len(xs) * len(ys)
     assert bent > 20
-
-
-@pytest.mark.parametrize("subject", ["lymph", "lung", "blood", "nuclei"])
-def test_a_question_that_cannot_be_answered_is_about_something_else(subject):
-    rng = Random(0)
-    asked = [
-        sample
-        for _ in range(60)
-        for sample in cannot_tell(rng, "train", subject, {"image": "a.png"})
-    ]
-    assert 5 < len(asked) < 40
-    words = {"lymph": "tumour", "lung": "lung", "blood": "cells"}.get(subject)
-    for sample in asked:
-        assert sample.answer == CANNOT_TELL
-        assert not sample.choices or CANNOT_TELL in sample.choices
-        if words == "lung":
-            assert "lung" not in sample.question.lower()

@@ -1,9 +1,8 @@
 """Numbers of nuclei on a slide that nobody has labelled, beside those of a teacher.
 
-``python -m napari_pathreason.training.teacher._beside_teacher MODEL SLIDE`` prints a table:
-regions of several sides, and how far the model's numbers are from those of InstanSeg
-(`_nucleus_teacher`).
-The teacher is no truth; at 0.5 um/px, which it was made for, it misses few.
+``python -m demonstrator.teacher.compare MODEL SLIDE`` prints a table: regions of several sides, and
+how far the model's numbers are from those of InstanSeg (`demonstrator.teacher.nuclei`). The
+teacher is no truth; at 0.5 um/px, which it was made for, it misses few.
 """
 
 from __future__ import annotations
@@ -15,18 +14,15 @@ from random import Random
 from statistics import median
 from typing import Any, NamedTuple
 
-import torch
 from scipy.stats import spearmanr
 
-from demonstrator.fetch import INSTANSEG, fetch
+from demonstrator.teacher.nuclei import load_teacher, nuclei_of
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, open_slide
 from napari_pathreason.types import Budget, Query
-
-from ._nucleus_teacher import nuclei_of
 
 SIDES = (128, 256, 512, 1024)
 REGIONS = 20
@@ -46,6 +42,7 @@ class Beside(NamedTuple):
     model: int | None
 
     def within(self, share: float) -> bool:
+        """Whether the model's number lies within a share of the teacher's."""
         return self.model is not None and abs(self.model - self.teacher) <= share * self.teacher
 
 
@@ -102,10 +99,7 @@ def table(path: Path, models: Models, teacher: Any) -> Iterator[str]:
 
 if __name__ == "__main__":
     try:
-        weights = Path("build/instanseg.pt")
-        fetch(weights, INSTANSEG)
-        found = table(Path(sys.argv[2]), load_models(sys.argv[1]), torch.jit.load(weights).eval())
-        for line in found:
+        for line in table(Path(sys.argv[2]), load_models(sys.argv[1]), load_teacher()):
             print(line, flush=True)  # noqa: T201
     except PathreasonError as error:
         sys.exit(f"pathreason: {error}")

@@ -1,10 +1,12 @@
 """The embedded model's own sets: answers agree with the labels, splits stay pure."""
 
+import shutil
+
 import pytest
 
+from demonstrator.convert import convert, main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import Options, convert
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +79,9 @@ def test_counts_of_cells_inside_a_crop(converted):
         assert int(sample.answer) == sum(area.label == name for area in sample.facts.areas)
 
 
-def test_options_that_it_does_not_take_are_refused(labelled, tmp_path):
-    with pytest.raises(QueryError, match="leave --most"):
-        convert(labelled, tmp_path, Options(most=3))
-
-
 def test_what_is_trained_on_is_drawn_again_in_other_crops(labelled, converted, tmp_path, few):
-    convert(labelled, tmp_path / "again", Options(times=2))
-    convert(labelled, tmp_path / "next", Options(seed=1))
+    convert([labelled], tmp_path / "again", times=2)
+    convert([labelled], tmp_path / "next", seed=1)
 
     def lines(folder, split):
         samples = read_samples(folder / f"{split}.jsonl")
@@ -98,7 +95,7 @@ def test_what_is_trained_on_is_drawn_again_in_other_crops(labelled, converted, t
 
 
 def test_windows_of_smears_show_cells_whose_middle_they_hold(labelled, tmp_path, few):
-    convert(labelled, tmp_path, Options(times=2))
+    convert([labelled], tmp_path, times=2)
     samples = read_samples(tmp_path / "train.jsonl")
     windows = [s for s in samples if s.source == "blood_windows"]
     found = [s for s in windows if s.topic == "boxes of platelet" and s.boxes]
@@ -116,13 +113,66 @@ def test_windows_of_smears_show_cells_whose_middle_they_hold(labelled, tmp_path,
     assert "blood_windows" not in {s.source for s in read_samples(tmp_path / "val.jsonl")}
 
 
-def test_other_sets_are_not_drawn_again(labelled, tmp_path):
-    (tmp_path / "labels.csv").write_text("image,label\n")
-    with pytest.raises(QueryError, match="leave --times out"):
-        convert(tmp_path, tmp_path / "out", Options(times=2))
+def test_the_command_says_what_it_did(labelled, tmp_path, few, capsys):
+    words = [str(labelled), "-o", str(tmp_path / "out"), "--times", "2"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{labelled.name}: train: ")
+    samples = read_samples(tmp_path / "out/train.jsonl")
+    assert f"train: {len(samples):,} samples" in told
+
+
+def test_a_folder_of_something_else_is_one_line(tmp_path, capsys):
+    assert main([str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "holds none of lymph_node, lung, blood" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_folders_become_one_set(labelled, converted, tmp_path, few):
+    """Samples of one folder follow those of the other, in the order in which they are named."""
+    for name in ("lung", "blood"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).symlink_to(labelled / name)
+    done = convert([tmp_path / "lung", tmp_path / "blood"], tmp_path / "out")
+    assert done.kinds == ("lung", "blood")
+    sources = [s.source for s in read_samples(tmp_path / "out/val.jsonl")]
+    whole = [s.source for s in read_samples(converted / "val.jsonl")]
+    wanted = ("lung", "blood", "blood_stitched")
+    assert sources == [source for source in whole if source in wanted]
+
+
+def test_what_is_amiss_is_said(labelled, tmp_path, few):
+    root = shutil.copytree(labelled, tmp_path / "data")
+    table = root / "lymph_node/labels.csv"
+    _cut(root / "lung/images/0.png")
+    notes = "\n".join(convert([root], tmp_path / "o").notes)
+    assert "1 pictures cannot be read and were left out (lung/images/0.png)" in notes
+    assert "questions show a picture that cannot be read and were left out" in notes
+    shown = [s.image for s in read_samples(tmp_path / "o/train.jsonl")]
+    assert not any(isinstance(name, str) and "lung/images/0.png" in name for name in shown)
+    whole = table.read_text()
+    for old, new, told in (
+        ("train", "training", r"lymph_node/labels\.csv, line 2: split is train, val or test"),
+        (",tumour", ",Tumour", r"'Tumour' is none of tumour, no tumour"),
+    ):
+        table.write_text(whole.replace(old, new))
+        with pytest.raises(QueryError, match=told):
+            convert([root], tmp_path / "o")
+    table.write_text(whole)
+    _cut(root / "nuclei/mask/0.png")
+    with pytest.raises(QueryError, match=r"nuclei/mask/0\.png cannot be read; copy the folder"):
+        convert([root], tmp_path / "o")
 
 
 def test_a_broken_line_is_named(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"image": "a.png"}\n')
     with pytest.raises(QueryError, match="line 1"):
         read_samples(tmp_path / "x.jsonl")
+
+
+def _cut(path):
+    """Leave half of a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])

@@ -1,7 +1,10 @@
-"""Wide fields of nuclei: crops of labelled pictures side by side, to train and tune on.
+"""Nuclei of many organs: labelled pictures, crops of them, and wide fields composed of crops.
+
+Instance maps may come from a teacher (`demonstrator.teacher`); nothing is measured on those.
 
 Pictures with masks show a tenth of a millimetre; a region that a user marks on a slide often shows
-half of one, with hundreds of nuclei, and nothing else teaches a model to count beyond a picture.
+half of one, with hundreds of nuclei, and nothing else teaches a model to count beyond a picture. So
+crops are put side by side, to train and tune on.
 """
 
 from __future__ import annotations
@@ -10,16 +13,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.training.convert import (
+    SMALLEST_NUCLEUS,
+    Point,
+    Questions,
+    centres_inside,
+    nuclei_questions,
+    nuclei_views,
+    read_nuclei,
+    read_table,
+)
 from napari_pathreason.training.samples import Facts, Sample, Split, name_crop
 
-from ._nuclei import SMALLEST, Point, centres_inside, nuclei_questions, read_nuclei
-from ._tables import read_table
-
+TAUGHT = "nuclei_taught"
+"""Folder, and source, of pictures whose nuclei a teacher numbered."""
+SMALLEST_TAUGHT = 6
+"""Pixels of a nucleus: a teacher makes no noise, and sees pictures of coarser pixels."""
 WIDEST = 1024
 """Side of a field in level-0 pixels, at the most."""
 SIDES = (96, 128, 192, 256, 384, 512)
@@ -28,6 +41,35 @@ MOST = 1000
 """Nuclei of a field; beyond it there are no words for their number."""
 ALIKE = 0.4
 """Share of fields whose crops are all of one picture: tissue of one kind, as in a slide."""
+
+
+def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """Pictures with binary masks (``index.csv`` with organ and split)."""
+    rng = Random(f"{seed}-{split}")
+    for row in read_table(folder / "index.csv"):
+        if row["split"] == split:
+            image, mask = str(folder / row["image"]), str(folder / row["mask"])
+            yield from nuclei_views(rng, split, image, mask, views, source="nuclei")
+
+
+def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """Pictures with instance maps; they have no split of their own, so all of them train."""
+    return _with_instances(folder, split, seed, views, "nuclei_instances", SMALLEST_NUCLEUS)
+
+
+def nuclei_taught(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
+    """Pictures with a teacher's instance maps, to train on alone."""
+    return _with_instances(folder, split, seed, views, TAUGHT, SMALLEST_TAUGHT)
+
+
+def _with_instances(
+    folder: Path, split: Split, seed: int, views: int, source: str, smallest: int
+) -> Iterator[Sample]:
+    rng = Random(f"{seed}-{split}")
+    if split == "train":
+        for row in read_table(folder / "index.csv"):
+            image, numbers = str(folder / row["image"]), str(folder / row["instances"])
+            yield from nuclei_views(rng, split, image, numbers, views, True, smallest, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +81,7 @@ class _Labelled:
 
     @property
     def least(self) -> int:
-        return min(self.covered.shape)
+        return int(min(self.covered.shape))
 
 
 def nuclei_fields(
@@ -48,7 +90,7 @@ def nuclei_fields(
     seed: int,
     number: int,
     instances: str | None = None,
-    smallest: int = SMALLEST,
+    smallest: int = SMALLEST_NUCLEUS,
 ) -> Iterator[Sample]:
     """Questions on fields of a split, ``number`` less those of more than `MOST`.
 
@@ -94,12 +136,9 @@ def _field(rng: Random, labelled: Sequence[_Labelled], split: Split) -> Iterator
             centres += [(cx - x + column * side, cy - y + top) for cx, cy in inside]
     if len(centres) > MOST:
         return
-    common: dict[str, Any] = {
-        "image": tuple(images),
-        "facts": Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres)),
-        "source": "nuclei_fields",
-    }
-    yield from nuclei_questions(rng, split, common, np.block(parts), len(centres))
+    facts = Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres))
+    about = Questions(rng, split, tuple(images), "nuclei_fields", facts)
+    yield from nuclei_questions(about, np.block(parts), len(centres))
 
 
 def _cut(rng: Random, one: _Labelled, side: int) -> tuple[_Labelled, int, int]:

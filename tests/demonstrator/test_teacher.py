@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from demonstrator.convert import convert
+from demonstrator.sets.nuclei import TAUGHT
+from demonstrator.teacher.nuclei import SIDE, nuclei_of, teach
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import TAUGHT, convert
-from napari_pathreason.training.teacher import SIDE, nuclei_of, teach
 
 DOTS = [(20, 24), (60, 70), (30, 80)]  # (y, x)
 
@@ -78,7 +79,7 @@ def test_pictures_to_train_on_alone_are_taught_and_convert_reads_them(labelled, 
     taught = [splits[(folder / row["image"]).resolve()] for row in rows]
     assert {row["split"] for row in taught} == {"train"}
 
-    convert(tmp_path, tmp_path / "jsonl")
+    convert([tmp_path], tmp_path / "jsonl")
     samples = read_samples(tmp_path / "jsonl/train.jsonl")
     assert {sample.source for sample in samples} == {TAUGHT}
     assert "number of nuclei" in {sample.topic for sample in samples}

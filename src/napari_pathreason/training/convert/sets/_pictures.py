@@ -1,15 +1,36 @@
-"""Which files are pictures, and pictures that a file names while they lie elsewhere."""
+"""Pictures of a set: which files are pictures, where they lie, and whether they open.
+
+Every picture is opened once, so that a broken one is met here and not in training.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+
+from PIL import Image
+from tqdm import tqdm
+
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.geometry import Region
+from napari_pathreason.slides import open_slide
+
+Size = tuple[int, int]
+"""(width, height) in level-0 pixels."""
 
 FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 SLIDES = {".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".zarr"}
 SUFFIXES = FLAT | SLIDES
 """Files that training and answers read; a ``.zarr`` is a folder."""
 DOUBTFUL = "names of pictures fit several files, so that none was taken"
+BROKEN = "pictures cannot be read and were left out"
+PIECE = 256
+"""Side of what is read of a slide, level-0 pixels; flat pictures are decoded whole."""
+COARSER = 8
+"""How much coarser a JPEG is decoded: all of its data is gone through, few pixels are made."""
 
 
 def is_picture(path: Path) -> bool:
@@ -77,3 +98,38 @@ class PicturesByName:
                 for start in range(len(parts)):
                     ends.setdefault(parts[start:], []).append(path)
         return ends
+
+
+def sizes_of(files: Collection[Path]) -> dict[Path, Size | None]:
+    """Open files and decode them: a flat picture whole, of a slide a piece of its middle.
+
+    Returns
+    -------
+    dict
+        Size of each file; None where it cannot be read.
+    """
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    few = len(files) < 1000
+    try:
+        found = pool.map(_size_of, files)
+        shown = tqdm(found, "opening", len(files), unit="picture", mininterval=1, disable=few)
+        return dict(zip(files, shown, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # what is interrupted opens nothing more
+
+
+def _size_of(path: Path) -> Size | None:
+    try:
+        if path.suffix.lower() in FLAT:
+            with Image.open(path) as file:
+                size = file.size
+                file.draft("RGB", (max(1, size[0] // COARSER), max(1, size[1] // COARSER)))
+                file.load()
+            return size
+        with open_slide(path) as slide:
+            size = slide.width, slide.height
+            width, height = (min(PIECE, side) for side in size)
+            piece = Region((size[0] - width) // 2, (size[1] - height) // 2, width, height)
+            return None if slide.read_region(piece, (width, height)).unreadable == 1 else size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, PathreasonError):
+        return None  # what Pillow and the readers raise for what is damaged
