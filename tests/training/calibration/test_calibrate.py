@@ -71,9 +71,20 @@ def slide(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def calibrated(short_answers, converted, slide, tmp_path_factory):
+def by_domain(tmp_path_factory):
+    """A recipe that names what the sources show."""
+    domains = {"lymph_field": "lymph node", "nuclei_instances": "nuclei"}
+    domains |= dict.fromkeys(("blood", "blood_stitched"), "blood smear")
+    recipe = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    values = {"output": "x", "data": {"folder": "x"}, "metadata": {"domains": domains}}
+    recipe.write_text(json.dumps(values))
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def calibrated(short_answers, converted, slide, by_domain, tmp_path_factory):
     folder = make_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "model")
-    said = calibrate(plan(folder, converted, unlike=(slide,)))
+    said = calibrate(plan(folder, converted, unlike=(slide,), recipe=by_domain))
     return folder, said
 
 
@@ -113,10 +124,10 @@ def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, conver
     assert found["green"].reason
 
 
-def test_a_repetition_writes_the_same(calibrated, converted):
+def test_a_repetition_writes_the_same(calibrated, converted, by_domain):
     folder, said = calibrated
     before = [(folder / name).read_bytes() for name in (CALIBRATION, FILE)]
-    again = calibrate(plan(folder, converted))
+    again = calibrate(plan(folder, converted, recipe=by_domain))
     assert said.startswith(again)
     assert [(folder / name).read_bytes() for name in (CALIBRATION, FILE)] == before
 
@@ -148,9 +159,19 @@ def test_a_model_that_is_no_folder_and_missing_data_are_named(converted, tmp_pat
         calibrate(CalibrationPlan(str(folder), converted / "val.jsonl", tmp_path / "train.jsonl"))
 
 
-def test_pictures_of_tiles_and_fields_are_of_one_kind(converted):
+def test_sources_go_by_the_domains_that_a_recipe_names(converted):
     samples = read_samples(converted / "train.jsonl")
-    assert {domain_of(s) for s in samples} == {"lymph node", "lung", "blood smear", "nuclei"}
+    names = {"lymph_field": "lymph node", "blood": "smear", "blood_stitched": "smear"}
+    found = {s.source: domain_of(s, names) for s in samples}
+    assert found["lymph_field"] == found["lymph_node"] == "lymph node"
+    assert found["blood"] == found["blood_stitched"] == "smear"
+    assert found["nuclei_instances"] == "nuclei instances"
+    unnamed = samples[0].model_copy(update={"source": "user"})
+    assert domain_of(unnamed, {}) == "training"
+
+
+def test_questions_that_do_not_suit_their_picture_are_left_out(converted):
+    samples = read_samples(converted / "train.jsonl")
     assert any(s.topic == "cannot tell" for s in samples)
     assert not any(s.topic == "cannot tell" for s in own(samples))
 

@@ -49,7 +49,8 @@ class CalibrationPlan:
     ``val`` and ``train`` are JSONL; ``per_topic`` questions of each kind are asked, ``pictures``
     of each kind looked at (a quarter as many of ``val``). ``unlike`` are slides of what the model
     was not trained on, looked at only to say how many of their regions are called strange.
-    ``recipe`` is the one that the model was trained by; see `describe_checkpoint`.
+    ``recipe`` is the one that the model was trained by; see `describe_checkpoint`. It names what
+    the images of each source show, too.
     """
 
     model: str
@@ -101,7 +102,8 @@ def calibrate(plan: CalibrationPlan) -> str:
 
     features = FeatureHook(performer.model.model.visual)
     try:
-        detector, seen = _fit_detector(plan, performer, features, train, val)
+        names = recipe.metadata.domains if recipe is not None else {}
+        detector, seen = _fit_detector(plan, performer, features, train, val, names)
         groups = {f"{kind} of val": seen_of for kind, seen_of in seen.items()} | {
             file.name: list(see_slide(performer, features, file, REGIONS, plan.seed))
             for file in plan.unlike
@@ -154,12 +156,13 @@ def _fit_detector(
     features: FeatureHook,
     train: Sequence[Sample],
     val: Sequence[Sample],
+    names: Mapping[str, str],
 ) -> tuple[OODDetector, dict[str, list[Seen]]]:
     """The fit, and the pictures of ``val`` that it was held against."""
-    domains, wording = learn_domains(train)
+    domains, wording = learn_domains(train, names)
     sets = ((train, plan.train, plan.pictures), (own(val), plan.val, -(-plan.pictures // 4)))
     known, other = (
-        list(_shown(see(performer, features, samples, pictures, domains, most, plan.seed)))
+        list(_shown(see(performer, features, samples, pictures, domains, names, most, plan.seed)))
         for samples, pictures, most in ((s, Pictures(f.parent, KEPT), n) for s, f, n in sets)
     )
     detector = fit_detector(known, other, domains, wording, features.signature())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -29,18 +29,8 @@ from napari_pathreason.training.samples import Pictures, Sample
 
 from ._detector_fit import Seen
 
-NAMES = {
-    "lymph_node": "lymph node",
-    "lymph_field": "lymph node",
-    "blood": "blood smear",
-    "nuclei_instances": "nuclei",
-    "nuclei_taught": "nuclei",
-    "nuclei_fields": "nuclei",
-    "blood_stitched": "blood smear",
-    "blood_windows": "blood smear",
-    "user": "training",
-}
-"""What the pictures of a source are called; other sources by their own name."""
+UNNAMED = "user"
+"""Source of samples that name none; see `Sample`."""
 
 BUDGETS = tuple(budget for budget in BUDGET_GRID if budget <= 256)
 """Each picture is read at one of them, drawn anew for each."""
@@ -54,9 +44,19 @@ BLANK = 0.1
 Reader = Callable[[tuple[int, int]], NDArray[np.uint8]]
 
 
-def domain_of(sample: Sample) -> str:
-    """Kind of picture that a sample is of."""
-    return NAMES.get(sample.source, sample.source.replace("_", " "))
+def domain_of(sample: Sample, names: Mapping[str, str]) -> str:
+    """What the images of a sample's source are called.
+
+    Parameters
+    ----------
+    sample : Sample
+    names : mapping of str to str
+        Domains by source, as a recipe states them; others go by the name of their source, and
+        samples that name no source are ``training`` images.
+    """
+    if sample.source in names:
+        return names[sample.source]
+    return "training" if sample.source == UNNAMED else sample.source.replace("_", " ")
 
 
 def own(samples: Sequence[Sample]) -> list[Sample]:
@@ -64,11 +64,13 @@ def own(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.topic != CANNOT_TELL]
 
 
-def learn_domains(samples: Sequence[Sample]) -> tuple[tuple[str, ...], Wording]:
-    """Kinds of pictures, and how each kind is asked about."""
-    domains = tuple(sorted({domain_of(sample) for sample in samples}))
-    questions = {(domains.index(domain_of(s)), s.query) for s in samples}
-    asked = [(kind, words_of(TASKS[q.task].messages(q))) for kind, q in questions]
+def learn_domains(
+    samples: Sequence[Sample], names: Mapping[str, str]
+) -> tuple[tuple[str, ...], Wording]:
+    """Domains that the samples show, and how each is asked about; ``names`` as of `domain_of`."""
+    domains = tuple(sorted({domain_of(sample, names) for sample in samples}))
+    questions = {(domains.index(domain_of(s, names)), s.query) for s in samples}
+    asked = [(domain, words_of(TASKS[q.task].messages(q))) for domain, q in questions]
     return domains, learn_wording(asked, len(domains))
 
 
@@ -78,22 +80,26 @@ def see(
     samples: Sequence[Sample],
     pictures: Pictures,
     domains: tuple[str, ...],
+    names: Mapping[str, str],
     most: int,
     seed: int,
 ) -> Iterator[Seen]:
-    """At most ``most`` pictures of a domain, evenly from its sources, each at one budget."""
+    """At most ``most`` pictures of a domain, evenly from its sources, each at one budget.
+
+    ``names`` are those that `learn_domains` made the domains of.
+    """
     sources: dict[str, dict[str, dict[object, Sample]]] = defaultdict(lambda: defaultdict(dict))
     for sample in samples:
-        if (kind := domain_of(sample)) in domains:
-            sources[kind][sample.source].setdefault((sample.image, sample.region), sample)
-    for kind in sorted(sources):
-        share = -(-most // len(sources[kind]))
-        for source, found in sorted(sources[kind].items()):
+        if (domain := domain_of(sample, names)) in domains:
+            sources[domain][sample.source].setdefault((sample.image, sample.region), sample)
+    for domain in sorted(sources):
+        share = -(-most // len(sources[domain]))
+        for source, found in sorted(sources[domain].items()):
             rng = Random(f"{seed}-{source}")
             for sample in rng.sample(list(found.values()), min(share, len(found))):
                 region = pictures.region(sample)
                 read = _reader(pictures, sample, region)
-                if seen := _seen(performer, features, domains.index(kind), region, read, rng):
+                if seen := _seen(performer, features, domains.index(domain), region, read, rng):
                     yield seen
 
 

@@ -44,13 +44,16 @@ class MetadataRecipe(Strict):
     ``name`` is what to call the model, None the name of the folder ``output``. ``tissues`` are what
     its images show, and ``mpp`` is the least and most um per pixel that it reads them at, where
     that is known. ``zoom_labels`` are labels of small things that are boxed better by another look
-    at each detection.
+    at each detection. ``domains`` says what the images of a source are of, by the name of the
+    source, where that name itself does not: those of one domain are held together when unlike
+    images are told from them.
     """
 
     name: Annotated[str, Field(min_length=1)] | None = None
     tissues: tuple[str, ...] = ()
     mpp: tuple[Above, Above] | None = None
     zoom_labels: tuple[str, ...] = ()
+    domains: dict[str, str] = Field(default={})
 
     @field_validator("mpp")
     @classmethod
