@@ -33,7 +33,6 @@ from ._measures import (
     ratio as ratio,
     topic_measures as topic_measures,
 )
-from ._ordering import claims as claims, main as main
 from ._pareto import draw_pareto as draw_pareto
 from ._policies import (
     BUDGETS as BUDGETS,
@@ -70,6 +69,7 @@ from ._reliability import (
 )
 from ._scoring import SMALLEST as SMALLEST, Scorer as Scorer, others as others
 from ._table import (
+    ALL as ALL,
     Row as Row,
     Run as Run,
     band as band,

@@ -1,9 +1,8 @@
 """Does an evaluation say what the documents claim? Orderings of its rows, checked one by one.
 
-``python -m napari_pathreason.training.evaluation._ordering RESULTS.json`` prints each claim with
-its figures and ends with 1 where one is broken; `make reproduce` runs it on a small run of its own.
-Where two rows are close, their 95 % intervals decide: an order counts as broken only where they
-are apart.
+``python -m demonstrator.ordering RESULTS.json`` prints each claim with its figures and ends with 1
+where one is broken; `make reproduce` runs it on a small run of its own. Where two rows are close,
+their 95 % intervals decide: an order counts as broken only where they are apart.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._table import ALL
+from napari_pathreason.training.evaluation import ALL
 
 RowDict = Mapping[str, Any]
 
@@ -39,9 +38,9 @@ def claims(rows: Sequence[RowDict]) -> Iterator[Claim]:
     policies = {(r["policy"], r["effort"]): r for r in now if r["budget"] == "auto"}
 
     for budget, row in budgets.items():
-        for condition in ("text_only", "constant"):
-            if condition in row and budget != "4":
-                yield _claim(f"at {budget} tokens above {condition}", row["score"], row[condition])
+        for arm in ("text_only", "constant"):
+            if arm in row and budget != "4":
+                yield _claim(f"at {budget} tokens above {arm}", row["score"], row[arm])
     if oracle := policies.get(("oracle", None)):
         best = max([*budgets.values(), *policies.values()], key=lambda r: float(r["score"]))
         yield _claim("no policy passes the oracle", oracle["score"], best["score"])

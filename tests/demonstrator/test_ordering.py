@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from napari_pathreason.training.evaluation import claims, main
+from demonstrator.ordering import claims, main
 
 
 def _row(score, budget="auto", policy="fixed", effort=None, stage="grpo", share=0.2, **more):
