@@ -7,9 +7,10 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 SAMPLES = src/napari_pathreason/sample_data
 
-# `make embedded`: from labelled pictures to the weights that ship, their card and all tables.
-# About 11 hours on two cores. Training goes on where it was cut, evaluation begins anew; delete
-# the folders data/mini*, data/taught and runs/mini* to begin from the pictures.
+# `make embedded`: from labelled pictures to the weights that ship, their card and all tables, step by
+# step as demonstrator/README.md tells. About 11 hours on two cores. Training goes on where it was
+# cut, evaluation begins anew; delete the folders data/mini*, data/taught and runs/mini* to begin
+# from the pictures.
 DATA ?= ../shared/data
 RUNGS ?= 4,16,64,256
 PER_TOPIC ?= 100
@@ -61,19 +62,19 @@ bench: $(READY)
 embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/python -m demonstrator.fetch build/dinov2s.pt
 	$(BIN)/python -m demonstrator.new_model $(MINI)/train.jsonl --dinov2 build/dinov2s.pt -o runs/mini-start
-	$(BIN)/pathreason train sft --recipe recipes/mini.yaml
-	$(BIN)/pathreason train bilateral --recipe recipes/mini-further.yaml
-	$(BIN)/pathreason train bilateral --recipe recipes/mini-looking.yaml
-	$(BIN)/pathreason train bilateral --recipe recipes/mini-boxes.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-places.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-reading.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-views.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-taught.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-wide.yaml
-	$(BIN)/pathreason train sft --recipe recipes/mini-sharp.yaml
-	$(BIN)/pathreason train bilateral --recipe recipes/mini-counts.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/start.yaml
+	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/further.yaml
+	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/looking.yaml
+	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/boxes.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/places.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/reading.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/views.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/taught.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/wide.yaml
+	$(BIN)/pathreason train sft --recipe demonstrator/recipes/sharp.yaml
+	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/counts.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
-		--unlike $(SAMPLES)/CMU-1-Small-Region.svs
+		--recipe demonstrator/recipes/counts.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
 	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
 	$(EVALUATE) $(MODEL) $(TABLES) --stage bilateral --earlier $(RUN)/sft.json \
 		--items $(RUN)/items.jsonl
@@ -93,23 +94,23 @@ results: $(READY) $(MINI)/test.jsonl
 # `make reproduce`: a small run of GRPO, allocator and evaluation; fails where the order of the
 # rows is not the one that docs/results.md tells.
 reproduce: $(READY) $(MINI)/test.jsonl
-	$(BIN)/pathreason train bilateral --recipe recipes/reproduce.yaml
+	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/reproduce.yaml
 	$(BIN)/pathreason evaluate embedded --data $(MINI)/test.jsonl --budgets 16,64,256 \
 		--per-topic 15 --together 16 --no-blank --stage embedded --json runs/reproduce/embedded.json
 	$(BIN)/pathreason evaluate runs/reproduce/bilateral --data $(MINI)/test.jsonl \
 		--budgets 16,64,256 --per-topic 15 --together 16 --stage reproduced \
 		--earlier runs/reproduce/embedded.json \
 		--policies native,fixed,random,cascade,oracle,allocator --json runs/reproduce/results.json
-	$(BIN)/python -m napari_pathreason.training.evaluation._ordering runs/reproduce/results.json
+	$(BIN)/python -m demonstrator.ordering runs/reproduce/results.json
 
 $(MINI)/test.jsonl: | $(READY)
-	$(BIN)/pathreason data convert $(DATA) -o $(MINI)
+	$(BIN)/python -m demonstrator.convert $(DATA) -o $(MINI)
 
 $(TAUGHT): | $(READY)
-	$(BIN)/python -m napari_pathreason.training.teacher._nucleus_teacher $(DATA) data/taught
+	$(BIN)/python -m demonstrator.teacher.nuclei $(DATA) data/taught
 
 $(MORE)/train.jsonl: | $(TAUGHT)
-	$(BIN)/pathreason data convert $(DATA) data/taught -o $(MORE) --times 4
+	$(BIN)/python -m demonstrator.convert $(DATA) data/taught -o $(MORE) --times 4
 
 env: $(READY)
 

@@ -1,7 +1,7 @@
 """What the choice of a budget rests on: python benchmarks/policies.py [--luck] [--quick].
 
 Two questions that the tables of `pathreason evaluate` leave open, answered on the answers that it
-kept (`docs/results-items.jsonl.gz`) to the questions of `data convert`.
+kept (`docs/results-items.jsonl.gz`) to the questions of `demonstrator.convert`.
 
 1. **Does the learned allocator go by the picture?** It chooses again with the overview of another
    picture of the same kind of question, and a table stands in for it that knows the kind and the

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from demonstrator.ordering import claims, main
 
 

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 from napari_pathreason.models import BUDGETS, byte_tokenizer, tiny_config
 from napari_pathreason.training import read_samples, write_samples

@@ -18,6 +18,7 @@ from napari_pathreason.models import (
     make_tiny_checkpoint,
     write_merged,
 )
+from napari_pathreason.training import load_recipe
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
@@ -32,6 +33,7 @@ pytestmark = [
     pytest.mark.usefixtures("no_network"),
 ]
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = {"steps": 1, "tokens": 64, "warmup": 1, "validate_samples": 1}
 ROLLED = {
     "num_generations": 2,
@@ -120,6 +122,14 @@ def test_a_checkpoint_of_any_family_learns_as_a_whole(recipe, tmp_path, family):
 def test_a_model_to_start_from_must_be_named(recipe):
     with pytest.raises(QueryError, match=r"set model\.start to embedded, a folder or a hub id"):
         train_sft(recipe(model={}))
+
+
+def test_the_recipe_for_own_labels_trains(shipped, converted, tmp_path):
+    """Nothing but places, sizes and steps changed."""
+    values = load_recipe(RECIPES / "small.yaml").model_dump()
+    values["output"], values["data"]["folder"] = str(tmp_path / "run"), str(converted)
+    values["sft"] |= SMALL | {"batch": 1}
+    assert not _same(train_sft(Recipe.model_validate(values)), shipped)
 
 
 def test_adapters_name_their_base_so_that_other_installations_find_it(
