@@ -68,8 +68,8 @@ def train_allocator(recipe: Recipe) -> Path:
     last = min(settings.steps, settings.stop_after or settings.steps)
     folder = performer_folder(recipe)
     tables = taught_and_held(recipe, folder)
-    (seen, text_rewards), (held, held_rewards) = (_shown(known, settings.cost) for known in tables)
-    rewards, held_rewards = text_rewards.rewards(settings), held_rewards.rewards(settings)
+    (seen, train), (held, val) = (_shown(known, settings.cost) for known in tables)
+    rewards, val_rewards = train.rewards(settings), val.rewards(settings)
 
     torch.manual_seed(recipe.seed)
     net = AllocatorNet()
@@ -92,10 +92,10 @@ def train_allocator(recipe: Recipe) -> Path:
         step += 1
 
         record: dict[str, Any] = {"step": step, "lr": settings.lr, "loss": round(float(loss), 6)}
-        record |= figures(logits.detach(), text_rewards, rewards)
+        record |= figures(logits.detach(), train, rewards)
         if step % settings.validate_every == 0 or step == last:
             with torch.no_grad():
-                told = figures(held.logits(net), held_rewards, held_rewards)
+                told = figures(held.logits(net), val, val_rewards)
             record |= {f"val_{name}": value for name, value in told.items()}
             if told["reward"] > best:
                 best, kept = told["reward"], {k: v.clone() for k, v in net.state_dict().items()}
@@ -110,7 +110,7 @@ def train_allocator(recipe: Recipe) -> Path:
     return folder
 
 
-def figures(logits: torch.Tensor, text_rewards: Returns, rewards: torch.Tensor) -> dict[str, float]:
+def figures(logits: torch.Tensor, outcome: Returns, rewards: torch.Tensor) -> dict[str, float]:
     """What the likeliest budgets bring: means over the questions; ``X_effort`` at each effort."""
     chosen = logits.argmax(-1)
     told = {
@@ -118,7 +118,7 @@ def figures(logits: torch.Tensor, text_rewards: Returns, rewards: torch.Tensor) 
         "entropy": float(entropy(logits).mean()),
     }
     for at, effort in enumerate(EFFORTS):
-        for name, values in (("score", text_rewards.scores), ("cost", text_rewards.costs)):
+        for name, values in (("score", outcome.scores), ("cost", outcome.costs)):
             told[f"{name}_{effort}"] = float(values.gather(1, chosen[:, at : at + 1]).mean())
     told |= {name: told[f"{name}_balanced"] for name in ("score", "cost")}
     return {name: round(value, 5) for name, value in told.items()}

@@ -18,6 +18,7 @@ from napari_pathreason.models import (
     make_tiny_checkpoint,
 )
 from napari_pathreason.slides import slide_from_arrays
+from napari_pathreason.training import load_recipe
 from napari_pathreason.training.calibration import (
     CalibrationPlan,
     answer_outcomes,
@@ -78,7 +79,7 @@ def by_domain(tmp_path_factory):
     recipe = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     values = {"output": "x", "data": {"folder": "x"}, "metadata": {"domains": domains}}
     recipe.write_text(json.dumps(values))
-    return recipe
+    return load_recipe(recipe)
 
 
 @pytest.fixture(scope="module")

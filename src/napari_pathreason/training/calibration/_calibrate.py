@@ -102,7 +102,7 @@ def calibrate(plan: CalibrationPlan) -> str:
 
     features = FeatureHook(performer.model.model.visual)
     try:
-        names = recipe.metadata.domains if recipe is not None else {}
+        names = plan.recipe.metadata.domains if plan.recipe is not None else {}
         detector, seen = _fit_detector(plan, performer, features, train, val, names)
         groups = {f"{kind} of val": seen_of for kind, seen_of in seen.items()} | {
             file.name: list(see_slide(performer, features, file, REGIONS, plan.seed))
