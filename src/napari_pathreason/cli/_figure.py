@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageChops
 
 from napari_pathreason import Region, Result
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import sentence, token_line
 from napari_pathreason.exports import (
     LEVEL_COLOURS,
     RULE,
@@ -153,7 +153,7 @@ def _account(column: Column, seen: Image.Image, result: Result) -> None:
 def _box(column: Column, text: str, ground: str, ink: str) -> None:
     """A sentence on a ground of its own."""
     inner = Column(PANEL - 28)
-    inner.text(text[:1].upper() + text[1:] + ".", 13, ink, most_lines=8)
+    inner.text(sentence(text), 13, ink, most_lines=8)
     written = inner.cropped()
     box = (0, column.y, PANEL - 1, column.y + written.height + 18)
     column.draw.rounded_rectangle(box, 6, ground)

@@ -16,6 +16,7 @@ from ._events import (
     StageStarted as StageStarted,
     TextDelta as TextDelta,
 )
+from ._failure import as_user_error as as_user_error, sentence as sentence
 from ._job import Job as Job
 from ._json import result_to_dict as result_to_dict
 from ._probabilities import (

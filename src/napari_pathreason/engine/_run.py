@@ -67,7 +67,12 @@ def run_job(
     except CancelledError:
         yield Cancelled(run.stage)
     except Exception as error:  # whatever went wrong, the user gets a line and no lost session
-        shown = as_user_error(error, run.stage)
+        shown = as_user_error(
+            error,
+            f"in the stage {run.stage.value!r}",
+            "please report it with what you asked",
+            reads_slide=run.stage in (Stage.OVERVIEW, Stage.READ),
+        )
         yield Failed(run.stage, str(shown), shown)
 
 

@@ -10,8 +10,13 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Protocol
 
-from napari_pathreason.engine import Allocator, BatchPerformer, Performer, check_query
-from napari_pathreason.errors import PathreasonError
+from napari_pathreason.engine import (
+    Allocator,
+    BatchPerformer,
+    Performer,
+    as_user_error,
+    check_query,
+)
 from napari_pathreason.exports import UsedModel, fingerprint
 from napari_pathreason.files import remove_drafts
 from napari_pathreason.types import ModelInfo
@@ -151,7 +156,11 @@ def run_slide(
     except CancelledError:
         yield RunCancelled(at[0], at[1])
     except Exception as error:  # whatever went wrong, the user gets a line and keeps the tiles
-        shown = _as_user_error(error)
+        shown = as_user_error(
+            error,
+            "in the slide run",
+            "what is done is kept, run it again, and report it if it comes back",
+        )
         yield RunFailed(str(shown), shown)
 
 
@@ -230,14 +239,3 @@ def _answer(
         yield Progress(at[0], at[1], seconds / (at[0] - before) * (at[1] - at[0]))
         if cancel.is_set():
             raise CancelledError
-
-
-def _as_user_error(error: Exception) -> PathreasonError:
-    if isinstance(error, PathreasonError):
-        return error
-    shown = PathreasonError(
-        f"unexpected {type(error).__name__} in the slide run; what is done is kept, "
-        "run it again, and report it if it comes back"
-    )
-    shown.__cause__ = error
-    return shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_pathreason.engine import foreseen
+from napari_pathreason.engine import foreseen, sentence
 from napari_pathreason.errors import ModelError
 from napari_pathreason.tasks import content_words, examples, unknown_labels, words_of_query
 from napari_pathreason.types import Level, Metadata, ModelInfo, Query
@@ -67,12 +67,12 @@ def outlook(query: Query, model: ModelInfo | None) -> Outlook:
         lead = "It can look for:" if find else "It can answer, for example:"
         return Outlook(None, "", "", lead, offered)
     best = foreseen(query, model)
-    detail = "\n".join(_sentence(reason) for reason in best.reasons)
+    detail = "\n".join(sentence(reason) for reason in best.reasons)
     if best.level == "reliable":
         return Outlook("reliable", "Trained on questions like this.")
     if best.level == "uncertain":
         return Outlook("uncertain", f"Uncertain at best: {best.reasons[0]}.", detail)
-    first = _sentence(best.reasons[0])
+    first = sentence(best.reasons[0])
     if told is not None and unknown_labels(query, told):
         if told.labels:
             return Outlook("none", first, detail, "It can look for:", offered)
@@ -96,7 +96,7 @@ def foresee(session: Session, query: Query, model: str) -> tuple[Outlook, ModelI
     try:
         info = session.info_of(model)
     except ModelError as error:
-        return Outlook("none", _sentence(str(error))), None
+        return Outlook("none", sentence(error)), None
     return outlook(query, info), info
 
 
@@ -113,7 +113,3 @@ def alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
     near = [example for example in ranked if shared[example]]
     found = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *examples(metadata), *near])
     return tuple(found)[:MOST_EXAMPLES]
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:]}."

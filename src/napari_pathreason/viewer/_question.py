@@ -13,9 +13,10 @@ from napari_pathreason.engine import (
     Job,
     Stage,
     StageStarted,
+    as_user_error,
     run_job,
 )
-from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
 from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
@@ -88,10 +89,6 @@ def answer_question(
             ):  # it is loaded: what it says of itself is known before it has answered
                 session.known_models[question.model] = models.performer.info
             yield event
-    except PathreasonError as error:
-        yield Failed(Stage.OVERVIEW, str(error), error)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
-        reason = f"unexpected {type(error).__name__} while asking; please report it"
-        shown = PathreasonError(reason)
-        shown.__cause__ = error  # its own message may hold paths
-        yield Failed(Stage.OVERVIEW, reason, shown)
+        shown = as_user_error(error, "while asking")
+        yield Failed(Stage.OVERVIEW, str(shown), shown)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason.errors import PathreasonError
+from napari_pathreason.engine import as_user_error
 from napari_pathreason.slide_run import (
     AnswersHere,
     DetectSettings,
@@ -64,13 +64,8 @@ def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterat
         with request.slide() as slide:
             answers = AnswersHere(slide, lambda: session.models(request.model))
             yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
-    except PathreasonError as error:
-        yield RunFailed(str(error), error)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
-        shown = PathreasonError(
-            f"unexpected {type(error).__name__} before the slide run; please report it"
-        )
-        shown.__cause__ = error  # its own message may hold paths
+        shown = as_user_error(error, "before the slide run")
         yield RunFailed(str(shown), shown)
 
 

@@ -20,6 +20,7 @@ from napari_pathreason.engine import (
     TextDelta,
     check_query,
     result_to_dict,
+    sentence,
 )
 from napari_pathreason.errors import PathreasonError, QueryError, RegionError
 from napari_pathreason.types import GenerationSettings, ModelInfo, Result
@@ -47,7 +48,7 @@ from ._evidence import EvidenceLinks
 from ._form import QuestionForm
 from ._history import History
 from ._progress import Progress
-from ._region_note import region_note, sentence
+from ._region_note import region_note
 from ._reliability import ReliabilityStrip
 from ._runner import Runner
 from ._save import SaveButton
@@ -311,6 +312,6 @@ class AskWidget(Dock):
         note = region_note(viewer, form.image, form.region_source)
         native = native_of(viewer, form.image, form.region_source, self._info) if most else None
         if refused := form.offer(most, native):
-            note = f"{note}\n{refused[:1].upper()}{refused[1:]}."
+            note = f"{note}\n{sentence(refused)}"
         if form.region_note.text() != note:
             form.region_note.setText(note)

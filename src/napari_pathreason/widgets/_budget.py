@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Budget
@@ -46,7 +47,6 @@ from ._compare import CompareView
 from ._dock import Dock
 from ._history_table import HistoryTable
 from ._outlook_line import OutlookLine
-from ._region_note import sentence
 from ._rows import text_line
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from weakref import ref
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query
+from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query, sentence
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Budget, GenerationSettings, Result
@@ -29,7 +29,6 @@ from napari_pathreason.viewer import (
 from . import _keys as keys
 from ._compare_table import CompareTable
 from ._progress import Progress
-from ._region_note import sentence
 from ._runner import Runner
 
 if TYPE_CHECKING:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.viewer import RegionSource, known_mpp, region_of
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
-
-
-def sentence(error: PathreasonError) -> str:
-    """An error as a hint: what is missing yet, with a capital letter and a full stop."""
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> str:

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
+from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.slide_run import (
     RunCancelled,
@@ -30,7 +31,6 @@ from . import _keys as keys
 from ._dock import Dock
 from ._hover import weak_move
 from ._pickers import is_slide
-from ._region_note import sentence
 from ._reliability import ReliabilityStrip
 from ._rows import text_line
 from ._slide_run_form import SlideRunForm

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slide_run import DetectSettings, starts, tile_side
@@ -38,7 +39,6 @@ from ._budgets import BUDGETS, offer_budgets
 from ._form import SETTLED_MS
 from ._outlook_line import OutlookLine
 from ._pickers import ImageBox, ModelBox, prefer
-from ._region_note import sentence
 from ._rows import Rows, choice_box, side_by_side, text_line
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class SlideRunForm(QWidget):
         unknown = image is not None and known_mpp(image) is None
         self._rows.show_row(self.slide_mpp_box, unknown)
         note, refused = self._note(), self._offer()
-        self.note.setText(f"{note}\n{refused[:1].upper()}{refused[1:]}." if refused else note)
+        self.note.setText(f"{note}\n{sentence(refused)}" if refused else note)
         self.changed.emit()
 
     def _note(self) -> str:

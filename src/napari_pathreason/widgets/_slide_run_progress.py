@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import sentence, token_line
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
 from napari_pathreason.viewer import MOST_BOXES, Ending, RunSoFar, short_answer
 
@@ -65,7 +65,7 @@ class TileProgress(QWidget):
 def summary(ending: Ending) -> str:
     """What a run found and cost, and notes for the reader; or why it failed."""
     if isinstance(ending, RunFailed):
-        return f"{ending.reason[:1].upper()}{ending.reason[1:]}."
+        return sentence(ending.reason)
     if isinstance(ending, RunCancelled):
         return ""
     outcome = ending.outcome
