@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import Job, ask_together
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, load_models
 from napari_pathreason.slides import Slide, slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.training import Sample, read_samples
 from napari_pathreason.training.evaluation import pick, relative
 from napari_pathreason.training.samples import Pictures, read_view, score_target

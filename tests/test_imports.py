@@ -13,7 +13,7 @@ ROOMS = {
     "napari_pathreason": HEAVY | GUI | FILES | {"numpy", "shapely"},
     "napari_pathreason.types": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.geometry": HEAVY | GUI | FILES | {"numpy"},
-    "napari_pathreason.tokens": HEAVY | GUI | FILES | {"numpy"},
+    "napari_pathreason.budgets": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.tasks": HEAVY | GUI | FILES | {"numpy"},
     "napari_pathreason.slides": HEAVY | GUI,
     "napari_pathreason.engine": HEAVY | GUI,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_pathreason.budgets import flops
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError
 from napari_pathreason.geometry import Region
@@ -19,7 +20,6 @@ from napari_pathreason.models import (
     save_allocator,
 )
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.tokens import flops
 from napari_pathreason.types import Query
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))

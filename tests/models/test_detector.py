@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     FILE,
@@ -14,7 +15,6 @@ from napari_pathreason.models import (
     save_detector,
     size_class,
 )
-from napari_pathreason.tokens import BUDGET_GRID
 
 FEW, MANY = 8, 256
 TUMOUR, BLOOD = {"is", "there", "tumour"}, {"count", "the", "platelets"}

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.geometry import Region
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Allocation, Result
 from napari_pathreason.viewer import allocation_notes, budget_costs
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.engine import foreseen
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import (
     Calibration,
     Metadata,

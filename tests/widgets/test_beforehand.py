@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 
-from napari_pathreason.tokens import BUDGET_GRID
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.types import Calibration, Metadata, ModelInfo, Query, Topic
 from napari_pathreason.viewer import Session
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason.tokens import BUDGET_GRID
+from napari_pathreason.budgets import BUDGET_GRID
 
 Docks = tuple[Any, Any, Any]
 

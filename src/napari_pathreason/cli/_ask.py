@@ -102,9 +102,9 @@ def _add_zoom(how: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Answer for every region; 2 if one of several could not be answered."""
+    from napari_pathreason.budgets import parse_budget
     from napari_pathreason.models import load_models
     from napari_pathreason.slides import open_slide
-    from napari_pathreason.tokens import parse_budget
 
     from ._repeat import check_same_model, check_same_slide, take_over
 

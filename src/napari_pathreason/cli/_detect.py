@@ -109,9 +109,9 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every slide; 2 if one could not be finished."""
+    from napari_pathreason.budgets import parse_budget
     from napari_pathreason.models import load_models
     from napari_pathreason.slide_run import DetectSettings, locked, read_overrides, used_model
-    from napari_pathreason.tokens import parse_budget
 
     settings = DetectSettings(
         lesions=args.lesions,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from napari_pathreason.budgets import BUDGET_GRID, ReadPlan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, check_choices, unknown_labels
-from napari_pathreason.tokens import BUDGET_GRID, ReadPlan
 from napari_pathreason.types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
 
 MOST_TOKENS = 16_384

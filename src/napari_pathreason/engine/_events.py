@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from napari_pathreason.tokens import ReadPlan
+from napari_pathreason.budgets import ReadPlan
 from napari_pathreason.types import Allocation, Result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_pathreason.tokens import ReadPlan, flops
+from napari_pathreason.budgets import ReadPlan, flops
 from napari_pathreason.types import (
     Allocation,
     Completion,

@@ -8,9 +8,9 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from threading import Event as Flag
 
+from napari_pathreason.budgets import BUDGET_GRID, plan as make_plan
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, as_trained
-from napari_pathreason.tokens import BUDGET_GRID, plan as make_plan
 from napari_pathreason.types import Allocation, ModelInfo, Result
 
 from ._asking import generate, read

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from math import hypot
 from threading import Event as Flag
 
+from napari_pathreason.budgets import plan as make_plan
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import TASKS, summary
-from napari_pathreason.tokens import plan as make_plan
 from napari_pathreason.types import Answer, AnswerBox, BoxSpace, Completion, Detection
 
 from ._asking import generate, read

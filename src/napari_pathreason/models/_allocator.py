@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Allocation, Effort, Query
 
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER

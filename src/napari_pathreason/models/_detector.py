@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.errors import ModelError
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import OODScore
 
 from ._wording import Wording

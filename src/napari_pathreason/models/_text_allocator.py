@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import flops, snap
 from napari_pathreason.errors import ModelError
 from napari_pathreason.tasks import allocation_messages, parse_allocation
-from napari_pathreason.tokens import flops, snap
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from napari_pathreason.budgets import native_tokens
 from napari_pathreason.geometry import Region
-from napari_pathreason.tokens import native_tokens
 from napari_pathreason.types import (
     Allocation,
     Answer,

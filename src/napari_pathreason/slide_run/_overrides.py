@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from napari_pathreason.budgets import BUDGET_GRID, parse_budget
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tokens import BUDGET_GRID, parse_budget
 
 from ._tiles import Tile
 

@@ -268,8 +268,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _reliability(args: argparse.Namespace) -> int:
+    from napari_pathreason.budgets import parse_budget
     from napari_pathreason.models import wait_passively
-    from napari_pathreason.tokens import parse_budget
 
     wait_passively()
     from napari_pathreason.training.evaluation import (
@@ -308,7 +308,7 @@ def _reliability(args: argparse.Namespace) -> int:
 
 
 def _budgets(words: str) -> tuple[int | None, ...]:
-    from napari_pathreason.tokens import parse_budget
+    from napari_pathreason.budgets import parse_budget
 
     budgets: list[int | None] = []
     for word in words.split(","):

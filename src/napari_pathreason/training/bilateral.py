@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from napari_pathreason.budgets import plan
 from napari_pathreason.engine import Allocator
 from napari_pathreason.models import BUDGETS, load_allocator, load_models, read_info
-from napari_pathreason.tokens import plan
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Pictures, Sample
 

@@ -17,10 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+from napari_pathreason.budgets import flops, plan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
 from napari_pathreason.tasks import allocation_messages
-from napari_pathreason.tokens import flops, plan
 from napari_pathreason.training.allocation import (
     ScoredAllocation,
     Tabulated,

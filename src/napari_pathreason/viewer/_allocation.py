@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord, most_tokens
-from napari_pathreason.tokens import BUDGET_GRID
 
 from ._allocation_why import budget_text, why
 from ._frame import laid_over

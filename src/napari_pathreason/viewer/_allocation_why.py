@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord
-from napari_pathreason.tokens import BUDGET_GRID
 
 from ._reliability import reliability_words
 

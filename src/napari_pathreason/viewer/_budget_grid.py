@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from napari_pathreason.budgets import BUDGET_GRID, ReadPlan, plan
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import choose_level
-from napari_pathreason.tokens import BUDGET_GRID, ReadPlan, plan
 from napari_pathreason.types import Allocation, Budget, Result
 
 from ._offers import why_not_offered

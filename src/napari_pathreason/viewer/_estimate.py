@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import ReadPlan, plan
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
-from napari_pathreason.tokens import ReadPlan, plan
 from napari_pathreason.types import Allocation, ModelInfo, Query
 
 from ._budget_grid import BudgetCost, budget_costs

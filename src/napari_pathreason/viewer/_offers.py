@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_pathreason.tokens import BUDGET_GRID
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.types import Budget
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_pathreason.tokens import BUDGET_GRID
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import largest_offered, why_not_offered
 

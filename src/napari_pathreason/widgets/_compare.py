@@ -9,9 +9,9 @@ from weakref import ref
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query, sentence
 from napari_pathreason.errors import PathreasonError, QueryError
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.types import Budget, GenerationSettings, Result
 from napari_pathreason.viewer import (
     BUDGET_COLORS,

@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_pathreason.budgets import native_tokens
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slide_run import DetectSettings, starts, tile_side
-from napari_pathreason.tokens import native_tokens
 from napari_pathreason.types import Effort, GenerationSettings, ModelInfo, Query
 from napari_pathreason.viewer import (
     Outlook,

@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.slide_run import TileBudget, raised
-from napari_pathreason.tokens import BUDGET_GRID
 from napari_pathreason.viewer import kind_colours, why_not_offered
 
 from ._budgets import offer_budgets

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from napari_pathreason.budgets import flops
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import (
     BUDGETS,
@@ -21,7 +22,6 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.tokens import flops
 from napari_pathreason.training import read_samples, text_allocator as room
 from napari_pathreason.training.allocation import Scored, make_room, text_identity
 from napari_pathreason.training.allocator import train_allocator

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from napari_pathreason.budgets import plan
 from napari_pathreason.models import BUDGETS
-from napari_pathreason.tokens import plan
 from napari_pathreason.training.evaluation import Evaluator
 from napari_pathreason.training.recipe import Cost
 from napari_pathreason.training.samples import Pictures, Sample

@@ -9,8 +9,8 @@ from random import Random
 
 import torch
 
+from napari_pathreason.budgets import plan
 from napari_pathreason.models import EFFORTS, OVERVIEW, AllocatorNet, net_flops, to_tensor, word_ids
-from napari_pathreason.tokens import plan
 from napari_pathreason.training.recipe import AllocatorRecipe, Cost
 from napari_pathreason.training.samples import Pictures, Sample
 

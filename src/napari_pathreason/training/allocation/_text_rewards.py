@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_pathreason.budgets import snap
 from napari_pathreason.models import BUDGETS, FALLBACK
 from napari_pathreason.tasks import WrittenAllocation, parse_allocation
-from napari_pathreason.tokens import snap
 from napari_pathreason.training.recipe import AllocatorRecipe
 
 from ._allocator_rewards import gated, paper_step

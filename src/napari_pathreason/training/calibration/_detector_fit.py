@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.models import OODDetector, Wording, size_class
-from napari_pathreason.tokens import BUDGET_GRID
 
 AXES = 48
 SHRINK = 0.1

@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import (
     LEAST_TOKENS,
@@ -23,7 +24,6 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import open_slide
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.training.convert import CANNOT_TELL
 from napari_pathreason.training.samples import Pictures, Sample
 

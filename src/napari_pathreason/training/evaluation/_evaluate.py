@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from napari_pathreason.budgets import plan
 from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.tokens import plan
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Answer, GenerationSettings, Result
 

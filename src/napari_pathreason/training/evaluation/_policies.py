@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.engine import Allocator
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tokens import BUDGET_GRID, plan
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Allocation, Effort
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.budgets import plan
 from napari_pathreason.geometry import Region
-from napari_pathreason.tokens import plan
 
 from ._augment import (
     STAY,
