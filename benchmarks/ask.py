@@ -27,12 +27,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _support import write_synthetic_slide
+
 from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import Models, build_inputs, find_checkpoint, load_models
-from napari_pathreason.slides import Slide, open_slide, write_synthetic_slide
+from napari_pathreason.slides import Slide, open_slide
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import Budget, GenerationSettings, Query
 

@@ -149,7 +149,7 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
 
 def tiny_model(folder: str) -> str:
     """A tiny checkpoint of random weights, which writes until it may write no more."""
-    from napari_pathreason.models import make_tiny_checkpoint
+    from _support import make_tiny_checkpoint
 
     return str(make_tiny_checkpoint(Path(folder) / "tiny"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,11 @@ def wait_for(dock: Any, what: str = "busy") -> None:
 
 def _model(folder: Path) -> str:
     """The embedded model, or a tiny one of random weights where it is not installed."""
-    from napari_pathreason.models import EMBEDDED, make_tiny_checkpoint
+    from napari_pathreason.models import EMBEDDED
 
     if EMBEDDED.is_dir():
         return "embedded"
+    sys.path.append(str(Path(__file__).parents[2] / "tests"))
+    from support import make_tiny_checkpoint
+
     return str(make_tiny_checkpoint(folder / "tiny"))

@@ -6,9 +6,10 @@ import torch
 
 from demonstrator.dense import GroundedQuestion, Labels, collate_dense
 from demonstrator.multi_task_model import MultiTaskModel
-from napari_pathreason.models import NORMALISATION, byte_tokenizer, read_dims, tiny_config
+from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.objectives import IGNORE
 from napari_pathreason.training.samples import Piece, Sample, View
+from support import byte_tokenizer, tiny_config
 
 
 @pytest.fixture(scope="module")

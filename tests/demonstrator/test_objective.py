@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 from demonstrator.new_model import Sizes, new_model
 from demonstrator.objective import MultiTaskObjective
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import load_models, make_tiny_checkpoint
+from napari_pathreason.models import load_models
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe, SFTRecipe
 from napari_pathreason.training.sft import train_sft
+from support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

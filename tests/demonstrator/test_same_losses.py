@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from demonstrator.new_model import Sizes, new_model
-from napari_pathreason.models import make_tiny_checkpoint
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.sft import train_sft
+from support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -10,11 +10,11 @@ from napari_pathreason.models import (
     Drawn,
     LogprobsReader,
     build_inputs,
-    byte_tokenizer,
     decode,
     load_performer,
 )
 from napari_pathreason.types import Completion, GenerationSettings
+from support import byte_tokenizer
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
 SAID = "<think>dark</think><answer>yes</answer>"

@@ -11,7 +11,8 @@ import zarr
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slides import coded_pixels, open_slide, slide_from_arrays
+from napari_pathreason.slides import open_slide, slide_from_arrays
+from support import coded_pixels
 
 WIDTH, HEIGHT = 260, 180
 RGB = coded_pixels(np.arange(WIDTH) * 7.0, np.arange(HEIGHT) * 7.0)

@@ -14,11 +14,11 @@ from napari_pathreason.slides import (
     KEPT,
     Decoded,
     TiffSource,
-    coded_pixels,
     display_levels,
     open_slide,
     slide_from_arrays,
 )
+from support import coded_pixels
 
 PIXELS = coded_pixels(np.arange(61) * 30.0, np.arange(43) * 30.0)
 

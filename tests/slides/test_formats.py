@@ -11,7 +11,8 @@ from PIL import Image
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slides import LazyPicture, Slide, coded_pixels, open_slide
+from napari_pathreason.slides import LazyPicture, Slide, open_slide
+from support import coded_pixels
 
 WIDTH, HEIGHT = 300, 200
 RGB = coded_pixels(np.arange(WIDTH) * 6.0, np.arange(HEIGHT) * 6.0)

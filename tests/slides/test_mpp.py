@@ -10,12 +10,8 @@ import tifffile
 from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import SlideError
-from napari_pathreason.slides import (
-    mpp_of_ome,
-    open_slide,
-    slide_from_arrays,
-    write_synthetic_slide,
-)
+from napari_pathreason.slides import mpp_of_ome, open_slide, slide_from_arrays
+from support import write_synthetic_slide
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 

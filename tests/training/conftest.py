@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason.models import BUDGETS, byte_tokenizer, tiny_config
+from napari_pathreason.models import BUDGETS
 from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import View
+from support import byte_tokenizer, tiny_config
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import prepare_multi_gpu_env
 from accelerate.utils.dataclasses import DistributedType
 
-from napari_pathreason.models import byte_tokenizer, tiny_config
 from napari_pathreason.training.grpo import Actor
 from napari_pathreason.training.objectives import AnswerModel
+from support import byte_tokenizer, tiny_config
 
 CONFIGS = Path(__file__).parents[2] / "recipes/accelerate"
 

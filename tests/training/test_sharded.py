@@ -10,9 +10,10 @@ from accelerate.utils import DistributedType, prepare_multi_gpu_env
 from safetensors.torch import load_file
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import TextAllocator, load_models, make_tiny_checkpoint
+from napari_pathreason.models import TextAllocator, load_models
 from napari_pathreason.training import performer
 from napari_pathreason.training.recipe import Recipe
+from support import make_tiny_checkpoint
 
 CONFIG = Path(__file__).parents[2] / "recipes/accelerate/fsdp.yaml"
 

@@ -11,13 +11,7 @@ from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import (
-    find_checkpoint,
-    load_models,
-    load_performer,
-    make_tiny_checkpoint,
-    write_merged,
-)
+from napari_pathreason.models import find_checkpoint, load_models, load_performer, write_merged
 from napari_pathreason.training import load_recipe
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import save_checkpoint, start_model
@@ -27,6 +21,7 @@ from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.text_allocator import train_text_allocator
 from napari_pathreason.types import Metadata
+from support import make_tiny_checkpoint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

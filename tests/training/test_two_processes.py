@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_pathreason.models import make_tiny_checkpoint
+from support import make_tiny_checkpoint
 
 
 @pytest.mark.slow

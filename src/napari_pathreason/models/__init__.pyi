@@ -89,10 +89,5 @@ from ._text_allocator import (
     save_text_allocator as save_text_allocator,
 )
 from ._threads import wait_passively as wait_passively
-from ._tiny import (
-    byte_tokenizer as byte_tokenizer,
-    make_tiny_checkpoint as make_tiny_checkpoint,
-    tiny_config as tiny_config,
-)
 from ._wire import Failure as Failure, Load as Load, Piece as Piece, Wire as Wire
 from ._wording import Wording as Wording, learn_wording as learn_wording, words_of as words_of

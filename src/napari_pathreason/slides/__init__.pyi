@@ -5,7 +5,6 @@ from ._open import open_slide as open_slide, slide_from_arrays as slide_from_arr
 from ._resample import choose_level as choose_level
 from ._slide import RegionImage as RegionImage, Slide as Slide
 from ._source import Decoded as Decoded
-from ._synthetic import coded_pixels as coded_pixels, write_synthetic_slide as write_synthetic_slide
 from ._tiff import TiffSource as TiffSource
 from ._tissue import (
     TissueMask as TissueMask,

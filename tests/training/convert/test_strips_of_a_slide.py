@@ -11,10 +11,10 @@ from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.exports import Feature, write_geojson
 from napari_pathreason.geometry import Box
-from napari_pathreason.slides import write_synthetic_slide
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.convert.sets import hold_out_strip
+from support import write_synthetic_slide
 
 SPLITS = ("train", "val", "test")
 

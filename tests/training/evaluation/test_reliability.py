@@ -9,7 +9,6 @@ from PIL import Image
 
 from napari_pathreason import QueryError, Reliability
 from napari_pathreason.cli import main
-from napari_pathreason.models import make_tiny_checkpoint
 from napari_pathreason.training.evaluation import (
     Assessed,
     answerable,
@@ -22,6 +21,7 @@ from napari_pathreason.training.evaluation import (
 )
 from napari_pathreason.training.samples import Pictures, read_samples
 from napari_pathreason.types import Query
+from support import make_tiny_checkpoint
 
 NONE = Reliability("none", ("not trained on: necrosis",))
 UNSURE = Reliability("uncertain", ("low confidence",))

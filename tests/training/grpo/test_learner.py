@@ -6,10 +6,11 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from napari_pathreason.models import NORMALISATION, make_tiny_checkpoint, read_dims
+from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.grpo import Learner, Rollout, build_prompts, join_processes
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Sample, View
+from support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from napari_pathreason.models import byte_tokenizer
 from napari_pathreason.training.grpo import aggregate, clipped_surrogate, group_advantages, k3
 from napari_pathreason.training.recipe import PolicyRecipe
+from support import byte_tokenizer
 
 trl = pytest.importorskip("trl", reason="comes with the dev group")
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import load_models, make_tiny_checkpoint, write_base, write_merged
+from napari_pathreason.models import load_models, write_base, write_merged
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.training.bilateral import train_bilateral
@@ -22,6 +22,7 @@ from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import GenerationSettings
+from support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

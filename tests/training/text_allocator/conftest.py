@@ -8,11 +8,12 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from napari_pathreason.models import BUDGETS, VISION_TOKENS, byte_tokenizer, make_tiny_checkpoint
+from napari_pathreason.models import BUDGETS, VISION_TOKENS
 from napari_pathreason.training.allocation import Scored
 from napari_pathreason.training.model import start_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog, save_adapter
+from support import byte_tokenizer, make_tiny_checkpoint
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 TEXT = {

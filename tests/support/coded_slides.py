@@ -1,4 +1,4 @@
-"""Slides whose pixels say where they are; tests and benchmarks read them back."""
+"""Slides whose pixels say where they are."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Random-weight checkpoints of both families, made in code: for tests and as a first skeleton."""
+"""Random-weight checkpoints of both families, made in code."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ._config import Family
-from ._quiet import quiet_transformers
+Family = Literal["qwen3_vl", "qwen2_5_vl"]
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -113,7 +112,7 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
-    from ._pixels import NORMALISATION, TEMPORAL_PATCH
+    from napari_pathreason.models import NORMALISATION, TEMPORAL_PATCH
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,8 +131,7 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
                 torch.nn.init.normal_(parameter, std=0.2)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    with quiet_transformers():
-        model.save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     pixels = NORMALISATION[family]
     preprocessor = {
