@@ -31,12 +31,12 @@ from _support import write_synthetic_slide
 
 from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.cli import quiet_libraries
-from napari_pathreason.engine import Job, ask
+from napari_pathreason.engine import Job, Models, ask
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import Models, build_inputs, find_checkpoint, load_models
+from napari_pathreason.models import build_inputs, find_checkpoint, load_models
 from napari_pathreason.slides import Slide, open_slide
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import Budget, GenerationSettings, Query
+from napari_pathreason.types import Budget, GenerationSettings, Query, Request
 
 QUERY = Query("vqa", "How many nuclei are there?")
 
@@ -64,7 +64,7 @@ def budgets(
     print("|-------:|-------:|------------:|------:|-------:|--------:|------:|---:|------:|---:|")
     rows: list[dict[str, Any]] = []
     for budget in budgets:
-        job = Job(slide, region, QUERY, budget, settings, bounded=False)
+        job = Job(slide, Request(region, QUERY, budget, settings), bounded=False)
         result, seconds, cpu = median_result(job, models, repeats)
         row = {
             "budget": budget,
@@ -103,7 +103,7 @@ def overhead(
     pixels = slide.read_region(region, made.size).pixels
     messages = TASKS[QUERY.task].messages(QUERY)
     settings = GenerationSettings(max_new_tokens=new_tokens)
-    job = Job(slide, region, QUERY, budget, settings, bounded=False)
+    job = Job(slide, Request(region, QUERY, budget, settings), bounded=False)
 
     def bare() -> int:
         inputs = build_inputs(
@@ -197,7 +197,9 @@ def main() -> None:
     settings = GenerationSettings(max_new_tokens=args.new_tokens)
     with things(args.slide, args.model) as (file, model), open_slide(file) as slide:
         models = load_models(model, args.device)
-        ask(Job(slide, region, QUERY, 64, settings), models.performer, models.allocator)  # warm-up
+        ask(
+            Job(slide, Request(region, QUERY, 64, settings)), models.performer, models.allocator
+        )  # warm-up
         region = region.clipped(slide.width, slide.height)
         name, where = models.performer.info.name, machine(models)
         load = os.getloadavg()[0]

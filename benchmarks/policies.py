@@ -34,15 +34,15 @@ from tqdm import tqdm
 
 from napari_pathreason.budgets import BUDGET_GRID, plan
 from napari_pathreason.cli import quiet_libraries
-from napari_pathreason.engine import Job, ask_together
+from napari_pathreason.engine import Job, Models, ask_together
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import Models, load_models
+from napari_pathreason.models import load_models
 from napari_pathreason.slides import Slide, slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import Sample, read_samples
 from napari_pathreason.training.evaluation import pick, relative
 from napari_pathreason.training.samples import Pictures, read_view, score_target
-from napari_pathreason.types import Answer, Effort, GenerationSettings
+from napari_pathreason.types import Answer, Effort, GenerationSettings, Request
 
 BUDGETS: tuple[int | None, ...] = (*BUDGET_GRID, None)
 TOGETHER, MOST_TOKENS = 24, 2048
@@ -215,10 +215,12 @@ def _job(asked: Questions, index: int, budget: int | None) -> Job:
     sample, region = asked.samples[index], asked.regions[index]
     return Job(
         _mirrored(asked.pictures.slide(sample), region),
-        Region(0, 0, region.width, region.height),
-        sample.query,
-        "native" if budget is None else budget,
-        GenerationSettings(max_new_tokens=192),
+        Request(
+            Region(0, 0, region.width, region.height),
+            sample.query,
+            "native" if budget is None else budget,
+            GenerationSettings(max_new_tokens=192),
+        ),
         bounded=False,
     )
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from scipy.stats import spearmanr
 
 from demonstrator.teacher.nuclei import load_teacher, nuclei_of
-from napari_pathreason.engine import Job, ask
+from napari_pathreason.engine import Job, Models, ask
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
-from napari_pathreason.models import Models, load_models
+from napari_pathreason.models import load_models
 from napari_pathreason.slides import Slide, open_slide
-from napari_pathreason.types import Budget, Query
+from napari_pathreason.types import Budget, Query, Request
 
 SIDES = (128, 256, 512, 1024)
 REGIONS = 20
@@ -65,7 +65,9 @@ def beside(
     """Ask for the number of nuclei in each region; ``numbers`` are the teacher's."""
     found = []
     for region, number in zip(shown, numbers, strict=True):
-        answer = ask(Job(slide, region, QUERY, budget), models.performer, models.allocator).answer
+        answer = ask(
+            Job(slide, Request(region, QUERY, budget)), models.performer, models.allocator
+        ).answer
         said = int(answer.text) if answer.text.isdecimal() else None
         found.append(Beside(number, said))
     return found

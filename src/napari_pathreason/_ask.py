@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from .errors import QueryError
 from .geometry import Region
-from .types import Budget, Effort, GenerationSettings, Query, Result, TaskName
+from .types import Budget, Effort, GenerationSettings, Query, Request, Result, TaskName
 
 if TYPE_CHECKING:
-    from .models import Models
+    from .engine import Models
     from .slides import Slide
 
 
@@ -76,7 +76,7 @@ def ask(
     >>> result.answer.text, result.tokens.saved
     """
     from .engine import Job, ask as run
-    from .models import Models, load_models
+    from .models import load_models
     from .slides import open_slide
 
     opened: AbstractContextManager[Slide]
@@ -94,6 +94,6 @@ def ask(
             region = Region(*region)
         query = Query(task, question, tuple(choices))
         settings = GenerationSettings(seed=seed, zoom=zoom)
-        job = Job(source, region, query, budget, settings, effort)
-        loaded = model if isinstance(model, Models) else load_models(model, device)
+        job = Job(source, Request(region, query, budget, settings, effort))
+        loaded = load_models(model, device) if isinstance(model, str | Path) else model
         return run(job, loaded.performer, loaded.allocator)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Models
+from napari_pathreason.models import LoadedModels
 from napari_pathreason.types import (
     Allocation,
     Calibration,
@@ -94,7 +94,7 @@ def loads(monkeypatch):
         asked.append((model_id, device))
         if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
-        return Models(SpotFinder(), Fixed64())
+        return LoadedModels(SpotFinder(), Fixed64())
 
     monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
     return asked

@@ -103,7 +103,7 @@ def test_a_changed_answer_and_other_versions_are_said(shell, loads, picture, tmp
     manifest = tmp_path / "run.json"
     assert shell("ask", picture, *FIND, "--manifest", manifest).code == 0
     told = json.loads(manifest.read_text())
-    told["asked"][0]["digest"] = "0"
+    told["entries"][0]["digest"] = "0"
     told["versions"]["torch"] = "0.1"
     manifest.write_text(json.dumps(told))
     done = shell("ask", "--from", manifest)

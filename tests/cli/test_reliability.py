@@ -116,8 +116,8 @@ def test_another_judgement_than_the_run_gave_is_said(shell, loads, picture, tmp_
     assert shell("ask", picture, *FIND, "--manifest", manifest).code == 0
     assert shell("ask", "--from", manifest).err == ""
     run = json.loads(manifest.read_text())
-    assert run["asked"][0]["reliability"]["level"] == "uncertain"
-    run["asked"][0]["reliability"] = {"level": "reliable", "reasons": []}
+    assert run["entries"][0]["reliability"]["level"] == "uncertain"
+    run["entries"][0]["reliability"] = {"level": "reliable", "reasons": []}
     manifest.write_text(json.dumps(run))
     done = shell("ask", "--from", manifest)
     assert done.code == 0

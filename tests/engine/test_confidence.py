@@ -17,13 +17,7 @@ from napari_pathreason.engine import (
     token_probability,
 )
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import (
-    Answer,
-    Calibration,
-    Query,
-    Scale,
-    TokenLogprobs,
-)
+from napari_pathreason.types import Answer, Calibration, Query, Request, Scale, TokenLogprobs
 
 TUMOUR = Query("vqa", "Is there tumour?", ("yes", "no", "cannot tell"))
 COUNT = Query("vqa", "How many nuclei are there?")
@@ -206,7 +200,7 @@ def test_chances_of_what_could_have_been_written_keep_their_order_and_sum(weight
 
 
 def test_a_result_and_its_json_tell_the_confidence(slide, performer, allocator, whole, find):
-    plain = ask(Job(slide, whole, find, 64), performer, allocator)
+    plain = ask(Job(slide, Request(whole, find, 64)), performer, allocator)
     assert (plain.confidence, result_to_dict(plain)["confidence"]) == (None, None)
 
     made = performer._completion
@@ -218,7 +212,7 @@ def test_a_result_and_its_json_tell_the_confidence(slide, performer, allocator, 
         return replace(made(pixels, text, finish), written=written)
 
     performer._completion = telling
-    found = ask(Job(slide, whole, find, 64), performer, allocator)
+    found = ask(Job(slide, Request(whole, find, 64)), performer, allocator)
     told = result_to_dict(found)
     assert found.confidence == pytest.approx(0.75)
     assert told["confidence"] == told["detections"][0]["confidence"] == pytest.approx(0.75)

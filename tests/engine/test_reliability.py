@@ -17,6 +17,7 @@ from napari_pathreason.types import (
     ModelInfo,
     OODScore,
     Query,
+    Request,
     Topic,
 )
 
@@ -80,7 +81,7 @@ def assessed(slide, allocator, performer, monkeypatch):
                 lambda *_: type("Sure", (), {"answer": confidence, "boxes": ()})(),
             )
         try:
-            return ask(Job(slide, region, query, budget), performer, allocator)
+            return ask(Job(slide, Request(region, query, budget)), performer, allocator)
         finally:
             performer._completion = made
 

@@ -5,11 +5,12 @@ import pytest
 
 from napari_pathreason.engine import Job, ask, result_to_dict, token_line
 from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Request
 
 
 @pytest.fixture
 def result(slide, performer, allocator, find, whole):
-    return ask(Job(slide, whole, find), performer, allocator)
+    return ask(Job(slide, Request(whole, find)), performer, allocator)
 
 
 def with_tokens(result, **values):
@@ -82,7 +83,7 @@ def test_json_holds_the_whole_account(result, marker):
 
 def test_json_says_null_where_nothing_is_known(slide, performer, allocator, find, whole):
     slide.mpp = None
-    told = result_to_dict(ask(Job(slide, whole, find, "native"), performer, allocator))
+    told = result_to_dict(ask(Job(slide, Request(whole, find, "native")), performer, allocator))
     assert told["slide"]["mpp"] is None
     assert told["slide"]["mpp_source"] == "unknown"
     assert told["tokens"]["requested"] is None

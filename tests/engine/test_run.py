@@ -23,7 +23,7 @@ from napari_pathreason.errors import (
     SlideError,
 )
 from napari_pathreason.geometry import Region, iou
-from napari_pathreason.types import Allocation, Query
+from napari_pathreason.types import Allocation, Query, Request
 
 ALWAYS = [stage for stage in Stage if stage is not Stage.ZOOM]
 """Stages of every answer, in order."""
@@ -41,7 +41,7 @@ def test_boxes_lie_on_the_marker_at_every_budget(
     slide, performer, allocator, find, marker, region, budget, space
 ):
     performer.box_space = space
-    result = ask(Job(slide, region, find, budget), performer, allocator)
+    result = ask(Job(slide, Request(region, find, budget)), performer, allocator)
     (found,) = result.detections
     # one pixel of the picture is this many of the slide; no box can be nearer than that
     step = max(
@@ -55,7 +55,7 @@ def test_boxes_lie_on_the_marker_at_every_budget(
 
 
 def test_events_come_in_order(slide, performer, allocator, find, whole):
-    events = list(run_job(Job(slide, whole, find), performer, allocator))
+    events = list(run_job(Job(slide, Request(whole, find)), performer, allocator))
     stages = [event.stage for event in events if isinstance(event, StageStarted)]
     assert stages == ALWAYS
     kinds = [type(event) for event in events if not isinstance(event, StageStarted)]
@@ -70,7 +70,7 @@ def test_events_come_in_order(slide, performer, allocator, find, whole):
 
 
 def test_auto_reads_the_overview_the_allocator_wants(slide, performer, allocator, find, whole):
-    result = ask(Job(slide, whole, find), performer, allocator)
+    result = ask(Job(slide, Request(whole, find)), performer, allocator)
     (_, overview), (_, picture) = slide.reads
     assert overview[0] * overview[1] // 32**2 <= allocator.overview_budget
     assert allocator.overviews[0].shape == (overview[1], overview[0], 3)
@@ -81,20 +81,20 @@ def test_auto_reads_the_overview_the_allocator_wants(slide, performer, allocator
 
 
 def test_the_allocator_hears_of_native_size_and_effort(slide, performer, allocator, find, whole):
-    result = ask(Job(slide, whole, find, effort="high"), performer, allocator)
+    result = ask(Job(slide, Request(whole, find, effort="high")), performer, allocator)
     assert allocator.asked == [(result.tokens.native, "high")]
 
 
 def test_no_overview_is_read_where_none_is_wanted(slide, performer, allocator, find, whole):
     allocator.overview_budget = 0
-    events = list(run_job(Job(slide, whole, find), performer, allocator))
+    events = list(run_job(Job(slide, Request(whole, find)), performer, allocator))
     assert allocator.overviews == [None]
     assert len(slide.reads) == 1
     assert StageStarted(Stage.OVERVIEW) not in events
 
 
 def test_a_pinned_budget_does_not_ask_the_allocator(slide, performer, allocator, find, whole):
-    result = ask(Job(slide, whole, find, 16), performer, allocator)
+    result = ask(Job(slide, Request(whole, find, 16)), performer, allocator)
     assert not allocator.overviews
     assert result.allocation == Allocation(16, "user")
     assert result.tokens.requested == 16
@@ -106,7 +106,7 @@ def test_a_pinned_budget_does_not_ask_the_allocator(slide, performer, allocator,
 
 
 def test_native_spends_what_the_region_has(slide, performer, allocator, find):
-    result = ask(Job(slide, Region(0, 0, 320, 160), find, "native"), performer, allocator)
+    result = ask(Job(slide, Request(Region(0, 0, 320, 160), find, "native")), performer, allocator)
     assert result.tokens.realised == result.tokens.native == 50
     assert result.tokens.flops == result.tokens.flops_native
     assert result.tokens.requested is None
@@ -114,7 +114,7 @@ def test_native_spends_what_the_region_has(slide, performer, allocator, find):
 
 
 def test_a_region_partly_outside_is_cut_and_said(slide, performer, allocator, find):
-    result = ask(Job(slide, Region(1000, 0, 2000, 1500), find), performer, allocator)
+    result = ask(Job(slide, Request(Region(1000, 0, 2000, 1500), find)), performer, allocator)
     assert result.region == Region(1000, 0, 1000, 1500)
     assert "50 % of the region lies outside the slide" in result.warnings[0]
 
@@ -124,7 +124,7 @@ def test_every_doubt_is_told(slide, performer, allocator):
     slide.notes = ("grey values were stretched",)
     performer.text, performer.finish = "<think>well", "length"
     query = Query("vqa", "Is this a tumour?")
-    result = ask(Job(slide, Region(0, 0, 320, 320), query, 512), performer, allocator)
+    result = ask(Job(slide, Request(Region(0, 0, 320, 320), query, 512)), performer, allocator)
     notes = "\n".join(result.warnings)
     for part in (
         "grey values were stretched",
@@ -148,7 +148,7 @@ def test_every_doubt_is_told(slide, performer, allocator):
 
 
 def test_a_good_answer_carries_no_warning(slide, performer, allocator, find, whole):
-    assert ask(Job(slide, whole, find), performer, allocator).warnings == ()
+    assert ask(Job(slide, Request(whole, find)), performer, allocator).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_good_answer_carries_no_warning(slide, performer, allocator, find, who
 def test_bad_questions_fail_before_anything_is_read(
     slide, performer, allocator, find, whole, region, query, budget, error, words
 ):
-    job = Job(slide, region or whole, query or find, budget)
+    job = Job(slide, Request(region or whole, query or find, budget))
     (*_, end) = run_job(job, performer, allocator)
     assert isinstance(end, Failed)
     assert words in end.reason
@@ -185,7 +185,7 @@ def test_bad_questions_fail_before_anything_is_read(
 def test_a_picture_too_large_to_answer_is_refused(slide, performer, allocator, find, monkeypatch):
     monkeypatch.setattr("napari_pathreason.engine._checks.MOST_TOKENS", 2000)
     with pytest.raises(QueryError, match="2,914 visual tokens, more than the 2,000"):
-        ask(Job(slide, Region(0, 0, 2000, 1500), find, "native"), performer, allocator)
+        ask(Job(slide, Request(Region(0, 0, 2000, 1500), find, "native")), performer, allocator)
     assert not slide.reads
 
 
@@ -193,7 +193,9 @@ def test_native_of_a_whole_slide_is_refused(slide, performer, allocator, find, m
     info = type(slide.info)("big.svs", 100_000, 80_000)
     monkeypatch.setattr(type(slide), "info", info)
     with pytest.raises(QueryError, match=r"mark a smaller region, or give auto"):
-        ask(Job(slide, Region(0, 0, 100_000, 80_000), find, "native"), performer, allocator)
+        ask(
+            Job(slide, Request(Region(0, 0, 100_000, 80_000), find, "native")), performer, allocator
+        )
 
 
 # what torch raises has this name; the engine must know it without importing torch
@@ -212,7 +214,7 @@ _CudaMemory = type("OutOfMemoryError", (RuntimeError,), {})
 )
 def test_errors_of_the_model_end_in_failed(slide, performer, allocator, find, whole, raised, shown):
     performer.error = raised
-    (*_, end) = run_job(Job(slide, whole, find), performer, allocator)
+    (*_, end) = run_job(Job(slide, Request(whole, find)), performer, allocator)
     assert isinstance(end, Failed)
     assert end.stage is Stage.GENERATE
     assert type(end.error) is shown
@@ -224,7 +226,7 @@ def test_errors_of_the_model_end_in_failed(slide, performer, allocator, find, wh
 
 def test_errors_of_the_slide_end_in_failed(slide, performer, allocator, find, whole):
     slide.error = FileNotFoundError(2, "No such file or directory", "/home/someone/x.svs")
-    (*_, end) = run_job(Job(slide, whole, find, 64), performer, allocator)
+    (*_, end) = run_job(Job(slide, Request(whole, find, 64)), performer, allocator)
     assert isinstance(end.error, SlideError)
     assert end.stage is Stage.READ
     assert "No such file" in end.reason
@@ -234,7 +236,7 @@ def test_errors_of_the_slide_end_in_failed(slide, performer, allocator, find, wh
 def test_a_region_that_is_damaged_all_over_is_an_error(slide, performer, allocator, find, whole):
     slide.unreadable = 1.0
     with pytest.raises(SlideError, match="no part of the region"):
-        ask(Job(slide, whole, find, 64), performer, allocator)
+        ask(Job(slide, Request(whole, find, 64)), performer, allocator)
     assert not performer.seen
 
 
@@ -243,7 +245,7 @@ def test_a_performer_without_an_end_is_an_error(
 ):
     monkeypatch.setattr(type(performer), "generate", lambda *_: iter(["<think>"]))
     with pytest.raises(ModelError, match="ask again"):
-        ask(Job(slide, whole, find), performer, allocator)
+        ask(Job(slide, Request(whole, find)), performer, allocator)
 
 
 def test_no_exception_leaves_while_the_model_is_described(slide, allocator, find, whole):
@@ -252,7 +254,7 @@ def test_no_exception_leaves_while_the_model_is_described(slide, allocator, find
         def info(self):
             raise ModelError("the model could not be started; free memory and ask again")
 
-    (end,) = run_job(Job(slide, whole, find), Dead(), allocator)
+    (end,) = run_job(Job(slide, Request(whole, find)), Dead(), allocator)
     assert isinstance(end, Failed)
 
 
@@ -260,7 +262,7 @@ def test_no_exception_leaves_while_the_model_is_described(slide, allocator, find
 def test_cancel_is_looked_at_in_every_stage(slide, performer, allocator, find, whole, stage):
     cancel = threading.Event()
     events = []
-    for event in run_job(Job(slide, whole, find), performer, allocator, cancel):
+    for event in run_job(Job(slide, Request(whole, find)), performer, allocator, cancel):
         events.append(event)
         if event == StageStarted(stage):
             cancel.set()
@@ -269,7 +271,7 @@ def test_cancel_is_looked_at_in_every_stage(slide, performer, allocator, find, w
 
 def test_cancel_inside_generation_stops_the_text(slide, performer, allocator, find, whole):
     performer.cancel_after = 5
-    events = list(run_job(Job(slide, whole, find), performer, allocator))
+    events = list(run_job(Job(slide, Request(whole, find)), performer, allocator))
     assert sum(isinstance(event, TextDelta) for event in events) == 5
     assert events[-1] == Cancelled(Stage.GENERATE)
 
@@ -277,6 +279,6 @@ def test_cancel_inside_generation_stops_the_text(slide, performer, allocator, fi
 def test_a_cancelled_job_reads_nothing(slide, performer, allocator, find, whole):
     cancel = threading.Event()
     cancel.set()
-    (end,) = run_job(Job(slide, whole, find), performer, allocator, cancel)
+    (end,) = run_job(Job(slide, Request(whole, find)), performer, allocator, cancel)
     assert isinstance(end, Cancelled)
     assert not slide.reads

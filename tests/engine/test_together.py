@@ -9,6 +9,7 @@ import pytest
 from napari_pathreason.engine import Job, ask, ask_together
 from napari_pathreason.errors import ModelError
 from napari_pathreason.geometry import Region
+from napari_pathreason.types import Request
 
 
 class JointFinder:
@@ -27,7 +28,7 @@ class JointFinder:
 @pytest.fixture
 def jobs(slide, find):
     regions = (Region(0, 0, 1000, 1000), Region(200, 100, 800, 640), Region(0, 0, 1500, 1500))
-    return [Job(slide, region, find, 64) for region in regions]
+    return [Job(slide, Request(region, find, 64)) for region in regions]
 
 
 def _plain(result):
@@ -47,7 +48,7 @@ def test_one_pass_and_the_same_results(jobs, performer, allocator):
 def test_a_performer_of_single_answers_answers_one_by_one(jobs, performer, allocator):
     results = ask_together(jobs, performer, allocator)
     assert len(performer.seen) == 3
-    assert [result.region for result in results] == [job.region for job in jobs]
+    assert [result.region for result in results] == [job.request.region for job in jobs]
 
 
 def test_what_the_model_raises_is_raised(jobs, performer, allocator):

@@ -21,7 +21,7 @@ from napari_pathreason.engine import (
     windows,
 )
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Detection, GenerationSettings, Metadata, TokenLogprobs
+from napari_pathreason.types import Detection, GenerationSettings, Metadata, Request, TokenLogprobs
 
 CELL = 32
 PLAIN = GenerationSettings(zoom=False)
@@ -68,6 +68,10 @@ class Blurred:
         return f"{head}<answer>{json.dumps(boxes)}</answer>"
 
 
+def changed(job, **fields):
+    return replace(job, request=replace(job.request, **fields))
+
+
 @pytest.fixture
 def blurred(performer):
     return Blurred(performer)
@@ -75,11 +79,11 @@ def blurred(performer):
 
 @pytest.fixture
 def job(slide, whole, find):
-    return Job(slide, whole, find, 256)
+    return Job(slide, Request(whole, find, 256))
 
 
 def test_a_small_find_is_boxed_by_its_window(job, blurred, allocator):
-    (coarse,) = ask(replace(job, settings=PLAIN), blurred, allocator).detections
+    (coarse,) = ask(changed(job, settings=PLAIN), blurred, allocator).detections
     (found,) = ask(job, blurred, allocator).detections
     assert coarse.box.x - SPOT.x > 15
     for told, true in zip(found.box.corners, SPOT.corners, strict=True):
@@ -113,7 +117,7 @@ def test_what_is_not_seen_again_is_no_find(job, performer, allocator):
 
 @pytest.mark.parametrize("reply", ["<think>nothing", "<think></think><answer>none</answer>", ""])
 def test_a_look_that_cannot_be_read_takes_no_find_away(job, performer, allocator, reply):
-    (coarse,) = ask(replace(job, settings=PLAIN), Blurred(performer), allocator).detections
+    (coarse,) = ask(changed(job, settings=PLAIN), Blurred(performer), allocator).detections
     result = ask(job, Blurred(performer, refine=reply), allocator)
     assert result.detections == (coarse,)
     assert result.answer.text == "1 lesion"
@@ -121,7 +125,7 @@ def test_a_look_that_cannot_be_read_takes_no_find_away(job, performer, allocator
 
 
 def test_every_look_is_counted(job, blurred, allocator):
-    without = ask(replace(job, settings=PLAIN), blurred, allocator)
+    without = ask(changed(job, settings=PLAIN), blurred, allocator)
     with_it = ask(job, blurred, allocator)
     (shape,) = blurred.windows
     tokens = shape[0] * shape[1] // CELL**2
@@ -152,8 +156,8 @@ def test_the_stage_is_told_and_the_text_is_not_written_twice(job, blurred, alloc
 def test_a_large_find_another_label_and_a_poor_budget_get_none(
     job, performer, blurred, allocator, slide
 ):
-    assert not ask(replace(job, budget=VIEW_TOKENS - 4), blurred, allocator).tokens.zoom
-    assert not ask(replace(job, region=Region(860, 660, 200, 200)), blurred, allocator).tokens.zoom
+    assert not ask(changed(job, budget=VIEW_TOKENS - 4), blurred, allocator).tokens.zoom
+    assert not ask(changed(job, region=Region(860, 660, 200, 200)), blurred, allocator).tokens.zoom
     blurred.info = replace(
         blurred.info, metadata=Metadata(labels=("lesion",), zoom_labels=("nucleus",))
     )
@@ -171,7 +175,7 @@ def test_jobs_together_look_closer_as_each_would_alone(job, performer, allocator
         return [list(joint.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
 
     joint.generate_batch = generate_batch
-    jobs = [job, replace(job, region=Region(300, 200, 1200, 1000)), replace(job, settings=PLAIN)]
+    jobs = [job, changed(job, region=Region(300, 200, 1200, 1000)), changed(job, settings=PLAIN)]
     results = ask_together(jobs, joint, allocator)
     alone = [ask(one, Blurred(performer), allocator) for one in jobs]
     assert passes == [3, 2]

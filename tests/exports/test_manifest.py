@@ -4,8 +4,8 @@ import pytest
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import (
-    Asked,
     Manifest,
+    ManifestEntry,
     UsedModel,
     digest_of,
     fingerprint,
@@ -15,7 +15,7 @@ from napari_pathreason.exports import (
     write_manifest,
 )
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import GenerationSettings, Query, SlideInfo
+from napari_pathreason.types import GenerationSettings, Query, Reliability, Request, SlideInfo
 
 
 @pytest.fixture
@@ -27,9 +27,13 @@ def manifest(run):
         slide=SlideInfo("a.svs", 5000, 4000, (0.5, 0.25), "user"),
         fingerprint="f" * 64,
         model=UsedModel("embedded", "embedded", "cpu", "a" * 64),
-        asked=(
-            Asked(Region(1, 2, 3, 4), Query("vqa", "Is it?", ("a", "b")), "auto", settings, "d"),
-            Asked(Region(5, 6, 7, 8), Query("detection"), 64, GenerationSettings(), "e"),
+        entries=(
+            ManifestEntry(
+                Request(Region(1, 2, 3, 4), Query("vqa", "Is it?", ("a", "b")), "auto", settings),
+                "d",
+                Reliability("uncertain", ("low confidence",)),
+            ),
+            ManifestEntry(Request(Region(5, 6, 7, 8), Query("detection"), 64, effort="high"), "e"),
         ),
         versions=versions_here(),
     )
@@ -44,8 +48,8 @@ def test_a_manifest_comes_back(manifest, tmp_path):
     "change",
     [
         {"format": "something else"},
-        {"asked": [{}]},
-        {"asked": 3},
+        {"entries": [{}]},
+        {"entries": 3},
         {"slide": None},
         {"model": {"name": "x"}},
         {"versions": []},

@@ -20,7 +20,7 @@ from napari_pathreason.models import (
     save_allocator,
 )
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.types import Query
+from napari_pathreason.types import Query, Request
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
 
@@ -85,7 +85,7 @@ def test_its_look_is_light_and_counted(allocator, checkpoints, tmp_path):
     models = load_models(folder, "cpu")
     assert isinstance(models.allocator, PolicyAllocator)
     with slide_from_arrays([np.full((256, 256, 3), 200, np.uint8)], "plain") as slide:
-        job = Job(slide, Region(0, 0, 256, 256), QUERY, effort="high")
+        job = Job(slide, Request(Region(0, 0, 256, 256), QUERY, effort="high"))
         result = ask(job, models.performer, models.allocator)
     assert result.allocation.source == "policy"
     assert result.allocation.effort == "high"

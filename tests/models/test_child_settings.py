@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Load, ModelProcess, Models, serve_parent
+from napari_pathreason.models import Load, LoadedModels, ModelProcess, serve_parent
 
 
 class Told(Exception):
@@ -46,7 +46,7 @@ def begin(monkeypatch):
 
         def load_models(model_id, device):
             seen.append(os.environ["HF_HUB_OFFLINE"])
-            return Models(Nobody(), Nobody())
+            return LoadedModels(Nobody(), Nobody())
 
         monkeypatch.setattr("napari_pathreason.models._child.load_models", load_models)
         monkeypatch.setattr("napari_pathreason.models._child._claim_stdio", lambda: Pipe(load))

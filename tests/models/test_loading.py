@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import FixedAllocator, Models, load_models, load_performer
+from napari_pathreason.models import FixedAllocator, LoadedModels, load_models, load_performer
 from napari_pathreason.types import Allocation, GenerationSettings, Query
 
 
 def test_a_folder_loads_with_its_info(checkpoint, family):
     models = load_models(checkpoint, "cpu")
-    assert isinstance(models, Models)
+    assert isinstance(models, LoadedModels)
     info = models.performer.info
     assert (info.name, info.family, info.device) == (family, family, "cpu")
     assert info.box_space == {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}[family]

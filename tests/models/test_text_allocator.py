@@ -24,7 +24,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import Completion, GenerationSettings, Query
+from napari_pathreason.types import Completion, GenerationSettings, Query, Request
 from support import byte_tokenizer
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
@@ -85,10 +85,12 @@ def test_text_without_a_number_falls_back_and_says_so(beside, pixels, monkeypatc
     with slide_from_arrays([np.full((256, 256, 3), 200, np.uint8)], "plain") as slide:
         job = Job(
             slide,
-            Region(0, 0, 256, 256),
-            QUERY,
-            settings=GenerationSettings(max_new_tokens=2),
-            effort="high",
+            Request(
+                Region(0, 0, 256, 256),
+                QUERY,
+                settings=GenerationSettings(max_new_tokens=2),
+                effort="high",
+            ),
         )
         result = ask(job, models.performer, models.allocator)
     assert any("wrote no number" in line and "native size" in line for line in result.warnings)

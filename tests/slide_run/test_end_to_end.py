@@ -15,6 +15,7 @@ from napari_pathreason.slide_run import (
     run_slide,
     used_model,
 )
+from napari_pathreason.types import Request
 
 SLIDE = files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs"
 
@@ -31,7 +32,7 @@ def test_a_tile_is_answered_as_any_region_is(tmp_path):
         assert isinstance(end, RunFinished), end
         for record in end.outcome.records[:2]:
             region = end.outcome.plan.tiles[record.index].region
-            job = Job(slide, region, settings.query, 16)
+            job = Job(slide, Request(region, settings.query, 16))
             result = ask(job, models.performer, models.allocator)
             assert record.answer == result.answer.text
             assert record.rationale == result.answer.rationale

@@ -14,7 +14,7 @@ from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import Sample, write_samples
 from napari_pathreason.training.recipe import DataRecipe
 from napari_pathreason.training.sft import train_sft
-from napari_pathreason.types import GenerationSettings, Query
+from napari_pathreason.types import GenerationSettings, Query, Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -55,7 +55,7 @@ def kidney(tmp_path):
 def _asked(models, query):
     with slide_from_arrays([_pixels(CLASSES["tubule"], 0)], "tile") as slide:
         settings = GenerationSettings(max_new_tokens=6)
-        job = Job(slide, Region(0, 0, 64, 64), query, 4, settings)
+        job = Job(slide, Request(Region(0, 0, 64, 64), query, 4, settings))
         return ask(job, models.performer, models.allocator)
 
 

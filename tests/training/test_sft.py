@@ -13,6 +13,7 @@ from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
+from napari_pathreason.types import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -48,7 +49,7 @@ def test_every_parameter_moves_and_the_model_answers(recipe, converted, tmp_path
     pictures = Pictures(converted)
     models = load_models(str(folder), "cpu")
     with slide_from_arrays([pictures.picture(sample)], "sample") as slide:
-        job = Job(slide, pictures.region(sample), sample.query, 16)
+        job = Job(slide, Request(pictures.region(sample), sample.query, 16))
         result = ask(job, models.performer, models.allocator)
     assert result.tokens.realised <= 16
     assert result.model.name == "run"

@@ -76,9 +76,9 @@ def test_every_kind_of_file(
     assert float(rows[1]["width_um"]) == pytest.approx(40, abs=1)
     lines = [json.loads(line) for line in (folder / "a.jsonl").read_text().splitlines()]
     assert [line["result"] for line in lines] == [1, 2]
-    asked = read_manifest(folder / "a.json").asked
-    assert [one.budget for one in asked] == ["auto", "native"]
-    assert all(one.digest for one in asked)
+    entries = read_manifest(folder / "a.json").entries
+    assert [entry.request.budget for entry in entries] == ["auto", "native"]
+    assert all(entry.digest for entry in entries)
     assert known_model == ["embedded"]
     assert (folder / "a.html").read_text().count("base64,") == 2
     for file in folder.iterdir():

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import PathreasonError, QueryError, Region, Reliability, Result
-from napari_pathreason.types import Effort, GenerationSettings, Query, TaskName
+from napari_pathreason.types import Effort, GenerationSettings, Query, Request, TaskName
 
 from ._files import Kept, add_files, check_writable, wanted_files
 from ._main import printable
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
-    from napari_pathreason.exports import Asked
-    from napari_pathreason.models import Models
+    from napari_pathreason.engine import Models
+    from napari_pathreason.exports import ManifestEntry
     from napari_pathreason.slides import Slide
     from napari_pathreason.types import ModelInfo
 
@@ -123,19 +123,19 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if manifest is not None:
             check_same_slide(manifest, slide)
             check_same_model(manifest, args.model)
-        asked = list(manifest.asked) if manifest is not None else _asked(args, slide)
+        entries = list(manifest.entries) if manifest is not None else _entries(args, slide)
         progress.show("loading the model")
         models = load_models(args.model, args.device)
         progress.clear()
-        _estimate(asked, models.performer.info)
+        _estimate([entry.request for entry in entries], models.performer.info)
         kept = Kept(slide, args.model, files, unreliable_class=args.unreliable_class)
-        return _answer_all(args, kept, asked, models, progress)
+        return _answer_all(args, kept, entries, models, progress)
 
 
-def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
+def _entries(args: argparse.Namespace, slide: Slide) -> list[ManifestEntry]:
     """What the options ask, once for each region."""
     from napari_pathreason.engine import read_regions
-    from napari_pathreason.exports import Asked
+    from napari_pathreason.exports import ManifestEntry
 
     regions = [Region(*numbers) for numbers in args.region]
     if args.regions:
@@ -143,10 +143,13 @@ def _asked(args: argparse.Namespace, slide: Slide) -> list[Asked]:
     regions = regions or [Region(0, 0, slide.width, slide.height)]
     query = Query(args.task, args.question, args.choices)
     settings = GenerationSettings(temperature=args.temperature, seed=args.seed, zoom=args.zoom)
-    return [Asked(region, query, args.budget, settings, effort=args.effort) for region in regions]
+    return [
+        ManifestEntry(Request(region, query, args.budget, settings, args.effort))
+        for region in regions
+    ]
 
 
-def _estimate(questions: list[Asked], model: ModelInfo) -> None:
+def _estimate(requests: list[Request], model: ModelInfo) -> None:
     """Say of which questions the model can give no reliable answer, before anything is read.
 
     Raises
@@ -159,23 +162,23 @@ def _estimate(questions: list[Asked], model: ModelInfo) -> None:
     from ._text import estimate_costs
 
     refused: list[QueryError] = []
-    asked = dict.fromkeys((one.query, one.budget) for one in questions)
-    for query, budget in asked:
+    questions = dict.fromkeys((request.query, request.budget) for request in requests)
+    for query, budget in questions:
         try:
             check_query(query, budget, model.metadata)
         except QueryError as error:
             refused.append(error)
             continue
-        if told := estimate_costs(query, model):
-            print(f"pathreason: {told}", file=sys.stderr, flush=True)
-    if len(refused) == len(asked):
+        if estimate := estimate_costs(query, model):
+            print(f"pathreason: {estimate}", file=sys.stderr, flush=True)
+    if len(refused) == len(questions):
         raise refused[0]
 
 
 def _answer_all(
     args: argparse.Namespace,
     kept: Kept,
-    questions: list[Asked],
+    entries: list[ManifestEntry],
     models: Models,
     progress: Progress,
 ) -> int:
@@ -187,41 +190,41 @@ def _answer_all(
     told: list[dict[str, Any]] = []
     failed = False
     try:
-        for number, asked in enumerate(questions, 1):
-            which = f"region {number} of {len(questions)}: " if len(questions) > 1 else ""
+        for number, entry in enumerate(entries, 1):
+            which = f"region {number} of {len(entries)}: " if len(entries) > 1 else ""
             try:
-                result = answer_region(asked, kept.slide, models, progress, which)
+                result = answer_region(entry.request, kept.slide, models, progress, which)
                 if args.figure is not None:
                     from ._figure import write_figure
 
                     progress.show(f"{which}drawing")
-                    write_figure(kept.slide, result, _numbered(args.figure, number, len(questions)))
+                    write_figure(kept.slide, result, _numbered(args.figure, number, len(entries)))
             except PathreasonError as error:
-                if len(questions) == 1:
+                if len(entries) == 1:
                     raise
                 failed = True
-                told.append({"region": _numbers(asked.region), "error": str(error)})
+                told.append({"region": _numbers(entry.request.region), "error": str(error)})
                 progress.clear()
                 print(f"pathreason: {which}{printable(str(error))}", file=sys.stderr)
                 continue
             told.append(result_to_dict(result))
             digest, assessed = digest_of(result), result.reliability
-            kept.add(replace(asked, digest=digest, reliability=assessed), result)
+            kept.add(replace(entry, digest=digest, reliability=assessed), result)
             progress.clear()
             if args.json != "-":
-                last = number == len(questions)
+                last = number == len(entries)
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
-            if asked.digest and asked.digest != digest:
+            if entry.digest and entry.digest != digest:
                 print(f"pathreason: {which}the answer differs from the run's", file=sys.stderr)
-            if asked.reliability not in (None, assessed):
+            if entry.reliability not in (None, assessed):
                 print(
-                    f"pathreason: {which}{_reassessed(asked.reliability, assessed)}",
+                    f"pathreason: {which}{_reassessed(entry.reliability, assessed)}",
                     file=sys.stderr,
                 )
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and told:
-            _write_json(args.json, told[0] if len(questions) == 1 else told)
+            _write_json(args.json, told[0] if len(entries) == 1 else told)
         kept.write(progress.show)
         progress.clear()
     return 2 if failed else 0
@@ -237,11 +240,11 @@ def _reassessed(then: Reliability, now: Reliability) -> str:
 
 
 def answer_region(
-    asked: Asked, slide: Slide, models: Models, progress: Progress, which: str
+    request: Request, slide: Slide, models: Models, progress: Progress, which: str
 ) -> Result:
     from napari_pathreason.engine import Failed, Finished, Job, StageStarted, run_job
 
-    job = Job(slide, asked.region, asked.query, asked.budget, asked.settings, asked.effort)
+    job = Job(slide, request)
     for event in run_job(job, models.performer, models.allocator):
         if isinstance(event, StageStarted):
             progress.show(f"{which}{event.stage.value}")

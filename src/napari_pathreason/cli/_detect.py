@@ -19,8 +19,8 @@ from ._main import printable
 from ._progress import Progress, quiet_libraries
 
 if TYPE_CHECKING:
+    from napari_pathreason.engine import Models
     from napari_pathreason.exports import UsedModel
-    from napari_pathreason.models import Models
     from napari_pathreason.slide_run import DetectSettings, RunFinished, RunPlan
 
     from ._main import Subparsers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from napari_pathreason import QueryError, Result
 
 if TYPE_CHECKING:
-    from napari_pathreason.exports import Asked, FileKind
+    from napari_pathreason.exports import FileKind, ManifestEntry
     from napari_pathreason.slides import Slide
 
 FILES: tuple[FileKind, ...] = ("geojson", "csv", "transcript", "manifest", "report")
@@ -71,13 +71,13 @@ class Kept:
     model_id: str
     files: dict[FileKind, Path]
     unreliable_class: bool = False
-    asked: list[Asked] = field(default_factory=list)
+    entries: list[ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def add(self, asked: Asked, result: Result) -> None:
-        """Keep an answer and the question it belongs to."""
-        self.asked.append(asked)
+    def add(self, entry: ManifestEntry, result: Result) -> None:
+        """Keep an answer and its entry of the manifest."""
+        self.entries.append(entry)
         self.results.append(result)
 
     def write(self, tell: Callable[[str], None]) -> None:
@@ -97,7 +97,7 @@ class Kept:
             self.results,
             lambda: self.slide,
             lambda: used_model(self.model_id),
-            self.asked,
+            self.entries,
             made=self.made,
             unreliable_class=self.unreliable_class,
         )

@@ -27,6 +27,7 @@ from ._probabilities import (
 from ._protocols import (
     Allocator as Allocator,
     BatchPerformer as BatchPerformer,
+    Models as Models,
     Performer as Performer,
 )
 from ._regions import parse_regions as parse_regions, read_regions as read_regions

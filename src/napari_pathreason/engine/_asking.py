@@ -48,7 +48,7 @@ def generate(
     concurrent.futures.CancelledError
         If ``cancel`` was set meanwhile.
     """
-    for piece in performer.generate(image.pixels, messages, job.settings, cancel):
+    for piece in performer.generate(image.pixels, messages, job.request.settings, cancel):
         if isinstance(piece, str):
             yield TextDelta(piece)
             continue

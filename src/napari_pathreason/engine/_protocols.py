@@ -93,3 +93,18 @@ class Allocator(Protocol):
         effort : {"low", "balanced", "high"}
             How readily tokens are spent; without meaning to an allocator that has no policy.
         """
+
+
+class Models(Protocol):
+    """A performer and the allocator that goes with it, in this process or another."""
+
+    @property
+    def performer(self) -> Performer:
+        """What answers."""
+
+    @property
+    def allocator(self) -> Allocator:
+        """What chooses the budget."""
+
+    def close(self) -> None:
+        """Free memory and end the process, if it is a process, at once."""

@@ -119,15 +119,17 @@ class _Run:
 def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> Iterator[Event]:
     run.end()
     slide = job.slide.info
-    region = job.region.clipped(slide.width, slide.height)
+    request = job.request
+    region = request.region.clipped(slide.width, slide.height)
     model = performer.info
     most = model.max_visual_tokens if job.bounded else None
-    check_query(job.query, job.budget, model.metadata if job.bounded else None)
-    task = TASKS[job.query.task]
-    job = replace(job, query=as_trained(job.query, model.metadata))
+    check_query(request.query, request.budget, model.metadata if job.bounded else None)
+    task = TASKS[request.query.task]
+    request = replace(request, query=as_trained(request.query, model.metadata))
+    job = replace(job, request=request)
     decoded = 0
 
-    if job.budget == "auto":
+    if request.budget == "auto":
         overview = None
         if allocator.overview_budget > 0:
             yield run.begin(Stage.OVERVIEW)
@@ -136,11 +138,11 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             overview, decoded = image.pixels, image.pixels_decoded
         yield run.begin(Stage.ALLOCATE)
         native = make_plan(region, None, model.dims.token_px).native
-        allocation = allocator.allocate(overview, job.query, native, job.effort)
+        allocation = allocator.allocate(overview, request.query, native, request.effort)
         allocation = _within(allocation, region, model, most)
     else:
         yield run.begin(Stage.ALLOCATE)
-        allocation = Allocation(None if job.budget == "native" else job.budget, "user")
+        allocation = Allocation(None if request.budget == "native" else request.budget, "user")
     plan = make_plan(region, allocation.budget, model.dims.token_px)
     check_plan(plan, most)
     yield Planned(allocation, plan)
@@ -150,14 +152,16 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     decoded += image.pixels_decoded
 
     yield run.begin(Stage.GENERATE)
-    completion = yield from generate(job, performer, image, task.messages(job.query), run.cancel)
-    answer = task.parse(completion.text, job.query)
+    completion = yield from generate(
+        job, performer, image, task.messages(request.query), run.cancel
+    )
+    answer = task.parse(completion.text, request.query)
     confident = confidence(
-        read_probabilities(completion.written, job.query, answer), model.calibration
+        read_probabilities(completion.written, request.query, answer), model.calibration
     )
     detections = to_detections(answer.boxes, region, plan.size, model.box_space, confident.boxes)
     zoom = Zoomed(detections)
-    views = plan.tokens // VIEW_TOKENS if job.settings.zoom else 0
+    views = plan.tokens // VIEW_TOKENS if request.settings.zoom else 0
     if due := windows(detections, region, model.zoom_labels, model.dims.token_px, views):
         yield run.begin(Stage.ZOOM)
         zoom = yield from zoom_in(job, performer, detections, due, run.cancel)
@@ -169,11 +173,11 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
         confident = confidence_of(zoom.detections)
     is_ood = completion.ood
     warnings = [*job.slide.notes]
-    warnings += input_warnings(job.region, region, slide)
-    warnings += allocation_warnings(allocation, job.effort)
+    warnings += input_warnings(request.region, region, slide)
+    warnings += allocation_warnings(allocation, request.effort)
     warnings += output_warnings(allocation, plan, image.unreadable)
     doubts = [
-        *question_doubts(job.query, model),
+        *question_doubts(request.query, model),
         *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, is_ood),
         *reply_doubts(completion, answer, confident.answer, model),
     ]
@@ -181,7 +185,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     run.end()
     yield Finished(
         Result(
-            query=job.query,
+            query=request.query,
             region=region,
             slide=slide,
             model=model,
@@ -194,7 +198,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             pixels_decoded=decoded,
             seconds=run.seconds,
             warnings=tuple(warnings),
-            settings=job.settings,
+            settings=request.settings,
             confidence=confident.answer,
             ood=is_ood,
             reliability=assess(doubts),

@@ -42,7 +42,7 @@ class ParkedJob:
         self, job: Job, info: ModelInfo, allocator: Allocator, cancel: Flag | None = None
     ) -> None:
         self.info = info
-        self.settings = job.settings
+        self.settings = job.request.settings
         self._pixels: NDArray[np.uint8] | None = None
         self.messages: Messages = []
         self._given: Completion | Exception | None = None

@@ -118,7 +118,7 @@ def zoom_in(
     SlideError, ModelError, concurrent.futures.CancelledError
         As the first look does.
     """
-    task = TASKS[job.query.task]
+    task = TASKS[job.request.query.task]
     left: list[Detection] = []
     views, decoded = [], 0
     for place, detection in enumerate(detections):
@@ -129,10 +129,10 @@ def zoom_in(
             image = read(job, window, size)
             decoded += image.pixels_decoded
             view = yield from _silent(
-                generate(job, performer, image, task.messages(job.query), cancel)
+                generate(job, performer, image, task.messages(job.request.query), cancel)
             )
             views.append(view)
-            told = task.parse(view.text, job.query)
+            told = task.parse(view.text, job.request.query)
             if told.readable:  # else nothing is known of it, and the find stays as it was
                 space = performer.info.box_space
                 seen = refine(detection, to_detections(told.boxes, window, size, space))

@@ -3,20 +3,20 @@ from ._answer_files import (
     ENDINGS as ENDINGS,
     AnswerFiles as AnswerFiles,
     FileKind as FileKind,
-    asked_of as asked_of,
     kind_of_file as kind_of_file,
 )
 from ._feature import Feature as Feature, ObjectType as ObjectType, Shape as Shape
-from ._fingerprint import fingerprint as fingerprint, weights_sha256 as weights_sha256
 from ._geojson_read import read_geojson as read_geojson
 from ._geojson_write import write_geojson as write_geojson
 from ._manifest import (
-    Asked as Asked,
     Manifest as Manifest,
+    ManifestEntry as ManifestEntry,
     UsedModel as UsedModel,
     digest_of as digest_of,
+    fingerprint as fingerprint,
     read_manifest as read_manifest,
     versions_here as versions_here,
+    weights_sha256 as weights_sha256,
     write_manifest as write_manifest,
 )
 from ._marks import (

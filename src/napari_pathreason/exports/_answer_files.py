@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.types import Budget, Result
+from napari_pathreason.types import Result
 
-from ._fingerprint import fingerprint
 from ._geojson_write import write_geojson
-from ._manifest import Asked, Manifest, UsedModel, digest_of, versions_here, write_manifest
+from ._manifest import (
+    Manifest,
+    ManifestEntry,
+    UsedModel,
+    entry_of,
+    fingerprint,
+    versions_here,
+    write_manifest,
+)
 from ._marks import features_of_marks, marks_of, new_run
 from ._report import write_report
 from ._table import write_table
@@ -48,23 +55,6 @@ def kind_of_file(path: str | Path) -> FileKind:
     raise ExportError(f"{name} does not say what to write; let it end in {', '.join(ENDINGS)}")
 
 
-def asked_of(result: Result) -> Asked:
-    """How the question of a result can be asked again, with its answer's digest and reliability."""
-    given = result.allocation
-    budget: Budget = "auto"
-    if given.source == "user":
-        budget = "native" if given.budget is None else given.budget
-    return Asked(
-        region=result.region,
-        query=result.query,
-        budget=budget,
-        settings=result.settings,
-        digest=digest_of(result),
-        effort=given.effort or "balanced",
-        reliability=result.reliability,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class AnswerFiles:
     """Answers about one slide by one model, ready to be written.
@@ -77,7 +67,7 @@ class AnswerFiles:
         Gives the slide: a report reads its pictures, a manifest its fingerprint.
     model : callable
         Gives the model of the run; hashes weights, so only a manifest calls it.
-    asked : sequence of Asked, optional
+    entries : sequence of ManifestEntry, optional
         As many as results; default: what the results say of themselves.
     run, made : str
         UUID, and ISO 8601 in UTC.
@@ -88,7 +78,7 @@ class AnswerFiles:
     results: Sequence[Result]
     slide: Callable[[], Slide]
     model: Callable[[], UsedModel]
-    asked: Sequence[Asked] = ()
+    entries: Sequence[ManifestEntry] = ()
     run: str = field(default_factory=new_run)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     unreliable_class: bool = False
@@ -127,6 +117,6 @@ class AnswerFiles:
             slide=self.results[-1].slide,
             fingerprint="" if slide.path is None else fingerprint(slide.path),
             model=replace(self.model(), name=last.name, device=last.device),
-            asked=tuple(self.asked or map(asked_of, self.results)),
+            entries=tuple(self.entries or map(entry_of, self.results)),
             versions=versions_here(),
         )

@@ -1,4 +1,7 @@
-"""What a run was: enough to repeat it, and to see whether the repetition gave the same."""
+"""What a run was: enough to repeat it, and to see whether the repetition gave the same.
+
+Slide and weights are told apart by what is in them, not by where they lie; no path leaves.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,34 @@ import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_text
-from napari_pathreason.geometry import Region
-from napari_pathreason.types import (
-    Budget,
-    Effort,
-    GenerationSettings,
-    Query,
-    Reliability,
-    Result,
-    SlideInfo,
-    TaskName,
-)
+from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo
 
-from ._reliability import RANK
-
-FORMAT = "napari-pathreason run 1"
+FORMAT = "napari-pathreason run 2"
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
+BLOCK = 1 << 16
+SAMPLES = 64
+"""A slide may hold 100 GB; its size and so many blocks of 64 KiB tell it from any other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One question of a run as it was asked, the digest of its answer and its reliability.
+class ManifestEntry:
+    """One request of a run, the digest of its answer and its reliability.
 
-    ``reliability`` is None before it was answered, and of a file that does not tell it.
+    ``digest`` is empty and ``reliability`` None before it was answered.
     """
 
-    region: Region
-    query: Query
-    budget: Budget
-    settings: GenerationSettings
+    request: Request
     digest: str = ""
-    effort: Effort = "balanced"
     reliability: Reliability | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UsedModel:
-    """The model of a run; ``model_id`` is empty where it was a folder, as folders are not told."""
+    """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves."""
 
     name: str
     model_id: str
@@ -70,7 +60,8 @@ class Manifest:
     fingerprint : str
         Of the slide, see `exports.fingerprint`.
     model : UsedModel
-    asked : tuple of Asked
+    entries : tuple of ManifestEntry
+        In the order in which they were asked.
     versions : dict of str
         Of Python and of the packages that answers depend on.
     """
@@ -80,19 +71,19 @@ class Manifest:
     slide: SlideInfo
     fingerprint: str
     model: UsedModel
-    asked: tuple[Asked, ...]
+    entries: tuple[ManifestEntry, ...]
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def versions_here() -> dict[str, str]:
-    """Versions of Python and of the packages that answers depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def entry_of(result: Result) -> ManifestEntry:
+    """The request that a result answers, as far as it says so itself, and what was answered."""
+    allocation = result.allocation
+    budget: Budget = "auto"
+    if allocation.source == "user":
+        budget = "native" if allocation.budget is None else allocation.budget
+    effort = allocation.effort or "balanced"
+    request = Request(result.region, result.query, budget, result.settings, effort)
+    return ManifestEntry(request, digest_of(result), result.reliability)
 
 
 def digest_of(result: Result) -> str:
@@ -100,14 +91,25 @@ def digest_of(result: Result) -> str:
 
     Of a reply that could not be read, its raw text.
     """
-    said: dict[str, Any] = {
+    content: dict[str, Any] = {
         "answer": result.answer.text,
         "rationale": result.answer.rationale,
         "boxes": [[d.label, d.box.x, d.box.y, d.box.w, d.box.h] for d in result.detections],
     }
     if not result.answer.readable:
-        said["reply"] = result.answer.reply
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        content["reply"] = result.answer.reply
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of Python and of the packages that answers depend on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 def write_manifest(path: str | Path, manifest: Manifest) -> None:
@@ -118,9 +120,9 @@ def write_manifest(path: str | Path, manifest: Manifest) -> None:
     ExportError
         If the file cannot be written.
     """
-    told = {"format": FORMAT, **asdict(manifest)}
+    value = {"format": FORMAT, **asdict(manifest)}
     with atomic_text(path) as file:
-        file.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -131,58 +133,85 @@ def read_manifest(path: str | Path) -> Manifest:
     ExportError
         If the file cannot be read or is no manifest.
     """
+    from pydantic import TypeAdapter
+
     path = Path(path)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] != FORMAT:
-            raise ValueError(told["format"])
-        return Manifest(
-            run=str(told["run"]),
-            made=str(told["made"]),
-            slide=_slide(told["slide"]),
-            fingerprint=str(told["fingerprint"]),
-            model=UsedModel(**{name: str(value) for name, value in told["model"].items()}),
-            asked=tuple(_asked(one) for one in told["asked"]),
-            versions={str(name): str(value) for name, value in told["versions"].items()},
-        )
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != FORMAT:
+            raise ValueError(value["format"])
+        return TypeAdapter(Manifest).validate_python(value)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ExportError(f"{path.name} cannot be read ({why}); check its name") from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ExportError(
             f"{path.name} is not a manifest of this version; give a file that --manifest wrote"
         ) from error
 
 
-def _slide(told: dict[str, Any]) -> SlideInfo:
-    mpp = told["mpp"]
-    return SlideInfo(**{**told, "mpp": None if mpp is None else (float(mpp[0]), float(mpp[1]))})
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 over the size and 64 evenly spaced blocks of a file; equal copies have equal ones.
+
+    Of a folder (OME-Zarr) every file's name and size count, and the first block of 64 of them. The
+    folder's or file's own name does not.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be read.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            for file in files:
+                digest.update(f"{file.relative_to(path).as_posix()} {_size(file)}\n".encode())
+            for index in _spread(len(files)):
+                digest.update(_block(files[index], 0))
+        else:
+            size = _size(path)
+            digest.update(f"{size}\n".encode())
+            for index in _spread(-(-size // BLOCK)):
+                digest.update(_block(path, index * BLOCK))
+    except OSError as error:
+        raise ExportError(f"{path.name} cannot be read ({error.strerror}); check it") from error
+    return digest.hexdigest()
 
 
-def _asked(told: dict[str, Any]) -> Asked:
-    query, budget = told["query"], told["budget"]
-    if query["task"] not in get_args(TaskName):
-        raise ValueError(query["task"])
-    if budget not in ("auto", "native"):
-        budget = int(budget)
-    effort = told.get("effort", "balanced")
-    if effort not in get_args(Effort):
-        raise ValueError(effort)
-    return Asked(
-        region=Region(**{name: int(value) for name, value in told["region"].items()}),
-        query=Query(query["task"], str(query["question"]), tuple(map(str, query["options"]))),
-        budget=budget,
-        settings=GenerationSettings(**told["settings"]),
-        digest=str(told["digest"]),
-        effort=effort,
-        reliability=_reliability(told.get("reliability")),
-    )
+def weights_sha256(folder: str | Path) -> str:
+    """SHA-256 over names and whole contents of the weight files of a model's folder.
+
+    Raises
+    ------
+    ExportError
+        If one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            with file.open("rb") as raw:
+                digest.update(
+                    f"{file.name} {hashlib.file_digest(raw, 'sha256').hexdigest()}\n".encode()
+                )
+        except OSError as error:
+            raise ExportError(f"{file.name} cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
 
 
-def _reliability(told: dict[str, Any] | None) -> Reliability | None:
-    if told is None:
-        return None
-    level = told["level"]
-    if level not in RANK:
-        raise ValueError(level)
-    return Reliability(level, tuple(map(str, told["reasons"])))
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def _block(file: Path, start: int) -> bytes:
+    with file.open("rb") as raw:
+        raw.seek(start)
+        return raw.read(BLOCK)
+
+
+def _spread(count: int) -> list[int]:
+    """At most `SAMPLES` whole numbers below ``count``, the first and the last among them."""
+    if count <= SAMPLES:
+        return list(range(count))
+    return [index * (count - 1) // (SAMPLES - 1) for index in range(SAMPLES)]

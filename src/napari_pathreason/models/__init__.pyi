@@ -71,7 +71,7 @@ from ._metadata import (
     metadata_of as metadata_of,
     write_metadata as write_metadata,
 )
-from ._models import Models as Models
+from ._models import LoadedModels as LoadedModels
 from ._patch_embedding import embed_by_product as embed_by_product
 from ._performer import VLMPerformer as VLMPerformer
 from ._pixels import (

@@ -19,7 +19,7 @@ from napari_pathreason.engine import BatchPerformer, Performer
 from napari_pathreason.types import Completion
 
 from ._loading import load_models
-from ._models import Models
+from ._models import LoadedModels
 from ._threads import use_threads
 from ._wire import (
     Allocate,
@@ -69,7 +69,7 @@ def serve_parent() -> None:
             wire.send(Failure.of(request.run, error))
 
 
-def _serve(models: Models, wire: Wire, request: Request, cancel: threading.Event) -> None:
+def _serve(models: LoadedModels, wire: Wire, request: Request, cancel: threading.Event) -> None:
     if isinstance(request, Allocate):
         allocation = models.allocator.allocate(
             request.overview, request.query, request.native, request.effort

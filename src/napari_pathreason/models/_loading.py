@@ -16,7 +16,7 @@ from ._detector import LEAST_TOKENS
 from ._device import choose_dtype, resolve_device
 from ._fixed import FixedAllocator
 from ._memory import memory_errors
-from ._models import Models
+from ._models import LoadedModels
 from ._quiet import quiet_transformers
 from ._threads import wait_passively
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
 
 
-def load_models(model_id: str | Path = "embedded", device: str = "auto") -> Models:
+def load_models(model_id: str | Path = "embedded", device: str = "auto") -> LoadedModels:
     """Load a performer and its allocator: the learned one beside the weights, else a fixed one.
 
     Parameters
@@ -56,10 +56,10 @@ def load_models(model_id: str | Path = "embedded", device: str = "auto") -> Mode
 
         return load_text_allocator(folder, performer, metadata_json)
     if not (folder / "allocator.safetensors").is_file():
-        return Models(performer, FixedAllocator())
+        return LoadedModels(performer, FixedAllocator())
     from ._allocator import load_allocator
 
-    return Models(performer, load_allocator(folder))
+    return LoadedModels(performer, load_allocator(folder))
 
 
 def load_performer(

@@ -8,8 +8,11 @@ from napari_pathreason.engine import Allocator, Performer
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """A performer and the allocator that goes with it."""
+class LoadedModels:
+    """A performer and the allocator that goes with it, in this process; see `engine.Models`."""
 
     performer: Performer
     allocator: Allocator
+
+    def close(self) -> None:
+        """Nothing: memory is freed with the last reference."""

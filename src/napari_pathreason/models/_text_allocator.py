@@ -29,7 +29,7 @@ from napari_pathreason.types import Allocation, Completion, Effort, GenerationSe
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base
 from ._allocator import BUDGETS, WEIGHTS as HEAD, needed
 from ._config import ALLOCATOR, ALLOCATOR_FOLDER
-from ._models import Models
+from ._models import LoadedModels
 from ._performer import VLMPerformer
 from ._switch import AdapterSwitch
 
@@ -143,7 +143,7 @@ def save_text_allocator(
 
 def load_text_allocator(
     folder: Path, performer: VLMPerformer, metadata_json: Mapping[str, Any]
-) -> Models:
+) -> LoadedModels:
     """Put the adapter on a performer's model; both speak from it from now on.
 
     Parameters
@@ -188,6 +188,6 @@ def load_text_allocator(
             "fetch the whole model, or train the allocator again"
         ) from error
     switch = AdapterSwitch(model)
-    return Models(
+    return LoadedModels(
         performer.under(switch.off), TextAllocator(performer.under(switch.on, judges=False), form)
     )

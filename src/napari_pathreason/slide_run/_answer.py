@@ -29,14 +29,7 @@ from napari_pathreason.engine import (
 )
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import (
-    Allocation,
-    Budget,
-    Effort,
-    ModelInfo,
-    Query,
-    SlideInfo,
-)
+from napari_pathreason.types import Allocation, Budget, Effort, ModelInfo, Query, Request, SlideInfo
 
 from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
@@ -165,7 +158,9 @@ def _parked(
     budget: Budget = settings.budget if tile.override is None else tile.override
     if budget != "auto":
         budget = most if budget == "native" else min(budget, most)
-    job = Job(slide, tile.region, settings.query, budget, settings.generation, settings.effort)
+    job = Job(
+        slide, Request(tile.region, settings.query, budget, settings.generation, settings.effort)
+    )
     return ParkedJob(job, info, _Capped(allocator, most), cancel)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event as Flag, Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason.engine import BatchPerformer
+from napari_pathreason.engine import BatchPerformer, Models
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import load_models
 from napari_pathreason.types import ModelInfo
@@ -19,7 +19,6 @@ from napari_pathreason.types import ModelInfo
 from ._answer import Group
 from ._plan import RunPlan
 from ._record import TileRecord
-from ._run import Loaded
 from ._settings import DetectSettings
 from ._tiles import Tile
 
@@ -42,7 +41,7 @@ class LoadModels:
     model_id: str = "embedded"
     device: str = "auto"
 
-    def __call__(self) -> Loaded:
+    def __call__(self) -> Models:
         """Load."""
         return load_models(self.model_id, self.device)
 
@@ -70,7 +69,7 @@ class AnswersOnCluster:
         address: str,
         path: Path,
         mpp: Mpp,
-        load: Callable[[], Loaded],
+        load: Callable[[], Models],
     ) -> None:
         self._address = address
         self._slide = (path.absolute(), mpp)
@@ -163,7 +162,7 @@ _ONE_AT_A_TIME = Lock()
 
 
 @lru_cache(maxsize=1)
-def _load_here(load: Callable[[], Loaded]) -> Loaded:
+def _load_here(load: Callable[[], Models]) -> Models:
     return load()
 
 
@@ -175,7 +174,7 @@ def _slide_here(path: Path, mpp: Mpp, fingerprint: str) -> Slide:
     return open_slide(path, mpp)
 
 
-def _describe(load: Callable[[], Loaded]) -> tuple[ModelInfo, bool]:
+def _describe(load: Callable[[], Models]) -> tuple[ModelInfo, bool]:
     """On a worker: what its model is."""
     with _ONE_AT_A_TIME:
         performer = _load_here(load).performer
@@ -183,7 +182,7 @@ def _describe(load: Callable[[], Loaded]) -> tuple[ModelInfo, bool]:
 
 
 def _answer(
-    load: Callable[[], Loaded],
+    load: Callable[[], Models],
     where: tuple[Path, Mpp, str],
     tiles: Sequence[Tile],
     settings: DetectSettings,

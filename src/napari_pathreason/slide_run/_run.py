@@ -11,9 +11,8 @@ from threading import Event as Flag
 from typing import TYPE_CHECKING, Protocol
 
 from napari_pathreason.engine import (
-    Allocator,
     BatchPerformer,
-    Performer,
+    Models,
     as_user_error,
     check_query,
 )
@@ -33,18 +32,6 @@ from ._tiles import Tile
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
-
-
-class Loaded(Protocol):
-    """Who answers and who allocates; `models.Models` is one."""
-
-    @property
-    def performer(self) -> Performer:
-        """Reads tiles."""
-
-    @property
-    def allocator(self) -> Allocator:
-        """Chooses the budget of each."""
 
 
 class Answers(Protocol):
@@ -77,7 +64,7 @@ class AnswersHere:
         Gives the model; called when it is first needed.
     """
 
-    def __init__(self, slide: Slide, load: Callable[[], Loaded]) -> None:
+    def __init__(self, slide: Slide, load: Callable[[], Models]) -> None:
         self._slide = slide
         self._load = cache(load)
 

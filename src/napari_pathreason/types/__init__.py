@@ -13,7 +13,7 @@ from .model import (
     TokenLogprobs,
     Topic,
 )
-from .query import Budget, Effort, Form, GenerationSettings, Query, TaskName
+from .query import Budget, Effort, Form, GenerationSettings, Query, Request, TaskName
 from .result import (
     NOT_ASSESSED,
     Allocation,
@@ -48,6 +48,7 @@ __all__ = [
     "OODScore",
     "Query",
     "Reliability",
+    "Request",
     "Result",
     "Scale",
     "SlideInfo",

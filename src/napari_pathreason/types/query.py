@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from napari_pathreason.geometry import Region
 
 TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
@@ -44,3 +46,28 @@ class GenerationSettings:
     seed: int = 0
     begin: str = ""
     zoom: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of which region, and what it may cost; of any slide and any model.
+
+    The docks, the shell, Python, a manifest and training hand this one value to the engine.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels; what lies outside the slide is left out.
+    query : Query
+    budget : int, "auto" or "native"
+        Most visual tokens to spend; ``auto`` asks the allocator.
+    settings : GenerationSettings
+    effort : {"low", "balanced", "high"}
+        How readily an allocator spends tokens where the budget is ``auto``.
+    """
+
+    region: Region
+    query: Query
+    budget: Budget = "auto"
+    settings: GenerationSettings = field(default_factory=GenerationSettings)
+    effort: Effort = "balanced"

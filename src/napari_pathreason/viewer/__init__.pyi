@@ -113,7 +113,6 @@ from ._save import (
 )
 from ._session import (
     Entry as Entry,
-    LoadedModels as LoadedModels,
     ModelsFactory as ModelsFactory,
     Session as Session,
     session_of as session_of,

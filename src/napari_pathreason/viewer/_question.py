@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event as CancelFlag
 
 from napari_pathreason.engine import (
@@ -17,9 +17,8 @@ from napari_pathreason.engine import (
     run_job,
 )
 from napari_pathreason.errors import QueryError
-from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
-from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
+from napari_pathreason.types import Request
 
 from ._preferences import Compute
 from ._session import Session
@@ -34,32 +33,23 @@ class ModelLoading:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user asked, of which region, with which model.
+    """What the user asked, of which slide, with which model.
 
     Parameters
     ----------
     slide : callable
         Gives the `Slide`; called in the worker.
-    region : Region
-        Level-0 pixels.
-    query : Query
-    budget : int or {"auto", "native"}
+    request : Request
     model : str
         ``embedded``, a folder or a hub id.
-    settings : GenerationSettings
     compute : Compute, optional
         What the model computes with; the user's preferences where not given.
-    effort : {"low", "balanced", "high"}
     """
 
     slide: Callable[[], Slide]
-    region: Region
-    query: Query
-    budget: Budget = "auto"
+    request: Request
     model: str = "embedded"
-    settings: GenerationSettings = field(default_factory=GenerationSettings)
     compute: Compute | None = None
-    effort: Effort = "balanced"
 
 
 def answer_question(
@@ -75,14 +65,7 @@ def answer_question(
         if cancel.is_set():
             yield Cancelled(Stage.OVERVIEW)
             return
-        job = Job(
-            question.slide(),
-            question.region,
-            question.query,
-            question.budget,
-            question.settings,
-            question.effort,
-        )
+        job = Job(question.slide(), question.request)
         for event in run_job(job, models.performer, models.allocator, cancel):
             if isinstance(event, StageStarted) or (
                 isinstance(event, Failed) and isinstance(event.error, QueryError)

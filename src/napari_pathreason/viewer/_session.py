@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
-from napari_pathreason.engine import Allocator, Performer
+from napari_pathreason.engine import Models
 from napari_pathreason.types import ModelInfo, Result
 
 from ._dock_state import DockMemory
@@ -23,26 +23,11 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-class LoadedModels(Protocol):
-    """A performer and an allocator, possibly in another process."""
-
-    @property
-    def performer(self) -> Performer:
-        """What answers."""
-
-    @property
-    def allocator(self) -> Allocator:
-        """What chooses the budget."""
-
-    def close(self) -> None:
-        """Free memory and end the process, at once."""
-
-
-ModelsFactory = Callable[[str, Compute], LoadedModels]
+ModelsFactory = Callable[[str, Compute], Models]
 Describe = Callable[[str], ModelInfo | None]
 
 
-def spawn_models(model_id: str, compute: Compute) -> LoadedModels:
+def spawn_models(model_id: str, compute: Compute) -> Models:
     """Models of a folder, hub id or ``embedded``, served from a child process."""
     from napari_pathreason.models import ModelProcess
 
@@ -114,7 +99,7 @@ class Session:
         self._lock = Lock()
         self._model_id: str | None = None
         self._compute = Compute()
-        self._models: LoadedModels | None = None
+        self._models: Models | None = None
 
     def add(self, result: Result, image: Image) -> Entry:
         """Keep a result about an image layer and tell everyone."""
@@ -151,7 +136,7 @@ class Session:
                 show_warning(trouble)
         return found
 
-    def models(self, model_id: str, compute: Compute | None = None) -> LoadedModels:
+    def models(self, model_id: str, compute: Compute | None = None) -> Models:
         """Models of a spec, kept between questions; another spec frees the former first.
 
         So does another ``compute``; without one the preferences are looked at.

@@ -23,7 +23,7 @@ from napari_pathreason.engine import (
     sentence,
 )
 from napari_pathreason.errors import PathreasonError, QueryError, RegionError
-from napari_pathreason.types import GenerationSettings, ModelInfo, Result
+from napari_pathreason.types import GenerationSettings, ModelInfo, Request, Result
 from napari_pathreason.viewer import (
     PREVIEW_KEY,
     Entry,
@@ -150,16 +150,14 @@ class AskWidget(Dock):
             info = self.session.info_of(self.form.model)  # refuses without loading the model
             check_query(query, self.form.budget, None if info is None else info.metadata)
             self.form.prefer(preferred.model)
-            question = Question(
-                slide_opener(image),
+            request = Request(
                 region_of(viewer, image, self.form.region_source),
                 query,
                 self.form.budget,
-                self.form.model,
                 GenerationSettings(zoom=preferred.zoom),
-                compute=preferred.compute,
-                effort=preferred.effort,
+                preferred.effort,
             )
+            question = Question(slide_opener(image), request, self.form.model, preferred.compute)
         except PathreasonError as error:
             self.answer.note(sentence(error))
             return

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, Q
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query, sentence
 from napari_pathreason.errors import PathreasonError, QueryError
-from napari_pathreason.types import Budget, GenerationSettings, Result
+from napari_pathreason.types import Budget, GenerationSettings, Request, Result
 from napari_pathreason.viewer import (
     BUDGET_COLORS,
     BudgetState,
@@ -133,7 +133,7 @@ class CompareView(QWidget):
         self._image = ref(image)
         settings = GenerationSettings(zoom=preferred.zoom)
         self._waiting = [
-            Question(opener, region, query, budget, model, settings, preferred.compute)
+            Question(opener, Request(region, query, budget, settings), model, preferred.compute)
             for budget in self.checked
         ]
         self._next()

@@ -29,6 +29,7 @@ from napari_pathreason.types import (
     ModelDims,
     ModelInfo,
     Query,
+    Request,
     TokenLogprobs,
 )
 from support import make_tiny_checkpoint
@@ -111,7 +112,8 @@ def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, conver
     for name, pixels in (("known", pictures.picture(sample)), ("green", green)):
         with slide_from_arrays([pixels], name) as opened:
             job = Job(
-                opened, pictures.region(sample), TUMOUR, 16, GenerationSettings(max_new_tokens=3)
+                opened,
+                Request(pictures.region(sample), TUMOUR, 16, GenerationSettings(max_new_tokens=3)),
             )
             found[name] = ask(job, models.performer, models.allocator).ood
     assert found["known"].against == found["green"].against == ("lymph node",)

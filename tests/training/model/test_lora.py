@@ -21,7 +21,7 @@ from napari_pathreason.training.recipe import LoraRecipe, Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
-from napari_pathreason.types import GenerationSettings
+from napari_pathreason.types import GenerationSettings, Request
 from support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -89,7 +89,10 @@ def _answer(folder, converted):
     models = load_models(folder, "cpu")
     with slide_from_arrays([pictures.picture(sample)], "sample") as slide:
         job = Job(
-            slide, pictures.region(sample), sample.query, 16, GenerationSettings(max_new_tokens=6)
+            slide,
+            Request(
+                pictures.region(sample), sample.query, 16, GenerationSettings(max_new_tokens=6)
+            ),
         )
         return ask(job, models.performer, models.allocator)
 

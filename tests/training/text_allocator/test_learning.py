@@ -27,7 +27,7 @@ from napari_pathreason.training.allocation import Scored, make_room, text_identi
 from napari_pathreason.training.allocator import train_allocator
 from napari_pathreason.training.model import LEARNING
 from napari_pathreason.training.samples import Pictures
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -87,10 +87,9 @@ def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
     with slide_from_arrays([pictures.picture(sample)], "sample") as slide:
         job = Job(
             slide,
-            pictures.region(sample),
-            sample.query,
-            "auto",
-            GenerationSettings(max_new_tokens=6),
+            Request(
+                pictures.region(sample), sample.query, "auto", GenerationSettings(max_new_tokens=6)
+            ),
         )
         result = ask(job, models.performer, models.allocator)
     tokens, dims = result.tokens, models.performer.info.dims

@@ -15,7 +15,7 @@ from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
 from napari_pathreason.training.evaluation import SMALLEST, relative
 from napari_pathreason.training.samples import Pictures, Sample, read_view, score_target
-from napari_pathreason.types import Completion, GenerationSettings, Messages
+from napari_pathreason.types import Completion, GenerationSettings, Messages, Request
 
 from ._scale_fit import Outcome
 
@@ -51,7 +51,9 @@ def answer_outcomes(
     heard = _Heard(performer)
     settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     region = pictures.region(sample)
-    job = Job(pictures.slide(sample), region, sample.query, budget, settings, bounded=False)
+    job = Job(
+        pictures.slide(sample), Request(region, sample.query, budget, settings), bounded=False
+    )
     result = ask(job, heard, FixedAllocator())
     task, first = TASKS[sample.task], heard.completions[0]
     target = score_target(

@@ -15,7 +15,7 @@ from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.samples import Pictures, Sample
-from napari_pathreason.types import GenerationSettings
+from napari_pathreason.types import GenerationSettings, Request
 
 SIDES = (8, 12, 16, 18, 20, 22, 24, 26, 28, 32)
 """Sides of the pictures that are tried, in visual tokens."""
@@ -61,7 +61,7 @@ def readable_by_size(
             slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
             region = Region(0, 0, pixels, pixels)
             settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, zoom=False)
-            job = Job(slide, region, sample.query, "native", settings, bounded=False)
+            job = Job(slide, Request(region, sample.query, "native", settings), bounded=False)
             answer = ask(job, performer, FixedAllocator()).answer
             readable += answer.readable and answer.well_formed
         found.append(Held(side**2, len(asked), readable))

@@ -15,7 +15,7 @@ from napari_pathreason.budgets import plan
 from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.samples import Pictures, Sample
-from napari_pathreason.types import Answer, GenerationSettings, Result
+from napari_pathreason.types import Answer, GenerationSettings, Request, Result
 
 from ._prediction import Asked, Prediction
 from ._scoring import Scorer
@@ -143,10 +143,12 @@ class Evaluator:
         begin = UNREASONED if condition == "unreasoned" else ""
         return Job(
             slide,
-            self._pictures.region(sample),
-            sample.query,
-            "native" if budget is None else budget,
-            GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, begin=begin),
+            Request(
+                self._pictures.region(sample),
+                sample.query,
+                "native" if budget is None else budget,
+                GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, begin=begin),
+            ),
             bounded=False,
         )
 

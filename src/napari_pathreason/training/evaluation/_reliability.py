@@ -23,8 +23,8 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from napari_pathreason import QueryError, Region, Reliability
-from napari_pathreason.engine import Job, ask
-from napari_pathreason.models import Models, load_models
+from napari_pathreason.engine import Job, Models, ask
+from napari_pathreason.models import load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
 from napari_pathreason.tasks import TASKS, abstains
 from napari_pathreason.training.samples import (
@@ -35,7 +35,7 @@ from napari_pathreason.training.samples import (
     read_view,
     score_target,
 )
-from napari_pathreason.types import Answer, Budget, Level, Query
+from napari_pathreason.types import Answer, Budget, Level, Query, Request
 
 from ._evaluate import relative
 from ._scoring import SMALLEST
@@ -118,7 +118,7 @@ def measure(plan: ReliabilityPlan) -> list[Assessed]:
 
 
 def _assess(case: Case, models: Models, budget: Budget) -> Assessed:
-    job = Job(case.slide, case.region, case.query, budget)
+    job = Job(case.slide, Request(case.region, case.query, budget))
     try:
         result = ask(job, models.performer, models.allocator)
     except QueryError as error:  # a refusal is no answer either
