@@ -46,7 +46,7 @@ def test_nothing_is_decoded_at_open(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr("napari_pathreason.slides._tiff.TiffSource.read", refuse)
+    monkeypatch.setattr("os.pread", refuse)
     ((levels, attributes, _),) = skin()
     with pytest.raises(AssertionError, match="pixels were read"):
         levels[0][:8, :8]

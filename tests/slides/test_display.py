@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from napari_pathreason.slides import (
-    BLOCK,
-    KEPT,
+    ArraySource,
     Decoded,
-    TiffSource,
     display_levels,
     open_slide,
     slide_from_arrays,
@@ -88,27 +87,23 @@ def test_native_levels_that_do_not_shrink_are_left_out():
         assert [level.shape[0] for level in slide.display_levels()] == [64, 32, 16]
 
 
-def test_appended_levels_show_the_same_place(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("napari_pathreason.slides._display.SMALL", 10_000)
-    monkeypatch.setattr("napari_pathreason.slides._display.BLOCK", 64)
+@pytest.mark.parametrize("cached", [0, 10_000_000])
+def test_appended_levels_show_the_same_place(cached: int):
     width, height = 1501, 1003  # odd at every halving
     pixels = coded_pixels(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    with slide_from_arrays([pixels], "flat") as slide:
-        levels = slide.display_levels()
-        assert len(levels) == 5
-        for kept in (0, KEPT):
-            monkeypatch.setattr("napari_pathreason.slides._display.KEPT", kept)
-            for level in levels[1:]:
-                rows, columns = level.shape[:2]
-                xs = (np.arange(columns) + 0.5) * width / columns
-                ys = (np.arange(rows) + 0.5) * height / rows
-                allowed = 8 + 2 * width / columns
-                shown = np.asarray(level).astype(float)
-                assert np.abs(shown[..., 0] * 8 + 4 - xs)[:, :-1].max() <= allowed
-                assert np.abs(shown[..., 1] * 8 + 4 - ys[:, None])[:-1].max() <= allowed
+    levels = display_levels(ArraySource([pixels]), small=10_000, cached=cached, block=64)
+    assert len(levels) == 5
+    for level in levels[1:]:
+        rows, columns = level.shape[:2]
+        xs = (np.arange(columns) + 0.5) * width / columns
+        ys = (np.arange(rows) + 0.5) * height / rows
+        allowed = 8 + 2 * width / columns
+        shown = np.asarray(level).astype(float)
+        assert np.abs(shown[..., 0] * 8 + 4 - xs)[:, :-1].max() <= allowed
+        assert np.abs(shown[..., 1] * 8 + 4 - ys[:, None])[:-1].max() <= allowed
 
 
-def test_a_computed_level_never_asks_for_much_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_a_computed_level_never_asks_for_much_at_once():
     asked = []
 
     class Counting:
@@ -119,24 +114,21 @@ def test_a_computed_level_never_asks_for_much_at_once(monkeypatch: pytest.Monkey
             asked.append((x2 - x1) * (y2 - y1))
             return Decoded(np.broadcast_to(np.uint8(9), (y2 - y1, x2 - x1, 3)), 0)
 
-    monkeypatch.setattr("napari_pathreason.slides._display.KEPT", 10_000_000)
-    levels = display_levels(Counting())
+    levels = display_levels(Counting(), cached=10_000_000, block=1000)
     assert (levels[-1][100:200, 100:200] == 9).all()
-    assert max(asked) <= 4 * BLOCK**2
+    assert max(asked) <= 4 * 1000**2
     read = len(asked)
-    assert levels[-1][0, 0, 0] == 9  # kept
+    assert levels[-1][0, 0, 0] == 9  # in memory by now
     assert len(asked) == read
 
 
 def test_nothing_is_decoded_at_open(coded: Path, monkeypatch: pytest.MonkeyPatch):
-    decoded = []
-    read = TiffSource.read
-    monkeypatch.setattr(
-        TiffSource, "read", lambda self, *where: decoded.append(where) or read(self, *where)
-    )
+    tiles = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *where: tiles.append(where) or pread(*where))
     with open_slide(coded) as slide:
         levels = slide.display_levels()
         assert [level.shape for level in levels]
-        assert decoded == []
+        assert tiles == []
         levels[0][:5, :5]
-        assert len(decoded) == 1
+        assert len(tiles) == 1

@@ -1,7 +1,7 @@
 """Lazy levels for the viewer: arrays that decode just what is sliced.
 
 napari loads the smallest level whole and grows requests to whole chunks, so coarse levels are
-appended until the last has at most `SMALL` pixels, and ``chunks`` are native tiles.
+appended until the last is small enough, and ``chunks`` are native tiles.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from ._source import Source, Window
 
 SMALL = 1_048_576  # pixels of the last level
-KEPT = 16 * SMALL  # appended levels up to this size are computed once and kept
+CACHED = 16 * SMALL  # pixels up to which an appended level is computed once and stays in memory
 BLOCK = 1024  # side of the squares in which a level is computed, so that memory stays flat
 
 
@@ -60,7 +60,7 @@ class DisplayLevel:
         return whole if dtype is None else whole.astype(dtype)
 
 
-class NativeLevel(DisplayLevel):
+class _NativeLevel(DisplayLevel):
     """A level that the file holds."""
 
     def __init__(self, source: Source, level: int) -> None:
@@ -72,33 +72,33 @@ class NativeLevel(DisplayLevel):
         return self._source.read(self._level, window).pixels
 
 
-class HalvedLevel(DisplayLevel):
-    """Half the size of the level below, by 2 x 2 means; small ones are computed once and kept."""
+class _HalvedLevel(DisplayLevel):
+    """Half the size of the level below, by 2 x 2 means; small ones are computed once."""
 
-    def __init__(self, below: DisplayLevel) -> None:
+    def __init__(self, below: DisplayLevel, cached: int, block: int) -> None:
         height, width = below.shape[:2]
         super().__init__((max(1, width // 2), max(1, height // 2)), (512, 512))
-        self._below = below
-        self._kept: NDArray[np.uint8] | None = None
+        self._below, self._cached, self._block = below, cached, block
+        self._whole: NDArray[np.uint8] | None = None
         self._lock = Lock()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """See `DisplayLevel.read`."""
         height, width = self.shape[:2]
-        if height * width > KEPT:
+        if height * width > self._cached:
             return self._blocks(window)
         with self._lock:
-            if self._kept is None:
-                self._kept = self._blocks((0, 0, width, height))
+            if self._whole is None:
+                self._whole = self._blocks((0, 0, width, height))
         x1, y1, x2, y2 = window
-        return self._kept[y1:y2, x1:x2]
+        return self._whole[y1:y2, x1:x2]
 
     def _blocks(self, window: Window) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = window
         out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
-        for top in range(y1, y2, BLOCK):
-            for left in range(x1, x2, BLOCK):
-                right, bottom = min(left + BLOCK, x2), min(top + BLOCK, y2)
+        for top in range(y1, y2, self._block):
+            for left in range(x1, x2, self._block):
+                right, bottom = min(left + self._block, x2), min(top + self._block, y2)
                 part = self._halve((left, top, right, bottom))
                 out[top - y1 : bottom - y1, left - x1 : right - x1] = part
         return out
@@ -113,14 +113,27 @@ class HalvedLevel(DisplayLevel):
         return np.asarray(picture.resize((x2 - x1, y2 - y1), Image.Resampling.BOX))
 
 
-def display_levels(source: Source) -> list[DisplayLevel]:
-    """Native levels, each strictly smaller than the last, and halved ones down to `SMALL`."""
+def display_levels(
+    source: Source, small: int = SMALL, cached: int = CACHED, block: int = BLOCK
+) -> list[DisplayLevel]:
+    """Native levels, each strictly smaller than the last, and halved ones down to ``small``.
+
+    Parameters
+    ----------
+    source : Source
+    small : int
+        Most pixels of the last level.
+    cached : int
+        Pixels up to which a halved level is computed once and stays in memory.
+    block : int
+        Side of the squares in which a halved level is computed, px: what bounds memory.
+    """
     levels: list[DisplayLevel] = []
     for index, (width, height) in enumerate(source.level_sizes):
         if not levels or (width < levels[-1].shape[1] and height < levels[-1].shape[0]):
-            levels.append(NativeLevel(source, index))
-    while levels[-1].shape[0] * levels[-1].shape[1] > SMALL and min(levels[-1].shape[:2]) > 1:
-        levels.append(HalvedLevel(levels[-1]))
+            levels.append(_NativeLevel(source, index))
+    while levels[-1].shape[0] * levels[-1].shape[1] > small and min(levels[-1].shape[:2]) > 1:
+        levels.append(_HalvedLevel(levels[-1], cached, block))
     return levels
 
 

@@ -1,24 +1,54 @@
-"""Flat pictures: PNG, JPEG and the like, and TIFF files that hold one whole picture."""
+"""Flat pictures: PNG, JPEG and the like, which exist only whole.
+
+The header is read when they are opened, the pixels at the first slice.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from napari_pathreason.errors import SlideError
-
-from ._colours import refuse_inks, to_colours
-from ._lazy import LazyPicture
 
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}  # Pillow's modes that hold transparency
+
+
+class LazyPicture:
+    """An array-like that is computed when it is first sliced, and kept.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (height, width) or (height, width, channels).
+    dtype : numpy dtype
+    load : callable
+        Returns the whole array; called once, even from several threads.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike, load: Callable[[], NDArray[Any]]
+    ) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._load = load
+        self._pixels: NDArray[Any] | None = None
+        self._lock = Lock()
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        with self._lock:
+            if self._pixels is None:
+                self._pixels = self._load()
+            pixels = self._pixels
+        part: NDArray[Any] = pixels[key]
+        return part
 
 
 def open_picture(path: Path) -> LazyPicture:
@@ -75,42 +105,3 @@ def _mode(file: Any) -> str:
     if file.mode in ALPHA or "transparency" in file.info:
         return "RGBA"
     return "L" if file.mode in ("L", "1") else "RGB"
-
-
-def open_flat_tiff(path: Path) -> LazyPicture:
-    """First picture of a TIFF; its tags are checked, the pixels are decoded at the first slice.
-
-    Raises
-    ------
-    SlideError
-        If it is a stack, or holds inks; when sliced, if it is cut off.
-    """
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        axes, shape, dtype = str(series.axes), tuple(series.shape), series.dtype
-        photometric = series.keyframe.photometric
-    refuse_inks(photometric, path.name)
-    sizes = dict(zip(axes, shape, strict=True))
-    kept = [axis for axis in axes if axis in "YX" or (axis in "SC" and sizes[axis] > 1)]
-    order = [axis for axis in "YXSC" if axis in kept]
-    if (
-        {"Y", "X"} - set(axes)
-        or len(order) > 3
-        or any(size != 1 for axis, size in sizes.items() if axis not in kept)
-    ):
-        raise SlideError(f"{path.name} is a stack ({axes} {shape}); save one plane of it")
-
-    def load() -> NDArray[Any]:
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                pixels = tiff.series[0].asarray()
-                picture = pixels[tuple(slice(None) if axis in kept else 0 for axis in axes)]
-                picture = np.transpose(picture, [kept.index(axis) for axis in order])
-                return to_colours(picture, tiff.series[0].keyframe)
-        except Exception:  # codecs raise whatever they like
-            raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
-
-    final = tuple(sizes[axis] for axis in order)
-    return LazyPicture((*final, 3) if photometric == 3 else final, dtype, load)

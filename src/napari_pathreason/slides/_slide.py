@@ -1,22 +1,26 @@
-"""A slide: its identity, its display levels, and any region of it at any size."""
+"""A slide: how it is opened, what it is, and any region of it at any size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.errors import RegionError
+from napari_pathreason.errors import RegionError, SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import SlideInfo
 
 from ._display import DisplayLevel, display_levels
+from ._flat import SUFFIXES, open_picture
+from ._mpp import Mpp, checked_mpp
 from ._resample import read_resampled
-from ._source import Source
+from ._source import ArraySource, Source
+from ._tiff import open_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +55,12 @@ class Slide:
     info : SlideInfo
     path : Path, optional
         Where it came from; stays with the object and goes into no output.
-    notes : tuple of str
-        What a reader of results must know of how the pixels were read.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        info: SlideInfo,
-        path: Path | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, source: Source, info: SlideInfo, path: Path | None = None) -> None:
         self._source = source
         self._info = info
         self.path = path
-        self.notes = notes
 
     def __repr__(self) -> str:
         return f"<Slide {self.info.name!r} {self.width} x {self.height} px>"
@@ -74,6 +69,11 @@ class Slide:
     def info(self) -> SlideInfo:
         """File name, size and mpp, without the path."""
         return self._info
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results must know of how the pixels were read."""
+        return self._source.notes
 
     @property
     def width(self) -> int:
@@ -129,3 +129,65 @@ class Slide:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None) -> Slide:
+    """Open a file for lazy reading; nothing is decoded yet.
+
+    Parameters
+    ----------
+    path : str or Path
+        SVS, tiled or flat TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr (0.4, 0.5), PNG, JPEG.
+    mpp : float or (float, float), optional
+        Micrometres per level-0 pixel (x, y), where the file does not say.
+
+    Raises
+    ------
+    SlideError
+        If the file is missing, is not an image, or is cut off; names the remedy.
+    """
+    path = Path(path)
+    by_user, by_file = checked_mpp(mpp), None
+    source: Source
+    if not path.exists():
+        raise SlideError(f"{path.name} is not there; check the name and the folder")
+    if path.is_dir():
+        from ._zarr import open_zarr
+
+        levels, by_file = open_zarr(path)
+        source = ArraySource(levels)
+    elif path.suffix.lower() in SUFFIXES:
+        source = ArraySource([open_picture(path)])
+    else:
+        source, by_file = open_tiff(path)
+    return Slide(source, _info(path.name, source, by_file, by_user), path)
+
+
+def slide_from_arrays(
+    levels: Sequence[Any], name: str, mpp: float | tuple[float, float] | None = None
+) -> Slide:
+    """Treat arrays (numpy, dask, zarr) as a slide.
+
+    Parameters
+    ----------
+    levels : sequence of array-like
+        (H, W), (H, W, 3) or (H, W, 4) of any numeric type, level 0 first.
+    name : str
+        Shown with results.
+    mpp : float or (float, float), optional
+        Micrometres per level-0 pixel (x, y), if known.
+
+    Raises
+    ------
+    SlideError
+        If a shape cannot be read as a picture.
+    """
+    source = ArraySource(levels)
+    return Slide(source, _info(name, source, None, checked_mpp(mpp)))
+
+
+def _info(name: str, source: Source, by_file: Mpp, by_user: Mpp) -> SlideInfo:
+    width, height = source.level_sizes[0]
+    if by_file is not None:
+        return SlideInfo(name, width, height, by_file, "file")
+    return SlideInfo(name, width, height, by_user, "unknown" if by_user is None else "user")

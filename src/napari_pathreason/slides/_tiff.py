@@ -1,14 +1,19 @@
-"""Tiled TIFF pyramids (SVS, OME-TIFF, generic, SCN, NDPI): only the native tiles that are met.
+"""TIFF in its many layouts: SVS, OME-TIFF, NDPI, SCN, BIF, generic, tiled or flat.
 
-Each tile is one positioned read and one decode, in threads; no lock is held while decoding. This
-is several times faster than slicing through a chunk store (benchmarks/slides.py).
+`TiffSource` reads what is plain (8-bit RGB or grey in tiles or small strips), only the native tiles
+that are met. Each tile is one positioned read and one decode, in threads; no lock is held while
+decoding. This is several times faster than slicing through a chunk store (benchmarks/slides.py).
+What is not plain goes through tiffslide's own reader, slower but for every layout that it knows, or
+is read whole where it is one flat picture.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,15 +23,73 @@ from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError
 
-from ._source import Decoded, Window, over_white, white
+from ._flat import HELP, LazyPicture
+from ._mpp import Mpp, mpp_of_aperio, mpp_of_ome, mpp_of_tiffslide
+from ._source import ArraySource, Decoded, Source, Window, over_white, white
 
 CLOSED = "the slide was closed; open it again"
 THREADS = min(8, os.cpu_count() or 1)
 FEW = 4  # tiles that are decoded sooner than handed to threads
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
+WHITE_IS_ZERO, PALETTE, INKS = 0, 3, 5  # values of the PhotometricInterpretation tag
 
 
-def is_plain(page: Any) -> bool:
+def open_tiff(path: Path) -> tuple[Source, Mpp]:
+    """The source that reads a TIFF, and the scale that the file states.
+
+    Raises
+    ------
+    SlideError
+        If it is no image, a stack, or holds inks.
+    """
+    import tifffile
+
+    with ExitStack() as files:  # closes what no source takes over
+        try:
+            tiff = files.enter_context(tifffile.TiffFile(path))
+            levels = list(tiff.series[0].levels)
+        except Exception:  # tifffile raises many kinds for what is no TIFF
+            raise SlideError(f"{path.name} cannot be read as an image; {HELP}") from None
+        pages = [level.keyframe for level in levels if len(level.pages) == 1]
+        plain = len(pages) == len(levels) and all(_is_plain(page) for page in pages)
+        mpp = mpp_of_ome(tiff.ome_metadata) or mpp_of_aperio(tiff)
+        if plain and mpp is not None:  # tiffslide knows no more, and takes long to import
+            files.pop_all()
+            return TiffSource(path, tiff, pages), mpp
+        slide, sizes, found = _vendor_view(path, files)
+        mpp = mpp or found
+        if plain and sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
+            if slide is not None:
+                slide.close()
+            files.pop_all()
+            return TiffSource(path, tiff, pages), mpp
+        # untiled, and no pyramid: one picture that has to be decoded whole anyway
+        if slide is None or sizes is None or (len(sizes) == 1 and not levels[0].keyframe.is_tiled):
+            return ArraySource([_flat_picture(path)]), mpp
+        arrays = ArraySource(
+            [_TiffSlideLevel(slide, level) for level in range(len(sizes))], slide.close
+        )
+        tiff.close()
+        files.pop_all()
+        return arrays, mpp
+
+
+def _vendor_view(path: Path, files: ExitStack) -> tuple[Any, list[tuple[int, int]] | None, Mpp]:
+    """What tiffslide knows of a file: the open slide, the sizes of its levels, its mpp."""
+    from tiffslide import TiffSlide
+
+    with ExitStack() as own:
+        try:
+            slide = own.enter_context(closing(TiffSlide(path)))
+            sizes = [(int(width), int(height)) for width, height in slide.level_dimensions]
+            mpp = mpp_of_tiffslide(slide)
+        except Exception:  # tiffslide raises many kinds for what it does not know
+            return None, None, None
+        files.push(own.pop_all())
+        return slide, sizes, mpp
+
+
+def _is_plain(page: Any) -> bool:
     """Whether a tifffile page is 8-bit RGB or grey, in tiles or small strips."""
     import tifffile
 
@@ -61,7 +124,7 @@ class TiffSource:
     tiff : tifffile.TiffFile
         Open; closed with this source.
     pages : sequence of tifffile.TiffPage
-        One a level, level 0 first, each `is_plain`.
+        One a level, level 0 first, each plain.
     """
 
     def __init__(self, path: Path, tiff: Any, pages: Sequence[Any]) -> None:
@@ -72,6 +135,9 @@ class TiffSource:
         self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
         self._pool = ThreadPoolExecutor(THREADS, "tiles") if THREADS > 1 else None
+
+    notes = ()
+    """See `Source.notes`."""
 
     @property
     def level_sizes(self) -> tuple[tuple[int, int], ...]:
@@ -177,3 +243,106 @@ class _PositionedFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _TiffSlideLevel:
+    """One level of a tiffslide slide as an array-like (height, width, channels).
+
+    Slower than `TiffSource`, but for every layout that tiffslide knows.
+
+    Parameters
+    ----------
+    slide : tiffslide.TiffSlide
+        Open; stays the caller's.
+    level : int
+    """
+
+    def __init__(self, slide: Any, level: int) -> None:
+        self._slide, self._level = slide, level
+        series = slide.ts_tifffile.series[slide.properties.get("tiffslide.series-index", 0)]
+        self._page = series.keyframe
+        _refuse_inks(self._page.photometric, "the slide")
+        axes = str(slide.properties["tiffslide.series-axes"])
+        channels = dict(zip(series.axes, series.shape, strict=True)).get(
+            {"YXS": "S", "CYX": "C"}.get(axes, ""), 1
+        )
+        if axes not in ("YXS", "CYX", "YX"):
+            raise SlideError(f"the slide is a stack ({axes}); save one plane of it")
+        width, height = slide.level_dimensions[level]
+        palette = self._page.photometric == PALETTE
+        self.shape = (height, width, 3 if palette else channels)
+        self.dtype = np.dtype(self._page.dtype)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (range(*k.indices(n)) for k, n in zip(key, self.shape[:2], strict=True))
+        if not rows or not columns:
+            return np.empty((len(rows), len(columns), self.shape[2]), self.dtype)
+        zoom = self._slide.level_downsamples[self._level]
+        # tiffslide divides by the zoom and cuts off, so that a ceiling comes back exact
+        corner = (math.ceil(columns[0] * zoom), math.ceil(rows[0] * zoom))
+        size = (columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
+        try:
+            pixels = self._slide.read_region(corner, self._level, size, as_array=True)
+        except Exception as error:  # codecs raise whatever they like
+            raise OSError("a part of the slide is damaged") from error
+        return _to_colours(pixels, self._page)[:: rows.step, :: columns.step]
+
+
+def _flat_picture(path: Path) -> LazyPicture:
+    """First picture of a TIFF; its tags are checked, the pixels are decoded at the first slice.
+
+    Raises
+    ------
+    SlideError
+        If it is a stack, or holds inks; when sliced, if it is cut off.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        axes, shape, dtype = str(series.axes), tuple(series.shape), series.dtype
+        photometric = series.keyframe.photometric
+    _refuse_inks(photometric, path.name)
+    sizes = dict(zip(axes, shape, strict=True))
+    kept = [axis for axis in axes if axis in "YX" or (axis in "SC" and sizes[axis] > 1)]
+    order = [axis for axis in "YXSC" if axis in kept]
+    if (
+        {"Y", "X"} - set(axes)
+        or len(order) > 3
+        or any(size != 1 for axis, size in sizes.items() if axis not in kept)
+    ):
+        raise SlideError(f"{path.name} is a stack ({axes} {shape}); save one plane of it")
+
+    def load() -> NDArray[Any]:
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                pixels = tiff.series[0].asarray()
+                picture = pixels[tuple(slice(None) if axis in kept else 0 for axis in axes)]
+                picture = np.transpose(picture, [kept.index(axis) for axis in order])
+                return _to_colours(picture, tiff.series[0].keyframe)
+        except Exception:  # codecs raise whatever they like
+            raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
+
+    final = tuple(sizes[axis] for axis in order)
+    return LazyPicture((*final, 3) if photometric == PALETTE else final, dtype, load)
+
+
+def _to_colours(pixels: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Pixels of a tifffile page as grey or RGB: palettes looked up, inverted grey turned.
+
+    Palette pixels (H, W) become uint8 (H, W, 3); all others keep shape and type.
+    """
+    if page.photometric == PALETTE:
+        table = (np.asarray(page.colormap) >> 8).astype(np.uint8).T
+        colours: NDArray[Any] = table[pixels[..., 0] if pixels.ndim == 3 else pixels]
+        return colours
+    if page.photometric == WHITE_IS_ZERO and pixels.dtype.kind == "u":
+        turned: NDArray[Any] = np.iinfo(pixels.dtype).max - pixels
+        return turned
+    return pixels
+
+
+def _refuse_inks(photometric: int, name: str) -> None:
+    """Refuse CMYK, whose colours need the printer's profile."""
+    if photometric == INKS:
+        raise SlideError(f"{name} holds printing inks (CMYK); save it as RGB")

@@ -12,7 +12,7 @@ from napari_pathreason.errors import SlideError
 from ._mpp import MICROMETRES, Mpp
 
 
-class PlaneOfArray:
+class _Plane:
     """A (height, width[, channel]) view of one level, whatever the order of its axes.
 
     Slicing reads just the chunks that are met.
@@ -28,12 +28,12 @@ class PlaneOfArray:
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
         chosen = {"y": key[0], "x": key[1], "c": slice(None)}
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
-        left = [axis for axis in self._axes if axis in chosen]
-        part = np.transpose(part, [left.index(axis) for axis in ("y", "x", "c") if axis in left])
-        return part if "c" in left else part[..., None]
+        axes = [axis for axis in self._axes if axis in chosen]
+        part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
+        return part if "c" in axes else part[..., None]
 
 
-def open_zarr(path: Path) -> tuple[list[PlaneOfArray], Mpp]:
+def open_zarr(path: Path) -> tuple[list[_Plane], Mpp]:
     """Levels and scale of the first multiscale image of an OME-Zarr folder.
 
     Raises
@@ -67,18 +67,18 @@ def open_zarr(path: Path) -> tuple[list[PlaneOfArray], Mpp]:
         raise SlideError(
             f"{path.name} is a stack or has {sizes.get('c', 1)} channels; save one RGB plane of it"
         )
-    return [PlaneOfArray(array, names) for array in arrays], _scale(multiscale, axes)
+    return [_Plane(array, names) for array in arrays], _scale(multiscale, axes)
 
 
 def _scale(multiscale: Any, axes: list[dict[str, Any]]) -> Mpp:
     """Scale of level 0 where both axes have a unit of length."""
-    found: dict[str, float] = {}
+    by_axis: dict[str, float] = {}
     try:
         steps = multiscale["datasets"][0]["coordinateTransformations"]
         scale = next(step["scale"] for step in steps if step["type"] == "scale")
         for axis, value in zip(axes, scale, strict=True):
             if axis["name"].lower() in ("x", "y"):
-                found[axis["name"].lower()] = float(value) * MICROMETRES[axis["unit"]]
+                by_axis[axis["name"].lower()] = float(value) * MICROMETRES[axis["unit"]]
     except (KeyError, StopIteration, TypeError, ValueError):
         return None
-    return (found["x"], found["y"]) if min(found.values(), default=0) > 0 else None
+    return (by_axis["x"], by_axis["y"]) if min(by_axis.values(), default=0) > 0 else None
