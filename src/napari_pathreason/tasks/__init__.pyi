@@ -1,8 +1,3 @@
-from ._allocation import (
-    WrittenAllocation as WrittenAllocation,
-    allocation_messages as allocation_messages,
-    parse_allocation as parse_allocation,
-)
 from ._choices import (
     check_choices as check_choices,
     equal_choices as equal_choices,
@@ -17,11 +12,6 @@ from ._cited import (
     cited_places as cited_places,
     citing as citing,
 )
-from ._detection import (
-    DETECTION_FORMAT as DETECTION_FORMAT,
-    Detection as Detection,
-    summary as summary,
-)
 from ._metrics import (
     count_score as count_score,
     iou_score as iou_score,
@@ -32,11 +22,18 @@ from ._metrics import (
 )
 from ._numbers import abstains as abstains, asks_count as asks_count, asks_number as asks_number
 from ._parsing import parse_boxes as parse_boxes, split_frame as split_frame
-from ._subtyping import Subtyping as Subtyping
-from ._task import Target as Target, Task as Task
-from ._tasks import SCORING as SCORING, TASKS as TASKS
+from ._tasks import (
+    DETECTION_FORMAT as DETECTION_FORMAT,
+    SCORING as SCORING,
+    TASKS as TASKS,
+    Target as Target,
+    Task as Task,
+    WrittenAllocation as WrittenAllocation,
+    allocation_messages as allocation_messages,
+    parse_allocation as parse_allocation,
+    summary as summary,
+)
 from ._topics import (
-    FORM_WORDS as FORM_WORDS,
     as_trained as as_trained,
     content_words as content_words,
     examples as examples,
@@ -45,4 +42,3 @@ from ._topics import (
     untrained as untrained,
     words_of_query as words_of_query,
 )
-from ._vqa import VQA as VQA

@@ -62,22 +62,22 @@ def check_choices(choices: Sequence[str], what: str = "choices") -> None:
         )
 
 
-def same_choice(said: str, meant: str, choices: Sequence[str] = ()) -> bool:
+def same_choice(reply: str, truth: str, choices: Sequence[str] = ()) -> bool:
     """Whether two texts are the same choice of a question; nothing equals what is no choice.
 
     Without ``choices`` they are compared as if they were the only two.
     """
     if not choices:
-        return bool(_bare(said)) and _bare(said) == _bare(meant)
-    found = whole_choice(said, choices)
-    return found is not None and found == whole_choice(meant, choices)
+        return bool(_bare(reply)) and _bare(reply) == _bare(truth)
+    choice = whole_choice(reply, choices)
+    return choice is not None and choice == whole_choice(truth, choices)
 
 
 def whole_choice(text: str, choices: Sequence[str]) -> str | None:
     """The choice that ``text`` is as a whole, case, blanks, quotes and a full stop left out."""
     by_form, form = _forms(tuple(choices))
-    found = form(text)
-    return by_form.get(found) if found else None
+    loose = form(text)
+    return by_form.get(loose) if loose else None
 
 
 def find_option(text: str, options: Sequence[str], question: str = "") -> str | None:
@@ -99,10 +99,10 @@ def find_option(text: str, options: Sequence[str], question: str = "") -> str | 
     if named is not None:
         return named
     marks, names = _printed(tuple(options), question)
-    said = _LEAD.sub("", _unwrapped(text), count=1)
-    place = _index(said, names)
+    reply = _LEAD.sub("", _unwrapped(text), count=1)
+    place = _index(reply, names)
     if place is None:
-        places = _marked(said, marks) | _behind_a_mark(said, names) | _named(said, names)
+        places = _marked(reply, marks) | _behind_a_mark(reply, names) | _named(reply, names)
         place = min(places) if len(places) == 1 else None
     return None if place is None else options[place]
 
@@ -115,8 +115,8 @@ _LEAD = re.compile(
 
 
 def _index(text: str, names: Sequence[str]) -> int | None:
-    found = whole_choice(text.strip().strip("()[]"), names) or whole_choice(text, names)
-    return None if found is None else list(names).index(found)
+    name = whole_choice(text.strip().strip("()[]"), names) or whole_choice(text, names)
+    return None if name is None else list(names).index(name)
 
 
 # Forms: the looser ones leave more out.
@@ -144,8 +144,8 @@ def _bare(text: str) -> str:
 
 def _unwrapped(text: str) -> str:
     """Without the marks of emphasis around all of it."""
-    found = _EMPHASIS.fullmatch(text.strip())
-    return found[2] if found else text
+    match = _EMPHASIS.fullmatch(text.strip())
+    return match[2] if match else text
 
 
 @lru_cache(maxsize=256)
@@ -172,8 +172,8 @@ def _printed(choices: tuple[str, ...], question: str) -> tuple[Mapping[str, int]
     """Place of each choice by its mark (none where none was printed), and names without marks."""
     own = [_MARKED.fullmatch(choice.strip()) for choice in choices]
     if own and all(own):
-        names = tuple(found[3] for found in own if found)
-        marks = [_mark_of(found) for found in own if found]
+        names = tuple(match[3] for match in own if match)
+        marks = [_mark_of(match) for match in own if match]
         if len(set(marks)) == len(marks) and equal_choices(names) is None:
             return {mark: place for place, mark in enumerate(marks)}, names
     there = [
@@ -181,31 +181,31 @@ def _printed(choices: tuple[str, ...], question: str) -> tuple[Mapping[str, int]
         for choice in choices
     ]
     if there and all(there):
-        marks = [_mark_of(found) for found in there if found]
+        marks = [_mark_of(match) for match in there if match]
         if len(set(marks)) == len(marks):
             return {mark: place for place, mark in enumerate(marks)}, choices
     return {}, choices
 
 
-def _mark_of(found: re.Match[str]) -> str:
-    return (found[1] or found[2]).casefold()
+def _mark_of(match: re.Match[str]) -> str:
+    return (match[1] or match[2]).casefold()
 
 
 def _marked(text: str, marks: Mapping[str, int]) -> set[int]:
     """Places of the choices whose marks a text gives."""
-    if (found := _ALONE.fullmatch(text)) is not None:
-        said = [found[1]]
-    elif (found := _MARKED.fullmatch(text.strip())) is not None:
-        said = [found[1] or found[2]]
+    if (match := _ALONE.fullmatch(text)) is not None:
+        written = [match[1]]
+    elif (match := _MARKED.fullmatch(text.strip())) is not None:
+        written = [match[1] or match[2]]
     else:
-        said = _IN_BRACKETS.findall(text)
-    return {marks[mark] for mark in map(str.casefold, said) if mark in marks}
+        written = _IN_BRACKETS.findall(text)
+    return {marks[mark] for mark in map(str.casefold, written) if mark in marks}
 
 
 def _behind_a_mark(text: str, names: Sequence[str]) -> set[int]:
     """Place of the choice that is all of what stands behind a mark, a sign alone too."""
-    found = _MARKED.fullmatch(text.strip())
-    place = _index(found[3], names) if found is not None else None
+    match = _MARKED.fullmatch(text.strip())
+    place = _index(match[3], names) if match is not None else None
     return set() if place is None else {place}
 
 
@@ -233,11 +233,11 @@ def _named(text: str, names: Sequence[str]) -> set[int]:
     form = _folded if form is _bare else form
     text = form(text)
     spans = [
-        (found.start(), found.end(), place)
+        (match.start(), match.end(), place)
         for place, name in enumerate(map(form, names))
         if _can_be_a_part(name)
-        for found in re.finditer(re.escape(name), text)
-        if _is_whole(text, found.start(), found.end())
+        for match in re.finditer(re.escape(name), text)
+        if _is_whole(text, match.start(), match.end())
     ]
     return {
         place

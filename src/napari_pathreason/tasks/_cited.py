@@ -64,13 +64,13 @@ def cited_places(rationale: str) -> tuple[Cited, ...]:
 
     Also reads ``top``, ``bottom``, ``middle`` and ``center``, which larger models write.
     """
-    found = list(_PLACE.finditer(rationale))
+    matches = list(_PLACE.finditer(rationale))
     cited = []
-    for number, match in enumerate(found, 1):
+    for number, match in enumerate(matches, 1):
         end = _END.search(rationale, match.end())
         stop = len(rationale) if end is None else end.start()
-        if number < len(found):
-            stop = min(stop, found[number].start())
+        if number < len(matches):
+            stop = min(stop, matches[number].start())
         text = rationale[match.start() : stop].rstrip(" ,:-")
         cited.append(Cited(_name(match), text, match.start()))
     return tuple(cited)

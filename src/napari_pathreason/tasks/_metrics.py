@@ -36,7 +36,7 @@ def token_f1(predicted: str, truth: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    joined = _APART.sub(lambda found: found[1] or "", text.casefold())
+    joined = _APART.sub(lambda match: match[1] or "", text.casefold())
     words = _QUIET.sub(" ", joined).split()
     return [word for word in words if word not in _ARTICLES] or words
 

@@ -74,7 +74,7 @@ _WORDS = {
     )
 } | {"no": "0", "none": "0"}
 _WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b")
-_SAID_IN_WORDS = re.compile(
+_ONE_WORD = re.compile(
     rf"(?:(?:there (?:is|are)|i (?:see|count|find)|about|approximately) )*({'|'.join(_WORDS)})"
     r"(?: (?!(?:answer|clue|count|evidence|idea|information|number|reply|way)\b)[\w-]+){0,4}\W*"
 )
@@ -113,16 +113,17 @@ def read_count(text: str) -> str:
     lower = " ".join(text.casefold().split())
     if abstains(text):
         return text
-    said = _NUMBER.findall(text)
+    numbers = _NUMBER.findall(text)
     if re.search(r"[-−]\s*\d", text) or len(re.findall(r"\d+", text)) != sum(
-        len(re.findall(r"\d+", one)) for one in said
+        len(re.findall(r"\d+", one)) for one in numbers
     ):
         return ""  # below zero, or a part of something else such as 10^3 or CD3
-    if not said and len(_WORD.findall(lower)) == 1:
-        said = [_WORDS[found[1]] for found in [_SAID_IN_WORDS.fullmatch(lower)] if found]
-    if len(said) != 1:
+    if not numbers and len(_WORD.findall(lower)) == 1:
+        match = _ONE_WORD.fullmatch(lower)
+        numbers = [_WORDS[match[1]]] if match else []
+    if len(numbers) != 1:
         return ""
-    number = said[0].replace(",", "")
+    number = numbers[0].replace(",", "")
     if len(number.partition(".")[0]) > MOST_DIGITS:
         return ""
     return text if _SIGN.search(text) or BOUNDS.search(lower) else number

@@ -21,9 +21,9 @@ def split_frame(text: str) -> tuple[str, str, bool]:
         (rationale, answer, whole): ``whole`` is False where the frame is broken; then whatever
         follows ``</think>`` (or everything) counts as the answer.
     """
-    found = _FRAME.fullmatch(text)
-    if found and text.count("<answer>") == 1 and text.count("<think>") == 1:
-        return found[1].strip(), found[2].strip(), True
+    match = _FRAME.fullmatch(text)
+    if match and text.count("<answer>") == 1 and text.count("<think>") == 1:
+        return match[1].strip(), match[2].strip(), True
     rationale, closed, rest = text.partition("</think>")
     if not closed:
         rationale, rest = "", text
@@ -58,9 +58,9 @@ def parse_boxes(text: str, default_label: str | None) -> tuple[tuple[AnswerBox, 
     try:
         items = json.loads(body)
     except (ValueError, RecursionError):
-        items, salvaged = _salvage(body), False
+        items, complete = _salvage(body), False
     else:
-        salvaged = True
+        complete = True
     if isinstance(items, dict) or (_is_corners(items)):
         items = [items]
     if not isinstance(items, list):
@@ -68,8 +68,8 @@ def parse_boxes(text: str, default_label: str | None) -> tuple[tuple[AnswerBox, 
     if items == [[]]:  # how the paper's data write that there are none
         items = []
     boxes = [_read_box(item, default_label) for item in items]
-    kept = tuple(box for box in boxes if box is not None)
-    return kept, salvaged and len(kept) == len(boxes)
+    whole = tuple(box for box in boxes if box is not None)
+    return whole, complete and len(whole) == len(boxes)
 
 
 def _unfenced(text: str) -> str:
@@ -103,9 +103,9 @@ def _is_corners(item: object) -> bool:
 def _salvage(text: str) -> list[object]:
     """Whole boxes out of a list that was cut off or is not JSON."""
     items: list[object] = []
-    for found in re.finditer(r"\{[^{}]*\}", text):
+    for match in re.finditer(r"\{[^{}]*\}", text):
         try:
-            items.append(json.loads(found[0]))
+            items.append(json.loads(match[0]))
         except (ValueError, RecursionError):
             continue
     return items

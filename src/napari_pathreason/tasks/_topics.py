@@ -99,8 +99,8 @@ def untrained(query: Query, metadata: Metadata) -> str:
     """
     own, form = _stems(words_of_query(query)), form_of(query)
     held = [(topic, _stems(topic.words)) for topic in metadata.topics]
-    if is_ood := own - _union(words for _, words in held):
-        return f"not trained on: {_as_written(query, is_ood)}"
+    if foreign := own - _union(words for _, words in held):
+        return f"not trained on: {_as_written(query, foreign)}"
     alike = [words for topic, words in held if topic.form == form]
     if not own:
         return "the question names nothing that the model was trained on"
@@ -121,28 +121,28 @@ def examples(metadata: Metadata, most: int = 6) -> tuple[Query, ...]:
     waiting = {
         form: [t.example for t in metadata.topics if t.form == form] for form in metadata.forms
     }
-    found: dict[Query, None] = {}
-    while any(waiting.values()) and len(found) < most:
+    chosen: dict[Query, None] = {}
+    while any(waiting.values()) and len(chosen) < most:
         for queries in waiting.values():
-            if queries and len(found) < most:
-                found.setdefault(queries.pop(0))
-    return tuple(found)
+            if queries and len(chosen) < most:
+                chosen.setdefault(queries.pop(0))
+    return tuple(chosen)
 
 
 def unknown_labels(query: Query, metadata: Metadata) -> tuple[str, ...]:
     """Labels of a detection that the model cannot look for."""
     if query.task != "detection":
         return ()
-    known = {_label(label) for label in metadata.labels}
-    return tuple(label for label in query.options if _label(label) not in known)
+    trained = {_label(label) for label in metadata.labels}
+    return tuple(label for label in query.options if _label(label) not in trained)
 
 
 def as_trained(query: Query, metadata: Metadata | None) -> Query:
     """A question of yes or no with the choices that the model was trained to see behind it."""
     if metadata is None or query.options or form_of(query) != "yes/no":
         return query
-    seen = [topic.example.options for topic in metadata.topics if topic.form == "yes/no"]
-    if not seen or not all(seen):
+    choices = [topic.example.options for topic in metadata.topics if topic.form == "yes/no"]
+    if not choices or not all(choices):
         return query
     return Query(query.task, query.question, ("yes", "no"))
 
