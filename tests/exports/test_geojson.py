@@ -180,7 +180,7 @@ def test_what_qupath_writes_is_read(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 7, 100])
 def test_a_file_is_read_piece_by_piece(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr("napari_pathreason.exports._stream.CHUNK", chunk)
+    monkeypatch.setattr("napari_pathreason.exports._geojson.CHUNK", chunk)
     path = tmp_path / "named.geojson"  # packed, though its name does not say so
     path.write_bytes(gzip.compress(QUPATH.encode()))
     check_qupath(read_geojson(path))

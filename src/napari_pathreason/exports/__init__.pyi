@@ -1,13 +1,14 @@
-from ._account import write_account as write_account
 from ._answer_files import (
     ENDINGS as ENDINGS,
     AnswerFiles as AnswerFiles,
     FileKind as FileKind,
-    kind_of_file as kind_of_file,
 )
-from ._feature import Feature as Feature, ObjectType as ObjectType, Shape as Shape
-from ._geojson_read import read_geojson as read_geojson
-from ._geojson_write import write_geojson as write_geojson
+from ._geojson import (
+    Feature as Feature,
+    Shape as Shape,
+    read_geojson as read_geojson,
+    write_geojson as write_geojson,
+)
 from ._manifest import (
     Manifest as Manifest,
     ManifestEntry as ManifestEntry,
@@ -52,5 +53,10 @@ from ._reliability import (
     to_reliability as to_reliability,
 )
 from ._report import write_report as write_report
-from ._table import plain as plain, write_table as write_table
-from ._transcript import write_transcript as write_transcript
+from ._tables import (
+    plain as plain,
+    write_account as write_account,
+    write_csv as write_csv,
+    write_table as write_table,
+    write_transcript as write_transcript,
+)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_pathreason.errors import ExportError
 from napari_pathreason.types import Result
 
-from ._geojson_write import write_geojson
+from ._geojson import write_geojson
 from ._manifest import (
     Manifest,
     ManifestEntry,
@@ -23,8 +23,7 @@ from ._manifest import (
 )
 from ._marks import features_of_marks, marks_of, new_run
 from ._report import write_report
-from ._table import write_table
-from ._transcript import write_transcript
+from ._tables import write_table, write_transcript
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide

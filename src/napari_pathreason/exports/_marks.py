@@ -11,7 +11,7 @@ from typing import Literal
 from napari_pathreason.geometry import Box
 from napari_pathreason.types import Detection, Reliability, Result
 
-from ._feature import Colour, Feature, Shape
+from ._geojson import Colour, Feature, Shape
 from ._reliability import (
     LEVEL_KEY,
     MEASUREMENT,
@@ -110,18 +110,18 @@ def marks_of(results: Iterable[Result], run: str) -> Iterator[Mark]:
             confidence=confidence_of(result),
             mpp=result.slide.mpp,
         )
-        for name in (*result.query.options, *(found.label for found in result.detections)):
+        for name in (*result.query.options, *(detection.label for detection in result.detections)):
             colours.setdefault(name, PALETTE[len(colours) % len(PALETTE)])
-        for found in result.detections:
+        for detection in result.detections:
             yield Mark(
-                shape=found.box,
+                shape=detection.box,
                 kind="finding",
-                label=found.label,
-                colour=colours[found.label],
+                label=detection.label,
+                colour=colours[detection.label],
                 number=number,
                 result=result,
                 run=run,
-                confidence=confidence_of(found),
+                confidence=confidence_of(detection),
                 mpp=result.slide.mpp,
             )
 
@@ -169,38 +169,38 @@ def detections_in(features: Iterable[Feature]) -> Iterator[Detection]:
 
 
 def confidence_of(value: Result | Detection) -> float | None:
-    """How sure the model is, 0 to 1; None where it does not say."""
+    """The model's confidence, 0 to 1; None where it does not say."""
     number = getattr(value, "confidence", None)
-    known = isinstance(number, int | float) and math.isfinite(number)
-    return float(number) if number is not None and known else None
+    finite = isinstance(number, int | float) and math.isfinite(number)
+    return float(number) if number is not None and finite else None
 
 
 def _measurements(mark: Mark) -> dict[str, float]:
-    told: dict[str, float] = {}
+    measurements: dict[str, float] = {}
     if (assessed := mark.reliability) is not None:
-        told[MEASUREMENT] = RANK[assessed.level]
+        measurements[MEASUREMENT] = RANK[assessed.level]
     if mark.confidence is not None:
-        told["Confidence"] = round(mark.confidence, 6)
+        measurements["Confidence"] = round(mark.confidence, 6)
     if mark.result is not None:
         tokens = mark.result.tokens
-        told["Visual tokens"] = tokens.spent
+        measurements["Visual tokens"] = tokens.spent
         if mark.kind == "region":
-            told["Visual tokens, native"] = tokens.native
+            measurements["Visual tokens, native"] = tokens.native
     if mark.area_um2 is not None:
-        told["Area µm^2"] = round(mark.area_um2, 3)
-    return told
+        measurements["Area µm^2"] = round(mark.area_um2, 3)
+    return measurements
 
 
 def _metadata(mark: Mark) -> dict[str, str]:
-    told: dict[str, str] = {KIND_KEY: mark.kind}
+    metadata: dict[str, str] = {KIND_KEY: mark.kind}
     if mark.run:
-        told["run"] = mark.run
+        metadata["run"] = mark.run
     result = mark.result
     if mark.reliability is not None:
-        told |= metadata_of(mark.reliability)
+        metadata |= metadata_of(mark.reliability)
     if result is None:
-        return told
-    told |= {
+        return metadata
+    metadata |= {
         "result": str(mark.number),
         "slide": result.slide.name,
         "task": result.query.task,
@@ -210,10 +210,10 @@ def _metadata(mark: Mark) -> dict[str, str]:
         "model": result.model.name,
     }
     if mark.kind == "region":
-        told["options"] = ", ".join(result.query.options)
+        metadata["options"] = ", ".join(result.query.options)
         if mark.mpp is not None:
-            told["um per pixel"] = " ".join(f"{value:.9g}" for value in mark.mpp)
-    return {name: text for name, text in told.items() if text}
+            metadata["um per pixel"] = " ".join(f"{value:.9g}" for value in mark.mpp)
+    return {name: text for name, text in metadata.items() if text}
 
 
 def box_um(box: Box, mpp: tuple[float, float]) -> Box:

@@ -57,7 +57,7 @@ def region_picture(slide: Slide, result: Result) -> Image.Image:
 
 def colours_of(result: Result) -> dict[str, str]:
     """Colour of each label that a result found."""
-    labels = dict.fromkeys(found.label for found in result.detections)
+    labels = dict.fromkeys(detection.label for detection in result.detections)
     return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
 
 
@@ -70,15 +70,21 @@ def mark_findings(picture: Image.Image, result: Result) -> Image.Image:
     marked = picture.copy()
     draw = ImageDraw.Draw(marked)
     frame, colours = VisualFrame(result.region, picture.size), colours_of(result)
-    for found in result.detections:
-        corners = frame.to_picture(found.box).corners
+    for detection in result.detections:
+        corners = frame.to_picture(detection.box).corners
         outer = tuple(round(v) + d for v, d in zip(corners, (-1, -1, 1, 1), strict=True))
         # a white rim keeps a box visible on dark tissue
         draw.rectangle(outer, outline="white", width=5)
-        draw.rectangle([round(v) for v in corners], outline=colours[found.label], width=3)
+        draw.rectangle([round(v) for v in corners], outline=colours[detection.label], width=3)
     if len(result.detections) <= MOST_NAMED:
-        for found in result.detections:
-            _name(draw, found.label, colours[found.label], frame.to_picture(found.box), picture)
+        for detection in result.detections:
+            _name(
+                draw,
+                detection.label,
+                colours[detection.label],
+                frame.to_picture(detection.box),
+                picture,
+            )
     _scale_bar(draw, result, picture)
     level = result.reliability.level
     if level == "reliable":

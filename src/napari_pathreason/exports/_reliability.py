@@ -35,8 +35,8 @@ def reliability_line(reliability: Reliability) -> str:
 
 def reliability_sentence(reliability: Reliability) -> str:
     """The same for people, such as ``Not reliable: almost no tissue in this region``."""
-    told = _SENTENCE[reliability.level]
-    return ": ".join(filter(None, (told, "; ".join(reliability.reasons))))
+    level = _SENTENCE[reliability.level]
+    return ": ".join(filter(None, (level, "; ".join(reliability.reasons))))
 
 
 def is_answer(text: str, reliability: Reliability) -> bool:
@@ -69,17 +69,16 @@ def joined_reasons(reliability: Reliability) -> str:
 
 def to_reliability(level: object, reasons: object) -> Reliability | None:
     """The value behind a level and `joined_reasons`; None where the level is none that we know."""
-    known = _LEVELS.get(level) if isinstance(level, str) else None
-    if known is None:
+    if not isinstance(level, str) or level not in _LEVELS:
         return None
-    told = reasons.split(_BETWEEN) if isinstance(reasons, str) and reasons else ()
-    return Reliability(known, tuple(told))
+    parts = reasons.split(_BETWEEN) if isinstance(reasons, str) and reasons else ()
+    return Reliability(_LEVELS[level], tuple(parts))
 
 
 def metadata_of(reliability: Reliability) -> dict[str, str]:
     """What an object of a file says of it in words."""
-    told = {LEVEL_KEY: reliability.level, REASONS_KEY: joined_reasons(reliability)}
-    return {name: text for name, text in told.items() if text}
+    metadata = {LEVEL_KEY: reliability.level, REASONS_KEY: joined_reasons(reliability)}
+    return {name: text for name, text in metadata.items() if text}
 
 
 def reliability_in(metadata: Mapping[str, str]) -> Reliability | None:

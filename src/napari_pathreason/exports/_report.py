@@ -104,7 +104,7 @@ def _section(number: int, result: Result, png: bytes) -> _Section:
         guess=guess(result.answer.text, result.reliability),
         line=token_line(result),
         confidence=confidence_of(result),
-        rows=[_row(found, result.slide.mpp) for found in result.detections],
+        rows=[_row(detection, result.slide.mpp) for detection in result.detections],
         picture=b64encode(png).decode("ascii"),
     )
 
@@ -120,9 +120,9 @@ def _levels(results: Sequence[Result]) -> str:
     return ", ".join(f"{counts[level]} {word}" for level, word in words.items() if counts[level])
 
 
-def _row(found: Detection, mpp: tuple[float, float] | None) -> _Row:
-    um = None if mpp is None else box_um(found.box, mpp)
-    return _Row(found.label, confidence_of(found), found.box, um)
+def _row(detection: Detection, mpp: tuple[float, float] | None) -> _Row:
+    um = None if mpp is None else box_um(detection.box, mpp)
+    return _Row(detection.label, confidence_of(detection), detection.box, um)
 
 
 @cache
