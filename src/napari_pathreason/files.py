@@ -1,15 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Files that survive any end of the process: whole or not at all, or whole up to the last line.
+
+`write_text` and `write_json` write a file at once, `atomic_text`, `atomic_bytes` and
+`atomic_folder` piece by piece under another name; `Journal` only ever grows.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from napari_pathreason.errors import ExportError
 
@@ -68,15 +74,161 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
             with suppress(OSError):
                 Path(name).unlink()
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise ExportError(f"{path.name} cannot be written ({why}); choose another place") from error
+        raise _unwritable(path, error, "choose another place") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text at once; see `atomic_text`."""
+    with atomic_text(path) as file:
+        file.write(text)
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
+    """Write a value as JSON with a line end behind it, at once; see `atomic_text`.
+
+    Letters stand as they are; NaN and infinity are no JSON.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If JSON cannot hold the value.
+    ExportError
+        If the file cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Fill a new folder beside ``folder`` that takes its name only when the block has ended well.
+
+    A folder of that name is replaced as `replace_folder` does it; after a failure all is as before.
+
+    Yields
+    ------
+    Path
+        Empty, on the same disk.
+
+    Raises
+    ------
+    OSError
+        As whatever fills it, or moves it, does.
+    """
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
+    try:
+        draft.chmod(0o777 & ~_umask())  # mkdtemp shuts others out
+        yield draft
+        replace_folder(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Give ``new`` the place of ``folder``, both on one disk.
+
+    No system swaps two folders at once: where the process dies between the two moves, the former
+    one lies beside under `former_folder`.
+    """
+    former = former_folder(folder)
+    if folder.exists():
+        shutil.rmtree(former, ignore_errors=True)  # else it is all that a killed process has left
+        folder.replace(former)
+    new.replace(folder)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def former_folder(folder: Path) -> Path:
+    """Where `replace_folder` moves the folder that stood there."""
+    return folder.with_name(f"{folder.name}.old")
+
+
+class Journal:
+    """Lines that are only ever added: what a killed process had not finished is cut off.
+
+    A line counts once its end is on the disk. One process at a time may write.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder must exist once a line is added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mended = False
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines without their ends, in the order in which they came; none without a file.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield line[:-1]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unwritable(self._path, error, "choose another folder") from error
+
+    def append(self, *lines: bytes) -> None:
+        """Add lines, which hold no line ends themselves; they are on the disk when this returns.
+
+        Raises
+        ------
+        ExportError
+            If the disk is full or gone.
+        """
+        if any(b"\n" in line for line in lines):
+            raise ValueError("a line of a journal holds no line end")
+        try:
+            if not self._mended:
+                self._cut_torn_line()
+            with self._path.open("ab") as file:
+                file.write(b"".join(line + b"\n" for line in lines))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._mended = False
+            raise _unwritable(self._path, error, "choose another folder") from error
+
+    def rewrite(self, lines: Iterable[bytes]) -> None:
+        """Put these lines in place of all others, at once.
+
+        Raises
+        ------
+        ExportError
+            If the file cannot be written.
+        """
+        with atomic_bytes(self._path) as file:
+            for line in lines:
+                file.write(line + b"\n")
+
+    def _cut_torn_line(self) -> None:
+        with suppress(FileNotFoundError), self._path.open("r+b") as file:
+            whole = sum(len(line) for line in file if line.endswith(b"\n"))
+            if whole < file.tell():
+                file.truncate(whole)
+        self._mended = True
 
 
 def remove_drafts(folder: Path) -> None:
     """Remove what a process that was killed had not finished; no other may be at work there."""
     for path in folder.glob(f"{DRAFT}*"):
-        with suppress(OSError):
-            path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _unwritable(path: Path, error: OSError, remedy: str) -> ExportError:
+    why = error.strerror or type(error).__name__
+    return ExportError(f"{path.name} cannot be written ({why}); {remedy}")
 
 
 def _umask() -> int:

@@ -271,7 +271,6 @@ def _write_json(file: str, value: object) -> None:
     if file == "-":  # a terminal or pipe may know no more than ASCII
         print(json.dumps(value, indent=2, allow_nan=False))
         return
-    from napari_pathreason.files import atomic_text
+    from napari_pathreason.files import write_json
 
-    with atomic_text(file) as out:
-        out.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(file, value)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import atomic_text
+from napari_pathreason.files import write_json
 from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo
 
 FORMAT = "napari-pathreason run 2"
@@ -120,9 +120,7 @@ def write_manifest(path: str | Path, manifest: Manifest) -> None:
     ExportError
         If the file cannot be written.
     """
-    value = {"format": FORMAT, **asdict(manifest)}
-    with atomic_text(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(path, {"format": FORMAT, **asdict(manifest)})
 
 
 def read_manifest(path: str | Path) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import atomic_bytes
+from napari_pathreason.files import Journal, write_json
 
 from ._plan import FORMAT, RunPlan
 from ._record import TileRecord
@@ -54,12 +53,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_plan(folder: Path, plan: RunPlan) -> None:
     """Keep a plan; whole or not at all."""
-    told = _plans().dump_python(plan, mode="json")
-    for topic in (told["model"]["metadata"] or {}).get("topics", ()):
+    value = _plans().dump_python(plan, mode="json")
+    for topic in (value["model"]["metadata"] or {}).get("topics", ()):
         topic["words"].sort()  # a set has no order of its own, and equal plans are equal bytes
-    with atomic_bytes(folder / PLAN) as file:
-        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        file.write(text.encode() + b"\n")
+    write_json(folder / PLAN, value, indent=None)
 
 
 def read_plan(folder: Path) -> RunPlan | None:
@@ -90,11 +87,10 @@ def holds_run(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
-class Journal:
-    """Records of finished tiles, a line for each group of them.
+class TileJournal:
+    """Records of finished tiles, a line for each group of them; see `files.Journal`.
 
-    A line counts once it is whole and on the disk; what a killed process left half written is cut
-    off at the next start, and its tiles are run again.
+    Tiles of a line that was not finished are run again.
 
     Parameters
     ----------
@@ -103,31 +99,13 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / JOURNAL
+        self._journal = Journal(folder / JOURNAL)
 
     def read(self) -> Iterator[tuple[TileRecord, ...]]:
         """Whole groups, in the order in which they came."""
-        try:
-            with self._path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n") and (group := _parsed(line)):
-                        yield group
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
-
-    def mend(self) -> None:
-        """Cut off a line that was not finished."""
-        try:
-            with self._path.open("r+b") as file:
-                whole = sum(len(line) for line in file if line.endswith(b"\n"))
-                if whole < file.tell():
-                    file.truncate(whole)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
+        for line in self._journal.lines():
+            if group := _parsed(line):
+                yield group
 
     def add(self, group: Sequence[TileRecord]) -> None:
         """Append a group; it is on the disk when this returns.
@@ -137,14 +115,7 @@ class Journal:
         ExportError
             If the disk is full or gone.
         """
-        line = _groups().dump_json(tuple(group)) + b"\n"
-        try:
-            with self._path.open("ab") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
+        self._journal.append(_groups().dump_json(tuple(group)))
 
 
 def _parsed(line: bytes) -> tuple[TileRecord, ...] | None:

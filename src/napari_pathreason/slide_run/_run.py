@@ -23,7 +23,7 @@ from napari_pathreason.types import ModelInfo
 from ._answer import Group
 from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
 from ._files import has_unreliable_class, is_finished, write_files
-from ._folder import Journal, locked, read_plan, write_plan
+from ._folder import TileJournal, locked, read_plan, write_plan
 from ._outcome import outcome_of
 from ._plan import Identity, RunPlan, check_same, make_plan
 from ._record import TileRecord
@@ -175,8 +175,7 @@ def _run(
     if wanted is not None and wanted != plan.settings.overrides:
         plan = plan.with_overrides(wanted, folder.name)
         write_plan(folder, plan)
-    journal = Journal(folder)
-    journal.mend()
+    journal = TileJournal(folder)
     done = _kept(plan, journal)
     at[:] = len(done), len(plan.to_read)
     if len(done) == at[1] and is_finished(folder, plan.run, unreliable_class):
@@ -194,7 +193,7 @@ def _run(
     yield RunFinished(outcome)
 
 
-def _kept(plan: RunPlan, journal: Journal) -> dict[int, TileRecord]:
+def _kept(plan: RunPlan, journal: TileJournal) -> dict[int, TileRecord]:
     """The latest answer to what is asked of each tile now; others stay for when they fit again."""
     return {
         record.index: record for group in journal.read() for record in group if plan.counts(record)
@@ -204,7 +203,7 @@ def _kept(plan: RunPlan, journal: Journal) -> dict[int, TileRecord]:
 def _answer(
     plan: RunPlan,
     todo: Sequence[tuple[Tile, ...]],
-    journal: Journal,
+    journal: TileJournal,
     answers: Answers,
     cancel: Flag,
     at: list[int],

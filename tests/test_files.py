@@ -1,0 +1,131 @@
+"""What is written survives any end of the process."""
+
+import json
+
+import pytest
+
+from napari_pathreason.errors import ExportError
+from napari_pathreason.files import (
+    Journal,
+    atomic_bytes,
+    atomic_folder,
+    former_folder,
+    remove_drafts,
+    replace_folder,
+    write_json,
+    write_text,
+)
+
+
+def test_json_and_text_are_written_at_once(tmp_path):
+    write_json(tmp_path / "a.json", {"tissue": "Lymphknoten \N{MICRO SIGN}"})
+    assert "\N{MICRO SIGN}" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    write_text(tmp_path / "a.json", "[]")
+    assert (tmp_path / "a.json").read_text() == "[]"
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert (tmp_path / "a.json").read_text() == "[]"
+    with pytest.raises(ExportError, match=r"a\.json cannot be written"):
+        write_json(tmp_path / "none" / "a.json", [])
+
+
+def test_a_file_that_fails_leaves_the_former_and_no_draft(tmp_path):
+    (tmp_path / "a").write_bytes(b"before")
+
+    def fail():
+        with atomic_bytes(tmp_path / "a") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    target = tmp_path / "model"
+    for content in ("first", "second"):
+        with atomic_folder(target) as draft:
+            assert list(draft.iterdir()) == []
+            (draft / content).write_text(content)
+            assert not (target / content).exists()
+        assert [file.name for file in target.iterdir()] == [content]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_fails_leaves_the_former(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "weights").write_text("before")
+
+    def fail():
+        with atomic_folder(target) as draft:
+            (draft / "weights").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (target / "weights").read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_former_folder_outlives_a_kill_between_the_two_moves(tmp_path):
+    target, new = tmp_path / "checkpoint", tmp_path / "new"
+    former_folder(target).mkdir()  # what was killed had moved it and nothing else
+    (former_folder(target) / "step").write_text("1")
+    with pytest.raises(OSError, match="new"):
+        replace_folder(new, target)
+    assert (former_folder(target) / "step").read_text() == "1"
+    new.mkdir()
+    replace_folder(new, target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_drafts_of_a_killed_process_are_removed(tmp_path):
+    (tmp_path / ".pathreason-abc").write_text("half")
+    (tmp_path / ".pathreason-def").mkdir()
+    (tmp_path / "a").write_text("whole")
+    remove_drafts(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "log.jsonl")
+
+
+def test_lines_come_back_in_order(journal, tmp_path):
+    assert list(journal.lines()) == []
+    journal.append(b"one", b"two")
+    journal.append(json.dumps({"a": "b\nc"}).encode())
+    assert list(Journal(tmp_path / "log.jsonl").lines()) == [b"one", b"two", b'{"a": "b\\nc"}']
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_what_was_cut_anywhere_goes_on_at_a_whole_line(tmp_path, cut):
+    path = tmp_path / "log.jsonl"
+    Journal(path).append(b"first", b"second")
+    path.write_bytes(path.read_bytes()[:-cut])
+    journal = Journal(path)
+    whole = list(journal.lines())
+    assert whole == [b"first"][: 1 if cut <= 7 else 0]
+    journal.append(b"third")
+    assert list(journal.lines()) == [*whole, b"third"]
+
+
+def test_a_line_end_within_a_line_is_refused(journal):
+    with pytest.raises(ValueError, match="line end"):
+        journal.append(b"one\ntwo")
+    assert list(journal.lines()) == []
+
+
+def test_lines_are_replaced_at_once(journal):
+    journal.append(b"1", b"2", b"3")
+    journal.rewrite(line for line in list(journal.lines()) if line != b"2")
+    journal.append(b"4")
+    assert list(journal.lines()) == [b"1", b"3", b"4"]
+
+
+def test_a_journal_without_a_folder_is_one_line(tmp_path):
+    with pytest.raises(ExportError, match=r"log\.jsonl cannot be written .*; choose another"):
+        Journal(tmp_path / "none" / "log.jsonl").append(b"one")
