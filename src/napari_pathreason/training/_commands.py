@@ -28,6 +28,11 @@ def add_train_parser(subparsers: Subparsers) -> None:
         one = stages.add_parser(stage, help=f"{what}; resumes by itself")
         one.add_argument("--recipe", type=Path, required=True)
         _add_changes(one)
+        one.add_argument(
+            "--log-with",
+            choices=("tensorboard", "wandb", "trackio"),
+            help="tell a tracker what the log holds, beside the JSONL and the curve",
+        )
         one.set_defaults(run=_train)
 
 
@@ -180,7 +185,8 @@ def _train(args: argparse.Namespace) -> int:
     from napari_pathreason.models import wait_passively
     from napari_pathreason.training.recipe import load_recipe
 
-    recipe = load_recipe(args.recipe, args.set)
+    changes = [*args.set, *([f"log_with={args.log_with}"] if args.log_with else [])]
+    recipe = load_recipe(args.recipe, changes)
     wait_passively()
     from .allocator import train_allocator
     from .bilateral import train_bilateral

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from tqdm import tqdm
 
 from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
@@ -34,7 +35,7 @@ from napari_pathreason.training.allocation import (
     taught_and_held,
 )
 from napari_pathreason.training.recipe import Cost, Recipe
-from napari_pathreason.training.run import RunLog, provenance
+from napari_pathreason.training.run import start_log, tracking
 
 from .text_allocator import train_text_allocator
 
@@ -66,6 +67,7 @@ def train_allocator(recipe: Recipe) -> Path:
         return train_text_allocator(recipe)
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
+    tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None
     folder = performer_folder(recipe)
     tables = taught_and_held(recipe, folder)
     (seen, train), (held, val) = (_shown(known, settings.cost) for known in tables)
@@ -76,9 +78,7 @@ def train_allocator(recipe: Recipe) -> Path:
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     of = identity(recipe, (tables[0].file, tables[1].file))
     step, best, kept = resume(out, of, net, optimizer)
-    log = RunLog(out)
-    log.begin(step)
-    provenance(out, recipe, Path(recipe.data.folder))
+    log = start_log(tracker, out, recipe, step)
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
     while step < last:
         logits = seen.logits(net, Random(f"{recipe.seed}-{step}"))
@@ -105,6 +105,7 @@ def train_allocator(recipe: Recipe) -> Path:
             save(out, of, net, optimizer, step, best, kept)
             log.draw(PANELS)
     bar.close()
+    log.close()
     net.load_state_dict(kept)
     save_allocator(folder, PolicyAllocator(net.eval(), int(seen.native.max())))
     return folder

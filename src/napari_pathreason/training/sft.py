@@ -32,6 +32,7 @@ from napari_pathreason.training.run import (
     save_model,
     save_state,
     schedule,
+    tracking,
 )
 from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
 
@@ -63,7 +64,9 @@ def train_sft(recipe: Recipe) -> Path:
     find_checkpoint(starting_model(recipe))  # better named now than after the samples are read
     objective = load_objective(settings.objective, recipe.beside)(settings)
     ddp = DistributedDataParallelKwargs(find_unused_parameters=objective.sparse)
-    accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[ddp])
+    accelerator = Accelerator(
+        mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking(recipe, out)
+    )
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
@@ -146,6 +149,7 @@ def train_sft(recipe: Recipe) -> Path:
                 if accelerator.is_main_process:
                     log.draw(objective.panels)
     bar.close()
+    log.close()
     adapted = recipe.model.start if recipe.lora is not None else None
     name = model_name(recipe)
     save_model(accelerator, model, tokenizer, out / "model", name, metadata, adapted)

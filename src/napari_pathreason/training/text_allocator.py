@@ -70,7 +70,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
         raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
     settings, lora = recipe.allocator, recipe.lora
     text, out = settings.text, Path(recipe.output) / "allocator/text"
-    accelerator = join_processes(recipe, text)
+    accelerator = join_processes(recipe, text, out)
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has copied and asked
         folder = performer_folder(recipe)

@@ -46,7 +46,7 @@ def learnt(tmp_path):
             model = AutoModelForImageTextToText.from_pretrained(folder)
             return model, AutoTokenizer.from_pretrained(folder)
 
-        learner = Learner(join_processes(recipe, settings), recipe, settings, load)
+        learner = Learner(join_processes(recipe, settings, tmp_path), recipe, settings, load)
         config = learner.model.model.config
         dims = read_dims(config.to_dict())
         pixels = np.random.default_rng(0).integers(

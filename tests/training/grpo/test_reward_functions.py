@@ -132,7 +132,7 @@ def test_boxes_that_are_refined_count_as_that_leaves_them(score, one_box):
 
 
 @pytest.mark.parametrize(
-    ("model_id", "message"),
+    ("reference", "message"),
     [
         ("mine:one", "the reward function mine:one gave 1 rewards for 2 completions"),
         ("mine:number", "mine:number of grpo.rewards is no function"),
@@ -140,10 +140,10 @@ def test_boxes_that_are_refined_count_as_that_leaves_them(score, one_box):
         ("accuracy", r"grpo\.rewards names 'accuracy'; give task, paper, or module:function"),
     ],
 )
-def test_what_is_no_reward_function_is_named(score, model_id, message):
+def test_what_is_no_reward_function_is_named(score, reference, message):
     code = "number = 3\ndef one(**_):\n    return [1.0]\n"
     with pytest.raises(QueryError, match=message):
-        score([RIGHT, WRONG], [WHERE] * 2, code, rewards=[model_id])
+        score([RIGHT, WRONG], [WHERE] * 2, code, rewards=[reference])
 
 
 def test_completions_without_a_reward_neither_learn_nor_weigh():

@@ -47,7 +47,7 @@ def test_a_file_is_imported_once_and_may_hold_dataclasses(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model_id", "text", "message"),
+    ("reference", "text", "message"),
     [
         ("reward", "", "'reward' names no code; write module:name"),
         (":reward", "", "names no code"),
@@ -60,11 +60,11 @@ def test_a_file_is_imported_once_and_may_hold_dataclasses(tmp_path):
         ("math:no_such", "", "no no_such in math"),
     ],
 )
-def test_what_is_not_there_is_one_line(tmp_path, model_id, text, message):
+def test_what_is_not_there_is_one_line(tmp_path, reference, text, message):
     _write(tmp_path / "mine.py", text)
     for _ in range(2):  # a file that failed is no module afterwards
         with pytest.raises(QueryError, match=message) as caught:
-            load_object(model_id, [tmp_path])
+            load_object(reference, [tmp_path])
         assert "\n" not in str(caught.value)
 
 

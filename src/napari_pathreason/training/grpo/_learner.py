@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ from napari_pathreason.training.run import (
     prepare_shards,
     reshard,
     schedule,
+    tracking,
 )
 
 from ._actor import Actor, LogProbs, Prompts
@@ -38,17 +40,18 @@ PATIENCE = timedelta(days=2)
 """That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
 
 
-def join_processes(recipe: Recipe, settings: PolicyRecipe) -> Accelerator:
-    """Take part in a run, as one of the processes that learn together.
+def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Accelerator:
+    """Take part in a run, as one of the processes that learn together; ``out`` is its folder.
 
     Raises
     ------
     QueryError
-        Where the model would be sharded as `prepare_shards` cannot.
+        Where the model would be sharded as `prepare_shards` cannot, or as in `tracking`.
     """
     accelerator = Accelerator(
         mixed_precision=settings.precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        **tracking(recipe, out),
     )
     prepare_shards(accelerator, adapted=recipe.lora is not None)
     return accelerator

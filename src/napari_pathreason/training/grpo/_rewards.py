@@ -287,14 +287,14 @@ class Rewards:
         return Rewarded(rewards, dict(zip(names, each, strict=True)), breakdowns)
 
 
-def _load(model_id: str, beside: Sequence[Path]) -> RewardFunction:
-    if ":" not in model_id:
+def _load(reference: str, beside: Sequence[Path]) -> RewardFunction:
+    if ":" not in reference:
         raise QueryError(
-            f"grpo.rewards names {model_id!r}; give {', '.join(KINDS)}, or module:function"
+            f"grpo.rewards names {reference!r}; give {', '.join(KINDS)}, or module:function"
         )
-    function: RewardFunction = load_object(model_id, beside)
+    function: RewardFunction = load_object(reference, beside)
     if not callable(function):
-        raise QueryError(f"{model_id} of grpo.rewards is no function")
+        raise QueryError(f"{reference} of grpo.rewards is no function")
     return function
 
 

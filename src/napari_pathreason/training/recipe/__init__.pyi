@@ -11,4 +11,8 @@ from ._recipe import (
     Recipe as Recipe,
     SFTRecipe as SFTRecipe,
 )
-from ._recipe_base import PolicyLoss as PolicyLoss, RewardKind as RewardKind
+from ._recipe_base import (
+    PolicyLoss as PolicyLoss,
+    RewardKind as RewardKind,
+    TrackerName as TrackerName,
+)

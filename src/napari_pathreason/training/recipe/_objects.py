@@ -21,12 +21,12 @@ CHECKPOINT = ("config.json", "adapter_config.json")
 """What tells that a folder is a checkpoint's."""
 
 
-def load_object(spec: str, beside: Sequence[Path] = ()) -> Any:
+def load_object(reference: str, beside: Sequence[Path] = ()) -> Any:
     """What a recipe names.
 
     Parameters
     ----------
-    spec : str
+    reference : str
         ``module:name``. The module is ``module.py`` in one of the folders, or else an installed
         one, such as ``mylab.rewards``.
     beside : sequence of Path
@@ -38,29 +38,31 @@ def load_object(spec: str, beside: Sequence[Path] = ()) -> Any:
         If it is not of this form, is not there, lies in a checkpoint's folder, or its module
         cannot be imported; says so in one line.
     """
-    module_name, _, name = spec.partition(":")
+    module_name, _, name = reference.partition(":")
     if not module_name or not name:
-        raise QueryError(f"{spec!r} names no code; write module:name")
-    file = file_beside(spec, beside)
+        raise QueryError(f"{reference!r} names no code; write module:name")
+    file = file_beside(reference, beside)
     try:
         module = importlib.import_module(module_name) if file is None else _import_file(file)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise QueryError(f"{spec} needs the module {error.name}, which is missing") from error
+            raise QueryError(
+                f"{reference} needs the module {error.name}, which is missing"
+            ) from error
         raise QueryError(
             f"there is no {module_name}.py beside the recipe, and no installed module "
-            f"{module_name}, for {spec}"
+            f"{module_name}, for {reference}"
         ) from None
     except Exception as error:  # whatever the module itself raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise QueryError(f"{spec} cannot be imported: {reason}") from error
+        raise QueryError(f"{reference} cannot be imported: {reason}") from error
     if not hasattr(module, name):
         where = module_name if file is None else file.name
-        raise QueryError(f"there is no {name} in {where}, for {spec}")
+        raise QueryError(f"there is no {name} in {where}, for {reference}")
     return getattr(module, name)
 
 
-def file_beside(spec: str, beside: Sequence[Path] = ()) -> Path | None:
+def file_beside(reference: str, beside: Sequence[Path] = ()) -> Path | None:
     """The file that ``module:name`` is taken from; None where an installed module is meant.
 
     Raises
@@ -68,7 +70,7 @@ def file_beside(spec: str, beside: Sequence[Path] = ()) -> Path | None:
     QueryError
         If it lies in a checkpoint's folder.
     """
-    name = spec.partition(":")[0] + ".py"
+    name = reference.partition(":")[0] + ".py"
     file = next((folder / name for folder in beside if (folder / name).is_file()), None)
     if file is not None and any((file.parent / mark).is_file() for mark in CHECKPOINT):
         raise QueryError(
@@ -84,12 +86,12 @@ def _import_file(file: Path) -> ModuleType:
     name = f"{file.stem}_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, place)
-    assert spec is not None and spec.loader is not None  # noqa: PT018  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
+    found = importlib.util.spec_from_file_location(name, place)
+    assert found is not None and found.loader is not None  # noqa: PT018  # it ends in .py
+    module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # dataclasses and pickle look there
     try:
-        spec.loader.exec_module(module)
+        found.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

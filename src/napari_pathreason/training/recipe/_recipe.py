@@ -13,7 +13,7 @@ from napari_pathreason.training.samples import Augmentation
 
 from ._allocator_recipe import AllocatorRecipe
 from ._policy_recipe import GRPORecipe
-from ._recipe_base import Above, Positive, Share, Strict
+from ._recipe_base import Above, Positive, Share, Strict, TrackerName
 
 
 class DataRecipe(Strict):
@@ -124,10 +124,14 @@ class BilateralRecipe(Strict):
 
 
 class Recipe(Strict):
-    """A whole run."""
+    """A whole run.
+
+    ``log_with`` names a tracker that is told what the log holds, beside it; None is none.
+    """
 
     seed: int = 0
     output: str
+    log_with: TrackerName | None = None
     data: DataRecipe
     metadata: MetadataRecipe = MetadataRecipe()
     model: ModelRecipe = ModelRecipe()

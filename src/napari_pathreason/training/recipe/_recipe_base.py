@@ -12,6 +12,7 @@ NotBelow = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
 RewardKind = Literal["task", "paper"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 
 class Strict(BaseModel):

@@ -8,7 +8,11 @@ from ._checkpoints import (
     save_model as save_model,
     save_state as save_state,
 )
-from ._log import RunLog as RunLog
+from ._log import (
+    RunLog as RunLog,
+    start_log as start_log,
+    tracking as tracking,
+)
 from ._loop import (
     TrainingLoop as TrainingLoop,
     optimizer_of as optimizer_of,

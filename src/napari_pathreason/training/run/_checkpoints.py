@@ -29,8 +29,7 @@ from napari_pathreason.training.model import EMBEDDINGS, LEARNING, save_checkpoi
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.types import Metadata
 
-from ._log import RunLog
-from ._metadata import provenance
+from ._log import RunLog, start_log
 
 STATE = "adapters.safetensors"
 
@@ -61,7 +60,7 @@ def last_checkpoint(out: Path) -> Path | None:
 
 
 def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, RunLog]:
-    """Load the last whole checkpoint, and begin the log and ``run.json``; in every process.
+    """Load the last whole checkpoint, and begin the log (`start_log`); in every process.
 
     Returns
     -------
@@ -72,11 +71,9 @@ def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, Ru
     if folder is not None:
         accelerator.load_state(str(folder))
         step = int(json.loads((folder / "step.json").read_text())["step"])
-    log = RunLog(out)
     if accelerator.is_main_process:  # two would replace one file at once
-        log.begin(step)
-        provenance(out, recipe, Path(recipe.data.folder))
-    return step, log
+        return step, start_log(accelerator, out, recipe, step)
+    return step, RunLog(out)
 
 
 def save_model(

@@ -1,19 +1,76 @@
-"""The log of a run: JSONL while it goes, a learning curve as PNG beside it."""
+"""The log of a run: JSONL while it goes, a learning curve as PNG beside it.
+
+A tracker that the recipe names (TensorBoard, Weights & Biases, Trackio) is told the same, by way of
+accelerate.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+
+from napari_pathreason.errors import QueryError
+from napari_pathreason.training.recipe import Recipe
+
+from ._metadata import model_name, provenance
+
+
+def tracking(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """Keywords by which an `Accelerator` has the tracker that a recipe names.
+
+    Raises
+    ------
+    QueryError
+        If that is not installed; says how to.
+    """
+    name = recipe.log_with
+    if name is None:
+        return {}
+    if find_spec(name) is None:
+        raise QueryError(f"logging with {name} needs its package; run `pip install {name}`")
+    return {"log_with": name, "project_dir": str(out)}
+
+
+def start_log(accelerator: Accelerator | None, out: Path, recipe: Recipe, step: int) -> RunLog:
+    """Begin the log, ``run.json`` and the tracker, if there is one; in the main process alone.
+
+    Parameters
+    ----------
+    accelerator : Accelerator or None
+        Made with `tracking`; None where a loop needs none and nothing is tracked.
+    out : Path
+        Folder of the run.
+    recipe : Recipe
+    step : int
+        Steps done before.
+    """
+    log = RunLog(out, accelerator if recipe.log_with is not None else None)
+    log.begin(step)
+    resolved = provenance(out, recipe, Path(recipe.data.folder))
+    if accelerator is not None and recipe.log_with is not None:
+        accelerator.init_trackers(model_name(recipe), config=dict(_flat(resolved)))
+    return log
+
 
 class RunLog:
-    """Appends records of a run to ``log.jsonl``. Of several processes, one writes."""
+    """Appends records of a run to ``log.jsonl``. Of several processes, one writes.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+    accelerator : Accelerator, optional
+        Whose trackers are told too.
+    """
+
+    def __init__(self, folder: Path, accelerator: Accelerator | None = None) -> None:
         self._path = folder / "log.jsonl"
+        self._accelerator = accelerator
 
     def begin(self, step: int) -> None:
         """Make the folder; after a resume, drop the records behind ``step``."""
@@ -27,6 +84,15 @@ class RunLog:
         """Append one record; ``step`` must be among its keys."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self._accelerator is not None:
+            figures = {key: value for key, value in record.items() if key != "step"}
+            self._accelerator.log(figures, step=record["step"])
+
+    def close(self) -> None:
+        """Let trackers write what they still hold."""
+        if self._accelerator is not None:
+            for tracker in self._accelerator.trackers:  # end_training would end the processes too
+                tracker.finish()
 
     def records(self) -> list[dict[str, Any]]:
         """All records; a line cut off by a kill is left out."""
@@ -66,6 +132,16 @@ class RunLog:
         partial = self._path.with_name("curve.partial.png")
         figure.savefig(partial, dpi=120)
         os.replace(partial, self._path.with_name("curve.png"))
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys of all sections, ``section.key``; what trackers cannot hold, as JSON."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            plain = isinstance(value, str | int | float)
+            yield f"{before}{key}", value if plain else json.dumps(value)
 
 
 def _smooth(values: tuple[float, ...], keep: float = 0.95) -> list[float]:

@@ -114,6 +114,7 @@ class TrainingLoop:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+        self._log.close()
 
     def end_step(
         self,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import metadata_of, read_metadata, write_metadata
@@ -170,10 +171,15 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def provenance(out: Path, recipe: Recipe, data: Path) -> None:
+def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
     """Write ``run.json``: resolved recipe, versions, hashes of data and of code beside the recipe.
 
     Names no host or path.
+
+    Returns
+    -------
+    dict
+        The resolved recipe, as it is written.
     """
     resolved = recipe.model_dump(mode="json")
     resolved["output"], resolved["data"]["folder"] = out.name, data.name
@@ -191,10 +197,11 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> None:
         "data_sha256": fingerprint(data),
         "code_sha256": {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for code in (*recipe.grpo.rewards, *filter(None, [recipe.sft.objective]))
-            if (file := file_beside(code, recipe.beside)) is not None
+            for reference in (*recipe.grpo.rewards, *filter(None, [recipe.sft.objective]))
+            if (file := file_beside(reference, recipe.beside)) is not None
         },
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
     (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    return resolved
