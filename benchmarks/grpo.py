@@ -35,7 +35,7 @@ from PIL import Image
 from demonstrator.new_model import Sizes, new_model
 from napari_pathreason.models import embed_by_product
 from napari_pathreason.training import Sample, performer, read_samples, write_samples
-from napari_pathreason.training.allocation import Scored, tabulate
+from napari_pathreason.training.allocator import Scored, tabulate
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog

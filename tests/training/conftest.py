@@ -8,7 +8,7 @@ import torch
 
 from napari_pathreason.models import BUDGETS
 from napari_pathreason.training import read_samples, write_samples
-from napari_pathreason.training.allocation import Scored
+from napari_pathreason.training.allocator import Scored
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog

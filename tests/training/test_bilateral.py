@@ -40,9 +40,7 @@ ALLOCATOR = {
 @pytest.fixture
 def turns(recipe, monkeypatch, at_every_budget):
     """A recipe of two rounds, whose performers need not answer."""
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     parts = {
         "grpo": GRPORecipe.model_validate(GRPO),
         "allocator": AllocatorRecipe.model_validate(ALLOCATOR),

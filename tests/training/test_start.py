@@ -13,13 +13,13 @@ from napari_pathreason.cli import main
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models import find_checkpoint, load_models, load_performer, write_merged
 from napari_pathreason.training import load_recipe
+from napari_pathreason.training.allocator import train_text_allocator
 from napari_pathreason.training.bilateral import train_bilateral
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.sft import train_sft
-from napari_pathreason.training.text_allocator import train_text_allocator
 from napari_pathreason.types import Metadata
 from support import make_tiny_checkpoint
 
@@ -157,9 +157,7 @@ def test_reinforcement_learning_keeps_to_what_the_start_could_read(recipe, by_le
 
 
 def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_budget):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     rewarded = recipe().grpo.model_copy(update={"rewards": (by_length,)})
     folder = train_bilateral(recipe(**LORA, grpo=rewarded))
     models = load_models(folder, "cpu")
@@ -169,9 +167,7 @@ def test_both_branches_in_turn(recipe, monkeypatch, by_length, at_every_budget):
 
 @pytest.mark.parametrize("form", ["head", "text"])
 def test_an_allocator_lies_beside_a_copy(recipe, form, tmp_path, monkeypatch, at_every_budget):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     base = recipe()
     settings = base.allocator.model_dump() | {"start": "embedded", "form": form}
     named = tmp_path / "recipe.yaml"

@@ -199,9 +199,7 @@ def test_a_run_with_adapters_that_was_killed_equals_an_undisturbed_one(
 def test_both_branches_in_turn_leave_one_folder_that_knows_its_base(
     bases, converted, tmp_path, monkeypatch, at_every_budget, by_length
 ):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     recipe = _shrunk("qwen3_vl", bases, converted, tmp_path / "run", sft={"steps": 1})
     small = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 1}
     parts = {

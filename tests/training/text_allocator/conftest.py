@@ -9,7 +9,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from napari_pathreason.models import BUDGETS, VISION_TOKENS
-from napari_pathreason.training.allocation import Scored
+from napari_pathreason.training.allocator import Scored
 from napari_pathreason.training.model import start_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog, save_adapter
@@ -113,7 +113,7 @@ def one_budget_pays(monkeypatch):
         row = [Scored(float(r == 32), r or 400, (r or 400) * 1e9, 400, 4e11) for r in BUDGETS]
         return [row for _ in samples]
 
-    monkeypatch.setattr("napari_pathreason.training.allocation._tabulated.tabulate", tabulate)
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", tabulate)
 
 
 @pytest.fixture

@@ -22,10 +22,15 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training import read_samples, text_allocator as room
-from napari_pathreason.training.allocation import Scored, make_room, text_identity
-from napari_pathreason.training.allocator import train_allocator
-from napari_pathreason.training.model import LEARNING
+from napari_pathreason.training import read_samples
+from napari_pathreason.training.allocator import (
+    Scored,
+    in_turn,
+    make_room,
+    text_identity,
+    train_allocator,
+)
+from napari_pathreason.training.model import LEARNING, start_second_lora
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, GenerationSettings, Request
 
@@ -160,9 +165,9 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
             asked.extend((id(self.samples), at, budget) for at in indexes)
             return [Scored(0.5, budget or 400, 1.0, 400, 2.0) for _ in indexes]
 
-    monkeypatch.setattr("napari_pathreason.training.allocation._tabulated.Evaluator", Counting)
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.Evaluator", Counting)
     monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.pick",
+        "napari_pathreason.training.allocator._tables.pick",
         lambda samples, each, _: [s for s in samples if s.source == "lung"][:2],
     )
     folder = copy_of("qwen3_vl", tmp_path)
@@ -181,17 +186,17 @@ def test_the_performer_is_asked_ten_times_less_than_numbers_are_written(
 
 
 def test_each_question_comes_before_any_comes_again():
-    steps = [room.in_turn(5, 0, first, 2) for first in range(0, 20, 2)]
+    steps = [in_turn(5, 0, first, 2) for first in range(0, 20, 2)]
     seen = [place for step in steps for place in step]
     epochs = [seen[at : at + 5] for at in range(0, 20, 5)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert seen != [place for first in range(0, 20, 2) for place in room.in_turn(5, 1, first, 2)]
+    assert seen != [place for first in range(0, 20, 2) for place in in_turn(5, 1, first, 2)]
 
 
 def test_the_learning_adapter_is_new_and_the_performers_is_in_the_weights(performers, make_recipe):
     recipe = make_recipe(performers / "qwen3_vl", "x", "y")
-    model, _ = room.start_second_lora(str(performers / "qwen3_vl"), recipe.lora, 0)
+    model, _ = start_second_lora(str(performers / "qwen3_vl"), recipe.lora, 0)
     learning = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert learning
     assert all(f".{LEARNING}." in name for name in learning)

@@ -5,8 +5,8 @@ tokens that has and how many there are, and writes a number. s(N) is tabulated b
 head: a number is snapped to the budget grid, so each completion's reward is looked up, and the
 performer is asked once for each size of a question, however many completions name it. It is gone
 from memory before the adapter is put on. Left out on purpose: turned and restained overviews, as
-s(N) was measured on the picture as it is; reading ahead, as overviews are small; one price for each
-effort, as each would be another adapter.
+s(N) was measured on the picture as it is; reading ahead, as overviews are small; one lambda for
+each effort, as each would be another adapter.
 """
 
 from __future__ import annotations
@@ -21,22 +21,14 @@ from napari_pathreason.budgets import flops, plan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
 from napari_pathreason.tasks import allocation_messages
-from napari_pathreason.training.allocation import (
-    ScoredAllocation,
-    Tabulated,
-    costing_one,
-    make_room,
-    performer_folder,
-    score_allocation,
-    taught_and_held,
-    text_figures,
-    text_identity,
-    text_rewards,
-)
 from napari_pathreason.training.grpo import Learner, Prompts, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import TrainingLoop, learnt_adapter
+
+from ._rewards import ScoredAllocation, score_allocation, text_figures, text_rewards
+from ._state import make_room, text_identity
+from ._tables import ScoreTable, native_flops, performer_folder, train_val_tables
 
 PANELS = {
     "reward": "reward",
@@ -54,7 +46,7 @@ PANELS = {
 def train_text_allocator(recipe: Recipe) -> Path:
     """Train until ``allocator.text.steps``; continues from ``output``/allocator/text.
 
-    With other lambdas or another performer it begins anew, and keeps what is known of s(N).
+    With other lambdas or another performer it begins anew, and keeps the tables of s(N).
 
     Returns
     -------
@@ -74,18 +66,18 @@ def train_text_allocator(recipe: Recipe) -> Path:
     device = str(accelerator.device)
     with accelerator.main_process_first():  # the others read what the first has copied and asked
         folder = performer_folder(recipe)
-        known, held = taught_and_held(recipe, folder, device)
-    ones, held_ones = (costing_one(source.table, settings.cost) for source in (known, held))
+        train, val = train_val_tables(recipe, folder, device)
+    natives, val_natives = (native_flops(table.rows, settings.cost) for table in (train, val))
     learner = Learner(
         accelerator, recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed)
     )
     tokenizer = learner.tokenizer
     with accelerator.main_process_first():
-        make_room(out, text_identity(recipe, (known.file, held.file)))
+        make_room(out, text_identity(recipe, (train.file, val.file)))
     loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS)
     rank, processes = accelerator.process_index, accelerator.num_processes
 
-    def make(source: Tabulated, places: Sequence[int]) -> Prompts:
+    def make(source: ScoreTable, places: Sequence[int]) -> Prompts:
         """What the allocator reads of some questions."""
         dims, overviews, chats = source.info.dims, [], []
         for at in places:
@@ -99,8 +91,8 @@ def train_text_allocator(recipe: Recipe) -> Path:
         return prompts.to(accelerator.device)
 
     def read(
-        source: Tabulated,
-        ones: Sequence[float],
+        source: ScoreTable,
+        natives: Sequence[float],
         places: Sequence[int],
         prompts: Prompts,
         rollout: Rollout,
@@ -114,40 +106,39 @@ def train_text_allocator(recipe: Recipe) -> Path:
         return [
             score_allocation(
                 one,
-                source.table[places[i // each]],
+                source.rows[places[i // each]],
                 flops(source.info.dims, visual[i // each], words[i // each], lengths[i]),
-                ones[places[i // each]],
+                natives[places[i // each]],
             )
             for i, one in enumerate(texts)
         ]
 
     def validate() -> dict[str, float]:
         """Greedy numbers for held-out questions."""
-        given: list[ScoredAllocation] = []
-        count = min(len(held.samples), text.validate_samples)
+        scored: list[ScoredAllocation] = []
+        count = min(len(val.samples), text.validate_samples)
         for begin in range(0, count, text.batch_size):
             places = range(begin, min(begin + text.batch_size, count))
-            prompts = make(held, places)
-            given += read(held, held_ones, places, prompts, learner.sample_greedily(prompts))
-        told = {"reward": round(float(text_rewards(given, settings).mean()), 4)} | text_figures(
-            given
-        )
-        return {f"val_{name}": value for name, value in told.items()}
+            prompts = make(val, places)
+            scored += read(val, val_natives, places, prompts, learner.sample_greedily(prompts))
+        reward = round(float(text_rewards(scored, settings).mean()), 4)
+        means = {"reward": reward} | text_figures(scored)
+        return {f"val_{name}": value for name, value in means.items()}
 
     with loop:
         while loop.step < loop.last:
             started = time.perf_counter()
             first = (loop.step * processes + rank) * text.batch_size
-            places = in_turn(len(known.samples), recipe.seed, first, text.batch_size)
-            prompts = make(known, places)
+            places = in_turn(len(train.samples), recipe.seed, first, text.batch_size)
+            prompts = make(train, places)
 
             # write several numbers for every question
             rollout = learner.sample(prompts, loop.step)
             sampled = time.perf_counter() - started
 
             # look up what the performer scores there
-            given = read(known, ones, places, prompts, rollout)
-            rewards = text_rewards(given, settings).view(len(places), text.num_generations)
+            scored = read(train, natives, places, prompts, rollout)
+            rewards = text_rewards(scored, settings).view(len(places), text.num_generations)
 
             # make the better ones of each group more likely
             learnt = learner.learn(
@@ -156,11 +147,11 @@ def train_text_allocator(recipe: Recipe) -> Path:
             rollouts = (loop.step + 1) * processes * text.batch_size * text.num_generations
             record = {
                 **learnt,
-                **text_figures(given),
+                **text_figures(scored),
                 "length": round(float(rollout.mask.sum(1).float().mean()), 2),
                 "cut_off": round(float((~rollout.finished).float().mean()), 4),
                 "rollouts": rollouts,
-                "performer_calls": known.calls,
+                "performer_calls": train.calls,
                 "seconds": round(time.perf_counter() - started, 3),
                 "seconds_sampling": round(sampled, 3),
             }

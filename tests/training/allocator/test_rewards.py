@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from napari_pathreason.training.allocation import entropy, expected_gain, gated, paper, ranking_loss
+from napari_pathreason.training.allocator import entropy, expected_gain, gated, paper, ranking_loss
 
 COSTS = torch.tensor([[0.1, 0.4, 1.0]])
 

@@ -1,16 +1,16 @@
-"""Where the allocator's training stands on disk: written whole, taken up if it still fits."""
+"""Where an allocator's training stands on disk: written whole, resumed if it still fits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.models import AllocatorNet
 from napari_pathreason.training.recipe import Recipe
 
@@ -34,7 +34,7 @@ def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
         Of training and validation; their names tell weights, data and seed.
     """
     settings = recipe.allocator.model_dump(mode="json", exclude=LENGTHS | OTHER_FORM)
-    return _told(recipe.seed, settings, tables)
+    return _hash(recipe.seed, settings, tables)
 
 
 def text_identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
@@ -42,12 +42,12 @@ def text_identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
     shared = recipe.allocator.model_dump(mode="json", include=OF_BOTH)
     text = recipe.allocator.text.model_dump(mode="json", exclude=LENGTHS)
     lora = recipe.lora.model_dump(mode="json") if recipe.lora is not None else None
-    return _told(recipe.seed, shared | {"text": text, "lora": lora}, tables)
+    return _hash(recipe.seed, shared | {"text": text, "lora": lora}, tables)
 
 
-def _told(seed: int, settings: dict[str, Any], tables: tuple[Path, Path]) -> str:
-    told = json.dumps([seed, settings, [table.name for table in tables]], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+def _hash(seed: int, settings: dict[str, Any], tables: tuple[Path, Path]) -> str:
+    text = json.dumps([seed, settings, [table.name for table in tables]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def make_room(out: Path, of: str) -> None:
@@ -57,9 +57,8 @@ def make_room(out: Path, of: str) -> None:
         for name in ("checkpoint", "checkpoint.old"):
             shutil.rmtree(out / name, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
-        partial = out / "run-of.partial"
-        partial.write_text(of, encoding="utf-8")
-        os.replace(partial, file)
+        with atomic_text(file) as text:
+            text.write(of)
 
 
 def save(
@@ -69,23 +68,22 @@ def save(
     optimizer: torch.optim.Optimizer,
     step: int,
     best: float,
-    kept: dict[str, torch.Tensor],
+    best_weights: dict[str, torch.Tensor],
 ) -> None:
     """Write ``checkpoint.pt``, which belongs to the run that `identity` calls ``of``."""
     state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    partial = out / "checkpoint.pt.partial"
-    torch.save(state | {"of": of, "best": best, "kept": kept}, partial)
-    os.replace(partial, out / "checkpoint.pt")
+    with atomic_bytes(out / "checkpoint.pt") as file:
+        torch.save(state | {"of": of, "best": best, "best_weights": best_weights}, file)
 
 
 def resume(
     out: Path, of: str, net: AllocatorNet, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float, dict[str, torch.Tensor]]:
-    """Step, best held-out reward, and the weights that earned it; 0 where another run was here."""
+    """Step, best held-out reward, and the weights that it is of; 0 where another run was here."""
     file = out / "checkpoint.pt"
     state = torch.load(file, weights_only=True) if file.is_file() else {}
     if state.get("of") != of:
         return 0, float("-inf"), net.state_dict()
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["best"]), state["kept"]
+    return int(state["step"]), float(state["best"]), state["best_weights"]

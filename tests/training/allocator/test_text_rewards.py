@@ -1,10 +1,10 @@
-"""What texts allocate and earn, by hand."""
+"""What texts allocate, and their rewards, by hand."""
 
 import pytest
 import torch
 
 from napari_pathreason.models import BUDGETS
-from napari_pathreason.training.allocation import (
+from napari_pathreason.training.allocator import (
     Scored,
     paper,
     paper_step,
@@ -16,14 +16,14 @@ from napari_pathreason.training.recipe import AllocatorRecipe
 
 NATIVE = 1000
 ROW = [Scored(0.9, r or NATIVE, float(r or NATIVE), NATIVE, float(NATIVE)) for r in BUDGETS]
-"""The same score at every budget; an operation a token."""
+"""The same score at every budget; a FLOP a token."""
 
 
 def _framed(answer):
     return f"<think>so</think><answer>{answer}</answer>"
 
 
-def _earned(texts, **settings):
+def _rewards(texts, **settings):
     given = [score_allocation(text, ROW, 50.0, NATIVE) for text in texts]
     return text_rewards(given, AllocatorRecipe(**settings)).tolist()
 
@@ -37,21 +37,21 @@ def test_a_number_is_looked_up_at_its_rung_with_the_look_counted():
 
 
 def test_gated_takes_the_price_off_the_score_and_adds_the_form():
-    brought = _earned([_framed("64"), _framed("5000"), "64", _framed("many")])
+    rewards = _rewards([_framed("64"), _framed("5000"), "64", _framed("many")])
     right = 0.9 * (1 - 0.3 * 0.114)
-    assert brought == pytest.approx([right + 1, 0.9 * (1 - 0.3 * 1.05) + 1, right, 0.0])
-    half = _earned([_framed("64")], text={"format_weight": 0.5, "effort": "low"})
+    assert rewards == pytest.approx([right + 1, 0.9 * (1 - 0.3 * 1.05) + 1, right, 0.0])
+    half = _rewards([_framed("64")], text={"format_weight": 0.5, "effort": "low"})
     assert half == pytest.approx([0.9 * (1 - 0.8 * 0.114) + 0.5])
 
 
-def test_a_right_answer_never_earns_less_than_a_wrong_one():
+def test_a_right_answer_is_never_rewarded_less_than_a_wrong_one():
     given = [score_allocation(_framed("64"), ROW, 9000.0, NATIVE)]
     assert text_rewards(given, AllocatorRecipe()).tolist() == [1.0]
 
 
 def test_the_papers_step_lies_at_the_smaller_of_native_and_256():
-    brought = _earned([_framed("128"), _framed("255"), _framed("256"), "256"], reward="paper")
-    assert brought == pytest.approx([1.9, 1.9, 1.45, 0.45])
+    rewards = _rewards([_framed("128"), _framed("255"), _framed("256"), "256"], reward="paper")
+    assert rewards == pytest.approx([1.9, 1.9, 1.45, 0.45])
     scores, tokens = torch.tensor([[0.8, 0.8]]), torch.tensor([[16, 64]])
     assert paper_step(scores, tokens, torch.tensor([64])).tolist()[0] == pytest.approx([0.8, 0.4])
     assert paper(scores, tokens, torch.tensor([64])).tolist()[0] == pytest.approx([1.8, 1.4])

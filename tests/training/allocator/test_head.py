@@ -13,18 +13,22 @@ from safetensors.torch import load_file
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import BUDGETS, EFFORTS, AllocatorNet, load_models, word_ids
-from napari_pathreason.training import allocator as room, read_samples
-from napari_pathreason.training.allocation import (
+from napari_pathreason.training import read_samples
+from napari_pathreason.training.allocator import (
     Overviews,
     Returns,
     Scored,
+    entropy,
+    expected_gain,
+    figures,
     identity,
+    ranking_loss,
     read_overviews,
     returns,
     tabulate,
-    taught_and_held,
+    train_allocator,
+    train_val_tables,
 )
-from napari_pathreason.training.allocator import figures, train_allocator
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import AllocatorRecipe
@@ -52,9 +56,7 @@ def begun(recipe):
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, at_every_budget, dies_at
 ):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     whole = load_file(train_allocator(begun) / "allocator.safetensors")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -74,7 +76,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
 def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
     """All real: the performer answers at every budget, once for each size; few small pictures."""
     monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.pick",
+        "napari_pathreason.training.allocator._tables.pick",
         lambda samples, each, seed: [s for s in samples if s.source == "lung"][:each],
     )
     file = tmp_path / "recipe.yaml"
@@ -95,9 +97,7 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
 
 
 def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_budget):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     folder = train_allocator(begun)
     first = load_file(folder / "allocator.safetensors")
     longer = begun.allocator.model_copy(update={"steps": 9})
@@ -118,25 +118,23 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
 def test_it_learns_from_pictures_that_the_performer_does_not_know(
     begun, monkeypatch, at_every_budget
 ):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocation._tabulated.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     settings = begun.allocator.model_copy(update={"learn_from": "val", "questions": 6})
     recipe = begun.model_copy(update={"allocator": settings})
-    taught, held = taught_and_held(recipe, Path(begun.output) / "model")
-    shown, kept = ({str(s.image) for s in part.samples} for part in (taught, held))
+    train, held = train_val_tables(recipe, Path(begun.output) / "model")
+    shown, kept = ({str(s.image) for s in part.samples} for part in (train, held))
     assert shown
     assert kept
     assert not shown & kept
     val = read_samples(Path(begun.data.folder, "val.jsonl"))
     assert shown | kept <= {str(sample.image) for sample in val}
     asked = pick(val, 7, recipe.seed)
-    assert len(taught.table) + len(held.table) == len(asked)
-    assert identity(recipe, (taught.file, held.file)) != identity(begun, (taught.file, held.file))
+    assert len(train.rows) + len(held.rows) == len(asked)
+    assert identity(recipe, (train.file, held.file)) != identity(begun, (train.file, held.file))
     assert (train_allocator(recipe) / "allocator.safetensors").is_file()
 
 
-class CountingExaminer:
+class CountingEvaluator:
     def __init__(self):
         self.asked = []
 
@@ -152,14 +150,14 @@ class CountingExaminer:
 def test_sizes_that_rungs_share_are_asked_once_and_a_cut_table_goes_on(begun, tmp_path):
     data = Path(begun.data.folder)
     samples, pictures = read_samples(data / "val.jsonl")[:3], Pictures(data)
-    file, evaluator = tmp_path / "scores.jsonl", CountingExaminer()
+    file, evaluator = tmp_path / "scores.jsonl", CountingEvaluator()
     table = tabulate(samples, pictures, evaluator, 32, file)
     assert [len(row) for row in table] == [len(BUDGETS)] * 3
     assert len(evaluator.asked) < 3 * len(BUDGETS)
     lines = file.read_bytes().splitlines(keepends=True)
     assert len(lines) == len(evaluator.asked) == len(set(evaluator.asked))
     file.write_bytes(b"".join(lines[:-2]) + lines[-2][:7])
-    again = CountingExaminer()
+    again = CountingEvaluator()
     assert tabulate(samples, pictures, again, 32, file) == table
     assert again.asked == evaluator.asked[-2:]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
@@ -191,9 +189,9 @@ def _learn(seen, text_rewards, settings, steps=150):
     rewards = text_rewards.rewards(settings)
     for step in range(steps):
         logits = seen.logits(net)
-        loss = -(room.expected_gain(logits, rewards) + 1e-3 * room.entropy(logits)).mean()
+        loss = -(expected_gain(logits, rewards) + 1e-3 * entropy(logits)).mean()
         if step < 30:
-            loss = room.ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
+            loss = ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,9 +1,9 @@
 """Reinforcement learning of the allocator, one loop that reads from top to bottom.
 
-s(N) is tabulated once: the performer answers each question at every budget (`_budget_scores`). Then
-the expected reward over the budget grid is exact, and its gradient is the policy gradient without a
+s(N) is tabulated once: the performer answers each question at every budget (`_tables`). Then the
+expected reward over the budget grid is exact, and its gradient is the policy gradient without a
 single rollout more. A ranking of the budgets warms the policy up; one head for each effort learns
-at its own price. The state that does best on held-out questions is kept.
+at its own lambda. The weights that do best on held-out questions are kept.
 Left out on purpose: minibatches (the net is so small that all questions fit in a step), several
 processes, a value model, sampling.
 """
@@ -19,25 +19,14 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
-from napari_pathreason.training.allocation import (
-    Overviews,
-    Returns,
-    Tabulated,
-    entropy,
-    expected_gain,
-    identity,
-    performer_folder,
-    ranking_loss,
-    read_overviews,
-    resume,
-    returns,
-    save,
-    taught_and_held,
-)
 from napari_pathreason.training.recipe import Cost, Recipe
 from napari_pathreason.training.run import start_log, tracking
 
-from .text_allocator import train_text_allocator
+from ._head_data import Overviews, Returns, read_overviews, returns
+from ._rewards import entropy, expected_gain, ranking_loss
+from ._state import identity, resume, save
+from ._tables import ScoreTable, performer_folder, train_val_tables
+from ._text import train_text_allocator
 
 PANELS = {
     "reward": "reward, all efforts",
@@ -50,7 +39,7 @@ PANELS = {
 def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
-    With other lambdas or another performer it begins anew, and keeps what is known of s(N). The
+    With other lambdas or another performer it begins anew, and keeps the tables of s(N). The
     text form has a loop of its own (`train_text_allocator`).
 
     Returns
@@ -69,19 +58,19 @@ def train_allocator(recipe: Recipe) -> Path:
     last = min(settings.steps, settings.stop_after or settings.steps)
     tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None
     folder = performer_folder(recipe)
-    tables = taught_and_held(recipe, folder)
-    (seen, train), (held, val) = (_shown(known, settings.cost) for known in tables)
+    tables = train_val_tables(recipe, folder)
+    (overviews, train), (val_overviews, val) = (_tensors(one, settings.cost) for one in tables)
     rewards, val_rewards = train.rewards(settings), val.rewards(settings)
 
     torch.manual_seed(recipe.seed)
     net = AllocatorNet()
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     of = identity(recipe, (tables[0].file, tables[1].file))
-    step, best, kept = resume(out, of, net, optimizer)
+    step, best, best_weights = resume(out, of, net, optimizer)
     log = start_log(tracker, out, recipe, step)
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
     while step < last:
-        logits = seen.logits(net, Random(f"{recipe.seed}-{step}"))
+        logits = overviews.logits(net, Random(f"{recipe.seed}-{step}"))
         if step < settings.warm_steps:
             loss = ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
         else:
@@ -95,37 +84,38 @@ def train_allocator(recipe: Recipe) -> Path:
         record |= figures(logits.detach(), train, rewards)
         if step % settings.validate_every == 0 or step == last:
             with torch.no_grad():
-                told = figures(held.logits(net), val, val_rewards)
-            record |= {f"val_{name}": value for name, value in told.items()}
-            if told["reward"] > best:
-                best, kept = told["reward"], {k: v.clone() for k, v in net.state_dict().items()}
+                means = figures(val_overviews.logits(net), val, val_rewards)
+            record |= {f"val_{name}": value for name, value in means.items()}
+            if means["reward"] > best:
+                best = means["reward"]
+                best_weights = {k: v.clone() for k, v in net.state_dict().items()}
         log.write(record)
         bar.update()
         if step % settings.checkpoint_every == 0 or step == last:
-            save(out, of, net, optimizer, step, best, kept)
+            save(out, of, net, optimizer, step, best, best_weights)
             log.draw(PANELS)
     bar.close()
     log.close()
-    net.load_state_dict(kept)
-    save_allocator(folder, PolicyAllocator(net.eval(), int(seen.native.max())))
+    net.load_state_dict(best_weights)
+    save_allocator(folder, PolicyAllocator(net.eval(), int(overviews.native.max())))
     return folder
 
 
 def figures(logits: torch.Tensor, outcome: Returns, rewards: torch.Tensor) -> dict[str, float]:
-    """What the likeliest budgets bring: means over the questions; ``X_effort`` at each effort."""
+    """Of the likeliest budgets: means over the questions; ``X_effort`` at each effort."""
     chosen = logits.argmax(-1)
-    told = {
+    means = {
         "reward": float(rewards.gather(2, chosen[..., None]).mean()),
         "entropy": float(entropy(logits).mean()),
     }
     for at, effort in enumerate(EFFORTS):
         for name, values in (("score", outcome.scores), ("cost", outcome.costs)):
-            told[f"{name}_{effort}"] = float(values.gather(1, chosen[:, at : at + 1]).mean())
-    told |= {name: told[f"{name}_balanced"] for name in ("score", "cost")}
-    return {name: round(value, 5) for name, value in told.items()}
+            means[f"{name}_{effort}"] = float(values.gather(1, chosen[:, at : at + 1]).mean())
+    means |= {name: means[f"{name}_balanced"] for name in ("score", "cost")}
+    return {name: round(value, 5) for name, value in means.items()}
 
 
-def _shown(known: Tabulated, cost: Cost) -> tuple[Overviews, Returns]:
-    """What the net reads of some questions, and what each budget brings."""
-    seen = read_overviews(known.samples, known.pictures, known.info.dims.token_px)
-    return seen, returns(seen, known.table, cost)
+def _tensors(table: ScoreTable, cost: Cost) -> tuple[Overviews, Returns]:
+    """What the net reads of some questions, and the outcome of each budget."""
+    overviews = read_overviews(table.samples, table.pictures, table.info.dims.token_px)
+    return overviews, returns(overviews, table.rows, cost)

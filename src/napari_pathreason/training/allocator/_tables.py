@@ -1,0 +1,224 @@
+"""s(N): what the performer scores on each question at every budget, tabulated once.
+
+An allocator of either form learns from these tables alone. They lie in ``output``/allocator, each
+under a name that says which weights, data, seed and rules of scoring it belongs to, so that a run
+that was cut, and the other form, find them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+from tqdm import tqdm
+
+from napari_pathreason.budgets import plan
+from napari_pathreason.errors import QueryError
+from napari_pathreason.models import (
+    BUDGETS,
+    FixedAllocator,
+    find_base,
+    find_checkpoint,
+    is_embedded,
+    load_performer,
+    weight_files,
+)
+from napari_pathreason.tasks import SCORING
+from napari_pathreason.training.evaluation import Evaluator, pick
+from napari_pathreason.training.recipe import Cost, Recipe
+from napari_pathreason.training.run import copy_checkpoint, fingerprint
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
+from napari_pathreason.types import ModelInfo
+
+TOGETHER = 16
+"""Questions that share the performer's passes while s(N) is tabulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One question at one size: score 0 to 1, visual tokens and FLOPs; native beside them."""
+
+    score: float
+    tokens: int
+    flops: float
+    native: int
+    flops_native: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Questions of a split; ``rows`` holds a `Scored` for each of `BUDGETS`, ``file`` keeps them.
+
+    ``info`` is the performer's.
+    """
+
+    samples: list[Sample]
+    pictures: Pictures
+    rows: list[list[Scored]]
+    file: Path
+    info: ModelInfo
+
+    @property
+    def calls(self) -> int:
+        """How often the performer was asked: once for each size that a budget reads."""
+        return sum(len(set(row)) for row in self.rows)
+
+    def only(self, places: Sequence[int]) -> ScoreTable:
+        """Some of the questions, of the same file."""
+        samples = [self.samples[at] for at in places]
+        return replace(self, samples=samples, rows=[self.rows[at] for at in places])
+
+
+def train_val_tables(
+    recipe: Recipe, folder: Path, device: str = "auto"
+) -> tuple[ScoreTable, ScoreTable]:
+    """What an allocator learns from, and other pictures that tell how well.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path
+        Of the performer.
+    device : str
+        That the performer is asked on.
+    """
+    settings = recipe.allocator
+    if settings.learn_from == "train":
+        return (
+            _table_of(recipe, folder, "train", settings.questions, device),
+            _table_of(recipe, folder, "val", settings.validate_questions, device),
+        )
+    each = settings.questions + settings.validate_questions
+    both = _table_of(recipe, folder, "val", each, device)
+    parts: tuple[list[int], list[int]] = [], []
+    for at, sample in enumerate(both.samples):  # every third picture, whatever is asked about it
+        parts[crc32(json.dumps(sample.image).encode()) % 3 == 0].append(at)
+    return both.only(parts[False]), both.only(parts[True])
+
+
+def _table_of(recipe: Recipe, folder: Path, split: str, each: int, device: str) -> ScoreTable:
+    """A table of ``each`` questions of each kind of a split."""
+    data = Path(recipe.data.folder)
+    samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
+    pictures = Pictures(data)
+    performer = load_performer(folder, device)
+    token_px = performer.info.dims.token_px
+    evaluator = Evaluator(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
+    questions = f"{fingerprint(data)} {split} {each} {recipe.seed} {SCORING}"
+    name = hashlib.sha256(questions.encode())
+    for weights in weight_files(folder, folder.name, find_base(folder, folder.name)):
+        with weights.open("rb") as file:
+            while part := file.read(1 << 24):
+                name.update(part)
+    path = Path(recipe.output) / f"allocator/scores-{split}-{name.hexdigest()[:12]}.jsonl"
+    rows = tabulate(samples, pictures, evaluator, token_px, path, f"s(N) of {split}")
+    return ScoreTable(samples, pictures, rows, path, performer.info)
+
+
+def tabulate(
+    samples: Sequence[Sample],
+    pictures: Pictures,
+    evaluator: Evaluator,
+    token_px: int,
+    file: Path,
+    name: str = "s(N)",
+) -> list[list[Scored]]:
+    """Score of every question at each of `BUDGETS`, in their order.
+
+    Budgets that read a region at one size share one greedy answer, so a small region costs two or
+    three answers, not ten. Answers go to ``file`` the moment they are there; a cut table goes on
+    where it was cut.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The evaluator's.
+    file : Path
+        JSONL; must belong to these samples and this performer, so let its name say which.
+    name : str
+        Of the progress bar.
+    """
+    scores = _read(file)
+    sizes = [
+        [plan(pictures.region(s), budget, token_px).size for budget in BUDGETS] for s in samples
+    ]
+    wanted = {
+        (at, size): budget
+        for at, each in enumerate(sizes)
+        for size, budget in zip(each, BUDGETS, strict=True)
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        file.open("a", encoding="utf-8") as out,
+        tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar,
+    ):
+        bar.update(len(scores))
+        for budget in BUDGETS:
+            new = [key for key, at in wanted.items() if at == budget and key not in scores]
+            for window in evaluator.windows(new, [size for _, size in new]):
+                items = evaluator.ask([at for at, _ in window], budget)
+                for (at, size), item in zip(window, items, strict=True):
+                    scored = Scored(
+                        item.score, int(item.tokens), item.flops, item.native, item.flops_native
+                    )
+                    scores[at, size] = scored
+                    out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
+                out.flush()
+                bar.update(len(window))
+    return [[scores[at, size] for size in each] for at, each in enumerate(sizes)]
+
+
+def _read(file: Path) -> dict[tuple[int, tuple[int, int]], Scored]:
+    """What an earlier run wrote, made fit for appending: a line cut off by a kill is dropped."""
+    if not file.is_file():
+        return {}
+    scores, whole = {}, 0
+    for line in file.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        record = json.loads(line)
+        at, (width, height) = record.pop("index"), record.pop("size")
+        scores[at, (width, height)] = Scored(**record)
+        whole += len(line)
+    with file.open("r+b") as cut:
+        cut.truncate(whole)
+    return scores
+
+
+def native_flops(rows: Sequence[Sequence[Scored]], cost: Cost) -> list[float]:
+    """FLOPs of each question that a cost of 1 stands for; see `AllocatorRecipe.cost`."""
+    natives = [row[0].flops_native for row in rows]
+    return natives if cost == "share" else [sum(natives) / len(natives)] * len(natives)
+
+
+def performer_folder(recipe: Recipe) -> Path:
+    """Folder of the performer to allocate for, beside whose weights the allocator will lie.
+
+    The model that ships stays as it is: a copy of it is made in ``output``/allocator/model.
+
+    Raises
+    ------
+    QueryError
+        If none has been trained yet.
+    ModelError
+        If there is none of the name that the recipe gives.
+    """
+    if recipe.allocator.start is not None:
+        folder, _ = find_checkpoint(recipe.allocator.start)
+        if not is_embedded(folder):
+            return folder
+        copy = Path(recipe.output) / "allocator/model"
+        if not copy.is_dir():
+            copy_checkpoint(folder, copy)
+        return copy
+    for folder in (Path(recipe.output) / "grpo/model", Path(recipe.output) / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    raise QueryError(
+        "there is no performer to allocate for; run `pathreason train sft` with this recipe first, "
+        "or name one as allocator.start"
+    )
