@@ -233,7 +233,7 @@ def test_looks_and_earnings_follow_the_samples(begun, at_every_budget):
     assert (text_rewards.costs[:, -1] > 1).all()  # native, and the look on top
     assert (text_rewards.costs[:, -1] < 1.05).all()
     natives = torch.tensor([row[0].flops_native for row in table])
-    together = returns(seen, table, "operations").costs * natives.mean()
+    together = returns(seen, table, "flops").costs * natives.mean()
     assert torch.allclose(together, text_rewards.costs * natives[:, None])
 
 

@@ -11,8 +11,8 @@ def test_a_flop_costs_the_same_wherever_it_is_spent():
         [Scored(0.6, 4, 4.0, n, float(n)), Scored(1.0, n, float(n), n, float(n))] for n in (9, 991)
     ]
     assert native_flops(table, "share") == [9.0, 991.0]
-    assert native_flops(table, "operations") == [500.0, 500.0]
+    assert native_flops(table, "flops") == [500.0, 500.0]
     scores = torch.tensor([[one.score for one in row] for row in table])
     flops = torch.tensor([[one.flops for one in row] for row in table])
-    ones = torch.tensor(native_flops(table, "operations"))[:, None]
+    ones = torch.tensor(native_flops(table, "flops"))[:, None]
     assert gated(scores, flops / ones, 0.5).argmax(1).tolist() == [1, 0]

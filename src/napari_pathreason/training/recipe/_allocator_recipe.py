@@ -11,8 +11,8 @@ from napari_pathreason.types import Effort
 from ._policy_recipe import TextRecipe
 from ._recipe_base import NotBelow, Positive, Strict
 
-Cost = Literal["operations", "share"]
-"""What a price taxes; see `AllocatorRecipe`."""
+Cost = Literal["flops", "share"]
+"""What lambda taxes; see `AllocatorRecipe`."""
 
 
 class AllocatorRecipe(Strict):
@@ -26,8 +26,8 @@ class AllocatorRecipe(Strict):
     ``learn_from`` is the split of the former. A performer may answer what it was trained on at any
     budget, so that s(N) of ``train`` says that tokens buy nothing; of ``val``, both numbers
     together are asked, and every third picture is held out. ``lambdas`` are lambda of each effort,
-    and ``cost`` is what they tax: ``FLOPs`` beside the mean answer at native size, so that an
-    operation costs the same wherever it is spent, or ``share`` of the answer that the same question
+    and ``cost`` is what they tax: ``flops`` beside the mean answer at native size, so that a
+    FLOP costs the same wherever it is spent, or ``share`` of the answer that the same question
     would have at native size. What follows is the head's alone: the first ``warm_steps`` learn the
     ranking of the budgets, the rest climb the reward; ``entropy`` weighs the bonus.
     """
@@ -38,7 +38,7 @@ class AllocatorRecipe(Strict):
     validate_questions: Positive = 30
     learn_from: Literal["train", "val"] = "train"
     reward: Literal["gated", "paper"] = "gated"
-    cost: Cost = "operations"
+    cost: Cost = "flops"
     lambdas: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
     text: TextRecipe = TextRecipe()
     entropy: NotBelow = 0.01
