@@ -11,7 +11,7 @@ from napari_pathreason.training.calibration import (
     held_out,
     least_confidence,
 )
-from napari_pathreason.training.evaluation import expected_error
+from napari_pathreason.training.evaluation import expected_calibration_error
 from napari_pathreason.types import Scale
 
 
@@ -35,8 +35,8 @@ def test_the_scale_that_made_the_answers_is_found(slope, offset):
 def test_an_overconfident_model_is_cooled_down():
     outcomes = told(3000, 0.3, 0.0)
     right = np.array([one.right for one in outcomes], float)
-    before = expected_error(apply(Scale(), outcomes), right)
-    after = expected_error(held_out(outcomes), right)
+    before = expected_calibration_error(apply(Scale(), outcomes), right)
+    after = expected_calibration_error(held_out(outcomes), right)
     assert before > 0.15
     assert after < 0.04
 

@@ -31,7 +31,7 @@ def test_evaluate_from_the_shell_writes_table_rows_and_items(
 
     monkeypatch.setattr("napari_pathreason.training.evaluation._evaluation.pick", one_of_each_task)
     monkeypatch.setattr(
-        "napari_pathreason.training.evaluation._evaluate.MAX_NEW_TOKENS", 8
+        "napari_pathreason.training.evaluation._evaluator.MAX_NEW_TOKENS", 8
     )  # an untrained model writes on and on
     model = make_tiny_checkpoint(tmp_path / "tiny")
     args = _parse(

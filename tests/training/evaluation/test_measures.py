@@ -135,7 +135,7 @@ def test_calibration_error_by_hand():
     assert calibration_error(mixed) == pytest.approx((0 + 0.05) / 2)
 
 
-def test_the_two_error_rates_of_strangeness_by_hand():
+def test_the_two_error_rates_of_the_ood_score_by_hand():
     known = [_item(k, ood=s) for k, s in enumerate((0.5, 1.0, 1.2, 0.9))]
     aliens = [_item(4 + k, topic="cannot tell", ood=s) for k, s in enumerate((3.0, 0.8))]
     rows = table([*known, *aliens, _item(6)], Run("x"))
@@ -145,7 +145,7 @@ def test_the_two_error_rates_of_strangeness_by_hand():
     (values,) = (row.values for row in rows if row.topic == "number of cells")
     assert "missed" not in values
     page = markdown(rows, [], [], [])
-    assert "known called strange" in page
+    assert "false OOD alarms" in page
     assert "0.250 | 0.500" in page
 
 

@@ -6,15 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import FixedAllocator
+from napari_pathreason.models import BUDGETS, FixedAllocator
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import (
-    BUDGETS,
-    CONFIDENT,
-    FIRST,
-    POLICIES,
+    Choice,
     EvaluationPlan,
-    Look,
     Prediction,
     Run,
     allocations,
@@ -34,6 +30,7 @@ from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Allocation, Completion, ModelDims, ModelInfo
 
 NATIVE = 400
+POLICIES = ("native", "fixed", "random", "cascade", "oracle", "allocator")
 
 
 def _by_budget(index, first_right, confidence=None):
@@ -63,18 +60,16 @@ def test_the_oracle_takes_the_cheapest_right_answer_or_the_cheapest_at_all():
     assert oracle(_by_budget(0, 10_000)).budget == 4
 
 
-def test_the_allocators_own_look_is_counted():
-    item = score_allocation(_by_budget(0, 4), Look(Allocation(64, "policy", 4, flops=2.5), 0.25))
+def test_the_allocators_own_overview_is_counted():
+    item = score_allocation(_by_budget(0, 4), Choice(Allocation(64, "policy", 4, flops=2.5), 0.25))
     assert (item.tokens, item.flops, item.seconds) == (68, 66.5, pytest.approx(0.35))
 
 
-@pytest.mark.parametrize(
-    ("confident", "tokens"), [(CONFIDENT, FIRST), (CONFIDENT - 0.01, FIRST + NATIVE)]
-)
+@pytest.mark.parametrize(("confident", "tokens"), [(0.8, 16), (0.79, 16 + NATIVE)])
 def test_a_cascade_reads_again_where_it_is_unsure_and_pays_for_both(confident, tokens):
     item = cascade(_by_budget(0, NATIVE, confident))
     assert item.tokens == item.flops == tokens
-    assert item.score == (tokens > FIRST)
+    assert item.score == (tokens > 16)
 
 
 def test_random_spends_the_same_tokens_blindly():
@@ -100,17 +95,17 @@ def test_random_with_one_rung_is_that_rung():
     assert (item.score, item.tokens) == (1, 64)
 
 
-def _look(budget):
-    return Look(Allocation(budget, "policy", 4), 0.01)
+def _choice(budget):
+    return Choice(Allocation(budget, "policy", 4), 0.01)
 
 
 def _rows(policies=POLICIES):
     each_by_budget = [_by_budget(i, 4 if i % 2 else 256, 0.5) for i in range(40)]
     items = _items(*each_by_budget)
     chosen = {
-        "low": [_look(4) for _ in each_by_budget],
-        "balanced": [_look(4 if i % 2 else 256) for i in range(40)],
-        "high": [_look(None) for _ in each_by_budget],
+        "low": [_choice(4) for _ in each_by_budget],
+        "balanced": [_choice(4 if i % 2 else 256) for i in range(40)],
+        "high": [_choice(None) for _ in each_by_budget],
     }
     run = Run("m", "bilateral")
     return table(items, run), policy_rows(items, policies, chosen.__getitem__, run)
@@ -145,7 +140,7 @@ def test_an_allocator_of_one_effort_has_one_row_of_that_name(own):
 
     def chosen(effort):
         asked.append(effort)
-        return [Look(Allocation(64, "policy", 4, effort=own), 0.01)] * 4
+        return [Choice(Allocation(64, "policy", 4, effort=own), 0.01)] * 4
 
     rows = policy_rows(items, ["allocator"], chosen, Run("m", "bilateral"))
     assert {row.run.effort for row in rows} == {own}

@@ -67,9 +67,7 @@ ALLOCATOR = {"questions": 1, "validate_questions": 1, "steps": 2, "warm_steps": 
 def test_every_stage_tells_the_tracker_what_its_log_holds(
     recipe, tmp_path, trackers, monkeypatch, at_every_budget
 ):
-    monkeypatch.setattr(
-        "napari_pathreason.training.allocator._tables.tabulate", at_every_budget
-    )
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     values = recipe.model_dump() | {"allocator": ALLOCATOR, "bilateral": {"rounds": 1}}
     values["sft"] |= {"steps": 2, "dense_steps": 0}
     values["grpo"] |= GRPO | SHORT

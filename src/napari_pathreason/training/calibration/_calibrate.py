@@ -24,7 +24,7 @@ from napari_pathreason.models import (
     save_detector,
     write_metadata,
 )
-from napari_pathreason.training.evaluation import expected_error, pick, write_whole
+from napari_pathreason.training.evaluation import expected_calibration_error, pick, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
@@ -145,8 +145,8 @@ def _errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
 def _error(before: Any, after: Any, right: Any) -> dict[str, Any]:
     return {
         "answers": len(right),
-        "before": round(expected_error(before, right), 4),
-        "after": round(expected_error(after, right), 4),
+        "before": round(expected_calibration_error(before, right), 4),
+        "after": round(expected_calibration_error(after, right), 4),
     }
 
 

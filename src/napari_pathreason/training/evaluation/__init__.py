@@ -1,4 +1,4 @@
-"""What a model scores: questions asked, figures with intervals, baselines, tables and pictures."""
+"""Models put to labelled questions: answers scored, figures with intervals, baselines, tables."""
 
 import lazy_loader
 

@@ -1,36 +1,42 @@
-"""A whole evaluation: every arm asked, every answer kept as it comes, tables out of them."""
+"""A whole evaluation: every condition asked, answers recorded as they come, tables out of them."""
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
-from napari_pathreason.models import load_models
+from napari_pathreason.errors import QueryError
+from napari_pathreason.models import BUDGETS, find_checkpoint, load_models
 from napari_pathreason.training.run import fingerprint
-from napari_pathreason.training.samples import Pictures, read_samples
+from napari_pathreason.training.samples import CROP, Pictures, Sample, read_samples
 
-from ._baseline import baseline_items, check_installed
-from ._constant import constant_items
-from ._evaluate import Evaluator, pick
+from ._baselines import baseline_items, check_installed, constant_items
+from ._evaluator import Evaluator, pick
 from ._goals import Outcome, outcomes, read_goals
-from ._groups import group_names
-from ._known_predictions import read_known
-from ._markdown import markdown, short_markdown
-from ._policies import BUDGETS, allocations, check_policies, policy_rows
-from ._prediction import Asked, Prediction, to_line
-from ._scoring import Scorer
-from ._stages import read_stages
-from ._table import ALL, Row, Run, budget_name, group_table, own_budgets, size_table, table
+from ._page import markdown, short_markdown
+from ._policies import allocations, check_policies, policy_rows
+from ._predictions import ModelCondition, Scorer, open_record, read_known, record
+from ._table import (
+    ALL,
+    Row,
+    Run,
+    budget_name,
+    group_table,
+    own_budgets,
+    read_stages,
+    size_table,
+    table,
+)
 
 WITHOUT_A_BUDGET = ("constant", "baseline")
-"""Arms that were asked at no budget, and stand beside every one."""
+"""Conditions that were asked at no budget, and stand beside every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Report:
 
 
 def evaluate(plan: EvaluationPlan) -> Report:
-    """Ask, keep and sum up.
+    """Ask, record and sum up.
 
     Raises
     ------
@@ -149,13 +155,13 @@ def evaluate(plan: EvaluationPlan) -> Report:
     known = read_known(plan.known, scorer)
     if known.lacking:
         tqdm.write(known.lacking, file=sys.stderr)
-    with _opened(plan.items) as file:
-        items = list(_kept(constant_items(scorer), file))
+    with open_record(plan.items) as file:
+        items = list(record(constant_items(scorer), file))
         if plan.baseline:
             fitted = known.baseline or baseline_items(
                 scorer, train, Pictures(plan.data.parent, 500), plan.seed
             )
-            items += _kept(fitted, file)
+            items += record(fitted, file)
         evaluator = Evaluator(
             samples,
             pictures,
@@ -166,13 +172,16 @@ def evaluate(plan: EvaluationPlan) -> Report:
             scorer,
         )
         evaluator.remember(known.items)
-        conditions: list[Asked] = ["model", *(("text_only", "unreasoned") if plan.blank else ())]
+        conditions: list[ModelCondition] = [
+            "model",
+            *(("text_only", "unreasoned") if plan.blank else ()),
+        ]
         runs = [(budget, condition) for budget in plan.budgets for condition in conditions]
         if set(plan.policies) - {"fixed"}:
             runs += [(budget, "model") for budget in BUDGETS if budget not in plan.budgets]
         with tqdm(total=len(runs) * len(samples), unit="answer", mininterval=5) as bar:
             for budget, condition in runs:
-                for item in _kept(evaluator.run(budget, condition), file):
+                for item in record(evaluator.run(budget, condition), file):
                     items.append(item)
                     bar.update()
     run = Run(models.performer.info.name, plan.stage)
@@ -219,29 +228,54 @@ def _plain(parts: Iterable[Row | Outcome]) -> list[dict[str, Any]]:
     return [part.as_dict() for part in parts]
 
 
-def _opened(path: Path | None) -> AbstractContextManager[IO[str] | None]:
-    if path is None:
-        return nullcontext()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8")
+def group_names(table: Path, column: str, samples: Sequence[Sample], folder: Path) -> list[str]:
+    """What each sample's picture shares with others; empty where the table does not name it.
 
+    A picture that is composed of several files has a group where all of them have the same.
 
-def _kept(items: Iterable[Prediction], file: IO[str] | None) -> Iterator[Prediction]:
-    """Pass items on, each written and flushed first, so that a cut run keeps what it had."""
-    for item in items:
-        if file is not None:
-            file.write(to_line(item) + "\n")
-            file.flush()
-        yield item
+    Parameters
+    ----------
+    table : Path
+        CSV with a column ``image``, files relative to it, and the column that groups them.
+    column : str
+    samples : sequence of Sample
+    folder : Path
+        That the files of the samples are relative to.
+
+    Raises
+    ------
+    QueryError
+        If the table cannot be read, lacks a column, or names none of the pictures.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        by_file = {(table.parent / row["image"]).resolve(): row[column].strip() for row in rows}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise QueryError(f"{table.name} cannot be read; give --groups a CSV in UTF-8") from None
+    except (KeyError, AttributeError):
+        raise QueryError(
+            f"{table.name} needs the columns image and {column} in every row; see its first line"
+        ) from None
+
+    def group(sample: Sample) -> str:
+        rows = ((sample.image,),) if isinstance(sample.image, str) else sample.image
+        files = {name.partition(CROP)[0] for row in rows for name in row}
+        groups = {by_file.get((folder / name).resolve(), "") for name in files}
+        return groups.pop() if len(groups) == 1 else ""
+
+    names = [group(sample) for sample in samples]
+    if not any(names):
+        raise QueryError(
+            f"{table.name} names none of the pictures asked about; give --groups the table that "
+            "the data were converted from"
+        )
+    return names
 
 
 def _with_size_of_file(rows: Sequence[Row], model: str) -> list[Row]:
     """Rows, those of all questions with the megabytes of the weights where they lie in a folder."""
-    folder = Path(model)
-    if model == "embedded":
-        from napari_pathreason import models
-
-        folder = Path(models.__file__).parent / "embedded"
+    folder = find_checkpoint(model)[0] if model == "embedded" else Path(model)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     if not size:
         return list(rows)

@@ -1,4 +1,9 @@
-"""Figures of a group of items: each is a sum over items divided by another, with its interval."""
+"""Figures of a group of items: each is a sum over items divided by another, with its interval.
+
+The bootstrap is written out: `scipy.stats.bootstrap` draws places where this draws how often each
+unit comes, so that it would move every published interval, and it keeps resamples with nothing
+below the fraction line.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from numpy.typing import NDArray
 from napari_pathreason.tasks import is_right
 from napari_pathreason.training.convert import CANNOT_TELL
 
-from ._prediction import Prediction
+from ._predictions import Prediction
 
 Part = tuple[float, float]
 """What an item adds above and below the fraction line."""
@@ -39,18 +44,18 @@ def _within(tolerance: float) -> Measure:
 
 def near(answer: str, truth: str, tolerance: float) -> bool:
     """Whether a count is within a share of the truth; a truth of 0 needs an exact 0."""
-    said = answer.strip()
-    if not said.isdecimal() or len(said) > MOST_DIGITS:
+    number = answer.strip()
+    if not number.isdecimal() or len(number) > MOST_DIGITS:
         return False
-    return abs(int(said) - int(truth)) <= tolerance * int(truth) + 1e-9
+    return abs(int(number) - int(truth)) <= tolerance * int(truth) + 1e-9
 
 
 def _counted_of_true(item: Prediction) -> Part | None:
     """All that was counted over all that is there: above 1 where too much is counted."""
-    said = item.answer.strip()
-    if not counted(item) or not (said.isdecimal() and len(said) <= MOST_DIGITS):
+    number = item.answer.strip()
+    if not counted(item) or not (number.isdecimal() and len(number) <= MOST_DIGITS):
         return None
-    return float(said), float(item.truth)
+    return float(number), float(item.truth)
 
 
 def _f1(label: str | None) -> Measure:
@@ -59,8 +64,8 @@ def _f1(label: str | None) -> Measure:
     def part(item: Prediction) -> Part | None:
         if item.matched is None or (label is not None and label not in item.matched):
             return None
-        found = item.matched.values() if label is None else [item.matched[label]]
-        return 2.0 * sum(m for m, _, _ in found), float(sum(p + t for _, p, t in found))
+        counts = item.matched.values() if label is None else [item.matched[label]]
+        return 2.0 * sum(m for m, _, _ in counts), float(sum(p + t for _, p, t in counts))
 
     return part
 
@@ -76,14 +81,14 @@ def _shuffled(item: Prediction) -> Part | None:
 
 
 def _flagged(item: Prediction) -> Part | None:
-    """Pictures of the kind that is asked about, called strange all the same."""
+    """Pictures of the kind that is asked about, called out of distribution all the same."""
     if item.ood is None or item.topic == CANNOT_TELL:
         return None
     return float(item.ood > 1), 1.0
 
 
 def _missed(item: Prediction) -> Part | None:
-    """Pictures that the question is not about, not called strange."""
+    """Pictures that the question is not about, not called out of distribution."""
     if item.ood is None or item.topic != CANNOT_TELL:
         return None
     return float(item.ood <= 1), 1.0
@@ -158,7 +163,7 @@ def phrasing_gap(items: Sequence[Prediction], seed: int) -> dict[str, float]:
     weight of its questions, so that one mixture of topics stands on both sides. Empty where no
     topic was asked in both.
     """
-    known, new, known_drawn, new_drawn, total = 0.0, 0.0, np.zeros(DRAWS), np.zeros(DRAWS), 0
+    means, resampled, total = np.zeros(2), np.zeros((2, DRAWS)), 0
     for place, topic in enumerate(sorted({item.topic for item in items})):
         sides = [
             np.array([i.score for i in items if i.topic == topic and i.phrasing == phrasing])
@@ -168,47 +173,54 @@ def phrasing_gap(items: Sequence[Prediction], seed: int) -> dict[str, float]:
             continue
         weight = sum(map(len, sides))
         total += weight
-        known += weight * float(sides[0].mean())
-        new += weight * float(sides[1].mean())
-        drawn = [
-            _weights(len(side), seed + 2 * place + side_index, DRAWS) @ side / len(side)
-            for side_index, side in enumerate(sides)
-        ]
-        known_drawn += weight * drawn[0]
-        new_drawn += weight * drawn[1]
+        for side, scores in enumerate(sides):
+            means[side] += weight * scores.mean()
+            weights = _weights(len(scores), seed + 2 * place + side, DRAWS)
+            resampled[side] += weight * (weights @ scores / len(scores))
     if not total:
         return {}
-    low, high = np.quantile((known_drawn - new_drawn) / total, (0.025, 0.975))
+    low, high = np.quantile((resampled[0] - resampled[1]) / total, (0.025, 0.975))
     return {
-        "trained": known / total,
-        "held_out": new / total,
-        "gap": (known - new) / total,
+        "trained": float(means[0]) / total,
+        "held_out": float(means[1]) / total,
+        "gap": float(means[0] - means[1]) / total,
         "gap_low": float(low),
         "gap_high": float(high),
     }
 
 
-def calibration_error(items: Sequence[Prediction], bins: int = 10) -> float | None:
-    """ECE: mean distance of confidence from the share of right answers, over equal-width bins.
+def calibration_error(items: Sequence[Prediction]) -> float | None:
+    """ECE of the answers of some items (`expected_calibration_error`).
 
     `is_right` says what is right: of counts those within a fifth; boxes are left out. None where
-    the model gave no confidence. Guo et al. 2017 (arXiv:1706.04599), eq. 3.
+    the model gave no confidence.
     """
-    asked = [item for item in items if item.confidence is not None and item.task != "detection"]
-    if not asked:
+    answers = [item for item in items if item.confidence is not None and item.task != "detection"]
+    if not answers:
         return None
-    confident = np.array([item.confidence for item in asked], float)
-    right = np.array([is_right(item.score, item.truth, item.choices) for item in asked], float)
-    return expected_error(confident, right, bins)
+    confidence = np.array([item.confidence for item in answers], float)
+    right = np.array([is_right(i.score, i.truth, i.choices) for i in answers], float)
+    return expected_calibration_error(confidence, right)
 
 
-def expected_error(
-    confident: NDArray[np.float64], right: NDArray[np.float64], bins: int = 10
+def expected_calibration_error(
+    confidence: NDArray[np.float64], right: NDArray[np.float64], bins: int = 10
 ) -> float:
-    """ECE of probabilities (answers,) against 0 or 1 (answers,); see `calibration_error`."""
-    bin_of = np.minimum((confident * bins).astype(int), bins - 1)
-    gaps = [abs((confident - right)[bin_of == index].sum()) for index in range(bins)]
-    return float(sum(gaps)) / len(confident)
+    """ECE: mean distance of confidence from the share of right answers, over equal-width bins.
+
+    Guo et al. 2017 (arXiv:1706.04599), eq. 3.
+
+    Parameters
+    ----------
+    confidence : float64 array (answers,)
+        Probabilities.
+    right : float64 array (answers,)
+        0 or 1.
+    bins : int
+    """
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs((confidence - right)[bin_of == index].sum()) for index in range(bins)]
+    return float(sum(gaps)) / len(confidence)
 
 
 def best_guess(items: Sequence[Prediction], tolerance: float) -> float:

@@ -37,8 +37,8 @@ from napari_pathreason.training.samples import (
 )
 from napari_pathreason.types import Answer, Budget, Level, Query, Request
 
-from ._evaluate import relative
-from ._scoring import SMALLEST
+from ._evaluator import relative
+from ._predictions import SMALLEST
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 BLUR = 1 / 16
@@ -111,10 +111,10 @@ def measure(plan: ReliabilityPlan) -> list[Assessed]:
     models = load_models(plan.model, plan.device)
     token_px = models.performer.info.dims.token_px
     rng = Random(f"{plan.seed}-reliability")
-    asked = [*answerable(samples, pictures, plan.number, token_px, rng)]
+    cases = [*answerable(samples, pictures, plan.number, token_px, rng)]
     queries = read_questions(plan.questions)
-    asked += unanswerable(samples, pictures, queries, plan.unlike, plan.number, rng)
-    return [_assess(case, models, plan.budget) for case in tqdm(asked, unit="question")]
+    cases += unanswerable(samples, pictures, queries, plan.unlike, plan.number, rng)
+    return [_assess(case, models, plan.budget) for case in tqdm(cases, unit="question")]
 
 
 def _assess(case: Case, models: Models, budget: Budget) -> Assessed:
@@ -183,21 +183,21 @@ def read_questions(path: Path) -> list[Query]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise QueryError(f"{path.name} cannot be read; give a text file of questions") from None
-    found = []
+    queries = []
     for line in lines:
         question, _, choices = line.partition("|")
         if question.strip() and not question.startswith("#"):
             options = tuple(choice.strip() for choice in choices.split(",") if choice.strip())
-            found.append(Query("vqa", question.strip(), options))
-    if not found:
+            queries.append(Query("vqa", question.strip(), options))
+    if not queries:
         raise QueryError(f"{path.name} holds no question; write one a line, choices behind |")
-    return found
+    return queries
 
 
 def _in_turn(
     samples: Sequence[Sample], kind: Callable[[Sample], str], number: int, rng: Random
 ) -> Iterator[Sample]:
-    """At most ``number`` samples, drawn by chance, kinds taking turns."""
+    """At most ``number`` samples, drawn at random, kinds taking turns."""
     waiting: dict[str, list[Sample]] = defaultdict(list)
     for sample in rng.sample(list(samples), len(samples)):
         waiting[kind(sample)].append(sample)

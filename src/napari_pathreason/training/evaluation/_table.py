@@ -1,14 +1,18 @@
-"""Rows of figures: per topic, per task and over all, at each budget, and by size of the region."""
+"""Rows of figures: per topic, task and over all, at each budget, by size, by group, by stage."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from napari_pathreason.errors import QueryError
 
 from ._measures import (
     EVERY,
@@ -21,11 +25,12 @@ from ._measures import (
     ratio,
     topic_measures,
 )
-from ._prediction import Condition, Prediction
+from ._predictions import Condition, Prediction
 
 ALL = "all"
 OWN = 0.05
 """Share of the questions that must be shown another picture for a budget to be one of its own."""
+WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
 BANDS = (128, 256, 512)
 """Upper bounds of the long side of a region in level-0 pixels; the last band has none."""
 
@@ -54,7 +59,7 @@ class Row:
     the median of ``seconds``, ``groups`` where the interval is over several of pictures, and what
     else the questions have; ``X_low`` and ``X_high`` bound a measure X. Bounds are missing where
     all questions are of one group. ``constant``, ``text_only``,
-    ``unreasoned`` and ``baseline`` are the scores of those arms on the same questions,
+    ``unreasoned`` and ``baseline`` are the scores of those conditions on the same questions,
     ``constant_X`` and ``baseline_X`` their other figures.
     """
 
@@ -133,6 +138,39 @@ def group_table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Ro
         for row in table(members, run, seed)
         if row.topic == topic
     ]
+
+
+def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows over all topics, of fixed budgets, out of files of ``evaluate --json``.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Of earlier stages of training.
+    about : mapping
+        What the evaluation at hand asks; an earlier one must have asked the same.
+
+    Raises
+    ------
+    QueryError
+        If a file is missing, is none of ours, or asked other questions.
+    """
+    rows = []
+    for file in files:
+        try:
+            results = json.loads(file.read_text(encoding="utf-8"))
+            questions, all_rows = results["about"], results["rows"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise QueryError(
+                f"{file.name} is no result of `pathreason evaluate --json`; make it anew"
+            ) from None
+        if questions != about:
+            raise QueryError(
+                f"{file.name} asked other questions; evaluate both with the same --data, "
+                "--per-topic and --seed"
+            )
+        rows += [r for r in all_rows if r["topic"] == r["side"] == ALL and r["policy"] == "fixed"]
+    return rows
 
 
 def own_budgets(items: Sequence[Prediction]) -> tuple[list[int | None], list[int | None]]:
@@ -222,9 +260,6 @@ def _row(
     return Row(run, budget, task, topic, side, values)
 
 
-WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
-
-
 def has_interval(name: str) -> bool:
     """Whether rows bound a measure, unless all questions are of one group."""
     return name in WITH_INTERVAL or name.startswith("f1_")
@@ -252,7 +287,7 @@ def _beside(
     ours: Sequence[Prediction],
     measures: Mapping[str, Measure],
 ) -> dict[str, float]:
-    """Figures of another arm, where it answered the same questions."""
+    """Figures of another condition, where it answered the same questions."""
     if {item.index for item in items} != {item.index for item in ours}:
         return {}
     figures = {}

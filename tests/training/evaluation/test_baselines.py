@@ -6,7 +6,6 @@ import pytest
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.evaluation import (
-    BINS,
     Scorer,
     baseline_items,
     check_installed,
@@ -14,6 +13,9 @@ from napari_pathreason.training.evaluation import (
     grid_of,
 )
 from napari_pathreason.training.samples import Pictures
+
+COLOURS = 6 * 32
+"""Bins of the six channels, which come first among the features."""
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +32,10 @@ def test_features_tell_colour_and_texture():
     red[..., 0] = 220
     noise = np.random.default_rng(0).integers(100, 156, (64, 64, 3)).astype(np.uint8)
     sizes = {features(picture).shape for picture in (flat, red, noise, flat[:40, :50])}
-    assert sizes == {(6 * BINS + 12 + 10 + 18 + 26,)}
+    assert sizes == {(COLOURS + 12 + 10 + 18 + 26,)}
     assert np.isfinite(features(flat)).all()
-    texture = slice(6 * BINS + 12, None)
-    assert np.abs(features(flat) - features(red))[: 6 * BINS].sum() > 1
+    texture = slice(COLOURS + 12, None)
+    assert np.abs(features(flat) - features(red))[:COLOURS].sum() > 1
     assert np.abs(features(flat) - features(noise))[texture].sum() > 1
 
 
@@ -61,7 +63,7 @@ def test_colour_tells_the_tiles_apart(answered):
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(
-        "napari_pathreason.training.evaluation._baseline.find_spec",
+        "napari_pathreason.training.evaluation._baselines.find_spec",
         lambda name: None if name == "sklearn" else 1,
     )
     with pytest.raises(QueryError, match="pip install scikit-image scikit-learn"):

@@ -1,4 +1,4 @@
-"""The examiner: the table against performers whose score is known beforehand."""
+"""The evaluator: the table against performers whose score is known beforehand."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def tiles(converted):
     return [s for s in samples if s.topic == "lung subtype"], Pictures(converted)
 
 
-def _examine(tiles, performer, budgets=(4,), condition="model"):
+def _ask(tiles, performer, budgets=(4,), condition="model"):
     samples, pictures = tiles
     evaluator = Evaluator(samples, pictures, performer, FixedAllocator())
     return [item for budget in budgets for item in evaluator.run(budget, condition)]
@@ -44,17 +44,17 @@ def test_confidence_and_strangeness_stand_in_the_items(tiles, always):
             yield self.text
             yield Completion(self.text, 10, 4, 5, "stop", 0.0, written, is_ood)
 
-    items = _examine(tiles, Telling("<think></think><answer>normal</answer>"))
+    items = _ask(tiles, Telling("<think></think><answer>normal</answer>"))
     assert {item.ood for item in items} == {1.5}
     expected = 1 / (1 + math.exp(-1.0))
     assert [item.confidence for item in items] == pytest.approx([expected] * len(items))
-    assert {(i.confidence, i.ood) for i in _examine(tiles, always("x"))} == {(None, None)}
+    assert {(i.confidence, i.ood) for i in _ask(tiles, always("x"))} == {(None, None)}
 
 
 def test_a_constant_performer_scores_its_share(tiles, always):
     samples, pictures = tiles
     share = sum(s.answer == "normal" for s in samples) / len(samples)
-    items = _examine(tiles, always("<think>x: y</think><answer>normal</answer>"))
+    items = _ask(tiles, always("<think>x: y</think><answer>normal</answer>"))
     rows = table([*items, *constant_items(Scorer(samples, pictures, 32))], RUN)
     (row,) = [row for row in rows if row.topic == "lung subtype"]
     assert row.values["score"] == pytest.approx(share)
@@ -67,7 +67,7 @@ def test_a_constant_performer_scores_its_share(tiles, always):
 
 def test_text_only_stands_beside_not_among(tiles, always):
     performer = always("<think></think><answer>normal</answer>")
-    shown, blank = _examine(tiles, performer), _examine(tiles, performer, condition="text_only")
+    shown, blank = _ask(tiles, performer), _ask(tiles, performer, condition="text_only")
     for row in table(shown + blank, RUN):
         assert row.values["n"] == len(tiles[0])
         assert row.values["text_only"] == row.values["score"]
@@ -81,9 +81,7 @@ def test_without_a_rationale_stands_beside(tiles, always):
             yield Completion(text, 10, 4, 5, "stop", 0.0)
 
     conditions = ("model", "unreasoned")
-    shown, unreasoned = (
-        _examine(tiles, Reasoner(""), condition=condition) for condition in conditions
-    )
+    shown, unreasoned = (_ask(tiles, Reasoner(""), condition=condition) for condition in conditions)
     assert {item.answer for item in unreasoned} == {"adenocarcinoma"}
     (row, *_) = table([*shown, *unreasoned], RUN)
     share = sum(s.answer == "adenocarcinoma" for s in tiles[0]) / len(tiles[0])
@@ -102,8 +100,8 @@ def test_blank_pictures_do_not_score_above_text_alone(tiles, always):
             self.text = f"<think></think><answer>{names[min(max(shade, 0), 2)]}</answer>"
             yield from super().generate(pixels, messages, settings, cancel)
 
-    shown, blank = _examine(tiles, Reader("")), _examine(tiles, Reader(""), condition="text_only")
-    blind = [_examine(tiles, always(f"<think></think><answer>{n}</answer>")) for n in names]
+    shown, blank = _ask(tiles, Reader("")), _ask(tiles, Reader(""), condition="text_only")
+    blind = [_ask(tiles, always(f"<think></think><answer>{n}</answer>")) for n in names]
     means = [sum(item.score for item in items) / len(items) for items in blind]
     assert all(item.score == 1 for item in shown)
     assert sum(item.score for item in blank) / len(blank) <= max(means) < 1
@@ -111,7 +109,7 @@ def test_blank_pictures_do_not_score_above_text_alone(tiles, always):
 
 def test_a_picture_of_one_size_is_asked_once(tiles, always):
     performer = always("<think></think><answer>normal</answer>")
-    items = _examine(tiles, performer, budgets=(64, 256, None))  # 224 px: 49 tokens at the most
+    items = _ask(tiles, performer, budgets=(64, 256, None))  # 224 px: 49 tokens at the most
     assert performer.asked == len(tiles[0])
     assert [item.budget for item in items[:: len(tiles[0])]] == [64, 256, None]
 
@@ -143,7 +141,7 @@ def test_true_evidence_holds_here_and_not_elsewhere(tiles, always):
     samples, _ = tiles
     kinds = {s.answer for s in samples}
     said = "<think>throughout: adenocarcinoma</think><answer>adenocarcinoma</answer>"
-    items = _examine(tiles, always(said))
+    items = _ask(tiles, always(said))
     for item, sample in zip(items, samples, strict=True):
         assert item.confirmed == (sample.answer == "adenocarcinoma")
     assert len(kinds) > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
@@ -17,8 +17,7 @@ from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import Answer, GenerationSettings, Request, Result
 
-from ._prediction import Asked, Prediction
-from ._scoring import Scorer
+from ._predictions import ModelCondition, Prediction, Scorer
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -80,29 +79,29 @@ class Evaluator:
         self._performer = performer
         self._allocator = allocator
         self._together = together
-        self._timed = set(_first_of_each_kind(samples, TIMED if together > 1 else len(samples)))
+        self._timed = _first_of_each_kind(samples, TIMED if together > 1 else len(samples))
         self._scorer = scorer or Scorer(samples, pictures, performer.info.dims.token_px, seed)
-        self._asked: dict[tuple[int, Asked, Size], Prediction] = {}
+        self._answers: dict[tuple[int, ModelCondition, Size], Prediction] = {}
 
     def remember(self, items: Iterable[Prediction]) -> None:
         """Take answers that were given before, scored anew: they are not asked for again."""
         for item in items:
             if item.condition != "constant" and item.condition != "baseline":
                 size = self._size(item.index, item.budget)
-                self._asked[item.index, item.condition, size] = item
+                self._answers[item.index, item.condition, size] = item
 
     def _size(self, index: int, budget: int | None) -> Size:
         region = self._pictures.region(self.samples[index])
         return plan(region, budget, self._performer.info.dims.token_px).size
 
-    def run(self, budget: int | None, condition: Asked = "model") -> Iterator[Prediction]:
-        """Ask every question at a budget, in one of the ways of `Asked`."""
+    def run(self, budget: int | None, condition: ModelCondition = "model") -> Iterator[Prediction]:
+        """Ask every question at a budget, in one of the ways of `ModelCondition`."""
         keys = [(index, condition, self._size(index, budget)) for index in range(len(self.samples))]
         for window in self.windows(keys, [size for _, _, size in keys]):
-            new = [key for key in window if key not in self._asked]
+            new = [key for key in window if key not in self._answers]
             answers = self.ask([index for index, _, _ in new], budget, condition)
-            self._asked.update(zip(new, answers, strict=True))
-            yield from (replace(self._asked[key], budget=budget) for key in window)
+            self._answers.update(zip(new, answers, strict=True))
+            yield from (replace(self._answers[key], budget=budget) for key in window)
 
     def windows(self, questions: Sequence[T], sizes: Sequence[Size]) -> Iterator[Sequence[T]]:
         """Questions in groups that the model takes at once, by the sizes of their pictures."""
@@ -117,7 +116,7 @@ class Evaluator:
             yield questions[begin:]
 
     def ask(
-        self, indexes: Sequence[int], budget: int | None, condition: Asked = "model"
+        self, indexes: Sequence[int], budget: int | None, condition: ModelCondition = "model"
     ) -> list[Prediction]:
         """Ask some questions at a budget; parameters as in `run`."""
         jobs = {index: self._job(index, budget, condition) for index in indexes}
@@ -134,7 +133,7 @@ class Evaluator:
             for index in indexes
         ]
 
-    def _job(self, index: int, budget: int | None, condition: Asked) -> Job:
+    def _job(self, index: int, budget: int | None, condition: ModelCondition) -> Job:
         sample = self.samples[index]
         slide = self._pictures.slide(sample)
         if condition == "text_only":  # as large as the picture, without taking its memory
@@ -153,7 +152,7 @@ class Evaluator:
         )
 
     def _item(
-        self, index: int, budget: int | None, condition: Asked, result: Result, timed: bool
+        self, index: int, budget: int | None, condition: ModelCondition, result: Result, timed: bool
     ) -> Prediction:
         return self._scorer.item(
             index,
@@ -171,12 +170,11 @@ class Evaluator:
         )
 
 
-def _first_of_each_kind(samples: Sequence[Sample], most: int) -> Iterator[int]:
-    seen: Counter[str] = Counter()
+def _first_of_each_kind(samples: Sequence[Sample], most: int) -> set[int]:
+    kinds: dict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        seen[sample.kind] += 1
-        if seen[sample.kind] <= most:
-            yield index
+        kinds[sample.kind].append(index)
+    return {index for indexes in kinds.values() for index in indexes[:most]}
 
 
 def relative(result: Result) -> Answer:

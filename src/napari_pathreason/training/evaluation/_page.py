@@ -1,13 +1,25 @@
-"""The figures of an evaluation as Markdown: one main table, then small ones."""
+"""The figures of an evaluation as a page: one main table, then small ones, between two marks.
+
+Tables are Markdown. A page that people write keeps its words: only what stands between the marks of
+a kind of figures is replaced.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason.errors import QueryError
+from napari_pathreason.files import atomic_text
 
 from ._goals import Outcome
-from ._stages import RowDict, stage_lines
 from ._table import ALL, Row
 
+FIGURES, RELIABILITY = "figures", "reliability"
+"""What stands between the marks of a page."""
+
+RowDict = Mapping[str, Any]
 Values = Mapping[str, float]
 Groups = Mapping[tuple[str, str], dict[str, Row]]
 
@@ -38,7 +50,7 @@ def markdown(
         ),
         ("What a budget costs, over all questions", _costs(spans.get((ALL, ALL), {}))),
         ("Who chooses the budget, over all questions", _policies(rows, policies)),
-        ("Stages of training, at the same budget", _grid(*stage_lines(earlier, rows))),
+        ("Stages of training, at the same budget", _stages(earlier, rows)),
         ("Counts: share of questions within a relative error", _counts(topics, grouped_by)),
         (
             "Boxes: F1 at an overlap of 0.5, and pictures without any that were left free",
@@ -139,8 +151,8 @@ def _costs(group: Mapping[str, Row]) -> str:
         "evidence confirmed": lambda v: _value(v, "confirmed"),
         "shuffled": lambda v: _value(v, "shuffled"),
         "ECE": lambda v: _value(v, "ece", 3),
-        "known called strange": lambda v: _value(v, "flagged", 3),
-        "strange passed as known": lambda v: _value(v, "missed", 3),
+        "false OOD alarms": lambda v: _value(v, "flagged", 3),
+        "OOD missed": lambda v: _value(v, "missed", 3),
     }
     lines = [
         [budget, *(show(row.values) for show in columns.values())] for budget, row in group.items()
@@ -185,6 +197,29 @@ def _group_lines(topics: Groups, groups: Sequence[Row], grouped_by: str) -> str:
                 lines.append([_name(task, topic), name, whole.budget, f"{v['n']:.0f}", *cells])
     head = ["question", grouped_by, "budget", "n", "score", "95 %", "within 20 %", "95 %"]
     return _grid([*head, "counted / true"], lines)
+
+
+def _stages(earlier: Sequence[RowDict], rows: Sequence[Row]) -> str:
+    """Score and confirmed evidence of each stage of training, by task and budget."""
+    now = [row.as_dict() for row in rows if row.topic == ALL]
+    now = [row for row in now if row["policy"] == "fixed"]
+    stages = list(dict.fromkeys(row["stage"] for row in (*earlier, *now)))
+    if len(stages) < 2:
+        return ""
+    by_stage = {(r["task"], r["budget"], r["stage"]): r for r in (*earlier, *now)}
+    lines = []
+    for task, budget in dict.fromkeys((row["task"], row["budget"]) for row in now):
+        each = [by_stage.get((task, budget, stage)) for stage in stages]
+        if all(each):
+            values = [row or {} for row in each]
+            scores = [f"{v['score']:.3f}" + _behind(v) for v in values]
+            lines.append([task, budget, *scores, *(_value(v, "confirmed") for v in values)])
+    head = ["task", "budget", *(f"{stage} (95 %)" for stage in stages)]
+    return _grid([*head, *(f"evidence, {stage}" for stage in stages)], lines)
+
+
+def _behind(values: Values) -> str:
+    return f" ({_bounds(values, digits=3)})" if "low" in values else ""
 
 
 def _counts(groups: Groups, grouped_by: str) -> str:
@@ -291,3 +326,50 @@ def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         return ""
     rule = "|" + "---|" * len(head)
     return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(x)} |" for x in lines)])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, and its folder if need be, so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_text(path) as file:
+        file.write(text)
+
+
+def fill(path: Path, text: str, what: str = FIGURES) -> None:
+    """Replace what stands between the marks of a page; a new page is the text alone.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+    what : str
+        Which marks, such as `FIGURES`.
+
+    Raises
+    ------
+    QueryError
+        If the page is there without both marks, lest words be lost.
+    """
+    if not path.exists():
+        write_whole(path, f"{text}\n")
+        return
+    (begin, end), (head, tail) = marks(what), around(path, what)
+    write_whole(path, f"{head}{begin}\n\n{text}\n\n{end}{tail}")
+
+
+def marks(what: str) -> tuple[str, str]:
+    """What stands in a page before and after what is replaced."""
+    return f"<!-- {what}: begin -->", f"<!-- {what}: end -->"
+
+
+def around(path: Path, what: str = FIGURES) -> tuple[str, str]:
+    """What stands before and after the marks of a page; parameters and errors as in `fill`."""
+    begin, end = marks(what)
+    head, begun, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not begun or not ended:
+        raise QueryError(
+            f"{path.name} is there and has no marks for {what}; put {begin} and {end} around "
+            "them, or name a new file"
+        )
+    return head, tail
