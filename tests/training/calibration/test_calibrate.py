@@ -42,7 +42,7 @@ TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))
 def short_answers():
     """Random weights never come to an end; nothing here is about how far they go."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("napari_pathreason.training.calibration._known_answers.MAX_NEW_TOKENS", 12)
+    patch.setattr("napari_pathreason.training.calibration._confidence.MAX_NEW_TOKENS", 12)
     patch.setattr("napari_pathreason.training.calibration._largest.MAX_NEW_TOKENS", 12)
     patch.setattr("napari_pathreason.training.calibration._largest.SIDES", (2,))
     patch.setattr("napari_pathreason.training.calibration._calibrate.REGIONS", 15)
@@ -100,7 +100,7 @@ def test_the_error_rates_are_told_for_val_and_for_slides(calibrated):
     assert [float(share) for share in green.split(": ")[1].split(", ")] == pytest.approx([1] * 4)
 
 
-def test_a_training_picture_is_known_and_a_strange_one_is_not(calibrated, converted, slide):
+def test_a_training_picture_is_in_distribution_and_a_green_one_is_not(calibrated, converted, slide):
     folder, _ = calibrated
     models = load_models(folder, "cpu")
     sample = next(
@@ -145,7 +145,7 @@ def test_the_command_line_prints_what_came_of_it(converted, tmp_path, capsys):
     words = ["calibrate", str(folder), "--data", str(converted / "val.jsonl")]
     words += ["--train", str(converted / "train.jsonl"), "--per-topic", "1", "--pictures", "8"]
     assert main([*words, "--device", "cpu"]) == 0
-    assert "called strange" in capsys.readouterr().out
+    assert "called unlike the training images" in capsys.readouterr().out
     assert json.loads((folder / CALIBRATION).read_text())["questions"] > 0
 
 

@@ -39,7 +39,7 @@ def test_the_largest_size_that_holds(converted, monkeypatch, most, found):
     performer = Until(most)
     held = readable_by_size(performer, samples, Pictures(converted), seed=0)
     assert largest(held) == found
-    assert {size.asked for size in held} == {len(performer.seen) // len(held)}
+    assert {size.questions for size in held} == {len(performer.seen) // len(held)}
     # nothing is asked at sizes beyond one at which most replies fell apart
     assert held[-1].tokens == min((n for n in (64, 144, 256) if n > most), default=256)
 

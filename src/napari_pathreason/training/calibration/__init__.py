@@ -1,4 +1,4 @@
-"""What is fitted beside the weights: how sure an answer is, and how strange a picture."""
+"""What is fitted beside the weights: the confidence of an answer, and an OOD detector of images."""
 
 import lazy_loader
 

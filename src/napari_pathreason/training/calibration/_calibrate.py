@@ -1,13 +1,11 @@
-"""Fitting beside a model's weights how sure its answers are and what it was trained on."""
+"""What is fitted beside a model's weights: confidence, the largest picture, the OOD detector."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,22 +22,26 @@ from napari_pathreason.models import (
     save_detector,
     write_metadata,
 )
-from napari_pathreason.training.evaluation import expected_calibration_error, pick, write_whole
+from napari_pathreason.training.evaluation import pick, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
-from napari_pathreason.types import Calibration, Scale
 
-from ._detector_fit import Seen, fit_detector
-from ._features import learn_domains, own, see, see_slide
-from ._known_answers import FORMS, Outcomes, ask_known
+from ._confidence import ask_known, calibration_errors, fit_confidence
+from ._detector import (
+    ImageFeatures,
+    fit_detector,
+    learn_domains,
+    own,
+    sample_features,
+    slide_features,
+)
 from ._largest import largest, readable_by_size
-from ._scale_fit import answer_confidence, apply, fit_scale, held_out, least_confidence
 
-KEPT = 3000
+DECODED = 3000
 """Decoded pictures in memory: fields share their tiles."""
 REGIONS = 100
-"""Regions of each strange slide."""
+"""Regions of each slide that the model was not trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,10 @@ class CalibrationPlan:
     """What to fit.
 
     ``val`` and ``train`` are JSONL; ``per_topic`` questions of each kind are asked, ``pictures``
-    of each kind looked at (a quarter as many of ``val``). ``unlike`` are slides of what the model
-    was not trained on, looked at only to say how many of their regions are called strange.
-    ``recipe`` is the one that the model was trained by; see `describe_checkpoint`. It names what
-    the images of each source show, too.
+    of each kind read (a quarter as many of ``val``). ``unlike`` are slides of what the model
+    was not trained on, read only to say how many of their regions are called unlike the training
+    images. ``recipe`` is the one that the model was trained by; see `describe_checkpoint`;
+    it names what the images of each source show, too.
     """
 
     model: str
@@ -83,14 +85,15 @@ def calibrate(plan: CalibrationPlan) -> str:
     (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
     performer = load_performer(plan.model, plan.device, known=False)
 
-    asked = pick(val, plan.per_topic, plan.seed)
-    outcomes = ask_known(performer, asked, Pictures(plan.val.parent), plan.seed)
-    fitted, figures = _fit_confidence(outcomes), _errors(outcomes)
-    told = {**asdict(fitted), "questions": len(asked), "seed": plan.seed, "ece": figures}
-    write_whole(folder / CALIBRATION, json.dumps(told, indent=2) + "\n")
+    questions = pick(val, plan.per_topic, plan.seed)
+    outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
+    errors = calibration_errors(outcomes)
+    about = {"questions": len(questions), "seed": plan.seed, "ece": errors}
+    values = {**asdict(fit_confidence(outcomes)), **about}
+    write_whole(folder / CALIBRATION, json.dumps(values, indent=2) + "\n")
     lines = [
-        f"{form}: {found['answers']:,} answers, ECE {found['before']:.3f} -> {found['after']:.3f}"
-        for form, found in figures.items()
+        f"{form}: {error['answers']:,} answers, ECE {error['before']:.3f} -> {error['after']:.3f}"
+        for form, error in errors.items()
     ]
 
     held = readable_by_size(performer, own(val), Pictures(plan.val.parent), plan.seed)
@@ -98,87 +101,54 @@ def calibrate(plan: CalibrationPlan) -> str:
         metadata_json = read_metadata(folder, name)
         metadata = replace(performer.info.metadata, max_visual_tokens=largest(held))
         write_metadata(folder, metadata_json["name"], metadata, metadata_json.get("box_space"))
-    lines += [f"{h.tokens:,} visual tokens: {h.readable} of {h.asked} replies read" for h in held]
+    lines += [
+        f"{h.tokens:,} visual tokens: {h.readable} of {h.questions} replies read" for h in held
+    ]
 
-    features = FeatureHook(performer.model.model.visual)
+    hook = FeatureHook(performer.model.model.visual)
     try:
         names = plan.recipe.metadata.domains if plan.recipe is not None else {}
-        detector, seen = _fit_detector(plan, performer, features, train, val, names)
-        groups = {f"{kind} of val": seen_of for kind, seen_of in seen.items()} | {
-            file.name: list(see_slide(performer, features, file, REGIONS, plan.seed))
-            for file in plan.unlike
-        }
+        detector, groups = _fit_detector(plan, performer, hook, train, own(val), names)
+        for file in plan.unlike:
+            groups[file.name] = [*slide_features(performer, hook, file, REGIONS, plan.seed)]
     finally:
-        features.close()
+        hook.close()
     save_detector(folder, detector)
     return "\n".join([*lines, *_ood_lines(detector, groups)])
-
-
-def _fit_confidence(outcomes: Outcomes) -> Calibration:
-    scales = [fit_scale([*chain.from_iterable(outcomes[form])]) for form in FORMS]
-    confidences = [
-        answer_confidence(scale, answer)
-        for scale, form in zip(scales, FORMS, strict=True)
-        for answer in outcomes[form]
-    ]
-    choice, open_, box = scales
-    return Calibration(choice, open_, box, least_confidence(confidences))
-
-
-def _errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
-    """ECE of each form and of all answers in words, before and after; see `held_out`."""
-    found, words = {}, []
-    for form in FORMS:
-        own = [*chain.from_iterable(outcomes[form])]
-        if len(own) < 2:
-            continue
-        right = np.array([one.right for one in own], float)
-        before, after = apply(Scale(), own), held_out(own)
-        found[form] = _error(before, after, right)
-        if form != "box":
-            words.append((before, after, right))
-    if len(words) > 1:
-        found["choice and open"] = _error(*(np.concatenate(p) for p in zip(*words, strict=True)))
-    return found
-
-
-def _error(before: Any, after: Any, right: Any) -> dict[str, Any]:
-    return {
-        "answers": len(right),
-        "before": round(expected_calibration_error(before, right), 4),
-        "after": round(expected_calibration_error(after, right), 4),
-    }
 
 
 def _fit_detector(
     plan: CalibrationPlan,
     performer: VLMPerformer,
-    features: FeatureHook,
+    hook: FeatureHook,
     train: Sequence[Sample],
     val: Sequence[Sample],
     names: Mapping[str, str],
-) -> tuple[OODDetector, dict[str, list[Seen]]]:
-    """The fit, and the pictures of ``val`` that it was held against."""
+) -> tuple[OODDetector, dict[str, list[ImageFeatures]]]:
+    """The fit, and by domain the pictures of ``val`` that it was held against."""
     domains, wording = learn_domains(train, names)
-    sets = ((train, plan.train, plan.pictures), (own(val), plan.val, -(-plan.pictures // 4)))
-    known, other = (
-        list(_shown(see(performer, features, samples, pictures, domains, names, most, plan.seed)))
-        for samples, pictures, most in ((s, Pictures(f.parent, KEPT), n) for s, f, n in sets)
-    )
-    detector = fit_detector(known, other, domains, wording, features.signature())
-    return detector, {k: [s for s in other if s.kind == i] for i, k in enumerate(domains)}
+
+    def images(samples: Sequence[Sample], file: Path, most: int) -> list[ImageFeatures]:
+        pictures = Pictures(file.parent, DECODED)
+        each = sample_features(performer, hook, samples, pictures, domains, names, most, plan.seed)
+        return list(tqdm(each, unit="picture", mininterval=5))
+
+    fitting = images(train, plan.train, plan.pictures)
+    other = images(val, plan.val, -(-plan.pictures // 4))
+    detector = fit_detector(fitting, other, domains, wording, hook.signature())
+    groups = {
+        f"{domain} of val": [i for i in other if i.domain == place]
+        for place, domain in enumerate(domains)
+    }
+    return detector, groups
 
 
-def _shown(seen: Iterator[Seen]) -> Iterator[Seen]:
-    yield from tqdm(seen, unit="picture", mininterval=5)
-
-
-def _ood_lines(detector: OODDetector, groups: Mapping[str, Sequence[Seen]]) -> list[str]:
-    """Share called strange of each group of pictures, asked about each kind."""
-    lines = ["called strange where asked about " + ", ".join(detector.domains)]
-    for name, seen in groups.items():
-        if seen:
-            scores = np.array([detector.scores(one.features, one.tokens) for one in seen])
+def _ood_lines(detector: OODDetector, groups: Mapping[str, Sequence[ImageFeatures]]) -> list[str]:
+    """Share called out of distribution of each group of pictures, asked about each domain."""
+    lines = ["called unlike the training images where asked about " + ", ".join(detector.domains)]
+    for name, images in groups.items():
+        if images:
+            scores = np.array([detector.scores(one.features, one.tokens) for one in images])
             shares = ", ".join(f"{share:.3f}" for share in (scores > 1).mean(0))
-            lines.append(f"  {name}, {len(seen)} pictures: {shares}")
+            lines.append(f"  {name}, {len(images)} pictures: {shares}")
     return lines

@@ -32,7 +32,7 @@ class Held:
     """Of so many questions at a size, in visual tokens, how many replies could be read."""
 
     tokens: int
-    asked: int
+    questions: int
     readable: int
 
 
@@ -52,29 +52,29 @@ def readable_by_size(
     pictures : Pictures
     seed : int
     """
-    asked = pick(samples, PER_TOPIC, seed)
-    found = []
+    questions = pick(samples, PER_TOPIC, seed)
+    held = []
     for side in tqdm(SIDES, unit="size"):
         pixels = side * performer.info.dims.token_px
         readable = 0
-        for sample in asked:
+        for sample in questions:
             slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
             region = Region(0, 0, pixels, pixels)
             settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, zoom=False)
             job = Job(slide, Request(region, sample.query, "native", settings), bounded=False)
             answer = ask(job, performer, FixedAllocator()).answer
             readable += answer.readable and answer.well_formed
-        found.append(Held(side**2, len(asked), readable))
-        if readable < len(asked) / 2:
+        held.append(Held(side**2, len(questions), readable))
+        if readable < len(questions) / 2:
             break
-    return found
+    return held
 
 
 def largest(held: Sequence[Held]) -> int | None:
     """Visual tokens up to which all sizes hold; None where not even the smallest does."""
     most = None
     for size in held:
-        if size.readable < HOLDS * size.asked:
+        if size.readable < HOLDS * size.questions:
             break
         most = size.tokens
     return most
