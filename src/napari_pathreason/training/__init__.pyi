@@ -1,10 +1,10 @@
 from ._commands import (
     add_calibrate_parser as add_calibrate_parser,
+    add_data_parser as add_data_parser,
     add_evaluate_parser as add_evaluate_parser,
     add_reliability_parser as add_reliability_parser,
     add_train_parser as add_train_parser,
 )
-from ._data_commands import add_data_parser as add_data_parser
 from .recipe import Recipe as Recipe, load_recipe as load_recipe
 from .samples import (
     Area as Area,

@@ -1,16 +1,25 @@
-"""Command line of this room: ``pathreason train``, ``evaluate``, ``calibrate``, ``reliability``."""
+"""Command line of this room: ``train``, ``evaluate``, ``calibrate``, ``reliability``, ``data``.
+
+An option that fills a field of a plan bears its name and has no default here: what is not named
+keeps the plan's own (`_filled`).
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_pathreason.errors import QueryError
 
 if TYPE_CHECKING:
+    from napari_pathreason.training.samples import Split
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
+P = TypeVar("P")
 
 STAGES = {
     "sft": "supervised fine-tuning",
@@ -18,6 +27,11 @@ STAGES = {
     "allocator": "policy gradient over the budget grid, for the last performer",
     "bilateral": "sft, then performer and allocator in turn; one folder out",
 }
+OPTIONAL = argparse.SUPPRESS
+"""Default of what is left out: no value at all."""
+SEVERAL: dict[str, Any] = {"type": Path, "action": "extend", "nargs": "+"}
+"""Files named at once or one by one."""
+PAGE = "write the tables here too, between the marks of a page"
 
 
 def add_train_parser(subparsers: Subparsers) -> None:
@@ -38,65 +52,61 @@ def add_train_parser(subparsers: Subparsers) -> None:
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
     """``pathreason evaluate MODEL --data FILE``."""
-    parser = subparsers.add_parser("evaluate", help="scores per kind of question and per budget")
-    parser.add_argument("model", help="embedded, a folder or a hub id")
-    parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
-    parser.add_argument("--budgets", default="4,16,64,256", help="budgets, or native")
-    parser.add_argument(
+    parser = subparsers.add_parser(
+        "evaluate", help="scores per kind of question and per budget", argument_default=OPTIONAL
+    )
+    add = parser.add_argument
+    add("model", help="embedded, a folder or a hub id")
+    add("--data", type=Path, required=True, help="JSONL of `data convert`")
+    add("--budgets", default="4,16,64,256", help="budgets, or native")
+    add(
         "--policies",
-        default="fixed",
+        type=lambda words: tuple(words.split(",")),
         help="who chooses the budget: of native, fixed, random, cascade, oracle, allocator; all "
         "but fixed ask every budget of the budget grid",
     )
-    parser.add_argument("--figure", type=Path, help="draw score against cost as a PNG")
-    parser.add_argument("--per-topic", type=int, default=60, help="questions of each kind")
-    parser.add_argument(
+    add("--figure", type=Path, default=None, help="draw score against cost as a PNG")
+    add("--per-topic", type=int, help="questions of each kind")
+    add(
         "--together",
         type=int,
-        default=1,
         help="questions that share the model's passes; seconds are then told by three of each kind",
     )
-    parser.add_argument(
+    add(
         "--no-blank",
-        action="store_true",
+        action="store_false",
+        dest="blank",
         help="leave the runs out that see a white picture, or give no rationale",
     )
-    parser.add_argument(
+    add(
         "--baseline",
         action="store_true",
         help="fit colour and texture on the train.jsonl beside the data, and score it too",
     )
-    parser.add_argument("--stage", default="sft", help="training that the weights come out of")
-    parser.add_argument(
+    add("--stage", help="training that the weights come out of")
+    add(
         "--earlier",
-        type=Path,
-        action="extend",
-        nargs="+",
-        default=[],
+        **SEVERAL,
         metavar="JSON",
         help="results of the stages of training before, to stand beside these",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--markdown", type=Path, help="write the tables here too, between the marks of a page"
-    )
-    parser.add_argument("--card", type=Path, help="put the main table and the targets here")
-    parser.add_argument("--json", type=Path, help="write rows, sizes, groups and targets as JSON")
-    parser.add_argument("--items", type=Path, help="write every answer as JSONL, as it comes")
-    parser.add_argument(
+    _add_seed_and_device(parser)
+    add("--markdown", type=Path, default=None, help=PAGE)
+    add("--card", type=Path, default=None, help="put the main table and the targets here")
+    add("--json", type=Path, default=None, help="write rows, sizes, groups and targets as JSON")
+    add("--items", type=Path, help="write every answer as JSONL, as it comes")
+    add(
         "--known",
         type=Path,
         metavar="ITEMS",
         help="items of an earlier or a cut evaluation of the same model: scored anew, not asked "
         "again",
     )
-    parser.add_argument(
-        "--goals", type=Path, metavar="YAML", help="targets, to say which of them are reached"
-    )
-    parser.add_argument(
+    add("--goals", type=Path, metavar="YAML", help="targets, to say which of them are reached")
+    add(
         "--groups",
         nargs=2,
+        default=None,
         metavar=("CSV", "COLUMN"),
         help="what pictures share, such as a slide, patient or organ (a table with a column "
         "image): figures for each, and intervals over them instead of over questions",
@@ -108,31 +118,37 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     """``pathreason calibrate MODEL --data FILE --train FILE``."""
     parser = subparsers.add_parser(
         "calibrate",
-        help="fit how sure answers are, and which pictures are strange; say what the "
-        "model was trained on, where it does not yet",
+        help="fit how confident answers are, and which pictures are unlike the training images; "
+        "say what the model was trained on, where it does not yet",
+        argument_default=OPTIONAL,
     )
-    parser.add_argument("model", help="embedded or a folder; the fits are written into it")
-    parser.add_argument("--data", type=Path, required=True, help="val.jsonl of `data convert`")
-    parser.add_argument("--train", type=Path, required=True, help="train.jsonl beside it")
-    parser.add_argument(
+    add = parser.add_argument
+    add("model", help="embedded or a folder; the fits are written into it")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        dest="val",
+        metavar="DATA",
+        help="val.jsonl of `data convert`",
+    )
+    add("--train", type=Path, required=True, help="train.jsonl beside it")
+    add(
         "--recipe",
         type=Path,
         help="what it was trained by: write anew what the model says of its training",
     )
     _add_changes(parser)
-    parser.add_argument(
+    add(
         "--unlike",
-        type=Path,
-        action="extend",
-        nargs="+",
-        default=[],
+        **SEVERAL,
         metavar="SLIDE",
-        help="say how many regions of slides it was not trained on are called strange",
+        help="say how many regions of slides it was not trained on are called unlike the "
+        "training images",
     )
-    parser.add_argument("--per-topic", type=int, default=50, help="questions of each kind")
-    parser.add_argument("--pictures", type=int, default=1200, help="training pictures of each kind")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
+    add("--per-topic", type=int, help="questions of each kind")
+    add("--pictures", type=int, help="training pictures of each kind")
+    _add_seed_and_device(parser)
     parser.set_defaults(run=_calibrate)
 
 
@@ -141,33 +157,30 @@ def add_reliability_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "reliability",
         help="how often what cannot be answered is called reliable, and what can be is not",
+        argument_default=OPTIONAL,
     )
-    parser.add_argument("model", help="embedded, a folder or a hub id")
-    parser.add_argument("--data", type=Path, required=True, help="JSONL of `data convert`")
-    parser.add_argument(
+    add = parser.add_argument
+    add("model", help="embedded, a folder or a hub id")
+    add("--data", type=Path, required=True, help="JSONL of `data convert`")
+    add(
         "--questions",
         type=Path,
         required=True,
         help="text file of questions it was not trained on, one a line, choices behind |",
     )
-    parser.add_argument(
+    add(
         "--unlike",
-        type=Path,
-        action="extend",
-        nargs="+",
+        **SEVERAL,
         required=True,
         metavar="FILE",
         help="slides, pictures or folders of tissue that it was not trained on",
     )
-    parser.add_argument("--number", type=int, default=200, help="questions of each of both sets")
-    parser.add_argument("--budget", default="auto", help="auto, or most visual tokens to spend")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--markdown", type=Path, help="write the tables here too, between the marks of a page"
-    )
-    parser.add_argument("--figure", type=Path, help="draw risk against coverage as a PNG")
-    parser.add_argument("--items", type=Path, help="write every question as JSONL")
+    add("--number", type=int, help="questions of each of both sets")
+    add("--budget", default="auto", help="auto, or most visual tokens to spend")
+    _add_seed_and_device(parser)
+    add("--markdown", type=Path, default=None, help=PAGE)
+    add("--figure", type=Path, default=None, help="draw risk against coverage as a PNG")
+    add("--items", type=Path, default=None, help="write every question as JSONL")
     parser.set_defaults(run=_reliability)
 
 
@@ -179,6 +192,66 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a key of the recipe, such as sft.lr=1e-4; may be given again",
     )
+
+
+def add_data_parser(subparsers: Subparsers) -> None:
+    """``pathreason data convert FOLDER -o OUT``; ``pathreason data list``."""
+    parser = subparsers.add_parser("data", help="make JSONL samples out of labelled pictures")
+    steps = parser.add_subparsers(dest="step", required=True)
+    listing = steps.add_parser("list", help="the layouts that convert knows")
+    listing.set_defaults(run=_list_layouts)
+    convert = steps.add_parser(
+        "convert",
+        help="published sets, QuPath annotations, tables, folders; see data list",
+        argument_default=OPTIONAL,
+    )
+    add = convert.add_argument
+    add(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="a folder, or a JSON or CSV; several become one set of samples",
+    )
+    add("-o", "--out", type=Path, required=True)
+    add("--kind", default="", help="a layout of data list, where two would fit")
+    add("--seed", type=int, help="of splits, wordings and draws")
+    add("--question", help="what to ask where a set only has labels")
+    add("--most", type=_count, metavar="N", help="take N pictures of each split, drawn by the seed")
+    add(
+        "--groups",
+        type=Path,
+        metavar="CSV",
+        help="columns image and group (or patient, slide): pictures of a group share a split",
+    )
+    add("--images", type=Path, metavar="FOLDER", help="where pictures lie, if not where named")
+    add("--tile", type=_count, metavar="PX", help="side of tiles laid on slides")
+    add("--mpp", type=_size, help="um per pixel of those tiles")
+    add("--slide-mpp", type=_size, metavar="UM", help="um per pixel of slides that do not say it")
+    add(
+        "--splits",
+        type=_splits,
+        metavar="LIST",
+        help="splits that must hold samples, of train,val,test (the default, but for sets that are "
+        "published to evaluate on): `test` makes a set to evaluate on alone",
+    )
+    convert.set_defaults(run=_convert)
+
+
+def _add_seed_and_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device")
+
+
+def _filled(plan: type[P], args: argparse.Namespace, **values: Any) -> P:
+    """A plan of the options that bear its fields' names, ``values`` before them."""
+    names = {field.name for field in fields(plan)}  # type: ignore[arg-type]
+    options = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(args).items()
+        if name in names
+    }
+    return plan(**options | values)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -205,46 +278,23 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from napari_pathreason.training.evaluation import (
+        FIGURES,
         EvaluationPlan,
-        around,
+        draw_pareto,
         evaluate,
-        fill,
         write_whole,
     )
 
-    for page in (args.markdown, args.card):
-        if page and page.exists():
-            around(page)  # better refused now than after an hour
-    report = evaluate(
-        EvaluationPlan(
-            model=args.model,
-            data=args.data,
-            budgets=_budgets(args.budgets),
-            per_topic=args.per_topic,
-            blank=not args.no_blank,
-            baseline=args.baseline,
-            stage=args.stage,
-            seed=args.seed,
-            device=args.device,
-            items=args.items,
-            policies=tuple(args.policies.split(",")),
-            together=args.together,
-            earlier=tuple(args.earlier),
-            known=args.known,
-            goals=args.goals,
-            groups=(Path(args.groups[0]), args.groups[1]) if args.groups else None,
-        )
-    )
+    _check_pages((args.markdown, args.card), FIGURES)
+    table = args.groups and (Path(args.groups[0]), args.groups[1])
+    report = evaluate(_filled(EvaluationPlan, args, budgets=_budgets(args.budgets), groups=table))
     print(report.markdown)  # noqa: T201
     if args.json:
         write_whole(args.json, report.json)
     if args.figure:
-        from napari_pathreason.training.evaluation import draw_pareto
-
         draw_pareto([*report.rows, *report.policies], args.figure)
-    for page, text in ((args.markdown, report.markdown), (args.card, report.card)):
-        if page:
-            fill(page, text)
+    _fill_page(args.markdown, report.markdown, FIGURES)
+    _fill_page(args.card, report.card, FIGURES)
     return 0
 
 
@@ -258,18 +308,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     wait_passively()
     from napari_pathreason.training.calibration import CalibrationPlan, calibrate
 
-    plan = CalibrationPlan(
-        model=args.model,
-        val=args.data,
-        train=args.train,
-        unlike=tuple(args.unlike),
-        per_topic=args.per_topic,
-        pictures=args.pictures,
-        seed=args.seed,
-        device=args.device,
-        recipe=recipe,
-    )
-    print(calibrate(plan))  # noqa: T201
+    print(calibrate(_filled(CalibrationPlan, args, recipe=recipe)))  # noqa: T201
     return 0
 
 
@@ -281,36 +320,57 @@ def _reliability(args: argparse.Namespace) -> int:
     from napari_pathreason.training.evaluation import (
         RELIABILITY,
         ReliabilityPlan,
-        around,
         as_json,
         draw_curve,
-        fill,
         measure,
         page,
         write_whole,
     )
 
-    if args.markdown and args.markdown.exists():
-        around(args.markdown, RELIABILITY)
-    plan = ReliabilityPlan(
-        model=args.model,
-        data=args.data,
-        questions=args.questions,
-        unlike=tuple(args.unlike),
-        number=args.number,
-        budget=parse_budget(args.budget),
-        seed=args.seed,
-        device=args.device,
-    )
-    assessed = measure(plan)
+    _check_pages((args.markdown,), RELIABILITY)
+    assessed = measure(_filled(ReliabilityPlan, args, budget=parse_budget(args.budget)))
     print(page(assessed))  # noqa: T201
     if args.items:
         write_whole(args.items, as_json(assessed))
     if args.figure:
         draw_curve(assessed, args.figure)
-    if args.markdown:
-        fill(args.markdown, page(assessed), RELIABILITY)
+    _fill_page(args.markdown, page(assessed), RELIABILITY)
     return 0
+
+
+def _list_layouts(args: argparse.Namespace) -> int:
+    from .convert import KINDS
+
+    for name, layout in KINDS.items():
+        print(f"{name:<14} {layout}")  # noqa: T201
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from .convert import Options, convert
+
+    done = convert(args.sources, args.out, _filled(Options, args), args.kind)
+    counts = ", ".join(f"{split}: {n:,} samples" for split, n in done.counts.items())
+    print(f"{' + '.join(done.kinds)}: {counts}")  # noqa: T201
+    for note in done.notes:
+        print(f"note: {note}")  # noqa: T201
+    return 0
+
+
+def _check_pages(pages: Sequence[Path | None], what: str) -> None:
+    """Refuse a page without marks now rather than after an hour."""
+    from napari_pathreason.training.evaluation import around
+
+    for page in pages:
+        if page and page.exists():
+            around(page, what)
+
+
+def _fill_page(page: Path | None, text: str, what: str) -> None:
+    from napari_pathreason.training.evaluation import fill
+
+    if page:
+        fill(page, text, what)
 
 
 def _budgets(words: str) -> tuple[int | None, ...]:
@@ -323,3 +383,26 @@ def _budgets(words: str) -> tuple[int | None, ...]:
             raise QueryError("evaluate measures budgets; give numbers of visual tokens or native")
         budgets.append(None if budget == "native" else budget)
     return tuple(budgets)
+
+
+def _count(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a number above 0")
+    return number
+
+
+def _splits(words: str) -> tuple[Split, ...]:
+    from .convert import split_of
+
+    named = [split_of(word) for word in words.split(",")]
+    if None in named:
+        raise argparse.ArgumentTypeError(f"{words} is no list of train, val and test")
+    return tuple(dict.fromkeys(split for split in named if split))
+
+
+def _size(word: str) -> float:
+    number = float(word)
+    if not 0 < number < 1000:
+        raise argparse.ArgumentTypeError(f"{word} is not a size in um above 0")
+    return number

@@ -74,9 +74,9 @@ def learned_policy(
         region = pictures.region(sample)
         reading = plan(region, allocator.overview_budget, token_px)
         overview = pictures.read(sample, region, reading.size)
-        given = allocator.allocate(overview, sample.query, reading.native, "balanced")
+        allocation = allocator.allocate(overview, sample.query, reading.native, "balanced")
         shares = dict.fromkeys(budgets, 0.0)
-        shared = given.probabilities or [float(budget == given.budget) for budget in BUDGETS]
+        shared = allocation.probabilities or [float(allocation.budget == b) for b in BUDGETS]
         for budget, share in zip(BUDGETS, shared, strict=True):
             wanted = reading.native if budget is None else budget
             shares[next((one for one in offered if one >= wanted), offered[-1])] += share
