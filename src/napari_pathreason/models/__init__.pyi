@@ -27,7 +27,6 @@ from ._checkpoint import (
     is_embedded as is_embedded,
     weight_files as weight_files,
 )
-from ._child import serve_parent as serve_parent
 from ._config import (
     CALIBRATION as CALIBRATION,
     read_dims as read_dims,
@@ -80,7 +79,6 @@ from ._pixels import (
     Normalisation as Normalisation,
     patchify as patchify,
 )
-from ._process import ModelProcess as ModelProcess
 from ._text import TextStream as TextStream
 from ._text_allocator import (
     FALLBACK as FALLBACK,
@@ -88,6 +86,6 @@ from ._text_allocator import (
     TextForm as TextForm,
     save_text_allocator as save_text_allocator,
 )
-from ._threads import wait_passively as wait_passively
-from ._wire import Failure as Failure, Load as Load, Piece as Piece, Wire as Wire
+from ._threads import use_threads as use_threads, wait_passively as wait_passively
 from ._wording import Wording as Wording, learn_wording as learn_wording, words_of as words_of
+from .process import ModelProcess as ModelProcess

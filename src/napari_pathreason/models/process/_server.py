@@ -1,4 +1,4 @@
-"""The model's own process: ``python -m napari_pathreason.models._child``, spoken to by pipe.
+"""The program of the model's own process, spoken to by pipe: ``python -m`` this module.
 
 Its main thread loads the model and answers one request after the other; a second thread reads the
 pipe, so that a cancel arrives while an answer is being written. When the pipe ends, because the
@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from napari_pathreason.engine import BatchPerformer, Performer
+from napari_pathreason.models import LoadedModels, load_models, use_threads
 from napari_pathreason.types import Completion
 
-from ._loading import load_models
-from ._models import LoadedModels
-from ._threads import use_threads
 from ._wire import (
     Allocate,
     Cancel,
@@ -41,10 +40,8 @@ the parent for each token costs a tenth of its speed."""
 Requests = SimpleQueue[tuple[Request, threading.Event]]
 
 
-def serve_parent() -> None:
-    """Serve the process at the other end of stdin and stdout until it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's affair
-    wire = _claim_stdio()
+def serve(wire: Wire, load_models: Callable[[str, str], LoadedModels] = load_models) -> None:
+    """Load the model that the other end names first, and answer it until it is gone."""
     load: Load = wire.receive()
     requests: Requests = SimpleQueue()
     threading.Thread(target=_listen, args=(wire, requests), daemon=True).start()
@@ -63,13 +60,13 @@ def serve_parent() -> None:
     while True:
         request, cancel = requests.get()
         try:
-            _serve(models, wire, request, cancel)
+            _answer(models, wire, request, cancel)
         except Exception as error:
             traceback.print_exc()
             wire.send(Failure.of(request.run, error))
 
 
-def _serve(models: LoadedModels, wire: Wire, request: Request, cancel: threading.Event) -> None:
+def _answer(models: LoadedModels, wire: Wire, request: Request, cancel: threading.Event) -> None:
     if isinstance(request, Allocate):
         allocation = models.allocator.allocate(
             request.overview, request.query, request.native, request.effort
@@ -141,4 +138,5 @@ def _claim_stdio() -> Wire:
 
 
 if __name__ == "__main__":
-    serve_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's affair
+    serve(_claim_stdio())

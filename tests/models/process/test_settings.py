@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Load, LoadedModels, ModelProcess, serve_parent
+from napari_pathreason.models import LoadedModels, ModelProcess
+from napari_pathreason.models.process import Load, serve
 
 
 class Told(Exception):
@@ -36,7 +37,6 @@ def begin(monkeypatch):
     """Begin a child's work in this process; gives what it saw when it loaded its model."""
     threads = torch.get_num_threads()
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr("napari_pathreason.models._child.signal.signal", lambda *_: None)
 
     def begin(load: Load) -> str:
         seen = []
@@ -48,10 +48,8 @@ def begin(monkeypatch):
             seen.append(os.environ["HF_HUB_OFFLINE"])
             return LoadedModels(Nobody(), Nobody())
 
-        monkeypatch.setattr("napari_pathreason.models._child.load_models", load_models)
-        monkeypatch.setattr("napari_pathreason.models._child._claim_stdio", lambda: Pipe(load))
         with pytest.raises(Told):
-            serve_parent()
+            serve(Pipe(load), load_models)
         return seen[0]
 
     yield begin

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError, RegionError
-from napari_pathreason.models import Failure, Piece, Wire
+from napari_pathreason.models.process import Failure, Piece, Wire
 
 
 def test_values_arrive_whole_and_in_order():

@@ -43,7 +43,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 # -P: a file in the user's current folder must not pass for a library
-                [sys.executable, "-P", "-m", f"{__package__}._child"],
+                [sys.executable, "-P", "-m", f"{__package__}._server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -122,8 +122,8 @@ class Child:
             lines = self._errors.read()[-4096:].decode(errors="replace").split("\n")
         except ValueError:  # closed: this side ended it
             return "was closed"
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
-        return f"stopped with exit code {code} ({said})"
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        return f"stopped with exit code {code} ({last})"
 
 
 def _listen(wire: Wire, process: subprocess.Popen[bytes], inbox: Inbox) -> None:
