@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import atomic_text
 
 from ._checkpoint import find_checkpoint, is_embedded
 from ._config import read_json
@@ -82,9 +83,8 @@ def write_base(folder: Path, base: str) -> None:
     elif Path(base).is_dir():
         steps = os.path.relpath(Path(base).resolve(), folder.resolve())
         base = steps if steps.startswith(".") else os.path.join(".", steps)
-    partial = folder / f"{CONFIG}.partial"
-    partial.write_text(json.dumps(config | {_BASE: base}, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / CONFIG)
+    with atomic_text(folder / CONFIG) as file:
+        file.write(json.dumps(config | {_BASE: base}, indent=2) + "\n")
 
 
 def save_matrices(folder: Path, matrices: Mapping[str, Any]) -> None:

@@ -17,14 +17,10 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}
 """Where each family writes boxes: 0 to 1000 of the picture, or pixels of the resized picture."""
 CALIBRATION = "calibration.json"
-"""Optional file beside the weights that says how sure its answers are."""
+"""Optional file beside the weights that says how confidence follows from probability."""
 
 LEAST = 0.5
 """Confidence below which an answer is uncertain where no calibration says."""
-ALLOCATOR = "allocator.json"
-"""Optional file beside the weights that says of which form the learned allocator is."""
-ALLOCATOR_FOLDER = "allocator"
-"""Where the adapter of an allocator that writes its number lies, beside the weights."""
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:

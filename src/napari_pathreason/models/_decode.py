@@ -15,7 +15,7 @@ BESIDE = 16
 """Likeliest tokens that are kept beside the one drawn, to tell how sure the choice was."""
 
 
-class Drawn(NamedTuple):
+class SampledToken(NamedTuple):
     """A token, and what stood beside it.
 
     ``beside`` int64 (kept,) are the likeliest ids, ``probabilities`` float32 (kept,) the logarithms
@@ -36,7 +36,7 @@ def decode(
     settings: GenerationSettings,
     suppressed: Sequence[int],
     merge: int,
-) -> Iterator[Drawn]:
+) -> Iterator[SampledToken]:
     """Draw tokens without end; each is computed when it is asked for.
 
     A loop of its own instead of ``model.generate`` in a thread with a streamer: the caller stops
@@ -60,7 +60,7 @@ def decode(
 
     Yields
     ------
-    Drawn
+    SampledToken
         The next token.
     """
     random = torch.Generator().manual_seed(settings.seed)
@@ -91,13 +91,13 @@ def decode(
 
 def draw(
     logits: torch.Tensor, temperature: float, suppressed: Sequence[int], random: torch.Generator
-) -> Drawn:
+) -> SampledToken:
     """Draw a token from logits, float32 (vocabulary,), which are changed."""
     logits[list(suppressed)] = -torch.inf
     token = _draw(logits, temperature, random)
     whole = logits.logsumexp(-1)
     values, beside = logits.topk(min(BESIDE, len(logits)))
-    return Drawn(token, beside, values - whole, logits[token] - whole)
+    return SampledToken(token, beside, values - whole, logits[token] - whole)
 
 
 def _draw(logits: torch.Tensor, temperature: float, random: torch.Generator) -> int:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from napari_pathreason.types import GenerationSettings
 
-from ._decode import Drawn, draw
+from ._decode import SampledToken, draw
 from ._inputs import ModelInputs
 
 
@@ -22,7 +22,7 @@ def decode_batch(
     suppressed: Sequence[int],
     stops: Collection[int],
     merge: int,
-) -> Iterator[list[Drawn | None]]:
+) -> Iterator[list[SampledToken | None]]:
     """Draw tokens for all questions, one each at a time, until all have ended; see `decode`.
 
     Prompts are padded on the right, where no token of theirs sees it. Rows that have ended leave
@@ -44,7 +44,7 @@ def decode_batch(
 
     Yields
     ------
-    list of Drawn or None
+    list of SampledToken or None
         The next token of each question; None once it has ended.
     """
     device = model.device
@@ -66,7 +66,7 @@ def decode_batch(
     ended = [False] * len(inputs)
     while True:
         tokens = []
-        drawn: list[Drawn | None] = [None] * len(inputs)
+        drawn: list[SampledToken | None] = [None] * len(inputs)
         for row, own in zip(rows, logits.float(), strict=True):
             one = draw(own, settings.temperature, suppressed, random[row])
             tokens.append(one.token)

@@ -1,21 +1,119 @@
-"""One picture and its chat as model inputs; the performer and training share this."""
+"""A picture and its chat as model inputs, for the performer and for training.
+
+Pixels are normalised, cut into patches and embedded; texts go through the chat template.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from napari_pathreason.types import Messages, ModelDims
 
-from ._pixels import Normalisation, patchify
+from ._config import Family
 
 IMAGE_PAD = "<|image_pad|>"
 VISION_TOKENS = (IMAGE_PAD, "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 """Tokens that stand for pictures: never to be sampled, a forward pass breaks on them."""
 CONTROL_TOKENS = (*VISION_TOKENS, "<|im_start|>", "<|im_end|>", "<|endoftext|>")
+TEMPORAL_PATCH = 2
+"""Frames in one patch of both families; a still picture stands in each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, for pixels scaled to 0..1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+NORMALISATION: dict[Family, Normalisation] = {
+    "qwen3_vl": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "qwen2_5_vl": Normalisation(
+        (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    ),
+}
+"""What the published checkpoints of each family were trained with."""
+
+
+def patchify(
+    pixels: NDArray[np.uint8], patch: int, merge: int, normalisation: Normalisation
+) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    """Cut a picture into the rows that the vision encoder reads.
+
+    Equal bit for bit to `Qwen2VLImageProcessorPil` of transformers where its own resize is the
+    identity; a grey value has only 256 results, so a table of them replaces the arithmetic.
+
+    Parameters
+    ----------
+    pixels : uint8 array (height, width, 3)
+        Sides are multiples of ``patch * merge``; nothing is resized here.
+    patch : int
+        Side of a patch in pixels.
+    merge : int
+        Patches a side of one visual token.
+    normalisation : Normalisation
+
+    Returns
+    -------
+    tuple
+        Float32 tensor (patches, 3 * TEMPORAL_PATCH * patch * patch) and the grid (1, rows,
+        columns) in patches.
+
+    Raises
+    ------
+    ValueError
+        If the shape, the dtype or the size is not as said.
+    """
+    token_px = patch * merge
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"expected uint8 (height, width, 3), got {pixels.dtype} {pixels.shape}")
+    height, width = pixels.shape[:2]
+    if not height or not width or height % token_px or width % token_px:
+        raise ValueError(f"the picture is {width} x {height} px, not whole tokens of {token_px} px")
+    rows, columns = height // patch, width // patch
+    table = _table(normalisation)
+    planes = np.stack([table[channel].take(pixels[..., channel]) for channel in range(3)])
+    values = torch.from_numpy(planes).view(
+        3, rows // merge, merge, patch, columns // merge, merge, patch
+    )
+    # (block row, block column, row in block, column in block, channel, y, x)
+    values = values.permute(1, 4, 2, 5, 0, 3, 6)
+    values = values.unsqueeze(5).expand(-1, -1, -1, -1, -1, TEMPORAL_PATCH, -1, -1)
+    return values.reshape(rows * columns, -1), (1, rows, columns)
+
+
+def _table(normalisation: Normalisation) -> NDArray[np.float32]:
+    """Value of each channel and grey level (3, 256), rounded at the same steps as transformers."""
+    scaled = (np.arange(256).astype(np.float64) * (1 / 255)).astype(np.float32)
+    mean = np.array(normalisation.mean, dtype=np.float32)[:, None]
+    std = np.array(normalisation.std, dtype=np.float32)[:, None]
+    return ((scaled[None] - mean) / std).astype(np.float32)
+
+
+def embed_by_product(visual: Any) -> None:
+    """Let the vision encoder of a Qwen model embed its patches by a matrix product.
+
+    Both families write it as a convolution whose stride is its kernel; on a CPU the convolution
+    costs several times the product, and far more in a backward pass.
+
+    Parameters
+    ----------
+    visual : Qwen3VLVisionModel or Qwen2_5_VisionTransformerPretrainedModel
+    """
+    visual.patch_embed.forward = partial(_product, visual.patch_embed.proj)
+
+
+def _product(projection: Any, patches: torch.Tensor) -> torch.Tensor:
+    weight = projection.weight.flatten(1)
+    return functional.linear(patches.to(weight.dtype), weight, projection.bias)
 
 
 class ModelInputs(TypedDict):
@@ -58,7 +156,7 @@ def build_inputs(
     Raises
     ------
     ValueError
-        If the picture is not of whole cells, or the template places not exactly one picture.
+        If the picture is not of whole tokens, or the template places not exactly one picture.
     """
     values, grid = patchify(pixels, dims.patch, dims.merge, normalisation)
     ids = prompt_ids(tokenizer, messages, grid[1] * grid[2] // dims.merge**2, begin)
@@ -85,20 +183,20 @@ def prompt_ids(
         If the chat template places not exactly one picture.
     """
     text = tokenizer.apply_chat_template(
-        defused(messages),
+        _defuse(messages),
         tokenize=False,
         add_generation_prompt=True,
         visual_tokens=visual_tokens,
     )
     ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
-    if (found := ids.count(pad)) != 1:
-        raise ValueError(f"the chat template places {found} pictures, not one")
+    if (count := ids.count(pad)) != 1:
+        raise ValueError(f"the chat template places {count} pictures, not one")
     at = ids.index(pad)
     return ids[:at] + [pad] * visual_tokens + ids[at + 1 :]
 
 
-def defused(messages: Messages) -> Messages:
+def _defuse(messages: Messages) -> Messages:
     """Messages whose texts cannot pose as control tokens, whatever a user typed."""
     return [{**message, "content": _defused(message["content"])} for message in messages]
 

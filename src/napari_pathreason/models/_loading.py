@@ -1,32 +1,44 @@
-"""Load a model by name; every way in which that fails is one line with a remedy."""
+"""Load a model by name, or read what it says of itself; each failure is one line with a remedy."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_pathreason.engine import Allocator, Performer
 from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Messages, ModelInfo
 
-from ._adapter import CONFIG as ADAPTER, find_base, merge_adapter
-from ._checkpoint import check_whole, find_checkpoint
-from ._config import ALLOCATOR, read_info, read_json
-from ._detector import LEAST_TOKENS
-from ._device import choose_dtype, resolve_device
-from ._fixed import FixedAllocator
-from ._memory import memory_errors
-from ._models import LoadedModels
-from ._quiet import quiet_transformers
-from ._threads import wait_passively
+from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
+from ._checkpoint import check_whole, find_checkpoint, is_hub_id
+from ._config import read_info, read_json
+from ._runtime import (
+    choose_dtype,
+    memory_errors,
+    quiet_transformers,
+    resolve_device,
+    wait_passively,
+)
+from .allocators import load_beside
 
 if TYPE_CHECKING:
-    from ._detector import OODDetector
-    from ._features import FeatureHook
+    from ._inputs import Normalisation
+    from ._ood import FeatureHook, OODDetector
     from ._performer import VLMPerformer
-    from ._pixels import Normalisation
 
 _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """A performer and the allocator that goes with it, in this process; see `engine.Models`."""
+
+    performer: Performer
+    allocator: Allocator
+
+    def close(self) -> None:
+        """Nothing: memory is freed with the last reference."""
 
 
 def load_models(model_id: str | Path = "embedded", device: str = "auto") -> LoadedModels:
@@ -50,24 +62,15 @@ def load_models(model_id: str | Path = "embedded", device: str = "auto") -> Load
     """
     performer = load_performer(model_id, device)
     folder, name = find_checkpoint(model_id)
-    metadata_json = read_json(folder / ALLOCATOR, name) if (folder / ALLOCATOR).is_file() else {}
-    if metadata_json.get("form") == "text":
-        from ._text_allocator import load_text_allocator
-
-        return load_text_allocator(folder, performer, metadata_json)
-    if not (folder / "allocator.safetensors").is_file():
-        return LoadedModels(performer, FixedAllocator())
-    from ._allocator import load_allocator
-
-    return LoadedModels(performer, load_allocator(folder))
+    return LoadedModels(*load_beside(folder, name, performer))
 
 
 def load_performer(
-    model_id: str | Path = "embedded", device: str = "auto", *, known: bool = True
+    model_id: str | Path = "embedded", device: str = "auto", *, detector: bool = True
 ) -> VLMPerformer:
     """Load the performer alone; parameters and errors as in `load_models`.
 
-    Without ``known`` what was fitted to its training pictures is left aside.
+    Without ``detector`` no picture is held against the training pictures.
     """
     folder, name = find_checkpoint(model_id)
     base = find_base(folder, name)
@@ -86,10 +89,9 @@ def load_performer(
         if (folder / ADAPTER).is_file():
             model = merge_adapter(model, folder, info.name)
         model = model.to(place)
-    fitted = _load_known(folder, info, model) if known else None
-    comparable = LEAST_TOKENS if fitted is not None else None
+    ood, comparable = _load_detector(folder, info, model) if detector else (None, None)
     info = replace(info, device=str(place), comparable=comparable)
-    return VLMPerformer(model, tokenizer, info, normalisation, fitted)
+    return VLMPerformer(model, tokenizer, info, normalisation, ood)
 
 
 def described_in(folder: Path, base: Path) -> Path:
@@ -97,18 +99,17 @@ def described_in(folder: Path, base: Path) -> Path:
     return folder if (folder / "config.json").is_file() else base
 
 
-def _load_known(
+def _load_detector(
     folder: Path, info: ModelInfo, model: Any
-) -> tuple[FeatureHook, OODDetector] | None:
-    """What the training pictures look like, where the checkpoint tells."""
-    from ._detector import FILE, load_detector
-    from ._features import FeatureHook
+) -> tuple[tuple[FeatureHook, OODDetector] | None, int | None]:
+    """How the training pictures look, where the checkpoint says, and the least tokens it needs."""
+    from ._ood import DETECTOR, LEAST_TOKENS, FeatureHook, load_detector
 
-    if not (folder / FILE).is_file():
-        return None
+    if not (folder / DETECTOR).is_file():
+        return None, None
     features = FeatureHook(model.model.visual)
     detector = load_detector(folder, info.name, features.signature())
-    return None if detector is None else (features, detector)
+    return (features, detector), LEAST_TOKENS
 
 
 def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
@@ -150,7 +151,7 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
 
 def read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
     """Of the checkpoint's own preprocessor file, under either name; else its family's."""
-    from ._pixels import NORMALISATION, Normalisation
+    from ._inputs import NORMALISATION, Normalisation
 
     for file in ("preprocessor_config.json", "processor_config.json"):
         if (folder / file).exists():
@@ -172,7 +173,7 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any) -> Any:
     """
     from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
-    from ._patch_embedding import embed_by_product
+    from ._inputs import embed_by_product
 
     kind = {
         "qwen3_vl": Qwen3VLForConditionalGeneration,
@@ -198,3 +199,52 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any) -> Any:
         raise ModelError(damaged)
     embed_by_product(model.model.visual)
     return model.eval()
+
+
+def read_model_info(model: str | Path) -> ModelInfo | None:
+    """What a model says of itself, as it lies on this machine.
+
+    Takes a few milliseconds, so it may be asked while a user types.
+
+    Parameters
+    ----------
+    model : str or Path
+        ``embedded``, a folder or a hub id.
+
+    Returns
+    -------
+    ModelInfo or None
+        As the loaded model gives it, but for its device. None where nothing of the model is here:
+        no such folder, a hub id that is not in the cache, an adapter without its base.
+
+    Raises
+    ------
+    ModelError
+        If one of its files is damaged, or its family is not served.
+    """
+    place = _on_this_machine(model)
+    if place is None:
+        return None
+    folder, name = place
+    base = None if (folder / "config.json").is_file() else base_of(folder, name)
+    if base is None:
+        return read_info(folder, name)
+    under = _on_this_machine(base)  # foreign adapters come without a config
+    return None if under is None else read_info(under[0], name, folder)
+
+
+def _on_this_machine(model: str | Path) -> tuple[Path, str] | None:
+    """Folder and name of a model that is on this machine; as `find_checkpoint`, without the hub."""
+    if isinstance(model, str) and is_hub_id(model) and not Path(model).is_dir():
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            config = try_to_load_from_cache(model, "config.json")
+        except HFValidationError:  # has the form of a hub id, but is none
+            return None
+        return (Path(config).parent, model) if isinstance(config, str) else None
+    try:
+        return find_checkpoint(model)
+    except ModelError:
+        return None

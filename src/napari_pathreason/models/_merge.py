@@ -10,13 +10,14 @@ from napari_pathreason.errors import ModelError
 
 from ._adapter import CONFIG, find_base, merge_adapter
 from ._checkpoint import check_whole, find_checkpoint
-from ._config import ALLOCATOR, ALLOCATOR_FOLDER, CALIBRATION, read_info
+from ._config import CALIBRATION, read_info
 from ._loading import described_in, load_weights
 from ._metadata import METADATA
-from ._quiet import quiet_transformers
+from ._runtime import quiet_transformers
+from .allocators import FOLDER, SETTINGS
 
 _OF_MODEL = ("*.json", "*.jinja", "*.txt")
-_OF_TRAINING = {METADATA, CALIBRATION, ALLOCATOR, "run.json"}
+_OF_TRAINING = {METADATA, CALIBRATION, SETTINGS, "run.json"}
 """What a base says of its own training, which does not hold once an adapter is added."""
 
 
@@ -56,13 +57,13 @@ def write_merged(model_id: str | Path, out: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     with quiet_transformers():
         model.save_pretrained(partial)
-    kept = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
+    files = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
     of_base = [file for pattern in _OF_MODEL for file in base.glob(pattern)]
-    kept += [file for file in of_base if file.name not in _OF_TRAINING]
-    for file in kept:  # what the adapter's folder holds stands before the base's
+    files += [file for file in of_base if file.name not in _OF_TRAINING]
+    for file in files:  # what the adapter's folder holds stands before the base's
         if not file.name.startswith(("adapter_", "model")) and not (partial / file.name).exists():
             shutil.copy(file, partial)
-    if (folder / ALLOCATOR_FOLDER).is_dir():  # it was trained on the merged weights, and fits them
-        shutil.copytree(folder / ALLOCATOR_FOLDER, partial / ALLOCATOR_FOLDER)
+    if (folder / FOLDER).is_dir():  # it was trained on the merged weights, and fits them
+        shutil.copytree(folder / FOLDER, partial / FOLDER)
     os.replace(partial, out)
     return out

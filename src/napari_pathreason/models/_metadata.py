@@ -7,12 +7,12 @@ without the file, such as a foreign checkpoint, says nothing. docs/training.md l
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import atomic_text
 from napari_pathreason.types import BoxSpace, Form, Metadata, Query, TaskName, Topic
 
 METADATA = "pathreason.json"
@@ -35,15 +35,14 @@ def write_metadata(
     box_space : {"relative", "resized"}, optional
         None leaves it to the model's family.
     """
-    told: dict[str, Any] = {} if metadata is None else {"format_version": FORMAT_VERSION}
-    told["name"] = name
+    values: dict[str, Any] = {} if metadata is None else {"format_version": FORMAT_VERSION}
+    values["name"] = name
     if box_space is not None:
-        told["box_space"] = box_space
+        values["box_space"] = box_space
     if metadata is not None:
-        told |= _values(metadata)
-    partial = folder / f"{METADATA}.partial"
-    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / METADATA)
+        values |= _values(metadata)
+    with atomic_text(folder / METADATA) as file:
+        file.write(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def _values(metadata: Metadata) -> dict[str, Any]:
@@ -111,13 +110,13 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
     )
 
 
-def _topic(told: Any, name: str) -> Topic:
+def _topic(value: Any, name: str) -> Topic:
     try:
-        example = told["example"]
+        example = value["example"]
         topic = Topic(
-            _one_of(told["name"]),
-            _one_of(told["form"], get_args(Form)),
-            frozenset(_all_of(told["words"])),
+            _one_of(value["name"]),
+            _one_of(value["form"], get_args(Form)),
+            frozenset(_all_of(value["words"])),
             Query(
                 _one_of(example["task"], get_args(TaskName)),
                 _one_of(example["question"]),

@@ -20,20 +20,15 @@ from napari_pathreason.types import (
     TokenLogprobs,
 )
 
-from ._decode import Drawn, decode
+from ._decode import SampledToken, decode
 from ._decode_batch import decode_batch
-from ._detector import OODDetector
-from ._features import FeatureHook, colours, detail
-from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
-from ._interrupt import Interrupted, Interrupts
-from ._logprobs import LogprobsReader
-from ._memory import memory_errors
-from ._pixels import Normalisation
-from ._text import TextStream
-from ._wording import words_of
+from ._inputs import VISION_TOKENS, ModelInputs, Normalisation, build_inputs
+from ._ood import FeatureHook, OODDetector, colours, detail, words_of
+from ._runtime import Interrupted, Interrupts, memory_errors
+from ._text import LogprobsReader, TextStream, text_of
 
 Mode: TypeAlias = Callable[[], AbstractContextManager[None]]
-"""Entered for each forward pass, as where weights are shared by two speakers."""
+"""Entered for each forward pass, as where two performers share weights."""
 
 
 class VLMPerformer:
@@ -50,8 +45,8 @@ class VLMPerformer:
     info : ModelInfo
     normalisation : Normalisation
         Of the pixels, as the checkpoint was trained.
-    known : (FeatureHook, OODDetector), optional
-        What the training pictures look like to this model's vision encoder.
+    ood : (FeatureHook, OODDetector), optional
+        How the training pictures look to this model's vision encoder.
     mode : Mode
     """
 
@@ -61,14 +56,14 @@ class VLMPerformer:
         tokenizer: Any,
         info: ModelInfo,
         normalisation: Normalisation,
-        known: tuple[FeatureHook, OODDetector] | None = None,
+        ood: tuple[FeatureHook, OODDetector] | None = None,
         mode: Mode = nullcontext,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._info = info
         self._normalisation = normalisation
-        self._known = known
+        self._ood = ood
         self._mode = mode
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
         self._stops = _stop_ids(model, tokenizer)
@@ -95,14 +90,14 @@ class VLMPerformer:
         """How pixels are normalised, for training and evaluation."""
         return self._normalisation
 
-    def under(self, mode: Mode, *, judges: bool = True) -> VLMPerformer:
-        """Another speaker with this model, its passes taken under ``mode``.
+    def under(self, mode: Mode, *, detects_ood: bool = True) -> VLMPerformer:
+        """Another performer with the same weights, its passes taken under ``mode``.
 
-        Without ``judges`` it does not tell how strange a picture is.
+        Without ``detects_ood`` its completions have no OOD score.
         """
-        known = self._known if judges else None
+        ood = self._ood if detects_ood else None
         return VLMPerformer(
-            self._model, self._tokenizer, self._info, self._normalisation, known, mode
+            self._model, self._tokenizer, self._info, self._normalisation, ood, mode
         )
 
     def generate(
@@ -117,7 +112,7 @@ class VLMPerformer:
         Raises
         ------
         ValueError
-            If ``pixels`` is not of whole cells or the messages hold not exactly one picture.
+            If ``pixels`` is not of whole tokens or the messages hold not exactly one picture.
         OutOfMemoryError
             If the device cannot hold the picture and its attention.
         """
@@ -127,7 +122,7 @@ class VLMPerformer:
             self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
         )
         stream, text, count = TextStream(self._tokenizer), settings.begin, 0
-        drawn: list[Drawn] = []
+        sampled: list[SampledToken] = []
         ood: OODScore | None = None
         finish: Literal["stop", "length", "cancelled"] = "length"
         if text:
@@ -152,7 +147,7 @@ class VLMPerformer:
             if last.token in self._stops:
                 finish = "stop"
                 break
-            drawn.append(last)
+            sampled.append(last)
             if piece := stream.push(last.token):
                 text += piece
                 yield piece
@@ -166,7 +161,7 @@ class VLMPerformer:
             new_tokens=count,
             finish=finish,
             seconds=time.perf_counter() - began,
-            written=self._written(drawn, settings),
+            written=self._written(sampled, settings),
             ood=ood,
         )
 
@@ -217,21 +212,16 @@ class VLMPerformer:
         seconds = (time.perf_counter() - began) / len(rows)
         return [
             Completion(
-                text=settings.begin
-                + self._tokenizer.decode(
-                    [one.token for one in row.drawn],
-                    skip_special_tokens=True,
-                    clean_up_tokenization_spaces=False,
-                ),
+                text=settings.begin + text_of(self._tokenizer, [one.token for one in row.sampled]),
                 prompt_tokens=own["input_ids"].shape[1],
                 visual_tokens=int(own["mm_token_type_ids"].sum()),
                 new_tokens=row.count,
                 finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
                 seconds=seconds,
-                written=self._written(row.drawn, settings),
-                ood=is_ood,
+                written=self._written(row.sampled, settings),
+                ood=score,
             )
-            for row, own, is_ood in zip(rows, inputs, ood, strict=True)
+            for row, own, score in zip(rows, inputs, ood, strict=True)
         ]
 
     def _inputs(
@@ -247,32 +237,32 @@ class VLMPerformer:
         )
 
     def _written(
-        self, drawn: Sequence[Drawn], settings: GenerationSettings
+        self, sampled: Sequence[SampledToken], settings: GenerationSettings
     ) -> tuple[TokenLogprobs, ...]:
-        """What was drawn, behind the beginning that was given."""
-        given = (TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
-        return (*given, *self._logprobs_reader.tell(drawn))
+        """What was sampled, behind the beginning that the settings set."""
+        begin = (TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
+        return (*begin, *self._logprobs_reader.read(sampled))
 
     def _assess(
         self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[Messages]
     ) -> list[OODScore | None]:
         """Right behind the first forward pass of an answer, in its thread."""
-        if self._known is None:
+        if self._ood is None:
             return [None] * len(pictures)
         dims = self._info.dims
         sizes = [pixels.shape[0] * pixels.shape[1] // dims.patch**2 for pixels in pictures]
-        seen = self._known[0].take_each(sizes)
-        if not seen:
+        features = self._ood[0].take_each(sizes)
+        if not features:
             return [None] * len(pictures)
         return [
-            self._known[1].assess(
-                features,
+            self._ood[1].assess(
+                own,
                 colours(pixels),
                 detail(pixels),
                 size // dims.merge**2,
                 words_of(messages),
             )
-            for features, pixels, size, messages in zip(seen, pictures, sizes, prompts, strict=True)
+            for own, pixels, size, messages in zip(features, pictures, sizes, prompts, strict=True)
         ]
 
 
@@ -280,11 +270,11 @@ class _Row:
     """One answer of a batch."""
 
     def __init__(self) -> None:
-        self.drawn: list[Drawn] = []
+        self.sampled: list[SampledToken] = []
         self.count = 0
         self.finish: Literal["stop", "length"] = "length"
 
-    def add(self, one: Drawn | None, stops: frozenset[int]) -> None:
+    def add(self, one: SampledToken | None, stops: frozenset[int]) -> None:
         """Take the next token; None if the answer has ended."""
         if one is None:
             return
@@ -292,7 +282,7 @@ class _Row:
         if one.token in stops:
             self.finish = "stop"
         else:
-            self.drawn.append(one)
+            self.sampled.append(one)
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -143,7 +143,7 @@ def test_cancel_while_another_thread_has_the_turn(process, begin, ask):
 
 def test_a_wrong_request_is_one_line_and_the_child_stays(process, local, ask, check_it_works):
     pid = process.pid
-    with pytest.raises(ModelError, match="not whole cells of 32 px") as caught:
+    with pytest.raises(ModelError, match="not whole tokens of 32 px") as caught:
         ask(process.performer, pixels=np.zeros((33, 64, 3), np.uint8))
     assert "\n" not in str(caught.value)
     check_it_works(process, local)

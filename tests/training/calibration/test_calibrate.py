@@ -10,7 +10,7 @@ from PIL import Image
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import CALIBRATION, FILE, load_models, load_performer
+from napari_pathreason.models import CALIBRATION, load_models, load_performer
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import load_recipe
 from napari_pathreason.training.calibration import (
@@ -34,6 +34,7 @@ from napari_pathreason.types import (
 )
 from support import make_tiny_checkpoint
 
+FILE = "ood.safetensors"
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
 TUMOUR = Query("vqa", "Is there any tumour here?", ("yes", "no"))
 

@@ -83,7 +83,7 @@ def calibrate(plan: CalibrationPlan) -> str:
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
     describe_checkpoint(folder, name, train, plan.recipe)
     (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
-    performer = load_performer(plan.model, plan.device, known=False)
+    performer = load_performer(plan.model, plan.device, detector=False)
 
     questions = pick(val, plan.per_topic, plan.seed)
     outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)

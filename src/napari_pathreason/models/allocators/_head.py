@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -14,33 +13,33 @@ from zlib import crc32
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.types import Allocation, Effort, Query
 
-from ._config import ALLOCATOR, ALLOCATOR_FOLDER
+from ._beside import FOLDER, SETTINGS, WEIGHTS
 
-WEIGHTS = "allocator.safetensors"
 OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
 BUDGETS: tuple[int | None, ...] = (*BUDGET_GRID, None)
 """What may be allocated, in the order of the logits; None for native size."""
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """Trade-offs between tokens and score, cheapest first."""
-NEVER = -1e4
+_BUDGET_NAMES = ["native" if budget is None else budget for budget in BUDGETS]
+_NEVER = -1e4
 """Logit of a budget that reads no less than native size."""
-BUCKETS, WORD, HIDDEN = 4096, 32, 96
-CHANNELS = (32, 48, 64)
-SHRINKS = (4, 2, 2)
+_BUCKETS, _WORD, _HIDDEN = 4096, 32, 96
+_CHANNELS, _SHRINKS = (32, 48, 64), (4, 2, 2)
 
 
 def word_ids(query: Query) -> list[int]:
     """Buckets of the words of a question, its options and its task; never empty."""
     words = re.findall(r"\w+", " ".join([query.question, *query.options]).casefold())
-    return [crc32(word.encode()) % BUCKETS for word in [f"task:{query.task}", *words]]
+    return [crc32(word.encode()) % _BUCKETS for word in [f"task:{query.task}", *words]]
 
 
 class AllocatorNet(nn.Module):
@@ -50,32 +49,36 @@ class AllocatorNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         before = 3
-        for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
+        for channels, shrink in zip(_CHANNELS, _SHRINKS, strict=True):
             kernel = shrink if before == 3 else 3
             padding = 0 if before == 3 else 1
             layers += [nn.Conv2d(before, channels, kernel, shrink, padding), nn.GELU()]
             before = channels
         self.picture = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.words = nn.EmbeddingBag(BUCKETS, WORD, mode="mean")
+        self.words = nn.EmbeddingBag(_BUCKETS, _WORD, mode="mean")
         self.head = nn.Sequential(
-            nn.Linear(before + WORD + 1, HIDDEN),
+            nn.Linear(before + _WORD + 1, _HIDDEN),
             nn.GELU(),
-            nn.Linear(HIDDEN, len(EFFORTS) * len(BUDGETS)),
+            nn.Linear(_HIDDEN, len(EFFORTS) * len(BUDGETS)),
         )
 
     def see(self, pictures: torch.Tensor) -> torch.Tensor:
-        """What is seen of overviews (questions, 3, height, width) with values -1 to 1."""
-        seen: torch.Tensor = self.picture(pictures)
-        return seen
+        """Features of overviews (questions, 3, height, width) with values -1 to 1."""
+        features: torch.Tensor = self.picture(pictures)
+        return features
 
     def forward(
-        self, seen: torch.Tensor, words: torch.Tensor, offsets: torch.Tensor, native: torch.Tensor
+        self,
+        features: torch.Tensor,
+        words: torch.Tensor,
+        offsets: torch.Tensor,
+        native: torch.Tensor,
     ) -> torch.Tensor:
         """Logits, float (questions, efforts, budgets); low for budgets from native size up.
 
         Parameters
         ----------
-        seen : float tensor (questions, features)
+        features : float tensor (questions, features)
             What `see` made of the overviews; their sizes may differ.
         words : int64 tensor (words,)
             `word_ids` of all questions, one behind another.
@@ -85,10 +88,10 @@ class AllocatorNet(nn.Module):
             Visual tokens of each region at native size.
         """
         size = native.float().log2()[:, None] / 4 - 2  # 256 tokens lie in the middle
-        known = torch.cat([seen, self.words(words, offsets), size], 1)
-        logits: torch.Tensor = self.head(known).view(-1, len(EFFORTS), len(BUDGETS))
+        inputs = torch.cat([features, self.words(words, offsets), size], 1)
+        logits: torch.Tensor = self.head(inputs).view(-1, len(EFFORTS), len(BUDGETS))
         budgets = torch.tensor([budget or 0 for budget in BUDGETS], device=native.device)
-        return logits.masked_fill((budgets >= native[:, None])[:, None], NEVER)
+        return logits.masked_fill((budgets >= native[:, None])[:, None], _NEVER)
 
 
 def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
@@ -98,22 +101,22 @@ def to_tensor(overview: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def net_flops(height: int, width: int, words: int) -> float:
-    """FLOPs of one look; a multiply-add counts as two."""
+    """FLOPs of one allocation; a multiply-add counts as two."""
     total, before = 0.0, 3
-    for channels, shrink in zip(CHANNELS, SHRINKS, strict=True):
+    for channels, shrink in zip(_CHANNELS, _SHRINKS, strict=True):
         # the first layer cuts off what is left over, the others pad
         first = before == 3
         height, width = (n // shrink if first else -(-n // shrink) for n in (height, width))
         kernel = shrink if first else 3
         total += height * width * channels * before * kernel**2
         before = channels
-    total += words * WORD + (before + WORD + 1) * HIDDEN + HIDDEN * len(EFFORTS) * len(BUDGETS)
+    total += words * _WORD + (before + _WORD + 1) * _HIDDEN + _HIDDEN * len(EFFORTS) * len(BUDGETS)
     return 2 * total
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyAllocator:
-    """Allots the likeliest budget of a learned policy; satisfies `engine.Allocator`.
+    """Allocates the likeliest budget of a learned policy; satisfies `engine.Allocator`.
 
     A region larger than all it learnt from is taken for one of that size: of the budgets beyond,
     and of native size there, the net has learnt nothing.
@@ -130,18 +133,18 @@ class PolicyAllocator:
 
     @property
     def overview_budget(self) -> int:
-        """Visual tokens of the overview that it looks at."""
+        """Visual tokens of the overview that it reads."""
         return OVERVIEW
 
     def allocate(
         self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
     ) -> Allocation:
-        """Choose a budget; the overview's tokens and the FLOPs of the look are counted.
+        """Choose a budget; the overview's tokens and the FLOPs of the net are counted.
 
         Raises
         ------
         ModelError
-            If no overview is given.
+            If there is no overview.
         """
         overview = needed(overview)
         height, width, _ = overview.shape
@@ -154,7 +157,7 @@ class PolicyAllocator:
                 torch.tensor([min(native, self.largest)]),
             )[0, EFFORTS.index(effort)]
             if native > self.largest:
-                logits[BUDGETS.index(None)] = NEVER
+                logits[BUDGETS.index(None)] = _NEVER
         probabilities = logits.double().softmax(0)
         return Allocation(
             budget=BUDGETS[int(probabilities.argmax())],
@@ -184,18 +187,17 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
 
     An allocator of the other form (`save_text_allocator`) makes room for it.
     """
-    metadata_json = {
+    settings = {
         "form": "head",
-        "budgets": ["native" if budget is None else budget for budget in BUDGETS],
+        "budgets": _BUDGET_NAMES,
         "efforts": list(EFFORTS),
         "largest": allocator.largest,
     }
-    weights, about = (folder / f"{name}.partial" for name in (WEIGHTS, ALLOCATOR))
-    save_file(allocator.net.state_dict(), weights)
-    about.write_text(json.dumps(metadata_json, indent=2) + "\n", encoding="utf-8")
-    os.replace(about, folder / ALLOCATOR)
-    os.replace(weights, folder / WEIGHTS)  # last: these are what loading looks for
-    shutil.rmtree(folder / ALLOCATOR_FOLDER, ignore_errors=True)
+    with atomic_bytes(folder / WEIGHTS) as weights:  # named last: these are what loading looks for
+        weights.write(save(allocator.net.state_dict()))
+        with atomic_text(folder / SETTINGS) as file:
+            file.write(json.dumps(settings, indent=2) + "\n")
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def load_allocator(folder: Path) -> PolicyAllocator:
@@ -207,12 +209,11 @@ def load_allocator(folder: Path) -> PolicyAllocator:
         If a file is damaged or belongs to another budget grid.
     """
     try:
-        metadata_json = json.loads((folder / ALLOCATOR).read_text(encoding="utf-8"))
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         net = AllocatorNet()
         net.load_state_dict(load_file(folder / WEIGHTS))
-        budgets = ["native" if budget is None else budget for budget in BUDGETS]
-        same = metadata_json["budgets"] == budgets and metadata_json["efforts"] == list(EFFORTS)
-        largest = int(metadata_json.get("largest", BUDGET_GRID[-1]))
+        same = settings["budgets"] == _BUDGET_NAMES and settings["efforts"] == list(EFFORTS)
+        largest = int(settings.get("largest", BUDGET_GRID[-1]))
     except Exception as error:  # whatever a damaged file makes json, safetensors and torch raise
         raise ModelError(
             "the allocator of the model cannot be read; fetch the whole model"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any, get_args
 
 import numpy as np
@@ -23,15 +24,19 @@ from numpy.typing import NDArray
 
 from napari_pathreason.budgets import flops, snap
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import atomic_text
+from napari_pathreason.models import (
+    CONFIG,
+    VLMPerformer,
+    read_matrices,
+    save_matrices,
+    write_base,
+)
 from napari_pathreason.tasks import allocation_messages, parse_allocation
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
-from ._adapter import CONFIG, read_matrices, save_matrices, write_base
-from ._allocator import BUDGETS, WEIGHTS as HEAD, needed
-from ._config import ALLOCATOR, ALLOCATOR_FOLDER
-from ._models import LoadedModels
-from ._performer import VLMPerformer
-from ._switch import AdapterSwitch
+from ._beside import FOLDER, SETTINGS, WEIGHTS
+from ._head import BUDGETS, needed
 
 FALLBACK = 256
 """Visual tokens where no number was written, as in the paper's public code."""
@@ -52,7 +57,7 @@ class TextForm:
 
 @dataclass(frozen=True, slots=True)
 class TextAllocator:
-    """Allots the budget of the number that a model writes; satisfies `engine.Allocator`.
+    """Allocates the budget of the number that a model writes; satisfies `engine.Allocator`.
 
     It decodes greedily, so its policy stands on one budget: ``probabilities`` are 1 there and 0
     elsewhere. Odds of its tokens would not be those of budgets, as many thoughts end in one number.
@@ -72,7 +77,7 @@ class TextAllocator:
 
     @property
     def overview_budget(self) -> int:
-        """Visual tokens of the overview that it looks at."""
+        """Visual tokens of the overview that it reads."""
         return self.form.overview
 
     def allocate(
@@ -83,7 +88,7 @@ class TextAllocator:
         Raises
         ------
         ModelError
-            If no overview is given.
+            If there is no overview.
         OutOfMemoryError
             If the device cannot hold it.
         """
@@ -92,7 +97,7 @@ class TextAllocator:
         height, width, _ = overview.shape
         messages = allocation_messages(query, height * width // dims.token_px**2, native)
         settings = GenerationSettings(max_new_tokens=self.form.longest)
-        pieces = self.writer.generate(overview, messages, settings, Event())
+        pieces = self.writer.generate(overview, messages, settings, threading.Event())
         done = next(piece for piece in pieces if isinstance(piece, Completion))
         number = parse_allocation(done.text).number
         budget = snap(FALLBACK if number is None else number, native)
@@ -122,29 +127,27 @@ def save_text_allocator(
     matrices : mapping
         Of the adapter, by the names that peft gives them within the model.
     """
-    adapter, metadata_json = folder / ALLOCATOR_FOLDER, folder / f"{ALLOCATOR}.partial"
-    partial, old = (folder / f"{ALLOCATOR_FOLDER}.{name}" for name in ("partial", "old"))
+    adapter = folder / FOLDER
+    partial, old = (folder / f"{FOLDER}.{name}" for name in ("partial", "old"))
     for left in (partial, old):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir()
     config.save_pretrained(str(partial))
     save_matrices(partial, matrices)
     write_base(partial, str(folder))
-    metadata_json.write_text(
-        json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n", encoding="utf-8"
-    )
-    if adapter.exists():
-        os.replace(adapter, old)
-    os.replace(partial, adapter)
-    os.replace(metadata_json, folder / ALLOCATOR)  # last: this is what loading looks at
-    (folder / HEAD).unlink(missing_ok=True)
+    with atomic_text(folder / SETTINGS) as file:  # named last: this is what loading looks at
+        file.write(json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n")
+        if adapter.exists():
+            os.replace(adapter, old)
+        os.replace(partial, adapter)
+    (folder / WEIGHTS).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def load_text_allocator(
-    folder: Path, performer: VLMPerformer, metadata_json: Mapping[str, Any]
-) -> LoadedModels:
-    """Put the adapter on a performer's model; both speak from it from now on.
+    folder: Path, performer: VLMPerformer, settings: Mapping[str, Any]
+) -> tuple[VLMPerformer, TextAllocator]:
+    """Put the adapter on a performer's model, which answers and allocates from now on.
 
     Parameters
     ----------
@@ -152,7 +155,7 @@ def load_text_allocator(
         Of the performer.
     performer : VLMPerformer
         Not to be asked any more: the one returned takes its place.
-    metadata_json : mapping
+    settings : mapping
         What ``allocator.json`` holds.
 
     Raises
@@ -164,18 +167,16 @@ def load_text_allocator(
 
     model = performer.model
     try:
-        form = TextForm(
-            int(metadata_json["overview"]), int(metadata_json["longest"]), metadata_json["effort"]
-        )
+        form = TextForm(int(settings["overview"]), int(settings["longest"]), settings["effort"])
         if form.effort not in get_args(Effort) or min(form.overview, form.longest) < 1:
             raise ValueError(form)
-        matrices = read_matrices(folder / ALLOCATOR_FOLDER)
-        if not (folder / ALLOCATOR_FOLDER / CONFIG).is_file():  # peft would ask the hub for it
+        matrices = read_matrices(folder / FOLDER)
+        if not (folder / FOLDER / CONFIG).is_file():  # peft would ask the hub for it
             raise ValueError(CONFIG)
-        config = LoraConfig.from_pretrained(str(folder / ALLOCATOR_FOLDER))
-        inject_adapter_in_model(config, model, ALLOCATOR_FOLDER)
-        left = set_peft_model_state_dict(model, matrices, ALLOCATOR_FOLDER)
-        missing = [name for name in left.missing_keys if f".{ALLOCATOR_FOLDER}." in name]
+        config = LoraConfig.from_pretrained(str(folder / FOLDER))
+        inject_adapter_in_model(config, model, FOLDER)
+        left = set_peft_model_state_dict(model, matrices, FOLDER)
+        missing = [name for name in left.missing_keys if f".{FOLDER}." in name]
         if missing or left.unexpected_keys:
             raise ValueError(missing or left.unexpected_keys)
     except MemoryError:
@@ -187,7 +188,40 @@ def load_text_allocator(
             f"the allocator of the model {performer.info.name} does not fit it; "
             "fetch the whole model, or train the allocator again"
         ) from error
-    switch = AdapterSwitch(model)
-    return LoadedModels(
-        performer.under(switch.off), TextAllocator(performer.under(switch.on, judges=False), form)
-    )
+    adapter = _AdapterSwitch(model)
+    writer = performer.under(adapter.on, detects_ood=False)
+    return performer.under(adapter.off), TextAllocator(writer, form)
+
+
+class _AdapterSwitch:
+    """Takes the passes of a model with its adapter or without it.
+
+    Either may be asked from several threads: each has the switch for one forward pass at a time, so
+    that none runs on the other's weights. Off, the layers give just what the plain model gives.
+    peft's own `disable_adapter` belongs to its wrapper, which would hide the model that the rest
+    reads, has no lock, and switches all layers twice for each token.
+    """
+
+    def __init__(self, model: Any) -> None:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        self._layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+        self._lock = threading.RLock()
+        self._is_on: bool | None = None
+
+    @contextmanager
+    def _turned(self, on: bool) -> Iterator[None]:
+        with self._lock:
+            if self._is_on is not on:
+                for layer in self._layers:
+                    layer.enable_adapters(on)
+                self._is_on = on
+            yield
+
+    def on(self) -> AbstractContextManager[None]:
+        """With the adapter."""
+        return self._turned(True)
+
+    def off(self) -> AbstractContextManager[None]:
+        """As if there were none."""
+        return self._turned(False)

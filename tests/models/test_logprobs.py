@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from napari_pathreason.models import (
-    BESIDE,
     VISION_TOKENS,
-    Drawn,
     LogprobsReader,
+    SampledToken,
     build_inputs,
     decode,
     load_performer,
@@ -36,7 +35,7 @@ def _drawn(tokenizer, text):
     """Each letter drawn for certain, with the letter ``z`` beside it."""
     other = tokenizer("z")["input_ids"][0]
     return [
-        Drawn(i, torch.tensor([i, other]), torch.tensor([-0.1, -3.0]), torch.tensor(-0.1))
+        SampledToken(i, torch.tensor([i, other]), torch.tensor([-0.1, -3.0]), torch.tensor(-0.1))
         for i in tokenizer(text)["input_ids"]
     ]
 
@@ -65,20 +64,20 @@ def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temp
     expected = logits.log_softmax(-1)
     for one, row in zip(drawn, expected, strict=True):
         assert one.own == pytest.approx(float(row[one.token]), abs=1e-3)
-        assert len(one.beside) == BESIDE
+        assert len(one.beside) == 16
         assert torch.allclose(one.probabilities, row[one.beside], atol=1e-3)
 
 
 def test_tokens_are_told_with_what_stood_beside_them():
     tokenizer = byte_tokenizer()
-    written = LogprobsReader(tokenizer).tell(_drawn(tokenizer, SAID))
+    written = LogprobsReader(tokenizer).read(_drawn(tokenizer, SAID))
     assert "".join(token.text for token in written) == SAID
     assert all(token.choices[1][0] == "z" for token in written)
     assert all(token.choices[0][1] == pytest.approx(-0.1) for token in written)
 
 
 def test_nothing_drawn_tells_no_tokens():
-    assert LogprobsReader(byte_tokenizer()).tell([]) == ()
+    assert LogprobsReader(byte_tokenizer()).read([]) == ()
 
 
 def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
@@ -87,7 +86,7 @@ def test_a_token_drawn_against_all_likelihood_is_among_its_choices():
     rare = tokenizer("q")["input_ids"][0]
     at = SAID.index("yes")
     drawn[at] = drawn[at]._replace(token=rare, own=torch.tensor(-9.0))
-    token = LogprobsReader(tokenizer).tell(drawn)[at]
+    token = LogprobsReader(tokenizer).read(drawn)[at]
     assert token.text == "q"
     assert token.choices[token.chosen][1] == -9.0
     assert len(token.choices) == 3

@@ -1,0 +1,158 @@
+"""What a model runs on: device, precision, threads, memory, and how a pass is given up.
+
+No torch at import: how its threads wait must be said before it is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from napari_pathreason.errors import ModelError, OutOfMemoryError
+
+_SMALL = 1 << 30
+"""Bytes of weights up to which float32 is kept on an accelerator too."""
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+def resolve_device(name: str) -> Any:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a `torch.device` that is there.
+
+    Raises
+    ------
+    ModelError
+        If the name is not understood or the device is not there.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ModelError(f"the device {name!r} is not understood; give auto, cpu, cuda or mps")
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[device.type]:
+        raise ModelError(
+            f"the device {name!r} is not there or this build of torch lacks it; "
+            "choose the device auto or cpu"
+        )
+    return device
+
+
+def choose_dtype(device: Any, weight_bytes: int) -> Any:
+    """Precision for a device: float32, or bfloat16 for large weights on an accelerator.
+
+    A small model gains nothing from bfloat16, and in float32 answers alike on every device.
+    """
+    import torch
+
+    if device.type == "cpu" or weight_bytes <= _SMALL:
+        return torch.float32
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def wait_passively() -> None:
+    """Let OpenMP threads sleep at their barriers, not spin; call it before torch is imported.
+
+    A spinning thread holds the core that the one it waits for needs: on a machine with other work
+    an answer of a small model took 10 s instead of 0.3 s. A policy that the user set stays.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many CPU threads; more than the machine has slow it down, so they are cut."""
+    import torch
+
+    torch.set_num_threads(max(1, min(count, os.cpu_count() or 1)))
+
+
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turn any backend's failed allocation into `OutOfMemoryError`.
+
+    Parameters
+    ----------
+    remedy : str
+        What the user can do, as the end of the message.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        # torch's CPU and MPS allocators have no class of their own, only a message
+        if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS):
+            raise OutOfMemoryError(f"the device has not enough memory; {remedy}") from error
+        raise
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Nothing of loading and saving on stderr: what matters is raised. Settings come back after."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+class Interrupted(Exception):
+    """The pass was given up; nothing came of it."""
+
+
+class Interrupts:
+    """Asks before each layer of both parts of a model whether the answer was cancelled.
+
+    A first pass reads the whole picture: a large model on a processor is at it for many seconds,
+    after which a cancelled process would have been ended and its model loaded anew.
+
+    Parameters
+    ----------
+    model : transformers model of either family
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._own = threading.local()  # answers of several threads may be in the model at once
+        for layer in (*model.model.visual.blocks, *model.model.language_model.layers):
+            layer.register_forward_pre_hook(self._check)
+
+    @contextmanager
+    def by(self, cancel: threading.Event) -> Iterator[None]:
+        """Let a flag interrupt the passes of this thread while the block runs.
+
+        Raises
+        ------
+        Interrupted
+            Out of the pass, once it is set.
+        """
+        self._own.cancel = cancel
+        try:
+            yield
+        finally:
+            self._own.cancel = None
+
+    def _check(self, layer: Any, inputs: Any) -> None:
+        cancel: threading.Event | None = getattr(self._own, "cancel", None)
+        if cancel is not None and cancel.is_set():
+            raise Interrupted

@@ -1,0 +1,80 @@
+"""The allocator beside a performer's weights: a learned one of either form, or a fixed budget.
+
+No torch here: a fixed budget needs none, and a learned form is loaded where its files lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.engine import Allocator, Performer
+from napari_pathreason.models import read_json
+from napari_pathreason.types import Allocation, Effort, Query
+
+if TYPE_CHECKING:
+    from napari_pathreason.models import VLMPerformer
+
+SETTINGS = "allocator.json"
+"""Optional file beside the weights that says of which form the learned allocator is."""
+WEIGHTS = "allocator.safetensors"
+"""Weights of an allocator that is a head."""
+FOLDER = "allocator"
+"""Where the adapter of an allocator that writes its number lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAllocator:
+    """Gives every question the same number of visual tokens; reads nothing, claims no policy.
+
+    Parameters
+    ----------
+    budget : int or None
+        Visual tokens; None for native size.
+    """
+
+    budget: int | None = 64
+
+    @property
+    def overview_budget(self) -> int:
+        """Always 0: no overview is wanted."""
+        return 0
+
+    def allocate(
+        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
+    ) -> Allocation:
+        """The fixed budget, with source ``fixed``."""
+        return Allocation(self.budget, "fixed")
+
+
+def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Performer, Allocator]:
+    """The allocator of a checkpoint's folder, and the performer that goes with it.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        How the checkpoint is called.
+    performer : VLMPerformer
+        Loaded from the folder. Not to be asked any more: the one returned takes its place, since an
+        allocator that writes shares its weights.
+
+    Raises
+    ------
+    ModelError
+        If a file is damaged or fits another performer.
+    """
+    settings = read_json(folder / SETTINGS, name) if (folder / SETTINGS).is_file() else {}
+    if settings.get("form") == "text":
+        from ._text import load_text_allocator
+
+        return load_text_allocator(folder, performer, settings)
+    if (folder / WEIGHTS).is_file():
+        from ._head import load_allocator
+
+        return performer, load_allocator(folder)
+    return performer, FixedAllocator()
