@@ -1,5 +1,6 @@
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -50,6 +51,39 @@ def test_shifted_tilings_agree_on_the_lesions(boxes, side, overlap, other):
     ):
         found = merge(seen(tiling, boxes))
         assert sorted(one.found.box.corners for one in found) == wanted
+
+
+@given(st.data())
+def test_lesions_are_the_chains_of_boxes_that_any_two_tiles_share(data):
+    """Boxes at random, as of a model that errs: what joins two joins all that hang together."""
+    tiles = lay_tiles(900, 700, (300, 300), 0.3)
+    parts = []
+    for _ in range(data.draw(st.integers(0, 12))):
+        tile = data.draw(st.sampled_from(tiles))
+        x, y = (data.draw(st.integers(0, 200)) for _ in "xy")
+        w, h = (data.draw(st.integers(1, 100)) for _ in "wh")
+        box = Box(tile.region.x + x, tile.region.y + y, w, h)
+        parts.append((tile, Detection(data.draw(st.sampled_from("ab")), box)))
+    chains = [{i} for i in range(len(parts))]
+    for i, one in enumerate(parts):
+        for j, other in enumerate(parts[:i]):
+            if len(merge((tile, [box]) for tile, box in (one, other))) == 1:
+                a, b = (next(chain for chain in chains if k in chain) for k in (i, j))
+                if a is not b:
+                    a |= b
+                    chains.remove(b)
+
+    def bounds(chain):
+        corners = np.array([parts[i][1].box.corners for i in chain])
+        return (parts[min(chain)][1].label, *corners[:, :2].min(0), *corners[:, 2:].max(0))
+
+    seen_by = {tile: [box for t, box in parts if t is tile] for tile, _ in parts}
+    lesions = merge(seen_by.items())
+    assert sorted((one.found.label, *one.found.box.corners) for one in lesions) == sorted(
+        map(bounds, chains)
+    )
+    tiles_of = sorted(tuple(sorted({parts[i][0].index for i in chain})) for chain in chains)
+    assert sorted(one.tiles for one in lesions) == tiles_of
 
 
 def test_the_order_of_tiles_does_not_matter():

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from napari_pathreason.exports import RANK
 from napari_pathreason.geometry import Box
 from napari_pathreason.types import NOT_ASSESSED, Detection, Reliability
@@ -22,7 +24,7 @@ REACH = 2
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """One finding of a slide and the tiles that saw it; the box is level-0 pixels.
+    """One lesion of a slide and the tiles that saw it; the box is level-0 pixels.
 
     Confidence and reliability are both those of the tile whose box is the most confident; see
     `merge`.
@@ -40,7 +42,7 @@ class _Part:
 
 
 def merge(
-    seen: Iterable[tuple[Tile, Sequence[Detection]]],
+    tiles: Iterable[tuple[Tile, Sequence[Detection]]],
     assessed: Mapping[int, Reliability] | None = None,
 ) -> list[Lesion]:
     """Join boxes across the borders of tiles.
@@ -49,14 +51,14 @@ def merge(
     parts that lie in the common strip are laid over each other, and the overlap is held against
     the smaller of them (the measure IOS of sliced inference, Akyon et al. 2022,
     arXiv:2202.06934). So a lesion that a border cuts is joined however little of it the second
-    tile holds, and one that both see whole is told once. Where each tile's border cuts the box
+    tile holds, and one that both see whole counts once. Where each tile's border cuts the box
     inside the other tile, both go on beyond the strip, and any overlap there is enough: of a
     slanting lesion the two boxes have little more than that in common. Joining is passed on: a
     lesion over five tiles is one. Boxes of the same tile are joined only through another's.
 
     Parameters
     ----------
-    seen : iterable of (Tile, sequence of Detection)
+    tiles : iterable of (Tile, sequence of Detection)
         Boxes in level-0 pixels, those of each tile inside it; the order does not matter.
     assessed : mapping of int to Reliability, optional
         Reliability of the answer of each tile, by its index; one that is missing is not judged.
@@ -66,22 +68,22 @@ def merge(
     list of Lesion
         From top to bottom, then left to right. A box is the bounds of its parts, a confidence the
         highest of theirs. Reliability comes with it from the same tile, so that no box is shown
-        surer than the tile that was so sure may be relied on; of tiles that are equally sure, or
-        do not tell, the worst counts.
+        with more confidence than the tile that has it may be relied on; of tiles of equal
+        confidence, or of none, the worst counts.
     """
     parts: list[_Part] = []
     at: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for tile, found in sorted(seen, key=lambda pair: pair[0].index):
-        for one in found:
+    for tile, detections in sorted(tiles, key=lambda pair: pair[0].index):
+        for one in detections:
             at[tile.column, tile.row].append(len(parts))
             parts.append(_Part(tile, one))
-    groups = _Groups(len(parts))
-    for index, part in enumerate(parts):
-        for other in _neighbours(part.tile, at):
-            if other > index and _same(part, parts[other]):
-                groups.join(index, other)
-    told = assessed or {}
-    lesions = [_lesion([parts[i] for i in group], told) for group in groups.all()]
+    same = [
+        (index, other)
+        for index, part in enumerate(parts)
+        for other in _neighbours(part.tile, at)
+        if other > index and _same(part, parts[other])
+    ]
+    lesions = [_lesion([parts[i] for i in chain], assessed or {}) for chain in _chains(parts, same)]
     return sorted(lesions, key=lambda one: (*_place(one.found.box), one.found.label))
 
 
@@ -90,6 +92,22 @@ def _neighbours(tile: Tile, at: dict[tuple[int, int], list[int]]) -> Iterable[in
         for column in range(tile.column - REACH, tile.column + REACH + 1):
             if (column, row) != (tile.column, tile.row):
                 yield from at.get((column, row), ())
+
+
+def _chains(parts: Sequence[_Part], same: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Places of the parts that hang together, whatever the length of the chain between them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not parts:
+        return []
+    ends = tuple(np.array(same, int).reshape(-1, 2).T)
+    graph = coo_array((np.ones(len(same), bool), ends), shape=(len(parts), len(parts)))
+    count, labels = connected_components(graph, directed=False)
+    chains: list[list[int]] = [[] for _ in range(count)]
+    for index, label in enumerate(labels):
+        chains[label].append(index)
+    return chains
 
 
 def _same(a: _Part, b: _Part) -> bool:
@@ -128,8 +146,7 @@ def _lesion(parts: list[_Part], assessed: Mapping[int, Reliability]) -> Lesion:
     corners = [part.found.box.corners for part in parts]
     x1, y1 = (min(c[i] for c in corners) for i in (0, 1))
     x2, y2 = (max(c[i] for c in corners) for i in (2, 3))
-    told = [part.found.confidence for part in parts if part.found.confidence is not None]
-    most = max(told, default=None)
+    most = max((c for part in parts if (c := part.found.confidence) is not None), default=None)
     most_confident = [part.tile.index for part in parts if part.found.confidence == most]
     reliability = min(
         (assessed.get(index, NOT_ASSESSED) for index in sorted(most_confident)),
@@ -141,26 +158,3 @@ def _lesion(parts: list[_Part], assessed: Mapping[int, Reliability]) -> Lesion:
 
 def _place(box: Box) -> tuple[float, float, float, float]:
     return box.y, box.x, box.h, box.w
-
-
-class _Groups:
-    """Union-find over numbers."""
-
-    def __init__(self, count: int) -> None:
-        self.parent = list(range(count))
-
-    def root(self, index: int) -> int:
-        while self.parent[index] != index:
-            self.parent[index] = self.parent[self.parent[index]]
-            index = self.parent[index]
-        return index
-
-    def join(self, a: int, b: int) -> None:
-        a, b = sorted((self.root(a), self.root(b)))
-        self.parent[b] = a
-
-    def all(self) -> list[list[int]]:
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index in range(len(self.parent)):
-            groups[self.root(index)].append(index)
-        return list(groups.values())
