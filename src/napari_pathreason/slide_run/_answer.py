@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.engine import (
     Allocator,
+    BatchPerformer,
     Cancelled,
     Finished,
     Job,
+    Models,
     ParkedJob,
     Performer,
     answer_parked,
@@ -31,13 +34,13 @@ from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Budget, Effort, ModelInfo, Query, Request, SlideInfo
 
+from ._plan import RunPlan
 from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
 from ._tiles import Tile
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
-
 
 TOGETHER_ON_CPU = 256
 """Visual tokens that a processor takes in one pass: a pass cannot be cancelled, and of more tokens
@@ -74,7 +77,7 @@ class Group:
         self._equal: dict[tuple[int, ...], list[ParkedJob]] = defaultdict(list)
 
     def read(self) -> Self:
-        """Allot and read each tile; in any thread, while the model is at another group."""
+        """Allocate and read each tile; in any thread, while the model is at another group."""
         self._advance([job for _, job in self._jobs])
         return self
 
@@ -100,7 +103,7 @@ class Group:
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
-        while self._equal:  # again where finds get a zoom
+        while self._equal:  # again where detections get a zoom
             for (height, width, _), same in self._equal.items():
                 most = _together(height * width, self._performer.info)
                 for start in range(0, len(same), most):
@@ -176,3 +179,58 @@ def _record(tile: Tile, job: ParkedJob) -> TileRecord:
     if isinstance(error, SlideError) and error.__cause__ is None:
         return TileRecord(tile.index, unreadable=True, reliability=DAMAGED, override=tile.override)
     raise error
+
+
+class Answers(Protocol):
+    """Where tiles are answered: in this process, or on others."""
+
+    def model(self) -> tuple[ModelInfo, bool]:
+        """What answers, and whether it takes several tiles at once."""
+
+    def run(
+        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+    ) -> Iterator[list[TileRecord]]:
+        """Answer groups of tiles, in any order, each as soon as it is done.
+
+        Raises
+        ------
+        PathreasonError
+            If a group cannot be answered.
+        concurrent.futures.CancelledError
+            If ``cancel`` was set.
+        """
+
+
+class AnswersHere:
+    """Answers in this process.
+
+    Parameters
+    ----------
+    slide : Slide
+    load : callable
+        Gives the model; called when it is first needed.
+    """
+
+    def __init__(self, slide: Slide, load: Callable[[], Models]) -> None:
+        self._slide = slide
+        self._load = cache(load)
+
+    def model(self) -> tuple[ModelInfo, bool]:
+        """See `Answers.model`."""
+        performer = self._load().performer
+        return performer.info, isinstance(performer, BatchPerformer)
+
+    def run(
+        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
+    ) -> Iterator[list[TileRecord]]:
+        """See `Answers.run`. While the model is at one group, the next one is read."""
+        models = self._load()
+        who = (plan.settings, models.performer, models.allocator, cancel)
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[Group] | None = None
+            for tiles in groups:
+                now, ahead = ahead, pool.submit(Group(self._slide, tiles, *who).read)
+                if now is not None:
+                    yield now.result().answer()
+            if ahead is not None:
+                yield ahead.result().answer()

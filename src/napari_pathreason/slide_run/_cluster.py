@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Mpp = float | tuple[float, float] | None
 WAIT = 30
 """Seconds within which a scheduler must answer and have a worker."""
-LOOK = 0.5
-"""Seconds between two looks at the cancel flag."""
+TICK = 0.5
+"""Seconds between two checks of the cancel flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,10 @@ class AnswersOnCluster:
     def model(self) -> tuple[ModelInfo, bool]:
         """See `Answers.model`; a worker is asked."""
         with _connected(self._address) as client:
-            told: tuple[ModelInfo, bool] = _result(client.submit(_describe, self._load, pure=False))
-            return told
+            model: tuple[ModelInfo, bool] = _result(
+                client.submit(_describe, self._load, pure=False)
+            )
+            return model
 
     def run(
         self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
@@ -99,7 +101,7 @@ class AnswersOnCluster:
                     return
                 try:
                     with client.as_current():
-                        done, pending = wait(pending, LOOK, return_when="FIRST_COMPLETED")
+                        done, pending = wait(pending, TICK, return_when="FIRST_COMPLETED")
                 except TimeoutError:
                     done = set()
                 for future in done:

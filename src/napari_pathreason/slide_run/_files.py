@@ -1,21 +1,27 @@
-"""The files of a finished run."""
+"""The files of a finished run: lesions, tiles, a heat map of confidence, and the manifest."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_pathreason import exports
 from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import Mark
-from napari_pathreason.files import atomic_text
+from napari_pathreason.files import atomic_bytes, atomic_text
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Detection, SlideInfo
 
-from ._heat import HeatMap, write_heat
 from ._outcome import Outcome
 from ._plan import FORMAT
 from ._record import TileRecord
@@ -23,13 +29,17 @@ from ._tiles import Tile
 
 GEOJSON, TABLE, TILES, HEAT = "findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif"
 MANIFEST = "manifest.json"
-CLASS_KEY = "unreliable_class"
-COLUMNS = (
+_FILES = (GEOJSON, TABLE, TILES, HEAT)
+_CLASS_KEY = "unreliable_class"
+_COLUMNS = (
     *("tile", "column", "row", "x_px", "y_px", "width_px", "height_px", "tissue", "state"),
     *(exports.LEVEL_KEY, "budget", "source", "visual_tokens", "allocator_tokens", "native_tokens"),
     *("pixels_decoded", "level", "boxes", "confidence", exports.REASONS_KEY, "answer"),
     *("rationale", "probabilities", "override"),
 )
+_CELLS_OF_TILE = 8
+_MOST_CELLS = 4096
+"""Along a side of the heat map: memory stays flat however large the slide."""
 
 
 def write_files(folder: Path, outcome: Outcome, unreliable_class: bool = False) -> None:
@@ -51,11 +61,12 @@ def write_files(folder: Path, outcome: Outcome, unreliable_class: bool = False) 
         If one cannot be written.
     """
     plan = outcome.plan
-    heat = HeatMap(plan.slide, _side(outcome))
+    tile = plan.tiles[0].region
+    heat = HeatMap(plan.slide, (tile.width, tile.height))
     for record in outcome.records:
         if not record.unknown:
             heat.add(plan.tiles[record.index].region, record.detections)
-    write_heat(folder / HEAT, heat, plan.slide, plan.run, about=_about(outcome))
+    _write_heat(folder / HEAT, heat, outcome)
     features = exports.features_of_marks(_marks(outcome), unreliable_class)
     exports.write_geojson(folder / GEOJSON, features)
     exports.write_table(folder / TABLE, _marks(outcome))
@@ -65,10 +76,10 @@ def write_files(folder: Path, outcome: Outcome, unreliable_class: bool = False) 
 
 def is_finished(folder: Path, run: str, unreliable_class: bool) -> bool:
     """Whether all files of a run are there; those of one with other overrides are not."""
-    if not all((folder / name).is_file() for name in (GEOJSON, TABLE, TILES, HEAT, MANIFEST)):
+    if not all((folder / name).is_file() for name in (*_FILES, MANIFEST)):
         return False
-    told = _told(folder)
-    return told.get("run") == run and told.get(CLASS_KEY, False) == unreliable_class
+    values = _read_manifest(folder)
+    return values.get("run") == run and values.get(_CLASS_KEY, False) == unreliable_class
 
 
 def has_unreliable_class(folder: Path) -> bool:
@@ -76,52 +87,55 @@ def has_unreliable_class(folder: Path) -> bool:
 
     See `exports.features_of_marks`.
     """
-    return _told(folder).get(CLASS_KEY) is True
+    return _read_manifest(folder).get(_CLASS_KEY) is True
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    """What the manifest of a folder says; nothing where there is none that can be read."""
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder; empty where there is none that can be read."""
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _side(outcome: Outcome) -> tuple[int, int]:
-    region = outcome.plan.tiles[0].region
-    return region.width, region.height
+    return values if isinstance(values, dict) else {}
 
 
 def _marks(outcome: Outcome) -> Iterator[Mark]:
     """The slide as a region and its lesions, each with the words of the tiles that saw it."""
     run, mpp = outcome.plan.run, outcome.plan.slide.mpp
-    region, *found = exports.marks_of([outcome.result], run)
+    region, *lesions = exports.marks_of([outcome.result], run)
     yield region
-    for mark, result in zip(found, outcome.results(), strict=True):
-        yield Mark(
-            shape=mark.shape,
-            kind="finding",
-            label=mark.label,
-            colour=mark.colour,
-            number=mark.number,
-            result=result,
-            run=run,
-            confidence=mark.confidence,
-            mpp=mpp,
-        )
+    for mark, result in zip(lesions, outcome.results(), strict=True):
+        yield replace(mark, result=result, run=run, mpp=mpp, own=None)
 
 
-def _about(outcome: Outcome) -> str:
-    """What a reader of the heat map alone must know."""
+def _write_heat(path: Path, heat: HeatMap, outcome: Outcome) -> None:
+    """Write an OME-TIFF, whose pixel size lays it over the slide.
+
+    Its description is what a reader of the heat map alone must know.
+    """
+    import tifffile
+
+    slide = outcome.plan.slide
     assessed = exports.reliability_sentence(outcome.result.reliability)
-    return f"Confidence of a box, 0 to 1. {assessed}. {outcome.tally.line}."
+    metadata: dict[str, object] = {
+        "axes": "YX",
+        "UUID": outcome.plan.run,
+        "Creator": "napari-pathreason",
+        "Description": f"Confidence of a box, 0 to 1. {assessed}. {outcome.tally.line}.",
+    }
+    if slide.mpp is not None:
+        width, height = heat.cell
+        metadata |= {"PhysicalSizeX": slide.mpp[0] * width, "PhysicalSizeY": slide.mpp[1] * height}
+    picture = io.BytesIO()
+    tifffile.imwrite(picture, heat.values(), ome=True, compression="zlib", metadata=metadata)
+    with atomic_bytes(path) as file:
+        file.write(picture.getbuffer())
 
 
 def _write_tiles(path: Path, outcome: Outcome) -> None:
     done = {record.index: record for record in outcome.records}
     with atomic_text(path) as file:
-        table = csv.DictWriter(file, COLUMNS, restval="")
+        table = csv.DictWriter(file, _COLUMNS, restval="")
         table.writeheader()
         for tile in outcome.plan.tiles:
             region = tile.region
@@ -145,18 +159,18 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         source = "tissue" if tile.override is None else "user"
         spent = dict.fromkeys(("visual_tokens", "allocator_tokens", "pixels_decoded"), 0)
         return {"state": "skipped", "budget": 0, "source": source, **spent}
-    assessed, given, tokens = record.reliability, record.allocation, record.tokens
+    assessed, allocation, tokens = record.reliability, record.allocation, record.tokens
     row: dict[str, Any] = {
         exports.LEVEL_KEY: assessed.level,
         exports.REASONS_KEY: exports.plain(exports.joined_reasons(assessed)),
     }
-    if tokens is None or given is None:
+    if tokens is None or allocation is None:
         return {**row, "state": "unreadable"}
     return {
         **row,
         "state": "unknown" if record.unknown else "read",
-        "budget": "native" if given.budget is None else given.budget,
-        "source": given.source,
+        "budget": "native" if allocation.budget is None else allocation.budget,
+        "source": allocation.source,
         "visual_tokens": tokens.read,
         "allocator_tokens": tokens.allocator,
         "native_tokens": tokens.native,
@@ -167,7 +181,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "answer": exports.plain(exports.answer_line(record.answer, assessed)),
         "rationale": exports.plain(record.rationale),
         "probabilities": " ".join(
-            f"{probability:.4f}" for probability in given.probabilities or ()
+            f"{probability:.4f}" for probability in allocation.probabilities or ()
         ),
     }
 
@@ -175,7 +189,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
 def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> None:
     plan, result = outcome.plan, outcome.result
     identity = asdict(plan.identity)
-    told = {
+    values = {
         "format": FORMAT,
         "run": plan.run,
         "made": plan.made,
@@ -184,7 +198,7 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "model": asdict(replace(plan.used, name=plan.model.name, device=plan.model.device)),
         "settings": identity["settings"],
         "versions": plan.versions,
-        CLASS_KEY: unreliable_class,
+        _CLASS_KEY: unreliable_class,
         "reliability": asdict(result.reliability),
         "tiles": outcome.counts,
         "lesions": len(outcome.lesions),
@@ -192,10 +206,10 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "tokens": asdict(result.tokens),
         "pixels_decoded": result.pixels_decoded,
         "warnings": list(result.warnings),
-        "sha256": {name: _sha256(folder / name) for name in (GEOJSON, TABLE, TILES, HEAT)},
+        "sha256": {name: _sha256(folder / name) for name in _FILES},
     }
     with atomic_text(folder / MANIFEST) as file:
-        file.write(json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _sha256(path: Path) -> str:
@@ -204,3 +218,69 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ExportError(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+class HeatMap:
+    """The mean, over the tiles that hold a place, of the confidence of a box there.
+
+    A box without a confidence counts as 1; a place that no tile holds is 0.
+
+    Parameters
+    ----------
+    slide : SlideInfo
+    side : tuple of int
+        (width, height) of a tile, level-0 pixels; a cell is an eighth of it.
+    most : int
+        Cells along a side of the slide at most.
+    """
+
+    def __init__(self, slide: SlideInfo, side: tuple[int, int], most: int = _MOST_CELLS) -> None:
+        self._slide = slide
+        self.shape = (_cells(slide.height, side[1], most), _cells(slide.width, side[0], most))
+        self._sum = np.zeros(self.shape, np.float64)
+        self._count = np.zeros(self.shape, np.uint16)
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """(width, height) of a cell in level-0 pixels."""
+        return self._slide.width / self.shape[1], self._slide.height / self.shape[0]
+
+    def add(self, region: Region, detections: Sequence[Detection]) -> None:
+        """Count a tile that was read, level-0 pixels."""
+        rows, columns = self._cover(region.box)
+        most_confident = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
+        for one in detections:
+            down, across = self._cover(one.box)
+            inside = (
+                slice(max(down.start - rows.start, 0), max(down.stop - rows.start, 0)),
+                slice(max(across.start - columns.start, 0), max(across.stop - columns.start, 0)),
+            )
+            confident = 1.0 if one.confidence is None else one.confidence
+            most_confident[inside] = np.maximum(most_confident[inside], confident)
+        self._sum[rows, columns] += most_confident
+        self._count[rows, columns] += 1
+
+    def values(self) -> NDArray[np.float32]:
+        """Heat from 0 to 1, float32 (rows, columns) over the whole slide."""
+        return (self._sum / np.maximum(self._count, 1)).astype(np.float32)
+
+    def _cover(self, box: Box) -> tuple[slice, slice]:
+        """Cells whose middle lies in a box, at least the one that holds the box's own."""
+        width, height = self.cell
+        return (
+            _span(box.y / height, box.h / height, self.shape[0]),
+            _span(box.x / width, box.w / width, self.shape[1]),
+        )
+
+
+def _cells(length: int, side: int, most: int) -> int:
+    return min(max(1, math.ceil(length * _CELLS_OF_TILE / side)), most, length)
+
+
+def _span(start: float, extent: float, length: int) -> slice:
+    first, last = math.ceil(start - 0.5), math.ceil(start + extent - 0.5)
+    if first >= last:
+        first = math.floor(start + extent / 2)
+        last = first + 1
+    first = min(max(first, 0), length - 1)
+    return slice(first, max(min(last, length), first + 1))

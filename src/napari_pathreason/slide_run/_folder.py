@@ -53,10 +53,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_plan(folder: Path, plan: RunPlan) -> None:
     """Keep a plan; whole or not at all."""
-    value = _plans().dump_python(plan, mode="json")
-    for topic in (value["model"]["metadata"] or {}).get("topics", ()):
+    values = _plans().dump_python(plan, mode="json")
+    for topic in (values["model"]["metadata"] or {}).get("topics", ()):
         topic["words"].sort()  # a set has no order of its own, and equal plans are equal bytes
-    write_json(folder / PLAN, value, indent=None)
+    write_json(folder / PLAN, values, indent=None)
 
 
 def read_plan(folder: Path) -> RunPlan | None:
@@ -69,13 +69,13 @@ def read_plan(folder: Path) -> RunPlan | None:
     """
     remedy = "choose another folder, or delete this one to begin anew"
     try:
-        told = json.loads((folder / PLAN).read_bytes())
-        if told["format"] != FORMAT:
+        values = json.loads((folder / PLAN).read_bytes())
+        if values["format"] != FORMAT:
             raise ExportError(
-                f"the run in the folder {folder.name} is of another version ({told['format']}), "
-                f"whose tiles are not judged as they are now ({FORMAT}); {remedy}"
+                f"the run in the folder {folder.name} is of another version ({values['format']}), "
+                f"whose tiles are not assessed as they are now ({FORMAT}); {remedy}"
             )
-        return _plans().validate_python(told)
+        return _plans().validate_python(values)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError) as error:

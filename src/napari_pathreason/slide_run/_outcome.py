@@ -19,13 +19,12 @@ from napari_pathreason.types import (
 
 from ._merge import Lesion, merge
 from ._plan import RunPlan
-from ._record import TileRecord
-from ._tally import Tally, reliability_of, tally_of
+from ._record import Tally, TileRecord, reliability_of, tally_of
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found.
+    """What came of a run.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ class Outcome:
 
     @property
     def tally(self) -> Tally:
-        """How far the tiles may be relied on; said before what was found."""
+        """How far the tiles may be relied on; said before the lesions."""
         return tally_of(self.records)
 
     @property
@@ -99,7 +98,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     whole = Region(0, 0, slide.width, slide.height)
     tokens = _sum(records, native_tokens(whole, plan.model.dims.token_px))
     confident = [lesion.found.confidence for lesion in lesions]
-    told = [value for value in confident if value is not None]
+    values = [value for value in confident if value is not None]
     assessed = reliability_of(records)
     answered = [record.allocation for record in records if record.allocation is not None]
     result = Result(
@@ -122,25 +121,25 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
         seconds=_seconds(records),
         warnings=_warnings(records),
         settings=settings.generation,
-        confidence=sum(told) / len(told) if told and len(told) == len(confident) else None,
+        confidence=sum(values) / len(values) if values and len(values) == len(confident) else None,
         reliability=assessed,
     )
     return Outcome(plan, result, tuple(lesions), tuple(records))
 
 
 def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
-    told = [record.tokens for record in records if record.tokens is not None]
+    reports = [record.tokens for record in records if record.tokens is not None]
     return TokenReport(
-        allocator=sum(one.allocator for one in told),
-        requested=sum(one.requested or one.native for one in told),
-        realised=sum(one.realised for one in told),
+        allocator=sum(one.allocator for one in reports),
+        requested=sum(one.requested or one.native for one in reports),
+        realised=sum(one.realised for one in reports),
         native=native,
-        encoder_patches=sum(one.encoder_patches for one in told),
-        prompt_tokens=sum(one.prompt_tokens for one in told),
-        new_tokens=sum(one.new_tokens for one in told),
-        flops=sum(one.flops for one in told),
-        flops_native=sum(one.flops_native for one in told),
-        zoom=sum(one.zoom for one in told),
+        encoder_patches=sum(one.encoder_patches for one in reports),
+        prompt_tokens=sum(one.prompt_tokens for one in reports),
+        new_tokens=sum(one.new_tokens for one in reports),
+        flops=sum(one.flops for one in reports),
+        flops_native=sum(one.flops_native for one in reports),
+        zoom=sum(one.zoom for one in reports),
     )
 
 

@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.exports import UsedModel, versions_here
+from napari_pathreason.exports import UsedModel, versions_here, weights_sha256
+from napari_pathreason.models import find_checkpoint
 from napari_pathreason.types import ModelInfo, SlideInfo
 
-from ._overrides import Override, apply_overrides
 from ._record import TileRecord
-from ._settings import DetectSettings
+from ._settings import DetectSettings, Override, apply_overrides
 from ._tiles import Tile, lay_tiles, tile_side
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-pathreason slide run 2"
 """Version 1 judged no tile."""
-MASK_OF_TILE = 16
+_MASK_OF_TILE = 16
 """Mask pixels along the side of a tile."""
-MASK_MOST = 2048
+_MASK_MOST = 2048
 """Mask pixels along the longer side of a slide."""
-SPACE = uuid.UUID("5d0c9a3e-6d5f-4d0e-9b0b-0d6f2a1c7e55")
+_SPACE = uuid.UUID("5d0c9a3e-6d5f-4d0e-9b0b-0d6f2a1c7e55")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Identity:
     @property
     def run(self) -> str:
         """UUID that follows from all of it: the same run has the same everywhere."""
-        return str(uuid.uuid5(SPACE, json.dumps(asdict(self), sort_keys=True)))
+        return str(uuid.uuid5(_SPACE, json.dumps(asdict(self), sort_keys=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class RunPlan:
 def make_plan(
     slide: Slide, identity: Identity, used: UsedModel, model: ModelInfo, batches: bool
 ) -> RunPlan:
-    """Lay the tiles and look which hold tissue.
+    """Lay the tiles and decide which hold tissue.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def make_plan(
     settings = identity.settings
     side = tile_side(settings.tile, settings.mpp, slide.info.mpp)
     tiles = lay_tiles(slide.width, slide.height, side, settings.overlap)
-    zoom = min(MASK_OF_TILE / max(side), MASK_MOST / max(slide.width, slide.height), 1)
+    zoom = min(_MASK_OF_TILE / max(side), _MASK_MOST / max(slide.width, slide.height), 1)
     size = (max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom)))
     mask = tissue_mask(slide, size)
     identity = replace(identity, settings=replace(settings, overrides=()))
@@ -179,7 +180,7 @@ def check_same(kept: Identity, asked: Identity, folder: str) -> None:
         Names what differs.
     """
     settings = [
-        f"{field.name} {_told(then)} (now {_told(now)})"
+        f"{field.name} {_words(then)} (now {_words(now)})"
         for field in fields(DetectSettings)
         if field.name != "overrides"
         and (then := getattr(kept.settings, field.name))
@@ -198,5 +199,25 @@ def check_same(kept: Identity, asked: Identity, folder: str) -> None:
         )
 
 
-def _told(value: object) -> str:
+def _words(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def used_model(model_id: str, device: str = "auto") -> UsedModel:
+    """Name and hash of a model, told apart by its weights and not by where they lie.
+
+    Parameters
+    ----------
+    model_id : str
+        ``embedded``, a folder or a hub id.
+    device : str
+        As it was chosen.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    folder, name = find_checkpoint(model_id)
+    is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
+    return UsedModel(name, model_id if is_id else "", device, weights_sha256(folder))

@@ -1,30 +1,27 @@
-"""A whole slide, tile by tile, in a folder that survives any end of the process."""
+"""A whole slide, tile by tile, in a folder that survives any end of the process.
+
+`run_slide` yields what happens as events, in order; the last one is always an ending.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import CancelledError
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from napari_pathreason.engine import (
-    BatchPerformer,
-    Models,
-    as_user_error,
-    check_query,
-)
+from napari_pathreason.engine import as_user_error, check_query
 from napari_pathreason.exports import UsedModel, fingerprint
 from napari_pathreason.files import remove_drafts
-from napari_pathreason.types import ModelInfo
 
-from ._answer import Group
-from ._events import Progress, RunCancelled, RunEvent, RunFailed, RunFinished, RunStarted, TileDone
+from ._answer import Answers
 from ._files import has_unreliable_class, is_finished, write_files
 from ._folder import TileJournal, locked, read_plan, write_plan
-from ._outcome import outcome_of
+from ._outcome import Outcome, outcome_of
 from ._plan import Identity, RunPlan, check_same, make_plan
 from ._record import TileRecord
 from ._settings import DetectSettings
@@ -34,59 +31,67 @@ if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
 
 
-class Answers(Protocol):
-    """Where tiles are answered: in this process, or on others."""
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The tiles are laid; ``done`` were on the disk already, out of ``total`` with tissue."""
 
-    def model(self) -> tuple[ModelInfo, bool]:
-        """What answers, and whether it takes several tiles at once."""
-
-    def run(
-        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
-    ) -> Iterator[list[TileRecord]]:
-        """Answer groups of tiles, in any order, each as soon as it is done.
-
-        Raises
-        ------
-        PathreasonError
-            If a group cannot be answered.
-        concurrent.futures.CancelledError
-            If ``cancel`` was set.
-        """
+    plan: RunPlan
+    done: int
+    total: int
 
 
-class AnswersHere:
-    """Answers in this process.
+@dataclass(frozen=True, slots=True)
+class TileDone:
+    """A tile is on the disk: answered now, or by an earlier run that was cut (``kept``)."""
 
-    Parameters
-    ----------
-    slide : Slide
-    load : callable
-        Gives the model; called when it is first needed.
-    """
+    tile: Tile
+    record: TileRecord
+    kept: bool = False
 
-    def __init__(self, slide: Slide, load: Callable[[], Models]) -> None:
-        self._slide = slide
-        self._load = cache(load)
 
-    def model(self) -> tuple[ModelInfo, bool]:
-        """See `Answers.model`."""
-        performer = self._load().performer
-        return performer.info, isinstance(performer, BatchPerformer)
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tiles on the disk, and seconds until the rest will be (None while that is not known)."""
 
-    def run(
-        self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag
-    ) -> Iterator[list[TileRecord]]:
-        """See `Answers.run`. While the model is at one group, the next one is read."""
-        models = self._load()
-        who = (plan.settings, models.performer, models.allocator, cancel)
-        with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Group] | None = None
-            for tiles in groups:
-                now, ahead = ahead, pool.submit(Group(self._slide, tiles, *who).read)
-                if now is not None:
-                    yield now.result().answer()
-            if ahead is not None:
-                yield ahead.result().answer()
+    done: int
+    total: int
+    seconds_left: float | None
+
+    @property
+    def time_left(self) -> str:
+        """Such as ``1:02:03``, or ``2:03`` below an hour; empty while it is not known."""
+        if self.seconds_left is None:
+            return ""
+        minutes, seconds = divmod(round(self.seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """Ending: all files are written; ``already`` if an earlier run had written them."""
+
+    outcome: Outcome
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    """Ending: cancelled; the same run again goes on with what is missing."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """Ending: an error; ``reason`` is one line that names the remedy."""
+
+    reason: str
+    error: Exception
+
+
+RunEvent = RunStarted | TileDone | Progress | RunFinished | RunCancelled | RunFailed
 
 
 def run_slide(
@@ -125,7 +130,7 @@ def run_slide(
         each group, and exactly one ending. No exception leaves this iterator.
     """
     flag = cancel or Flag()
-    at = [0, 0]
+    done = total = 0
     try:
         settings.check()
         identity = Identity(
@@ -139,9 +144,13 @@ def run_slide(
             marked = unreliable_class
             if marked is None:
                 marked = has_unreliable_class(folder)
-            yield from _run(slide, folder, identity, used, answers, flag, at, marked)
+            with closing(_run(slide, folder, identity, used, answers, flag, marked)) as events:
+                for event in events:
+                    if isinstance(event, RunStarted | Progress):
+                        done, total = event.done, event.total
+                    yield event
     except CancelledError:
-        yield RunCancelled(at[0], at[1])
+        yield RunCancelled(done, total)
     except Exception as error:  # whatever went wrong, the user gets a line and keeps the tiles
         shown = as_user_error(
             error,
@@ -151,6 +160,36 @@ def run_slide(
         yield RunFailed(str(shown), shown)
 
 
+def follow(
+    events: Generator[RunEvent, None, None], watch: Callable[[RunEvent], object] | None = None
+) -> RunFinished:
+    """Take a run to its end.
+
+    Parameters
+    ----------
+    events : generator of RunEvent
+        Of `run_slide`.
+    watch : callable, optional
+        Called with each event, the ending too.
+
+    Raises
+    ------
+    PathreasonError
+        What kept it from its end.
+    concurrent.futures.CancelledError
+        If it was cancelled.
+    """
+    with closing(events):
+        for event in events:
+            if watch is not None:
+                watch(event)
+            if isinstance(event, RunFinished):
+                return event
+            if isinstance(event, RunFailed):
+                raise event.error
+    raise CancelledError
+
+
 def _run(
     slide: Slide,
     folder: Path,
@@ -158,9 +197,32 @@ def _run(
     used: UsedModel,
     answers: Answers,
     cancel: Flag,
-    at: list[int],
     unreliable_class: bool,
-) -> Iterator[RunEvent]:
+) -> Generator[RunEvent, None, None]:
+    plan = _plan(slide, folder, identity, used, answers)
+    journal = TileJournal(folder)
+    done, total = _answered(plan, journal), len(plan.to_read)
+    if len(done) == total and is_finished(folder, plan.run, unreliable_class):
+        yield RunFinished(outcome_of(plan, list(done.values())), already=True)
+        return
+    yield RunStarted(plan, len(done), total)
+    for record in done.values():
+        yield TileDone(plan.tiles[record.index], record, kept=True)
+    missing = (tuple(t for t in group if t.index not in done) for group in plan.groups())
+    if todo := [group for group in missing if group]:
+        if cancel.is_set():
+            raise CancelledError
+        yield from _answer(plan, todo, journal, answers, cancel, len(done))
+    # from the disk: a run that was cut and one that was not write the same digits
+    outcome = outcome_of(plan, list(_answered(plan, journal).values()))
+    write_files(folder, outcome, unreliable_class)
+    yield RunFinished(outcome)
+
+
+def _plan(
+    slide: Slide, folder: Path, identity: Identity, used: UsedModel, answers: Answers
+) -> RunPlan:
+    """The plan of a folder where it is this run's, else a new one; overrides may have changed."""
     plan, settings = read_plan(folder), identity.settings
     if plan is not None:
         if plan.identity.weights_sha256 == identity.weights_sha256:
@@ -175,26 +237,11 @@ def _run(
     if wanted is not None and wanted != plan.settings.overrides:
         plan = plan.with_overrides(wanted, folder.name)
         write_plan(folder, plan)
-    journal = TileJournal(folder)
-    done = _kept(plan, journal)
-    at[:] = len(done), len(plan.to_read)
-    if len(done) == at[1] and is_finished(folder, plan.run, unreliable_class):
-        yield RunFinished(outcome_of(plan, list(done.values())), already=True)
-        return
-    yield RunStarted(plan, *at)
-    for record in done.values():
-        yield TileDone(plan.tiles[record.index], record, kept=True)
-    missing = (tuple(t for t in group if t.index not in done) for group in plan.groups())
-    if todo := [group for group in missing if group]:
-        yield from _answer(plan, todo, journal, answers, cancel, at)
-    # from the disk: a run that was cut and one that was not write the same digits
-    outcome = outcome_of(plan, list(_kept(plan, journal).values()))
-    write_files(folder, outcome, unreliable_class)
-    yield RunFinished(outcome)
+    return plan
 
 
-def _kept(plan: RunPlan, journal: TileJournal) -> dict[int, TileRecord]:
-    """The latest answer to what is asked of each tile now; others stay for when they fit again."""
+def _answered(plan: RunPlan, journal: TileJournal) -> dict[int, TileRecord]:
+    """The latest answer to what this run asks of each tile; others stay for when they fit again."""
     return {
         record.index: record for group in journal.read() for record in group if plan.counts(record)
     }
@@ -206,22 +253,21 @@ def _answer(
     journal: TileJournal,
     answers: Answers,
     cancel: Flag,
-    at: list[int],
+    before: int,
 ) -> Iterator[RunEvent]:
-    before, seconds = at[0], 0.0
-    if cancel.is_set():
-        raise CancelledError
-    answered = answers.run(plan, todo, cancel)
+    """Answer what is missing, each group kept before it is passed on; ``before`` were kept."""
+    done, total, seconds = before, len(plan.to_read), 0.0
+    groups = answers.run(plan, todo, cancel)
     while True:
         began = time.perf_counter()  # a pause is no time of work
-        records = next(answered, None)
+        records = next(groups, None)
         if records is None:
             return
         journal.add(records)
         seconds += time.perf_counter() - began
         for record in records:
             yield TileDone(plan.tiles[record.index], record)
-        at[0] += len(records)
-        yield Progress(at[0], at[1], seconds / (at[0] - before) * (at[1] - at[0]))
+        done += len(records)
+        yield Progress(done, total, seconds / (done - before) * (total - done))
         if cancel.is_set():
             raise CancelledError
