@@ -2,6 +2,7 @@
 
 >>> import napari_pathreason
 >>> napari_pathreason.ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
+>>> napari_pathreason.detect("slide.svs", ["tumour"], folder="run")
 
 Importing this package loads neither torch nor napari; what needs them comes at first use.
 """

@@ -1,6 +1,7 @@
 __version__: str
 
 from ._ask import ask as ask
+from ._detect import detect as detect
 from .engine import result_to_dict as result_to_dict, token_line as token_line
 from .errors import (
     ExportError as ExportError,
@@ -11,17 +12,34 @@ from .errors import (
     RegionError as RegionError,
     SlideError as SlideError,
 )
+from .exports import UsedModel as UsedModel
 from .geometry import Box as Box, Region as Region
 from .models import load_models as load_models
+from .slide_run import (
+    DetectSettings as DetectSettings,
+    Identity as Identity,
+    Lesion as Lesion,
+    Outcome as Outcome,
+    Override as Override,
+    RunPlan as RunPlan,
+    Tally as Tally,
+    Tile as Tile,
+    TileRecord as TileRecord,
+)
 from .slides import open_slide as open_slide
 from .types import (
     Allocation as Allocation,
     Answer as Answer,
+    Calibration as Calibration,
     Detection as Detection,
+    GenerationSettings as GenerationSettings,
     Metadata as Metadata,
+    ModelDims as ModelDims,
+    ModelInfo as ModelInfo,
     Query as Query,
     Reliability as Reliability,
     Result as Result,
+    Scale as Scale,
     SlideInfo as SlideInfo,
     TokenReport as TokenReport,
     Topic as Topic,

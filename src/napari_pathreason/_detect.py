@@ -1,0 +1,141 @@
+"""Lesions of a whole slide from Python in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from .errors import QueryError
+from .slide_run import DetectSettings
+from .types import Budget, Effort, GenerationSettings
+
+if TYPE_CHECKING:
+    from .models import Models
+    from .slide_run import Outcome, RunEvent, TileBudget
+    from .slides import Slide
+
+_DEFAULTS = DetectSettings()
+
+
+def detect(
+    slide: str | Path | Slide,
+    labels: str | Sequence[str] = _DEFAULTS.lesions,
+    *,
+    folder: str | Path | None = None,
+    question: str = _DEFAULTS.question,
+    budget: Budget = _DEFAULTS.budget,
+    effort: Effort = _DEFAULTS.effort,
+    model: str | Path | Models = "embedded",
+    device: str = "auto",
+    mpp: float = _DEFAULTS.mpp,
+    tile: int = _DEFAULTS.tile,
+    overlap: float = _DEFAULTS.overlap,
+    min_tissue: float = _DEFAULTS.min_tissue,
+    batch: int = _DEFAULTS.batch,
+    zoom: bool = _DEFAULTS.generation.zoom,
+    tiles: Mapping[int, TileBudget] | None = None,
+    slide_mpp: float | tuple[float, float] | None = None,
+    watch: Callable[[RunEvent], object] | None = None,
+) -> Outcome:
+    """Find lesions on a whole slide, tile by tile, as ``pathreason detect`` does.
+
+    Parameters
+    ----------
+    slide : str, Path or Slide
+        A file that is opened and closed again, or an open slide.
+    labels : str or sequence of str
+        Names of what is looked for.
+    folder : str or Path, optional
+        Of this run, made if it is missing: GeoJSON, tables, heat map and manifest are written
+        there, and a run that was cut goes on from it. Without one nothing is kept but what is
+        returned.
+    question : str
+        Plain words in place of the default wording.
+    budget : int, "auto" or "native"
+        Most visual tokens of a tile; ``auto`` leaves it to the allocator.
+    effort : {"low", "balanced", "high"}
+        How readily a learned allocator spends tokens.
+    model : str, Path or Models
+        ``embedded``, a folder, a hub id, or, without ``folder``, what `load_models` returned.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
+    mpp : float
+        Micrometres per pixel at which a tile is read at most.
+    tile : int
+        Side of a tile in pixels at that mpp.
+    overlap : float
+        Share of a side that neighbours have in common, 0.1 to 0.5.
+    min_tissue : float
+        Tiles with a smaller share of tissue are not read, 0 to 1.
+    batch : int
+        Tiles that are answered together.
+    zoom : bool
+        Zoom in on small detections, on top of the budget, where the model knows how.
+    tiles : mapping of int to int or "native", optional
+        Budgets of single tiles by index, 0 to leave one out. None: those that ``folder`` keeps.
+    slide_mpp : float or (float, float), optional
+        Micrometres per level-0 pixel, where the file does not say.
+    watch : callable, optional
+        Called with each event of the run, such as `slide_run.Progress`.
+
+    Returns
+    -------
+    Outcome
+        Lesions in level-0 pixels, the slide as one result with the account of tokens, and a record
+        of each tile.
+
+    Raises
+    ------
+    PathreasonError
+        One line that names the remedy. With a ``folder``, the same call goes on from there.
+
+    Examples
+    --------
+    >>> outcome = detect("slide.svs", ["tumour"], folder="run")
+    >>> outcome.tally.line, [lesion.found.box for lesion in outcome.lesions]
+    """
+    from .exports import UsedModel
+    from .models import Models, load_models
+    from .slide_run import AnswersHere, follow, overrides_of, run_slide, used_model
+    from .slides import open_slide
+
+    settings = DetectSettings(
+        lesions=(labels,) if isinstance(labels, str) else tuple(labels),
+        question=question,
+        mpp=mpp,
+        tile=tile,
+        overlap=overlap,
+        budget=budget,
+        effort=effort,
+        min_tissue=min_tissue,
+        batch=batch,
+        generation=GenerationSettings(zoom=zoom),
+        overrides=None if tiles is None else overrides_of(tiles),
+    )
+    settings.check()
+    load: Callable[[], Models]
+    if isinstance(model, Models):
+        if folder is not None:
+            raise QueryError(
+                "a run in a folder is known by the weights of its model; give the model as "
+                "embedded, a folder or a hub id"
+            )
+        info, loaded = model.performer.info, model
+        used, load = UsedModel(info.name, "", info.device, ""), lambda: loaded
+    else:
+        used, load = used_model(str(model), device), partial(load_models, model, device)
+    opened: AbstractContextManager[Slide]
+    if isinstance(slide, str | Path):
+        opened = open_slide(slide, slide_mpp)
+    elif slide_mpp is None:
+        opened = nullcontext(slide)
+    else:
+        raise QueryError("the slide is open already; give its mpp to open_slide instead")
+    place = TemporaryDirectory() if folder is None else nullcontext(str(folder))
+    with opened as source, place as where:
+        answers = AnswersHere(source, load)
+        return follow(run_slide(source, Path(where), settings, used, answers), watch).outcome
