@@ -14,7 +14,7 @@ from .slide_run import DetectSettings
 from .types import Budget, Effort, GenerationSettings
 
 if TYPE_CHECKING:
-    from .models import Models
+    from .engine import Models
     from .slide_run import Outcome, RunEvent, TileBudget
     from .slides import Slide
 
@@ -99,7 +99,7 @@ def detect(
     >>> outcome.tally.line, [lesion.found.box for lesion in outcome.lesions]
     """
     from .exports import UsedModel
-    from .models import Models, load_models
+    from .models import load_models
     from .slide_run import AnswersHere, follow, overrides_of, run_slide, used_model
     from .slides import open_slide
 
@@ -118,7 +118,7 @@ def detect(
     )
     settings.check()
     load: Callable[[], Models]
-    if isinstance(model, Models):
+    if not isinstance(model, str | Path):
         if folder is not None:
             raise QueryError(
                 "a run in a folder is known by the weights of its model; give the model as "

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import re
 import sys
 from collections.abc import Iterator
+from ctypes import util
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Literal
 
-from ._display import find_display
+from napari_pathreason import models
 
 if TYPE_CHECKING:
     from ._main import Subparsers
 
 PACKAGE = "napari-pathreason"
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+LIBRARIES = {
+    "EGL": "libegl1",
+    "GL": "libgl1",
+    "xcb-cursor": "libxcb-cursor0",
+    "xcb-icccm": "libxcb-icccm4",
+    "xcb-keysyms": "libxcb-keysyms1",
+    "xkbcommon-x11": "libxkbcommon-x11-0",
+}
+"""Shared libraries that Qt loads on Linux -> Debian packages that hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +53,16 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 if something is missing that every answer needs."""
-    from ._progress import quiet_libraries
+    from ._text import quiet_libraries
 
     quiet_libraries()
     marks = {"ok": "ok", "missing": "MISSING", "note": "note"}
     sick = False
-    for found in examine():
-        sick |= found.state == "missing"
-        print(f"{marks[found.state]:<9}{found.name:<19}{found.text}".rstrip())
-        if found.remedy:
-            print(f"{'':<28}-> {found.remedy}")
+    for one in examine():
+        sick |= one.state == "missing"
+        print(f"{marks[one.state]:<9}{one.name:<19}{one.text}".rstrip())
+        if one.remedy:
+            print(f"{'':<28}-> {one.remedy}")
     print()
     if sick:
         print("Something that every answer needs is missing; see the arrows above.")
@@ -61,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at this installation; every finding stands alone, whatever is broken."""
+    """Examine this installation; every finding stands alone, whatever is broken."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield Finding("ok", PACKAGE, version(PACKAGE))
     for name in required_packages():
@@ -105,10 +116,9 @@ def _device() -> Finding:
 def _model() -> Finding:
     """Load the embedded model: nothing less shows that it would answer."""
     from napari_pathreason import PathreasonError
-    from napari_pathreason.models import load_performer
 
     try:
-        performer = load_performer("embedded", "cpu")
+        performer = models.load_performer("embedded", "cpu")
     except PathreasonError as error:
         what, _, remedy = str(error).partition("; ")
         return Finding("missing", "model", what, remedy)
@@ -128,16 +138,16 @@ def _viewer() -> Iterator[Finding]:
     except PackageNotFoundError:
         yield Finding("note", "napari", "not installed; the shell works without it", install)
         return
-    found = {name: v for name in BINDINGS if (v := _version(name)) is not None}
-    if not found:
+    bindings = {name: v for name in BINDINGS if (v := _version(name)) is not None}
+    if not bindings:
         yield Finding("note", "Qt", "no binding; napari cannot open a window", install)
-    elif len(found) > 1:
-        names = ", ".join(found)
-        keep = next(iter(found))
-        drop = " ".join(name for name in found if name != keep)
+    elif len(bindings) > 1:
+        names = ", ".join(bindings)
+        keep = next(iter(bindings))
+        drop = " ".join(name for name in bindings if name != keep)
         yield Finding("note", "Qt", f"several bindings: {names}", f"pip uninstall {drop}")
     else:
-        yield Finding("ok", "Qt", " ".join(*found.items()))
+        yield Finding("ok", "Qt", " ".join(*bindings.items()))
     display, remedy = find_display(sys.platform)
     yield Finding("note" if remedy else "ok", "display", display, remedy)
 
@@ -147,3 +157,30 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def find_display(platform: str) -> tuple[str, str]:
+    """What windows would be drawn on, and whether any can be opened.
+
+    Parameters
+    ----------
+    platform : str
+        As `sys.platform`.
+
+    Returns
+    -------
+    tuple of str
+        What is there, and what to do about what is missing (empty if nothing is).
+    """
+    if not platform.startswith("linux"):
+        return "the desktop", ""
+    missing = [package for name, package in LIBRARIES.items() if util.find_library(name) is None]
+    if missing:
+        return f"{len(missing)} system libraries of Qt missing", f"apt install {' '.join(missing)}"
+    for variable in ("WAYLAND_DISPLAY", "DISPLAY"):
+        if os.environ.get(variable):
+            return f"{variable}={os.environ[variable]}", ""
+    return (
+        "none; napari cannot open a window, the shell works without one",
+        "log in with a desktop or ssh -X, or run under xvfb-run",
+    )

@@ -1,39 +1,24 @@
-"""An answer as one picture: the region with its boxes, and beside it what was said and spent."""
+"""An answer as one picture: the region with its boxes, and beside it the words and the tokens."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-from napari_pathreason import Region, Result
-from napari_pathreason.engine import sentence, token_line
-from napari_pathreason.exports import (
-    LEVEL_COLOURS,
-    RULE,
-    colours_of,
-    font,
-    guess,
-    headline,
-    mark_findings,
-    region_picture,
-    reliability_sentence,
-)
+from napari_pathreason import Region, Result, engine, exports, slides
+from napari_pathreason.engine import sentence
 from napari_pathreason.files import atomic_bytes
 
-from ._canvas import ACCENT, FAINT, Column
-
-if TYPE_CHECKING:
-    from napari_pathreason.slides import Slide
-
+INK, FAINT, ACCENT = "#1d2430", "#6b7585", "#2a6fdb"
+MOST_HEIGHT = 6000
 PANEL, MARGIN = 460, 36
-SEEN_SIDE = 150
+READ_SIDE = 150
 NOTE, NOTE_INK = "#eef0f3", "#3d4756"
 
 
-def write_figure(slide: Slide, result: Result, file: Path) -> None:
+def write_figure(slide: slides.Slide, result: Result, file: Path) -> None:
     """Draw a result and write it as a PNG.
 
     Parameters
@@ -48,24 +33,26 @@ def write_figure(slide: Slide, result: Result, file: Path) -> None:
     ExportError
         If the file cannot be written.
     """
-    figure = draw_figure(region_picture(slide, result), _seen(slide, result), result)
+    figure = draw_figure(
+        exports.region_picture(slide, result), _picture_read(slide, result), result
+    )
     with atomic_bytes(file) as out:
         figure.save(out, format="PNG")
 
 
-def draw_figure(picture: Image.Image, seen: Image.Image, result: Result) -> Image.Image:
+def draw_figure(picture: Image.Image, read: Image.Image, result: Result) -> Image.Image:
     """Lay out the figure.
 
     Parameters
     ----------
     picture : Image
         The region, of any size.
-    seen : Image
+    read : Image
         The picture that the model read.
     result : Result
     """
-    marked = mark_findings(picture, result)
-    panel = _panel(seen, result)
+    marked = exports.mark_findings(picture, result)
+    panel = _panel(read, result)
     width = marked.width + PANEL + 3 * MARGIN
     height = max(marked.height, panel.height) + 2 * MARGIN
     figure = Image.new("RGB", (width, height), "white")
@@ -74,11 +61,11 @@ def draw_figure(picture: Image.Image, seen: Image.Image, result: Result) -> Imag
     return figure
 
 
-def _seen(slide: Slide, result: Result) -> Image.Image:
+def _picture_read(slide: slides.Slide, result: Result) -> Image.Image:
     return Image.fromarray(slide.read_region(result.region, result.picture_size).pixels)
 
 
-def _panel(seen: Image.Image, result: Result) -> Image.Image:
+def _panel(read: Image.Image, result: Result) -> Image.Image:
     column = Column(PANEL)
     region, query = result.region, result.query
     column.text(result.slide.name, 15, bold=True, most_lines=2)
@@ -89,12 +76,16 @@ def _panel(seen: Image.Image, result: Result) -> Image.Image:
     if query.options:
         column.text(", ".join(query.options), 14, FAINT, most_lines=3)
     column.gap(16)
-    _box(column, reliability_sentence(result.reliability), *LEVEL_COLOURS[result.reliability.level])
+    _box(
+        column,
+        exports.reliability_sentence(result.reliability),
+        *exports.LEVEL_COLOURS[result.reliability.level],
+    )
     column.gap(8)
     column.heading("Answer")
-    text = headline(result.answer.text, result.reliability)
+    text = exports.headline(result.answer.text, result.reliability)
     column.text(text, 28 if len(text) < 60 else 18, bold=True, most_lines=8)
-    if small := guess(result.answer.text, result.reliability):
+    if small := exports.guess(result.answer.text, result.reliability):
         column.text(small, 14, FAINT, most_lines=4)
     column.gap(16)
     if result.answer.rationale:
@@ -102,7 +93,7 @@ def _panel(seen: Image.Image, result: Result) -> Image.Image:
         column.text(result.answer.rationale, 15, most_lines=14)
         column.gap(16)
     _legend(column, result)
-    _account(column, seen, result)
+    _account(column, read, result)
     for warning in result.warnings:
         _box(column, warning, NOTE, NOTE_INK)
     column.gap(10)
@@ -118,33 +109,33 @@ def _legend(column: Column, result: Result) -> None:
     if not result.detections:
         return
     column.heading("Guessed" if result.reliability.level == "none" else "Found")
-    counts = Counter(found.label for found in result.detections)
-    for label, colour in colours_of(result).items():
+    counts = Counter(one.label for one in result.detections)
+    for label, colour in exports.colours_of(result).items():
         column.draw.rectangle((0, column.y + 4, 13, column.y + 17), fill=colour)
         column.text(f"{label}: {counts[label]}", 15, indent=24, most_lines=2)
     column.gap(16)
 
 
-def _account(column: Column, seen: Image.Image, result: Result) -> None:
-    """The token line, a bar of spent against native, and what the model really saw."""
+def _account(column: Column, read: Image.Image, result: Result) -> None:
+    """The token line, a bar of spent against native, and what the model really read."""
     column.heading("Visual tokens")
     tokens, top, height = result.tokens, column.y + 2, 12
     most = max(tokens.native, tokens.spent)
     spent = max(4, round(PANEL * tokens.spent / most))
-    column.draw.rectangle((0, top, PANEL - 1, top + height), fill=RULE)
+    column.draw.rectangle((0, top, PANEL - 1, top + height), fill=exports.RULE)
     column.draw.rectangle((0, top, min(spent, PANEL) - 1, top + height), fill=ACCENT)
     column.gap(height + 12)
-    column.text(token_line(result), 14)
+    column.text(engine.token_line(result), 14)
     column.gap(10)
-    scale = SEEN_SIDE / max(seen.size)
-    size = (max(1, round(seen.width * scale)), max(1, round(seen.height * scale)))
-    small = seen.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
+    scale = READ_SIDE / max(read.size)
+    size = (max(1, round(read.width * scale)), max(1, round(read.height * scale)))
+    small = read.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
     column.image.paste(small, (0, column.y))
     column.draw.text(
         (size[0] + 14, column.y),
-        f"what the model read:\n{seen.width} x {seen.height} px",
+        f"what the model read:\n{read.width} x {read.height} px",
         FAINT,
-        font(13),
+        exports.font(13),
         spacing=6,
     )
     column.gap(size[1] + 18)
@@ -161,3 +152,67 @@ def _box(column: Column, text: str, ground: str, ink: str) -> None:
     under = Image.new("RGB", written.size, ground)
     column.image.paste(ImageChops.multiply(written, under), (14, column.y + 10))
     column.gap(written.height + 26)
+
+
+class Column:
+    """Draws one thing below the other and remembers how far it got.
+
+    Parameters
+    ----------
+    width : int
+        Pixels.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.y = 0
+        self.image = Image.new("RGB", (width, MOST_HEIGHT), "white")
+        self.draw = ImageDraw.Draw(self.image)
+
+    def gap(self, height: int) -> None:
+        """Leave room."""
+        self.y += height
+
+    def text(
+        self,
+        text: str,
+        size: int,
+        colour: str = INK,
+        bold: bool = False,
+        most_lines: int = 12,
+        indent: int = 0,
+    ) -> None:
+        """Write wrapped text; what is beyond ``most_lines`` is cut with an ellipsis."""
+        face = exports.font(size, bold)
+        lines = wrap(text, self.width - indent, face)
+        if len(lines) > most_lines:
+            lines = [*lines[: most_lines - 1], lines[most_lines - 1].rstrip(" ,;.") + " …"]
+        for line in lines:
+            self.draw.text((indent, self.y), line, colour, face)
+            self.y += round(size * 1.4)
+
+    def heading(self, text: str) -> None:
+        """Write a small caption above what follows."""
+        self.text(text.upper(), 12, FAINT, bold=True)
+        self.gap(3)
+
+    def cropped(self) -> Image.Image:
+        """What was drawn."""
+        return self.image.crop((0, 0, self.width, min(self.y, MOST_HEIGHT)))
+
+
+def wrap(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
+    """Break a text into lines of at most ``width`` pixels; a longer word is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if face.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if face.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines

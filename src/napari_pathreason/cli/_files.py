@@ -1,21 +1,32 @@
-"""The files that ``pathreason ask`` leaves behind, beside what it prints."""
+"""The files that ``pathreason ask`` leaves, and a run repeated from its manifest (``--from``)."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_pathreason import QueryError, Result
+from napari_pathreason import QueryError, Result, exports, models, slide_run, slides
 
-if TYPE_CHECKING:
-    from napari_pathreason.exports import FileKind, ManifestEntry
-    from napari_pathreason.slides import Slide
+from ._options import check_writable
 
-FILES: tuple[FileKind, ...] = ("geojson", "csv", "transcript", "manifest", "report")
+FILES: tuple[exports.FileKind, ...] = ("geojson", "csv", "transcript", "manifest", "report")
+_IN_MANIFEST = (
+    "region",
+    "regions",
+    "task",
+    "question",
+    "choices",
+    "budget",
+    "temperature",
+    "seed",
+    "zoom",
+    "mpp",
+)
+"""Options whose values stand in the manifest."""
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +47,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_writable(file: Path) -> None:
-    """Refuse before the work what could not be kept after it."""
-    if file.is_dir():
-        raise QueryError(f"{file} is a folder; give a file to write to")
-    if not file.absolute().parent.is_dir():
-        raise QueryError(f"there is no folder {file.parent} to write to; make it first")
-
-
-def wanted_files(args: argparse.Namespace) -> dict[FileKind, Path]:
-    """Which files were asked for, checked; option -> file."""
+def wanted_files(args: argparse.Namespace) -> dict[exports.FileKind, Path]:
+    """Which files are wanted, checked; option -> file."""
     files = {name: getattr(args, name) for name in FILES if getattr(args, name) is not None}
     for file in files.values():
         check_writable(file)
@@ -53,29 +56,29 @@ def wanted_files(args: argparse.Namespace) -> dict[FileKind, Path]:
 
 
 @dataclass
-class Kept:
+class AnswerLog:
     """Answers of a run so far.
 
     Parameters
     ----------
     slide : Slide
     model_id : str
-        The model as it was asked for.
+        The model as it was chosen.
     files : dict of Path
         Option, which is the kind -> file.
     unreliable_class : bool
         See `exports.features_of_marks`.
     """
 
-    slide: Slide
+    slide: slides.Slide
     model_id: str
-    files: dict[FileKind, Path]
+    files: dict[exports.FileKind, Path]
     unreliable_class: bool = False
-    entries: list[ManifestEntry] = field(default_factory=list)
+    entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def add(self, entry: ManifestEntry, result: Result) -> None:
+    def add(self, entry: exports.ManifestEntry, result: Result) -> None:
         """Keep an answer and its entry of the manifest."""
         self.entries.append(entry)
         self.results.append(result)
@@ -90,13 +93,11 @@ class Kept:
         """
         if not self.results or not self.files:
             return
-        from napari_pathreason.exports import AnswerFiles
-        from napari_pathreason.slide_run import used_model
 
-        answers = AnswerFiles(
+        answers = exports.AnswerFiles(
             self.results,
             lambda: self.slide,
-            lambda: used_model(self.model_id),
+            lambda: slide_run.used_model(self.model_id),
             self.entries,
             made=self.made,
             unreliable_class=self.unreliable_class,
@@ -104,3 +105,83 @@ class Kept:
         for name, file in self.files.items():
             tell(f"writing the {name}")
             answers.write(file, name)
+
+
+def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> exports.Manifest:
+    """Read the manifest and set slide, model, device and mpp from it where they were not given.
+
+    Raises
+    ------
+    QueryError
+        If an option says again what the manifest says, or slide or model cannot be found from it.
+    ExportError
+        If the manifest cannot be read.
+    """
+    twice = [
+        f"--{name}" for name in _IN_MANIFEST if getattr(args, name) != parser.get_default(name)
+    ]
+    if twice:
+        raise QueryError(f"--from says what was asked; leave out {', '.join(twice)}")
+    manifest = exports.read_manifest(args.from_)
+    if args.slide is None:
+        args.slide = _beside(args.from_, manifest.slide.name)
+    if args.model == parser.get_default("model"):
+        if not manifest.model.model_id:
+            raise QueryError(
+                f"the run used the model {manifest.model.name} from a folder; give it with --model"
+            )
+        args.model = manifest.model.model_id
+    if args.device == parser.get_default("device"):
+        args.device = manifest.model.device
+    if manifest.slide.mpp_source == "user":
+        args.mpp = manifest.slide.mpp
+    return manifest
+
+
+def check_same_slide(manifest: exports.Manifest, slide: slides.Slide) -> None:
+    """Refuse another slide.
+
+    Raises
+    ------
+    QueryError
+        If the content of the file is not that of the run.
+    """
+    if slide.path is None or exports.fingerprint(slide.path) != manifest.fingerprint:
+        raise QueryError(
+            f"{slide.info.name} is not the slide of the run ({manifest.slide.name}, by its "
+            "content); give that one, or leave out --from"
+        )
+
+
+def check_same_model(manifest: exports.Manifest, model_id: str) -> None:
+    """Refuse other weights, and warn of other versions.
+
+    Raises
+    ------
+    QueryError
+        If the weights differ from those of the run.
+    """
+    if exports.weights_sha256(models.find_checkpoint(model_id)[0]) != manifest.model.weights_sha256:
+        raise QueryError(
+            f"the weights are not those of the run ({manifest.model.name}); give their folder "
+            "with --model, or leave out --from"
+        )
+    here = exports.versions_here()
+    other = [
+        f"{name} {then} (here {here.get(name, 'none')})"
+        for name, then in manifest.versions.items()
+        if here.get(name) != then
+    ]
+    if other:
+        print(
+            f"pathreason: the run used other versions, answers may differ: {', '.join(other)}",
+            file=sys.stderr,
+        )
+
+
+def _beside(manifest: Path, name: str) -> str:
+    """The slide of that name, beside the manifest or here."""
+    for folder in (manifest.parent, Path()):
+        if (folder / Path(name).name).exists():
+            return str(folder / Path(name).name)
+    raise QueryError(f"the slide {name} is neither beside the manifest nor here; give it as SLIDE")

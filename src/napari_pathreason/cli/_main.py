@@ -1,4 +1,4 @@
-"""Words to commands, and errors to one line."""
+"""Words to commands, and errors to one line; the command ``merge`` too, which needs no more."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from napari_pathreason import PathreasonError, __version__
+from napari_pathreason import PathreasonError, __version__, models
+
+from ._text import printable
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -39,14 +42,14 @@ COMMANDS = {
     "calibrate": (
         "napari_pathreason.training",
         "add_calibrate_parser",
-        "fit how sure answers are, and which pictures are strange",
+        "fit confidence, and which pictures are unlike the training images",
     ),
     "reliability": (
         "napari_pathreason.training",
         "add_reliability_parser",
         "how often doubt is missed, and how often it is raised in vain",
     ),
-    "merge": ("._merge", "add_parser", "write a LoRA adapter and its base as one model"),
+    "merge": ("._main", "add_merge_parser", "write a LoRA adapter and its base as one model"),
 }
 """Command -> (module, function that adds its parser, help); imported only when it is used."""
 
@@ -94,11 +97,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
 
 
-def printable(line: str) -> str:
-    """A line without what could steer the terminal: models and files bring words of their own."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
-
-
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pathreason",
@@ -126,3 +124,16 @@ def _line(error: Exception) -> str:
     return (
         f"unexpected {type(error).__name__}; run again with {TRACEBACK}=1 and report what it says"
     )
+
+
+def add_merge_parser(subparsers: Subparsers) -> None:
+    """``pathreason merge MODEL -o FOLDER``."""
+    parser = subparsers.add_parser("merge", help="write an adapter and its base as one model")
+    parser.add_argument("model", help="folder or hub id of an adapter")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="a new folder")
+    parser.set_defaults(run=_merge)
+
+
+def _merge(args: argparse.Namespace) -> int:
+    print(models.write_merged(args.model, args.out))
+    return 0

@@ -1,20 +1,74 @@
-"""A result as text for people, and what they are told before they ask."""
+"""What people read on the terminal: results as text, one line of progress, nothing of libraries.
+
+Light to import, since every command begins here; what a text needs of other rooms comes with it.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import shlex
 import shutil
+import sys
 import textwrap
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from napari_pathreason import Box, Query, Result
-from napari_pathreason.engine import confidence_line, foreseen, token_line
-from napari_pathreason.exports import UNREADABLE, headline, reliability_line
-from napari_pathreason.tasks import examples
-from napari_pathreason.types import ModelInfo
+from napari_pathreason import engine, exports, tasks
 
-from ._main import printable
+if TYPE_CHECKING:
+    from napari_pathreason import Box, Query, Result
+    from napari_pathreason.types import ModelInfo
 
 INDENT = 13
+
+
+def printable(line: str) -> str:
+    """A line without what could steer the terminal: models and files bring words of their own."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+
+
+def quiet_libraries() -> None:
+    """Keep libraries from writing between our lines; what matters is raised as an error."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():  # on a terminal, a download shows its bar
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in ("tifffile", "distributed"):  # they log what they then raise
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+class Progress:
+    """One line on stderr if that is a terminal."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr.isatty()
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._on:
+            print(f"\r{text}...".ljust(self._width), end="", file=sys.stderr, flush=True)
+            self._width = len(text) + 4
+
+    def clear(self) -> None:
+        """Wipe the line before other text is written."""
+        if self._on and self._width:
+            print("\r" + " " * self._width, end="\r", file=sys.stderr, flush=True)
+            self._width = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.clear()
 
 
 def describe(result: Result) -> str:
@@ -30,24 +84,27 @@ def describe(result: Result) -> str:
             for s, m in zip((region.width, region.height), result.slide.mpp, strict=True)
         )
         size += f", {x:.2f} x {y:.2f} mm"
-    asked = query.question.strip() or query.task
+    question = query.question.strip() or query.task
     if query.options:
-        asked += f" ({', '.join(query.options)})"
+        question += f" ({', '.join(query.options)})"
     rows = [
-        ("Reliability", reliability_line(assessed)),
+        ("Reliability", exports.reliability_line(assessed)),
         ("Slide", result.slide.name),
         ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
-        ("Question", asked),
-        ("Answer", headline(text, assessed)),
+        ("Question", question),
+        ("Answer", exports.headline(text, assessed)),
         ("Guess", text if doubted else ""),
-        ("Reply", "" if text else UNREADABLE),
-        ("Confidence", "" if doubted else confidence_line(result).removeprefix("Confidence ")),
+        ("Reply", "" if text else exports.UNREADABLE),
+        (
+            "Confidence",
+            "" if doubted else engine.confidence_line(result).removeprefix("Confidence "),
+        ),
         ("Rationale", result.answer.rationale),
         *(
-            (box, f"{found.label}: {_numbers(found.box)}{_confident(found.confidence)}")
-            for found in result.detections
+            (box, f"{one.label}: {_numbers(one.box)}{_confident(one.confidence)}")
+            for one in result.detections
         ),
-        ("Tokens", token_line(result)),
+        ("Tokens", engine.token_line(result)),
         ("Model", f"{result.model.name} on {result.model.device}"),
         *(("Note", warning) for warning in result.warnings),
     ]
@@ -60,14 +117,14 @@ def estimate_costs(query: Query, model: ModelInfo) -> str:
 
     With questions that the model was trained on, as options of the command line.
     """
-    assessed = foreseen(query, model)
+    assessed = engine.foreseen(query, model)
     if assessed.level != "none":
         return ""
-    told = [f"{assessed.reasons[0]}; whatever it answers is a guess"]
-    known = examples(model.metadata) if model.metadata is not None else ()
-    if known:
-        told.append("it can answer, for example:")
-    return "\n".join(map(printable, [*told, *(f"  {_options(one)}" for one in known)]))
+    lines = [f"{assessed.reasons[0]}; whatever it answers is a guess"]
+    trained = tasks.examples(model.metadata) if model.metadata is not None else ()
+    if trained:
+        lines.append("it can answer, for example:")
+    return "\n".join(map(printable, [*lines, *(f"  {_options(one)}" for one in trained)]))
 
 
 def _options(query: Query) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from napari_pathreason.budgets import BUDGET_GRID, parse_budget
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import check_choices
-from napari_pathreason.tokens import BUDGET_GRID, parse_budget
 from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
 
 from ._tiles import Tile

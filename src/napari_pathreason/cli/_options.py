@@ -1,0 +1,95 @@
+"""Options that several commands have, read off the dataclasses that they fill.
+
+A default and its type stand in one place, the dataclass; an option adds its words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from napari_pathreason import QueryError
+from napari_pathreason.types import Budget, Effort, GenerationSettings
+
+Settings = TypeVar("Settings")
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_setting(options: Options, defaults: object, name: str, words: str, **more: Any) -> None:
+    """Add the option of a field, of its name, default and type.
+
+    Parameters
+    ----------
+    options : parser or group of options
+    defaults : dataclass
+        An instance with all defaults.
+    name : str
+    words : str
+        The help; ``{}`` becomes the default.
+    **more
+        As for `add_argument`, in place of what follows from the default.
+    """
+    value = getattr(defaults, name)
+    if isinstance(value, bool):
+        more.setdefault("action", argparse.BooleanOptionalAction)
+    elif "choices" not in more:
+        more.setdefault("type", type(value))
+    flag = f"--{name.replace('_', '-')}"
+    options.add_argument(flag, default=value, help=words.format(value) or None, **more)
+
+
+def settings_of(kind: type[Settings], args: argparse.Namespace, **others: Any) -> Settings:
+    """A dataclass out of the options of its fields' names; ``others`` are given as they are."""
+    options = vars(args)
+    names = {field.name for field in fields(kind)} & options.keys()  # type: ignore[arg-type]
+    return kind(**{name: options[name] for name in names} | others)
+
+
+def add_model(
+    options: Options, whose: str = "", budget: Budget = "auto", effort: Effort = "balanced"
+) -> None:
+    """Add budget, effort, zoom, model and device; ``whose`` begins the help of the budget."""
+    options.add_argument(
+        "--budget", default=budget, help=f"{whose}auto, native or most visual tokens to spend"
+    )
+    options.add_argument(
+        "--effort",
+        choices=get_args(Effort),
+        default=effort,
+        help="how readily a learned allocator spends tokens where the budget is auto",
+    )
+    add_setting(
+        options,
+        GenerationSettings(),
+        "zoom",
+        "zoom in on small detections, on top of the budget, where the model knows how",
+    )
+    options.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def check_writable(file: Path) -> None:
+    """Refuse before the work what could not be kept after it."""
+    if file.is_dir():
+        raise QueryError(f"{file} is a folder; give a file to write to")
+    if not file.absolute().parent.is_dir():
+        raise QueryError(f"there is no folder {file.parent} to write to; make it first")
+
+
+def write_json(file: str, value: object) -> None:
+    """Write a value; ``-`` is stdout."""
+    if file == "-":  # a terminal or pipe may know no more than ASCII
+        print(json.dumps(value, indent=2, allow_nan=False))
+        return
+    from napari_pathreason.files import atomic_text
+
+    with atomic_text(file) as out:
+        out.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
