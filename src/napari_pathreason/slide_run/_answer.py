@@ -14,22 +14,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.engine import (
-    Allocator,
-    BatchPerformer,
-    Cancelled,
-    Finished,
-    Job,
-    Models,
-    ParkedJob,
-    Performer,
-    answer_parked,
-)
+from napari_pathreason import engine, slides
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Budget, Effort, ModelInfo, Query, Request, SlideInfo
@@ -38,9 +28,6 @@ from ._plan import RunPlan
 from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
 from ._tiles import Tile
-
-if TYPE_CHECKING:
-    from napari_pathreason.slides import Slide
 
 TOGETHER_ON_CPU = 256
 """Visual tokens that a processor takes in one pass: a pass cannot be cancelled, and of more tokens
@@ -62,11 +49,11 @@ class Group:
 
     def __init__(
         self,
-        slide: Slide,
+        slide: slides.Slide,
         tiles: Sequence[Tile],
         settings: DetectSettings,
-        performer: Performer,
-        allocator: Allocator,
+        performer: engine.Performer,
+        allocator: engine.Allocator,
         cancel: Flag,
     ) -> None:
         self._performer, self._cancel = performer, cancel
@@ -74,14 +61,14 @@ class Group:
             (tile, _parked(slide, tile, settings, performer.info, allocator, cancel))
             for tile in tiles
         ]
-        self._equal: dict[tuple[int, ...], list[ParkedJob]] = defaultdict(list)
+        self._equal: dict[tuple[int, ...], list[engine.ParkedJob]] = defaultdict(list)
 
     def read(self) -> Self:
         """Allocate and read each tile; in any thread, while the model is at another group."""
         self._advance([job for _, job in self._jobs])
         return self
 
-    def _advance(self, jobs: Iterable[ParkedJob]) -> None:
+    def _advance(self, jobs: Iterable[engine.ParkedJob]) -> None:
         """Let jobs go on to where they need the model, by the size of what it is to see."""
         self._equal = defaultdict(list)
         for job in jobs:
@@ -107,7 +94,7 @@ class Group:
             for (height, width, _), same in self._equal.items():
                 most = _together(height * width, self._performer.info)
                 for start in range(0, len(same), most):
-                    answer_parked(same[start : start + most], self._performer, self._cancel)
+                    engine.answer_parked(same[start : start + most], self._performer, self._cancel)
             self._advance(chain.from_iterable(self._equal.values()))
         return [_record(tile, job) for tile, job in self._jobs]
 
@@ -132,7 +119,7 @@ def most_tokens(region: Region, slide: SlideInfo, mpp: float, token_px: int) -> 
 class _Capped:
     """An allocator that allocates no more than the run's resolution has."""
 
-    allocator: Allocator
+    allocator: engine.Allocator
     most: int
 
     @property
@@ -149,30 +136,30 @@ class _Capped:
 
 
 def _parked(
-    slide: Slide,
+    slide: slides.Slide,
     tile: Tile,
     settings: DetectSettings,
     info: ModelInfo,
-    allocator: Allocator,
+    allocator: engine.Allocator,
     cancel: Flag,
-) -> ParkedJob:
+) -> engine.ParkedJob:
     """A tile's job, which waits where it needs the model."""
     most = most_tokens(tile.region, slide.info, settings.mpp, info.dims.token_px)
     budget: Budget = settings.budget if tile.override is None else tile.override
     if budget != "auto":
         budget = most if budget == "native" else min(budget, most)
-    job = Job(
+    job = engine.Job(
         slide, Request(tile.region, settings.query, budget, settings.generation, settings.effort)
     )
-    return ParkedJob(job, info, _Capped(allocator, most), cancel)
+    return engine.ParkedJob(job, info, _Capped(allocator, most), cancel)
 
 
-def _record(tile: Tile, job: ParkedJob) -> TileRecord:
+def _record(tile: Tile, job: engine.ParkedJob) -> TileRecord:
     """What became of a tile; a damaged one is a record too, other failures are raised."""
     ending = job.end()
-    if isinstance(ending, Finished):
+    if isinstance(ending, engine.Finished):
         return record_of(tile, ending.result)
-    if isinstance(ending, Cancelled):
+    if isinstance(ending, engine.Cancelled):
         raise CancelledError
     error = ending.error
     # with a cause it is the disk or the network, and other tiles fare no better
@@ -211,14 +198,14 @@ class AnswersHere:
         Gives the model; called when it is first needed.
     """
 
-    def __init__(self, slide: Slide, load: Callable[[], Models]) -> None:
+    def __init__(self, slide: slides.Slide, load: Callable[[], engine.Models]) -> None:
         self._slide = slide
         self._load = cache(load)
 
     def model(self) -> tuple[ModelInfo, bool]:
         """See `Answers.model`."""
         performer = self._load().performer
-        return performer.info, isinstance(performer, BatchPerformer)
+        return performer.info, isinstance(performer, engine.BatchPerformer)
 
     def run(
         self, plan: RunPlan, groups: Sequence[tuple[Tile, ...]], cancel: Flag

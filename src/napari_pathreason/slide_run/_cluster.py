@@ -11,9 +11,8 @@ from pathlib import Path
 from threading import Event as Flag, Lock
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason.engine import BatchPerformer, Models
+from napari_pathreason import engine, models, slides
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models import load_models
 from napari_pathreason.types import ModelInfo
 
 from ._answer import Group
@@ -25,7 +24,6 @@ from ._tiles import Tile
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from napari_pathreason.slides import Slide
 
 Mpp = float | tuple[float, float] | None
 WAIT = 30
@@ -41,9 +39,9 @@ class LoadModels:
     model_id: str = "embedded"
     device: str = "auto"
 
-    def __call__(self) -> Models:
+    def __call__(self) -> engine.Models:
         """Load."""
-        return load_models(self.model_id, self.device)
+        return models.load_models(self.model_id, self.device)
 
 
 class AnswersOnCluster:
@@ -69,7 +67,7 @@ class AnswersOnCluster:
         address: str,
         path: Path,
         mpp: Mpp,
-        load: Callable[[], Models],
+        load: Callable[[], engine.Models],
     ) -> None:
         self._address = address
         self._slide = (path.absolute(), mpp)
@@ -164,33 +162,31 @@ _ONE_AT_A_TIME = Lock()
 
 
 @lru_cache(maxsize=1)
-def _load_here(load: Callable[[], Models]) -> Models:
+def _load_here(load: Callable[[], engine.Models]) -> engine.Models:
     return load()
 
 
 @lru_cache(maxsize=1)
-def _slide_here(path: Path, mpp: Mpp, fingerprint: str) -> Slide:
+def _slide_here(path: Path, mpp: Mpp, fingerprint: str) -> slides.Slide:
     """Open a slide; by the fingerprint another file of the same name is another slide."""
-    from napari_pathreason.slides import open_slide
-
-    return open_slide(path, mpp)
+    return slides.open_slide(path, mpp)
 
 
-def _describe(load: Callable[[], Models]) -> tuple[ModelInfo, bool]:
+def _describe(load: Callable[[], engine.Models]) -> tuple[ModelInfo, bool]:
     """On a worker: what its model is."""
     with _ONE_AT_A_TIME:
         performer = _load_here(load).performer
-    return performer.info, isinstance(performer, BatchPerformer)
+    return performer.info, isinstance(performer, engine.BatchPerformer)
 
 
 def _answer(
-    load: Callable[[], Models],
+    load: Callable[[], engine.Models],
     where: tuple[Path, Mpp, str],
     tiles: Sequence[Tile],
     settings: DetectSettings,
 ) -> list[TileRecord]:
     """On a worker: answer for a group of tiles."""
     with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
-        models, slide = _load_here(load), _slide_here(*where)
-    group = Group(slide, tiles, settings, models.performer, models.allocator, Flag())
+        loaded, slide = _load_here(load), _slide_here(*where)
+    group = Group(slide, tiles, settings, loaded.performer, loaded.allocator, Flag())
     return group.read().answer()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from napari_pathreason import exports
 from napari_pathreason.errors import ExportError
-from napari_pathreason.exports import Mark
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import Detection, SlideInfo
@@ -99,7 +98,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _marks(outcome: Outcome) -> Iterator[Mark]:
+def _marks(outcome: Outcome) -> Iterator[exports.Mark]:
     """The slide as a region and its lesions, each with the words of the tiles that saw it."""
     run, mpp = outcome.plan.run, outcome.plan.slide.mpp
     region, *lesions = exports.marks_of([outcome.result], run)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_pathreason.exports import RANK
+from napari_pathreason import exports
 from napari_pathreason.geometry import Box
 from napari_pathreason.types import NOT_ASSESSED, Detection, Reliability
 
@@ -150,7 +150,7 @@ def _lesion(parts: list[_Part], assessed: Mapping[int, Reliability]) -> Lesion:
     most_confident = [part.tile.index for part in parts if part.found.confidence == most]
     reliability = min(
         (assessed.get(index, NOT_ASSESSED) for index in sorted(most_confident)),
-        key=lambda one: RANK[one.level],
+        key=lambda one: exports.RANK[one.level],
     )
     found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), most)
     return Lesion(found, tuple(sorted({part.tile.index for part in parts})), reliability)

@@ -8,14 +8,7 @@ from dataclasses import dataclass, replace
 
 from napari_pathreason.budgets import native_tokens
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import (
-    Allocation,
-    Answer,
-    Reliability,
-    Result,
-    SlideInfo,
-    TokenReport,
-)
+from napari_pathreason.types import Allocation, Answer, Reliability, Result, SlideInfo, TokenReport
 
 from ._merge import Lesion, merge
 from ._plan import RunPlan

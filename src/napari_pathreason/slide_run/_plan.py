@@ -8,19 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari_pathreason import exports, models, slides
 from napari_pathreason.errors import QueryError
-from napari_pathreason.exports import UsedModel, versions_here, weights_sha256
-from napari_pathreason.models import find_checkpoint
 from napari_pathreason.types import ModelInfo, SlideInfo
 
 from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
 from ._tiles import Tile, lay_tiles, tile_side
-
-if TYPE_CHECKING:
-    from napari_pathreason.slides import Slide
 
 FORMAT = "napari-pathreason slide run 2"
 """Version 1 judged no tile."""
@@ -73,7 +68,7 @@ class RunPlan:
     run: str
     made: str
     identity: Identity
-    used: UsedModel
+    used: exports.UsedModel
     model: ModelInfo
     versions: dict[str, str]
     group: int
@@ -129,7 +124,11 @@ class RunPlan:
 
 
 def make_plan(
-    slide: Slide, identity: Identity, used: UsedModel, model: ModelInfo, batches: bool
+    slide: slides.Slide,
+    identity: Identity,
+    used: exports.UsedModel,
+    model: ModelInfo,
+    batches: bool,
 ) -> RunPlan:
     """Lay the tiles and decide which hold tissue.
 
@@ -147,14 +146,12 @@ def make_plan(
     QueryError, SlideError
         If the slide states no resolution, or cannot be read.
     """
-    from napari_pathreason.slides import tissue_mask
-
     settings = identity.settings
     side = tile_side(settings.tile, settings.mpp, slide.info.mpp)
     tiles = lay_tiles(slide.width, slide.height, side, settings.overlap)
     zoom = min(_MASK_OF_TILE / max(side), _MASK_MOST / max(slide.width, slide.height), 1)
     size = (max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom)))
-    mask = tissue_mask(slide, size)
+    mask = slides.tissue_mask(slide, size)
     identity = replace(identity, settings=replace(settings, overrides=()))
     plan = RunPlan(
         format=FORMAT,
@@ -163,7 +160,7 @@ def make_plan(
         identity=identity,
         used=used,
         model=model,
-        versions=versions_here(),
+        versions=exports.versions_here(),
         group=settings.batch if batches else 1,
         mask_pixels=mask.pixels_decoded,
         tiles=tuple(replace(tile, tissue=round(mask.share(tile.region), 4)) for tile in tiles),
@@ -171,7 +168,7 @@ def make_plan(
     return plan.with_overrides(settings.overrides or (), slide.info.name)
 
 
-def check_same(kept: Identity, asked: Identity, folder: str) -> None:
+def check_same(first: Identity, this: Identity, folder: str) -> None:
     """Refuse to go on with a run that was another one; overrides may differ.
 
     Raises
@@ -183,16 +180,16 @@ def check_same(kept: Identity, asked: Identity, folder: str) -> None:
         f"{field.name} {_words(then)} (now {_words(now)})"
         for field in fields(DetectSettings)
         if field.name != "overrides"
-        and (then := getattr(kept.settings, field.name))
-        != (now := getattr(asked.settings, field.name))
+        and (then := getattr(first.settings, field.name))
+        != (now := getattr(this.settings, field.name))
     ]
     other = [
-        *(["another slide"] if kept.fingerprint != asked.fingerprint else []),
-        *(["another um per pixel"] if kept.slide.mpp != asked.slide.mpp else []),
-        *(["another model"] if kept.weights_sha256 != asked.weights_sha256 else []),
+        *(["another slide"] if first.fingerprint != this.fingerprint else []),
+        *(["another um per pixel"] if first.slide.mpp != this.slide.mpp else []),
+        *(["another model"] if first.weights_sha256 != this.weights_sha256 else []),
         *settings,
     ]
-    if replace(kept, settings=asked.settings) != asked or settings:
+    if replace(first, settings=this.settings) != this or settings:
         raise QueryError(
             f"the folder {folder} holds a run with {', '.join(other) or 'another slide'}; "
             "give the same again, or choose another folder"
@@ -203,7 +200,7 @@ def _words(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def used_model(model_id: str, device: str = "auto") -> UsedModel:
+def used_model(model_id: str, device: str = "auto") -> exports.UsedModel:
     """Name and hash of a model, told apart by its weights and not by where they lie.
 
     Parameters
@@ -218,6 +215,8 @@ def used_model(model_id: str, device: str = "auto") -> UsedModel:
     ModelError
         If there is no such model.
     """
-    folder, name = find_checkpoint(model_id)
+    folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
-    return UsedModel(name, model_id if is_id else "", device, weights_sha256(folder))
+    return exports.UsedModel(
+        name, model_id if is_id else "", device, exports.weights_sha256(folder)
+    )

@@ -12,10 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
-from typing import TYPE_CHECKING
 
-from napari_pathreason.engine import as_user_error, check_query
-from napari_pathreason.exports import UsedModel, fingerprint
+from napari_pathreason import engine, exports, slides
 from napari_pathreason.files import remove_drafts
 
 from ._answer import Answers
@@ -26,9 +24,6 @@ from ._plan import Identity, RunPlan, check_same, make_plan
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
-
-if TYPE_CHECKING:
-    from napari_pathreason.slides import Slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +90,10 @@ RunEvent = RunStarted | TileDone | Progress | RunFinished | RunCancelled | RunFa
 
 
 def run_slide(
-    slide: Slide,
+    slide: slides.Slide,
     folder: Path,
     settings: DetectSettings,
-    used: UsedModel,
+    used: exports.UsedModel,
     answers: Answers,
     cancel: Flag | None = None,
     unreliable_class: bool | None = None,
@@ -135,7 +130,7 @@ def run_slide(
         settings.check()
         identity = Identity(
             slide.info,
-            "" if slide.path is None else fingerprint(slide.path),
+            "" if slide.path is None else exports.fingerprint(slide.path),
             settings,
             used.weights_sha256,
         )
@@ -152,7 +147,7 @@ def run_slide(
     except CancelledError:
         yield RunCancelled(done, total)
     except Exception as error:  # whatever went wrong, the user gets a line and keeps the tiles
-        shown = as_user_error(
+        shown = engine.as_user_error(
             error,
             "in the slide run",
             "what is done is kept, run it again, and report it if it comes back",
@@ -191,10 +186,10 @@ def follow(
 
 
 def _run(
-    slide: Slide,
+    slide: slides.Slide,
     folder: Path,
     identity: Identity,
-    used: UsedModel,
+    used: exports.UsedModel,
     answers: Answers,
     cancel: Flag,
     unreliable_class: bool,
@@ -220,17 +215,19 @@ def _run(
 
 
 def _plan(
-    slide: Slide, folder: Path, identity: Identity, used: UsedModel, answers: Answers
+    slide: slides.Slide, folder: Path, identity: Identity, used: exports.UsedModel, answers: Answers
 ) -> RunPlan:
     """The plan of a folder where it is this run's, else a new one; overrides may have changed."""
     plan, settings = read_plan(folder), identity.settings
     if plan is not None:
         if plan.identity.weights_sha256 == identity.weights_sha256:
-            check_query(settings.query, settings.budget, plan.model.metadata)
+            engine.check_query(settings.query, settings.budget, plan.model.metadata)
         check_same(plan.identity, identity, folder.name)
     else:
         model, batches = answers.model()
-        check_query(settings.query, settings.budget, model.metadata)  # before anything is read
+        engine.check_query(
+            settings.query, settings.budget, model.metadata
+        )  # before anything is read
         plan = make_plan(slide, identity, used, model, batches)
         write_plan(folder, plan)
     wanted = settings.overrides

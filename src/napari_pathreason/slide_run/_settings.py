@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from napari_pathreason import tasks
 from napari_pathreason.budgets import BUDGET_GRID, parse_budget
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tasks import check_choices
 from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
 
 from ._tiles import Tile
@@ -92,7 +92,7 @@ class DetectSettings:
         """
         if not self.lesions or not all(name.strip() for name in self.lesions):
             raise QueryError("there is no lesion to look for; give at least one name")
-        check_choices(self.lesions, "lesions")
+        tasks.check_choices(self.lesions, "lesions")
         if not (math.isfinite(self.mpp) and self.mpp > 0):
             raise QueryError(f"the mpp is {self.mpp:g}; give micrometres per pixel above zero")
         if self.tile < 1:

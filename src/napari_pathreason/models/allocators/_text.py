@@ -25,13 +25,7 @@ from numpy.typing import NDArray
 from napari_pathreason.budgets import flops, snap
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
-from napari_pathreason.models import (
-    CONFIG,
-    VLMPerformer,
-    read_matrices,
-    save_matrices,
-    write_base,
-)
+from napari_pathreason.models import CONFIG, VLMPerformer, read_matrices, save_matrices, write_base
 from napari_pathreason.tasks import allocation_messages, parse_allocation
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 

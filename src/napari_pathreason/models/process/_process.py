@@ -24,19 +24,8 @@ from napari_pathreason.types import (
     Query,
 )
 
+from . import _wire
 from ._child import Child, ChildGone
-from ._wire import (
-    Allocate,
-    Cancel,
-    Done,
-    Failure,
-    Generate,
-    GenerateBatch,
-    Load,
-    Piece,
-    Ready,
-    Request,
-)
 
 PATIENCE = 0.8
 """Seconds a cancelled child has to answer before it is killed."""
@@ -71,9 +60,9 @@ class ModelProcess:
         threads: int = 0,
         offline: bool = False,
     ) -> None:
-        self._load = Load(str(model_id), device, threads, offline)
+        self._load = _wire.Load(str(model_id), device, threads, offline)
         self._child: Child | None = None
-        self._ready: Ready | None = None
+        self._ready: _wire.Ready | None = None
         self._closed = False
         self._runs = itertools.count(1)
         self._state = threading.Lock()  # short: which child there is
@@ -125,7 +114,7 @@ class ModelProcess:
         if child is not None:
             child.kill()
 
-    def ready(self) -> Ready:
+    def ready(self) -> _wire.Ready:
         """What the model says of itself; loads it first where that has not happened yet.
 
         Raises
@@ -145,8 +134,8 @@ class ModelProcess:
         return next(self._runs)
 
     def replies(
-        self, request: Request, cancel: threading.Event
-    ) -> Generator[Piece | Done, None, None]:
+        self, request: _wire.Request, cancel: threading.Event
+    ) -> Generator[_wire.Piece | _wire.Done, None, None]:
         """Hand a request over, once it is its turn, and pass its replies on up to `Done`.
 
         There is no `Done` where it was cancelled before its turn, or the child had to be killed.
@@ -165,7 +154,7 @@ class ModelProcess:
             try:
                 while not ended:
                     if cancel.is_set() and deadline is None:
-                        child.send(Cancel(request.run))
+                        child.send(_wire.Cancel(request.run))
                         deadline = time.monotonic() + PATIENCE
                     if deadline is not None and time.monotonic() > deadline:
                         child.kill()
@@ -173,25 +162,25 @@ class ModelProcess:
                     reply = child.receive(_TICK)
                     if reply is None or reply.run != request.run:
                         continue  # a late word of a run that was given up
-                    ended = isinstance(reply, Failure | Done)
-                    if isinstance(reply, Failure):
+                    ended = isinstance(reply, _wire.Failure | _wire.Done)
+                    if isinstance(reply, _wire.Failure):
                         raise reply.error()
-                    if not isinstance(reply, Ready):
+                    if not isinstance(reply, _wire.Ready):
                         yield reply
             except ChildGone as gone:
                 if not cancel.is_set():
                     raise self._died(gone) from gone
             finally:
                 if not ended:
-                    child.send(Cancel(request.run))  # whoever read has given up
+                    child.send(_wire.Cancel(request.run))  # whoever read has given up
 
     def answer(
-        self, request: Request, cancel: threading.Event
+        self, request: _wire.Request, cancel: threading.Event
     ) -> Completion | list[Completion] | Allocation | None:
         """What the `Done` of a request holds; None without one, errors as `replies`."""
         value = None
         for reply in self.replies(request, cancel):
-            if isinstance(reply, Done):
+            if isinstance(reply, _wire.Done):
                 value = reply.value
         return value
 
@@ -205,10 +194,10 @@ class ModelProcess:
                 reply = child.receive(_TICK)
             except ChildGone as gone:
                 raise self._died(gone) from gone
-            if isinstance(reply, Failure):
+            if isinstance(reply, _wire.Failure):
                 child.kill()
                 raise reply.error()
-            if isinstance(reply, Ready):
+            if isinstance(reply, _wire.Ready):
                 self._ready, child.loaded = reply, True
         return None if cancel.is_set() else child
 
@@ -277,10 +266,10 @@ class ProcessPerformer:
         """
         began, text, pieces = time.perf_counter(), "", 0
         completion: Completion | None = None
-        request = Generate(self._process.next_run(), pixels, messages, settings)
+        request = _wire.Generate(self._process.next_run(), pixels, messages, settings)
         with closing(self._process.replies(request, cancel)) as replies:
             for reply in replies:
-                if isinstance(reply, Piece):
+                if isinstance(reply, _wire.Piece):
                     text, pieces = text + reply.text, pieces + 1
                     yield reply.text
                 elif isinstance(reply.value, Completion):
@@ -298,7 +287,7 @@ class ProcessPerformer:
     ) -> list[Completion]:
         """Answer several questions; see `engine.BatchPerformer`, cancel as `generate`."""
         began = time.perf_counter()
-        request = GenerateBatch(self._process.next_run(), pictures, prompts, settings)
+        request = _wire.GenerateBatch(self._process.next_run(), pictures, prompts, settings)
         completions = self._process.answer(request, cancel)
         if isinstance(completions, list):
             return completions
@@ -322,7 +311,7 @@ class ProcessAllocator:
         self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
     ) -> Allocation:
         """Choose a budget; errors as `ProcessPerformer.generate`."""
-        request = Allocate(self._process.next_run(), overview, query, native, effort)
+        request = _wire.Allocate(self._process.next_run(), overview, query, native, effort)
         allocation = self._process.answer(request, _NEVER)
         if isinstance(allocation, Allocation):
             return allocation

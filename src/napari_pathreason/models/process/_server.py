@@ -20,29 +20,18 @@ from napari_pathreason.engine import BatchPerformer, Performer
 from napari_pathreason.models import LoadedModels, load_models, use_threads
 from napari_pathreason.types import Completion
 
-from ._wire import (
-    Allocate,
-    Cancel,
-    Done,
-    Failure,
-    GenerateBatch,
-    Load,
-    Piece,
-    Ready,
-    Request,
-    Wire,
-)
+from . import _wire
 
 FRAME = 0.02
 """Seconds between two pieces of text: a small model writes faster than anyone reads, and waking
 the parent for each token costs a tenth of its speed."""
 
-Requests = SimpleQueue[tuple[Request, threading.Event]]
+Requests = SimpleQueue[tuple[_wire.Request, threading.Event]]
 
 
-def serve(wire: Wire, load_models: Callable[[str, str], LoadedModels] = load_models) -> None:
+def serve(wire: _wire.Wire, load_models: Callable[[str, str], LoadedModels] = load_models) -> None:
     """Load the model that the other end names first, and answer it until it is gone."""
-    load: Load = wire.receive()
+    load: _wire.Load = wire.receive()
     requests: Requests = SimpleQueue()
     threading.Thread(target=_listen, args=(wire, requests), daemon=True).start()
     try:
@@ -51,10 +40,10 @@ def serve(wire: Wire, load_models: Callable[[str, str], LoadedModels] = load_mod
         models = load_models(load.model_id, load.device)
         if load.threads:
             use_threads(load.threads)
-        ready = Ready(models.performer.info, models.allocator.overview_budget)
+        ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it
         traceback.print_exc()
-        wire.send(Failure.of(0, error))
+        wire.send(_wire.Failure.of(0, error))
         return
     wire.send(ready)
     while True:
@@ -63,18 +52,20 @@ def serve(wire: Wire, load_models: Callable[[str, str], LoadedModels] = load_mod
             _answer(models, wire, request, cancel)
         except Exception as error:
             traceback.print_exc()
-            wire.send(Failure.of(request.run, error))
+            wire.send(_wire.Failure.of(request.run, error))
 
 
-def _answer(models: LoadedModels, wire: Wire, request: Request, cancel: threading.Event) -> None:
-    if isinstance(request, Allocate):
+def _answer(
+    models: LoadedModels, wire: _wire.Wire, request: _wire.Request, cancel: threading.Event
+) -> None:
+    if isinstance(request, _wire.Allocate):
         allocation = models.allocator.allocate(
             request.overview, request.query, request.native, request.effort
         )
-        wire.send(Done(request.run, allocation))
+        wire.send(_wire.Done(request.run, allocation))
         return
-    if isinstance(request, GenerateBatch):
-        wire.send(Done(request.run, _together(models.performer, request, cancel)))
+    if isinstance(request, _wire.GenerateBatch):
+        wire.send(_wire.Done(request.run, _together(models.performer, request, cancel)))
         return
     held, sent = "", 0.0
     for item in models.performer.generate(
@@ -84,14 +75,14 @@ def _answer(models: LoadedModels, wire: Wire, request: Request, cancel: threadin
             held += item
         now = time.monotonic()
         if held and (now - sent >= FRAME or isinstance(item, Completion)):
-            wire.send(Piece(request.run, held))
+            wire.send(_wire.Piece(request.run, held))
             held, sent = "", now
         if isinstance(item, Completion):
-            wire.send(Done(request.run, item))
+            wire.send(_wire.Done(request.run, item))
 
 
 def _together(
-    performer: Performer, request: GenerateBatch, cancel: threading.Event
+    performer: Performer, request: _wire.GenerateBatch, cancel: threading.Event
 ) -> list[Completion]:
     """Answers to a batch, one after the other from a model that takes no more at once."""
     pictures, prompts, settings = request.pictures, request.prompts, request.settings
@@ -105,7 +96,7 @@ def _together(
     ]
 
 
-def _listen(wire: Wire, requests: Requests) -> None:
+def _listen(wire: _wire.Wire, requests: Requests) -> None:
     """Hand requests on; set the event of a run that is cancelled; end with the pipe."""
     run, cancel = 0, threading.Event()
     while True:
@@ -113,7 +104,7 @@ def _listen(wire: Wire, requests: Requests) -> None:
             message = wire.receive()
         except EOFError:
             os._exit(0)  # nothing to save, and the main thread may be deep in a forward pass
-        if isinstance(message, Cancel):
+        if isinstance(message, _wire.Cancel):
             if message.run == run:
                 cancel.set()
         else:
@@ -122,13 +113,13 @@ def _listen(wire: Wire, requests: Requests) -> None:
             requests.put((message, cancel))
 
 
-def _claim_stdio() -> Wire:
+def _claim_stdio() -> _wire.Wire:
     """Keep the two pipes for the wire alone.
 
     What any library prints goes to stderr instead, and nobody else waits on stdin: on Windows a
     thread that does so blocks others in the C runtime.
     """
-    wire = Wire(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
+    wire = _wire.Wire(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
