@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support import make_tiny_checkpoint, write_synthetic_slide
+from tests.support import make_tiny_checkpoint, write_synthetic_slide
 
 __all__ = ["make_tiny_checkpoint", "write_synthetic_slide"]

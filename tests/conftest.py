@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from support.labelled import converted, few, labelled  # noqa: F401
+from tests.support.labelled import converted, few, labelled  # noqa: F401
 
 # a busy machine must not turn a slow example into a failure
 settings.register_profile("project", deadline=None)

@@ -98,7 +98,7 @@ def _model(folder: Path) -> str:
 
     if EMBEDDED.is_dir():
         return "embedded"
-    sys.path.append(str(Path(__file__).parents[2] / "tests"))
-    from support import make_tiny_checkpoint
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.support import make_tiny_checkpoint
 
     return str(make_tiny_checkpoint(folder / "tiny"))

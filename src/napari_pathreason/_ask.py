@@ -58,7 +58,7 @@ def ask(
     mpp : float or (float, float), optional
         Micrometres per level-0 pixel, where the file does not say.
     zoom : bool
-        Look again at small finds, on top of the budget, where the model knows how.
+        Zoom at small detections, on top of the budget, where the model knows how.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 import napari_pathreason
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 SLIDE = str(files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs")
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -12,7 +12,7 @@ from demonstrator.losses import NUMBERS, attention_loss, routing_loss, total_los
 from demonstrator.multi_task_model import attention_of, record_inputs
 from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.samples import Sample, View
-from support import byte_tokenizer, tiny_config
+from tests.support import byte_tokenizer, tiny_config
 
 TOKENIZER = byte_tokenizer()
 BOX = ("tumour", (0.5, 0.0, 1.0, 0.5))

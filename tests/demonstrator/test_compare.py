@@ -10,7 +10,7 @@ from PIL import Image
 from demonstrator.teacher.compare import Beside, regions, row, table
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import slide_from_arrays
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 
 @pytest.fixture

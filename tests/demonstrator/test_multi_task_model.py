@@ -9,7 +9,7 @@ from demonstrator.multi_task_model import MultiTaskModel
 from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.objectives import IGNORE
 from napari_pathreason.training.samples import Piece, Sample, View
-from support import byte_tokenizer, tiny_config
+from tests.support import byte_tokenizer, tiny_config
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 
 from demonstrator.multi_task_model import CORNERS, corners_due, read_corners, reading_heads
 from napari_pathreason.errors import QueryError
-from support import byte_tokenizer
+from tests.support import byte_tokenizer
 
 WIDTH = 64
 

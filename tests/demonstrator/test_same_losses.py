@@ -10,7 +10,7 @@ from napari_pathreason.training import read_samples
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.sft import train_sft
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

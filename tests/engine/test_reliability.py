@@ -228,7 +228,7 @@ def test_low_confidence(assessed, query, text):
 
 def test_an_answer_of_unknown_confidence_is_uncertain(assessed):
     result = assessed(DARK, reply("yes"))
-    assert result.reliability.reasons == ("the model does not tell how sure it is",)
+    assert result.reliability.reasons == ("the model tells no confidence",)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_every_look_is_counted(job, blurred, allocator):
     assert with_it.pixels_decoded > without.pixels_decoded
     spent, native = with_it.tokens.spent, with_it.tokens.native + tokens
     share = round(100 * (spent - native) / native)
-    assert f"+ {tokens} closer of {with_it.tokens.native:,} visual" in token_line(with_it)
+    assert f"+ {tokens} zoom of {with_it.tokens.native:,} visual" in token_line(with_it)
     assert f"({share} %)" in token_line(with_it)
     assert "zoom" not in token_line(without)
 

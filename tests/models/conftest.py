@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 

@@ -13,7 +13,7 @@ from napari_pathreason.models import (
     load_performer,
 )
 from napari_pathreason.types import Completion, GenerationSettings
-from support import byte_tokenizer
+from tests.support import byte_tokenizer
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
 SAID = "<think>dark</think><answer>yes</answer>"

@@ -42,7 +42,7 @@ def test_loading_asks_for_it_before_torch(tmp_path):
         "_loading.wait_passively = lambda: (seen.append('torch' in sys.modules), wait());"
         "load_performer(sys.argv[1], 'cpu'); print(seen)"
     )
-    from support import make_tiny_checkpoint
+    from tests.support import make_tiny_checkpoint
 
     folder = make_tiny_checkpoint(tmp_path / "tiny")
     done = subprocess.run(

@@ -1,7 +1,7 @@
 from hypothesis import given, strategies as st
 
 from napari_pathreason.models import TextStream
-from support import byte_tokenizer
+from tests.support import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support import write_synthetic_slide
+from tests.support import write_synthetic_slide
 
 WIDTH, HEIGHT = 1500, 1100
 ZOOMS = (1, 2.7, 6.3)

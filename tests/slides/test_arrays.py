@@ -12,7 +12,7 @@ import zarr
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide, slide_from_arrays
-from support import coded_pixels
+from tests.support import coded_pixels
 
 WIDTH, HEIGHT = 260, 180
 RGB = coded_pixels(np.arange(WIDTH) * 7.0, np.arange(HEIGHT) * 7.0)

@@ -13,7 +13,7 @@ from PIL import Image
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
-from support import write_synthetic_slide
+from tests.support import write_synthetic_slide
 
 NOISE = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
 

@@ -17,7 +17,7 @@ from napari_pathreason.slides import (
     open_slide,
     slide_from_arrays,
 )
-from support import coded_pixels
+from tests.support import coded_pixels
 
 PIXELS = coded_pixels(np.arange(61) * 30.0, np.arange(43) * 30.0)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide
-from support import coded_pixels
+from tests.support import coded_pixels
 
 WIDTH, HEIGHT = 300, 200
 RGB = coded_pixels(np.arange(WIDTH) * 6.0, np.arange(HEIGHT) * 6.0)

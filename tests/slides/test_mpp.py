@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.slides import mpp_of_ome, open_slide, slide_from_arrays
-from support import write_synthetic_slide
+from tests.support import write_synthetic_slide
 
 PIXELS = np.zeros((64, 64, 3), np.uint8)
 

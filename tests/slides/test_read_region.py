@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from napari_pathreason.errors import RegionError, SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
-from support import coded_pixels
+from tests.support import coded_pixels
 
 WIDTH, HEIGHT = 1500, 1100
 WHOLE = coded_pixels(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)

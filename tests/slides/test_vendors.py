@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide
-from support import coded_pixels
+from tests.support import coded_pixels
 
 RGB = coded_pixels(np.arange(300) * 6.0, np.arange(200) * 6.0)
 JPEG_2000 = Path(__file__).parents[2].parent / "shared/slides/tcga-cr-7395-01a-01-ts1.svs"

@@ -13,7 +13,7 @@ from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import View
-from support import byte_tokenizer, tiny_config
+from tests.support import byte_tokenizer, tiny_config
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from accelerate.utils.dataclasses import DistributedType
 
 from napari_pathreason.training.grpo import Actor
 from napari_pathreason.training.objectives import AnswerModel
-from support import byte_tokenizer, tiny_config
+from tests.support import byte_tokenizer, tiny_config
 
 CONFIGS = Path(__file__).parents[2] / "recipes/accelerate"
 

@@ -13,7 +13,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.models import TextAllocator, load_models
 from napari_pathreason.training import performer
 from napari_pathreason.training.recipe import Recipe
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 CONFIG = Path(__file__).parents[2] / "recipes/accelerate/fsdp.yaml"
 

@@ -21,7 +21,7 @@ from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import Metadata
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 
 @pytest.mark.slow

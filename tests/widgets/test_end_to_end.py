@@ -17,7 +17,7 @@ import pytest
 from napari_pathreason.engine import result_to_dict
 from napari_pathreason.geometry import Region
 from napari_pathreason.viewer import SLIDE_KEY, box_to_data, placement, session_of
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
 REGION = Region(600, 900, 640, 512)

@@ -1,4 +1,4 @@
-"""What is refused before anything is spent, and notes that a reader of an answer is given."""
+"""What is refused before anything is spent, and notes for the reader of an answer."""
 
 from __future__ import annotations
 
@@ -71,52 +71,52 @@ def check_plan(plan: ReadPlan, most: int | None = None) -> None:
         )
 
 
-def input_warnings(asked: Region, read: Region, slide: SlideInfo) -> list[str]:
+def input_warnings(requested: Region, read: Region, slide: SlideInfo) -> list[str]:
     """What a reader must know of the region and the slide."""
-    found = []
-    if read != asked:
-        outside = 1 - read.box.area / asked.box.area
-        found.append(f"{_percent(outside)} of the region lies outside the slide and was left out")
+    notes = []
+    if read != requested:
+        outside = 1 - read.box.area / requested.box.area
+        notes.append(f"{_percent(outside)} of the region lies outside the slide and was left out")
     if slide.mpp is None:
-        found.append(
+        notes.append(
             "the slide does not state its resolution, so sizes stay in pixels; "
             "give its um per pixel if you know it"
         )
-    return found
+    return notes
 
 
 def allocation_warnings(allocation: Allocation, effort: Effort) -> list[str]:
     """Where an allocator did not do what was asked of it; ``effort`` is the one asked for."""
-    found = []
+    notes = []
     if allocation.source == "fixed" and allocation.tokens_spent:
         budget = "native size" if allocation.budget is None else f"{allocation.budget:,}"
-        found.append(
+        notes.append(
             f"the allocator wrote no number of visual tokens, its default ({budget}) was taken; "
             "choose a number yourself if that is too many or too few"
         )
     if allocation.effort is not None and allocation.effort != effort:
-        found.append(
+        notes.append(
             f"this model's allocator knows one effort alone: {allocation.effort} was taken in "
             f"place of {effort}"
         )
-    return found
+    return notes
 
 
 def output_warnings(allocation: Allocation, plan: ReadPlan, unreadable: float) -> list[str]:
     """What a reader must know of the picture that was read."""
-    found = []
+    notes = []
     if unreadable > 0:
-        found.append(
+        notes.append(
             f"{_percent(unreadable)} of the region is damaged and could not be read; "
             "the answer knows nothing of that part"
         )
-    asked = allocation.budget
-    if allocation.source == "user" and asked is not None and asked > plan.native:
-        found.append(
+    budget = allocation.budget
+    if allocation.source == "user" and budget is not None and budget > plan.native:
+        notes.append(
             f"the region has only {plan.native:,} visual tokens at native size, fewer than the "
-            f"{asked:,} asked for; it was not enlarged"
+            f"{budget:,} asked for; it was not enlarged"
         )
-    return found
+    return notes
 
 
 def _percent(share: float) -> str:

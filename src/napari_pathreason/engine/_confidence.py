@@ -1,28 +1,29 @@
-"""How sure a model was of an answer, from the probabilities of the tokens that it wrote."""
+"""Confidence of an answer, from the probabilities of the tokens that the model wrote."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from napari_pathreason.types import Answer, Calibration, Detection, Query, Scale, TokenLogprobs
 
-from ._probabilities import Allowed, leading_to, scaled, token_probability
+_Allowed = Callable[[str], bool]
 
-OPENING, CLOSING = "<answer>", "</answer"
+_OPENING, _CLOSING = "<answer>", "</answer"
 _BOX = re.compile(r"\{[^{}]*\}")
 _NUMBER = re.compile(r"\s*-?[\d.]+\s*")
+_EDGE = 1e-6  # nearer to 0 or 1 no two probabilities are told apart
 
 
 @dataclass(frozen=True, slots=True)
 class Probabilities:
     """Probabilities as the model gave them.
 
-    ``answer`` is None where it is not told, or where there are ``boxes`` instead, one for each
-    (empty where they are not told). ``rationale`` is that of the least sure token before the
+    ``answer`` is None where it is not known, or where there are ``boxes`` instead, one for each
+    (empty where they are not known). ``rationale`` is that of the least probable token before the
     answer: the answer's is given the rationale, and follows from it where that states it.
     """
 
@@ -34,14 +35,14 @@ class Probabilities:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """Of the answer, and of each of its boxes in order; None and empty where it is not told."""
+    """Of the answer, and of each of its boxes in order; None and empty where it is not known."""
 
     answer: float | None = None
     boxes: tuple[float, ...] = ()
 
 
 def confidence(probabilities: Probabilities, calibration: Calibration | None = None) -> Confidence:
-    """Probabilities as they are told; without a calibration the model is taken at its word.
+    """Probabilities, calibrated; without a calibration the model is taken at its word.
 
     Of an answer with boxes it is their mean: the share of them that is expected to be right.
     """
@@ -56,8 +57,8 @@ def confidence(probabilities: Probabilities, calibration: Calibration | None = N
 
 
 def confidence_of(detections: Sequence[Detection]) -> Confidence:
-    """Of an answer that keeps these finds alone; not told where none is left."""
-    boxes = tuple(find.confidence for find in detections if find.confidence is not None)
+    """Of an answer that keeps these detections alone; not known where none is left."""
+    boxes = tuple(one.confidence for one in detections if one.confidence is not None)
     return Confidence(sum(boxes) / len(boxes) if boxes else None, boxes)
 
 
@@ -68,7 +69,7 @@ def read_probabilities(
 
     Words: the product over their tokens, the one that ends them included. Where one of the given
     choices was written, only tokens that go on to one of them count: the choices are then weighed
-    against each other alone, and one of many tokens is not less sure than one of a single token.
+    against each other alone, and one of many tokens counts no less than one of a single token.
 
     Boxes: that one begins here at all, times its label. A side is a number out of many that would
     do as well, so its probability says little of the box. No boxes at all are words.
@@ -93,8 +94,8 @@ def read_probabilities(
         return Probabilities(form, boxes=boxes, rationale=doubt)
     if form == "box":
         return Probabilities(form, _of_words(text) if answer.well_formed else None, rationale=doubt)
-    forms = tuple(option.strip().casefold() + CLOSING for option in query.options)
-    if text.body.strip().casefold() + CLOSING in forms:
+    forms = tuple(option.strip().casefold() + _CLOSING for option in query.options)
+    if text.body.strip().casefold() + _CLOSING in forms:
         return Probabilities("choice", _of_words(text, forms), rationale=doubt)
     return Probabilities(form, _of_words(text), rationale=doubt)
 
@@ -104,9 +105,9 @@ class _Text:
 
     def __init__(self, written: Sequence[TokenLogprobs]) -> None:
         self.whole = "".join(token.text for token in written)
-        self.opened = self.whole.rfind(OPENING)
-        self.start = self.opened + len(OPENING)
-        self.end = self.whole.find(CLOSING, self.start) if self.opened >= 0 else -1
+        self.opened = self.whole.rfind(_OPENING)
+        self.start = self.opened + len(_OPENING)
+        self.end = self.whole.find(_CLOSING, self.start) if self.opened >= 0 else -1
         self.placed: list[tuple[int, TokenLogprobs]] = []
         at = 0
         for token in written:
@@ -122,7 +123,7 @@ class _Text:
         return [(at, t) for at, t in self.placed if at < end and at + len(t.text) > start]
 
     def least_before(self) -> float:
-        """Probability of the least sure token that ends before the answer's own frame."""
+        """Probability of the least probable token that ends before the answer's own frame."""
         before = (t for at, t in self.placed if at + len(t.text) <= self.opened)
         return min((token_probability(token) for token in before), default=1.0)
 
@@ -130,15 +131,77 @@ class _Text:
 def _of_words(text: _Text, forms: Sequence[str] = ()) -> float:
     probabilities = []
     for at, token in text.tokens(text.start, text.end + 1):
-        allowed: Allowed | None = None
+        allowed: _Allowed | None = None
         if forms:
             frame = token.text[: max(text.start - at, 0)]  # letters that still end <answer>
-            allowed = leading_to(forms, text.whole[text.start : max(at, text.start)], frame)
+            allowed = _leading_to(forms, text.whole[text.start : max(at, text.start)], frame)
         probabilities.append(token_probability(token, allowed))
-    return prod(probabilities)
+    return math.prod(probabilities)
 
 
 def _of_box(text: _Text, start: int, end: int) -> float:
     """The closing token is left out: it decides whether another box follows."""
     tokens = [token for at, token in text.tokens(start, end) if at + len(token.text) < end]
-    return prod(token_probability(token) for token in tokens if not _NUMBER.fullmatch(token.text))
+    return math.prod(
+        token_probability(token) for token in tokens if not _NUMBER.fullmatch(token.text)
+    )
+
+
+def token_probability(token: TokenLogprobs, allowed: _Allowed | None = None) -> float:
+    """Probability of the written token.
+
+    Parameters
+    ----------
+    token : TokenLogprobs
+    allowed : callable, optional
+        Which texts count as choices; the probability is among them, and those that differ in
+        upper and lower case alone are the same. Without it the whole vocabulary counts.
+    """
+    if allowed is None:
+        return math.exp(token.choices[token.chosen][1])
+    own, mine, others = token.text.casefold(), 0.0, 0.0
+    for place, (text, log_probability) in enumerate(token.choices):
+        if place == token.chosen or text.casefold() == own:
+            mine += math.exp(log_probability)
+        elif allowed(text):
+            others += math.exp(log_probability)
+    return mine / (mine + others) if mine > 0 else 0.0
+
+
+def _leading_to(forms: Sequence[str], before: str, frame: str = "") -> _Allowed:
+    """Whether a token's text leads on to one of the forms.
+
+    Parameters
+    ----------
+    forms : sequence of str
+        Whole answers with what closes them, case-folded.
+    before : str
+        What was written of the answer so far.
+    frame : str
+        Letters with which the token must begin, since they belong to what stands before the
+        answer.
+    """
+
+    def allowed(text: str) -> bool:
+        if not text or not text.startswith(frame):
+            return False
+        ahead = (before + text[len(frame) :]).lstrip().casefold()
+        return any(form.startswith(ahead) or ahead.startswith(form) for form in forms)
+
+    return allowed
+
+
+def log_odds(probability: float) -> float:
+    """logit(p), of a probability kept off 0 and 1."""
+    clipped = min(max(probability, _EDGE), 1 - _EDGE)
+    return math.log(clipped / (1 - clipped))
+
+
+def scaled(probability: float, scale: Scale) -> float:
+    """Probability whose log-odds are ``logit(p) / temperature + offset``.
+
+    Temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2) of the two outcomes
+    "right" and "wrong", with an offset as Platt has it. It never changes the order of answers.
+    """
+    odds = log_odds(probability) / scale.temperature + scale.offset
+    return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0

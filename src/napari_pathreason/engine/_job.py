@@ -1,14 +1,22 @@
-"""One request about one open slide, ready to run."""
+"""One job: what goes in, what it reports on its way, and how it fails.
+
+Events come in order; the last one is always an ending.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from napari_pathreason.types import Request
+from napari_pathreason.budgets import ReadPlan
+from napari_pathreason.errors import OutOfMemoryError, PathreasonError, SlideError
+from napari_pathreason.types import Allocation, Request, Result
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
+
+_MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +36,107 @@ class Job:
     slide: Slide
     request: Request
     bounded: bool = True
+
+
+class Stage(StrEnum):
+    """The steps of one answer, in order; also the keys of `Result.seconds`."""
+
+    OVERVIEW = "overview"
+    ALLOCATE = "allocate"
+    READ = "read"
+    GENERATE = "generate"
+    ZOOM = "zoom"
+    PARSE = "parse"
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage begins."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The budget is chosen and turned into an exact size; nothing of it is spent yet."""
+
+    allocation: Allocation
+    plan: ReadPlan
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer as it is written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Ending: the answer."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Ending: the user cancelled during ``stage``."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Ending: an error during ``stage``; ``reason`` is one line that names the remedy."""
+
+    stage: Stage
+    reason: str
+    error: Exception
+
+
+Event = StageStarted | Planned | TextDelta | Finished | Cancelled | Failed
+
+
+def as_user_error(
+    error: Exception, where: str, remedy: str = "please report it", *, reads_slide: bool = False
+) -> PathreasonError:
+    """Error to show for ``error``, with that one as its cause.
+
+    Out of memory is recognised by its class name, so that torch need not be imported. Messages of
+    unknown exceptions are left out, since they may hold paths; the cause keeps them for a
+    traceback.
+
+    Parameters
+    ----------
+    error : Exception
+        A `PathreasonError` is returned as it is.
+    where : str
+        What was going on, as it stands behind "unexpected OSError", such as ``in the slide run``.
+    remedy : str
+        What to do about an error that nobody foresaw.
+    reads_slide : bool
+        Whether an `OSError` is one of the slide's file.
+    """
+    if isinstance(error, PathreasonError):
+        return error
+    shown: PathreasonError
+    if any(kind.__name__ in _MEMORY for kind in type(error).__mro__):
+        shown = OutOfMemoryError(
+            "there is not enough memory for this answer; ask with a smaller budget or region, "
+            "or close other programs"
+        )
+    elif isinstance(error, OSError) and reads_slide:
+        why = error.strerror or type(error).__name__
+        shown = SlideError(
+            f"the slide could not be read ({why}); check that its file and disk are still there"
+        )
+    else:
+        shown = PathreasonError(f"unexpected {type(error).__name__} {where}; {remedy}")
+    shown.__cause__ = error
+    return shown
+
+
+def sentence(words: object) -> str:
+    """An error or a reason as a sentence, with a capital letter and a full stop."""
+    text = str(words)
+    return f"{text[:1].upper()}{text[1:]}."

@@ -25,7 +25,7 @@ class Performer(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """Name, cell size, box space and dimensions."""
+        """Name, box space, dimensions, and what it says of its training."""
 
     def generate(
         self,

@@ -81,9 +81,9 @@ def _bounds(geometry: Any) -> Iterator[Region]:
 
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
-        found = f"a {kind}" if isinstance(kind, str) else "something else"
+        geometry_type = f"a {kind}" if isinstance(kind, str) else "something else"
         raise RegionError(
-            f"the GeoJSON holds {found} where a polygon is needed; keep only closed shapes"
+            f"the GeoJSON holds {geometry_type} where a polygon is needed; keep only closed shapes"
         )
     try:
         polygons = shape(geometry)

@@ -142,7 +142,7 @@ def reply_doubts(
     answer : Answer
         Parsed from it.
     confidence : float or None
-        Of the answer, 0 to 1; None where it is not told.
+        Of the answer, 0 to 1; None where it is not known.
     model : ModelInfo
     """
     if not answer.readable:
@@ -157,13 +157,13 @@ def reply_doubts(
     least = (model.calibration or Calibration()).least
     if confidence is None:
         if not answer.boxes:
-            yield Doubt("uncertain", "the model does not tell how sure it is")
+            yield Doubt("uncertain", "the model tells no confidence")
     elif confidence < least:
         yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")
 
 
 def foreseen(query: Query, model: ModelInfo) -> Reliability:
-    """How reliable an answer can be at best, told before it is asked for; see `question_doubts`.
+    """How reliable an answer can be at best, before it is asked for; see `question_doubts`.
 
     Labels that the model cannot look for, which the engine refuses, are among the reasons.
     """

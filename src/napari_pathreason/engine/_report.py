@@ -1,17 +1,12 @@
-"""The account of one answer: visual tokens, FLOPs, and one line that sums them up."""
+"""What one answer cost, in numbers and in one line; and all of it as plain values for JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from napari_pathreason.budgets import ReadPlan, flops
-from napari_pathreason.types import (
-    Allocation,
-    Completion,
-    ModelDims,
-    Result,
-    TokenReport,
-)
+from napari_pathreason.types import Allocation, Completion, ModelDims, Result, TokenReport
 
 
 def token_report(
@@ -23,7 +18,7 @@ def token_report(
 ) -> TokenReport:
     """Count what was spent, and what the same answer would have cost at native size.
 
-    ``views`` are zooms; a first look at native size has them too.
+    ``views`` are zooms; a first view at native size has them too.
     """
     realised = completion.visual_tokens
     words, written = completion.prompt_tokens - realised, completion.new_tokens
@@ -50,19 +45,19 @@ def token_line(result: Result) -> str:
     """Sum up what an answer cost.
 
     For example ``64 of 1,024 visual tokens (-94 %), 0.3 of 1.0 Mpx decoded, 0.4 s``; tokens that
-    the allocator's own look took stand as ``64 + 16``, those of zooms at what was found
-    before them, as ``64 + 32 zoom + 16``; native size would have had those as well. A
+    the allocator's overview took stand as ``64 + 16``, those of zooms at detections before
+    them, as ``64 + 32 zoom + 16``; native size would have had those as well. A
     small region of a slide without coarse levels decodes more than itself, since tiles come whole:
     ``1.4 Mpx decoded for 0.3``.
     """
     tokens = result.tokens
     spent = f"{tokens.realised:,}"
     if tokens.zoom:
-        spent += f" + {tokens.zoom:,} closer"
+        spent += f" + {tokens.zoom:,} zoom"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
     change = round(-100 * tokens.saved / (tokens.native + tokens.zoom))
-    # a positive change: the allocator's look cost more than its choice saved
+    # a positive change: the overview cost more than its choice saved
     sign = "+" if change > 0 else ""
     whole = result.region.width * result.region.height
     decoded = f"{_mega(result.pixels_decoded)} of {_mega(whole)} Mpx decoded"
@@ -75,14 +70,104 @@ def token_line(result: Result) -> str:
 
 
 def confidence_line(result: Result) -> str:
-    """How sure the model is, such as ``Confidence 0.83``; empty where it does not tell.
+    """The model's confidence, such as ``Confidence 0.83``; empty where it does not tell.
 
-    ``(not calibrated)`` stands behind it where nobody has held it against known answers.
+    ``(not calibrated)`` stands behind it where nobody has measured it on known answers.
     """
     if result.confidence is None:
         return ""
     line = f"Confidence {result.confidence:.2f}"
     return line if result.model.calibration is not None else f"{line} (not calibrated)"
+
+
+def result_to_dict(result: Result) -> dict[str, Any]:
+    """Turn a result into values that `json.dumps` takes.
+
+    Boxes and the region are ``[x, y, w, h]`` in level-0 pixels, counts under ``tokens`` are
+    visual tokens unless named otherwise, and no path is in it. ``confidence`` is 0 to 1, or None
+    where the model does not tell; ``calibrated`` says whether it was fitted on known answers.
+    """
+    tokens, slide = result.tokens, result.slide
+    return {
+        "reliability": {
+            "level": result.reliability.level,
+            "reasons": list(result.reliability.reasons),
+        },
+        "answer": result.answer.text,
+        "rationale": result.answer.rationale,
+        "well_formed": result.answer.well_formed,
+        "reply": "" if result.answer.readable else result.answer.reply,
+        "confidence": _short(result.confidence),
+        "calibrated": result.model.calibration is not None,
+        "ood": None
+        if result.ood is None
+        else {
+            "score": round(result.ood.score, 4),
+            "is_ood": result.ood.is_ood,
+            "against": list(result.ood.against),
+            "reason": result.ood.reason,
+        },
+        "detections": [
+            {
+                "label": one.label,
+                "box": [one.box.x, one.box.y, one.box.w, one.box.h],
+                "confidence": _short(one.confidence),
+            }
+            for one in result.detections
+        ],
+        "tokens": {
+            "allocator": tokens.allocator,
+            "requested": tokens.requested,
+            "realised": tokens.realised,
+            "zoom": tokens.zoom,
+            "native": tokens.native,
+            "saved": tokens.saved,
+            "encoder_patches": tokens.encoder_patches,
+            "prompt_tokens": tokens.prompt_tokens,
+            "new_tokens": tokens.new_tokens,
+            "flops": tokens.flops,
+            "flops_native": tokens.flops_native,
+        },
+        "pixels_decoded": result.pixels_decoded,
+        "level": result.level,
+        "picture_size": list(result.picture_size),
+        "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
+        "model": {
+            "name": result.model.name,
+            "family": result.model.family,
+            "device": result.model.device,
+        },
+        "slide": {
+            "name": slide.name,
+            "width": slide.width,
+            "height": slide.height,
+            "mpp": _list(slide.mpp),
+            "mpp_source": slide.mpp_source,
+        },
+        "region": [result.region.x, result.region.y, result.region.width, result.region.height],
+        "query": {
+            "task": result.query.task,
+            "question": result.query.question,
+            "options": list(result.query.options),
+        },
+        "allocation": {
+            "source": result.allocation.source,
+            "effort": result.allocation.effort,
+            "probabilities": _list(result.allocation.probabilities),
+        },
+        "seed": result.settings.seed,
+        "temperature": result.settings.temperature,
+        "zoom": result.settings.zoom,
+        "warnings": list(result.warnings),
+    }
+
+
+def _short(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _list(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)
 
 
 def _mega(pixels: int) -> str:

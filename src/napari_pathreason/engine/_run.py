@@ -13,8 +13,6 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, as_trained
 from napari_pathreason.types import Allocation, ModelInfo, Result
 
-from ._asking import generate, read
-from ._boxes import to_detections
 from ._checks import (
     allocation_warnings,
     check_plan,
@@ -23,20 +21,21 @@ from ._checks import (
     output_warnings,
 )
 from ._confidence import confidence, confidence_of, read_probabilities
-from ._events import (
+from ._job import (
     Cancelled,
     Event,
     Failed,
     Finished,
+    Job,
     Planned,
     Stage,
     StageStarted,
+    as_user_error,
 )
-from ._failure import as_user_error
-from ._job import Job
 from ._protocols import Allocator, Performer
 from ._reliability import assess, picture_doubts, question_doubts, reply_doubts
 from ._report import token_report
+from ._view import generate, read, to_detections
 from ._zoom import VIEW_TOKENS, Zoomed, answer_of, windows, zoom_in
 
 
@@ -171,14 +170,13 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
     if zoom.views:
         answer = answer_of(answer, zoom.detections, region, plan.size, model.box_space)
         confident = confidence_of(zoom.detections)
-    is_ood = completion.ood
     warnings = [*job.slide.notes]
     warnings += input_warnings(request.region, region, slide)
     warnings += allocation_warnings(allocation, request.effort)
     warnings += output_warnings(allocation, plan, image.unreadable)
     doubts = [
         *question_doubts(request.query, model),
-        *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, is_ood),
+        *picture_doubts(region, slide.mpp, image.pixels, image.unreadable, model, completion.ood),
         *reply_doubts(completion, answer, confident.answer, model),
     ]
     tokens = token_report(model.dims, allocation, plan, completion, zoom.views)
@@ -200,7 +198,7 @@ def _answer(job: Job, performer: Performer, allocator: Allocator, run: _Run) -> 
             warnings=tuple(warnings),
             settings=request.settings,
             confidence=confident.answer,
-            ood=is_ood,
+            ood=completion.ood,
             reliability=assess(doubts),
         )
     )

@@ -18,8 +18,7 @@ from napari_pathreason.types import (
     Result,
 )
 
-from ._events import Cancelled, Event, Failed, Finished, Stage, TextDelta
-from ._job import Job
+from ._job import Cancelled, Event, Failed, Finished, Job, Stage, TextDelta
 from ._protocols import Allocator, BatchPerformer, Performer
 from ._run import run_job
 
@@ -45,7 +44,7 @@ class ParkedJob:
         self.settings = job.request.settings
         self._pixels: NDArray[np.uint8] | None = None
         self.messages: Messages = []
-        self._given: Completion | Exception | None = None
+        self._completion: Completion | Exception | None = None
         self._took: list[float] = []
         self._events = run_job(job, self, allocator, cancel)
         self._ending: Event | None = None
@@ -58,14 +57,14 @@ class ParkedJob:
         cancel: Flag,
     ) -> Iterator[str | Completion]:
         """Satisfies `Performer` for the job's own sake."""
-        self._pixels, self.messages, self._given = pixels, messages, None
-        yield ""  # the job tells of a piece of text, and waits to be asked for more
+        self._pixels, self.messages, self._completion = pixels, messages, None
+        yield ""  # the job reports a piece of text, and waits until it is advanced
         self._pixels = None
-        if isinstance(self._given, Exception):
-            raise self._given
-        if self._given is not None:
-            self._took.append(self._given.seconds)
-            yield self._given
+        if isinstance(self._completion, Exception):
+            raise self._completion
+        if self._completion is not None:
+            self._took.append(self._completion.seconds)
+            yield self._completion
 
     def advance(self) -> bool:
         """Go on until the model is needed; False if the job ended before."""
@@ -85,11 +84,11 @@ class ParkedJob:
     @property
     def answered(self) -> bool:
         """Whether a completion was given, or an error."""
-        return self._given is not None
+        return self._completion is not None
 
     def give(self, completion: Completion | Exception) -> None:
         """What the model answered, or what it raised."""
-        self._given = completion
+        self._completion = completion
 
     def end(self) -> Finished | Cancelled | Failed:
         """The ending; the seconds of generation are those of the completions alone."""

@@ -1,9 +1,9 @@
-"""A zoom at small finds: each again, in a window of its own.
+"""A zoom at small detections: each again, in a window of its own.
 
-A side of a small thing is told in thousandths of the whole region, too coarse for its few pixels.
-In a window around it the same model tells it in thousandths of the window; so the embedded model's
-F1 of platelets in smears of `val` rose from 0.05 to 0.35. What is not seen there was none. Every
-look is counted.
+A side of a small thing is written in thousandths of the whole region, too coarse for its few
+pixels. In a window around it the same model writes it in thousandths of the window; so the embedded
+model's F1 of platelets in smears of `val` rose from 0.05 to 0.35. What is not there was none. Every
+view is counted.
 """
 
 from __future__ import annotations
@@ -18,28 +18,26 @@ from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import TASKS, summary
 from napari_pathreason.types import Answer, AnswerBox, BoxSpace, Completion, Detection
 
-from ._asking import generate, read
-from ._boxes import frame_of, to_detections
-from ._events import TextDelta
-from ._job import Job
+from ._job import Job, TextDelta
 from ._protocols import Performer
+from ._view import frame_of, generate, read, to_detections
 
 VIEW_TOKENS = 16
-"""Visual tokens of a zoom, at the most: four cells a side."""
+"""Visual tokens of a zoom, at the most: four tokens a side."""
 WIDER = 3.0
-"""How much wider than its find a window is, where that is more than four cells."""
+"""How much wider than its detection a window is, where that is more than four tokens."""
 CLOSE = 0.25
 """Share of the region that a window covers, at the most: a wider one shows it no closer."""
 SAME = 0.5
-"""Overlap at which two finds of one label are one thing."""
+"""Overlap at which two detections of one label are one thing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zoomed:
-    """What zooms left of the finds.
+    """What zooms left of the detections.
 
-    ``detections`` are those that were seen again, had no window, or had a look that cannot be read,
-    as sure as the first look was of them; ``views`` is what the model wrote.
+    ``detections`` are those that were there again, had no window, or had a reply that cannot be
+    read, with the confidence of the first view; ``views`` is what the model wrote.
     """
 
     detections: tuple[Detection, ...]
@@ -50,7 +48,7 @@ class Zoomed:
 def windows(
     detections: Sequence[Detection], region: Region, labels: Sequence[str], token_px: int, most: int
 ) -> dict[int, Region]:
-    """Which finds get a zoom, and where.
+    """Which detections get a zoom, and where.
 
     Parameters
     ----------
@@ -62,21 +60,21 @@ def windows(
     token_px : int
         Side of a visual token in pixels.
     most : int
-        Looks, at the most; the first finds have them.
+        Views, at the most; the first detections have them.
 
     Returns
     -------
     dict of int to Region
-        Windows within the region, by the place of their find.
+        Windows within the region, by the place of their detection.
     """
     wanted = {label.casefold() for label in labels}
-    found: dict[int, Region] = {}
+    chosen: dict[int, Region] = {}
     for place, detection in enumerate(detections):
         window = _window(detection.box, region, token_px)
         close = window.box.area <= CLOSE * region.box.area
-        if close and len(found) < most and detection.label.casefold() in wanted:
-            found[place] = window
-    return found
+        if close and len(chosen) < most and detection.label.casefold() in wanted:
+            chosen[place] = window
+    return chosen
 
 
 def _window(box: Box, region: Region, token_px: int) -> Region:
@@ -93,18 +91,18 @@ def zoom_in(
     job: Job,
     performer: Performer,
     detections: Sequence[Detection],
-    windows: Mapping[int, Region],
+    due: Mapping[int, Region],
     cancel: Flag,
 ) -> Generator[TextDelta, None, Zoomed]:
-    """Ask the same question in each window; what is found there takes the place of the find.
+    """Ask the same question in each window; what is found there replaces the detection.
 
     Parameters
     ----------
     job : Job
     performer : Performer
     detections : sequence of Detection
-        Of the first look; those without a window stay as they are.
-    windows : mapping of int to Region
+        Of the first view; those without a window stay as they are.
+    due : mapping of int to Region
         See `windows`.
     cancel : threading.Event
 
@@ -116,15 +114,15 @@ def zoom_in(
     Raises
     ------
     SlideError, ModelError, concurrent.futures.CancelledError
-        As the first look does.
+        As the first view does.
     """
     task = TASKS[job.request.query.task]
     left: list[Detection] = []
     views, decoded = [], 0
     for place, detection in enumerate(detections):
-        seen: Detection | None = detection
-        if place in windows:
-            window = windows[place]
+        refined: Detection | None = detection
+        if place in due:
+            window = due[place]
             size = make_plan(window, VIEW_TOKENS, performer.info.dims.token_px).size
             image = read(job, window, size)
             decoded += image.pixels_decoded
@@ -132,12 +130,12 @@ def zoom_in(
                 generate(job, performer, image, task.messages(job.request.query), cancel)
             )
             views.append(view)
-            told = task.parse(view.text, job.request.query)
-            if told.readable:  # else nothing is known of it, and the find stays as it was
+            answer = task.parse(view.text, job.request.query)
+            if answer.readable:  # else nothing is known of it, and the detection stays
                 space = performer.info.box_space
-                seen = refine(detection, to_detections(told.boxes, window, size, space))
-        if seen is not None and not _known(seen, left):
-            left.append(seen)
+                refined = refine(detection, to_detections(answer.boxes, window, size, space))
+        if refined is not None and not _is_among(refined, left):
+            left.append(refined)
     return Zoomed(tuple(left), tuple(views), decoded)
 
 
@@ -153,9 +151,9 @@ def _silent(
         yield TextDelta("")
 
 
-def refine(detection: Detection, seen: Sequence[Detection]) -> Detection | None:
-    """The find as it was seen again: what lies nearest to it of its label; it stays as sure."""
-    same = [one for one in seen if one.label.casefold() == detection.label.casefold()]
+def refine(detection: Detection, zoomed: Sequence[Detection]) -> Detection | None:
+    """A detection as its zoom shows it: what lies nearest of its label, at its own confidence."""
+    same = [one for one in zoomed if one.label.casefold() == detection.label.casefold()]
     if not same:
         return None
     nearest = min(same, key=lambda one: _distance(one.box, detection.box))
@@ -166,7 +164,7 @@ def _distance(a: Box, b: Box) -> float:
     return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
 
 
-def _known(detection: Detection, others: Sequence[Detection]) -> bool:
+def _is_among(detection: Detection, others: Sequence[Detection]) -> bool:
     return any(
         one.label == detection.label and iou(one.box, detection.box) >= SAME for one in others
     )

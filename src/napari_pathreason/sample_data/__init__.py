@@ -41,12 +41,12 @@ class SampleQuestion:
     @property
     def words(self) -> tuple[str, ...]:
         """Options of `pathreason ask` that ask it."""
-        found = ["--task", self.query.task] if self.query.task != "vqa" else []
+        options = ["--task", self.query.task] if self.query.task != "vqa" else []
         if self.query.question:
-            found += ["--question", self.query.question]
+            options += ["--question", self.query.question]
         if self.query.options:
-            found += ["--choices", ",".join(self.query.options)]
-        return tuple(found)
+            options += ["--choices", ",".join(self.query.options)]
+        return tuple(options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def samples() -> tuple[SamplePicture, ...]:
 
 def sample(key: str) -> SamplePicture:
     """The sample of a key; `KeyError` where there is none."""
-    return {found.key: found for found in samples()}[key]
+    return {one.key: one for one in samples()}[key]
 
 
 def sample_at(path: str | Path) -> SamplePicture | None:
@@ -109,7 +109,7 @@ def sample_at(path: str | Path) -> SamplePicture | None:
     path = Path(path).resolve()
     if path.parent != FOLDER.resolve():
         return None
-    return next((found for found in samples() if found.file == path.name), None)
+    return next((one for one in samples() if one.file == path.name), None)
 
 
 def sample_questions(metadata: Mapping[str, Any]) -> tuple[Query, ...]:
@@ -125,5 +125,5 @@ def sample_questions(metadata: Mapping[str, Any]) -> tuple[Query, ...]:
     tuple of Query
         Empty for a layer that shows no sample.
     """
-    shown = [found for found in samples() if found.key == metadata.get(SAMPLE_KEY)]
-    return tuple(question.query for found in shown for question in found.questions)
+    shown = [one for one in samples() if one.key == metadata.get(SAMPLE_KEY)]
+    return tuple(question.query for one in shown for question in one.questions)

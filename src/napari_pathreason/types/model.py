@@ -43,9 +43,9 @@ class ModelDims:
 class Scale:
     """How a probability p becomes an honest one: the share whose log-odds are logit(p)/T + b.
 
-    A ``temperature`` T above 1: the model is surer than it is right; ``offset`` b above 0: it is
-    right more often than it says. ``rationale`` takes the least sure token of the rationale in:
-    where the rationale states the answer, that is where the doubt lies.
+    A ``temperature`` T above 1: the model is more confident than it is right; ``offset`` b above
+    0: it is right more often than it says. ``rationale`` takes the least probable token of the
+    rationale in: where the rationale states the answer, that is where the doubt lies.
     """
 
     temperature: float = 1.0
@@ -129,7 +129,7 @@ class ModelInfo:
     ``calibration`` is None where nobody has fitted one; its probabilities are then taken as they
     are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
     a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
-    be held against the training images; None where none can.
+    be compared with the training images; None where none can.
     """
 
     name: str
@@ -156,9 +156,9 @@ class ModelInfo:
 class OODScore:
     """How far a picture lies from those that a model was trained to answer its question on.
 
-    ``score`` is 1 where almost all known pictures still lie below it; ``against`` names the
-    training pictures that it was held against; ``reason`` says in words what is strange, empty
-    where nothing is.
+    ``score`` is 1 where almost all training pictures still lie below it; ``against`` names those
+    that it was compared with; ``reason`` says in words what is unlike them, empty where nothing
+    is.
     """
 
     score: float
@@ -167,7 +167,7 @@ class OODScore:
 
     @property
     def is_ood(self) -> bool:
-        """Whether the picture is further away than known ones are."""
+        """Whether the picture is further away than the training pictures are."""
         return self.score > 1
 
 

@@ -34,10 +34,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """How text is drawn: greedy at ``temperature`` 0, else sampled with ``seed``.
+    """How text is written: greedy at ``temperature`` 0, else sampled with ``seed``.
 
     ``begin`` is what the answer begins with, as if the model had written it. With ``zoom`` small
-    finds get a zoom on top of the budget, where the model knows how; see
+    detections get a zoom on top of the budget, where the model knows how; see
     `Metadata.zoom_labels`.
     """
 

@@ -21,7 +21,7 @@ class Allocation:
 
     ``budget`` is None for native size. ``source`` is ``user`` for a pinned budget, ``fixed`` for a
     constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
-    own look at the overview cost, ``flops`` its FLOPs. ``probabilities`` follow the order of
+    own overview cost, ``flops`` its FLOPs. ``probabilities`` follow the order of
     the budget grid, native last; ``effort`` is the policy's trade-off between tokens and score.
     """
 
@@ -79,7 +79,7 @@ class Answer:
 class Detection:
     """A labelled box on the slide, level-0 pixels.
 
-    ``confidence``, 0 to 1, is that something of this label is there; None where it is not told.
+    ``confidence``, 0 to 1, is that something of this label is there; None where it is not known.
     """
 
     label: str
@@ -91,9 +91,9 @@ class Detection:
 class TokenReport:
     """Account of one answer; all counts are visual tokens unless named otherwise.
 
-    ``realised`` of the ``requested`` are those of the look that the budget is for; ``zoom`` is
-    what zooms at its finds took besides, ``allocator`` the look that chose the budget.
-    Native size means the same answer with its first look at native size.
+    ``realised`` of the ``requested`` are those of the view that the budget is for; ``zoom`` is
+    what zooms at its detections took besides, ``allocator`` the overview that chose the budget.
+    Native size means the same answer with its first view at native size.
     """
 
     allocator: int
@@ -109,12 +109,12 @@ class TokenReport:
 
     @property
     def read(self) -> int:
-        """Tokens that the performer read, in all its looks."""
+        """Tokens that the performer read, in all its views."""
         return self.realised + self.zoom
 
     @property
     def spent(self) -> int:
-        """All tokens, those of the allocator's look included."""
+        """All tokens, those of the allocator's overview included."""
         return self.read + self.allocator
 
     @property
@@ -137,7 +137,7 @@ class Reliability:
 
 
 NOT_ASSESSED = Reliability("none", ("nobody has judged this answer",))
-"""Of an answer that no engine has given, such as one of an older file."""
+"""Of an answer that no engine has assessed, such as one of an older file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from napari_pathreason.models import (
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import Completion, GenerationSettings, Query, Request
-from support import byte_tokenizer
+from tests.support import byte_tokenizer
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
 FORM = TextForm(overview=16, longest=5, effort="balanced")

@@ -32,7 +32,7 @@ from napari_pathreason.types import (
     Request,
     TokenLogprobs,
 )
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 FILE = "ood.safetensors"
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)

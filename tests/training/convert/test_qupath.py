@@ -15,7 +15,7 @@ from napari_pathreason.exports import Feature, write_geojson
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.samples import Pictures
-from support import coded_pixels, write_synthetic_slide
+from tests.support import coded_pixels, write_synthetic_slide
 
 WIDTH, HEIGHT = 3000, 2000
 

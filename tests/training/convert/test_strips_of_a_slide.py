@@ -14,7 +14,7 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.convert.sets import hold_out_strip
-from support import write_synthetic_slide
+from tests.support import write_synthetic_slide
 
 SPLITS = ("train", "val", "test")
 

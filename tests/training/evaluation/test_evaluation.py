@@ -12,7 +12,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.training import add_evaluate_parser, add_train_parser, read_samples
 from napari_pathreason.training.evaluation import EvaluationPlan, evaluate, pick
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 
 def _parse(*words):

@@ -21,7 +21,7 @@ from napari_pathreason.training.evaluation import (
 )
 from napari_pathreason.training.samples import Pictures, read_samples
 from napari_pathreason.types import Query
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 NONE = Reliability("none", ("not trained on: necrosis",))
 UNSURE = Reliability("uncertain", ("low confidence",))

@@ -10,7 +10,7 @@ from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.grpo import Learner, Rollout, build_prompts, join_processes
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Sample, View
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer
 from napari_pathreason.models import NORMALISATION, VISION_TOKENS, read_dims
 from napari_pathreason.training.grpo import Actor, build_prompts, roll_out, stop_ids
 from napari_pathreason.training.samples import Sample, View
-from support import make_tiny_checkpoint
+from tests.support import make_tiny_checkpoint
 
 
 def _view(seed, columns, rows, token_px):

@@ -7,7 +7,7 @@ import torch
 
 from napari_pathreason.training.grpo import aggregate, clipped_surrogate, group_advantages, k3
 from napari_pathreason.training.recipe import PolicyRecipe
-from support import byte_tokenizer
+from tests.support import byte_tokenizer
 
 trl = pytest.importorskip("trl", reason="comes with the dev group")
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,7 @@ import torch
 from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.objectives import IGNORE, AnswerModel, Question, collate
 from napari_pathreason.training.samples import Sample, View
-from support import byte_tokenizer, tiny_config
+from tests.support import byte_tokenizer, tiny_config
 
 
 @pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])

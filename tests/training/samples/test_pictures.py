@@ -10,7 +10,7 @@ from napari_pathreason.training import Sample
 from napari_pathreason.training.evaluation import Evaluator
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, ModelDims, ModelInfo
-from support import coded_pixels, write_synthetic_slide
+from tests.support import coded_pixels, write_synthetic_slide
 
 DIMS = ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
 REGION = (640, 320, 256, 256)

@@ -13,7 +13,7 @@ from napari_pathreason.training.allocator import Scored
 from napari_pathreason.training.model import start_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog, save_adapter
-from support import byte_tokenizer, make_tiny_checkpoint
+from tests.support import byte_tokenizer, make_tiny_checkpoint
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 TEXT = {
