@@ -47,8 +47,8 @@ def read_goals(file: Path | None) -> tuple[Goal, ...]:
     if file is None:
         return ()
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return TypeAdapter(tuple[Goal, ...]).validate_python(told)
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return TypeAdapter(tuple[Goal, ...]).validate_python(values)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise QueryError(f"{file.name} is no YAML list of targets: {reason}") from None
@@ -115,19 +115,19 @@ class Outcome:
 
 def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
     """What was measured of each goal; a goal whose questions were not asked is left out."""
-    found = []
+    measured = []
     for goal in goals:
-        asked = [r for r in rows if r.topic == goal.topic and goal.measure in r.values]
-        asked = [r for r in asked if goal.topic != ALL or r.task == ALL]
-        row = _deciding(goal, asked)
+        own = [r for r in rows if r.topic == goal.topic and goal.measure in r.values]
+        own = [r for r in own if goal.topic != ALL or r.task == ALL]
+        row = _deciding(goal, own)
         if row is None:
             continue
         value = row.values[goal.measure]
         prefix = "" if goal.measure == "score" else f"{goal.measure}_"
-        found.append(
+        measured.append(
             Outcome(
                 goal=goal,
-                by_budget={r.budget: r.values[goal.measure] for r in asked},
+                by_budget={r.budget: r.values[goal.measure] for r in own},
                 budget=row.budget,
                 measured=value,
                 reached=value <= goal.bound if goal.at_most else value >= goal.bound,
@@ -138,7 +138,7 @@ def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
                 groups=int(row.values.get("groups", 0)),
             )
         )
-    return found
+    return measured
 
 
 def _deciding(goal: Goal, rows: Sequence[Row]) -> Row | None:
