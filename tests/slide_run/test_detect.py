@@ -8,7 +8,7 @@ import pytest
 
 import napari_pathreason
 from napari_pathreason import ModelError, Outcome, QueryError, RunPlan, detect, slide_run
-from napari_pathreason.models import FixedAllocator, Models
+from napari_pathreason.models import FixedAllocator, LoadedModels
 from napari_pathreason.slide_run import DetectSettings, Progress, RunFinished
 from napari_pathreason.slides import slide_from_arrays
 
@@ -17,7 +17,7 @@ OPTIONS = {"mpp": 0.5, "tile": 256, "budget": "native", "batch": 3, "slide_mpp":
 
 @pytest.fixture
 def models(spots):
-    return Models(spots.finder(), FixedAllocator(16))
+    return LoadedModels(spots.finder(), FixedAllocator(16))
 
 
 def test_the_outcome_is_that_of_a_run(slide_path, run, spots, models):
