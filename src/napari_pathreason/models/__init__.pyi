@@ -8,6 +8,7 @@ from ._adapter import (
     save_matrices as save_matrices,
     write_base as write_base,
 )
+from ._allocators import FixedAllocator as FixedAllocator
 from ._checkpoint import (
     EMBEDDED as EMBEDDED,
     check_whole as check_whole,
@@ -23,6 +24,18 @@ from ._config import (
     read_metadata as read_metadata,
 )
 from ._decode import SampledToken as SampledToken, decode as decode
+from ._head_allocator import (
+    BUDGETS as BUDGETS,
+    EFFORTS as EFFORTS,
+    OVERVIEW as OVERVIEW,
+    AllocatorNet as AllocatorNet,
+    PolicyAllocator as PolicyAllocator,
+    load_allocator as load_allocator,
+    net_flops as net_flops,
+    save_allocator as save_allocator,
+    to_tensor as to_tensor,
+    word_ids as word_ids,
+)
 from ._inputs import (
     CONTROL_TOKENS as CONTROL_TOKENS,
     IMAGE_PAD as IMAGE_PAD,
@@ -72,21 +85,10 @@ from ._runtime import (
     wait_passively as wait_passively,
 )
 from ._text import LogprobsReader as LogprobsReader, TextStream as TextStream
-from .allocators import (
-    BUDGETS as BUDGETS,
-    EFFORTS as EFFORTS,
+from ._text_allocator import (
     FALLBACK as FALLBACK,
-    OVERVIEW as OVERVIEW,
-    AllocatorNet as AllocatorNet,
-    FixedAllocator as FixedAllocator,
-    PolicyAllocator as PolicyAllocator,
     TextAllocator as TextAllocator,
     TextForm as TextForm,
-    load_allocator as load_allocator,
-    net_flops as net_flops,
-    save_allocator as save_allocator,
     save_text_allocator as save_text_allocator,
-    to_tensor as to_tensor,
-    word_ids as word_ids,
 )
 from .process import ModelProcess as ModelProcess

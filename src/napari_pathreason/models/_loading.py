@@ -11,6 +11,7 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Messages, ModelInfo
 
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
+from ._allocators import load_beside
 from ._checkpoint import check_whole, find_checkpoint, is_hub_id
 from ._config import read_info, read_json
 from ._runtime import (
@@ -20,7 +21,6 @@ from ._runtime import (
     resolve_device,
     wait_passively,
 )
-from .allocators import load_beside
 
 if TYPE_CHECKING:
     from ._inputs import Normalisation

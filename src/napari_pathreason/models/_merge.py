@@ -9,12 +9,12 @@ from pathlib import Path
 from napari_pathreason.errors import ModelError
 
 from ._adapter import CONFIG, find_base, merge_adapter
+from ._allocators import FOLDER, SETTINGS
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import CALIBRATION, read_info
 from ._loading import described_in, load_weights
 from ._metadata import METADATA
 from ._runtime import quiet_transformers
-from .allocators import FOLDER, SETTINGS
 
 _OF_MODEL = ("*.json", "*.jinja", "*.txt")
 _OF_TRAINING = {METADATA, CALIBRATION, SETTINGS, "run.json"}

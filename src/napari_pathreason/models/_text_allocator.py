@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 from napari_pathreason.budgets import flops, snap
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
-from napari_pathreason.models import CONFIG, VLMPerformer, read_matrices, save_matrices, write_base
 from napari_pathreason.tasks import allocation_messages, parse_allocation
 from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
 
-from ._beside import FOLDER, SETTINGS, WEIGHTS
-from ._head import BUDGETS, needed
+from ._adapter import CONFIG, read_matrices, save_matrices, write_base
+from ._allocators import FOLDER, SETTINGS, WEIGHTS
+from ._head_allocator import BUDGETS, needed
+from ._performer import VLMPerformer
 
 FALLBACK = 256
 """Visual tokens where no number was written, as in the paper's public code."""

@@ -21,7 +21,7 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.types import Allocation, Effort, Query
 
-from ._beside import FOLDER, SETTINGS, WEIGHTS
+from ._allocators import FOLDER, SETTINGS, WEIGHTS
 
 OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""

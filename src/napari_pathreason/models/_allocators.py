@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.engine import Allocator, Performer
-from napari_pathreason.models import read_json
 from napari_pathreason.types import Allocation, Effort, Query
 
+from ._config import read_json
+
 if TYPE_CHECKING:
-    from napari_pathreason.models import VLMPerformer
+    from ._performer import VLMPerformer
 
 SETTINGS = "allocator.json"
 """Optional file beside the weights that says of which form the learned allocator is."""
@@ -70,11 +71,11 @@ def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Perfo
     """
     settings = read_json(folder / SETTINGS, name) if (folder / SETTINGS).is_file() else {}
     if settings.get("form") == "text":
-        from ._text import load_text_allocator
+        from ._text_allocator import load_text_allocator
 
         return load_text_allocator(folder, performer, settings)
     if (folder / WEIGHTS).is_file():
-        from ._head import load_allocator
+        from ._head_allocator import load_allocator
 
         return performer, load_allocator(folder)
     return performer, FixedAllocator()
