@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,26 @@ def test_no_module_is_imported_past_its_door() -> None:
         for name in foreign_private_imports(file, file.read_text())
     ]
     assert not found, "import these through the folder's `__init__.pyi`:\n" + "\n".join(found)
+
+
+def _room_of(parts: list[str]) -> str:
+    """Folder of a dotted name; a public module of the top folder stands for itself."""
+    for count in range(len(parts), 0, -1):
+        place = SRC.joinpath(*parts[:count])
+        if place.is_dir() or (count == 2 and place.with_suffix(".py").is_file()):
+            return ".".join(parts[:count])
+    return parts[0]
+
+
+def test_rooms_import_each_other_in_no_circle() -> None:
+    below: dict[str, set[str]] = {}
+    for file in SRC.rglob("*.py"):
+        own = [*_package_of(file), file.stem]
+        for _, parts in _imported(file, file.read_text()):
+            if parts[0] == "napari_pathreason" and _room_of(parts) != _room_of(own):
+                below.setdefault(_room_of(own), set()).add(_room_of(parts))
+    assert len(below) > 15
+    TopologicalSorter(below).prepare()  # raises CycleError, which names the circle
 
 
 def test_every_name_of_a_door_is_there() -> None:
