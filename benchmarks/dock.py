@@ -87,9 +87,9 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
     viewer.window.resize(1280, 800)
     viewer.open_sample("napari-pathreason", "skin")
     _, dock = viewer.window.add_plugin_dock_widget("napari-pathreason", "Ask")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText(WRITTEN)
-    dock.form.model_box.setEditText(spec)
+    dock.form.model_box.model_id = spec
     stalls = Stalls()
     stalls.timer.start()
     pause(2)

@@ -45,7 +45,7 @@ def measure(slide: Path, folder: Path, model: str, times: int) -> list[dict[str,
         return made[-1]
 
     dock.session.models_factory = kept_in_sight
-    dock.form.model_box.box.setEditText(model)
+    dock.form.model_box.model_id = model
     dock.form.mpp_box.setValue(1)
     dock.form.folder_edit.setText(str(folder / "loading"))
     dock.start()
@@ -85,7 +85,7 @@ def end(dock: Any) -> float:
     """Cancel; the seconds until the dock is ready for another start."""
     began = time.perf_counter()
     dock.cancel()
-    wait_until(lambda: not dock.runner.running and dock.runner._worker is None)
+    wait_until(lambda: not dock.runner.running and not dock.runner.closing)
     return time.perf_counter() - began
 
 

@@ -127,7 +127,7 @@ def measure(slide: Path, folder: Path, tile: int) -> list[dict[str, Any]]:
         dock.cancel()
         wait_until(lambda: not dock.runner.running)
     row("Cancel", began)
-    wait_until(lambda: dock.runner._worker is None)
+    wait_until(lambda: not dock.runner.closing)
     dock.start()
     wait_until(lambda: len(viewer.layers) == 4)
     began = time.perf_counter()

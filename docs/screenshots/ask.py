@@ -11,11 +11,11 @@ def play(stage: Stage) -> None:
     settle(1.0)
     stage.viewer.reset_view()  # the dock has taken room from the canvas
     form = dock.form
-    form.model_box.setEditText(stage.model)
+    form.model_box.model_id = stage.model
     for cost in ("auto", 64):
-        form.choose(form.budget_box, cost)
+        form.budget_box.choose(cost)
         dock.ask()
         wait_for(dock)
     if stage.model != "embedded":  # a name without a path
-        form.model_box.setEditText("random weights")
+        form.model_box.model_id = "random weights"
     settle(1.0)

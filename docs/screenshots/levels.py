@@ -20,11 +20,11 @@ def play(stage: Stage, level: str) -> None:
         dock = stage.open_dock("Ask")
         settle(1.0)
         form = dock.form
-        form.model_box.setEditText(stage.model)
+        form.model_box.model_id = stage.model
         if _find(dock, stage.image, level):
             break
     if stage.model != "embedded":  # a name without a path
-        form.model_box.setEditText("random weights")
+        form.model_box.model_id = "random weights"
     settle(2.0)
 
 
@@ -38,7 +38,7 @@ def _find(dock: Any, image: Any, level: str) -> bool:
     for query in asked:
         for budget in BUDGETS:
             dock.form.fill(query)
-            dock.form.choose(dock.form.budget_box, budget)
+            dock.form.budget_box.choose(budget)
             dock.ask()
             wait_for(dock)
             if dock.session.entries[-1].result.reliability.level == level:

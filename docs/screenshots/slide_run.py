@@ -44,5 +44,5 @@ def play_map(stage: Stage) -> None:
         settle(0.5)
         if button is not None:
             button.click()
-    view.hover.setText(dock.runner.so_far.allocations.told(view.picked[0]))
+    view.hover.setText(dock.runner.so_far.allocations.explain(view.picked[0]))
     settle(1.0)

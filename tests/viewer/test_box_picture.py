@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,24 +14,28 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import Lesion, RunCancelled, RunPlan
+from napari_pathreason.slide_run import (
+    Lesion,
+    Progress,
+    RunCancelled,
+    RunPlan,
+    RunStarted,
+    TileDone,
+    TileRecord,
+)
 from napari_pathreason.types import Detection, Reliability
 from napari_pathreason.viewer import (
-    COLOURS,
-    KEPT,
-    LARGE,
-    LINE,
     MOST_BOXES,
-    THIN,
     AllLesions,
     BoxPicture,
     RunLayers,
     RunSoFar,
-    Throttle,
     all_lesions_layer,
 )
 
 SIZE = 3000, 2000
+SMALL = 63
+"""Level-0 pixels: the longest side of a rectangle that is filled together with others."""
 
 
 def corners(count: int, longest: float, seed: int = 0) -> NDArray[np.float64]:
@@ -51,20 +56,20 @@ def by_hand(picture: BoxPicture, level: int) -> NDArray[np.int32]:
             left, top = int(np.floor(x1 * x_scale)), int(np.floor(y1 * y_scale))
             right = max(int(np.ceil(x2 * x_scale)), left + 1)
             bottom = max(int(np.ceil(y2 * y_scale)), top + 1)
-            line = 1 if min(right - left, bottom - top) < THIN else LINE
+            line = 1 if min(right - left, bottom - top) < 5 else 2
             hole = (slice(top + line, bottom - line), slice(left + line, right - line))
             if inner:
                 out[hole] = picture.insides[i]
             else:
-                kept = out[hole].copy()
+                inside = out[hole].copy()
                 out[top:bottom, left:right] = picture.outlines[i]
-                out[hole] = kept
+                out[hole] = inside
     return out
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_level_shows_every_box(level: int) -> None:
-    boxes = corners(60, LARGE - 1)
+    boxes = corners(60, SMALL)
     picture = BoxPicture(SIZE, boxes, np.arange(len(boxes)) % 3)
     whole = np.asarray(picture.levels[level])
     outline = np.isin(whole, picture.outlines)
@@ -94,13 +99,14 @@ def test_any_part_is_the_same_part_of_the_whole() -> None:
         assert level[50:50, 3:9].shape == (0, 6)
 
 
-def test_what_is_kept_is_what_is_drawn() -> None:
+def test_what_is_drawn_beforehand_is_what_is_drawn_in_parts() -> None:
     picture = BoxPicture((6000, 2000), corners(50, 300), np.zeros(50, int))
     before = [np.asarray(level) for level in picture.levels]
     picture.prepare()
-    kept = [level._kept is not None for level in picture.levels]
-    assert kept == [max(level.shape) <= KEPT for level in picture.levels]
-    assert {*kept} == {True, False}
+    # only what is in memory is not drawn anew
+    in_memory = [np.shares_memory(level[:9, :9], level[:9, :9]) for level in picture.levels]
+    assert in_memory == [max(level.shape) <= 2048 for level in picture.levels]
+    assert {*in_memory} == {True, False}
     for level, drawn in zip(picture.levels, before, strict=True):
         assert np.array_equal(level[10:200, 5:100], drawn[10:200, 5:100])
 
@@ -130,23 +136,22 @@ def test_a_layer_of_very_many_lesions(
 ) -> None:
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True, scale=(2, 2))
-    found = many(MOST_BOXES + 500)
-    shown = AllLesions.of(found, plan)
+    lesions = many(MOST_BOXES + 500)
+    shown = AllLesions.of(lesions, plan)
     layer = viewer.add_layer(all_lesions_layer(image, shown))
     layer.features = shown.features
     assert np.allclose(layer.extent.world, image.extent.world)
     assert not layer.editable
     which = 1210
-    box = found[which].found.box
+    box = lesions[which].found.box
     middle = (2 * (box.y + 0.5), 2 * (box.x + 0.5))
     layer.refresh()
-    told = layer.get_status(middle, world=True)["value"]
-    assert "label: tumour" in told
-    assert f"confidence: {found[which].found.confidence:.5g}"[:14] in told
+    status = layer.get_status(middle, world=True)["value"]
+    assert "label: tumour" in status
+    assert f"confidence: {lesions[which].found.confidence:.5g}"[:14] in status
     assert np.allclose(layer.get_color(int(shown.picture.insides[which]))[3], 0)
     assert layer.get_color(int(shown.picture.outlines[which]))[3] == 1
     assert len({tuple(layer.get_color(int(v))) for v in shown.picture.outlines[:5]}) == 1
-    assert int(shown.picture.insides[1]) - int(shown.picture.insides[0]) == 2 * COLOURS
 
 
 def test_guesses_among_very_many_lesions_have_a_colour_of_their_own(
@@ -178,52 +183,58 @@ def click(layer: Any, box: Box, moved: int = 0) -> None:
 
 
 def test_what_is_no_shape_is_an_outline(
-    make_napari_viewer_proxy: Callable[..., Any], plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+    make_napari_viewer_proxy: Callable[..., Any], plan: RunPlan
 ) -> None:
-    monkeypatch.setattr("napari_pathreason.viewer._slide_run_boxes.MOST_BOXES", 20)
     viewer = make_napari_viewer_proxy()
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
-    so_far, layers = RunSoFar(), RunLayers(image)
+    layers = RunLayers(image, share=math.inf)  # nothing is put off
+    so_far = RunSoFar(most_boxes=20, share=math.inf)
+    boxes = [one.found for one in many(50)]
+
+    def find(tile: int, detections: list[Detection]) -> None:
+        record = TileRecord(tile, answer="tumour", detections=tuple(detections))
+        so_far.take(TileDone(plan.tiles[tile], record))
+        so_far.take(Progress(1, 9, None))
 
     def show(now: RunSoFar) -> list[str]:
-        layers._throttles = {kind: Throttle() for kind in layers._throttles}  # nothing is put off
         for _ in range(12):
             layers.step(viewer, now, {})
         return [layer.name.split(":")[0] for layer in viewer.layers[1:]]
 
-    so_far._begin(plan)
-    so_far._show(many(20))
+    so_far.take(RunStarted(plan, 0, 9))
+    find(0, boxes[:20])
     assert show(so_far) == ["heat map", "allocation map", "lesions"]
-    so_far._show(many(21))
+    find(1, boxes[20:21])
     assert show(so_far) == ["heat map", "allocation map", "all lesions", "lesions"]
     every, shapes = viewer.layers[3:]
     assert len(shapes.data) == 20
     assert every.visible
     assert not len(every.features)
     every.visible = False
-    so_far._show(many(50))
-    so_far.ending = RunCancelled(1, 2)
+    find(3, boxes[21:49])
     show(so_far)
     assert list(every.data) == so_far.everything.picture.levels
-    assert len(every.features) == 100
-    assert not every.visible  # as the user wants it
-    assert {*every.features["label"]} == {"tumour"}
-    click(every, so_far.lesions[40].found.box)
+    click(every, boxes[40].box)
     assert viewer.layers.selection.active.name == shapes.name
     assert shapes.selected_data == {20}
-    assert shapes.features["confidence"][20] == so_far.lesions[40].found.confidence
-    click(every, so_far.lesions[0].found.box)
+    assert shapes.features["confidence"][20] == boxes[40].confidence
+    click(every, boxes[0].box)
     assert (len(shapes.data), shapes.selected_data) == (21, {0})
     click(every, Box(900, 700, 1, 1))
-    click(every, so_far.lesions[30].found.box, moved=30)
+    click(every, boxes[30].box, moved=30)
     assert len(shapes.data) == 21
-    so_far._show(many(49))
+    find(4, [Detection("tumour", Box(900, 10, 9, 9), 1.0)])
     show(so_far)
     assert len(shapes.data) == 20  # the lesions have changed
+    so_far.take(RunCancelled(1, 2))
+    show(so_far)
+    assert len(every.features) == 2 * 50
+    assert {*every.features["label"]} == {"tumour"}
+    assert not every.visible  # as the user wants it
     layers.begin(viewer)
     again = RunSoFar()
-    again._begin(plan)
-    again.ending = RunCancelled(1, 2)
+    again.take(RunStarted(plan, 0, 9))
+    again.take(RunCancelled(1, 2))
     show(again)
     assert not np.asarray(every.data[-1]).any()
     assert not len(every.features)

@@ -48,7 +48,7 @@ def test_napari_refuses_what_the_manifest_excludes():
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("device", "gpu", "Device is 'gpu'; auto is used"),
         ("device", "cuda:", "Device"),
@@ -60,11 +60,11 @@ def test_napari_refuses_what_the_manifest_excludes():
         ("zoom", "maybe", "Zoom is 'maybe'; True is used"),
     ],
 )
-def test_a_bad_value_gives_way_and_is_told_with_its_remedy(key, value, told):
-    found = checked({key: value})
-    assert (found.compute, found.model, found.effort) == (Compute(), "embedded", "balanced")
-    (line,) = found.troubles
-    assert told in line
+def test_a_bad_value_gives_way_and_is_named_with_its_remedy(key, value, message):
+    result = checked({key: value})
+    assert (result.compute, result.model, result.effort) == (Compute(), "embedded", "balanced")
+    (line,) = result.troubles
+    assert message in line
     assert "File > Preferences > PathReason" in line
     assert "/nowhere" not in line
 
@@ -81,7 +81,10 @@ def test_an_emptied_field_means_the_default(empty):
 
 def test_a_plugin_that_napari_does_not_know_has_defaults(monkeypatch):
 
-    monkeypatch.setattr("napari_pathreason.viewer._preferences.PLUGIN", "napari-other")
+    def unknown(plugin: str):
+        raise KeyError(plugin)
+
+    monkeypatch.setattr("napari.settings.get_plugin_settings", unknown)
     assert preferences() == Preferences()
     assert config_folder() is None
 

@@ -114,10 +114,8 @@ def test_something_new_ends_what_could_be_done_again(overlay: Shapes) -> None:
     assert state(overlay) == now
 
 
-def test_a_layer_of_very_many_shapes_remembers_nothing(
-    overlay: Shapes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("napari_pathreason.viewer._undo.MOST_SHAPES", 3)
+def test_a_layer_of_very_many_shapes_remembers_nothing() -> None:
+    overlay = undoable(Shapes([box_to_data(FIRST), box_to_data(SECOND)]), most_shapes=3)
     overlay.add_rectangles([box_to_data(FIRST), box_to_data(SECOND)])
     now = state(overlay)
     undo(overlay)

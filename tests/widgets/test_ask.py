@@ -26,18 +26,18 @@ PLACEMENTS: list[dict[str, Any]] = [
 
 
 def ask_detection(dock: Any, finish: Wait, source: str = "layer", budget: Any = "native") -> None:
-    dock.form.choose(dock.form.task_box, "detection")
+    dock.form.task_box.choose("detection")
     dock.form.options_edit.setText("marker")
-    dock.form.choose(dock.form.region_box, source)
-    dock.form.choose(dock.form.budget_box, budget)
+    dock.form.region_box.choose(source)
+    dock.form.budget_box.choose(budget)
     dock.ask()
     finish(dock)
 
 
 def ask_question(dock: Any, question: str = "Is it magenta?", source: str = "layer") -> None:
-    dock.form.choose(dock.form.task_box, "vqa")
+    dock.form.task_box.choose("vqa")
     dock.form.question_edit.setPlainText(question)
-    dock.form.choose(dock.form.region_box, source)
+    dock.form.region_box.choose(source)
     dock.ask()
 
 

@@ -20,7 +20,7 @@ def asking(make_dock: Make, marked_image: NDArray[np.uint8]) -> Callable[..., tu
     def start(**options: Any) -> tuple[Any, Any]:
         viewer, dock = make_dock(**options)
         viewer.add_image(marked_image, rgb=True)
-        dock.form.choose(dock.form.region_box, "layer")
+        dock.form.region_box.choose("layer")
         dock.form.question_edit.setPlainText("Is it magenta?")
         dock.ask()
         return viewer, dock
@@ -73,7 +73,7 @@ def test_unknown_model_is_reported(
 ) -> None:
     _, dock = asking()
     finish(dock)
-    dock.form.model_box.setEditText("unknown")
+    dock.form.model_box.model_id = "unknown"
     dock.ask()
     finish(dock)
     assert messages == [("error", "there is no model 'unknown'; choose a folder or a hub id")]
@@ -82,7 +82,7 @@ def test_unknown_model_is_reported(
 def test_another_model_frees_the_former(asking: Make, finish: Wait, factory: Any) -> None:
     _, dock = asking()
     finish(dock)
-    dock.form.model_box.setEditText("/models/other")
+    dock.form.model_box.model_id = "/models/other"
     dock.ask()
     finish(dock)
     assert [model_id for model_id, _ in factory.made] == ["embedded", "/models/other"]
@@ -110,8 +110,8 @@ def test_missing_words_name_the_remedy(
 ) -> None:
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True)
-    dock.form.choose(dock.form.region_box, "layer")
-    dock.form.choose(dock.form.task_box, task)
+    dock.form.region_box.choose("layer")
+    dock.form.task_box.choose(task)
     dock.form.question_edit.setPlainText(question)
     dock.form.options_edit.setText(names)
     dock.ask_button.click()
@@ -129,10 +129,10 @@ def test_no_image_and_no_region_name_the_remedy(
     dock.ask()
     dock.ask()  # says it once
     viewer.add_image(marked_image, rgb=True)
-    dock.form.choose(dock.form.region_box, "shape")
+    dock.form.region_box.choose("shape")
     dock.ask()
     viewer.add_image(np.zeros((3, 64, 64)))
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.ask()
     hints = dock.answer.toPlainText().splitlines()
     assert len(hints) == 3
@@ -148,7 +148,7 @@ def test_region_thinner_than_a_token_is_reported(
     viewer, dock = make_dock()
     viewer.add_image(np.zeros((20, 400, 3), np.uint8), rgb=True)
     dock.form.question_edit.setPlainText("Is it magenta?")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.ask()
     finish(dock)
     assert "thinner than one visual token" in dock.answer.toPlainText()

@@ -41,7 +41,7 @@ def docked(make_dock: Make, info: ModelInfo, marked_image: NDArray[np.uint8]) ->
     viewer, dock = make_dock(show=True)
     dock.session.describe = lambda model_id: info if model_id == "embedded" else None
     viewer.add_image(marked_image, rgb=True, name="slide")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.settled.emit()
     return viewer, dock
 
@@ -65,11 +65,11 @@ def test_a_line_tells_while_one_types_and_a_click_fills_the_form(
     assert not line.isHidden()
     assert line.examples == (ASKED, FIND)
     line.linkActivated.emit("0")
-    assert (form.draft(), line.words) == (ASKED, "Trained on questions like this.")
+    assert (form.draft().query, line.words) == (ASKED, "Trained on questions like this.")
     told = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("What is this?"))
     assert told.startswith("The question names nothing that the model was trained on.")
     line.linkActivated.emit("1")
-    assert form.draft() == FIND
+    assert form.draft().query == FIND
     assert line.words == "Trained on questions like this."
     assert not factory.made  # nothing was loaded for it
 
@@ -99,7 +99,7 @@ def test_labels_that_the_model_cannot_look_for_are_told_and_refused(
     assert not factory.made  # no model is loaded to say so
     assert not dock.session.entries
     line.linkActivated.emit("0")
-    assert dock.form.draft() == FIND
+    assert dock.form.draft().query == FIND
     dock.ask()
     finish(dock)
     assert dock.session.entries[0].result.answer.text == "1 marker"
@@ -109,7 +109,7 @@ def test_what_a_hub_model_says_is_known_once_it_is_loaded(
     docked: Any, finish: Wait, messages: list[Any]
 ) -> None:
     _, dock = docked
-    dock.form.model_box.setEditText("some/body")
+    dock.form.model_box.model_id = "some/body"
     dock.form.fill(Query("detection", "", ("mitosis",)))
     assert dock.form.outlook_line.words.startswith("What this model was trained on is known once")
     dock.ask()  # is refused, by a model that was loaded for it
@@ -144,9 +144,9 @@ def test_the_form_offers_no_larger_budget_than_replies_hold_at(docked: Any) -> N
     tips = {box.itemData(i): box.itemData(i, Qt.ToolTipRole) for i in range(box.count())}
     assert tips[128] == "more than the 64 up to which this model's replies hold"
     assert tips["native"].startswith("native size is 228 visual tokens, more than the 64")
-    dock.form.choose(box, 1024)
-    dock.form.choose(box, "native")
-    assert dock.form.budget == "auto"
+    box.choose(1024)
+    box.choose("native")
+    assert dock.form.budget_box.value == "auto"
 
 
 def test_native_size_is_offered_for_a_region_that_is_small_enough(
@@ -156,12 +156,12 @@ def test_native_size_is_offered_for_a_region_that_is_small_enough(
     viewer.add_image(np.full((200, 200, 3), 90, np.uint8), rgb=True, name="small")
     dock.look()
     box = dock.form.budget_box
-    assert dock.form.image.name == "small"
+    assert dock.form.image_box.image.name == "small"
     assert offered(box)[-1] == "native"
-    dock.form.choose(box, "native")
-    dock.form.image = viewer.layers["slide"].__wrapped__
+    box.choose("native")
+    dock.form.image_box.image = viewer.layers["slide"].__wrapped__
     dock.look()
-    assert dock.form.budget == "native"  # as chosen, but it is said that it cannot be asked
+    assert box.value == "native"  # as chosen, but it is said that it cannot be asked
     assert "Native size is 228 visual tokens, more than the 64" in dock.form.region_note.text()
     dock.form.fill(ASKED)
     dock.ask()
@@ -172,13 +172,13 @@ def test_native_size_is_offered_for_a_region_that_is_small_enough(
 
 def test_a_budget_that_another_model_does_not_hold_at_gives_way(docked: Any) -> None:
     _, dock = docked
-    dock.form.model_box.setEditText("some/body")
+    dock.form.model_box.model_id = "some/body"
     dock.form.settled.emit()
-    dock.form.choose(dock.form.budget_box, 1024)
-    assert dock.form.budget == 1024
-    dock.form.model_box.setEditText("embedded")
+    dock.form.budget_box.choose(1024)
+    assert dock.form.budget_box.value == 1024
+    dock.form.model_box.model_id = "embedded"
     dock.form.settled.emit()
-    assert dock.form.budget == 64
+    assert dock.form.budget_box.value == 64
 
 
 def test_the_token_budget_dock_offers_the_same(docked: Any) -> None:
@@ -195,10 +195,10 @@ def test_the_token_budget_dock_offers_the_same(docked: Any) -> None:
     assert "native size is 228" in dock.table.item(last, 0).toolTip()
     for row in (last, BUDGET_GRID.index(128)):
         dock.table.cellClicked.emit(row, 0)
-        assert ask.form.budget == "auto"
+        assert ask.form.budget_box.value == "auto"
     dock.pin(64)
     dock.step(1)
-    assert ask.form.budget == 64  # there is none above it
+    assert ask.form.budget_box.value == 64  # there is none above it
     assert dock.preview_button.isEnabled()
     assert [b for b, box in dock.compare.boxes.items() if not box.isEnabled()] == refused
     assert "more than the 64" in dock.compare.boxes[256].toolTip()

@@ -21,7 +21,7 @@ def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.ui
     budget = BudgetWidget(viewer)
     viewer.window.add_dock_widget(budget, name="Token budget")
     viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), name="slide")
-    ask.form.choose(ask.form.region_box, "layer")
+    ask.form.region_box.choose("layer")
     ask.form.question_edit.setPlainText("Is it magenta?")
     budget.look()
     return viewer, ask, budget
@@ -40,11 +40,11 @@ def test_click_pins_and_auto_releases(docks: Docks) -> None:
     _, ask, dock = docks
     assert not dock.preview_button.isEnabled()
     dock.table.cellClicked.emit(4, 0)
-    assert ask.form.budget == 64
+    assert ask.form.budget_box.value == 64
     assert dock.table.selectionModel().selectedRows()[0].row() == 4
     assert dock.preview_button.isEnabled()
     dock.auto_button.click()
-    assert ask.form.budget == "auto"
+    assert ask.form.budget_box.value == "auto"
     assert not dock.table.selectionModel().selectedRows()
 
 
@@ -57,7 +57,7 @@ def test_click_on_a_bar_pins(docks: Docks) -> None:
 
     event = MouseEvent("button_press_event", dock.chart, x, y, MouseButton.LEFT)
     dock.chart.callbacks.process("button_press_event", event)
-    assert ask.form.budget == 16
+    assert ask.form.budget_box.value == 16
 
 
 def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) -> None:
@@ -74,7 +74,7 @@ def test_seconds_of_past_answers(docks: Docks, finish: Callable[[Any], None]) ->
 
 def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
     viewer, ask, dock = docks
-    slide = ask.form.image
+    slide = ask.form.image_box.image
     dock.pin(16)
     dock.grid_box.setChecked(True)
     for _ in range(2):  # a second one takes the place of the first
@@ -90,9 +90,9 @@ def test_preview_lies_over_the_slide(docks: Docks, qtbot: Any) -> None:
     assert grid.visible
     dock.grid_box.setChecked(False)
     assert not grid.visible
-    assert ask.form.image is slide
+    assert ask.form.image_box.image is slide
     ask.reset_choices()
-    assert ask.form.image is slide
+    assert ask.form.image_box.image is slide
     assert ask.form.image_box.choices == (slide,)
 
 
@@ -155,7 +155,7 @@ def test_history_without_an_ask_dock(docks: Docks, finish: Callable[[Any], None]
 
 def test_the_ladder_waits_until_the_view_holds_still(docks: Docks) -> None:
     viewer, ask, dock = docks
-    ask.form.choose(ask.form.region_box, "view")
+    ask.form.region_box.choose("view")
     dock.look()
     before = [cost.plan.native for cost in dock.costs]
     for zoom in (4, 6, 8):

@@ -23,9 +23,9 @@ def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.ui
     budget = BudgetWidget(viewer)
     viewer.window.add_dock_widget(budget, name="Token budget")
     viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), name="slide")
-    ask.form.choose(ask.form.task_box, "detection")
+    ask.form.task_box.choose("detection")
     ask.form.options_edit.setText("marker")
-    ask.form.choose(ask.form.region_box, "layer")
+    ask.form.region_box.choose("layer")
     return viewer, ask, budget.compare
 
 

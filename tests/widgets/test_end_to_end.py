@@ -42,9 +42,9 @@ def dock(
     shapes = viewer.add_shapes([box_to_data(REGION.box)], **placement(image))
     shapes.selected_data = {0}
     _, dock = viewer.window.add_plugin_dock_widget("napari-pathreason", "Ask")
-    dock.form.choose(dock.form.region_box, "shape")
-    dock.form.choose(dock.form.budget_box, 64)
-    dock.form.model_box.setEditText(str(checkpoint))
+    dock.form.region_box.choose("shape")
+    dock.form.budget_box.choose(64)
+    dock.form.model_box.model_id = str(checkpoint)
     dock.form.question_edit.setPlainText("How many nuclei?")
     yield dock
     session_of(viewer).close_models()
@@ -63,7 +63,7 @@ def test_same_json_as_the_shell(
     dock: Any, finish: Callable[[Any], None], checkpoint: Path, task: str
 ) -> None:
     words = ["--task", task, "--question", "How many nuclei?"]
-    dock.form.choose(dock.form.task_box, task)
+    dock.form.task_box.choose(task)
     if task != "vqa":
         dock.form.options_edit.setText("tumour, nucleus")
         words += ["--choices", "tumour,nucleus"]
@@ -83,7 +83,7 @@ def test_child_that_hangs_is_replaced(
 ) -> None:
     dock.ask()
     finish(dock)
-    first = dock.session.models(dock.form.model).pid
+    first = dock.session.models(dock.form.model_box.model_id).pid
     os.kill(first, signal.SIGSTOP)  # so that it cannot have answered before
     dock.ask()
     qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
@@ -100,20 +100,20 @@ def test_child_that_hangs_is_replaced(
     dock.ask()
     finish(dock)
     assert len(dock.session.entries) == 2
-    assert dock.session.models(dock.form.model).pid not in (None, first)
+    assert dock.session.models(dock.form.model_box.model_id).pid not in (None, first)
 
 
 def test_cancel_keeps_the_child(dock: Any, finish: Callable[[Any], None], qtbot: Any) -> None:
     dock.ask()
     finish(dock)
-    child = dock.session.models(dock.form.model).pid
+    child = dock.session.models(dock.form.model_box.model_id).pid
     dock.ask()
     qtbot.waitUntil(lambda: "Writing" in dock.progress.label.text())
     dock.cancel()
     finish(dock)
     assert "Cancelled" in dock.answer.toPlainText()
     assert len(dock.session.entries) == 1
-    assert dock.session.models(dock.form.model).pid == child
+    assert dock.session.models(dock.form.model_box.model_id).pid == child
 
 
 def test_closing_the_dock_ends_the_child(
@@ -121,7 +121,7 @@ def test_closing_the_dock_ends_the_child(
 ) -> None:
     dock.ask()
     finish(dock)
-    models = dock.session.models(dock.form.model)
+    models = dock.session.models(dock.form.model_box.model_id)
     assert models.pid is not None
     dock.stop()
     qtbot.waitUntil(lambda: models.pid is None)

@@ -28,9 +28,9 @@ def answered(
     image = viewer.add_image(marked_image, rgb=True, scale=(0.5, 0.5), name="slide")
     # the marker at x 320..400, y 160..200 lies in the upper left ninth of this region
     viewer.add_shapes([box_to_data(Region(300, 140, 300, 240).box)], scale=(0.5, 0.5))
-    dock.form.choose(dock.form.region_box, "shape")
+    dock.form.region_box.choose("shape")
     for task, words in (("detection", "marker"), ("vqa", "")):
-        dock.form.choose(dock.form.task_box, task)
+        dock.form.task_box.choose(task)
         dock.form.options_edit.setText(words)
         dock.form.question_edit.setPlainText("Is there anything in the upper left?")
         dock.ask()

@@ -23,7 +23,7 @@ EACH = pytest.mark.parametrize("key", [shown.key for shown in samples()])
 
 
 def words(form: Any) -> tuple[str, str, str]:
-    return form.task, form.question_edit.toPlainText(), form.options_edit.text()
+    return form.task_box.value, form.question_edit.toPlainText(), form.options_edit.text()
 
 
 @EACH
@@ -50,7 +50,7 @@ def test_a_dock_that_opens_over_a_sample_offers_its_question(
     dock = AskWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Ask")
     assert words(dock.form) == ("vqa", "Are the nuclei dense or sparse?", "dense, sparse")
-    assert dock.form.region_source == "view"
+    assert dock.form.region_box.value == "view"
     image.metadata[SLIDE_KEY].close()
 
 
@@ -62,7 +62,7 @@ def test_choose_a_task_and_click(
     (image,) = viewer.open_sample("napari-pathreason", key)
     expected = []
     for task in TASKS[::-1]:
-        dock.form.choose(dock.form.task_box, task)
+        dock.form.task_box.choose(task)
         dock.ask_button.click()
         finish(dock)
         known = [asked.query for asked in sample(key).questions if asked.query.task == task]
@@ -79,7 +79,7 @@ def test_choose_a_task_and_click(
 def test_click_in_an_empty_viewer(make_dock: Make, messages: list[Any]) -> None:
     _, dock = make_dock()
     for task in TASKS:
-        dock.form.choose(dock.form.task_box, task)
+        dock.form.task_box.choose(task)
         dock.ask_button.click()
         assert not dock.busy
     assert dock.answer.toPlainText() == "There is no image to ask about; open a slide first."
@@ -92,7 +92,7 @@ def test_native_size_of_too_much_is_a_hint(
     viewer, dock = make_dock()
     viewer.add_image(np.zeros((4200, 4200, 3), np.uint8), rgb=True)
     dock.form.question_edit.setPlainText("Is it magenta?")
-    dock.form.choose(dock.form.budget_box, "native")
+    dock.form.budget_box.choose("native")
     dock.ask_button.click()
     finish(dock)
     assert "mark a smaller region" in dock.answer.toPlainText()
@@ -117,7 +117,7 @@ def test_a_sample_never_overwrites_words(make_dock: Make) -> None:
     viewer, dock = make_dock()
     dock.form.question_edit.setPlainText("Is it magenta?")
     (image,) = viewer.open_sample("napari-pathreason", "blood")
-    dock.form.choose(dock.form.task_box, "detection")
+    dock.form.task_box.choose("detection")
     assert words(dock.form) == ("detection", "Is it magenta?", "")
     image.metadata[SLIDE_KEY].close()
 
@@ -141,7 +141,7 @@ def test_the_next_sample_offers_its_own_question(make_dock: Make) -> None:
     for key in ("lymph_node", "nuclei"):
         (image,) = viewer.open_sample("napari-pathreason", key)
         closing.append(image.metadata[SLIDE_KEY])
-        dock.form.choose(dock.form.task_box, "detection")
+        dock.form.task_box.choose("detection")
     assert words(dock.form) == ("detection", "", "")  # nothing to find in the second
     (image,) = viewer.open_sample("napari-pathreason", "blood")
     cells = "white cell, platelet"

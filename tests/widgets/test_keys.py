@@ -25,7 +25,7 @@ def shown(make_dock: Make, qtbot: Any, marked_image: NDArray[Any]) -> tuple[Any,
     viewer.add_image(marked_image, rgb=True)
     budget = BudgetWidget(viewer)
     viewer.window.add_dock_widget(budget, name="Token budget")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText("Is it magenta?")
     window = dock.window()
     window.activateWindow()
@@ -65,11 +65,11 @@ def test_rungs_are_pinned_one_by_one(shown: Any, qtbot: Any) -> None:
     seen = []
     for key in (Qt.Key_Left, Qt.Key_Right, Qt.Key_Right, Qt.Key_Left):
         qtbot.keyClick(window, key, Qt.AltModifier)
-        seen.append(dock.form.budget)
+        seen.append(dock.form.budget_box.value)
     assert seen == ["auto", 4, 8, 4]
-    dock.form.choose(dock.form.budget_box, "native")
+    dock.form.budget_box.choose("native")
     qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
-    assert dock.form.budget == "native"
+    assert dock.form.budget_box.value == "native"
 
 
 def test_preview_and_grid(shown: Any, qtbot: Any) -> None:
@@ -187,10 +187,10 @@ def test_a_closed_dock_hears_no_key(shown: Any, qtbot: Any) -> None:
     viewer, dock, budget = shown
     window = budget.window()
     qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
-    assert dock.form.budget == 4
+    assert dock.form.budget_box.value == 4
     viewer.window.remove_dock_widget(budget)
     qtbot.keyClick(window, Qt.Key_Right, Qt.AltModifier)
-    assert dock.form.budget == 4
+    assert dock.form.budget_box.value == 4
 
 
 def test_tips_name_the_keys(shown: Any) -> None:

@@ -25,7 +25,7 @@ def section() -> Any:
 
 
 def ask(dock: Any, finish: Wait) -> None:
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText("Is it magenta?")
     dock.ask()
     finish(dock)
@@ -67,7 +67,7 @@ def test_effort_reaches_the_allocator(
 
 
 @pytest.mark.parametrize("zoom", [True, False])
-def test_closer_looks_are_the_users_choice(
+def test_a_zoom_is_the_users_choice(
     make_dock: Make,
     finish: Wait,
     section: Any,
@@ -106,16 +106,15 @@ def test_the_preferred_model_is_offered_and_a_chosen_one_stays(
 ) -> None:
     section.model = str(tmp_path)
     _, dock = make_dock()
-    assert dock.form.model == str(tmp_path)
+    assert dock.form.model_box.model_id == str(tmp_path)
     section.model = "nobody/another"
     dock.form.prefer(dock.session.preferences().model)
-    assert dock.form.model == "nobody/another"
-    dock.form.model_box.setEditText("embedded")
+    assert dock.form.model_box.model_id == "nobody/another"
+    dock.form.model_box.model_id = "embedded"
     section.model = str(tmp_path)
     dock.form.prefer(dock.session.preferences().model)
-    assert dock.form.model == "embedded"
-    offered = [dock.form.model_box.itemText(i) for i in range(dock.form.model_box.count())]
-    assert offered == ["embedded", str(tmp_path), "nobody/another"]
+    assert dock.form.model_box.model_id == "embedded"
+    assert dock.form.model_box.offered == ["embedded", str(tmp_path), "nobody/another"]
 
 
 def test_compare_follows_them_too(
@@ -124,7 +123,7 @@ def test_compare_follows_them_too(
     section.threads = 1
     viewer, dock = make_dock()
     viewer.add_image(np.tile(marked_image, (2, 2, 1)), rgb=True)
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText("Is it magenta?")
     compare = CompareView(dock._viewer, dock.session)
     qtbot.addWidget(compare)

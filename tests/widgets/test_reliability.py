@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import QUrl
-from qtpy.QtGui import QColor, QFont
+from qtpy.QtGui import QColor, QFont, QPalette
+from qtpy.QtWidgets import QLabel
 
 from napari_pathreason.geometry import Box
 from napari_pathreason.types import (
@@ -26,7 +28,7 @@ from napari_pathreason.types import (
     Topic,
 )
 from napari_pathreason.viewer import LEVELS, is_overlay
-from napari_pathreason.widgets import SIGNS, TINT, WORDS, ReliabilityStrip
+from napari_pathreason.widgets import ReliabilityStrip
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]
@@ -61,7 +63,7 @@ def dock(make_dock: Make, info: ModelInfo, marked_image: NDArray[np.uint8]) -> t
     viewer, dock = make_dock()
     dock.session.describe = lambda model_id: info
     viewer.add_image(marked_image, rgb=True)
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     return viewer, dock
 
 
@@ -160,7 +162,7 @@ def test_a_reply_that_cannot_be_read_is_no_answer(
         detections=(Detection("marker", Box(1, 2, 3, 4)),),
         reliability=Reliability("none", ("the model's reply could not be read",)),
     )
-    dock.session.add(unread, dock.form.image)
+    dock.session.add(unread, dock.form.image_box.image)
     dock.history.itemClicked.emit(dock.history.item(1))
     assert dock.reliability.text == "No reliable answer: the model's reply could not be read"
     text = dock.answer.toPlainText()
@@ -210,7 +212,7 @@ def test_boxes_that_may_not_be_relied_on_are_greyed_and_say_so(dock: Any, finish
         detections=(Detection("marker", Box(10, 20, 30, 40)),),
         reliability=Reliability("none", ("unlike the training images", "low confidence")),
     )
-    dock.session.add(doubted, dock.form.image)
+    dock.session.add(doubted, dock.form.image_box.image)
     dock.history.itemClicked.emit(dock.history.item(1))
     assert overlay.features["caption"].tolist() == [
         "1, 2 (unreliable)",
@@ -255,7 +257,12 @@ def test_compared_answers_say_how_reliable_they_are(dock: Any, finish: Wait, qtb
     assert tip.endswith("No reliable answer: not trained on: necrosis")
 
 
-def test_reasons_wrap_and_very_long_ones_are_told_by_the_tip(qtbot: Any) -> None:
+def html_of(strip: Any) -> str:
+    """The words of a strip as they are set."""
+    return "".join(label.text() for label in strip.findChildren(QLabel))
+
+
+def test_reasons_wrap_and_very_long_ones_stand_in_the_tip(qtbot: Any) -> None:
     strip = ReliabilityStrip()
     qtbot.addWidget(strip)
     strip.resize(300, 100)
@@ -266,8 +273,8 @@ def test_reasons_wrap_and_very_long_ones_are_told_by_the_tip(qtbot: Any) -> None
     assert strip.sizeHint().height() > low
     assert "reason 8" in strip.toolTip()
     assert "reason 8" in strip.text
-    assert "reason 8" not in strip._label.text()
-    assert "\N{HORIZONTAL ELLIPSIS}" in strip._label.text()
+    assert "reason 8" not in html_of(strip)
+    assert "\N{HORIZONTAL ELLIPSIS}" in html_of(strip)
 
 
 def test_a_slide_run_says_first_how_many_tiles_are_reliable(qtbot: Any) -> None:
@@ -285,15 +292,28 @@ def luminance(color: QColor) -> float:
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
+def colors_of(level: Any, theme: str, qtbot: Any) -> tuple[str, QColor]:
+    """Colour of a level's words, and the tint of their ground, on a dock of a theme."""
+    strip = ReliabilityStrip()
+    qtbot.addWidget(strip)
+    palette = QPalette()
+    palette.setColor(QPalette.WindowText, QColor("white" if theme == "dark" else "black"))
+    strip.setPalette(palette)
+    strip.show_reliability(Reliability(level))
+    (words,) = re.findall(r"color: (#[0-9a-f]{6})", html_of(strip))
+    (tint,) = re.findall(r"rgba\((\d+), (\d+), (\d+), (\d+)\)", strip.styleSheet())
+    return words, QColor(*map(int, tint))
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_levels_are_legible_in_both_themes(theme: str, level: Any) -> None:
+def test_levels_are_legible_in_both_themes(theme: str, level: Any, qtbot: Any) -> None:
+    words, tint = colors_of(level, theme, qtbot)
     ground = np.asarray(QColor(get_theme(theme).background.as_hex()).getRgb()[:3])
-    sign = np.asarray(QColor(SIGNS[level]).getRgb()[:3])
-    tinted = QColor(*(int(v) for v in ground + (sign - ground) * TINT / 255))
-    words = QColor(WORDS[theme == "dark"][level])
+    sign = np.asarray(tint.getRgb()[:3])
+    tinted = QColor(*(int(v) for v in ground + (sign - ground) * tint.alphaF()))
     for behind in (tinted, QColor(*map(int, ground))):  # the strip, and the line in the form
-        low, high = sorted((luminance(words), luminance(behind)))
+        low, high = sorted((luminance(QColor(words)), luminance(behind)))
         assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
@@ -301,8 +321,9 @@ def test_colours_follow_the_theme(dock: Any, finish: Wait, qtbot: Any) -> None:
     viewer, dock = dock
     dock.form.fill(Query("vqa", "Is there necrosis?", YES_NO))
     dock.reliability.show_reliability(Reliability("none", ("not trained on: necrosis",)))
-    for theme in ("light", "dark"):
+    dark, light = (colors_of("none", theme, qtbot)[0] for theme in ("dark", "light"))
+    assert dark != light
+    for theme, color in (("light", light), ("dark", dark)):
         viewer.theme = theme
-        color = WORDS[theme == "dark"]["none"]
-        qtbot.waitUntil(lambda color=color: color in dock.reliability._label.text())
+        qtbot.waitUntil(lambda color=color: color in html_of(dock.reliability))
         assert color in dock.form.outlook_line.text()

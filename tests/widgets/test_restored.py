@@ -18,22 +18,23 @@ Wait = Callable[[Any], None]
 
 def change(dock: Any, budget: Any) -> None:
     form = dock.form
-    form.choose(form.task_box, "subtyping")
+    form.task_box.choose("subtyping")
     form.question_edit.setPlainText("Which of them?\nReally")
     form.options_edit.setText("a, b")
-    form.choose(form.region_box, "view")
-    form.choose(form.budget_box, 128)
-    form.model_box.setEditText("nobody/model")
+    form.region_box.choose("view")
+    form.budget_box.choose(128)
+    form.model_box.model_id = "nobody/model"
     budget.tabs.setCurrentWidget(budget.history)
     budget.grid_box.setChecked(True)
     budget.compare.check([4, "native"])
 
 
 def check(form: Any, budget: Any) -> None:
-    assert form.task == "subtyping"
+    assert form.task_box.value == "subtyping"
     assert form.question_edit.toPlainText() == "Which of them?\nReally"
-    assert form.query().options == ("a", "b")
-    assert (form.region_source, form.budget, form.model) == ("view", 128, "nobody/model")
+    draft = form.draft()
+    assert draft.query.options == ("a", "b")
+    assert (draft.source, draft.budget, draft.model_id) == ("view", 128, "nobody/model")
     assert budget.tabs.currentWidget() is budget.history
     assert budget.grid_box.isChecked()
     assert budget.compare.checked == [4, "native"]
@@ -65,7 +66,7 @@ def test_asking_keeps_it_even_if_napari_is_killed_then(
 ) -> None:
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True, name="Jane Doe 1947.svs")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText("Is it magenta?")
     dock.ask()
     finish(dock)
@@ -82,7 +83,7 @@ def test_a_damaged_file_is_one_warning_for_both_docks(
     viewer, dock = make_dock()
     open_budget(viewer)
     assert [severity for severity, _ in messages] == ["warning"]
-    assert dock.form.task == "vqa"
+    assert dock.form.task_box.value == "vqa"
 
 
 def test_what_is_no_longer_offered_is_left_aside(make_dock: Make, config_folder: Path) -> None:
@@ -90,6 +91,6 @@ def test_what_is_no_longer_offered_is_left_aside(make_dock: Make, config_folder:
     (config_folder / "napari-pathreason-docks.json").write_text(json.dumps(kept))
     viewer, dock = make_dock()
     budget = open_budget(viewer)
-    assert dock.form.budget == "auto"
+    assert dock.form.budget_box.value == "auto"
     assert budget.tabs.currentIndex() == 0
     assert budget.compare.checked == [64]

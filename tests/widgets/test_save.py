@@ -27,11 +27,11 @@ def answered(
     """Viewer and dock after two answers about one image."""
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True, name="slide", scale=(0.5, 0.5), units=("um", "um"))
-    dock.form.choose(dock.form.task_box, "detection")
+    dock.form.task_box.choose("detection")
     dock.form.options_edit.setText("marker")
-    dock.form.choose(dock.form.region_box, "layer")
+    dock.form.region_box.choose("layer")
     for budget in ("auto", "native"):
-        dock.form.choose(dock.form.budget_box, budget)
+        dock.form.budget_box.choose(budget)
         dock.ask()
         finish(dock)
     return viewer, dock

@@ -180,7 +180,7 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     qtbot.keyClick(user.window, Qt.Key_Right, Qt.AltModifier)
     qtbot.keyClick(user.window, Qt.Key_Right, Qt.AltModifier)
     qtbot.keyClick(user.window, Qt.Key_Right, Qt.AltModifier)
-    assert user.ask.form.budget == 16
+    assert user.ask.form.budget_box.value == 16
     user.press(budget.preview_button)
     budget.grid_box.click()
     qtbot.waitUntil(lambda: len(budget._layers) == 2, timeout=20_000)

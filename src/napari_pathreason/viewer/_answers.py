@@ -1,26 +1,42 @@
-"""Show answers in the viewer: boxes on their layer, the camera on their region."""
+"""Answers of a session, brought to the user: boxes on layers, places that are cited, files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from napari_pathreason.errors import PathreasonError
+import numpy as np
+from numpy.typing import NDArray
 
-from ._camera import go_to
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.exports import AnswerFiles, UsedModel
+from napari_pathreason.geometry import Box
+from napari_pathreason.tasks import Cited, citing
+
+from ._frame import box_to_data, go_to, place_like, placement
+from ._layers import slide_opener
 from ._overlay import (
     CLEAR,
+    GREY,
+    OVERLAY_KEY,
+    RESULTS_KEY,
     append_to_overlay,
+    budget_layer_data,
     overlay_layer_data,
-    place_like,
     shapes_of_result,
 )
 from ._session import Entry, Session
+from ._shapes import marks_of_shapes
 from ._undo import undoable
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Shapes
+
+CITED_COLOR = "#ff6d00"
+MARGIN = 0.5
+"""Share of the canvas around a cited place: what lies about it is in view too."""
 
 
 def draw_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes | None:
@@ -47,11 +63,17 @@ def prepare_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
     napari takes about 0.1 s to add a layer: done when a question is asked, so that nothing stalls
     while it is answered.
     """
-    known = session.overlays.get(image)
-    overlay: Shapes | None = known() if known is not None else None
+    reference = session.overlays.get(image)
+    overlay: Shapes | None = reference() if reference is not None else None
     if overlay is not None and overlay in viewer.layers:
         return overlay
-    return _new_overlay(viewer, session, image)
+    data, attributes, _ = overlay_layer_data(
+        image, [(entry.id, entry.result) for entry in session.entries_of(image)]
+    )
+    overlay = undoable(_add_shapes(viewer, data, **attributes))
+    overlay.current_face_color = CLEAR  # what the user draws next is not greyed as a last box
+    session.overlays[image] = ref(overlay)
+    return overlay
 
 
 def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
@@ -69,10 +91,7 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     """
     overlay, image = draw_entry(viewer, session, entry), entry.image()
     if overlay is None or image is None:
-        raise PathreasonError(
-            f"the image of answer {entry.id} was closed; open {entry.result.slide.name} again "
-            "and ask once more to see its boxes"
-        )
+        raise _closed(entry, "see its boxes")
     overlay.visible = image.visible = True
     viewer.layers.selection.active = overlay
     overlay.mode = "select"
@@ -81,13 +100,142 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     return overlay
 
 
-def _new_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
+def draw_budget(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
+    """Add a layer with the boxes of an answer in one colour, to be compared with others."""
+    data, attributes, _ = budget_layer_data(source, entry.id, entry.result, color)
+    return undoable(_add_shapes(viewer, data, **attributes))
+
+
+def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None) -> Shapes:
+    """Move the view to a cited place and outline it; grey where the answer is not reliable.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    entry : Entry
+    cited : Cited
+    former : napari.layers.Shapes or None
+        The layer of an earlier call, which is used again.
+
+    Returns
+    -------
+    napari.layers.Shapes
+        The layer of the outline; the user's layers stay selected.
+
+    Raises
+    ------
+    PathreasonError
+        If the image of the entry was closed.
+    """
+    image, region = entry.image(), cited.region_in(entry.result.region)
+    if image is None or image not in viewer.layers:
+        raise _closed(entry, "see its places")
+    outline, doubted = box_to_data(region.box), entry.result.reliability.level == "none"
+    name = "cited place (unreliable)" if doubted else "cited place"
+    color = GREY if doubted else CITED_COLOR
+    width = max(entry.result.region.width, entry.result.region.height) / 200
+    # where the user has drawn on the outline's layer, that is left to them
+    if former is not None and former in viewer.layers and former.nshapes == 1:
+        place_like(former, image)
+        former.data = [outline]
+        former.name, former.edge_color = name, color
+        former.edge_width, former.visible, layer = width, True, former
+    else:
+        layer = _add_shapes(
+            viewer,
+            [outline],
+            name=name,
+            shape_type="rectangle",
+            edge_color=color,
+            face_color="transparent",
+            edge_width=width,
+            opacity=1.0,
+            metadata={OVERLAY_KEY: True},
+            **placement(image),
+        )
+    go_to(viewer, image, region, MARGIN)
+    return layer
+
+
+def cited_by_shape(overlay: Shapes, index: int) -> tuple[int, Cited] | None:
+    """Answer to which a shape of an overlay belongs, and what its rationale says of that box.
+
+    Returns
+    -------
+    tuple of int and Cited, or None
+        None for a region, a drawing, and a box that the rationale does not cite.
+    """
+    results = overlay.metadata.get(RESULTS_KEY, {})
+    owner = int(overlay.features["result"].iloc[index])
+    label = str(overlay.features["label"].iloc[index])
+    alone = {
+        "metadata": {RESULTS_KEY: results},
+        "features": {"label": [label], "result": [owner]},
+        "shape_type": overlay.shape_type[index],
+    }
+    (mark,) = marks_of_shapes([overlay.data[index]], alone, "")
+    if mark.kind != "finding" or mark.result is None:
+        return None
+    shape = mark.shape
+    if not isinstance(shape, Box):  # a box that the user turned
+        return None
+    cited = citing(mark.result.answer.rationale, mark.result.region, shape, label)
+    return None if cited is None else (owner, cited)
+
+
+def entries_like(session: Session, entry: Entry) -> list[Entry]:
+    """Answers that go into one file with an entry: of the same image and the same model."""
+    return [
+        other
+        for other in session.entries
+        if other.image() is entry.image()
+        and other.result.slide == entry.result.slide
+        and other.result.model == entry.result.model
+    ]
+
+
+def files_of(entries: Sequence[Entry]) -> AnswerFiles:
+    """What is needed to write entries of one image and one model.
+
+    Raises
+    ------
+    PathreasonError
+        If their image was closed, or is no slide any more.
+    """
+    last = entries[-1]
+    image = last.image()
+    if image is None:
+        raise _closed(last, "save it")
+
+    def model() -> UsedModel:
+        from napari_pathreason.slide_run import used_model
+
+        return used_model(last.model_id)
+
+    return AnswerFiles([entry.result for entry in entries], slide_opener(image), model)
+
+
+def write_answers(files: AnswerFiles, path: str) -> str:
+    """Write a file, for a worker; returns why it could not be written, empty where it was."""
+    try:
+        files.write(path)
+    except PathreasonError as error:
+        return str(error)
+    except Exception as error:  # a fault of ours; its own message may hold paths
+        return f"unexpected {type(error).__name__} while saving; please report it"
+    return ""
+
+
+def _add_shapes(viewer: Viewer, data: Sequence[NDArray[np.float64]], **attributes: Any) -> Shapes:
+    """Add a Shapes layer; the user's layers stay selected."""
     selected = set(viewer.layers.selection)
-    data, attributes, _ = overlay_layer_data(
-        image, [(entry.id, entry.result) for entry in session.entries_of(image)]
+    layer = viewer.add_shapes(data, **attributes)
+    viewer.layers.selection = selected
+    return layer
+
+
+def _closed(entry: Entry, purpose: str) -> PathreasonError:
+    return PathreasonError(
+        f"the image of answer {entry.id} was closed; open {entry.result.slide.name} again "
+        f"and ask once more to {purpose}"
     )
-    overlay = undoable(viewer.add_shapes(data, **attributes))
-    overlay.current_face_color = CLEAR  # what the user draws next is not greyed as a last box
-    session.overlays[image] = ref(overlay)
-    viewer.layers.selection = selected  # the user's layer stays active
-    return overlay

@@ -24,11 +24,10 @@ STEP = 1.5
 the screen or more: up to 2.25 times as many, where halved sides would make it four times."""
 CHUNK = 128
 """napari asks for whole chunks, so a small step of the camera draws nothing anew."""
-KEPT = 2048
-"""Levels with no longer side can be drawn once and kept: 30 MB at most."""
+MOST_DRAWN = 2048
+"""Levels with no longer side are drawn once and stay in memory: 30 MB at most."""
 LARGE = 64
 """Rectangles with a longer side are filled one by one; there cannot be many on a screen."""
-
 Window = tuple[int, int, int, int]
 
 
@@ -37,8 +36,8 @@ class BoxPicture:
 
     A level holds nothing and draws what it is asked for, but for those of `prepare`. Each pixel is
     0 or the value of a box, of which there are two: one for its outline and one for its inside,
-    so that a Labels layer can show the first and tell about both. Small boxes lie on top of large
-    ones, outlines on top of all.
+    so that a Labels layer can show the first and has features of both. Small boxes lie on top of
+    large ones, outlines on top of all.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ class BoxPicture:
         """Number of the smallest box around a place, level-0 pixels."""
         x1, y1, x2, y2 = self.corners.T
         around = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
-        found = self.order[around[self.order]]
-        return int(found[-1]) if len(found) else None
+        numbers = self.order[around[self.order]]
+        return int(numbers[-1]) if len(numbers) else None
 
 
 class BoxLevel:
@@ -100,7 +99,7 @@ class BoxLevel:
         self.ndim = 2
         self.size = self.shape[0] * self.shape[1]
         self.nbytes = 4 * self.size
-        self._kept: NDArray[np.int32] | None = None
+        self._whole: NDArray[np.int32] | None = None
         self.chunks = (min(CHUNK, self.shape[0]), min(CHUNK, self.shape[1]))
 
     @cached_property
@@ -118,21 +117,21 @@ class BoxLevel:
 
     def prepare(self) -> None:
         """See `BoxPicture.prepare`."""
-        if len(self._boxes) and max(self.shape) <= KEPT:
-            self._kept = self.read((0, 0, self.shape[1], self.shape[0]))
+        if len(self._boxes) and max(self.shape) <= MOST_DRAWN:
+            self._whole = self.read((0, 0, self.shape[1], self.shape[0]))
 
     def read(self, window: Window) -> NDArray[np.int32]:
         """Values of the pixels in (left, top, right, bottom), int32 (height, width)."""
         left, top, right, bottom = window
-        if self._kept is not None:
-            return self._kept[top:bottom, left:right]
+        if self._whole is not None:
+            return self._whole[top:bottom, left:right]
         out = np.zeros((bottom - top, right - left), np.int32)
         x1, y1, x2, y2 = self._boxes.T
-        seen = np.flatnonzero((x2 > left) & (x1 < right) & (y2 > top) & (y1 < bottom))
-        if not len(seen):
+        within = np.flatnonzero((x2 > left) & (x1 < right) & (y2 > top) & (y1 < bottom))
+        if not len(within):
             return out
-        boxes = self._boxes[seen] - np.array([left, top, left, top], np.int32)
-        which = self._picture.order[seen]
+        boxes = self._boxes[within] - np.array([left, top, left, top], np.int32)
+        which = self._picture.order[within]
         outline, inside = self._picture.outlines[which], self._picture.insides[which]
         x1, y1, x2, y2 = boxes.T
         line = np.where(np.minimum(x2 - x1, y2 - y1) < THIN, 1, LINE).astype(np.int32)
@@ -151,8 +150,8 @@ class BoxLevel:
         (top, bottom), (left, right) = _span(rows, self.shape[0]), _span(columns, self.shape[1])
         part = self.read((left, top, max(left, right), max(top, bottom)))
         steps = [slice(None, None, k.step) if isinstance(k, slice) else 0 for k in (rows, columns)]
-        found: NDArray[np.int32] = part[tuple(steps)]
-        return found
+        values: NDArray[np.int32] = part[tuple(steps)]
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self.read((0, 0, self.shape[1], self.shape[0]))
@@ -164,7 +163,7 @@ def _fill(
 ) -> None:
     """Fill rectangles (x1, y1, x2, y2), each with its value, in their order; cut to the picture."""
     height, width = out.shape
-    # by their own sides, not by what is seen: the order must not depend on the part that is drawn
+    # by their own sides, not by what is in view: the order must not depend on the part drawn
     large = np.maximum(corners[2] - corners[0], corners[3] - corners[1]) > LARGE
     x1, x2 = (np.clip(x, 0, width) for x in (corners[0], corners[2]))
     y1, y2 = (np.clip(y, 0, height) for y in (corners[1], corners[3]))

@@ -1,18 +1,25 @@
-"""Where a layer lies: the only place where (y, x) of napari meets (x, y) of a slide."""
+"""Where a layer lies in the world: placing layers, moving the view, hearing clicks.
+
+The only place where (y, x) of napari meets (x, y) of a slide.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_pathreason.geometry import Box
+from napari_pathreason.geometry import Box, Region
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari import Viewer
+    from napari.layers import Image, Layer
+
+STILL = 4
+"""Pixels of the screen within which a press that moves is still a click."""
 
 
 def data_to_slide(points: ArrayLike) -> NDArray[np.float64]:
@@ -98,6 +105,27 @@ class LayerFrame:
         return _apply(self.matrix, np.asarray(points, dtype=float)[:, -2:])
 
 
+def placement(source: Layer) -> dict[str, Any]:
+    """Where a layer lies in the world, as keyword arguments of another 2D layer."""
+    return {
+        "scale": np.asarray(source.scale[-2:]),
+        "rotate": np.asarray(source.rotate),
+        "shear": np.asarray(source.shear),
+        "translate": np.asarray(source.translate[-2:]),
+        "affine": np.asarray(source.affine.affine_matrix),
+        "units": tuple(source.units[-2:]),
+    }
+
+
+def place_like(layer: Layer, source: Layer) -> None:
+    """Move a layer to where another lies; does nothing where it lies there, as changes redraw."""
+    here, there = LayerFrame.of(layer).matrix, LayerFrame.of(source).matrix
+    if tuple(layer.units) == tuple(source.units[-2:]) and np.allclose(here, there):
+        return
+    for name, value in placement(source).items():
+        setattr(layer, name, value)
+
+
 def laid_over(source: Layer, box: Box, size: tuple[int, int]) -> dict[str, Any]:
     """Keyword arguments of a picture's layer so that its outer edge is that of a box.
 
@@ -117,6 +145,51 @@ def laid_over(source: Layer, box: Box, size: tuple[int, int]) -> dict[str, Any]:
         "affine": LayerFrame.of(source).matrix @ to_source,
         "units": tuple(source.units[-2:]),
     }
+
+
+def go_to(viewer: Viewer, layer: Image, region: Region, margin: float = 0.15) -> None:
+    """Centre a region of an image layer and zoom so that it fills the canvas.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : napari.layers.Image
+    region : Region
+        Level-0 pixels of the layer.
+    margin : float
+        Share of the canvas left free around the region.
+    """
+    x1, y1, x2, y2 = region.box.corners
+    frame = LayerFrame.of(layer, viewer.dims.units)
+    corners = frame.slide_to_world([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    camera = viewer.scene.camera
+    camera.center = (*camera.center[:-2], *((low + high) / 2))
+    room = np.asarray(viewer.canvas.size, dtype=float) * (1 - margin)
+    camera.zoom = float(np.min(room / np.maximum(high - low, 1e-9)))
+
+
+def on_click(layer: Layer, clicked: Callable[[float, float], object]) -> None:
+    """Call a function where a layer that lies as its slide is clicked, and not dragged.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Hears of clicks while it is the active one.
+    clicked : callable
+        Takes the place, level-0 pixels (x, y).
+    """
+
+    def press(source: Layer, event: Any) -> Iterator[None]:
+        start = np.asarray(event.pos)
+        yield
+        while event.type == "mouse_move":
+            yield
+        if np.abs(np.asarray(event.pos) - start).max() <= STILL:
+            ((x, y),) = data_to_slide([source.world_to_data(event.position)])
+            clicked(float(x), float(y))
+
+    layer.mouse_drag_callbacks.append(press)
 
 
 def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:

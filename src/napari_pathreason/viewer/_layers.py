@@ -1,4 +1,4 @@
-"""Image layers as slides: size, pixel size, and a `Slide` that reads them."""
+"""Image layers as slides, and what the user means by a region of one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,40 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason.errors import SlideError
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.engine import sentence
+from napari_pathreason.errors import PathreasonError, RegionError, SlideError
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, slide_from_arrays
 
+from ._frame import LayerFrame, placement
+from ._overlay import is_overlay
+from ._settings import RegionSource
+from ._undo import undoable
+
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari import Viewer
+    from napari.layers import Image, Shapes
 
 SLIDE_KEY = "pathreason_slide"
 """Key of `layer.metadata` under which the reader leaves its `Slide`."""
+PREVIEW_KEY = "pathreason_preview"
+"""Of `layer.metadata` of pictures that this plugin lays over a slide."""
+
+
+def is_slide(layer: Any) -> bool:
+    """Whether a layer is an image that can be asked about; previews and heat maps are not."""
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and PREVIEW_KEY not in layer.metadata
+
+
+def slide_of(layer: Image) -> Slide | None:
+    """The slide that a layer was opened from by this plugin's reader; None for other layers."""
+    slide = layer.metadata.get(SLIDE_KEY)
+    return slide if isinstance(slide, Slide) else None
 
 
 def layer_size(layer: Image) -> tuple[int, int]:
@@ -47,8 +73,8 @@ def layer_mpp(layer: Image) -> tuple[float, float] | None:
 
 def known_mpp(layer: Image) -> tuple[float, float] | None:
     """Size of a level-0 pixel in um (x, y): the slide's own, else the layer's; None if unknown."""
-    slide: Any = layer.metadata.get(SLIDE_KEY)
-    return slide.info.mpp if isinstance(slide, Slide) else layer_mpp(layer)
+    slide = slide_of(layer)
+    return layer_mpp(layer) if slide is None else slide.info.mpp
 
 
 def slide_opener(layer: Image) -> Callable[[], Slide]:
@@ -63,12 +89,11 @@ def slide_opener(layer: Image) -> Callable[[], Slide]:
     SlideError
         If the layer is not one plane; the opener does, if its values are no picture.
     """
-    slide: Any = layer.metadata.get(SLIDE_KEY)
-    if isinstance(slide, Slide):
+    slide = slide_of(layer)
+    if slide is not None:
         return lambda: slide
     layer_size(layer)
-    levels = list(layer.data) if layer.multiscale else [layer.data]
-    return partial(slide_from_arrays, levels, layer.name, layer_mpp(layer))
+    return arrays_opener(layer, layer_mpp(layer))
 
 
 def open_slide_layer() -> Image | None:
@@ -83,3 +108,134 @@ def open_slide_layer() -> Image | None:
     if active in slides:
         return active
     return slides[0] if len(slides) == 1 else None
+
+
+def arrays_opener(layer: Image, mpp: float | tuple[float, float] | None) -> Callable[[], Slide]:
+    """What opens the arrays of an image layer as a slide of so many um per pixel."""
+    levels = list(layer.data) if layer.multiscale else [layer.data]
+    return partial(slide_from_arrays, levels, layer.name, mpp)
+
+
+def region_of(viewer: Viewer, layer: Image, source: RegionSource) -> Region:
+    """Region of an image layer that the user means, clipped to the layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : napari.layers.Image
+    source : {"shape", "view", "layer"}
+        The selected shape, what the canvas shows, or all of the layer.
+
+    Raises
+    ------
+    RegionError
+        If nothing is marked, or it lies outside the layer.
+    """
+    if source == "shape":
+        return marked_region(viewer, layer)
+    if source == "view":
+        return region_in_view(viewer, layer)
+    return Region(0, 0, *layer_size(layer))
+
+
+def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> str:
+    """Size of the region that the user means in pixels and mm, or why there is none."""
+    if image is None:
+        return "Open a slide or any image first."
+    try:
+        region = region_of(viewer, image, source)
+    except PathreasonError as error:
+        return sentence(error)
+    size = f"{region.width:,} \N{MULTIPLICATION SIGN} {region.height:,} px"
+    mpp = known_mpp(image)
+    if mpp is None:
+        return f"{size}; pixel size unknown, the scale is in pixels."
+    width, height = region.width * mpp[0] / 1000, region.height * mpp[1] / 1000
+    return f"{size} = {width:.2f} \N{MULTIPLICATION SIGN} {height:.2f} mm"
+
+
+def marked_region(viewer: Viewer, layer: Image) -> Region:
+    """Bounding box, in the image layer's level-0 pixels, of the selected shape.
+
+    The layers may differ in scale, translate, rotate, affine and units.
+    """
+    shapes, vertices = _selected_vertices(viewer)
+    units = viewer.dims.units
+    world = LayerFrame.of(shapes, units).data_to_world(vertices)
+    return _bounding_region(LayerFrame.of(layer, units).world_to_slide(world), layer)
+
+
+def region_in_view(viewer: Viewer, layer: Image) -> Region:
+    """Part of the image layer that the canvas shows.
+
+    Taken from the camera and the canvas: `Layer.corner_pixels` is wider since napari 0.9, as
+    requests grow to whole chunks.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise RegionError("the current view is 3D; switch to 2D or mark a rectangle")
+    if tuple(viewer.dims.displayed[-2:]) != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
+        raise RegionError("the view shows other axes than the image's; reset the axis order")
+    centre = np.asarray(viewer.scene.camera.center[-2:], dtype=float)
+    half = np.asarray(viewer.canvas.size, dtype=float) / viewer.scene.camera.zoom / 2
+    (top, left), (bottom, right) = centre - half, centre + half
+    corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
+    frame = LayerFrame.of(layer, viewer.dims.units)
+    return _bounding_region(frame.world_to_slide(corners), layer)
+
+
+def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
+    """Make a Shapes layer over an image layer active, ready to draw a rectangle.
+
+    Uses the top-most Shapes layer that holds no answers, else adds one that lies as the image.
+    """
+    from napari.layers import Shapes
+
+    own = [x for x in viewer.layers if isinstance(x, Shapes) and not is_overlay(x)]
+    shapes = own[-1] if own else None
+    if shapes is None:
+        width = max(layer_size(layer)) / 500
+        shapes = undoable(
+            viewer.add_shapes(
+                None,
+                name="regions",
+                edge_color="black",
+                face_color="transparent",
+                edge_width=width,
+                **placement(layer),
+            )
+        )
+    viewer.layers.selection.active = shapes
+    shapes.visible = True
+    shapes.mode = "add_rectangle"
+    return shapes
+
+
+def _selected_vertices(viewer: Viewer) -> tuple[Shapes, NDArray[np.float64]]:
+    """Layer and vertices (n, d) of the shapes that are selected, the active layer first."""
+    from napari.layers import Shapes
+
+    layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
+    active = viewer.layers.selection.active
+    # among the rest, what the user drew goes before the overlay of earlier answers
+    layers.sort(key=lambda layer: (layer is not active, is_overlay(layer)))
+    for layer in layers:
+        if layer.selected_data:
+            return layer, np.concatenate([layer.data[i] for i in sorted(layer.selected_data)])
+    if layers and layers[0] is active and len(layers[0].data):
+        return layers[0], np.asarray(layers[0].data[-1])
+    raise RegionError(
+        "no rectangle is selected; draw one in a Shapes layer, or choose the current view"
+    )
+
+
+def _bounding_region(points: NDArray[np.float64], layer: Image) -> Region:
+    """Whole-pixel bounding box of level-0 points (n, 2), clipped to the layer."""
+    x1, y1 = (int(v) for v in np.round(points.min(axis=0)))
+    x2, y2 = (int(v) for v in np.round(points.max(axis=0)))
+    width, height = layer_size(layer)
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise RegionError(
+            f"the region lies outside the image {layer.name!r} ({width} x {height} px); "
+            "mark a place on it, or move it into view"
+        )
+    return Region(x1, y1, x2 - x1, y2 - y1).clipped(width, height)

@@ -1,13 +1,14 @@
-"""What can be told of a question before it is asked, and what could be asked instead."""
+"""What can be said of a question before it is asked, and what could be asked instead."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.engine import foreseen, sentence
 from napari_pathreason.errors import ModelError
 from napari_pathreason.tasks import content_words, examples, unknown_labels, words_of_query
-from napari_pathreason.types import Level, Metadata, ModelInfo, Query
+from napari_pathreason.types import Budget, Level, Metadata, ModelInfo, Query
 
 from ._session import Session
 
@@ -60,8 +61,8 @@ def outlook(query: Query, model: ModelInfo | None) -> Outlook:
     """
     if model is None:
         return Outlook(None, "What this model was trained on is known once it has answered.")
-    told = model.metadata
-    offered = () if told is None else alike(query, told)
+    metadata = model.metadata
+    offered = () if metadata is None else _alike(query, metadata)
     if not (query.question.strip() if query.task == "vqa" else query.options):
         find = query.task == "detection"
         lead = "It can look for:" if find else "It can answer, for example:"
@@ -73,8 +74,8 @@ def outlook(query: Query, model: ModelInfo | None) -> Outlook:
     if best.level == "uncertain":
         return Outlook("uncertain", f"Uncertain at best: {best.reasons[0]}.", detail)
     first = sentence(best.reasons[0])
-    if told is not None and unknown_labels(query, told):
-        if told.labels:
+    if metadata is not None and unknown_labels(query, metadata):
+        if metadata.labels:
             return Outlook("none", first, detail, "It can look for:", offered)
         blind = f"{first} It was not trained to draw boxes."
         return Outlook("none", blind, detail, "It can answer:", offered)
@@ -83,7 +84,7 @@ def outlook(query: Query, model: ModelInfo | None) -> Outlook:
 
 
 def foresee(session: Session, query: Query, model: str) -> tuple[Outlook, ModelInfo | None]:
-    """What can be told of a question to a model, and what is known of that; nothing is loaded.
+    """Outlook of a question to a model, and what is known of that; nothing is loaded.
 
     Parameters
     ----------
@@ -100,7 +101,36 @@ def foresee(session: Session, query: Query, model: str) -> tuple[Outlook, ModelI
     return outlook(query, info), info
 
 
-def alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
+def why_not_offered(budget: Budget, most: int | None, native: int | None = None) -> str:
+    """Why a budget is not offered; empty where it is.
+
+    Parameters
+    ----------
+    budget : int, "auto" or "native"
+    most : int or None
+        Visual tokens up to which the model's replies hold, see `Metadata.max_visual_tokens`; None
+        where it says nothing.
+    native : int, optional
+        Visual tokens of the region at native size; without it native size is offered.
+    """
+    if most is None or budget == "auto":
+        return ""
+    limit = f"the {most:,} up to which this model's replies hold"
+    if budget != "native":
+        return f"more than {limit}" if budget > most else ""
+    if native is None or native <= most:
+        return ""
+    return f"native size is {native:,} visual tokens, more than {limit}; mark a smaller region"
+
+
+def largest_offered(most: int | None) -> int:
+    """The highest budget that a model's replies hold at."""
+    return max(
+        (budget for budget in BUDGET_GRID if most is None or budget <= most), default=BUDGET_GRID[0]
+    )
+
+
+def _alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
     """Questions that a model can answer: of detection its labels, else the most alike first."""
     if query.task == "detection" and metadata.labels:
         return tuple(Query("detection", "", (label,)) for label in metadata.labels[:MOST_LABELS])
@@ -111,5 +141,5 @@ def alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
     }
     ranked = sorted(shared, key=lambda example: (-shared[example], example.task != query.task))
     near = [example for example in ranked if shared[example]]
-    found = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *examples(metadata), *near])
-    return tuple(found)[:MOST_EXAMPLES]
+    offered = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *examples(metadata), *near])
+    return tuple(offered)[:MOST_EXAMPLES]

@@ -1,4 +1,8 @@
-"""Answers as a Shapes layer: region outlines and boxes over the image they were asked of."""
+"""Answers as Shapes layers: region outlines and boxes over the image they were asked of.
+
+One overlay holds all answers about an image, a colour for each label; answers at several budgets
+are compared on a layer each, in a colour for each budget.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,8 @@ from numpy.typing import NDArray
 from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
 from napari_pathreason.types import Level, Reliability, Result
 
-from ._frame import LayerFrame, box_to_data
-from ._reliability import TAGS, shown_detections
+from ._frame import box_to_data, placement
+from ._words import TAGS, shown_detections
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -25,6 +29,8 @@ REGION_LABEL = "region"
 REGION_COLOR = "#1a5cff"
 BOX_COLORS = ("#00c853", "#ffd600", "#00e5ff", "#ff6d00", "#d500f9")
 """Told apart from each other and from the pink and violet of H&E."""
+BUDGET_COLORS = ("#0072b2", "#e69f00", "#009e73", "#e6194b", "#56b4e9", "#cc79a7")
+"""Told apart with colour-blind eyes and against pink and purple stains."""
 GREY, VEIL = "#5f6368", "#5f636840"
 """Edge and face of boxes that may not be relied on: the slide is greyed where they lie."""
 CLEAR = "#00000000"
@@ -66,8 +72,8 @@ def overlay_layer_data(
         ``color``.
     """
     marks = _Marks()
-    known = dict(results)
-    for result_id, result in known.items():
+    by_id = dict(results)
+    for result_id, result in by_id.items():
         marks.add(result_id, result)
     attributes: dict[str, Any] = {
         **placement(source),
@@ -77,7 +83,7 @@ def overlay_layer_data(
         "edge_color": marks.colors or REGION_COLOR,
         "face_color": marks.faces or CLEAR,
         "edge_width": marks.widths or 1,
-        "features": with_captions(marks.features(), marks.vertices),
+        "features": _with_captions(marks.features(), marks.vertices),
         "feature_defaults": USERS_OWN,
         "text": {
             "string": {"feature": "caption"},
@@ -86,9 +92,52 @@ def overlay_layer_data(
             "anchor": "upper_left",
             "translation": np.zeros(2),
         },
-        "metadata": {OVERLAY_KEY: True, RESULTS_KEY: known},
+        "metadata": {OVERLAY_KEY: True, RESULTS_KEY: by_id},
     }
     return marks.vertices, attributes, "shapes"
+
+
+def budget_layer_data(
+    source: Image, result_id: int, result: Result, color: str
+) -> tuple[list[NDArray[np.float64]], dict[str, Any], str]:
+    """Shapes layer with the region and the boxes of one answer, all in one colour.
+
+    Boxes that may not be relied on are grey, and say so.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        The slide; its placement and units are carried over.
+    result_id : int
+    result : Result
+    color : str
+        ``#rrggbb``.
+    """
+    data, attributes, kind = overlay_layer_data(source, [(result_id, result)])
+    features, title = attributes["features"], budget_title(result)
+    tag = TAGS[result.reliability.level]
+    # every budget has the same region: one caption on top of the other could not be read
+    captions = [
+        "" if name == REGION_LABEL else _with_tag(f"{title}: {name}", tag)
+        for name in features["label"]
+    ]
+    colors = [GREY if former == GREY else color for former in features["color"]]
+    attributes |= {
+        "name": f"compared, {title}: {source.name}",
+        "edge_color": colors,
+        "features": {
+            **features,
+            "caption": np.asarray(captions, dtype=object),
+            "color": np.asarray(colors, dtype=object),
+        },
+    }
+    return data, attributes, kind
+
+
+def budget_title(result: Result) -> str:
+    """The budget of an answer in words."""
+    requested = result.tokens.requested
+    return "native" if requested is None else f"{requested:,}"
 
 
 def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
@@ -103,7 +152,7 @@ def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
         edge_width=marks.widths,
     )
     after = {name: [*before.get(name, []), *new] for name, new in marks.features().items()}
-    overlay.features = with_captions(after, overlay.data)
+    overlay.features = _with_captions(after, overlay.data)
     overlay.metadata.setdefault(RESULTS_KEY, {})[result_id] = result
 
 
@@ -112,7 +161,7 @@ def shapes_of_result(overlay: Shapes, result_id: int) -> set[int]:
     return {i for i, owner in enumerate(overlay.features.get("result", ())) if owner == result_id}
 
 
-def with_captions(
+def _with_captions(
     features: dict[str, Any], vertices: Sequence[NDArray[np.float64]]
 ) -> dict[str, Any]:
     """Features with a column ``caption``: what is written at each shape.
@@ -129,11 +178,11 @@ def with_captions(
         owners.setdefault(place, []).append((str(result), tag))
     captions = [""] * len(vertices)
     for i, results in owners.items():
-        label, ids = features["label"][i], ", ".join(with_tag(*one) for one in results)
+        label, ids = features["label"][i], ", ".join(_with_tag(*one) for one in results)
         if label == REGION_LABEL:
             captions[i] = ids
         elif len(results) == 1 and label:
-            captions[i] = with_tag(f"{results[0][0]}: {label}", results[0][1])
+            captions[i] = _with_tag(f"{results[0][0]}: {label}", results[0][1])
         elif label:  # a shape that the user added has no label, and no caption
             captions[i] = f"{ids}: {label}"
     return {**features, "caption": np.asarray(captions, dtype=object)}
@@ -141,33 +190,12 @@ def with_captions(
 
 def _tag(level: Any) -> str:
     """Of a value of the feature ``reliability``; a user may have written anything there."""
-    return next((tag for known, tag in TAGS.items() if known == level), "")
+    return next((tag for one, tag in TAGS.items() if one == level), "")
 
 
-def with_tag(words: str, tag: str) -> str:
+def _with_tag(words: str, tag: str) -> str:
     """Words with what they are worth: ``2: tumour?``, ``2: tumour (unreliable)``."""
     return f"{words} ({tag})" if tag.isalpha() else f"{words}{tag}"
-
-
-def placement(source: Layer) -> dict[str, Any]:
-    """Where a layer lies in the world, as keyword arguments of another 2D layer."""
-    return {
-        "scale": np.asarray(source.scale[-2:]),
-        "rotate": np.asarray(source.rotate),
-        "shear": np.asarray(source.shear),
-        "translate": np.asarray(source.translate[-2:]),
-        "affine": np.asarray(source.affine.affine_matrix),
-        "units": tuple(source.units[-2:]),
-    }
-
-
-def place_like(overlay: Layer, source: Layer) -> None:
-    """Move a layer to where another lies; does nothing where it lies there, as changes redraw."""
-    here, there = LayerFrame.of(overlay).matrix, LayerFrame.of(source).matrix
-    if tuple(overlay.units) == tuple(source.units[-2:]) and np.allclose(here, there):
-        return
-    for name, value in placement(source).items():
-        setattr(overlay, name, value)
 
 
 def box_color(level: Level, place: int) -> str:
@@ -190,11 +218,11 @@ class _Marks:
 
     def add(self, result_id: int, result: Result) -> None:
         """Append the region outline and every detection of a result."""
-        found, level = shown_detections(result), result.reliability.level
-        names = list(dict.fromkeys([*result.query.options, *(d.label for d in found)]))
+        detections, level = shown_detections(result), result.reliability.level
+        names = list(dict.fromkeys([*result.query.options, *(d.label for d in detections)]))
         colors = {name: box_color(level, i) for i, name in enumerate(names)}
         boxes = [(REGION_LABEL, result.region.box, REGION_COLOR)]
-        boxes += [(d.label, d.box, colors[d.label]) for d in found]
+        boxes += [(d.label, d.box, colors[d.label]) for d in detections]
         # line widths are in level-0 pixels: two to three pixels of a screen that shows the region
         width = max(result.region.width, result.region.height) / 250
         for label, box, color in boxes:

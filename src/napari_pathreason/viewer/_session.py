@@ -1,22 +1,45 @@
-"""What belongs to one viewer: its answers and the model that gives them."""
+"""What belongs to one viewer: its answers, the model that gives them, and a question on its way.
+
+Knows neither the viewer nor Qt; a worker gets everything that it needs as values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from threading import Event as CancelFlag, Lock
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
-from napari_pathreason.engine import Models
-from napari_pathreason.types import ModelInfo, Result
+from napari_pathreason.engine import (
+    Cancelled,
+    Event,
+    Failed,
+    Job,
+    Models,
+    Stage,
+    StageStarted,
+    as_user_error,
+    check_query,
+    run_job,
+)
+from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.slides import Slide
+from napari_pathreason.types import (
+    Budget,
+    GenerationSettings,
+    ModelInfo,
+    Query,
+    Request,
+    Result,
+)
 
-from ._dock_state import DockMemory
-from ._preferences import Compute, Preferences, preferences
+from ._layers import region_of, slide_opener
+from ._settings import EMBEDDED, Compute, DockMemory, Preferences, RegionSource, preferences
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -51,19 +74,61 @@ class Entry:
     id: int
     result: Result
     image: ReferenceType[Image]
-    model_id: str = "embedded"
+    model_id: str = EMBEDDED
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a form for questions says, as far as it is filled in.
+
+    Parameters
+    ----------
+    image : napari.layers.Image or None
+        Layer that is asked about; None where there is none.
+    source : {"shape", "view", "layer"}
+        Where its region comes from.
+    query : Query
+    budget : int or {"auto", "native"}
+    model_id : str
+        ``embedded``, a folder or a hub id.
+    """
+
+    image: Image | None
+    source: RegionSource
+    query: Query
+    budget: Budget
+    model_id: str
+
+
+class AskForm(Protocol):
+    """The form of the Ask dock, as far as other docks follow and set it."""
+
+    def draft(self) -> Draft:
+        """What it says now."""
+
+    def choose_image(self, image: Image) -> None:
+        """Ask about another image layer."""
+
+    def pin(self, budget: Budget) -> None:
+        """Set the budget; one that is not offered changes nothing."""
+
+    def step_budget(self, up: int) -> None:
+        """Set the next budget that is offered, up (1) or down (-1) the budget grid."""
+
+    def prefer(self, model_id: str) -> None:
+        """Offer the model of the preferences; taken where no other one was chosen."""
+
+
 class Session:
-    """Answers and models of one viewer; knows neither the viewer nor Qt.
+    """Answers and models of one viewer.
 
     Parameters
     ----------
     models_factory : callable
-        Spec and `Compute` -> loaded models; may take long, so it is called in a worker.
+        Model id and `Compute` -> loaded models; may take long, so it is called in a worker.
     describe : callable
-        Spec -> what the model says of itself, or None; quick, without loading it.
+        Model id -> what the model says of itself, or None; quick, without loading it.
 
     Attributes
     ----------
@@ -72,11 +137,11 @@ class Session:
     chosen : psygnal signal
         Emitted with an `Entry` that a dock wants shown.
     known_models : dict
-        What the models that were loaded say of themselves, by spec.
+        What the models that were loaded say of themselves, by model id.
     asking : bool
         Whether a question is on its way: one at a time, as they share a model.
     form : callable
-        Gives the form of the Ask dock, or None; a weak reference.
+        Gives the `AskForm` of the Ask dock, or None where it is closed; a weak reference.
     memory : DockMemory
         What the docks were set to.
     """
@@ -91,10 +156,10 @@ class Session:
         self.entries: list[Entry] = []
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
-        self.form: Callable[[], Any] = lambda: None
+        self.form: Callable[[], AskForm | None] = lambda: None
         self.asking = False
         self.memory = DockMemory()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._loading = Lock()
         self._lock = Lock()
         self._model_id: str | None = None
@@ -107,7 +172,7 @@ class Session:
             model_id = self._model_id
             if model_id is not None:
                 self.known_models[model_id] = result.model
-        entry = Entry(len(self.entries) + 1, result, ref(image), model_id or "embedded")
+        entry = Entry(len(self.entries) + 1, result, ref(image), model_id or EMBEDDED)
         self.entries.append(entry)
         self.added.emit(entry)
         return entry
@@ -124,22 +189,22 @@ class Session:
         ModelError
             If its files are damaged.
         """
-        known = self.known_models.get(model_id)
-        return self.describe(model_id) if known is None else known
+        info = self.known_models.get(model_id)
+        return self.describe(model_id) if info is None else info
 
     def preferences(self) -> Preferences:
         """The user's preferences, for each question anew; a bad value is warned of once."""
-        found = preferences()
-        for trouble in found.troubles:
-            if trouble not in self._told:
-                self._told.add(trouble)
+        current = preferences()
+        for trouble in current.troubles:
+            if trouble not in self._warned:
+                self._warned.add(trouble)
                 show_warning(trouble)
-        return found
+        return current
 
     def models(self, model_id: str, compute: Compute | None = None) -> Models:
-        """Models of a spec, kept between questions; another spec frees the former first.
+        """Models of an id, kept between questions; another id frees the former first.
 
-        So does another ``compute``; without one the preferences are looked at.
+        So does another ``compute``; without one it is that of the preferences.
         """
         compute = preferences().compute if compute is None else compute
         with self._loading:  # one load at a time; `close_models` must not wait for it
@@ -182,3 +247,81 @@ def session_of(viewer: Viewer) -> Session:
 def unwrapped(proxy: Any) -> Any:
     """Object behind the proxy that napari hands to plugins; weak references need the object."""
     return getattr(proxy, "__wrapped__", proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoading:
+    """The model is being fetched or started; before the first stage of a job."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user asked, of which slide, with which model.
+
+    Parameters
+    ----------
+    slide : callable
+        Gives the `Slide`; called in the worker.
+    request : Request
+    model : str
+        ``embedded``, a folder or a hub id.
+    compute : Compute, optional
+        What the model computes with; the user's preferences where not given.
+    """
+
+    slide: Callable[[], Slide]
+    request: Request
+    model: str = EMBEDDED
+    compute: Compute | None = None
+
+
+def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Question:
+    """The question that a form says, with the user's preferences.
+
+    Raises
+    ------
+    PathreasonError
+        If something is missing yet, or the model cannot be asked this; it is not loaded for that.
+    """
+    query = draft.query
+    if draft.image is None:
+        raise PathreasonError("there is no image to ask about; open a slide first")
+    if query.task == "detection" and not query.options:
+        raise QueryError("name at least one lesion to look for, such as: tumour")
+    info = session.info_of(draft.model_id)
+    check_query(query, draft.budget, None if info is None else info.metadata)
+    request = Request(
+        region_of(viewer, draft.image, draft.source),
+        query,
+        draft.budget,
+        GenerationSettings(zoom=preferred.zoom),
+        preferred.effort,
+    )
+    return Question(slide_opener(draft.image), request, draft.model_id, preferred.compute)
+
+
+def answer_question(
+    session: Session, question: Question, cancel: CancelFlag
+) -> Iterator[ModelLoading | Event]:
+    """Events of one answer, from loading the model to an ending; never raises.
+
+    Meant for a worker thread. The events are those of `engine.run_job`, after `ModelLoading`.
+    """
+    yield ModelLoading(question.model)
+    try:
+        models = session.models(question.model, question.compute)
+        if cancel.is_set():
+            yield Cancelled(Stage.OVERVIEW)
+            return
+        job = Job(question.slide(), question.request)
+        for event in run_job(job, models.performer, models.allocator, cancel):
+            if isinstance(event, StageStarted) or (
+                isinstance(event, Failed) and isinstance(event.error, QueryError)
+            ):  # it is loaded: what it says of itself is known before it has answered
+                session.known_models[question.model] = models.performer.info
+            yield event
+    except Exception as error:  # a fault of ours must end the run, not hang the dock
+        shown = as_user_error(error, "while asking")
+        yield Failed(Stage.OVERVIEW, str(shown), shown)

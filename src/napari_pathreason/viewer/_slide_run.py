@@ -1,27 +1,48 @@
-"""One slide run on its way: everything a worker needs, and nothing of Qt."""
+"""One slide run on its way: what is wanted, the run in a worker, and what it has brought so far."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_pathreason.engine import as_user_error
 from napari_pathreason.slide_run import (
     AnswersHere,
     DetectSettings,
+    HeatMap,
+    Lesion,
+    Progress,
+    RunCancelled,
     RunEvent,
     RunFailed,
+    RunFinished,
+    RunPlan,
+    RunStarted,
+    Tile,
+    TileDone,
+    TileRecord,
+    merge,
     run_slide,
     used_model,
 )
-from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
+from napari_pathreason.slides import Slide, open_slide
+from napari_pathreason.types import Detection, Reliability
 
-from ._layers import SLIDE_KEY, known_mpp, slide_opener
+from ._allocation import AllocationMap
+from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
+from ._lesions import MOST_BOXES, AllLesions, most_confident
 from ._session import Session
+from ._settings import EMBEDDED
 
 if TYPE_CHECKING:
     from threading import Event as Flag
@@ -30,6 +51,12 @@ if TYPE_CHECKING:
 
 NO_NAME = re.compile(r'[\\/:*?"<>|]')
 """What a folder's name may not hold on every system."""
+MOST_SHOWN = 1024
+"""Pixels along a side of the heat map as shown: 4 MB to hand to the screen at a time."""
+SHARE = 0.05
+"""Share of the time that goes into what takes long, unless more is allowed."""
+Ending = RunFinished | RunCancelled | RunFailed
+_runs = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +78,7 @@ class SlideRequest:
     slide: Callable[[], AbstractContextManager[Slide]]
     folder: Path
     settings: DetectSettings
-    model: str = "embedded"
-
-
-def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterator[RunEvent]:
-    """Events of `slide_run.run_slide`, the model in the session's own process; never raises.
-
-    The model is started only if there is a tile left to answer.
-    """
-    try:
-        used = used_model(request.model)
-        with request.slide() as slide:
-            answers = AnswersHere(slide, lambda: session.models(request.model))
-            yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
-    except Exception as error:  # a fault of ours must end the run, not hang the dock
-        shown = as_user_error(error, "before the slide run")
-        yield RunFailed(str(shown), shown)
+    model: str = EMBEDDED
 
 
 def run_opener(
@@ -86,19 +98,180 @@ def run_opener(
         If the layer is not one plane.
     """
     opener = slide_opener(layer)
-    slide: Any = layer.metadata.get(SLIDE_KEY)
     if mpp is None or known_mpp(layer) is not None:
         return lambda: nullcontext(opener())
-    path = slide.path if isinstance(slide, Slide) else None
+    slide = slide_of(layer)
+    path = None if slide is None else slide.path
     if path is not None:
         return lambda: open_slide(path, mpp)
-    levels = list(layer.data) if layer.multiscale else [layer.data]
-    name = layer.name
-    return lambda: nullcontext(slide_from_arrays(levels, name, mpp))
+    open_arrays = arrays_opener(layer, mpp)
+    return lambda: nullcontext(open_arrays())
 
 
 def run_folder(parent: Path, layer: Image) -> Path:
     """Folder of a slide's run among others, named as `pathreason detect` names it."""
-    slide: Any = layer.metadata.get(SLIDE_KEY)
-    name = slide.info.name if isinstance(slide, Slide) else layer.name
+    slide = slide_of(layer)
+    name = layer.name if slide is None else slide.info.name
     return parent / (NO_NAME.sub("_", name).strip(" .") or "slide")
+
+
+def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterator[RunEvent]:
+    """Events of `slide_run.run_slide`, the model in the session's own process; never raises.
+
+    The model is started only if there is a tile left to answer.
+    """
+    try:
+        used = used_model(request.model)
+        with request.slide() as slide:
+            answers = AnswersHere(slide, lambda: session.models(request.model))
+            yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
+    except Exception as error:  # a fault of ours must end the run, not hang the dock
+        shown = as_user_error(error, "before the slide run")
+        yield RunFailed(str(shown), shown)
+
+
+class Throttle:
+    """Work that is put off until it is a small share of the time that has gone by.
+
+    Parameters
+    ----------
+    share : float
+        Share of the time that may go into it; infinite where nothing is put off.
+    """
+
+    def __init__(self, share: float = SHARE) -> None:
+        self._share, self._next = share, 0.0
+
+    def due(self) -> bool:
+        """Whether it may be done now."""
+        return time.perf_counter() >= self._next
+
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Do it; the next time comes the later, the longer it takes."""
+        began = time.perf_counter()
+        yield
+        now = time.perf_counter()
+        self._next = now + (now - began) / self._share
+
+
+class RunSoFar:
+    """Heat map, lesions, allocations and progress of one run.
+
+    Whatever takes time is done by `take`, in the worker; a viewer may read the attributes at any
+    moment, as rarely as it likes.
+
+    Parameters
+    ----------
+    request : SlideRequest, optional
+        None where no run was started yet.
+    most_boxes : int
+        Lesions that are drawn as shapes at most.
+    share : float
+        Share of the time that may go into joining lesions while the run goes on.
+
+    Attributes
+    ----------
+    number : int
+        Of this run among all of the process: with the counts of changes it says by value whether
+        what was shown of a run is up to date.
+    plan : RunPlan or None
+        None until the tiles are laid.
+    progress : Progress or None
+    boxes, tokens : int
+        Boxes and visual tokens spent, of all tiles that are done.
+    records : dict of int to TileRecord
+    lesions : sequence of Lesion
+        Joined across seams; behind the tiles by some seconds while the run goes on.
+    most_confident : sequence of Lesion
+        Those that are drawn as shapes.
+    everything : AllLesions or None
+        All lesions, where they are more than those.
+    changes, everything_changes : int
+        How often a tile was added, and ``everything`` made anew.
+    ending : RunFinished, RunCancelled, RunFailed or None
+        Set last.
+    """
+
+    def __init__(
+        self,
+        request: SlideRequest | None = None,
+        most_boxes: int = MOST_BOXES,
+        share: float = SHARE,
+    ) -> None:
+        self.request = request
+        self.number = next(_runs)
+        self.plan: RunPlan | None = None
+        self.progress: Progress | None = None
+        self.boxes = self.tokens = self.changes = self.everything_changes = 0
+        self.records: dict[int, TileRecord] = {}
+        self.lesions: Sequence[Lesion] = ()
+        self.most_confident: Sequence[Lesion] = ()
+        self.everything: AllLesions | None = None
+        self.allocations: AllocationMap | None = None
+        self.ending: Ending | None = None
+        self._heat: HeatMap | None = None
+        self._detections: list[tuple[Tile, Sequence[Detection]]] = []
+        self._reliabilities: dict[int, Reliability] = {}
+        self._lock = Lock()
+        self._most_boxes, self._throttle = most_boxes, Throttle(share)
+
+    def take(self, event: RunEvent) -> None:
+        """Note an event."""
+        if isinstance(event, RunStarted):
+            self._begin(event.plan)
+            self.progress = Progress(event.done, event.total, None)
+        elif isinstance(event, TileDone):
+            self._add(event.record)
+        elif isinstance(event, Progress):
+            self.progress = event
+            if self._throttle.due():
+                with self._throttle.spend():
+                    self._show(merge(self._detections, self._reliabilities))
+        elif isinstance(event, RunFinished):
+            if self.plan is None:  # it was finished before
+                self._begin(event.outcome.plan)
+                for record in event.outcome.records:
+                    self._add(record)
+            self._show(event.outcome.lesions)
+            self.progress = Progress(len(self.records), len(self.records), 0)
+            self.ending = event
+        else:
+            if self._detections:
+                self._show(merge(self._detections, self._reliabilities))
+            self.ending = event
+
+    def heat(self) -> NDArray[np.float32]:
+        """See `slide_run.HeatMap.values`; at most `MOST_SHOWN` pixels a side."""
+        if self._heat is None:
+            return np.zeros((1, 1), np.float32)
+        with self._lock:
+            return self._heat.values()
+
+    def _show(self, lesions: Sequence[Lesion]) -> None:
+        self.lesions = lesions
+        self.most_confident = most_confident(lesions, self._most_boxes)
+        if len(lesions) > len(self.most_confident) and self.plan is not None:
+            self.everything = AllLesions.of(lesions, self.plan)
+            self.everything_changes += 1  # then: a viewer that reads it finds what belongs to it
+
+    def _begin(self, plan: RunPlan) -> None:
+        region = plan.tiles[0].region
+        self._heat = HeatMap(plan.slide, (region.width, region.height), MOST_SHOWN)
+        self.allocations = AllocationMap(plan)
+        self.plan = plan
+
+    def _add(self, record: TileRecord) -> None:
+        if self.plan is None or self._heat is None or self.allocations is None:
+            return
+        tile = self.plan.tiles[record.index]
+        if not record.unknown:
+            with self._lock:
+                self._heat.add(tile.region, record.detections)
+        self.allocations.take(record)
+        self.records[record.index] = record
+        self._detections.append((tile, record.detections))
+        self._reliabilities[record.index] = record.reliability
+        self.boxes += len(record.detections)
+        self.tokens += 0 if record.tokens is None else record.tokens.read
+        self.changes += 1

@@ -21,10 +21,13 @@ MOST_SHAPES = 2_000
 DONE = ("added", "removed", "changed")
 
 
-def undoable(layer: Shapes) -> Shapes:
-    """Let Ctrl+Z and Ctrl+Shift+Z take back what happens to the shapes, while it is active."""
+def undoable(layer: Shapes, most_shapes: int = MOST_SHAPES) -> Shapes:
+    """Let Ctrl+Z and Ctrl+Shift+Z take back what happens to the shapes, while it is active.
+
+    Of more shapes than ``most_shapes`` nothing is remembered.
+    """
     if layer not in _histories:
-        _histories[layer] = ShapesHistory(layer)
+        _histories[layer] = ShapesHistory(layer, most_shapes)
         layer.bind_key(UNDO, _undo, overwrite=True)
         layer.bind_key(REDO, _redo, overwrite=True)
     return layer
@@ -36,13 +39,13 @@ def was_changed(layer: Shapes) -> bool:
 
 
 class ShapesHistory:
-    """Former states of a layer; a step is what napari tells as one change of its data."""
+    """Former states of a layer; a step is what napari reports as one change of its data."""
 
-    def __init__(self, layer: Shapes) -> None:
-        self._layer = ref(layer)
+    def __init__(self, layer: Shapes, most_shapes: int) -> None:
+        self._layer, self._most_shapes = ref(layer), most_shapes
         self._past: deque[_State] = deque(maxlen=STEPS)
         self._future: list[_State] = []
-        self._now = _State.of(layer)
+        self._now = _State.of(layer, self._most_shapes)
         self._busy = False
         self.changed = False
         layer.events.data.connect(self._on_data)
@@ -77,45 +80,45 @@ class ShapesHistory:
             return
         self.changed = True
         self._future.clear()
-        if layer.nshapes > MOST_SHAPES or len(self._now.shapes) > MOST_SHAPES:
+        if max(layer.nshapes, len(self._now.shapes)) > self._most_shapes:
             self._past.clear()
         else:
             self._past.append(self._now)
-        self._now = _State.of(layer)
+        self._now = _State.of(layer, self._most_shapes)
 
     def _on_features(self, event: Any) -> None:
         layer = self._layer()
         if layer is not None and not self._busy:  # they follow the shapes that they belong to
-            self._now = _State.of(layer)
+            self._now = _State.of(layer, self._most_shapes)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """All that is told of each shape."""
+    """All that a layer holds of each shape."""
 
     shapes: list[Any]
-    looks: dict[str, Any]
+    styles: dict[str, Any]
     features: Any
     defaults: Any
 
     @classmethod
-    def of(cls, layer: Shapes) -> _State:
-        if layer.nshapes > MOST_SHAPES:
+    def of(cls, layer: Shapes, most_shapes: int) -> _State:
+        if layer.nshapes > most_shapes:
             return cls([None] * layer.nshapes, {}, None, None)
         shapes = [
             (data.copy(), kind) for data, kind in zip(layer.data, layer.shape_type, strict=True)
         ]
-        looks = {
+        styles = {
             "edge_color": layer.edge_color.copy(),
             "face_color": layer.face_color.copy(),
             "edge_width": list(layer.edge_width),
             "z_index": list(layer.z_index),
         }
-        return cls(shapes, looks, layer.features.copy(), layer.feature_defaults.copy())
+        return cls(shapes, styles, layer.features.copy(), layer.feature_defaults.copy())
 
     def put(self, layer: Shapes) -> None:
         layer.data = [(data.copy(), kind) for data, kind in self.shapes]
-        for name, values in self.looks.items():
+        for name, values in self.styles.items():
             if len(values):
                 setattr(layer, name, values)
         layer.features = self.features

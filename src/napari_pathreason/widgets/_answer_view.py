@@ -1,4 +1,4 @@
-"""One answer in words: question, answer, rationale, account of tokens, notes.
+"""One answer in words: question, answer, rationale, account of tokens, notes, cited places.
 
 Bold is what may be relied on, or checked by eye, alone: a guess stands small, and what a model
 wrote out of form is shown only to who wants to see it.
@@ -6,22 +6,33 @@ wrote out of form is shown only to who wants to see it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod, WeakSet, ref
 
-from qtpy.QtCore import QUrl
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from napari_pathreason.engine import confidence_line, token_line
-from napari_pathreason.tasks import TASKS
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.tasks import TASKS, Cited, cited_places
 from napari_pathreason.types import Query, Result
-from napari_pathreason.viewer import answer_words
+from napari_pathreason.viewer import Entry, Session, answer_words, cited_by_shape, show_cited
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Shapes
 
 MUTED, ALERT, LINK = "#797979", "#b96300", "#3f7fd1"
 """As legible on napari's dark ground as on its light one: 4.3 to 1."""
 LARGE_UP_TO = 80  # characters; longer answers are set in plain size
 RAW = "reply:"
 """Address of the link that shows a reply as it was written, and hides it again."""
+SCHEME = "place"
+"""Of the addresses of links that go to a cited place."""
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -65,7 +76,7 @@ class AnswerView(QTextBrowser):
         self.moveCursor(QTextCursor.MoveOperation.End)
 
     def show_result(self, result: Result) -> None:
-        """Show a finished answer; how far it may be relied on is said above the view."""
+        """Show a finished answer; how far it may be relied on stands above the view."""
         if result is not self._result:
             self._result, self._raw = result, False
         readable, level = result.answer.readable, result.reliability.level
@@ -104,6 +115,103 @@ class AnswerView(QTextBrowser):
         self.setHtml("".join(parts))
 
 
+class EvidenceLinks(QObject):
+    """Makes the cited places of the shown answer links, and selects the sentence behind a box.
+
+    Parameters
+    ----------
+    view : AnswerView
+    viewer : callable
+        Gives the viewer, or None once it is gone.
+    session : Session
+    show : bound method
+        Shows an `Entry` in the view; held weakly.
+    """
+
+    def __init__(
+        self,
+        view: AnswerView,
+        viewer: Callable[[], Viewer | None],
+        session: Session,
+        show: Callable[[Entry], None],
+    ) -> None:
+        super().__init__(view)
+        self._view, self._viewer, self._session = view, viewer, session
+        self._show = WeakMethod(show)  # a closed dock must be freed
+        self._entry: Entry | None = None
+        self._outline: ref[Shapes] | None = None
+        self._watched: WeakSet[Shapes] = WeakSet()
+        view.anchorClicked.connect(self._go)
+
+    def link(self, entry: Entry) -> None:
+        """Make links of the places that the shown answer cites."""
+        self._entry = entry
+        for number, cited in enumerate(cited_places(_rationale_line(entry))):
+            cursor = self._cursor(entry, cited)
+            if cursor is not None:
+                link = cursor.charFormat()
+                link.setAnchor(True)
+                link.setAnchorHref(f"{SCHEME}:{number}")
+                link.setFontUnderline(True)
+                link.setToolTip("Go to this place")
+                cursor.mergeCharFormat(link)
+
+    def watch(self, overlay: Shapes | None) -> None:
+        """Follow which box of an overlay is selected."""
+        if overlay is None or overlay in self._watched:
+            return
+        self._watched.add(overlay)
+        shapes, links = ref(overlay), ref(self)
+
+        def select(*_: Any) -> None:  # layers outlive docks
+            me = links()
+            if me is not None:
+                me._select(shapes())
+
+        overlay.selected_data.events.items_changed.connect(select)
+
+    def _go(self, url: QUrl) -> None:
+        viewer, entry = self._viewer(), self._entry
+        if url.scheme() != SCHEME or viewer is None or entry is None:
+            return
+        cited = cited_places(_rationale_line(entry))[int(url.path())]
+        former = self._outline() if self._outline is not None else None
+        try:
+            self._outline = ref(show_cited(viewer, entry, cited, former))
+        except PathreasonError as error:
+            show_warning(str(error))
+
+    def _select(self, overlay: Shapes | None) -> None:
+        """Select in the text what cites the one box that is selected."""
+        if overlay is None or len(overlay.selected_data) != 1:
+            return
+        citation = cited_by_shape(overlay, next(iter(overlay.selected_data)))
+        if citation is None:
+            return
+        owner, cited = citation
+        entry = self._session.entries[owner - 1]
+        show = self._show()
+        if self._entry is not entry and show is not None:
+            show(entry)
+        cursor = self._cursor(entry, cited)
+        if cursor is not None:
+            self._view.setTextCursor(cursor)
+
+    def _cursor(self, entry: Entry, cited: Cited) -> QTextCursor | None:
+        """The words of a citation in the text that is shown; None where they are not there."""
+        text, words = _rationale_line(entry), " ".join(cited.text.split())
+        start = self._view.toPlainText().rfind(text)
+        # the one line that is shown has no line breaks to end a clause
+        same = (one.start for one in cited_places(text) if one.text.startswith(words))
+        at = next(same, None)
+        if start < 0 or at is None:
+            return None
+        cursor = QTextCursor(self._view.document())
+        cursor.setPosition(start + at)
+        cursor.setPosition(start + at + len(words), QTextCursor.KeepAnchor)
+        return cursor
+
+
 def question_text(query: Query) -> str:
     """A query in one line, as lists and headings show it."""
     if query.task == "vqa":
@@ -111,6 +219,11 @@ def question_text(query: Query) -> str:
     what = "Subtype" if query.task == "subtyping" else "Find"
     line = f"{what}: {', '.join(query.options)}"
     return f"{line}. {query.question}" if query.question else line
+
+
+def _rationale_line(entry: Entry) -> str:
+    """A rationale as the view shows it, in one line."""
+    return " ".join(entry.result.answer.rationale.split())
 
 
 def _words_so_far(rationale: str) -> str:

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from napari.layers import Image
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QGuiApplication
@@ -18,43 +17,39 @@ from napari_pathreason.engine import (
     Failed,
     Finished,
     TextDelta,
-    check_query,
     result_to_dict,
     sentence,
 )
 from napari_pathreason.errors import PathreasonError, QueryError, RegionError
-from napari_pathreason.types import GenerationSettings, ModelInfo, Request, Result
+from napari_pathreason.types import ModelInfo, Result
 from napari_pathreason.viewer import (
-    PREVIEW_KEY,
     Entry,
     ModelLoading,
-    Question,
     Session,
     draw_entry,
     foresee,
+    is_slide,
     native_of,
     prepare_overlay,
-    region_of,
+    question_of,
+    region_note,
     show_entry,
-    slide_opener,
     start_drawing,
     unwrapped,
 )
 
 from . import _keys as keys
-from ._answer_view import AnswerView
+from ._answer_view import AnswerView, EvidenceLinks
 from ._dock import Dock
-from ._evidence import EvidenceLinks
 from ._form import QuestionForm
-from ._history import History
-from ._progress import Progress
-from ._region_note import region_note
+from ._history import History, SaveButton
+from ._progress import StageProgress
 from ._reliability import ReliabilityStrip
-from ._runner import Runner
-from ._save import SaveButton
+from ._runner import QuestionRunner
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Image
 
 DRAW_AFTER_MS = 60
 """The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
@@ -65,19 +60,19 @@ class AskWidget(Dock):
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        self.runner = Runner(self.session, self)
+        self.runner = QuestionRunner(self.session, self)
         self.form = QuestionForm(napari_viewer)
         self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
         self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
         self.copy_button = QPushButton("Copy as JSON", enabled=False)
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
         self.save_button = SaveButton(self.session)
-        self.progress = Progress()
+        self.progress = StageProgress()
         self.reliability = ReliabilityStrip()
         self.answer = AnswerView()
         self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
         self.history = History()
-        self._asked: ref[Image] | None = None
+        self._asked_image: ref[Image] | None = None
         self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
         self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
@@ -106,8 +101,8 @@ class AskWidget(Dock):
         self.form.restore(self.session.memory.state.ask)
         keys.bind(keys.ASK, self.ask, self)
         self._escape = keys.bind(keys.CANCEL, self.cancel, self)
-        keys.tell(self.ask_button, keys.ASK)
-        keys.tell(self.cancel_button, keys.CANCEL)
+        keys.name_in_tip(self.ask_button, keys.ASK)
+        keys.name_in_tip(self.cancel_button, keys.CANCEL)
         self.ask_button.clicked.connect(self.ask)
         self.cancel_button.clicked.connect(self.cancel)
         self.copy_button.clicked.connect(self.copy_json)
@@ -138,34 +133,23 @@ class AskWidget(Dock):
 
     def ask(self) -> None:
         """Ask what the form says; where something is missing yet, a hint says what."""
-        viewer, image = self._viewer(), self.form.image
+        viewer, image = self._viewer(), self.form.image_box.image
         if viewer is None or self.runner.running:
             return
         try:
-            if image is None:
-                raise PathreasonError("there is no image to ask about; open a slide first")
-            if self.session.asking:
+            if image is not None and self.session.asking:
                 raise PathreasonError("the model is at a comparison or a slide; wait, or stop that")
-            query, preferred = self.form.query(), self.session.preferences()
-            info = self.session.info_of(self.form.model)  # refuses without loading the model
-            check_query(query, self.form.budget, None if info is None else info.metadata)
+            preferred = self.session.preferences()
             self.form.prefer(preferred.model)
-            request = Request(
-                region_of(viewer, image, self.form.region_source),
-                query,
-                self.form.budget,
-                GenerationSettings(zoom=preferred.zoom),
-                preferred.effort,
-            )
-            question = Question(slide_opener(image), request, self.form.model, preferred.compute)
+            question = question_of(viewer, self.session, self.form.draft(), preferred)
         except PathreasonError as error:
             self.answer.note(sentence(error))
             return
-        self._asked = ref(image)
+        self._asked_image = ref(image)
         self.session.memory.keep(ask=self.form.state())
         prepare_overlay(viewer, self.session, image)
         self.reliability.clear()
-        self.answer.begin(query)
+        self.answer.begin(question.request.query)
         self._set_running(True)
         self.runner.ask(question)
 
@@ -187,7 +171,7 @@ class AskWidget(Dock):
         self.session.memory.keep(ask=self.form.state())
         if self.runner.running:
             self.progress.end("The dock was closed; the question was dropped.")
-        self._asked = None
+        self._asked_image = None
         self._set_running(False)
         self.runner.close()
 
@@ -200,21 +184,21 @@ class AskWidget(Dock):
             self._finish(event.result)
         elif isinstance(event, Failed) and isinstance(event.error, QueryError | RegionError):
             self._end(sentence(event.error))  # the form can mend it
-            self._foresee()  # a model that refuses is loaded, and tells what it can answer
+            self._foresee()  # a model that refuses is loaded, and says what it can answer
         elif isinstance(event, Failed):
             self._end(f"Failed: {event.reason}")
             show_error(event.reason)
         elif isinstance(event, Cancelled):
-            image = self._asked() if self._asked is not None else None
+            image = self._image()
             self._end("Cancelled." if image is not None else "Cancelled: the image was closed.")
         else:
             self.progress.follow(event)
 
     def _finish(self, result: Result) -> None:
-        image = self._asked() if self._asked is not None else None
+        image = self._image()
         self._set_running(False)
         self.progress.end()
-        self._tell(result)
+        self._show_result(result)
         self._foresee()
         if image is not None:
             self._undrawn.append(self.session.add(result, image))
@@ -233,7 +217,11 @@ class AskWidget(Dock):
         self.progress.end()
         self.answer.note(text)
 
-    def _tell(self, result: Result) -> None:
+    def _image(self) -> Image | None:
+        """The image that the running question is about, while it is open."""
+        return None if self._asked_image is None else self._asked_image()
+
+    def _show_result(self, result: Result) -> None:
         self.reliability.show_reliability(result.reliability)
         self.answer.show_result(result)
 
@@ -262,7 +250,7 @@ class AskWidget(Dock):
 
     def _show(self, entry: Entry) -> None:
         self.history.select(entry)
-        self._tell(entry.result)
+        self._show_result(entry.result)
         self.evidence.link(entry)
         self.save_button.choose(entry)
 
@@ -270,24 +258,24 @@ class AskWidget(Dock):
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the image layers of the viewer; napari calls this when layers change."""
-        self.form.reset_choices()
+        self.form.image_box.reset_choices()
 
     def _on_active(self, event: Any = None) -> None:
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
-        self.form.reset_choices()
-        if isinstance(active, Image) and PREVIEW_KEY not in active.metadata:
-            self.form.image = active
+        self.form.image_box.reset_choices()
+        if is_slide(active):
+            self.form.choose_image(active)
 
     def _on_removed(self, event: Any) -> None:
-        self.form.reset_choices()
-        if self.runner.running and self._asked is not None and self._asked() is event.value:
-            self._asked = None
+        self.form.image_box.reset_choices()
+        if self.runner.running and self._image() is event.value:
+            self._asked_image = None
             show_warning("The image was closed, so the question about it was cancelled.")
             self.cancel()
 
     def _draw(self) -> None:
-        viewer, image = self._viewer(), self.form.image
+        viewer, image = self._viewer(), self.form.image_box.image
         if viewer is None or image is None:
             self.answer.note("There is no image to draw on; open a slide first.")
         else:
@@ -297,8 +285,9 @@ class AskWidget(Dock):
 
     def _foresee(self) -> None:
         """Say whether the model was trained on this question, and offer the budgets that hold."""
-        told, self._info = foresee(self.session, self.form.draft(), self.form.model)
-        self.form.show_outlook(told)
+        draft = self.form.draft()
+        outlook, self._info = foresee(self.session, draft.query, draft.model_id)
+        self.form.outlook_line.show_outlook(outlook)
         self.look()
 
     def look(self) -> None:
@@ -307,9 +296,10 @@ class AskWidget(Dock):
         if viewer is None:
             return
         form, most = self.form, None if self._info is None else self._info.max_visual_tokens
-        note = region_note(viewer, form.image, form.region_source)
-        native = native_of(viewer, form.image, form.region_source, self._info) if most else None
-        if refused := form.offer(most, native):
+        image, source = form.image_box.image, form.region_box.value
+        note = region_note(viewer, image, source)
+        native = native_of(viewer, image, source, self._info) if most else None
+        if refused := form.budget_box.offer(most, native):
             note = f"{note}\n{sentence(refused)}"
         if form.region_note.text() != note:
             form.region_note.setText(note)

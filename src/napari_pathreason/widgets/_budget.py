@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
-    QPushButton,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
@@ -25,6 +18,7 @@ from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
     BudgetCost,
     BudgetState,
+    Draft,
     Entry,
     Outlook,
     Session,
@@ -41,24 +35,22 @@ from napari_pathreason.viewer import (
 )
 
 from . import _keys as keys
-from ._budget_table import BudgetTable
-from ._budgets import step_budget
 from ._compare import CompareView
 from ._dock import Dock
-from ._history_table import HistoryTable
-from ._outlook_line import OutlookLine
-from ._rows import text_line
+from ._fields import text_line
+from ._history import HistoryTable
+from ._reliability import OutlookLine
 
 if TYPE_CHECKING:
     from napari import Viewer
 
 
 class BudgetWidget(Dock):
-    """Looks ahead at what the form of the viewer's Ask dock says; parameters as of `Dock`."""
+    """Foresees what the form of the viewer's Ask dock says; parameters as of `Dock`."""
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
-        from ._budget_chart import BudgetChart  # matplotlib: only where it is looked at
+        from ._budget_grid import BudgetChart, BudgetTable  # matplotlib: only where it is shown
 
         self.note, self.outlook_line, self.totals = text_line(), OutlookLine(), text_line()
         self.chart, self.table = BudgetChart(), BudgetTable()
@@ -68,8 +60,8 @@ class BudgetWidget(Dock):
         self.grid_box = QCheckBox("Token grid")
         self.grid_box.setToolTip("Draw the borders of the visual tokens over the preview")
         self.costs: list[BudgetCost] = []
-        self._shown: Any = None
-        self._seen: Region | None = None
+        self._estimated: Any = None
+        self._region: Region | None = None
         self._layers: list[Layer] = []
         buttons = QHBoxLayout()
         for widget in (self.auto_button, self.preview_button, self.grid_box):
@@ -108,9 +100,9 @@ class BudgetWidget(Dock):
         keys.bind(keys.GRID, self.grid_box.click, self, anywhere=True)
         for widget in (self.chart, self.table):
             widget.setToolTip("Click a budget to pin it; one lower or higher")
-            keys.tell(widget, keys.LOWER, keys.HIGHER)
-        keys.tell(self.preview_button, keys.PREVIEW)
-        keys.tell(self.grid_box, keys.GRID)
+            keys.name_in_tip(widget, keys.LOWER, keys.HIGHER)
+        keys.name_in_tip(self.preview_button, keys.PREVIEW)
+        keys.name_in_tip(self.grid_box, keys.GRID)
 
     def _restore(self, state: BudgetState) -> None:
         titles = [self.tabs.tabText(i) for i in range(self.tabs.count())]
@@ -128,51 +120,52 @@ class BudgetWidget(Dock):
         """Pin the next budget up (1) or down (-1); below the lowest one lies Auto."""
         form = self.session.form()
         if form is not None:
-            step_budget(form.budget_box, up)
+            form.step_budget(up)
             self.look()
 
     def pin(self, budget: Budget) -> None:
         """Set the budget of the Ask dock."""
         form = self.session.form()
         if form is not None:
-            form.choose(form.budget_box, budget)
+            form.pin(budget)
             self.look()
 
     def look(self) -> None:
         """Draw the budget grid anew where region, question, budget, model or theme have changed."""
-        viewer, form = self._viewer(), self.session.form()
+        viewer, draft = self._viewer(), self._draft()
         if viewer is None:
             return
         self._count()
-        if form is None or form.image is None:
+        if draft is None or draft.image is None:
             self._show_none("Open the Ask dock and an image: the budget grid follows its form.")
             return
+        session, model_id = self.session, draft.model_id
         try:
-            region = region_of(viewer, form.image, form.region_source)
-            moving, self._seen = self._seen != region, region
-            if moving and form.region_source == "view" and self._shown is not None:
+            region = region_of(viewer, draft.image, draft.source)
+            moving, self._region = self._region != region, region
+            if moving and draft.source == "view" and self._estimated is not None:
                 return  # a drawing takes longer than a frame: not while the user pans
-            key = (
-                *(form.image, region, form.budget, form.model, viewer.theme),
-                *(form.task, form.question_edit.toPlainText(), form.options_edit.text()),
-                *(len(self.session.entries), self.session.known_models.get(form.model)),
-            )
-            if key == self._shown:
+            loaded = session.known_models.get(model_id)
+            key = (draft, region, viewer.theme, len(session.entries), loaded)
+            if key == self._estimated:
                 return
-            query = form.draft()
-            self.costs, note = estimate_costs(self.session, form.image, region, query, form.model)
-            told, info = foresee(self.session, query, form.model)
+            self.costs, note = estimate_costs(session, draft.image, region, draft.query, model_id)
+            outlook, info = foresee(session, draft.query, model_id)
         except PathreasonError as error:
             self._show_none(sentence(error))
             return
-        self._shown = key
+        self._estimated = key
         self.note.setText(note)
         # the Ask dock, where examples can be clicked, may lie behind this one
-        self.outlook_line.show_outlook(replace(told, examples=()))
-        self.compare.offer(
-            None if info is None else info.max_visual_tokens, self.costs[-1].plan.tokens
-        )
-        self._fill(form.budget, viewer.theme)
+        self.outlook_line.show_outlook(replace(outlook, examples=()))
+        most = None if info is None else info.max_visual_tokens
+        self.compare.offer(most, self.costs[-1].plan.tokens)
+        self._fill(draft.budget, viewer.theme)
+
+    def _draft(self) -> Draft | None:
+        """What the form of the Ask dock says, where there is one."""
+        form = self.session.form()
+        return None if form is None else form.draft()
 
     def _count(self) -> None:
         results = [entry.result for entry in self.session.entries]
@@ -180,7 +173,7 @@ class BudgetWidget(Dock):
         self.totals.setText("\n".join(lines))
 
     def _show_none(self, why: str) -> None:
-        self._shown, self.costs = None, []
+        self._estimated, self.costs = None, []
         self.outlook_line.show_outlook(Outlook(None, ""))
         self.note.setText(why)
         self._fill("auto", "dark")
@@ -195,19 +188,21 @@ class BudgetWidget(Dock):
 
     def preview(self) -> None:
         """Read the region at the pinned budget, off the main thread, and lay it over the slide."""
-        viewer, form = self._viewer(), self.session.form()
-        cost = next((r for r in self.costs if form and r.budget == form.budget), None)
-        if viewer is None or form is None or cost is None or cost.refused:
+        viewer, draft = self._viewer(), self._draft()
+        if viewer is None or draft is None or draft.image is None:
             return
-        image = form.image
+        image = draft.image
+        cost = next((cost for cost in self.costs if cost.budget == draft.budget), None)
+        if cost is None or cost.refused:
+            return
         try:
-            region = region_of(viewer, image, form.region_source)
+            region = region_of(viewer, image, draft.source)
             opener = slide_opener(image)
         except PathreasonError as error:
             show_info(sentence(error))
             return
         self.preview_button.setEnabled(False)
-        worker = create_worker(read_preview, opener, region, cost.plan)
+        worker = create_worker(read_preview, opener, region, cost.plan.size)
         worker.returned.connect(lambda read: self._lay(image, region, cost, read))
         worker.start()
 
@@ -221,18 +216,17 @@ class BudgetWidget(Dock):
             for layer in self._layers:
                 if layer in viewer.layers:
                     viewer.layers.remove(layer)
-            size, cell = cost.plan.size, cost.plan.size[0] // cost.plan.grid[0]
-            made = (
-                preview_layer_data(image, region, read),
-                grid_layer_data(image, region, size, cell),
-            )
-            self._layers = [Layer.create(*data) for data in made]
+            size, token_px = cost.plan.size, cost.plan.size[0] // cost.plan.grid[0]
+            self._layers = [
+                Layer.create(*preview_layer_data(image, region, read)),
+                Layer.create(*grid_layer_data(image, region, size, token_px)),
+            ]
             self._layers[1].visible = self.grid_box.isChecked()
             for layer in self._layers:
                 viewer.add_layer(layer)
             viewer.layers.selection = selected & set(viewer.layers)
             if form is not None:
-                form.image = image
+                form.choose_image(image)
 
     def _show_grid(self, shown: bool) -> None:
         if self._layers:

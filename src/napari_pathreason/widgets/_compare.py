@@ -1,35 +1,53 @@
-"""Ask one question at several budgets and show what each of them gives."""
+"""Compare: one question at several budgets, and what each of them gives, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_pathreason.budgets import BUDGET_GRID
-from napari_pathreason.engine import Cancelled, Event, Failed, Finished, check_query, sentence
+from napari_pathreason.engine import Cancelled, Event, Failed, Finished, sentence
 from napari_pathreason.errors import PathreasonError, QueryError
-from napari_pathreason.types import Budget, GenerationSettings, Request, Result
+from napari_pathreason.types import Budget, Result
 from napari_pathreason.viewer import (
     BUDGET_COLORS,
+    LEVEL_WORDS,
     BudgetState,
+    Entry,
     ModelLoading,
     Question,
     Session,
+    answer_words,
+    budget_title,
     draw_budget,
-    region_of,
-    slide_opener,
+    question_of,
+    reliability_words,
+    shown_detections,
     was_changed,
     why_not_offered,
 )
 
 from . import _keys as keys
-from ._compare_table import CompareTable
-from ._progress import Progress
-from ._runner import Runner
+from ._progress import StageProgress
+from ._reliability import level_icon
+from ._runner import QuestionRunner
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -37,6 +55,8 @@ if TYPE_CHECKING:
 
 BUDGETS: tuple[Budget, ...] = (*BUDGET_GRID, "native")
 A_ROW = 5
+ROWS = ("Reliable?", "Answer", "Rationale", "Boxes", "Confidence", "Tokens", "Mpx", "s")
+NONE = "\N{EN DASH}"
 
 
 class CompareView(QWidget):
@@ -53,7 +73,7 @@ class CompareView(QWidget):
         super().__init__()
         self._viewer = viewer
         self.session = session
-        self.runner = Runner(session, self)
+        self.runner = QuestionRunner(session, self)
         self.boxes: dict[Budget, QPushButton] = {}
         grid = QGridLayout()
         grid.setSpacing(2)
@@ -69,7 +89,7 @@ class CompareView(QWidget):
         self.compare_button.clicked.connect(self.compare)
         self.cancel_button.setToolTip("Stop; what is answered stays")
         self.cancel_button.clicked.connect(self.cancel)
-        self.progress, self.table = Progress(), CompareTable()
+        self.progress, self.table = StageProgress(), CompareTable()
         buttons = QHBoxLayout()
         buttons.addWidget(self.compare_button, 2)
         buttons.addWidget(self.cancel_button, 1)
@@ -85,8 +105,8 @@ class CompareView(QWidget):
         self.runner.happened.connect(self._follow)
         keys.bind(keys.ASK, self.compare, self)
         self._escape = keys.bind(keys.CANCEL, self.cancel, self)
-        keys.tell(self.compare_button, keys.ASK)
-        keys.tell(self.cancel_button, keys.CANCEL)
+        keys.name_in_tip(self.compare_button, keys.ASK)
+        keys.name_in_tip(self.cancel_button, keys.CANCEL)
         self.check(BudgetState().compared)
         self._enable()
 
@@ -116,24 +136,21 @@ class CompareView(QWidget):
         if viewer is None or not self.compare_button.isEnabled():
             return
         try:
-            if form is None or form.image is None:
+            if form is None or form.draft().image is None:
                 raise PathreasonError("open the Ask dock and an image; Compare asks what they say")
             if self.session.asking:
                 raise PathreasonError("a question is running; wait for its answer or cancel it")
             preferred = self.session.preferences()
             form.prefer(preferred.model)
-            image, query, model = form.image, form.query(), form.model
-            region = region_of(viewer, image, form.region_source)
-            opener = slide_opener(image)
-            check_query(query, "auto")
+            draft = form.draft()
+            question = question_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:  # nothing went wrong yet: a hint
             show_info(sentence(error))
             return
         self._forget(viewer)
-        self._image = ref(image)
-        settings = GenerationSettings(zoom=preferred.zoom)
+        self._image = None if draft.image is None else ref(draft.image)
         self._waiting = [
-            Question(opener, Request(region, query, budget, settings), model, preferred.compute)
+            replace(question, request=replace(question.request, budget=budget))
             for budget in self.checked
         ]
         self._next()
@@ -187,8 +204,8 @@ class CompareView(QWidget):
 
     def _forget(self, viewer: Viewer) -> None:
         """Take away what an earlier comparison left, but for layers that the user worked on."""
-        for known in self._layers:
-            layer = known()
+        for reference in self._layers:
+            layer = reference()
             if layer is not None and layer in viewer.layers and not was_changed(layer):
                 viewer.layers.remove(layer)
         self._layers = []
@@ -200,3 +217,67 @@ class CompareView(QWidget):
         self.cancel_button.setEnabled(running)
         for key in self._escape:
             key.setEnabled(running)
+
+
+class CompareTable(QTableWidget):
+    """A column for each budget; `chosen` is emitted with the `Entry` of a column."""
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(len(ROWS), 0)
+        self.setVerticalHeaderLabels(list(ROWS))
+        self.setWordWrap(True)
+        self.setEditTriggers(QAbstractItemView.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectColumns)
+        self.setSelectionMode(QAbstractItemView.SingleSelection)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.Stretch)
+        header.setMinimumSectionSize(96)  # a level with its icon
+        header.sectionResized.connect(self.resizeRowsToContents)
+        self.setMinimumHeight(100)
+        self._entries: list[Entry] = []
+        self.cellClicked.connect(lambda _, column: self.chosen.emit(self._entries[column]))
+
+    def clear_budgets(self) -> None:
+        """Forget all columns."""
+        self._entries = []
+        self.setColumnCount(0)
+
+    def add(self, entry: Entry, color: str) -> None:
+        """Append the column of an answer; ``color`` is that of its boxes."""
+        column = len(self._entries)
+        self._entries.append(entry)
+        self.setColumnCount(column + 1)
+        mark = QPixmap(10, 10)
+        mark.fill(QColor(color))
+        self.setHorizontalHeaderItem(
+            column, QTableWidgetItem(QIcon(mark), budget_title(entry.result))
+        )
+        for row, text in enumerate(_texts(entry.result)):
+            item = QTableWidgetItem(text)
+            item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
+            item.setToolTip(reliability_words(entry.result.reliability) if row == 0 else text)
+            if row == 0:
+                item.setIcon(level_icon(entry.result.reliability.level))
+            self.setItem(row, column, item)
+        self.resizeRowsToContents()
+
+
+def _texts(result: Result) -> tuple[str, ...]:
+    """In the order of `ROWS`; a guess is called one, and has no confidence to speak of."""
+    tokens, readable, level = result.tokens, result.answer.readable, result.reliability.level
+    guess = readable and level == "none"
+    confident = None if level == "none" else result.confidence
+    words, boxes = answer_words(result), len(shown_detections(result))
+    detected = readable or result.query.task != "detection"
+    return (
+        LEVEL_WORDS[level],
+        f"Guess: {words}" if guess else words,
+        (readable and result.answer.rationale) or NONE,
+        str(boxes) if detected else "unknown",
+        NONE if confident is None else f"{confident:.2f}",
+        f"{tokens.spent:,}",
+        f"{result.pixels_decoded / 1e6:.2f}",
+        f"{sum(result.seconds.values()):.1f}",
+    )

@@ -1,16 +1,18 @@
-"""What the docks have in common: they look while they are seen, and end with their window."""
+"""What the docks have in common: they follow the viewer while they are seen, and end with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from napari_pathreason.viewer import Session, session_of, unwrapped
-
-from ._warm import warm_up
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 LOOK_EVERY_MS = 400
 LEAST_WIDTH = 310
 """Logical pixels."""
+NEEDED = (
+    ("pandas", "DataFrame"),  # the first table of features: 0.3 s
+    ("skimage.color", "lab2rgb"),  # the first labels' colours: 0.2 s
+    ("skimage.draw", "polygon2mask"),  # the first thumbnail of shapes
+)
+DASHES = "vispy.visuals.line.dash_atlas"
+"""Dashes of lines, of which each Labels layer has some that are never seen: 0.2 s once."""
 
 
 class _Column(QVBoxLayout):
@@ -113,3 +122,38 @@ class Dock(QWidget):
         if not isinstance(window, QDockWidget) and not window.isVisible():
             self.stop()
         super().hideEvent(event)
+
+
+def weak_move(method: Callable[[tuple[float, ...]], None]) -> Callable[[Any, Any], None]:
+    """A callback for `viewer.mouse_move_callbacks` that does not keep its dock alive.
+
+    Parameters
+    ----------
+    method : bound method
+        Takes the position of the cursor in the world.
+    """
+    reference = WeakMethod(method)
+
+    def moved(viewer: Any, event: Any) -> None:
+        if (call := reference()) is not None:
+            call(event.position)
+
+    return moved
+
+
+@cache
+def warm_up() -> Thread:
+    """Load in a thread, once a process, what napari loads with its first layers of each kind.
+
+    That are its tables of features, labels and shapes: better not while an answer or a run is
+    shown.
+    """
+    thread = Thread(target=_load, daemon=True)
+    thread.start()
+    return thread
+
+
+def _load() -> None:
+    for module, name in NEEDED:
+        getattr(import_module(module), name)  # skimage loads its parts where they are named
+    import_module(DASHES).DashAtlas()  # vispy keeps what it has worked out

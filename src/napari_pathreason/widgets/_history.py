@@ -1,14 +1,62 @@
-"""Earlier answers of a session, newest last."""
+"""Earlier answers of a session: a list to choose from, a table of what they cost, files."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-from napari_pathreason.viewer import Entry, reliability_words, short_answer
+from napari.qt.threading import create_worker
+from napari.utils.history import get_save_history, update_save_history
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHeaderView,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QPushButton,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pathreason.errors import ExportError, PathreasonError
+from napari_pathreason.exports import write_account
+from napari_pathreason.viewer import (
+    LEVEL_WORDS,
+    Entry,
+    Session,
+    entries_like,
+    files_of,
+    reliability_words,
+    short_answer,
+    write_answers,
+)
 
 from ._answer_view import question_text
+from ._fields import MORE, RowTable
+from ._form import TASK_NAMES
 from ._reliability import ICON, level_icon
+
+COLUMNS = {
+    "Time": "When the answer came, and whether it may be relied on",
+    "Budget": "Most visual tokens allowed",
+    "Tokens": "Visual tokens spent, the allocator's own counted",
+    "Saved": "Visual tokens not spent against native size",
+    "s": "Seconds from asking to the answer",
+    "Question": "What was asked",
+}
+TIME, QUESTION = 0, 5
+TASKS = {task: name for name, task in TASK_NAMES}
+KINDS = {
+    "QuPath objects": "geojson",
+    "Table of findings": "csv",
+    "Report with pictures": "html",
+    "Manifest, to repeat the run": "json",
+    "Transcript": "jsonl",
+}
 
 
 class History(QListWidget):
@@ -49,3 +97,163 @@ class History(QListWidget):
 
     def _choose(self, item: QListWidgetItem) -> None:
         self.chosen.emit(item.data(Qt.UserRole))
+
+
+class HistoryTable(QWidget):
+    """Table of a session's answers over a button that exports it.
+
+    Signals
+    -------
+    chosen : object
+        `Entry` of the row that was clicked.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.table = RowTable(COLUMNS)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(QUESTION, QHeaderView.Stretch)  # its tip has all of it
+        header.setMinimumSectionSize(20)
+        self.table.setWordWrap(False)
+        self.table.cellClicked.connect(self._choose)
+        self.table.cellActivated.connect(self._choose)
+        self.export_button = QPushButton(f"Export as CSV{MORE}")
+        self.export_button.setEnabled(False)
+        self.export_button.clicked.connect(self._choose_file)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        layout.addWidget(self.export_button)
+        for entry in session.entries:
+            self.add(entry)
+        session.added.connect(self.add)
+
+    def add(self, entry: Entry) -> None:
+        """Append an answer."""
+        result, row = entry.result, self.table.rowCount()
+        tokens, question = result.tokens, " ".join(question_text(result.query).split())
+        kind, level = TASKS[result.query.task], result.reliability.level
+        answer, line = short_answer(result), reliability_words(result.reliability)
+        texts = (
+            f"{entry.made.astimezone():%H:%M}",
+            "native" if tokens.requested is None else f"{tokens.requested:,}",
+            f"{tokens.spent:,}",
+            f"{tokens.saved:,}",
+            f"{sum(result.seconds.values()):.1f}",
+            question,
+        )
+        self.table.insertRow(row)
+        for column, text in enumerate(texts):
+            item = QTableWidgetItem(text)
+            side = Qt.AlignRight if column < QUESTION else Qt.AlignLeft
+            item.setTextAlignment(int(side | Qt.AlignVCenter))
+            item.setToolTip(f"{kind}: {question} \N{RIGHTWARDS ARROW} {answer}\n{line}")
+            if column == TIME:
+                item.setIcon(level_icon(level))
+                item.setData(Qt.AccessibleTextRole, f"{text}, {LEVEL_WORDS[level]}")
+            self.table.setItem(row, column, item)
+        self.export_button.setEnabled(True)
+
+    def export(self, path: str) -> None:
+        """Write the table; problems are shown as notifications."""
+        try:
+            write_account(path, [(entry.made, entry.result) for entry in self._session.entries])
+        except ExportError as error:
+            show_error(str(error))
+        else:
+            show_info(f"{Path(path).name} was saved.")
+
+    def _choose(self, row: int, _: int) -> None:
+        self.chosen.emit(self._session.entries[row])
+
+    def _choose_file(self) -> None:
+        title, kinds = "Export the history", "Tables (*.csv)"
+        path = _ask_for_file(self, title, "token-history.csv", kinds, "csv")
+        if path is not None:
+            self.export(path)
+
+
+class SaveButton(QPushButton):
+    """Menu of what to save; files are written off the main thread, whole or not at all.
+
+    Signals
+    -------
+    saved : str
+        Empty, or why the file could not be written.
+    """
+
+    saved = Signal(str)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(f"Save{MORE}", parent)
+        self.setToolTip("Save answers as GeoJSON for QuPath, table, report, manifest, transcript")
+        self.setEnabled(False)
+        self._session = session
+        self._entry: Entry | None = None
+        self._menu = QMenu(self)
+        self._menu.aboutToShow.connect(self._fill)
+        self.setMenu(self._menu)
+
+    def choose(self, entry: Entry | None) -> None:
+        """Offer to save an entry and those like it."""
+        self._entry = entry
+        self.setEnabled(entry is not None)
+
+    def save(self, entries: Sequence[Entry], path: str) -> None:
+        """Write entries to a file whose ending says what is wanted; problems become notices."""
+        try:
+            files = files_of(entries)
+        except PathreasonError as error:
+            self._end(str(error), path)
+            return
+        self.setEnabled(False)
+        worker = create_worker(write_answers, files, path)
+        worker.returned.connect(lambda trouble: self._end(trouble, path))
+        worker.start()
+
+    def _end(self, trouble: str, path: str) -> None:
+        self.setEnabled(self._entry is not None)
+        if trouble:
+            show_error(trouble)
+        else:
+            show_info(f"{Path(path).name} was saved.")
+        self.saved.emit(trouble)
+
+    def _fill(self) -> None:
+        self._menu.clear()
+        if self._entry is None:
+            return
+        alike = entries_like(self._session, self._entry)
+        wholes = [(f"Answer {self._entry.id}", [self._entry])]
+        if len(alike) > 1:
+            wholes.append((f"All {len(alike)} answers about this image", alike))
+        for title, entries in wholes:
+            self._menu.addSection(title)
+            for kind, ending in KINDS.items():
+                action = self._menu.addAction(f"{kind} (.{ending}){MORE}")
+                action.triggered.connect(partial(self._choose_file, entries, kind, ending))
+
+    def _choose_file(self, entries: Sequence[Entry], kind: str, ending: str, _: bool) -> None:
+        name = f"{Path(entries[-1].result.slide.name).stem}.{ending}"
+        kinds = f"{kind} (*.{ending});;All files (*)"
+        path = _ask_for_file(self, "Save answers", name, kinds, ending)
+        if path is not None:
+            self.save(entries, path)
+
+
+def _ask_for_file(parent: QWidget, title: str, name: str, kinds: str, ending: str) -> str | None:
+    """Path that the user chooses to write to, in the folder last saved to; None for none."""
+    start = Path(get_save_history()[0]) / name
+    dialog = QFileDialog(parent, title, str(start), kinds)
+    dialog.setAcceptMode(QFileDialog.AcceptSave)
+    # the ending is set by the dialog, so that it asks before a file is replaced
+    dialog.setDefaultSuffix(ending)
+    if not dialog.exec():
+        return None
+    (path,) = dialog.selectedFiles()
+    update_save_history(path)
+    return str(path)

@@ -45,7 +45,7 @@ def bind(
     return made
 
 
-def tell(widget: QWidget, *bound: tuple[str, ...]) -> None:
+def name_in_tip(widget: QWidget, *bound: tuple[str, ...]) -> None:
     """Write the first of each keys behind the tip of a widget, as this system writes them."""
-    shown = [QKeySequence(keys[0]).toString(QKeySequence.NativeText) for keys in bound]
-    widget.setToolTip(f"{widget.toolTip()} ({', '.join(shown)})")
+    names = [QKeySequence(keys[0]).toString(QKeySequence.NativeText) for keys in bound]
+    widget.setToolTip(f"{widget.toolTip()} ({', '.join(names)})")

@@ -1,37 +1,35 @@
-"""Progress of a run by stage, in words and as a bar."""
+"""Progress as a line of words over a thin bar: of one answer by stage, of a slide run in tiles."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_pathreason.engine import Event, Planned, Stage, StageStarted
-from napari_pathreason.viewer import ModelLoading
+from napari_pathreason.engine import Event, Planned, Stage, StageStarted, sentence, token_line
+from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
+from napari_pathreason.viewer import MOST_BOXES, Ending, ModelLoading, RunSoFar, short_answer
 
 WORDS = {
     Stage.OVERVIEW: "Looking at the overview",
     Stage.ALLOCATE: "Choosing the budget",
     Stage.READ: "Reading the region",
     Stage.GENERATE: "Writing the answer",
-    Stage.ZOOM: "Looking closer at finds",
+    Stage.ZOOM: "Zooming in on detections",
     Stage.PARSE: "Placing the boxes",
 }
 PAINT_EVERY_MS = 50
+ALL_UNKNOWN = "Unknown: not one tile has a reply that could be read"
 
 
-class Progress(QWidget):
-    """One line of text over a thin bar.
+class LineOverBar(QWidget):
+    """One line of text over a thin bar of some steps; painted only where something has changed."""
 
-    A progress bar paints at once whenever it is set, which takes 20 ms where the CPU paints; so
-    what happened is shown by a timer, and stages that are over by then are left out.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, steps: int) -> None:
+        super().__init__()
         self.label = QLabel()
         self.label.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Fixed)
         self.bar = QProgressBar()
-        self.bar.setRange(0, len(Stage) + 1)
+        self.bar.setRange(0, steps)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
         layout = QVBoxLayout(self)
@@ -39,15 +37,30 @@ class Progress(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.label)
         layout.addWidget(self.bar)
+
+    def paint(self, text: str, step: int) -> None:
+        """Show a line of text, and how many steps are done."""
+        if self.label.text() != text:
+            self.label.setText(text)
+        if self.bar.value() != step:  # setting it paints at once, 20 ms where the CPU paints
+            self.bar.setValue(step)
+
+
+class StageProgress(LineOverBar):
+    """Progress of one answer.
+
+    What happened is shown by a timer, so stages that are over by then are left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(len(Stage) + 1)
         # hidden when idle, but with its room kept: laying the dock out anew would stall a run
         policy = self.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.setSizePolicy(policy)
         self._step, self._text = 0, ""
-        self._paint = QTimer(self)
-        self._paint.setSingleShot(True)
-        self._paint.setInterval(PAINT_EVERY_MS)
-        self._paint.timeout.connect(self._show)
+        self._timer = QTimer(self, interval=PAINT_EVERY_MS, singleShot=True)
+        self._timer.timeout.connect(self._show)
         self._show()
 
     def follow(self, event: ModelLoading | Event) -> None:
@@ -67,8 +80,8 @@ class Progress(QWidget):
     def say(self, text: str) -> None:
         """Show a line of text; none hides the bar as well."""
         self._text = text
-        if not self._paint.isActive():
-            self._paint.start()
+        if not self._timer.isActive():
+            self._timer.start()
 
     def end(self, text: str = "") -> None:
         """Stop the bar and leave a line of text."""
@@ -77,5 +90,61 @@ class Progress(QWidget):
 
     def _show(self) -> None:
         self.setVisible(bool(self._text))
-        self.label.setText(self._text)
-        self.bar.setValue(self._step)
+        self.paint(self._text, self._step)
+
+
+class TileProgress(LineOverBar):
+    """Progress of a slide run, with the time left."""
+
+    def __init__(self) -> None:
+        super().__init__(1000)
+
+    def say(self, text: str, share: float = 0.0) -> None:
+        """Show a line, and how much is done from 0 to 1."""
+        self.paint(text, round(1000 * share))
+
+    def follow(self, so_far: RunSoFar, paused: bool) -> None:
+        """Tiles, boxes, tokens and time left."""
+        at = so_far.progress
+        if at is None:
+            self.say("Looking for tissue and earlier tiles\N{HORIZONTAL ELLIPSIS}")
+            return
+        words = [f"{at.done:,} of {at.total:,} tiles", f"{so_far.boxes:,} boxes"]
+        if paused:
+            words.insert(0, "Paused")
+        elif at.time_left:
+            words.append(f"{at.time_left} left")
+        else:
+            words.append("loading the model" if at.done < at.total else "writing the files")
+        self.say(", ".join(words), at.done / max(at.total, 1))
+
+    def end(self, ending: Ending, so_far: RunSoFar) -> None:
+        """Say how it ended."""
+        at = so_far.progress
+        done, total = (at.done, at.total) if at is not None else (0, 0)
+        if isinstance(ending, RunFinished):
+            self.say("Finished before, nothing to do." if ending.already else "Done.", 1)
+        elif isinstance(ending, RunCancelled):
+            self.say(f"Cancelled, {done:,} of {total:,} tiles are kept.", done / max(total, 1))
+        else:
+            self.say("Failed; what is done is kept.", done / max(total, 1))
+
+
+def summary(ending: Ending) -> str:
+    """What a run detected and cost, and notes for the reader; or why it failed."""
+    if isinstance(ending, RunFailed):
+        return sentence(ending.reason)
+    if isinstance(ending, RunCancelled):
+        return ""
+    outcome = ending.outcome
+    answer = short_answer(outcome.result) if outcome.result.answer.readable else ALL_UNKNOWN
+    lines = [
+        f"{answer}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} "
+        f"tiles read, {token_line(outcome.result)}"
+    ]
+    if len(outcome.lesions) > MOST_BOXES:
+        lines.append(
+            f"The {MOST_BOXES:,} most confident are shapes, the others outlines; "
+            "the files hold all."
+        )
+    return "\n".join([*lines, *(f"Note: {note}" for note in outcome.result.warnings)])

@@ -1,4 +1,7 @@
-"""How far an answer may be relied on, seen at a glance: icons, and a strip with words."""
+"""How far an answer may be relied on, seen at a glance: icons, a strip with words, a line.
+
+The strip stands above an answer; the line under a question that is still being written.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_pathreason.types import Level, Reliability
-from napari_pathreason.viewer import LEVEL_WORDS, reliability_words
+from napari_pathreason.types import Level, Query, Reliability
+from napari_pathreason.viewer import LEVEL_WORDS, Outlook, reliability_words
 
-from ._rows import WrapLabel
+from ._fields import WrapLabel
 
 SIGNS: dict[Level, str] = {"reliable": "#1e8e4e", "uncertain": "#d08700", "none": "#c5392f"}
 """Ground of an icon and edge of a strip, on a dark dock as on a light one; shapes differ too."""
@@ -22,10 +25,19 @@ WORDS: dict[bool, dict[Level, str]] = {
     False: {"reliable": "#12602d", "uncertain": "#744500", "none": "#9a1b13"},
 }
 """Colour of the level's words on a dark (True) and on a light dock: at least 4.5 to 1."""
+MARKS: dict[Level | None, str] = {
+    "reliable": "\N{CHECK MARK} ",
+    "uncertain": "! ",
+    "none": "\N{MULTIPLICATION X} ",
+    None: "",
+}
+SEPARATOR = " \N{MIDDLE DOT} "
+LINKS = {True: "#8ab8ff", False: "#1f4fa3"}
+"""On a dark (True) and on a light dock."""
 TINT = 34
 """Of 255: how much of a sign's colour the ground of a strip has."""
 MOST_LETTERS = 160
-"""Reasons beyond are told by the tip."""
+"""Reasons beyond stand in the tip."""
 ICON = 16
 
 
@@ -34,11 +46,11 @@ def level_icon(level: Level) -> QIcon:
     """A tick in a disc, an exclamation mark in a triangle, or a cross in an octagon."""
     icon = QIcon()
     for scale in (1, 2, 3):
-        icon.addPixmap(_drawn(level, scale * ICON))
+        icon.addPixmap(_icon_picture(level, scale * ICON))
     return icon
 
 
-def _drawn(level: Level, side: int) -> QPixmap:
+def _icon_picture(level: Level, side: int) -> QPixmap:
     picture = QPixmap(side, side)
     picture.fill(Qt.transparent)
     painter = QPainter(picture)
@@ -72,7 +84,7 @@ def _points(*places: tuple[float, float]) -> QPolygonF:
     return QPolygonF([QPointF(x, y) for x, y in places])
 
 
-def is_dark(widget: QWidget) -> bool:
+def _is_dark(widget: QWidget) -> bool:
     """Whether a widget has light words on a dark ground, whatever theme makes it so."""
     return widget.palette().color(QPalette.WindowText).lightness() > 127
 
@@ -120,16 +132,16 @@ class ReliabilityStrip(FollowsTheme, QFrame):
         layout.addWidget(self._icon)
         layout.addWidget(self._label, 1, Qt.AlignTop)
         self.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Fixed)
-        self._told: tuple[Level, str, str] | None = None
-        self._look: Any = None
+        self._words: tuple[Level, str, str] | None = None
+        self._painted: Any = None
         self.hide()
 
     @property
     def text(self) -> str:
         """What is said, in full; empty where nothing is."""
-        if self._told is None:
+        if self._words is None:
             return ""
-        _, head, reasons = self._told
+        _, head, reasons = self._words
         return f"{head}: {reasons}" if reasons else head
 
     def show_reliability(self, reliability: Reliability) -> None:
@@ -145,7 +157,7 @@ class ReliabilityStrip(FollowsTheme, QFrame):
         Parameters
         ----------
         reliability : Reliability
-            Of the run as one answer about its slide; its reasons are told by the tip.
+            Of the run as one answer about its slide; its reasons stand in the tip.
         tiles : str
             Numbers of tiles in words, such as ``38 of 40 tiles reliable, 2 uncertain``.
         """
@@ -155,22 +167,22 @@ class ReliabilityStrip(FollowsTheme, QFrame):
 
     def say(self, level: Level, head: str, rest: str = "") -> None:
         """Show any words in the colours of a level."""
-        self._told, self._look = (level, head, rest), None
+        self._words, self._painted = (level, head, rest), None
         self.setToolTip("")
         self._paint()
         self.show()
 
     def clear(self) -> None:
         """Say nothing."""
-        self._told = None
+        self._words = None
         self.hide()
 
     def _paint(self) -> None:
-        look = (self._told, is_dark(self._label))
-        if self._told is None or look == self._look:  # a new style sheet changes the style too
+        wanted = (self._words, _is_dark(self._label))
+        if self._words is None or wanted == self._painted:  # a new style sheet changes the style
             return
-        self._look = look
-        level, head, rest = self._told
+        self._painted = wanted
+        level, head, rest = self._words
         if len(rest) > MOST_LETTERS:
             rest = f"{rest[:MOST_LETTERS].rpartition(' ')[0]}\N{HORIZONTAL ELLIPSIS}"
         red, green, blue, _ = QColor(SIGNS[level]).getRgb()
@@ -179,7 +191,7 @@ class ReliabilityStrip(FollowsTheme, QFrame):
             f"border: none; border-left: 3px solid {SIGNS[level]}; border-radius: 3px; }} "
             "QLabel { background: transparent; }"
         )
-        color = WORDS[is_dark(self._label)][level]
+        color = WORDS[_is_dark(self._label)][level]
         # where there is no reliable answer, that is the headline
         size = "font-size: large; " if level == "none" else ""
         words = f"<span style='{size}font-weight: bold; color: {color}'>{escape(head)}</span>"
@@ -188,3 +200,63 @@ class ReliabilityStrip(FollowsTheme, QFrame):
             words += below if level == "none" else f": {escape(rest)}"
         self._label.setText(words)
         self._icon.setPixmap(level_icon(level).pixmap(QSize(ICON, ICON)))
+
+
+class OutlookLine(FollowsTheme, WrapLabel):
+    """One line, coloured and marked by its level; hidden where there is nothing to say.
+
+    Signals
+    -------
+    wanted : Query
+        The example that was clicked.
+    """
+
+    wanted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.RichText)
+        self.setTextInteractionFlags(Qt.TextBrowserInteraction)
+        self.setOpenExternalLinks(False)
+        self.linkActivated.connect(self._choose)
+        self._outlook = Outlook(None, "")
+        self._dark: bool | None = None
+        self.hide()
+
+    @property
+    def words(self) -> str:
+        """What is said, without the examples."""
+        return self._outlook.text
+
+    @property
+    def examples(self) -> tuple[Query, ...]:
+        """What is offered."""
+        return self._outlook.examples
+
+    def show_outlook(self, outlook: Outlook) -> None:
+        """Show another outlook."""
+        if outlook != self._outlook:
+            self._outlook, self._dark = outlook, None
+            self.setToolTip(outlook.detail)
+        self._paint()
+        self.setVisible(bool(outlook.text or outlook.examples))
+
+    def _paint(self) -> None:
+        if _is_dark(self) == self._dark:
+            return
+        self._dark, outlook = _is_dark(self), self._outlook
+        parts = []
+        if outlook.text:
+            color = "" if outlook.level is None else f"color: {WORDS[self._dark][outlook.level]}"
+            words = f"{MARKS[outlook.level]}{escape(outlook.text)}"
+            parts.append(f"<span style='{color}'>{words}</span>")
+        links = [
+            f"<a href='{place}' style='color: {LINKS[self._dark]}'>{escape(name)}</a>"
+            for place, name in enumerate(outlook.names)
+        ]
+        if links:
+            parts += [escape(outlook.lead), SEPARATOR.join(links)]
+        self.setText(" ".join(parts))
+
+    def _choose(self, place: str) -> None:
+        self.wanted.emit(self._outlook.examples[int(place)])

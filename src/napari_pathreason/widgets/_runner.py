@@ -1,24 +1,75 @@
-"""Run one question at a time in a worker thread and relay its events to the main thread."""
+"""What a session's model does in a worker thread: one question, or one slide, at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from threading import Event as CancelFlag, Thread
+from collections.abc import Generator, Iterator
+from threading import Event as Flag, Thread
 from typing import Any
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, Stage, StageStarted
-from napari_pathreason.errors import ModelError
-from napari_pathreason.viewer import ModelLoading, Question, Session, answer_question
+from napari_pathreason.errors import ModelError, PathreasonError
+from napari_pathreason.slide_run import RunCancelled, RunFailed
+from napari_pathreason.viewer import (
+    Ending,
+    ModelLoading,
+    Question,
+    RunSoFar,
+    Session,
+    SlideRequest,
+    answer_question,
+    run_request,
+)
 
 PATIENCE_MS = 900
 """How long a cancelled run may take to stop by itself before its model's process is ended."""
+WAIT = 0.05
+"""Seconds after which a paused run asks again whether it goes on."""
+BUSY = "the model is answering; wait for its end or cancel that"
 
 
-class Runner(QObject):
-    """Questions of one session, one at a time.
+class ModelRunner(QObject):
+    """A run in a worker that can be cancelled, with patience, or dropped at once.
+
+    Attributes
+    ----------
+    running : bool
+        Whether a run waits for its ending.
+    """
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.running = False
+        self._session = session
+        self._worker: Any = None
+        self._cancel = Flag()
+        self._patience = QTimer(self, interval=PATIENCE_MS, singleShot=True)
+        self._patience.timeout.connect(self._end_model)
+
+    def cancel(self) -> None:
+        """Ask the run to stop; a model that does not react in time loses its process."""
+        if self.running:
+            self._cancel.set()
+            self._patience.start()
+
+    def _end_model(self) -> None:
+        if self.running:
+            self._free_model()
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """Report that a run was cancelled which did not say so itself."""
+        raise NotImplementedError
+
+    def _free_model(self) -> None:
+        # joining a process may take a moment: not in the main thread
+        Thread(target=self._session.close_models, daemon=True).start()
+
+
+class QuestionRunner(ModelRunner):
+    """Questions of one session; each event is relayed to the main thread.
 
     Signals
     -------
@@ -30,41 +81,22 @@ class Runner(QObject):
     happened = Signal(object)
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._worker: Any = None
-        self._cancel = CancelFlag()
+        super().__init__(session, parent)
         self._stage = Stage.OVERVIEW
         self._run = 0
-        self._running = False
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE_MS)
-        self._patience.timeout.connect(self._end_model)
-
-    @property
-    def running(self) -> bool:
-        """Whether a question waits for its ending."""
-        return self._running
 
     def ask(self, question: Question) -> None:
         """Start a question; its events follow through `happened`."""
         self._run += 1
-        self._running = self._session.asking = True
+        self.running = self._session.asking = True
         self._stage = Stage.OVERVIEW
-        self._cancel = CancelFlag()
+        self._cancel = Flag()
         self._worker = create_worker(
-            _tagged_events, self._session, question, self._cancel, self._run
+            _numbered_events, self._session, question, self._cancel, self._run
         )
         self._worker.yielded.connect(self._relay)
         self._worker.returned.connect(self._check_ended)
         self._worker.start()
-
-    def cancel(self) -> None:
-        """Ask the run to stop; a model that does not react in time loses its process."""
-        if self._running:
-            self._cancel.set()
-            self._patience.start()
 
     def close(self) -> None:
         """Drop the run without waiting and free the model's process."""
@@ -73,20 +105,20 @@ class Runner(QObject):
         if self._worker is not None:
             self._worker.quit()
             self._worker = None
-        if self._running:
-            self._running = self._session.asking = False
+        if self.running:
+            self.running = self._session.asking = False
         self._run += 1  # whatever still arrives is of an older run
         self._free_model()
 
-    def _relay(self, tagged: tuple[int, ModelLoading | Event]) -> None:
-        run, event = tagged
-        if run != self._run or not self._running:
+    def _relay(self, numbered: tuple[int, ModelLoading | Event]) -> None:
+        run, event = numbered
+        if run != self._run or not self.running:
             return
         if isinstance(event, StageStarted):
             self._stage = event.stage
         if isinstance(event, Finished | Cancelled | Failed):
             self._patience.stop()
-            self._running = self._session.asking = False
+            self.running = self._session.asking = False
             self._worker = None
         self.happened.emit(event)
 
@@ -94,19 +126,152 @@ class Runner(QObject):
         reason = "the question ended without an answer; ask again"
         self._relay((run, Failed(self._stage, reason, ModelError(reason))))
 
-    def _end_model(self) -> None:
-        if self._running:
-            self._free_model()
-            self._relay((self._run, Cancelled(self._stage)))
-
-    def _free_model(self) -> None:
-        # joining a process may take a moment: not in the main thread
-        Thread(target=self._session.close_models, daemon=True).start()
+    def _cut_off(self) -> None:
+        self._relay((self._run, Cancelled(self._stage)))
 
 
-def _tagged_events(
-    session: Session, question: Question, cancel: CancelFlag, run: int
+class SlideRunner(ModelRunner):
+    """The slide run of one session: it can be paused, too.
+
+    The worker keeps what it finds in a `RunSoFar` and sends no event to the main thread, which
+    reads it by a timer: thousands of tiles that come at once do not hold it up.
+
+    Signals
+    -------
+    ended : RunFinished, RunCancelled or RunFailed
+        In the main thread, once for each run.
+    """
+
+    ended = Signal(object)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(session, parent)
+        self.so_far = self._before = RunSoFar()
+        self._go, self._holds_model = Flag(), False
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause is asked for; the tiles in hand are finished first."""
+        return self.running and not self._go.is_set()
+
+    @property
+    def closing(self) -> bool:
+        """Whether a run that has ended still has a lock on its folder."""
+        return self._worker is not None and not self.running
+
+    def start(self, request: SlideRequest, keep: bool = True) -> None:
+        """Start a run.
+
+        Parameters
+        ----------
+        request : SlideRequest
+        keep : bool
+            Go back to the run before if nothing comes of this one, as they are of one slide.
+
+        Raises
+        ------
+        PathreasonError
+            If the model is busy, or a cancelled run has not let go of its folder yet.
+        """
+        if self._session.asking or self.running:
+            raise PathreasonError(BUSY)
+        if self.closing:
+            raise PathreasonError("the run before is still closing its folder; try again")
+        self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
+        self.running = True
+        self._hold_model(True)
+        self._cancel, self._go = Flag(), Flag()
+        self._go.set()
+        self._worker = create_worker(
+            _followed, self._session, request, self.so_far, self._cancel, self._go
+        )
+        self._worker.finished.connect(self._let_go)
+        self._worker.start()
+
+    def pause(self) -> None:
+        """Take no further tile in hand; meanwhile the model may be asked something else."""
+        if self.running:
+            self._go.clear()
+            self._hold_model(False)
+
+    def resume(self) -> None:
+        """Go on after a pause.
+
+        Raises
+        ------
+        PathreasonError
+            If the model is answering a question.
+        """
+        if self.paused:
+            if self._session.asking:
+                raise PathreasonError(BUSY)
+            self._hold_model(True)
+            self._go.set()
+
+    def cancel(self) -> None:
+        """As for any run; a pause ends with it."""
+        super().cancel()
+        if self.running:
+            self._go.set()
+
+    def close(self) -> None:
+        """Drop the run without waiting and free the model's process; what is done is kept."""
+        if self.running:
+            self._cancel.set()
+            self._patience.stop()
+            self._stop()
+        self._free_model()
+
+    def look(self) -> None:
+        """Report the end if it has come; to be called by a timer."""
+        ending = self.so_far.ending
+        if self.running and ending is not None:
+            self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        self._patience.stop()
+        self._stop()
+        self.so_far.ending = self.so_far.ending or ending
+        if self.so_far.plan is None and self._before.plan is not None:
+            self.so_far = self._before  # nothing came of it: what was shown still stands
+        self.ended.emit(ending)
+
+    def _stop(self) -> None:
+        self._hold_model(False)
+        self.running = False
+        self._go.set()
+
+    def _hold_model(self, hold: bool) -> None:
+        """Keep the model to this run, or let it go; a question asked in a pause has it itself."""
+        if hold != self._holds_model:
+            self._holds_model = self._session.asking = hold
+
+    def _let_go(self) -> None:
+        """The worker is gone, and with it the lock on the folder."""
+        self._worker = None
+        if self.running and self.so_far.ending is None:
+            reason = "the run ended without a word; start it again, what is done is kept"
+            self._end(RunFailed(reason, PathreasonError(reason)))
+
+    def _cut_off(self) -> None:
+        at = self.so_far.progress
+        self._end(RunCancelled(at.done if at else 0, at.total if at else 0))
+
+
+def _numbered_events(
+    session: Session, question: Question, cancel: Flag, run: int
 ) -> Generator[tuple[int, ModelLoading | Event], None, int]:
     for event in answer_question(session, question, cancel):
         yield run, event
     return run
+
+
+def _followed(
+    session: Session, request: SlideRequest, so_far: RunSoFar, cancel: Flag, go: Flag
+) -> Iterator[None]:
+    """Take event after event; each `yield` is where napari may end the thread."""
+    for event in run_request(session, request, cancel):
+        so_far.take(event)
+        yield
+        while not go.wait(WAIT):
+            yield

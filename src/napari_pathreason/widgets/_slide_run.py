@@ -1,4 +1,4 @@
-"""The Slide run dock: lesions of a whole slide, found tile by tile and shown while it goes on."""
+"""The Slide run dock: lesions of a whole slide, tile by tile, shown while it goes on."""
 
 from __future__ import annotations
 
@@ -12,32 +12,25 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.slide_run import (
-    RunCancelled,
-    RunFailed,
-    RunFinished,
-    holds_run,
-    overrides_of,
-)
+from napari_pathreason.slide_run import RunFailed, RunFinished, holds_run, overrides_of
 from napari_pathreason.viewer import (
+    Ending,
     RunLayers,
     Session,
     SlideRequest,
     foresee,
+    is_slide,
     unwrapped,
 )
 
 from . import _keys as keys
-from ._dock import Dock
-from ._hover import weak_move
-from ._pickers import is_slide
+from ._dock import Dock, weak_move
+from ._fields import text_line
+from ._progress import TileProgress, summary
 from ._reliability import ReliabilityStrip
-from ._rows import text_line
+from ._runner import SlideRunner
 from ._slide_run_form import SlideRunForm
-from ._slide_run_map import AllocationView
-from ._slide_run_progress import TileProgress, summary
-from ._slide_run_runner import SlideRunner
-from ._tile_selection import TileSelection
+from ._slide_run_map import AllocationView, TileSelection
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -100,7 +93,7 @@ class SlideRunWidget(Dock):
             (self.map_view.pick_button, keys.PICK),
             (self.map_view.run_button, keys.ASK),
         ):
-            keys.tell(button, bound)
+            keys.name_in_tip(button, bound)
 
     def _connect(self, viewer: Viewer) -> None:
         self.form.prefer(self.session.preferences())
@@ -230,7 +223,7 @@ class SlideRunWidget(Dock):
         if not (self.runner.running or changed or picking):
             self._timer.stop()
 
-    def _end(self, ending: RunFinished | RunCancelled | RunFailed) -> None:
+    def _end(self, ending: Ending) -> None:
         so_far = self.runner.so_far  # of the run before where nothing came of this one
         self.progress.end(ending, so_far)
         self.result.setText(summary(ending))
@@ -259,15 +252,15 @@ class SlideRunWidget(Dock):
 
     def _foresee(self) -> None:
         """Say whether the model can look for what the form names."""
-        told, info = foresee(self.session, self.form.settings().query, self.form.model_box.model_id)
-        self.form.foresee(told, info)
+        query, model_id = self.form.settings().query, self.form.model_box.model_id
+        self.form.show_outlook(*foresee(self.session, query, model_id))
 
     def _offer(self) -> None:
         folder = self.form.folder
         text, tip = RESUME if folder is not None and holds_run(folder) else START
         self.start_button.setText(text)
         self.start_button.setToolTip(tip)
-        keys.tell(self.start_button, keys.ASK)
+        keys.name_in_tip(self.start_button, keys.ASK)
 
     # layers
 

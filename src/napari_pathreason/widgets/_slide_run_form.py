@@ -1,4 +1,4 @@
-"""What is looked for on a slide: image, lesions, tiles, budget, model, folder."""
+"""The form of the Slide run dock: slide, lesions, tiles, budget, model, folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari.layers import Image
 from napari.utils.history import get_save_history, update_save_history
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
@@ -35,14 +34,22 @@ from napari_pathreason.viewer import (
     run_opener,
 )
 
-from ._budgets import BUDGETS, offer_budgets
-from ._form import SETTLED_MS
-from ._outlook_line import OutlookLine
-from ._pickers import ImageBox, ModelBox, prefer
-from ._rows import Rows, choice_box, side_by_side, text_line
+from ._fields import (
+    MORE,
+    BudgetBox,
+    ChoiceBox,
+    ImageBox,
+    ModelBox,
+    Rows,
+    side_by_side,
+    text_line,
+)
+from ._form import SETTLED_MS, names_in
+from ._reliability import OutlookLine
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Image
 
 FOLDER = "pathreason"
 """Where runs go unless the user chooses otherwise: within the folder last saved to."""
@@ -81,14 +88,14 @@ class SlideRunForm(QWidget):
         self.slide_mpp_box = _decimal(0, 100, 0, 4, "um per pixel of the slide, as it tells none")
         self.slide_mpp_box.setSpecialValueText("um per pixel unknown")
         self.slide_mpp_box.setSuffix(" um per pixel")
-        self.budget_box = choice_box(BUDGETS, "Most visual tokens of a tile")
+        self.budget_box = BudgetBox("Most visual tokens of a tile")
         efforts = [(name.capitalize(), name) for name in get_args(Effort)]
-        self.effort_box = choice_box(efforts, "How readily the allocator spends tokens on Auto")
-        self.effort_box.setCurrentIndex(self.effort_box.findData(START.effort))
+        self.effort_box = ChoiceBox(efforts, "How readily the allocator spends tokens on Auto")
+        self.effort_box.choose(START.effort)
         self.model_box = ModelBox()
         self.folder_edit = QLineEdit(str(Path(get_save_history()[0]) / FOLDER))
         self.folder_edit.setToolTip("Each slide gets a folder of its name in it")
-        browse = QPushButton("\N{HORIZONTAL ELLIPSIS}")
+        browse = QPushButton(MORE)
         browse.setToolTip("Choose a folder")
         browse.clicked.connect(self._choose_folder)
         self.note = text_line()
@@ -117,7 +124,7 @@ class SlideRunForm(QWidget):
         self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
         self._settling.timeout.connect(self.settled)
         self.lesions_edit.textChanged.connect(self._settle)
-        self.model_box.box.editTextChanged.connect(self._settle)
+        self.model_box.changed.connect(self._settle)
         self.outlook_line.wanted.connect(self._fill)
         self._adapt()
         self.refresh()
@@ -144,29 +151,28 @@ class SlideRunForm(QWidget):
 
     def settings(self) -> DetectSettings:
         """What is looked for, and how; `DetectSettings.check` says whether it can be."""
-        names = [name.strip() for name in self.lesions_edit.text().split(",")]
         return DetectSettings(
-            lesions=tuple(name for name in names if name),
+            lesions=names_in(self.lesions_edit.text()),
             mpp=self.mpp_box.value(),
             tile=self.tile_box.value(),
             overlap=self.overlap_box.value(),
-            budget=self.budget_box.currentData(),
-            effort=self.effort_box.currentData(),
+            budget=self.budget_box.value,
+            effort=self.effort_box.value,
             min_tissue=self.tissue_box.value(),
             generation=GenerationSettings(zoom=self._zoom),
         )
 
-    def foresee(self, told: Outlook, info: ModelInfo | None) -> None:
+    def show_outlook(self, outlook: Outlook, info: ModelInfo | None) -> None:
         """Say whether the model can look for these lesions, and offer the budgets that hold."""
-        self.outlook_line.show_outlook(told)
+        self.outlook_line.show_outlook(outlook)
         self._info = info
         self.refresh()
 
     def prefer(self, preferred: Preferences) -> None:
-        """Begin with the model and the effort of the preferences, and look closer if they do."""
+        """Begin with the model, the effort and the zoom of the preferences."""
         self._zoom = preferred.zoom
-        prefer(self.model_box.box, "embedded", preferred.model)
-        self.effort_box.setCurrentIndex(self.effort_box.findData(preferred.effort))
+        self.model_box.prefer(preferred.model)
+        self.effort_box.choose(preferred.effort)
 
     def request(self) -> SlideRequest:
         """What the form says.
@@ -219,10 +225,10 @@ class SlideRunForm(QWidget):
     def _offer(self) -> str:
         """Offer the budgets that the model's replies hold at; why the chosen one is not."""
         if self._info is None:
-            return offer_budgets(self.budget_box, None)
+            return self.budget_box.offer(None)
         tile = Region(0, 0, self.tile_box.value(), self.tile_box.value())
         native = native_tokens(tile, self._info.dims.token_px)
-        return offer_budgets(self.budget_box, self._info.max_visual_tokens, native)
+        return self.budget_box.offer(self._info.max_visual_tokens, native)
 
     def _settle(self, *_: Any) -> None:
         self._settling.start()
@@ -233,7 +239,7 @@ class SlideRunForm(QWidget):
         self.settled.emit()
 
     def _adapt(self) -> None:
-        self.effort_box.setEnabled(self.budget_box.currentData() == "auto")
+        self.effort_box.setEnabled(self.budget_box.value == "auto")
 
     def _choose_folder(self) -> None:
         start = self.parent_folder

@@ -1,30 +1,34 @@
-"""Look at the allocation of a slide run tile by tile, and change it."""
+"""The allocation of a slide run, tile by tile: to look at, to pick from and to change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QColor, QPixmap
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.slide_run import TileBudget, raised
-from napari_pathreason.viewer import kind_colours, why_not_offered
+from napari_pathreason.types import Budget
+from napari_pathreason.viewer import (
+    kind_colours,
+    picked_tiles,
+    picks_of,
+    start_picking,
+    tile_under,
+    why_not_offered,
+)
 
-from ._budgets import offer_budgets
-from ._rows import choice_box, text_line
-from ._slide_run_runner import SlideRunner
+from ._fields import BudgetBox, text_line
+from ._runner import SlideRunner
 
-BUDGETS: list[tuple[str, TileBudget]] = [
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image
+
+BUDGETS: list[tuple[str, Budget]] = [
     *((f"{budget:,}", budget) for budget in BUDGET_GRID),
     ("native", "native"),
 ]
@@ -68,8 +72,8 @@ class AllocationView(QWidget):
         self.hover = text_line("Move over the map: what a tile was given, by whom and why.", 3)
         self.note = text_line()
         self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
-        self.budget_box = choice_box(BUDGETS, "Visual tokens that picked tiles are pinned to")
-        self.budget_box.setCurrentIndex(self.budget_box.findData(256))
+        self.budget_box = BudgetBox("Visual tokens that picked tiles are pinned to", BUDGETS)
+        self.budget_box.choose(256)
         self.pin_button = _button("Pin", "Give picked tiles this budget")
         self.ban_button = _button("Ban", "Leave picked tiles out")
         self.raise_button = _button("Raise", "Give picked tiles one budget more than they have")
@@ -92,7 +96,7 @@ class AllocationView(QWidget):
         layout.addWidget(self.run_button)
         layout.addStretch(1)
         self.pick_button.clicked.connect(self.pick_wanted)
-        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.budget_box.currentData()))
+        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.budget_box.value))
         self.ban_button.clicked.connect(lambda: self._give(lambda _: 0))
         self.raise_button.clicked.connect(lambda: self._give(self._raised))
         self.release_button.clicked.connect(lambda: self._give(lambda _: None))
@@ -101,21 +105,22 @@ class AllocationView(QWidget):
 
     def take_over(self) -> None:
         """Begin with the budgets of the run that is shown."""
-        self.budgets = self._kept()
+        self.budgets = self._overrides()
         self.recount()
 
     def recount(self, running: bool = False) -> None:
         """Hold the user's budgets against those of the run that is shown."""
-        kept = {} if running else self._kept()
+        former = {} if running else self._overrides()
         wanted = {} if running else self.budgets
         self.changes = {
             tile: wanted.get(tile)
-            for tile in sorted({*kept, *wanted})
-            if wanted.get(tile) != kept.get(tile)
+            for tile in sorted({*former, *wanted})
+            if wanted.get(tile) != former.get(tile)
         }
         self.changed.emit()
 
-    def _kept(self) -> dict[int, TileBudget]:
+    def _overrides(self) -> dict[int, TileBudget]:
+        """Budgets that a user had set for the run that is shown."""
         plan = self._runner.so_far.plan
         overrides = () if plan is None else plan.settings.overrides or ()
         return {one.tile: one.budget for one in overrides}
@@ -128,7 +133,7 @@ class AllocationView(QWidget):
         """Enable what can be done now, and say how many tiles it is about."""
         has_map = self._runner.so_far.plan is not None
         free = has_map and bool(self.picked) and not running
-        refused = offer_budgets(self.budget_box, *self._most())
+        refused = self.budget_box.offer(*self._most())
         self.pick_button.setEnabled(has_map)
         for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
             button.setEnabled(free)
@@ -176,16 +181,83 @@ class AllocationView(QWidget):
         if tile in self.budgets:
             return raised(None if (b := self.budgets[tile]) == "native" else b, most)
         plan, record = so_far.plan, so_far.records.get(tile)
-        given: int | None
+        budget: int | None
         if record is not None and record.allocation is not None:
-            given = record.allocation.budget
+            budget = record.allocation.budget
         elif not plan.tiles[tile].is_read(plan.settings.min_tissue):
-            given = 0
+            budget = 0
         elif isinstance(plan.settings.budget, int):
-            given = plan.settings.budget
+            budget = plan.settings.budget
         else:
             return None
-        return None if given is None or given >= most else raised(given, most)
+        return None if budget is None or budget >= most else raised(budget, most)
+
+
+class TileSelection(QObject):
+    """Tiles that the user points at or picks on the canvas, for an `AllocationView`.
+
+    Parameters
+    ----------
+    view : AllocationView
+    runner : SlideRunner
+        Has the map of the run that is shown.
+    viewer : callable
+        Gives the viewer, or None once it is gone.
+
+    Attributes
+    ----------
+    image : callable
+        Gives the slide of that run, or None once it is gone.
+    """
+
+    def __init__(
+        self,
+        view: AllocationView,
+        runner: SlideRunner,
+        viewer: Callable[[], Viewer | None],
+    ) -> None:
+        super().__init__(view)
+        self._view, self._runner, self._viewer = view, runner, viewer
+        self.image: Callable[[], Image | None] = lambda: None
+
+    def pick(self) -> bool:
+        """Let the user draw rectangles on the map; False where there is none."""
+        viewer, image, allocations = self._viewer(), self.image(), self._runner.so_far.allocations
+        if viewer is None or image is None or image not in viewer.layers or allocations is None:
+            return False
+        start_picking(viewer, image, allocations)
+        return True
+
+    def look(self) -> bool:
+        """Note which tiles are picked; False where the user picks none."""
+        viewer, image, allocations = self._viewer(), self.image(), self._runner.so_far.allocations
+        if (
+            viewer is None
+            or image is None
+            or allocations is None
+            or picks_of(viewer, image) is None
+        ):
+            self._view.pick([])
+            return False
+        self._view.pick(picked_tiles(viewer, image, allocations))
+        return True
+
+    def spend(self) -> None:
+        """Take the rectangles away: their tiles have got another budget."""
+        viewer, image = self._viewer(), self.image()
+        picks = None if viewer is None or image is None else picks_of(viewer, image)
+        if picks is not None and len(picks.data):
+            picks.data = []
+            picks.mode = "add_rectangle"
+
+    def hover(self, position: tuple[float, ...]) -> None:
+        """Say why the tile under the cursor has its budget; the position is in the world."""
+        viewer, image, allocations = self._viewer(), self.image(), self._runner.so_far.allocations
+        if viewer is None or image is None or allocations is None or not self._view.in_front:
+            return
+        tile = tile_under(viewer, image, allocations, position)
+        if tile is not None:
+            self._view.hover.setText(allocations.explain(tile))
 
 
 def _legend() -> QGridLayout:
@@ -193,8 +265,8 @@ def _legend() -> QGridLayout:
     grid = QGridLayout()
     grid.setSpacing(3)
     names = ["", "skipped", *(f"{budget:,}" for budget in BUDGET_GRID), "native", "damaged"]
-    shown = [(name, rgba) for name, rgba in zip(names, kind_colours(), strict=True) if name]
-    for place, (name, rgba) in enumerate(shown):
+    entries = [(name, rgba) for name, rgba in zip(names, kind_colours(), strict=True) if name]
+    for place, (name, rgba) in enumerate(entries):
         patch = QPixmap(SIDE, SIDE)
         patch.fill(QColor.fromRgbF(*(float(v) for v in rgba)))
         colour, text = QLabel(), QLabel(name)

@@ -54,7 +54,7 @@ def test_a_second_start_goes_on_where_a_cancelled_run_ended(
     dock.cancel()
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=10_000)
     assert "are kept" in dock.progress.label.text()
-    qtbot.waitUntil(lambda: dock.runner._worker is None, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.runner.closing, timeout=10_000)
     kept = dock.runner.so_far.changes
     dock.start()
     qtbot.waitUntil(lambda: not dock.busy, timeout=200_000)

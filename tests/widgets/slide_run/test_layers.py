@@ -65,7 +65,7 @@ def test_hover_says_why(dock: Any, viewer: Any, wait: Any, layer: Any) -> None:
     place = (middle.x + middle.w / 2, middle.y + middle.h / 2)
     ((row, column),) = LayerFrame.of(dock.tile_selection.image()).slide_to_world([place])
     dock.tile_selection.hover((row, column))
-    assert dock.map_view.hover.text() == shown.told(skipped.index)
+    assert dock.map_view.hover.text() == shown.explain(skipped.index)
 
 
 def test_layers_that_the_user_closes_or_changes_stay_so(

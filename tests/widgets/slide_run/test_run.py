@@ -93,7 +93,7 @@ def test_cancel_in_a_pause_and_start_again(
     performer.gate.release(1)
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=5000)
     assert "are kept" in dock.progress.label.text()
-    qtbot.waitUntil(lambda: dock.runner._worker is None)
+    qtbot.waitUntil(lambda: not dock.runner.closing)
     kept = dock.runner.so_far.changes
     performer.gate.release(1000)
     dock.start()
@@ -114,7 +114,7 @@ def test_cancel_of_a_model_that_hears_nothing(
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=3000)
     assert "Cancelled" in dock.progress.label.text()
     assert not messages
-    qtbot.waitUntil(lambda: dock.runner._worker is None)
+    qtbot.waitUntil(lambda: not dock.runner.closing)
 
 
 def test_a_model_that_fails_is_one_line_and_what_is_done_is_kept(

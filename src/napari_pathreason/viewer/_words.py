@@ -1,11 +1,11 @@
-"""How far an answer may be relied on, in the words that docks and layers show.
+"""Answers in words, as docks and layers say them: how reliable they are, and what they cost.
 
-A guess is never told as an answer, and a reply that could not be read never as a finding of
-nothing.
+A guess is never shown as an answer, and a reply that could not be read never as no detection.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import get_args
 
 from napari_pathreason.exports import NO_ANSWER, UNREADABLE, answer_line
@@ -48,3 +48,22 @@ def short_answer(result: Result) -> str:
 def shown_detections(result: Result) -> tuple[Detection, ...]:
     """Boxes of an answer; none where it could not be read."""
     return result.detections if result.answer.readable else ()
+
+
+def totals_line(results: Iterable[Result]) -> str:
+    """Questions, visual tokens (the allocator's counted), saved tokens and seconds in a line."""
+    every = list(results)
+    if not every:
+        return "Session: no question yet."
+    spent = sum(result.tokens.spent for result in every)
+    saved = sum(result.tokens.saved for result in every)
+    seconds = sum(sum(result.seconds.values()) for result in every)
+    questions = "1 question" if len(every) == 1 else f"{len(every):,} questions"
+    return f"Session: {questions}, {spent:,} visual tokens, {saved:,} saved, {seconds:.1f} s."
+
+
+def planned_line(result: Result) -> str:
+    """Planned against realised tokens of one answer."""
+    tokens = result.tokens
+    planned = "native" if tokens.requested is None else f"{tokens.requested:,}"
+    return f"Last answer: {planned} planned, {tokens.realised:,} of {tokens.native:,} realised."

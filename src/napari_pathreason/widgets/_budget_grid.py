@@ -1,4 +1,4 @@
-"""The budget grid as bars: visual tokens of each budget and, where there are any, probabilities."""
+"""The budget grid as bars and in numbers; matplotlib comes with it, so it is loaded when needed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QTableWidgetItem
 
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import BudgetCost
 
-PINNED, OTHERS, PROBABILITY = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground
+from ._answer_view import MUTED
+from ._fields import RowTable
 
+PINNED, OTHERS, PROBABILITY = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground
 ROW_HEIGHT = 150
 """Least logical pixels of one row of bars with its labels."""
+COLUMNS = {
+    "Budget": "Most visual tokens; native: the region as it is",
+    "Tokens": "Visual tokens that the picture would have",
+    "Saved": "Share of the native tokens that is not spent",
+    "Mpx": "Pixels to decode, in millions; whole tiles at the rim come on top",
+    "MB": "Memory of the picture as read and as the encoder takes it",
+    "s": "Median of this machine's earlier answers at as many tokens",
+}
+NONE = "\N{EN DASH}"
 
 
 class BudgetChart(FigureCanvasQTAgg):
-    """Bars to click on; those of budgets that are not offered are dotted outlines.
+    """Visual tokens of each budget and, where there are any, probabilities, as bars to click on.
+
+    Bars of budgets that are not offered are dotted outlines.
 
     Signals
     -------
     chosen : object
-        Budget of the budget that was clicked.
+        The budget that was clicked.
     """
 
     chosen = Signal(object)
@@ -76,3 +91,44 @@ class BudgetChart(FigureCanvasQTAgg):
             nearest = min(max(round(place), 0), len(self._costs) - 1)
             if not self._costs[nearest].refused:
                 self.chosen.emit(self._costs[nearest].budget)
+
+
+class BudgetTable(RowTable):
+    """Rows to click on; `chosen` is emitted with the budget of the row."""
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(COLUMNS)
+        self.setMinimumHeight(100)
+        self._costs: list[BudgetCost] = []
+        self.cellClicked.connect(self._choose)
+
+    def show_costs(self, costs: Sequence[BudgetCost], pinned: Budget) -> None:
+        """Show these budgets and highlight the pinned one."""
+        self._costs = list(costs)
+        self.setRowCount(len(costs))
+        self.clearSelection()
+        for row, cost in enumerate(costs):
+            texts = (
+                f"{cost.budget:,}" if isinstance(cost.budget, int) else cost.budget,
+                f"{cost.plan.tokens:,}",
+                f"{cost.saved:.0%}",
+                f"{cost.pixels / 1e6:,.2f}",
+                f"{cost.memory / 1e6:,.1f}",
+                NONE if cost.seconds is None else f"{cost.seconds:.1f}",
+            )
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(int(Qt.AlignRight | Qt.AlignVCenter))
+                if cost.refused:
+                    item.setFlags(Qt.NoItemFlags)
+                    item.setForeground(QColor(MUTED))
+                    item.setToolTip(f"Not offered: {cost.refused}")
+                self.setItem(row, column, item)
+            if cost.budget == pinned and not cost.refused:
+                self.selectRow(row)
+
+    def _choose(self, row: int, _: int) -> None:
+        if not self._costs[row].refused:
+            self.chosen.emit(self._costs[row].budget)
