@@ -1,4 +1,4 @@
-"""What can be told of a question before it is asked."""
+"""What can be said of a question before it is asked."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ MODEL = ModelInfo(
 
 
 def test_a_question_of_the_training_is_said_to_be_one() -> None:
-    told = outlook(COUNT, MODEL)
-    assert (told.level, told.text, told.examples) == (
+    forecast = outlook(COUNT, MODEL)
+    assert (forecast.level, forecast.text, forecast.examples) == (
         "reliable",
         "Trained on questions like this.",
         (),
@@ -58,63 +58,63 @@ def test_a_question_of_the_training_is_said_to_be_one() -> None:
 
 
 def test_another_question_would_be_a_guess_and_others_are_offered() -> None:
-    told = outlook(Query("vqa", "Is there necrosis?", YES_NO), MODEL)
-    assert told.level == "none"
-    assert told.text == "Not trained on: necrosis. An answer would be a guess."
-    assert told.lead == "It can answer:"
-    assert set(told.names) <= {
+    forecast = outlook(Query("vqa", "Is there necrosis?", YES_NO), MODEL)
+    assert forecast.level == "none"
+    assert forecast.text == "Not trained on: necrosis. An answer would be a guess."
+    assert forecast.lead == "It can answer:"
+    assert set(forecast.names) <= {
         "Is there tumour?",
         "Count the nuclei.",
         DENSE.question,
         "Find: tumour",
     }
-    assert len(told.examples) == 3
+    assert len(forecast.examples) == 3
 
 
 def test_questions_about_the_same_are_offered_first() -> None:
-    told = outlook(Query("vqa", "How large are the nuclei?"), MODEL)
-    assert told.text.startswith("Not trained on: large.")
-    assert set(told.examples[:2]) == {COUNT, DENSE}
+    forecast = outlook(Query("vqa", "How large are the nuclei?"), MODEL)
+    assert forecast.text.startswith("Not trained on: large.")
+    assert set(forecast.examples[:2]) == {COUNT, DENSE}
 
 
 def test_a_question_without_its_choices_is_offered_with_them() -> None:
-    told = outlook(Query("vqa", "Dense nuclei or sparse?"), MODEL)
-    assert told.text.startswith("The question needs its choices: sparse, dense.")
-    assert told.examples[0] == DENSE
+    forecast = outlook(Query("vqa", "Dense nuclei or sparse?"), MODEL)
+    assert forecast.text.startswith("The question needs its choices: sparse, dense.")
+    assert forecast.examples[0] == DENSE
 
 
 def test_labels_that_it_cannot_look_for_are_named_with_those_that_it_can() -> None:
-    told = outlook(Query("detection", "", ("tumours", "mitosis")), MODEL)
-    assert (told.level, told.text) == ("none", "Cannot look for mitosis.")
-    assert told.lead == "It can look for:"
-    assert told.names == ("tumour", "white cell")
-    assert "Not trained on: mitosis." in told.detail
+    forecast = outlook(Query("detection", "", ("tumours", "mitosis")), MODEL)
+    assert (forecast.level, forecast.text) == ("none", "Cannot look for mitosis.")
+    assert forecast.lead == "It can look for:"
+    assert forecast.names == ("tumour", "white cell")
+    assert "Not trained on: mitosis." in forecast.detail
     blind = replace(MODEL, metadata=Metadata(TOPICS[1:3]))
-    told = outlook(FIND, blind)
-    assert told.text == "Cannot look for tumour. It was not trained to draw boxes."
+    forecast = outlook(FIND, blind)
+    assert forecast.text == "Cannot look for tumour. It was not trained to draw boxes."
 
 
 @pytest.mark.parametrize("task", ["vqa", "subtyping", "detection"])
 def test_nothing_is_judged_before_anything_is_written(task: Any) -> None:
-    told = outlook(Query(task, " " if task == "vqa" else ""), MODEL)
-    assert (told.level, told.text) == (None, "")
-    assert told.examples
+    forecast = outlook(Query(task, " " if task == "vqa" else ""), MODEL)
+    assert (forecast.level, forecast.text) == (None, "")
+    assert forecast.examples
 
 
 def test_a_model_that_says_nothing_is_uncertain_at_best() -> None:
     silent = replace(MODEL, metadata=None)
-    told = outlook(COUNT, silent)
-    assert told.level == "uncertain"
-    assert told.text == "Uncertain at best: this model does not say what it was trained on."
+    forecast = outlook(COUNT, silent)
+    assert forecast.level == "uncertain"
+    assert forecast.text == "Uncertain at best: this model does not say what it was trained on."
     assert outlook(Query("vqa"), silent).examples == ()
     unmeasured = outlook(COUNT, replace(MODEL, calibration=None))
     assert "nobody has measured how reliable this model is" in unmeasured.text
 
 
 def test_of_a_model_that_is_not_here_nothing_is_known_yet() -> None:
-    told = outlook(COUNT, None)
-    assert told.level is None
-    assert told.text == "What this model was trained on is known once it has answered."
+    forecast = outlook(COUNT, None)
+    assert forecast.level is None
+    assert forecast.text == "What this model was trained on is known once it has answered."
 
 
 def test_damage_is_told_and_nothing_is_loaded() -> None:
@@ -125,9 +125,9 @@ def test_damage_is_told_and_nothing_is_loaded() -> None:
         raise AssertionError("a model was loaded")
 
     session = Session(load, damaged)
-    told, info = foresee(session, COUNT, "mine")
+    forecast, info = foresee(session, COUNT, "mine")
     assert info is None
-    assert (told.level, told.text) == (
+    assert (forecast.level, forecast.text) == (
         "none",
         "Config.json of the model mine is damaged; fetch it again.",
     )
@@ -144,10 +144,10 @@ def test_whatever_is_written_gets_the_level_that_its_answer_can_have(
     words: str, options: list[str], task: Any
 ) -> None:
     query = Query(task, words, tuple(options))
-    told = outlook(query, MODEL)
-    assert told.level in (None, foreseen(query, MODEL).level)
-    assert len(told.names) == len(told.examples)
-    for example in told.examples:  # what is offered is no guess
+    forecast = outlook(query, MODEL)
+    assert forecast.level in (None, foreseen(query, MODEL).level)
+    assert len(forecast.names) == len(forecast.examples)
+    for example in forecast.examples:  # what is offered is no guess
         if example.task != "detection" or example.options == ("tumour",):
             assert foreseen(example, MODEL).level == "reliable"
 

@@ -122,7 +122,7 @@ class FakeModels:
 
 @dataclass
 class FakeFactory:
-    """Counts how often models were made, with which spec; ``behaviour`` is for the next ones."""
+    """Counts how often models were made, of which model id; ``behaviour`` is for the next ones."""
 
     behaviour: str = "answer"
     info: ModelInfo = UNTOLD

@@ -58,8 +58,8 @@ def shown(qtbot: Any) -> Any:
 def test_confidence_stands_between_answer_and_rationale(
     shown: Any, calibration: Calibration | None, line: str
 ) -> None:
-    told = shown(confidence=0.834, model=replace(MODEL, calibration=calibration)).splitlines()
-    words = [one for one in told if one]
+    text = shown(confidence=0.834, model=replace(MODEL, calibration=calibration)).splitlines()
+    words = [one for one in text if one]
     assert words[1:4] == ["yes", line, "throughout: tumour"]
 
 
@@ -74,6 +74,6 @@ def test_remarks_are_notes(shown: Any) -> None:
 
 
 def test_a_reply_of_nothing_has_nothing_to_show(shown: Any) -> None:
-    told = shown(answer=Answer("", "", (), False), reliability=Reliability("none"))
-    assert "The model's reply could not be read." in told
-    assert "It wrote nothing." in told
+    text = shown(answer=Answer("", "", (), False), reliability=Reliability("none"))
+    assert "The model's reply could not be read." in text
+    assert "It wrote nothing." in text

@@ -60,14 +60,14 @@ def test_a_line_tells_while_one_types_and_a_click_fills_the_form(
     form, line = dock.form, dock.form.outlook_line
     assert line.words == ""
     assert "Is it magenta?" in line.text()
-    told = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("Is there necrosis?"))
-    assert told == "Not trained on: necrosis. An answer would be a guess."
+    words = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("Is there necrosis?"))
+    assert words == "Not trained on: necrosis. An answer would be a guess."
     assert not line.isHidden()
     assert line.examples == (ASKED, FIND)
     line.linkActivated.emit("0")
     assert (form.draft().query, line.words) == (ASKED, "Trained on questions like this.")
-    told = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("What is this?"))
-    assert told.startswith("The question names nothing that the model was trained on.")
+    words = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("What is this?"))
+    assert words.startswith("The question names nothing that the model was trained on.")
     line.linkActivated.emit("1")
     assert form.draft().query == FIND
     assert line.words == "Trained on questions like this."

@@ -27,7 +27,7 @@ def docks(make_dock: Callable[..., tuple[Any, Any]], marked_image: NDArray[np.ui
     return viewer, ask, budget
 
 
-def test_ladder_is_shown_before_anything_is_spent(docks: Docks, factory: Any) -> None:
+def test_the_budget_grid_is_shown_before_anything_is_spent(docks: Docks, factory: Any) -> None:
     _, _, dock = docks
     assert [cost.budget for cost in dock.costs] == [*BUDGET_GRID, "native"]
     assert "assumed" in dock.note.text()
@@ -153,7 +153,7 @@ def test_history_without_an_ask_dock(docks: Docks, finish: Callable[[Any], None]
     assert viewer.layers.selection.active.selected_data == {0}
 
 
-def test_the_ladder_waits_until_the_view_holds_still(docks: Docks) -> None:
+def test_the_budget_grid_waits_until_the_view_holds_still(docks: Docks) -> None:
     viewer, ask, dock = docks
     ask.form.region_box.choose("view")
     dock.look()

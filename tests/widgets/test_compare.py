@@ -38,7 +38,7 @@ def wait(view: Any, qtbot: Any) -> None:
     qtbot.waitUntil(view.compare_button.isEnabled, timeout=20_000)
 
 
-def test_rungs_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
+def test_budgets_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
     viewer, ask, view = docks
     check(view, 64, "native")
     for _ in range(2):  # the second comparison takes the place of the first
@@ -129,7 +129,7 @@ def test_a_failure_ends_the_comparison(
     assert not ask.session.asking
 
 
-def test_two_rungs_are_needed(docks: Docks) -> None:
+def test_two_budgets_are_needed(docks: Docks) -> None:
     _, _, view = docks
     check(view, 64)
     assert not view.compare_button.isEnabled()

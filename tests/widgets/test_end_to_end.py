@@ -71,9 +71,9 @@ def test_same_json_as_the_shell(
     finish(dock)
     (entry,) = dock.session.entries
     mine = json.loads(json.dumps(result_to_dict(entry.result)))
-    told = shell(checkpoint, *words)
-    del mine["seconds"], told["seconds"]
-    assert mine == told
+    printed = shell(checkpoint, *words)
+    del mine["seconds"], printed["seconds"]
+    assert mine == printed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals that freeze a process")

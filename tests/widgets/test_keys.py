@@ -59,7 +59,7 @@ def test_escape_cancels_and_is_napari_s_otherwise(
     assert not any(key.isEnabled() for key in dock._escape)
 
 
-def test_rungs_are_pinned_one_by_one(shown: Any, qtbot: Any) -> None:
+def test_budgets_are_pinned_one_by_one(shown: Any, qtbot: Any) -> None:
     _, dock, budget = shown
     window = budget.window()
     seen = []

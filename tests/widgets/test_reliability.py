@@ -51,7 +51,7 @@ METADATA = Metadata(
 
 @pytest.fixture
 def info(factory: Any) -> ModelInfo:
-    """What the fake model says of itself, which is calibrated and sure."""
+    """What the fake model says of itself, which is calibrated and confident."""
     factory.confident = True
     factory.info = replace(factory.info, calibration=Calibration(), metadata=METADATA)
     return factory.info

@@ -51,9 +51,9 @@ def known_model(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def save(dock: Any, qtbot: Any, entries: list[Any], path: Path) -> str:
-    with qtbot.waitSignal(dock.save_button.saved) as told:
+    with qtbot.waitSignal(dock.save_button.saved) as saved:
         dock.save_button.save(entries, str(path))
-    return told.args[0]
+    return saved.args[0]
 
 
 def test_every_kind_of_file(

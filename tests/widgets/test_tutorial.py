@@ -130,10 +130,10 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     # 2
     form = user.ask.form
     assert form.region_note.text() == "384 × 384 px = 0.37 × 0.37 mm"
-    told = user.click_ask()
-    assert "Confidence" in told
-    assert "visual tokens" in told
-    assert told.startswith(("Reliable", "Uncertain"))
+    text = user.click_ask()
+    assert "Confidence" in text
+    assert "visual tokens" in text
+    assert text.startswith(("Reliable", "Uncertain"))
     assert user.ask.session.entries[-1].result.query == sample("lymph_node").questions[0].query
     user.choose(form.task_box, "Lesion detection")
     user.click_ask()
@@ -159,9 +159,9 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     # 4
     user.open("skin")
     assert form.question_edit.toPlainText() == "Is there tumour in this field?"
-    told = user.click_ask()
-    assert told.startswith("No reliable answer: unlike the training images")
-    assert "Guess: " in told
+    text = user.click_ask()
+    assert text.startswith("No reliable answer: unlike the training images")
+    assert "Guess: " in text
     user.look_at(GLASS)
     user.draw()
     assert "almost no tissue in this region" in user.click_ask()
@@ -195,8 +195,8 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     assert budget.compare.table.columnCount() == 2
     budget.tabs.setCurrentIndex(2)
     budget.history.export(str(tmp_path / "history.csv"))
-    told = (tmp_path / "history.csv").read_text().splitlines()
-    assert len(told) == 1 + len(user.ask.session.entries) == 1 + 6 + 2
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(user.ask.session.entries) == 1 + 6 + 2
     # 7
     entry = user.ask.session.entries[-3]  # before the comparison
     for ending in ("geojson", "html", "json"):

@@ -80,13 +80,13 @@ def wait(dock: Any, qtbot: Any) -> Callable[[], None]:
 def files_of() -> Callable[[Path], dict[str, Any]]:
     """Contents of the result files; of the manifest all but the time."""
 
-    def told(folder: Path) -> dict[str, Any]:
+    def contents(folder: Path) -> dict[str, Any]:
         names = ("findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif")
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["made"]
         return {"manifest": manifest, **{name: (folder / name).read_bytes() for name in names}}
 
-    return told
+    return contents
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ def boxes(layer: Callable[[Any, str], Any]) -> Callable[[Any], list[tuple[float,
     """(x, y, w, h) of the boxes shown, level-0 pixels."""
 
     def shown(viewer: Any) -> list[tuple[float, ...]]:
-        told = []
+        rectangles = []
         for shape in layer(viewer, "lesions").data:
             (y1, x1), (y2, x2) = shape.min(axis=0) + 0.5, shape.max(axis=0) + 0.5
-            told.append((x1, y1, x2 - x1, y2 - y1))
-        return sorted(told)
+            rectangles.append((x1, y1, x2 - x1, y2 - y1))
+        return sorted(rectangles)
 
     return shown
 

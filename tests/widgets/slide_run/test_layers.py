@@ -54,10 +54,10 @@ def test_hover_says_why(dock: Any, viewer: Any, wait: Any, layer: Any) -> None:
     assert tiles.visible
     assert viewer.layers.selection.active is tiles
     skipped = next(t for t in shown.plan.tiles if not t.is_read(0.5))
-    told = tiles.get_status(np.array([skipped.row, skipped.column]))["value"]
-    assert f"tile: {skipped.index}" in told
-    assert "budget: 0" in told
-    assert "less than 50 %" in told
+    status = tiles.get_status(np.array([skipped.row, skipped.column]))["value"]
+    assert f"tile: {skipped.index}" in status
+    assert "budget: 0" in status
+    assert "less than 50 %" in status
     read = tiles.get_status(np.array([0, 0]))["value"]
     assert "budget: 16" in read
     assert "16 visual tokens by the run's budget" in read
