@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import atomic_folder
 
 from ._adapter import CONFIG, find_base, merge_adapter
 from ._allocators import FOLDER, SETTINGS
@@ -53,17 +53,15 @@ def write_merged(model_id: str | Path, out: Path) -> Path:
     info = read_info(described_in(folder, base), name, folder)
     check_whole(folder, info.name, base)
     model = merge_adapter(load_weights(base, info, "auto"), folder, info.name)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with quiet_transformers():
-        model.save_pretrained(partial)
-    files = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
-    of_base = [file for pattern in _OF_MODEL for file in base.glob(pattern)]
-    files += [file for file in of_base if file.name not in _OF_TRAINING]
-    for file in files:  # what the adapter's folder holds stands before the base's
-        if not file.name.startswith(("adapter_", "model")) and not (partial / file.name).exists():
-            shutil.copy(file, partial)
-    if (folder / FOLDER).is_dir():  # it was trained on the merged weights, and fits them
-        shutil.copytree(folder / FOLDER, partial / FOLDER)
-    os.replace(partial, out)
+    with atomic_folder(out) as draft:
+        with quiet_transformers():
+            model.save_pretrained(draft)
+        files = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
+        of_base = [file for pattern in _OF_MODEL for file in base.glob(pattern)]
+        files += [file for file in of_base if file.name not in _OF_TRAINING]
+        for file in files:  # what the adapter's folder holds stands before the base's
+            if not file.name.startswith(("adapter_", "model")) and not (draft / file.name).exists():
+                shutil.copy(file, draft)
+        if (folder / FOLDER).is_dir():  # it was trained on the merged weights, and fits them
+            shutil.copytree(folder / FOLDER, draft / FOLDER)
     return out

@@ -136,6 +136,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     add(
         "--recipe",
         type=Path,
+        default=None,
         help="what it was trained by: write anew what the model says of its training",
     )
     _add_changes(parser)

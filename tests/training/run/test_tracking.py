@@ -69,7 +69,7 @@ def test_every_stage_tells_the_tracker_what_its_log_holds(
 ):
     monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     values = recipe.model_dump() | {"allocator": ALLOCATOR, "bilateral": {"rounds": 1}}
-    values["sft"] |= {"steps": 2, "dense_steps": 0}
+    values["sft"] |= {"steps": 2}
     values["grpo"] |= GRPO | SHORT
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(values))
@@ -93,7 +93,7 @@ def test_every_stage_tells_the_tracker_what_its_log_holds(
 def test_nothing_is_tracked_unless_it_is_asked_for(recipe, tmp_path, trackers):
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.model_dump_json())
-    words = ["--set", "sft.steps=1", "--set", "sft.dense_steps=0"]
+    words = ["--set", "sft.steps=1"]
     assert main(["train", "sft", "--recipe", str(path), *words]) == 0
     assert trackers == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from napari_pathreason.files import atomic_bytes, atomic_text
+from napari_pathreason.files import atomic_bytes, atomic_text, former_folder
 from napari_pathreason.models import AllocatorNet
 from napari_pathreason.training.recipe import Recipe
 
@@ -54,8 +54,9 @@ def make_room(out: Path, of: str) -> None:
     """Take the state of another run away, so that the one that is called ``of`` begins anew."""
     file = out / "run-of.txt"
     if not file.is_file() or file.read_text(encoding="utf-8") != of:
-        for name in ("checkpoint", "checkpoint.old"):
-            shutil.rmtree(out / name, ignore_errors=True)
+        last = out / "checkpoint"
+        for folder in (last, former_folder(last)):
+            shutil.rmtree(folder, ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         with atomic_text(file) as text:
             text.write(of)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from napari_pathreason.budgets import plan
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import Journal
 from napari_pathreason.models import (
     BUDGETS,
     FixedAllocator,
@@ -142,7 +143,8 @@ def tabulate(
     name : str
         Of the progress bar.
     """
-    scores = _read(file)
+    journal = Journal(file)
+    scores = _scores_in(journal)
     sizes = [
         [plan(pictures.region(s), budget, token_px).size for budget in BUDGETS] for s in samples
     ]
@@ -152,40 +154,30 @@ def tabulate(
         for size, budget in zip(each, BUDGETS, strict=True)
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        file.open("a", encoding="utf-8") as out,
-        tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar,
-    ):
+    with tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar:
         bar.update(len(scores))
         for budget in BUDGETS:
             new = [key for key, at in wanted.items() if at == budget and key not in scores]
             for window in evaluator.windows(new, [size for _, size in new]):
-                items = evaluator.ask([at for at, _ in window], budget)
+                items, lines = evaluator.ask([at for at, _ in window], budget), []
                 for (at, size), item in zip(window, items, strict=True):
                     scored = Scored(
                         item.score, int(item.tokens), item.flops, item.native, item.flops_native
                     )
                     scores[at, size] = scored
-                    out.write(json.dumps({"index": at, "size": size, **asdict(scored)}) + "\n")
-                out.flush()
+                    lines.append(json.dumps({"index": at, "size": size, **asdict(scored)}).encode())
+                journal.append(*lines)
                 bar.update(len(window))
     return [[scores[at, size] for size in each] for at, each in enumerate(sizes)]
 
 
-def _read(file: Path) -> dict[tuple[int, tuple[int, int]], Scored]:
-    """What an earlier run wrote, made fit for appending: a line cut off by a kill is dropped."""
-    if not file.is_file():
-        return {}
-    scores, whole = {}, 0
-    for line in file.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
+def _scores_in(journal: Journal) -> dict[tuple[int, tuple[int, int]], Scored]:
+    """What an earlier run wrote, by place of the question and size of the picture."""
+    scores = {}
+    for line in journal.lines():
         record = json.loads(line)
         at, (width, height) = record.pop("index"), record.pop("size")
         scores[at, (width, height)] = Scored(**record)
-        whole += len(line)
-    with file.open("r+b") as cut:
-        cut.truncate(whole)
     return scores
 
 

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
+from napari_pathreason.files import atomic_folder, former_folder, replace_folder
 from napari_pathreason.models import (
     WEIGHTS,
     base_of,
@@ -44,18 +45,14 @@ def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
     accelerator.wait_for_everyone()  # nor is it moved while another still writes
     if accelerator.is_main_process:
         (fresh / "step.json").write_text(json.dumps({"step": step}))
-        old = out / "checkpoint.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if last.exists():
-            os.replace(last, old)
-        os.replace(fresh, last)
-        shutil.rmtree(old, ignore_errors=True)
+        replace_folder(fresh, last)
     accelerator.wait_for_everyone()
 
 
 def last_checkpoint(out: Path) -> Path | None:
     """Folder of the last whole checkpoint; None where there is none."""
-    folders = (out / name for name in ("checkpoint", "checkpoint.old"))
+    last = out / "checkpoint"
+    folders = (last, former_folder(last))
     return next((folder for folder in folders if (folder / "step.json").is_file()), None)
 
 
@@ -166,13 +163,11 @@ def _adapter_of(model: Any, state: dict[str, torch.Tensor]) -> tuple[Any, dict[s
 
 def copy_checkpoint(source: Path, target: Path) -> Path:
     """Copy a checkpoint, which may be an adapter, so that it is there whole or not at all."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    if (base := base_of(source, source.name)) is not None:
-        write_base(partial, base)  # it lies elsewhere, seen from here
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as draft:
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+        if (base := base_of(source, source.name)) is not None:
+            write_base(draft, base)  # it lies elsewhere, seen from here
     return target
 
 

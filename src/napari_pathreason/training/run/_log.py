@@ -7,7 +7,6 @@ accelerate.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import Journal, atomic_bytes
 from napari_pathreason.training.recipe import Recipe
 
 from ._metadata import model_name, provenance
@@ -69,21 +69,18 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator | None = None) -> None:
-        self._path = folder / "log.jsonl"
-        self._accelerator = accelerator
+        self._folder, self._accelerator = folder, accelerator
+        self._journal = Journal(folder / "log.jsonl")
 
     def begin(self, step: int) -> None:
         """Make the folder; after a resume, drop the records behind ``step``."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in self.records() if record["step"] <= step]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        os.replace(partial, self._path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        before = [record for record in self.records() if record["step"] <= step]
+        self._journal.rewrite(json.dumps(record).encode() for record in before)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record; ``step`` must be among its keys."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        self._journal.append(json.dumps(record).encode())
         if self._accelerator is not None:
             figures = {key: value for key, value in record.items() if key != "step"}
             self._accelerator.log(figures, step=record["step"])
@@ -96,15 +93,7 @@ class RunLog:
 
     def records(self) -> list[dict[str, Any]]:
         """All records; a line cut off by a kill is left out."""
-        if not self._path.is_file():
-            return []
-        records = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                continue
-        return records
+        return [json.loads(line) for line in self._journal.lines()]
 
     def draw(self, panels: Mapping[str, str]) -> None:
         """Write ``curve.png``: a panel for each key of the log, with its title.
@@ -129,9 +118,8 @@ class RunLog:
             panel.set(title=title, xlabel="step")
             if train or val:
                 panel.legend()
-        partial = self._path.with_name("curve.partial.png")
-        figure.savefig(partial, dpi=120)
-        os.replace(partial, self._path.with_name("curve.png"))
+        with atomic_bytes(self._folder / "curve.png") as file:
+            figure.savefig(file, format="png", dpi=120)
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
