@@ -2,7 +2,11 @@ __version__: str
 
 from ._ask import ask as ask
 from ._detect import detect as detect
-from .engine import result_to_dict as result_to_dict, token_line as token_line
+from .engine import (
+    Models as Models,
+    result_to_dict as result_to_dict,
+    token_line as token_line,
+)
 from .errors import (
     ExportError as ExportError,
     ModelError as ModelError,
@@ -26,21 +30,29 @@ from .slide_run import (
     Tile as Tile,
     TileRecord as TileRecord,
 )
-from .slides import open_slide as open_slide
+from .slides import Slide as Slide, open_slide as open_slide
 from .types import (
     Allocation as Allocation,
     Answer as Answer,
+    AnswerBox as AnswerBox,
+    Budget as Budget,
     Calibration as Calibration,
     Detection as Detection,
+    Effort as Effort,
+    Form as Form,
     GenerationSettings as GenerationSettings,
+    Level as Level,
     Metadata as Metadata,
     ModelDims as ModelDims,
     ModelInfo as ModelInfo,
+    OODScore as OODScore,
     Query as Query,
     Reliability as Reliability,
+    Request as Request,
     Result as Result,
     Scale as Scale,
     SlideInfo as SlideInfo,
+    TaskName as TaskName,
     TokenReport as TokenReport,
     Topic as Topic,
 )
