@@ -23,7 +23,7 @@ ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}  # Pillow's modes that hold transpare
 
 
 class LazyPicture:
-    """An array-like that is computed when it is first sliced, and kept.
+    """An array-like that is computed when it is first sliced, once.
 
     Parameters
     ----------

@@ -56,8 +56,8 @@ def open_tiff(path: Path) -> tuple[Source, Mpp]:
         if plain and mpp is not None:  # tiffslide knows no more, and takes long to import
             files.pop_all()
             return TiffSource(path, tiff, pages), mpp
-        slide, sizes, found = _vendor_view(path, files)
-        mpp = mpp or found
+        slide, sizes, mpp_of_vendor = _vendor_view(path, files)
+        mpp = mpp or mpp_of_vendor
         if plain and sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
             if slide is not None:
                 slide.close()
@@ -304,12 +304,12 @@ def _flat_picture(path: Path) -> LazyPicture:
         photometric = series.keyframe.photometric
     _refuse_inks(photometric, path.name)
     sizes = dict(zip(axes, shape, strict=True))
-    kept = [axis for axis in axes if axis in "YX" or (axis in "SC" and sizes[axis] > 1)]
-    order = [axis for axis in "YXSC" if axis in kept]
+    axes_left = [axis for axis in axes if axis in "YX" or (axis in "SC" and sizes[axis] > 1)]
+    order = [axis for axis in "YXSC" if axis in axes_left]
     if (
         {"Y", "X"} - set(axes)
         or len(order) > 3
-        or any(size != 1 for axis, size in sizes.items() if axis not in kept)
+        or any(size != 1 for axis, size in sizes.items() if axis not in axes_left)
     ):
         raise SlideError(f"{path.name} is a stack ({axes} {shape}); save one plane of it")
 
@@ -317,8 +317,8 @@ def _flat_picture(path: Path) -> LazyPicture:
         try:
             with tifffile.TiffFile(path) as tiff:
                 pixels = tiff.series[0].asarray()
-                picture = pixels[tuple(slice(None) if axis in kept else 0 for axis in axes)]
-                picture = np.transpose(picture, [kept.index(axis) for axis in order])
+                picture = pixels[tuple(slice(None) if axis in axes_left else 0 for axis in axes)]
+                picture = np.transpose(picture, [axes_left.index(axis) for axis in order])
                 return _to_colours(picture, tiff.series[0].keyframe)
         except Exception:  # codecs raise whatever they like
             raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None

@@ -81,7 +81,7 @@ def tissue_share(pixels: NDArray[np.uint8]) -> float:
     """Share (0 to 1) of a picture (height, width, 3) that is not as good as white.
 
     The least threshold of `tissue_mask`: where this finds nothing, there is nothing. It needs no
-    further look at the slide.
+    further read of the slide.
     """
     return float((_stained(pixels) > LEAST).mean())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import atomic_text
 from napari_pathreason.types import Query, TaskName
 
 Corners = tuple[float, float, float, float]
@@ -93,13 +93,11 @@ def name_crop(file: str, x: int, y: int, width: int, height: int) -> str:
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:
     """Write JSONL atomically; returns the number of lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     count = 0
-    with partial.open("w", encoding="utf-8") as file:
+    with atomic_text(path) as file:
         for sample in samples:
             file.write(sample.model_dump_json(exclude_defaults=True) + "\n")
             count += 1
-    os.replace(partial, path)
     return count
 
 
