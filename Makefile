@@ -8,7 +8,7 @@ READY = $(VENV)/.ready
 SAMPLES = src/napari_pathreason/sample_data
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables, step by
-# step as demonstrator/README.md tells. About 11 hours on two cores. Training goes on where it was
+# step as in demonstrator/README.md. About 11 hours on two cores. Training goes on where it was
 # cut, evaluation begins anew; delete the folders data/mini*, data/taught and runs/mini* to begin
 # from the pictures.
 DATA ?= ../shared/data
@@ -92,7 +92,7 @@ results: $(READY) $(MINI)/test.jsonl
 	gzip -9nc runs/results/items.jsonl > docs/results-items.jsonl.gz
 
 # `make reproduce`: a small run of GRPO, allocator and evaluation; fails where the order of the
-# rows is not the one that docs/results.md tells.
+# rows is not the one in docs/results.md.
 reproduce: $(READY) $(MINI)/test.jsonl
 	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/reproduce.yaml
 	$(BIN)/pathreason evaluate embedded --data $(MINI)/test.jsonl --budgets 16,64,256 \
