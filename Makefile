@@ -12,7 +12,7 @@ SAMPLES = src/napari_pathreason/sample_data
 # cut, evaluation begins anew; delete the folders data/mini*, data/taught and runs/mini* to begin
 # from the pictures.
 DATA ?= ../shared/data
-RUNGS ?= 4,16,64,256
+BUDGETS ?= 4,16,64,256
 PER_TOPIC ?= 100
 MINI = data/mini
 TAUGHT = data/taught/nuclei_taught/index.csv
@@ -75,7 +75,7 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/counts.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
 		--recipe demonstrator/recipes/counts.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
-	$(EVALUATE) $(RUN)/model --budgets $(RUNGS) --stage sft --no-blank --json $(RUN)/sft.json
+	$(EVALUATE) $(RUN)/model --budgets $(BUDGETS) --stage sft --no-blank --json $(RUN)/sft.json
 	$(EVALUATE) $(MODEL) $(TABLES) --stage bilateral --earlier $(RUN)/sft.json \
 		--items $(RUN)/items.jsonl
 	gzip -9nc $(RUN)/items.jsonl > docs/results-items.jsonl.gz

@@ -2,7 +2,7 @@
 
 **Places.** Position embeddings resampled from another encoder are faint, and content drowns them:
 a place could be read off a visual token no better than to a third of it, too little for the
-corners of a thing as small as a token (docs/experiments.md). Most directions of the vision
+corners of a thing as small as a token (demonstrator/experiments.md). Most directions of the vision
 encoder's residual stream, and of what its merger writes, carry next to nothing. Some of them are
 given to places.
 

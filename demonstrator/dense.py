@@ -28,7 +28,7 @@ class Labels:
     ``covered`` are what may cover a visual token; each token in a thing of ``boxed`` learns its
     box; each token learns how many of ``counted`` it holds. No question asks for boxes of red
     cells; they are many and small, and teach what boxes of platelets need: to add a place and a
-    distance (docs/experiments.md).
+    distance (demonstrator/experiments.md).
     """
 
     covered: tuple[str, ...] = (

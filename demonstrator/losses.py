@@ -88,7 +88,7 @@ def box_loss(log_p: torch.Tensor, corners: torch.Tensor, box_weight: torch.Tenso
     """Mean `number_loss` of box corners, over the boxes; the tokens of a box share its weight.
 
     Were each token to count the same, a thing of forty would outweigh one of a single token, and
-    the corners of small things would stay half their size wrong (docs/experiments.md).
+    the corners of small things would stay half their size wrong (demonstrator/experiments.md).
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def count_loss(
 
     Its best guess is the mean, so that what the tokens of a picture say adds up to what is there
     (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is
-    0 wherever a token holds less than half a thing on average (docs/experiments.md). The variance
+    0 wherever a token holds less than half a thing on average (demonstrator/experiments.md). The variance
     is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is larger:
     it grows as in a negative binomial, so that tokens of hundreds do not drown all other losses.
 
@@ -153,7 +153,7 @@ def attention_loss(
 
     A word that speaks of a box should attend to its visual tokens by shared area. A small model
     asked to write a place reads it off the visual tokens only once it attends to the right ones,
-    and the loss of the text alone does not tell it which (docs/experiments.md).
+    and the loss of the text alone does not tell it which (demonstrator/experiments.md).
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def place_loss(log_p: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Mean `number_loss` of each visual token's own place.
 
     Without it training wipes out where a visual token came from, and the language model cannot
-    write where a thing is (docs/experiments.md).
+    write where a thing is (demonstrator/experiments.md).
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def count_scale(counts: torch.Tensor) -> torch.Tensor:
 
     A count is off by a ratio. A target that is wide in numbers reaches far down and hardly up in
     ratios, so where a count is uncertain the small ones had the higher peaks: nuclei and red cells
-    were written too few (docs/experiments.md).
+    were written too few (demonstrator/experiments.md).
     """
     return counts.float().clamp(min=0.5).log()
 
@@ -279,7 +279,7 @@ def number_loss(
 
     Plain cross-entropy calls 499 for 500 as wrong as 0. Here the target of a number v is half a
     normal distribution around v and half one that is `WIDER`, so that there is a slope to follow
-    from far away; the distance of the expected number from v is added (docs/experiments.md).
+    from far away; the distance of the expected number from v is added (demonstrator/experiments.md).
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def expected_error(
     """How far the numbers that would be drawn are from those meant, (targets,).
 
     Least where all probability lies on the median of what may be meant. Cross-entropy alone
-    learns the distribution, whose likeliest number is not its middle (docs/experiments.md).
+    learns the distribution, whose likeliest number is not its middle (demonstrator/experiments.md).
     Parameters are those of `number_loss`.
     """
     probability = _allowed_probabilities(log_p, allowed)

@@ -8,7 +8,7 @@ so that it can write them by copying. **Attention** of one layer tells where the
 looks while it writes of a place. **Readout**: each corner value of a box has a query head of its
 own in the last layer; where that head attends to a visual token, it adds to the stream what its
 values tell of that token, which can be taught of every visual token of every box, whereas an
-answer writes a handful of coordinates (docs/experiments.md).
+answer writes a handful of coordinates (demonstrator/experiments.md).
 """
 
 from __future__ import annotations
