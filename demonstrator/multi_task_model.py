@@ -139,8 +139,8 @@ class MultiTaskModel(torch.nn.Module):
         sizes = len(self.labels.covered), len(self.labels.counted)
         coverage, counts = self.token_head(tokens).split(sizes, dim=1)
         coordinates = self.numbers[:: self.quantum]
-        said = self._say(self.coordinate_head(tokens), coordinates)
-        boxes, places = said.split(COORDINATES, dim=1)
+        coordinates_of_tokens = self._say(self.coordinate_head(tokens), coordinates)
+        boxes, places = coordinates_of_tokens.split(COORDINATES, dim=1)
         means = torch.stack([picture.mean(dim=0) for picture in pictures])
         return coverage, boxes, counts, places, self._say(self.total_head(means), self.numbers)
 

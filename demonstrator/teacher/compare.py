@@ -68,20 +68,20 @@ def beside(
         answer = ask(
             Job(slide, Request(region, QUERY, budget)), models.performer, models.allocator
         ).answer
-        said = int(answer.text) if answer.text.isdecimal() else None
-        found.append(Beside(number, said))
+        count = int(answer.text) if answer.text.isdecimal() else None
+        found.append(Beside(number, count))
     return found
 
 
 def row(side: int, budget: Budget, found: Sequence[Beside]) -> str:
     """One row of the table."""
-    said = [(each.teacher, each.model) for each in found if each.model is not None]
-    ratio = median(model / max(teacher, 1) for teacher, model in said) if said else 0.0
-    varied = len({t for t, _ in said}) > 1 and len({m for _, m in said}) > 1
-    rank = f"{spearmanr(*zip(*said, strict=True)).statistic:.2f}" if varied else "-"
+    pairs = [(each.teacher, each.model) for each in found if each.model is not None]
+    ratio = median(model / max(teacher, 1) for teacher, model in pairs) if pairs else 0.0
+    varied = len({t for t, _ in pairs}) > 1 and len({m for _, m in pairs}) > 1
+    rank = f"{spearmanr(*zip(*pairs, strict=True)).statistic:.2f}" if varied else "-"
     close = [sum(each.within(share) for each in found) / len(found) for share in (0.2, 0.5)]
     return (
-        f"| {side} | {median(t for t, _ in found):.0f} | {budget} | {len(said) / len(found):.2f} "
+        f"| {side} | {median(t for t, _ in found):.0f} | {budget} | {len(pairs) / len(found):.2f} "
         f"| {close[0]:.2f} | {close[1]:.2f} | {ratio:.2f} | {rank} |"
     )
 

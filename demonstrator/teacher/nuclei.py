@@ -100,16 +100,16 @@ def nuclei_of(pixels: NDArray[np.uint8], scale: float, teacher: Any) -> NDArray[
         As of `teach`.
     """
     height, width = pixels.shape[:2]
-    seen_size = round(width * scale), round(height * scale)
-    picture = Image.fromarray(pixels).resize(seen_size, Image.Resampling.BICUBIC)
-    seen = np.asarray(picture, np.float32)
-    padding = [(0, -length % SIDE) for length in seen.shape[:2]]
-    seen = np.pad(seen, (*padding, (0, 0)), mode="reflect")
-    low, high = np.percentile(seen, (DARKEST, BRIGHTEST), axis=(0, 1))
-    scaled = ((seen - low) / (high - low + 1e-6)).astype(np.float32)
+    resized = round(width * scale), round(height * scale)
+    picture = Image.fromarray(pixels).resize(resized, Image.Resampling.BICUBIC)
+    enlarged = np.asarray(picture, np.float32)
+    padding = [(0, -length % SIDE) for length in enlarged.shape[:2]]
+    enlarged = np.pad(enlarged, (*padding, (0, 0)), mode="reflect")
+    low, high = np.percentile(enlarged, (DARKEST, BRIGHTEST), axis=(0, 1))
+    scaled = ((enlarged - low) / (high - low + 1e-6)).astype(np.float32)
     with torch.inference_mode():
         found = teacher(torch.from_numpy(scaled.transpose(2, 0, 1)[None].copy()))
-    numbers = found[0, 0].numpy()[: seen_size[1], : seen_size[0]]
+    numbers = found[0, 0].numpy()[: resized[1], : resized[0]]
     each = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape).astype(np.uint16)
     return np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.NEAREST))
 

@@ -32,7 +32,7 @@ def with_overrides(settings, budgets):
 
 def answered(events):
     """Tiles that were not kept."""
-    return [e.tile.index for e in events if isinstance(e, TileDone) and not e.kept]
+    return [e.tile.index for e in events if isinstance(e, TileDone) and not e.resumed]
 
 
 def rows(folder):

@@ -43,7 +43,7 @@ def test_events_come_in_order(run, tmp_path):
     assert len(done) == start.total == told[-1].done == told[-1].total
     assert told[-1].seconds_left == 0
     assert told[0].seconds_left > 0
-    assert not any(event.kept for event in done)
+    assert not any(event.resumed for event in done)
 
 
 def test_a_lesion_on_a_seam_is_one(run, spots):
@@ -188,7 +188,7 @@ def test_cancel_and_resume(run, spots, tmp_path):
     finder = spots.batch_finder()
     events = run(performer=finder)
     assert events[0].done == 6
-    assert sum(event.kept for event in events if isinstance(event, TileDone)) == 6
+    assert sum(event.resumed for event in events if isinstance(event, TileDone)) == 6
     assert len(finder.seen) == events[0].total - 6
     run(tmp_path / "whole", performer=spots.batch_finder())
     assert spots.files_of(tmp_path / "run") == spots.files_of(tmp_path / "whole")

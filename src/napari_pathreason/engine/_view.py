@@ -87,7 +87,7 @@ def to_detections(
     placed = []
     confident = confidences or repeat(None)
     for box, confidence in zip(boxes, confident, strict=False):
-        on_slide = _clip(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
+        on_slide = _cut_to(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
         if on_slide.area > 0:
             placed.append(Detection(box.label, on_slide, confidence))
     return tuple(placed)
@@ -99,7 +99,7 @@ def frame_of(region: Region, picture_size: tuple[int, int], space: BoxSpace) -> 
     return VisualFrame(region, side if space == "relative" else picture_size)
 
 
-def _clip(box: Box, region: Region) -> Box:
+def _cut_to(box: Box, region: Region) -> Box:
     x1, y1, x2, y2 = box.corners
     left, top, right, bottom = region.box.corners
     x1, x2 = (min(max(x, left), right) for x in (x1, x2))

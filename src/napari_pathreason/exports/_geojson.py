@@ -164,7 +164,7 @@ def read_geojson(path: str | Path, placeless: list[str] | None = None) -> Iterat
     Yields
     ------
     Feature
-        In the order of the file; invalid polygons are mended.
+        In the order of the file; invalid polygons are made valid.
 
     Raises
     ------
@@ -356,7 +356,7 @@ def _valid(shape: BaseGeometry) -> BaseGeometry:
 
 
 def _shape_of(geometry: Any) -> Shape | None:
-    """Shape of a GeoJSON geometry, mended if it is not valid; None where there is none.
+    """Shape of a GeoJSON geometry, made valid if it is not; None where there is none.
 
     Returns
     -------

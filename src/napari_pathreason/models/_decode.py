@@ -12,7 +12,7 @@ from napari_pathreason.types import GenerationSettings
 from ._inputs import ModelInputs
 
 BESIDE = 16
-"""Likeliest tokens that are kept beside the one drawn, to tell how sure the choice was."""
+"""Likeliest tokens that are kept beside the one drawn, for the confidence of the choice."""
 
 
 class SampledToken(NamedTuple):
@@ -77,13 +77,13 @@ def decode(
     cache = None
     while True:
         output = model(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        drawn = draw(output.logits[0, -1].float(), settings.temperature, suppressed, random)
-        yield drawn
+        sampled = draw(output.logits[0, -1].float(), settings.temperature, suppressed, random)
+        yield sampled
         cache = output.past_key_values
         # positions are given, not left to the model: it keeps the last picture's offset as state,
         # which a second answer that runs in between would overwrite
         arguments = {
-            "input_ids": torch.tensor([[drawn.token]], device=model.device),
+            "input_ids": torch.tensor([[sampled.token]], device=model.device),
             "position_ids": torch.full((3, 1, 1), position, device=model.device),
         }
         position += 1

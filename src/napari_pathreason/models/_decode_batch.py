@@ -51,7 +51,7 @@ def decode_batch(
     lengths = torch.tensor([one["input_ids"].shape[1] for one in inputs])
     random = [torch.Generator().manual_seed(settings.seed) for _ in inputs]
     position = torch.tensor([_behind(one, merge) for one in inputs], device=device)
-    seen = (torch.arange(int(lengths.max())) < lengths[:, None]).to(device, torch.int64)
+    mask = (torch.arange(int(lengths.max())) < lengths[:, None]).to(device, torch.int64)
     ends, place = lengths.unique(return_inverse=True)
     arguments: dict[str, Any] = {
         name: pad_sequence([one[name][0] for one in inputs], batch_first=True).to(device)
@@ -60,33 +60,33 @@ def decode_batch(
         name: torch.cat([one[name] for one in inputs]).to(device)
         for name in ("pixel_values", "image_grid_thw")
     }
-    output = model(**arguments, attention_mask=seen, use_cache=True, logits_to_keep=ends - 1)
+    output = model(**arguments, attention_mask=mask, use_cache=True, logits_to_keep=ends - 1)
     logits, cache = output.logits[torch.arange(len(inputs)), place], output.past_key_values
     rows = list(range(len(inputs)))  # which question each row of the batch is
     ended = [False] * len(inputs)
     while True:
         tokens = []
-        drawn: list[SampledToken | None] = [None] * len(inputs)
+        sampled: list[SampledToken | None] = [None] * len(inputs)
         for row, own in zip(rows, logits.float(), strict=True):
             one = draw(own, settings.temperature, suppressed, random[row])
             tokens.append(one.token)
             if not ended[row]:
-                drawn[row] = one
+                sampled[row] = one
                 ended[row] = one.token in stops
-        yield drawn
+        yield sampled
         going = [at for at, row in enumerate(rows) if not ended[row]]
         if not going:
             return
         if 2 * len(going) <= len(rows):
-            kept = torch.tensor(going, device=device)
-            cache.batch_select_indices(kept)
-            seen, position = seen[kept], position[kept]
+            indices = torch.tensor(going, device=device)
+            cache.batch_select_indices(indices)
+            mask, position = mask[indices], position[indices]
             rows, tokens = [rows[at] for at in going], [tokens[at] for at in going]
-        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
         output = model(
             input_ids=torch.tensor(tokens, device=device)[:, None],
             position_ids=position[None, :, None].expand(3, -1, -1),
-            attention_mask=seen,
+            attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
         )

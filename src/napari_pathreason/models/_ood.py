@@ -320,7 +320,7 @@ def save_detector(folder: Path, detector: OODDetector) -> None:
         arrays[name] = arrays[name].astype(np.float16)
     words = {word: list(shares) for word, shares in detector.wording.shares.items()}
     about = json.dumps({"domains": detector.domains, "words": words})
-    # one key: the library writes several in an order of chance
+    # one key: the library writes several in any order
     with atomic_bytes(folder / DETECTOR) as file:
         file.write(save(arrays, {"about": about}))
 

@@ -41,12 +41,12 @@ FALLBACK = 256
 class TextForm:
     """How a writing allocator is asked, as it was trained.
 
-    ``overview`` visual tokens are shown to it, it writes at most ``longest`` tokens, and it learnt
-    at the price of ``effort``.
+    ``overview`` visual tokens are shown to it, it writes at most ``max_completion_length`` tokens,
+    and it learnt at the lambda of ``effort``.
     """
 
     overview: int
-    longest: int
+    max_completion_length: int
     effort: Effort
 
 
@@ -91,7 +91,7 @@ class TextAllocator:
         dims = self.writer.info.dims
         height, width, _ = overview.shape
         messages = allocation_messages(query, height * width // dims.token_px**2, native)
-        settings = GenerationSettings(max_new_tokens=self.form.longest)
+        settings = GenerationSettings(max_new_tokens=self.form.max_completion_length)
         pieces = self.writer.generate(overview, messages, settings, threading.Event())
         done = next(piece for piece in pieces if isinstance(piece, Completion))
         number = parse_allocation(done.text).number
@@ -162,8 +162,13 @@ def load_text_allocator(
 
     model = performer.model
     try:
-        form = TextForm(int(settings["overview"]), int(settings["longest"]), settings["effort"])
-        if form.effort not in get_args(Effort) or min(form.overview, form.longest) < 1:
+        form = TextForm(
+            int(settings["overview"]), int(settings["max_completion_length"]), settings["effort"]
+        )
+        if (
+            form.effort not in get_args(Effort)
+            or min(form.overview, form.max_completion_length) < 1
+        ):
             raise ValueError(form)
         matrices = read_matrices(folder / FOLDER)
         if not (folder / FOLDER / CONFIG).is_file():  # peft would ask the hub for it

@@ -37,11 +37,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class TileDone:
-    """A tile is on the disk: answered now, or by an earlier run that was cut (``kept``)."""
+    """A tile is on the disk: answered now, or by an earlier run that was cut (``resumed``)."""
 
     tile: Tile
     record: TileRecord
-    kept: bool = False
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _run(
         return
     yield RunStarted(plan, len(done), total)
     for record in done.values():
-        yield TileDone(plan.tiles[record.index], record, kept=True)
+        yield TileDone(plan.tiles[record.index], record, resumed=True)
     missing = (tuple(t for t in group if t.index not in done) for group in plan.groups())
     if todo := [group for group in missing if group]:
         if cancel.is_set():

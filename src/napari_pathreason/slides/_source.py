@@ -162,7 +162,7 @@ class ArraySource:
             low, high = self._stretch()
             finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
             scaled = (finite - low) * (255.0 / (high - low))
-            values = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+            values = np.minimum(np.maximum(np.rint(scaled), 0), 255).astype(np.uint8)
         if values.shape[2] == 4:
             return over_white(values)
         if values.shape[2] == 1:

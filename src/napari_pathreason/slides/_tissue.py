@@ -73,7 +73,7 @@ def tissue_mask(slide: Slide, size: tuple[int, int]) -> TissueMask:
             f"{slide.info.name} is damaged, no part of it can be read; get a whole copy of it"
         )
     stained = _stained(image.pixels)
-    threshold = int(np.clip(threshold_otsu(stained), LEAST, MOST))
+    threshold = int(min(max(threshold_otsu(stained), LEAST), MOST))
     return TissueMask(stained > threshold, slide.width, slide.height, image.pixels_decoded)
 
 

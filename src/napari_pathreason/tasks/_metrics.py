@@ -100,7 +100,7 @@ def iou_score(
 ) -> float:
     """Sum of matched overlaps over the larger of the two counts; 1 where both are empty.
 
-    Bounded, needs no confidences, and every false box costs (docs/paper_index.md: mended form of
+    Bounded, needs no confidences, and every false box costs (docs/paper_index.md: corrected form of
     the paper's AP50 in listing order).
     """
     if not predicted and not truth:

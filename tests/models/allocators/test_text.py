@@ -28,7 +28,7 @@ from napari_pathreason.types import Completion, GenerationSettings, Query, Reque
 from tests.support import byte_tokenizer
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
-FORM = TextForm(overview=16, longest=5, effort="balanced")
+FORM = TextForm(overview=16, max_completion_length=5, effort="balanced")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_folder_holds_one_allocator(mine, beside):
 
 def test_what_is_wrong_with_it_is_named(mine):
     metadata_json = json.loads((mine / "allocator.json").read_text())
-    for spoilt in ({"effort": "much"}, {"overview": 0}, {"longest": "many"}):
+    for spoilt in ({"effort": "much"}, {"overview": 0}, {"max_completion_length": "many"}):
         (mine / "allocator.json").write_text(json.dumps(metadata_json | spoilt))
         with pytest.raises(ModelError, match="train the allocator again"):
             load_models(mine, "cpu")

@@ -61,10 +61,10 @@ def build_metadata(
     QueryError
         If a zoom label is none of the labels that training asks boxes of.
     """
-    stated, drawn = recipe.metadata, _drawn(recipe, samples)
+    stated, trained_on = recipe.metadata, _trained_on(recipe, samples)
     sizes = [budget for budget, weight in budgets.items() if weight > 0]
     sizes += [held] if held is not None else []
-    labels = box_labels(drawn)
+    labels = box_labels(trained_on)
     if unknown := [label for label in stated.zoom_labels if label not in labels]:
         known = ", ".join(labels) or "nothing"
         raise QueryError(
@@ -72,7 +72,7 @@ def build_metadata(
             f"boxes of: {known}; name some of these, or leave it out"
         )
     return Metadata(
-        topics=topics_of(drawn),
+        topics=topics_of(trained_on),
         labels=labels,
         tissues=stated.tissues,
         mpp=stated.mpp,
@@ -84,14 +84,14 @@ def build_metadata(
 def topics_of(samples: Iterable[Sample]) -> tuple[Topic, ...]:
     """Kinds of questions with a form of answer each, in the order of their first samples.
 
-    A topic's words are those of all its questions, its example the one that is asked most.
+    A topic's words are those of all its questions, its example the one that is queries_of most.
     Questions that are answered by saying that there is no answer are none that a model can answer.
     """
-    asked: dict[tuple[str, Form], Counter[Query]] = {}
+    queries_of: dict[tuple[str, Form], Counter[Query]] = {}
     for sample in samples:
         if not abstains(sample.answer):
             query = sample.query
-            asked.setdefault((sample.kind, form_of(query)), Counter())[query] += 1
+            queries_of.setdefault((sample.kind, form_of(query)), Counter())[query] += 1
     return tuple(
         Topic(
             name=kind,
@@ -99,14 +99,14 @@ def topics_of(samples: Iterable[Sample]) -> tuple[Topic, ...]:
             words=frozenset[str]().union(*map(words_of_query, queries)),
             example=queries.most_common(1)[0][0],
         )
-        for (kind, form), queries in asked.items()
+        for (kind, form), queries in queries_of.items()
     )
 
 
 def box_labels(samples: Iterable[Sample]) -> tuple[str, ...]:
     """Labels whose boxes are asked for, in the order of their first samples."""
-    asked = (label for s in samples if s.task == "detection" for label in s.choices)
-    return tuple(dict.fromkeys(asked))
+    labels = (label for s in samples if s.task == "detection" for label in s.choices)
+    return tuple(dict.fromkeys(labels))
 
 
 def describe_checkpoint(
@@ -140,10 +140,10 @@ def describe_checkpoint(
     if recipe is None:
         if known.topics:
             return
-        told = replace(known, topics=topics_of(samples), labels=box_labels(samples))
+        metadata = replace(known, topics=topics_of(samples), labels=box_labels(samples))
     else:
         built = build_metadata(recipe, samples, {})
-        told = replace(
+        metadata = replace(
             built,
             tissues=built.tissues or known.tissues,
             mpp=built.mpp or known.mpp,
@@ -153,10 +153,10 @@ def describe_checkpoint(
     called = (recipe.metadata.name if recipe is not None else None) or metadata_json.get(
         "name", name
     )
-    write_metadata(folder, called, told, metadata_json.get("box_space"))
+    write_metadata(folder, called, metadata, metadata_json.get("box_space"))
 
 
-def _drawn(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:
+def _trained_on(recipe: Recipe, samples: Sequence[Sample]) -> list[Sample]:
     """Samples of the sources that have a weight; those without one count by their size."""
     weights = recipe.data.weights
     return [sample for sample in samples if weights.get(sample.source, 1.0) > 0]
