@@ -12,10 +12,10 @@ from pathlib import Path
 
 from demonstrator.sets.composition import plan_of
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.training.convert import Converted, write_conversion
+from napari_pathreason.training.convert import Conversion, write_conversion
 
 
-def convert(sources: Sequence[Path], out: Path, seed: int = 0, times: int = 1) -> Converted:
+def convert(sources: Sequence[Path], out: Path, seed: int = 0, times: int = 1) -> Conversion:
     """Write all three files into ``out``, or none; see `plan_of`.
 
     Parameters
@@ -48,8 +48,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except PathreasonError as error:
         print(f"pathreason: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    told = ", ".join(f"{split}: {count:,} samples" for split, count in done.counts.items())
-    print(f"{' + '.join(done.kinds)}: {told}")  # noqa: T201
+    counts = ", ".join(f"{split}: {count:,} samples" for split, count in done.counts.items())
+    print(f"{' + '.join(done.kinds)}: {counts}")  # noqa: T201
     for note in done.notes:
         print(f"note: {note}")  # noqa: T201
     return 0

@@ -10,28 +10,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from napari_pathreason.training.samples import (
-    CROWDED,
-    CROWDED_SHARE,
-    MOST,
-    PLACES,
-    SPARSE,
-    THROUGHOUT,
-    Corners,
-    Piece,
-    Sample,
-    View,
-    answer_pieces,
-    coverage,
-    place_of_box,
-)
+from napari_pathreason.tasks import PLACES
+from napari_pathreason.training import samples
 
 THINGS = ("white cell", "platelet")
 """Labels of small things, each of which is a fact."""
 WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
 """Labels that hold of a whole picture."""
 TUMOUR, NO_TUMOUR, NO_NUCLEI = "tumour", "no tumour", "no nuclei"
-WHOLE_PICTURE: Corners = (0.0, 0.0, 1.0, 1.0)
+WHOLE_PICTURE: samples.Corners = (0.0, 0.0, 1.0, 1.0)
 
 
 class Fact(NamedTuple):
@@ -39,20 +26,20 @@ class Fact(NamedTuple):
 
     place: str
     what: str
-    corners: Corners
+    corners: samples.Corners
 
 
-def evidence(view: View) -> str:
+def evidence(view: samples.View) -> str:
     """Rationale of a view: its `facts` in fixed phrases."""
     return "; ".join(f"{fact.place}: {fact.what}" for fact in facts(view))
 
 
-def facts(view: View) -> list[Fact]:
-    """Facts that a rationale should cite: the first `MOST`, in reading order."""
-    return list(islice(_facts(view), MOST))
+def facts(view: samples.View) -> list[Fact]:
+    """Facts that a rationale should cite: the first `MOST_FACTS`, in reading order."""
+    return list(islice(_facts(view), samples.MOST_FACTS))
 
 
-def target_pieces(sample: Sample, view: View, quantum: int) -> list[Piece]:
+def target_pieces(sample: samples.Sample, view: samples.View, quantum: int) -> list[samples.Piece]:
     """Rationale and answer of a sample, cut where they begin to speak of another place.
 
     Parameters
@@ -61,24 +48,24 @@ def target_pieces(sample: Sample, view: View, quantum: int) -> list[Piece]:
     quantum : int
         Box coordinates (0-1000) are rounded to multiples of it.
     """
-    pieces = [Piece("<think>")]
+    pieces = [samples.Piece("<think>")]
     for number, fact in enumerate(facts(view)):
         text = f"{'; ' if number else ''}{fact.place}: {fact.what}"
-        pieces.append(Piece(text, fact.corners))
-    return [*pieces, Piece("</think>"), *answer_pieces(sample, view, quantum)]
+        pieces.append(samples.Piece(text, fact.corners))
+    return [*pieces, samples.Piece("</think>"), *samples.answer_pieces(sample, view, quantum)]
 
 
 def phrases() -> list[str]:
     """Every phrase that a rationale may hold; a new tokenizer learns them."""
-    what = (TUMOUR, NO_TUMOUR, NO_NUCLEI, CROWDED, SPARSE, *THINGS, *WHOLE)
-    return [f"{place}: {each}" for place in (*PLACES, THROUGHOUT) for each in what]
+    what = (TUMOUR, NO_TUMOUR, NO_NUCLEI, samples.CROWDED, samples.SPARSE, *THINGS, *WHOLE)
+    return [f"{place}: {each}" for place in (*PLACES, samples.THROUGHOUT) for each in what]
 
 
-def _facts(view: View) -> Iterator[Fact]:
+def _facts(view: samples.View) -> Iterator[Fact]:
     for label in WHOLE:
         if any(name == label for name, _ in view.areas):
             yield _throughout(label)
-    tumour = coverage(view, TUMOUR, (3, 3))
+    tumour = samples.coverage(view, TUMOUR, (3, 3))
     if tumour is not None:
         shares = tumour.ravel()
         if shares.max() < 0.02:
@@ -89,22 +76,22 @@ def _facts(view: View) -> Iterator[Fact]:
             for number, share in enumerate(shares):
                 if share >= 0.5 or (share == shares.max() and share < 0.5):
                     yield _in_ninth(number, TUMOUR)
-    nuclei = coverage(view, "nucleus", (3, 3))
+    nuclei = samples.coverage(view, "nucleus", (3, 3))
     if nuclei is not None:
         for number, share in enumerate(nuclei.ravel()):
-            if share >= CROWDED_SHARE:
-                yield _in_ninth(number, CROWDED)
-        if nuclei.max() < CROWDED_SHARE:
-            yield _throughout(SPARSE if nuclei.max() > 0 else NO_NUCLEI)
+            if share >= samples.CROWDED_SHARE:
+                yield _in_ninth(number, samples.CROWDED)
+        if nuclei.max() < samples.CROWDED_SHARE:
+            yield _throughout(samples.SPARSE if nuclei.max() > 0 else NO_NUCLEI)
     for label in THINGS:
         if label in view.known:
             for name, corners in view.areas:
                 if name == label:
-                    yield Fact(place_of_box(corners), label, corners)
+                    yield Fact(samples.place_of_box(corners), label, corners)
 
 
 def _throughout(what: str) -> Fact:
-    return Fact(THROUGHOUT, what, WHOLE_PICTURE)
+    return Fact(samples.THROUGHOUT, what, WHOLE_PICTURE)
 
 
 def _in_ninth(number: int, what: str) -> Fact:

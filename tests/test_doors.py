@@ -79,10 +79,11 @@ def test_no_module_is_imported_past_its_door() -> None:
 
 
 def _room_of(parts: list[str]) -> str:
-    """Folder of a dotted name; a public module of the top folder stands for itself."""
+    """Folder of a dotted name; a public module stands for itself."""
     for count in range(len(parts), 0, -1):
         place = SRC.joinpath(*parts[:count])
-        if place.is_dir() or (count == 2 and place.with_suffix(".py").is_file()):
+        public = not parts[count - 1].startswith("_")
+        if place.is_dir() or (public and place.with_suffix(".py").is_file()):
             return ".".join(parts[:count])
     return parts[0]
 

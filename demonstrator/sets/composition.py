@@ -14,19 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.convert import (
-    BROKEN,
-    LUNG_KINDS,
-    TUMOUR_LABELS,
-    ConversionPlan,
-    LeftOut,
-    count_unused,
-    read_table,
-    refuse_alike_choices,
-    refuse_damaged,
-    shown,
-    sizes_of,
-)
+from napari_pathreason.training import convert
 from napari_pathreason.training.samples import CROP, SPLITS, Sample, Split
 
 from .nuclei import SMALLEST_TAUGHT, TAUGHT, nuclei, nuclei_fields, nuclei_instances, nuclei_taught
@@ -69,10 +57,10 @@ TO_TRAIN_ON = ("nuclei_instances", TAUGHT)
 """Sets without splits: all of them trains."""
 COLUMN = {"blood": "boxes", "nuclei": "mask", **dict.fromkeys(TO_TRAIN_ON, "instances")}
 """Column of what is known of a picture, where that is a file; else it is a label."""
-CLASSES = {"lymph_node": TUMOUR_LABELS, "lung": LUNG_KINDS}
+CLASSES = {"lymph_node": convert.TUMOUR_LABELS, "lung": convert.LUNG_KINDS}
 
 
-def plan_of(folder: Path, out: Path, seed: int = 0, times: int = 1) -> ConversionPlan:
+def plan_of(folder: Path, out: Path, seed: int = 0, times: int = 1) -> convert.ConversionPlan:
     """Samples of all known folders that lie in ``folder``, their pictures opened.
 
     Parameters
@@ -96,20 +84,20 @@ def plan_of(folder: Path, out: Path, seed: int = 0, times: int = 1) -> Conversio
     folder, out = folder.resolve(), out.resolve()
     if not _here(folder):
         raise QueryError(f"{folder.name} holds none of {', '.join(KNOWN)}, each with its table")
-    left = LeftOut()
+    left = convert.LeftOut()
     pictures, beside = _files_of(folder)
     here = {Path(os.path.normpath(path)) for path in (*pictures, *beside)}
-    count_unused(left, folder, here, out)
-    broken = {str(path) for path, size in sizes_of(pictures).items() if size is None}
+    convert.count_unused(left, folder, here, out)
+    broken = {str(path) for path, size in convert.sizes_of(pictures).items() if size is None}
     for name in sorted(broken):
-        left.add(BROKEN, shown(Path(name), folder))
-    refuse_damaged(left, BROKEN, len(pictures), "copy the folder again")
+        left.add(convert.BROKEN, convert.shown(Path(name), folder))
+    left.refuse_damaged(convert.BROKEN, len(pictures), "copy the folder again")
     samples = {
         split: _without_broken(_read(folder, split, seed, times), broken, left) for split in SPLITS
     }
     train_alone = all(name in TO_TRAIN_ON for name in _here(folder))
     gives: tuple[Split, ...] = ("train",) if train_alone else SPLITS
-    return ConversionPlan(folder.name, samples, left, gives, len(pictures))
+    return convert.ConversionPlan(folder.name, samples, left, gives, len(pictures))
 
 
 def _read(folder: Path, split: Split, seed: int, times: int) -> Iterator[Sample]:
@@ -120,10 +108,12 @@ def _read(folder: Path, split: Split, seed: int, times: int) -> Iterator[Sample]
     )
 
 
-def _without_broken(samples: Iterable[Sample], broken: set[str], left: LeftOut) -> Iterator[Sample]:
+def _without_broken(
+    samples: Iterable[Sample], broken: set[str], left: convert.LeftOut
+) -> Iterator[Sample]:
     """Samples that show none of the broken files; others are counted."""
     for sample in samples:
-        refuse_alike_choices(sample.topic, sample.choices)
+        convert.refuse_alike_choices(sample.topic, sample.choices)
         if broken and any(file.partition(CROP)[0] in broken for file in _images(sample)):
             left.add("questions show a picture that cannot be read and were left out")
         else:
@@ -154,7 +144,7 @@ def _files_of(folder: Path) -> tuple[list[Path], frozenset[Path]]:
         table = folder / name / ("labels.csv" if name in CLASSES else "index.csv")
         column = COLUMN.get(name, "label")
         beside.add(table)
-        for number, row in enumerate(read_table(table), 2):
+        for number, row in enumerate(convert.read_table(table), 2):
             where = f"{name}/{table.name}, line {number}"
             if not row.get("image") or not row.get(column):
                 raise QueryError(f"{where}: needs image and {column}; fill both columns")
@@ -177,7 +167,7 @@ def _refuse_broken(files: Iterable[Path]) -> None:
     masks: list[Path] = []
     for path in sorted(files):
         (boxes if path.suffix == ".xml" else masks).append(path)
-    broken = [path for path, size in sizes_of(masks).items() if size is None]
+    broken = [path for path, size in convert.sizes_of(masks).items() if size is None]
     for path in boxes:
         try:
             ElementTree.parse(path)

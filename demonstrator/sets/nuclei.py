@@ -17,16 +17,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.training.convert import (
-    SMALLEST_NUCLEUS,
-    Point,
-    Questions,
-    centres_inside,
-    nuclei_questions,
-    nuclei_views,
-    read_nuclei,
-    read_table,
-)
+from napari_pathreason.training import convert
 from napari_pathreason.training.samples import Facts, Sample, Split, name_crop
 
 TAUGHT = "nuclei_taught"
@@ -46,15 +37,15 @@ ALIKE = 0.4
 def nuclei(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
     """Pictures with binary masks (``index.csv`` with organ and split)."""
     rng = Random(f"{seed}-{split}")
-    for row in read_table(folder / "index.csv"):
+    for row in convert.read_table(folder / "index.csv"):
         if row["split"] == split:
             image, mask = str(folder / row["image"]), str(folder / row["mask"])
-            yield from nuclei_views(rng, split, image, mask, views, source="nuclei")
+            yield from convert.nuclei_views(rng, split, image, mask, views, source="nuclei")
 
 
 def nuclei_instances(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
     """Pictures with instance maps; they have no split of their own, so all of them train."""
-    return _with_instances(folder, split, seed, views, "nuclei_instances", SMALLEST_NUCLEUS)
+    return _with_instances(folder, split, seed, views, "nuclei_instances", convert.SMALLEST_NUCLEUS)
 
 
 def nuclei_taught(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -67,9 +58,11 @@ def _with_instances(
 ) -> Iterator[Sample]:
     rng = Random(f"{seed}-{split}")
     if split == "train":
-        for row in read_table(folder / "index.csv"):
+        for row in convert.read_table(folder / "index.csv"):
             image, numbers = str(folder / row["image"]), str(folder / row["instances"])
-            yield from nuclei_views(rng, split, image, numbers, views, True, smallest, source)
+            yield from convert.nuclei_views(
+                rng, split, image, numbers, views, True, smallest, source
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class _Labelled:
     image: str
     mask: str
     covered: NDArray[np.bool_]
-    centres: Sequence[Point]
+    centres: Sequence[convert.Point]
 
     @property
     def least(self) -> int:
@@ -90,7 +83,7 @@ def nuclei_fields(
     seed: int,
     number: int,
     instances: str | None = None,
-    smallest: int = SMALLEST_NUCLEUS,
+    smallest: int = convert.SMALLEST_NUCLEUS,
 ) -> Iterator[Sample]:
     """Questions on fields of a split, ``number`` less those of more than `MOST`.
 
@@ -108,11 +101,11 @@ def nuclei_fields(
     if not number:  # no need to look at any mask
         return
     rng = Random(f"{seed}-fields")
-    rows = [r for r in read_table(folder / "index.csv") if r.get("split", "train") == split]
+    rows = [r for r in convert.read_table(folder / "index.csv") if r.get("split", "train") == split]
     labelled = []
     for row in rows:
         mask = folder / row[instances or "mask"]
-        covered, centres = read_nuclei(mask, instances is not None, smallest)
+        covered, centres = convert.read_nuclei(mask, instances is not None, smallest)
         labelled.append(_Labelled(str(folder / row["image"]), str(mask), covered, centres))
     for _ in range(number if labelled else 0):
         yield from _field(rng, labelled, split)
@@ -125,20 +118,20 @@ def _field(rng: Random, labelled: Sequence[_Labelled], split: Split) -> Iterator
     columns, rows = (rng.randint(2, max(2, WIDEST // side)) for _ in range(2))
     alike = rng.random() < ALIKE
     images, masks, parts = [], [], []
-    centres: list[Point] = []
+    centres: list[convert.Point] = []
     for top in range(0, rows * side, side):
         cut = [_cut(rng, first if alike else rng.choice(others), side) for _ in range(columns)]
         images.append(tuple(name_crop(one.image, x, y, side, side) for one, x, y in cut))
         masks.append(tuple(name_crop(one.mask, x, y, side, side) for one, x, y in cut))
         parts.append([one.covered[y : y + side, x : x + side] for one, x, y in cut])
         for column, (one, x, y) in enumerate(cut):
-            inside = centres_inside(one.centres, (x, y, side, side))
+            inside = convert.centres_inside(one.centres, (x, y, side, side))
             centres += [(cx - x + column * side, cy - y + top) for cx, cy in inside]
     if len(centres) > MOST:
         return
     facts = Facts(known=("nucleus",), nuclei=tuple(masks), centres=tuple(centres))
-    about = Questions(rng, split, tuple(images), "nuclei_fields", facts)
-    yield from nuclei_questions(about, np.block(parts), len(centres))
+    about = convert.Questions(rng, split, tuple(images), "nuclei_fields", facts)
+    yield from convert.nuclei_questions(about, np.block(parts), len(centres))
 
 
 def _cut(rng: Random, one: _Labelled, side: int) -> tuple[_Labelled, int, int]:

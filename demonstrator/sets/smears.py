@@ -14,18 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.convert import (
-    SMEAR_SIZE,
-    Phrasings,
-    Questions,
-    about_cells,
-    cell_questions,
-    read_table,
-    read_voc,
-    smear_questions,
-)
+from napari_pathreason.tasks import PLACES
+from napari_pathreason.training import convert
 from napari_pathreason.training.samples import (
-    PLACES,
     Area,
     Facts,
     Sample,
@@ -42,7 +33,7 @@ EMPTY = 0.3
 MOST = 3
 """Platelets of a stitched picture."""
 NAME, NOWHERE = "platelet", "nowhere"
-WHERE = Phrasings(
+WHERE = convert.Phrasings(
     (
         "Where is the {}?",
         "In which part is the {}?",
@@ -61,7 +52,7 @@ def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]
     """Whole smears, and ``views - 1`` crops of each; of each view boxes, numbers, presence."""
     rng = Random(f"{seed}-{split}")
     for image, cells in read_smears(folder, split):
-        yield from smear_questions(rng, split, image, cells, views, "blood")
+        yield from convert.smear_questions(rng, split, image, cells, views, "blood")
 
 
 def blood_windows(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -70,16 +61,16 @@ def blood_windows(folder: Path, split: Split, seed: int, views: int) -> Iterator
     for image, cells in read_smears(folder, split):
         for _ in range(views):
             region = _window(rng, cells)
-            yield from cell_questions(
-                *about_cells(rng, split, image, cells, region, "blood_windows")
+            yield from convert.cell_questions(
+                *convert.about_cells(rng, split, image, cells, region, "blood_windows")
             )
 
 
 def read_smears(folder: Path, split: Split) -> Iterator[tuple[str, Cells]]:
     """File and cells of each smear of a split; level-0 pixels."""
-    for row in read_table(folder / "index.csv"):
+    for row in convert.read_table(folder / "index.csv"):
         if row["split"] == split:
-            yield str(folder / row["image"]), read_voc(folder / row["boxes"])
+            yield str(folder / row["image"]), convert.read_voc(folder / row["boxes"])
 
 
 def stitched(folder: Path, split: Split, seed: int, pictures: int) -> Iterator[Sample]:
@@ -120,7 +111,7 @@ def _stitch(
         for a, b, c, d in [area.corners for area in found]
     )
     facts = Facts(known=("white cell", NAME), areas=boxes)
-    about = Questions(rng, split, grid, "blood_stitched", facts)
+    about = convert.Questions(rng, split, grid, "blood_stitched", facts)
     in_order = sorted(boxes, key=lambda box: (box.corners[1], box.corners[0]))
     yield about.boxes((NAME,), in_order, "boxes of platelet, stitched crops")
     yield about.number("platelets", len(boxes), "number of platelets, stitched crops")
@@ -137,7 +128,7 @@ def _stitch(
 
 def _crop_around(rng: Random, image: str, cells: Sequence[Area], near: Area) -> Crop | None:
     """A crop that holds all of ``near`` and no part of a white cell; None if there is no room."""
-    width, height = SMEAR_SIZE
+    width, height = convert.SMEAR_SIZE
     x1, y1, x2, y2 = near.corners
     lefts = range(max(0, math.ceil(x2) - SIDE), min(int(x1), width - SIDE) + 1)
     tops = range(max(0, math.ceil(y2) - SIDE), min(int(y1), height - SIDE) + 1)
@@ -150,7 +141,7 @@ def _crop_around(rng: Random, image: str, cells: Sequence[Area], near: Area) -> 
 
 def _background(rng: Random, smears: Sequence[tuple[str, Cells]]) -> Crop:
     """A crop without white cells and platelets."""
-    width, height = SMEAR_SIZE
+    width, height = convert.SMEAR_SIZE
     while True:
         image, cells = rng.choice(smears)
         crop = _cut(image, cells, rng.randint(0, width - SIDE), rng.randint(0, height - SIDE))
@@ -178,14 +169,14 @@ def _window(rng: Random, cells: Cells) -> tuple[int, int, int, int]:
     """Around a platelet where there is one, now and then around any cell or nothing."""
     side = rng.randrange(96, 193, 16)
     platelets = [cell for cell in cells if cell.label == NAME]
-    drawn = platelets if platelets and rng.random() < 0.7 else cells
-    if drawn and rng.random() < 0.9:
-        x1, y1, x2, y2 = rng.choice(drawn).corners
+    aims = platelets if platelets and rng.random() < 0.7 else cells
+    if aims and rng.random() < 0.9:
+        x1, y1, x2, y2 = rng.choice(aims).corners
         middle = (x1 + x2) / 2, (y1 + y2) / 2
     else:
-        middle = rng.uniform(0, SMEAR_SIZE[0]), rng.uniform(0, SMEAR_SIZE[1])
+        middle = rng.uniform(0, convert.SMEAR_SIZE[0]), rng.uniform(0, convert.SMEAR_SIZE[1])
     x, y = (m + rng.uniform(-side / 4, side / 4) - side / 2 for m in middle)
-    width, height = SMEAR_SIZE
+    width, height = convert.SMEAR_SIZE
     left, top = (round(min(max(v, 0), most - side)) for v, most in ((x, width), (y, height)))
     return left, top, side, side
 

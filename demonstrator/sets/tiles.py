@@ -12,21 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.convert import (
-    TILE_SIDE,
-    TUMOUR_PRESENT,
-    Phrasings,
-    Questions,
-    lung_questions,
-    lymph_node_questions,
-    read_table,
-)
-from napari_pathreason.training.samples import PLACES, Area, Facts, Sample, Split, place_of
+from napari_pathreason.tasks import PLACES
+from napari_pathreason.training import convert
+from napari_pathreason.training.convert import TILE_SIDE
+from napari_pathreason.training.samples import Area, Facts, Sample, Split, place_of
 
 LUNG_SIDE = 224
 """Side of a tile of lung, level-0 pixels."""
 NOWHERE = "nowhere"
-TUMOUR_WHERE = Phrasings(
+TUMOUR_WHERE = convert.Phrasings(
     (
         "Where is the tumour?",
         "In which part of the field does the tumour lie?",
@@ -48,10 +42,10 @@ SINGLE = 0.25
 def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
     """Of each tile of lung its subtype, and whether it is normal."""
     rng = Random(f"{seed}-{split}")
-    for row in read_table(folder / "labels.csv"):
+    for row in convert.read_table(folder / "labels.csv"):
         if row["split"] == split:
             kind = row["label"].replace("_", " ")
-            yield from lung_questions(
+            yield from convert.lung_questions(
                 rng, split, str(folder / row["image"]), kind, LUNG_SIDE, "lung"
             )
 
@@ -59,13 +53,13 @@ def lung(folder: Path, split: Split, seed: int) -> Iterator[Sample]:
 def lymph_node(folder: Path, split: Split, seed: int, fields: int) -> Iterator[Sample]:
     """Questions on single tiles and on ``fields`` composed fields of one split."""
     rng = Random(f"{seed}-{split}")
-    rows = [row for row in read_table(folder / "labels.csv") if row["split"] == split]
+    rows = [row for row in convert.read_table(folder / "labels.csv") if row["split"] == split]
     tiles: dict[bool, list[str]] = {True: [], False: []}
     for row in rows:
         tiles[row["label"] == "tumour"].append(str(folder / row["image"]))
     for tumour, files in tiles.items():
         for file in files:
-            yield from lymph_node_questions(rng, split, file, tumour, "lymph_node")
+            yield from convert.lymph_node_questions(rng, split, file, tumour, "lymph_node")
     for _ in range(fields):
         yield from _field(rng, split, tiles)
 
@@ -80,9 +74,9 @@ def _field(rng: Random, split: Split, tiles: dict[bool, list[str]]) -> Iterator[
     boxes = tuple(sorted((_box(lesion) for lesion in lesions), key=lambda a: a.corners[1::-1]))
     areas = tuple(_box({tile}) for tile in sorted(tumour))
     facts = Facts(known=("tumour",), areas=areas, boxes=boxes)
-    about = Questions(rng, split, grid, "lymph_field", facts)
+    about = convert.Questions(rng, split, grid, "lymph_field", facts)
     yield about.boxes(("tumour",), boxes)
-    yield about.presence("", bool(tumour), "tumour in a field", TUMOUR_PRESENT)
+    yield about.presence("", bool(tumour), "tumour in a field", convert.TUMOUR_PRESENT)
     if len(lesions) <= 1:
         yield about.ask(
             TUMOUR_WHERE,

@@ -8,7 +8,7 @@ from demonstrator.evidence import evidence, phrases, target_pieces
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.samples import (
-    MOST,
+    MOST_FACTS,
     Augmentation,
     Pictures,
     confirmed,
@@ -40,7 +40,7 @@ def test_evidence_is_confirmed_by_the_labels_it_came_from(views):
     cited = set()
     for sample, view in views:
         right, said = confirmed(evidence(view), view)
-        assert 1 <= right == said <= MOST, (sample, evidence(view))
+        assert 1 <= right == said <= MOST_FACTS, (sample, evidence(view))
         cited |= set(evidence(view).split("; "))
     assert cited <= set(phrases())
     what = {phrase.partition(": ")[2] for phrase in cited}

@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import whole_choice
-from napari_pathreason.training.convert import convert
-from napari_pathreason.training.convert.sets import alike, chosen
+from napari_pathreason.training.convert import convert, refuse_alike_choices
+from napari_pathreason.training.convert.sets import chosen
 
 ALIKE = [
     ("Tumour", " tumour "),
@@ -116,11 +116,10 @@ SIGNS = st.text("ab12<>=+-/%. _", min_size=1, max_size=6).filter(str.strip)
 @given(st.lists(SIGNS, min_size=2, max_size=5, unique=True))
 def test_choices_are_apart_or_named(labels):
     keys = {" ".join(label.replace("_", " ").split()) for label in labels}
-    pair = alike(labels)
-    assert (pair is None) == (len(keys) == len(labels))
-    if pair is None:
-        for label in labels:
-            assert whole_choice(f"  {label.upper()} ", labels) == label
-    else:
-        first, second = ("".join(one.replace("_", " ").split()) for one in pair)
-        assert first == second
+    if len(keys) < len(labels):
+        with pytest.raises(QueryError, match="are one after case and blanks"):
+            refuse_alike_choices("here", labels)
+        return
+    refuse_alike_choices("here", labels)
+    for label in labels:
+        assert whole_choice(f"  {label.upper()} ", labels) == label

@@ -110,7 +110,7 @@ def started(monkeypatch):
         models.append(start_lora(*args))
         return models[-1]
 
-    monkeypatch.setattr("napari_pathreason.training.model._start.start_lora", start)
+    monkeypatch.setattr("napari_pathreason.training.model.start_lora", start)
     return models
 
 

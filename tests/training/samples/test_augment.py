@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from napari_pathreason.tasks import PLACES
 from napari_pathreason.training.samples import (
-    PLACES,
-    STAY,
     levels,
     place_of,
     sharpness,
@@ -41,7 +40,7 @@ def test_places_follow_their_boxes(turn, place):
 
 def test_other_answers_stay():
     assert turn_place("adenocarcinoma", (1, True)) == "adenocarcinoma"
-    assert turn_place("upper left", STAY) == "upper left"
+    assert turn_place("upper left", (0, False)) == "upper left"
 
 
 @given(st.integers(0, 1000))

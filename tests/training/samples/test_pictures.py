@@ -33,9 +33,8 @@ def samples(tmp_path):
     ]
 
 
-def test_regions_are_read_from_slides_whatever_is_open(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_pathreason.training.samples._pictures.OPEN", 1)
-    pictures = Pictures(tmp_path)
+def test_regions_are_read_from_slides_whatever_is_open(samples, tmp_path):
+    pictures = Pictures(tmp_path, most_slides=1)
     there = coded_pixels(np.arange(640, 896), np.arange(320, 576))
     for sample in (*samples, *samples):
         assert np.array_equal(pictures.read(sample, Region(*REGION), (256, 256)), there)

@@ -1,5 +1,5 @@
 from ._convert import (
-    Converted as Converted,
+    Conversion as Conversion,
     convert as convert,
     write_conversion as write_conversion,
 )
@@ -7,7 +7,6 @@ from ._plan import ConversionPlan as ConversionPlan
 from .sets import (
     BROKEN as BROKEN,
     CANNOT_TELL as CANNOT_TELL,
-    CELL_NAMES as CELL_NAMES,
     KINDS as KINDS,
     LUNG_KINDS as LUNG_KINDS,
     PHRASINGS as PHRASINGS,
@@ -25,7 +24,6 @@ from .sets import (
     cell_questions as cell_questions,
     centres_inside as centres_inside,
     count_unused as count_unused,
-    crowded_quadrant as crowded_quadrant,
     lung_questions as lung_questions,
     lymph_node_questions as lymph_node_questions,
     nuclei_questions as nuclei_questions,
@@ -34,7 +32,6 @@ from .sets import (
     read_table as read_table,
     read_voc as read_voc,
     refuse_alike_choices as refuse_alike_choices,
-    refuse_damaged as refuse_damaged,
     shown as shown,
     sizes_of as sizes_of,
     smear_questions as smear_questions,

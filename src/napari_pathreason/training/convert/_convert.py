@@ -12,15 +12,15 @@ from tempfile import TemporaryDirectory
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training.samples import SPLITS, Files, Sample, Split, write_samples
 
-from ._plan import UNREADABLE, ConversionPlan, plan_of, read_source
-from .sets import BROKEN, NAMED_SO, Options, Store, kind_of, refuse_damaged
+from ._plan import UNREADABLE, ConversionPlan, Source, plan_of
+from .sets import BROKEN, NAMED_SO, Options, Store, kind_of
 
 NEEDED = {"train": "training", "val": "training", "test": "evaluate"}
 """Which step reads a split."""
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class Conversion:
     """Samples written to each split, and what a reader of scores on them must know."""
 
     kinds: tuple[str, ...]
@@ -30,7 +30,7 @@ class Converted:
 
 def convert(
     sources: Path | Sequence[Path], out: Path, options: Options | None = None, kind: str = ""
-) -> Converted:
+) -> Conversion:
     """Write ``train.jsonl``, ``val.jsonl`` and ``test.jsonl`` into ``out``, all three or none.
 
     Every picture is opened once; what cannot be used is left out and counted in the notes.
@@ -56,7 +56,10 @@ def convert(
     options, out = options or Options(), out.resolve()
     paths = [path.resolve() for path in ([sources] if isinstance(sources, Path) else sources)]
     kinds = [kind_of(path, kind) for path in paths]
-    read = [read_source(path, of, options) for path, of in zip(paths, kinds, strict=True)]
+    read = [
+        Source(path, layout, layout.read(path, options))
+        for path, layout in zip(paths, kinds, strict=True)
+    ]
     store, single = Store(out / "images"), {source.only for source in read} - {None}
     plans = [plan_of(source, options, store, out, single) for source in read]
     return write_conversion(plans, out, options.splits)
@@ -64,7 +67,7 @@ def convert(
 
 def write_conversion(
     plans: Sequence[ConversionPlan], out: Path, wanted: Sequence[Split] | None = None
-) -> Converted:
+) -> Conversion:
     """Write the samples of all plans into the three files, one plan after another.
 
     Parameters
@@ -92,7 +95,7 @@ def write_conversion(
             for split in SPLITS
         }
         for plan in plans:
-            refuse_damaged(plan.left, UNREADABLE, plan.total, "download the set again")
+            plan.left.refuse_damaged(UNREADABLE, plan.total, "download the set again")
         _refuse_empty(counts, wanted, plans)
         for split in SPLITS:
             os.replace(folder / f"{split}.jsonl", out / f"{split}.jsonl")
@@ -101,7 +104,7 @@ def write_conversion(
         for plan in plans
         for note in (*plan.notes, *plan.left.notes())
     ]
-    return Converted(tuple(plan.kind for plan in plans), counts, tuple(notes))
+    return Conversion(tuple(plan.kind for plan in plans), counts, tuple(notes))
 
 
 @contextlib.contextmanager

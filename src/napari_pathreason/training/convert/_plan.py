@@ -12,24 +12,8 @@ from tqdm import tqdm
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.training.samples import Sample, Split
 
-from .sets import (
-    BROKEN,
-    Entry,
-    Found,
-    Kind,
-    LeftOut,
-    Options,
-    Size,
-    Store,
-    count_unused,
-    deal,
-    draw,
-    refuse_alike_choices,
-    refuse_damaged,
-    regroup,
-    shown,
-    sizes_of,
-)
+from . import sets
+from .sets import BROKEN, Entry, LeftOut, Options, Store, shown
 
 MISSING = "pictures are not in the folder and were left out"
 UNREADABLE = "pictures, or what belongs to them, cannot be read and were left out"
@@ -72,25 +56,14 @@ class Source:
     """A folder or file that was read, before its pictures are opened and dealt."""
 
     path: Path
-    kind: Kind
-    found: Found
+    kind: sets.Kind
+    pictures: sets.PictureSet
 
     @property
     def only(self) -> Split | None:
         """The one published split of all its pictures; None where there are several, or none."""
-        published = {entry.split for entry in self.found.entries}
+        published = {entry.split for entry in self.pictures.entries}
         return next(iter(published)) if len(published) == 1 else None
-
-
-def read_source(path: Path, kind: Kind, options: Options) -> Source:
-    """Read what a source says of its pictures.
-
-    Raises
-    ------
-    QueryError
-        If it is incomplete.
-    """
-    return Source(path, kind, kind.read(path, options))
 
 
 def plan_of(
@@ -114,50 +87,50 @@ def plan_of(
     QueryError
         If no picture is there, or too many cannot be read.
     """
-    found, left, wanted = source.found, source.found.left, options.splits or source.kind.gives
-    entries, group_is = _there(found, source.kind, source.path), found.group_is
-    used = {entry.file for entry in found.entries if entry.file is not None} | found.beside
-    count_unused(left, source.path, used, out)
+    kind, pictures, left = source.kind, source.pictures, source.pictures.left
+    entries, group_is = _there(pictures, kind, source.path), pictures.group_is
+    used = {entry.file for entry in pictures.entries if entry.file is not None} | pictures.beside
+    sets.count_unused(left, source.path, used, out)
     if options.groups is not None:
-        entries, group_is = regroup(entries, options.groups, left), "group"
-    checked = _Checked(source.path, left)
+        entries, group_is = sets.regroup(entries, options.groups, left), "group"
+    opened = _OpenedFiles(source.path, left)
     if options.most is None:
-        entries = checked.readable(entries)
-    kept = {entry.split for entry in found.entries} - {entry.split for entry in entries}
-    kept |= set(elsewhere) if source.only else set()
-    dealt = deal(entries, options.seed, group_is, wanted, left, kept)
-    notes = [*found.notes, *dealt.notes]
+        entries = opened.readable(entries)
+    closed = {entry.split for entry in pictures.entries} - {entry.split for entry in entries}
+    closed |= set(elsewhere) if source.only else set()
+    wanted = options.splits or kind.gives
+    division = sets.deal(entries, options.seed, group_is, wanted, left, closed)
+    notes = [*pictures.notes, *division.notes]
     samples = {}
-    for split, part in dealt.parts.items():
-        drawn = draw(part, options.most, options.seed)
-        if len(drawn) < len(part):
-            notes.append(f"--most took {len(drawn):,} of {len(part):,} pictures of {split}")
+    for split, part in division.parts.items():
+        chosen = sets.draw_entries(part, options.most, options.seed)
+        if len(chosen) < len(part):
+            notes.append(f"--most took {len(chosen):,} of {len(part):,} pictures of {split}")
         if options.most is not None:
-            drawn = checked.readable(drawn)
-        samples[split] = _ask_all(drawn, split, options.seed, store, checked)
-    total = sum(len(part) for part in dealt.parts.values())
-    kind = source.kind
-    return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), dealt.short)
+            chosen = opened.readable(chosen)
+        samples[split] = _ask_all(chosen, split, options.seed, store, opened)
+    total = sum(len(part) for part in division.parts.values())
+    return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), division.short)
 
 
-def _there(found: Found, kind: Kind, source: Path) -> list[Entry]:
+def _there(pictures: sets.PictureSet, kind: sets.Kind, source: Path) -> list[Entry]:
     """Pictures whose files are there; the others are counted.
 
     Raises
     ------
     QueryError
-        If none is there; says how such a folder looks.
+        If none is there; says what such a folder holds.
     """
     entries = []
-    for entry in found.entries:
+    for entry in pictures.entries:
         if entry.file is None or entry.file.exists():
             entries.append(entry)
         else:
-            found.left.add(MISSING, shown(entry.file, source))
+            pictures.left.add(MISSING, shown(entry.file, source))
     if not entries:
-        lost = bool(found.entries)
-        what = f"{found.entries[0].key} nor any other picture" if lost else "no picture"
-        why = f" ({'; '.join(found.left.notes())})" if found.left.notes() and not lost else ""
+        lost = bool(pictures.entries)
+        what = f"{pictures.entries[0].key} nor any other picture" if lost else "no picture"
+        why = f" ({'; '.join(pictures.left.notes())})" if pictures.left.notes() and not lost else ""
         raise QueryError(
             f"{source.name} holds {'neither ' * lost}{what} of {kind.name}{why}; "
             f"a folder of it looks so: {kind.layout}"
@@ -165,7 +138,7 @@ def _there(found: Found, kind: Kind, source: Path) -> list[Entry]:
     return entries
 
 
-class _Checked:
+class _OpenedFiles:
     """Files of a source that were opened, and their sizes.
 
     Parameters
@@ -178,7 +151,7 @@ class _Checked:
 
     def __init__(self, source: Path, left: LeftOut) -> None:
         self._source = source
-        self._sizes: dict[Path, Size | None] = {}
+        self._sizes: dict[Path, sets.Size | None] = {}
         self.left = left
 
     def readable(self, entries: list[Entry]) -> list[Entry]:
@@ -190,16 +163,16 @@ class _Checked:
             If too many cannot.
         """
         files = dict.fromkeys(entry.file for entry in entries if entry.file is not None)
-        self._sizes |= sizes_of([path for path in files if path not in self._sizes])
+        self._sizes |= sets.sizes_of([path for path in files if path not in self._sizes])
         broken = LeftOut()  # of these alone: a converter may have counted slides
         for path in files:
             if self._sizes[path] is None:
                 broken.add(BROKEN, shown(path, self._source))
                 self.left.add(BROKEN, shown(path, self._source))
-        refuse_damaged(broken, BROKEN, len(files), "copy the folder again")
+        broken.refuse_damaged(BROKEN, len(files), "copy the folder again")
         return [e for e in entries if e.file is None or self._sizes[e.file] is not None]
 
-    def size(self, file: Path | None) -> Size | None:
+    def size(self, file: Path | None) -> sets.Size | None:
         """Size of a file that was opened; None of what lies in an archive."""
         return None if file is None else self._sizes[file]
 
@@ -209,7 +182,7 @@ class _Checked:
 
 
 def _ask_all(
-    entries: list[Entry], split: Split, seed: int, store: Store, checked: _Checked
+    entries: list[Entry], split: Split, seed: int, store: Store, opened: _OpenedFiles
 ) -> Iterator[Sample]:
     """Questions of all pictures that can be used.
 
@@ -221,27 +194,28 @@ def _ask_all(
     for entry in tqdm(entries, split, unit="picture", mininterval=1, disable=len(entries) < 1000):
         # an own draw for each picture: fewer pictures leave the questions of the rest as they are
         try:
-            samples = list(entry.ask(split, Random(f"{seed}-{entry.key}"), store))
+            draw = sets.Draw(split, Random(f"{seed}-{entry.key}"), store)
+            samples = list(entry.ask(draw))
         except (OSError, SyntaxError, ValueError, SlideError):  # a mask, boxes, bytes of an archive
-            checked.left.add(UNREADABLE, checked.name(entry))
+            opened.left.add(UNREADABLE, opened.name(entry))
             continue
         for sample in samples:
-            refuse_alike_choices(checked.name(entry), sample.choices)
-            size = checked.size(entry.file)
-            if size is None or _inside(sample, size, checked, entry):
+            sets.refuse_alike_choices(opened.name(entry), sample.choices)
+            size = opened.size(entry.file)
+            if size is None or _inside(sample, size, opened, entry):
                 yield sample
 
 
-def _inside(sample: Sample, size: Size, checked: _Checked, entry: Entry) -> bool:
+def _inside(sample: Sample, size: sets.Size, opened: _OpenedFiles, entry: Entry) -> bool:
     """Whether the region lies in the picture; counts it if not, and boxes that do not."""
     width, height = size
     x, y, w, h = sample.region or (0, 0, width, height)
     if x < 0 or y < 0 or x + w > width or y + h > height:
-        checked.left.add(OUTSIDE, checked.name(entry))
+        opened.left.add(OUTSIDE, opened.name(entry))
         return False
     for x1, y1, x2, y2 in (box.corners for box in sample.boxes):
         if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-            checked.left.add(BEYOND, checked.name(entry))
+            opened.left.add(BEYOND, opened.name(entry))
         elif x2 <= x or y2 <= y or x1 >= x + w or y1 >= y + h:
-            checked.left.add(UNASKED, checked.name(entry))
+            opened.left.add(UNASKED, opened.name(entry))
     return True

@@ -16,15 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.checkpoint import checkpoint
 
-from napari_pathreason.models import (
-    IMAGE_PAD,
-    Normalisation,
-    embed_by_product,
-    patchify,
-    prompt_ids,
-)
+from napari_pathreason import models
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training.model import recomputing
+from napari_pathreason.training.model import gradient_checkpointing
 from napari_pathreason.training.samples import Sample, View
 from napari_pathreason.types import Messages, ModelDims
 
@@ -59,7 +53,7 @@ def build_prompts(
     pictures: Sequence[Sequence[tuple[Sample, View]]],
     tokenizer: Any,
     dims: ModelDims,
-    normalisation: Normalisation,
+    normalisation: models.Normalisation,
 ) -> Prompts:
     """Prompts of pictures, each with one question or several that share its pixels."""
     return prompts_of(
@@ -76,7 +70,7 @@ def prompts_of(
     chats: Sequence[Sequence[Messages]],
     tokenizer: Any,
     dims: ModelDims,
-    normalisation: Normalisation,
+    normalisation: models.Normalisation,
 ) -> Prompts:
     """Prompts of chats about pictures.
 
@@ -90,12 +84,12 @@ def prompts_of(
     dims : ModelDims
     normalisation : Normalisation
     """
-    patches = [patchify(each, dims.patch, dims.merge, normalisation) for each in pictures]
+    patches = [models.patchify(each, dims.patch, dims.merge, normalisation) for each in pictures]
     rows: list[list[int]] = []
     owner = []
     for index, (picture, about) in enumerate(zip(pictures, chats, strict=True)):
         visual = picture.shape[0] * picture.shape[1] // dims.token_px**2
-        rows += [prompt_ids(tokenizer, messages, visual) for messages in about]
+        rows += [models.prompt_ids(tokenizer, messages, visual) for messages in about]
         owner += [index] * len(about)
     length = max(map(len, rows))
     lengths = torch.tensor([len(row) for row in rows])
@@ -106,7 +100,7 @@ def prompts_of(
         image_grid_thw=torch.tensor([grid for _, grid in patches], dtype=torch.int64),
         input_ids=input_ids,
         attention_mask=(torch.arange(length) < lengths[:, None]).to(torch.int64),
-        mm_token_type_ids=(input_ids == tokenizer.convert_tokens_to_ids(IMAGE_PAD)).long(),
+        mm_token_type_ids=(input_ids == tokenizer.convert_tokens_to_ids(models.IMAGE_PAD)).long(),
         owner=torch.tensor(owner),
     )
 
@@ -141,7 +135,7 @@ class Actor(torch.nn.Module):
 
     A picture goes through the vision encoder once, and a prompt through the language model once,
     however many completions follow: they share its keys and values, with gradient too. Vision
-    tokens have no probability, in sampling as in learning, so that both look at one distribution.
+    tokens have no probability, in sampling as in learning, so that both are of one distribution.
     Under gradient checkpointing nothing is kept to be shared while it learns: then each row holds
     prompt and completion, and only the picture is shared.
 
@@ -169,7 +163,7 @@ class Actor(torch.nn.Module):
         self._temperature = temperature
         self._checkpointing = checkpointing
         self._no_split_modules = model._no_split_modules  # what FSDP shards by
-        embed_by_product(model.model.visual)
+        models.embed_by_product(model.model.visual)
 
     def with_gathered_params(self, act: Callable[[], T]) -> T:
         """What a function gives that uses this actor, with parameters gathered as in `forward`."""
@@ -280,7 +274,7 @@ class Actor(torch.nn.Module):
         self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
     ) -> torch.Tensor:
         """The same states, prompt and completion in one row, computed again when needed."""
-        with recomputing(self.model):
+        with gradient_checkpointing(self.model):
             features, positions = self._encode(prompts)
             before, length = positions.shape[2], tokens.shape[1]
             ends = prompts.attention_mask.sum(1).repeat_interleave(num_generations) - 1

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
@@ -22,12 +22,13 @@ from napari_pathreason.engine import VIEW_TOKENS, answer_of, refine, to_detectio
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import TASKS, Target, same_choice, split_frame
-from napari_pathreason.training.recipe import GRPORecipe, RewardKind, load_object
-from napari_pathreason.training.samples import MOST, Sample, View, confirmed, score_target
+from napari_pathreason.training.recipe import GRPORecipe, load_object
+from napari_pathreason.training.samples import MOST_FACTS, Sample, View, confirmed, score_target
 from napari_pathreason.types import Answer, AnswerBox, TaskName
 
 RewardFunction: TypeAlias = Callable[..., Sequence[float | None]]
 """``f(prompts, completions, **columns)``, a reward for each completion; see `Rewards.score`."""
+RewardKind = Literal["task", "paper"]
 KINDS: tuple[RewardKind, ...] = get_args(RewardKind)
 DENIED = 1.5
 """What a cited fact that the labels deny costs, against 1 for one that they confirm."""
@@ -51,11 +52,11 @@ class RewardBreakdown:
         """``score + format_weight * [well_formed] + evidence_weight * evidence``.
 
         The weights are 1 and 0 in the paper. ``evidence`` is
-        ``(confirmed - DENIED * (cited - confirmed)) / MOST``: a fact pays where it is likelier to
-        hold than 0.6, and silence neither pays nor costs.
+        ``(confirmed - DENIED * (cited - confirmed)) / MOST_FACTS``: a fact is rewarded where it is
+        likelier to hold than 0.6, and silence leaves the reward as it is.
         """
         denied = self.cited - self.confirmed
-        evidence = (self.confirmed - DENIED * denied) / MOST
+        evidence = (self.confirmed - DENIED * denied) / MOST_FACTS
         return self.score + format_weight * self.well_formed + evidence_weight * evidence
 
 
@@ -151,7 +152,7 @@ def _paper_score(answer: Answer, target: Target, task: TaskName) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rewarded:
-    """What completions earned.
+    """How completions are rewarded.
 
     ``rewards`` float (completions,) is the weighted sum, NaN where no function applies;
     ``by_function`` holds what each gave (completions,), NaN where it does not apply;
@@ -300,13 +301,13 @@ def _load(reference: str, beside: Sequence[Path]) -> RewardFunction:
 
 def _ask(name: str, function: RewardFunction, columns: dict[str, Any]) -> list[float]:
     """Rewards of one function, NaN where it does not apply."""
-    given = [math.nan if reward is None else float(reward) for reward in function(**columns)]
-    if len(given) != len(columns["completions"]):
+    rewards = [math.nan if reward is None else float(reward) for reward in function(**columns)]
+    if len(rewards) != len(columns["completions"]):
         raise QueryError(
-            f"the reward function {name} gave {len(given)} rewards for "
+            f"the reward function {name} gave {len(rewards)} rewards for "
             f"{len(columns['completions'])} completions; give one for each, or None"
         )
-    return given
+    return rewards
 
 
 def _prompt(sample: Sample) -> str:

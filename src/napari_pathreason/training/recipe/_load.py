@@ -41,15 +41,15 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """
     chain = _read_chain(path)
     values: dict[str, Any] = {}
-    for _, given in reversed(chain):
-        values = _merge(values, given, Recipe)
+    for _, keys in reversed(chain):
+        values = _merge(values, keys, Recipe)
     for change in changes:
         values = _merge(values, _parse_change(change), Recipe)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        file = next((file for file, given in chain if _holds(given, first["loc"])), path)
+        file = next((file for file, keys in chain if _holds(keys, first["loc"])), path)
         where = ": ".join([file.name, *filter(None, [".".join(map(str, first["loc"]))])])
         raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
     return recipe.beside_folders([file.parent for file, _ in chain])

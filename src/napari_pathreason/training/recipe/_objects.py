@@ -1,16 +1,16 @@
 """Code that a recipe names as ``module:name``: an objective, a reward function.
 
 It is found beside the recipe or among installed modules. A checkpoint's folder is no place for it:
-weights are fetched from strangers, and nothing of theirs is ever run.
+weights are fetched from others, and nothing of theirs is ever run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,12 +86,11 @@ def _import_file(file: Path) -> ModuleType:
     name = f"{file.stem}_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
-    found = importlib.util.spec_from_file_location(name, place)
-    assert found is not None and found.loader is not None  # noqa: PT018  # it ends in .py
-    module = importlib.util.module_from_spec(found)
+    module = ModuleType(name)
+    module.__file__ = place
     sys.modules[name] = module  # dataclasses and pickle look there
     try:
-        found.loader.exec_module(module)
+        SourceFileLoader(name, place).exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -5,15 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from napari_pathreason.training.samples import Augmentation
+from napari_pathreason.types import Effort
 
-from ._allocator_recipe import AllocatorRecipe
-from ._policy_recipe import GRPORecipe
-from ._recipe_base import Above, Positive, Share, Strict, TrackerName
+Positive = Annotated[int, Field(gt=0)]
+Above = Annotated[float, Field(gt=0)]
+NotBelow = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
+Cost = Literal["flops", "share"]
+"""What lambda taxes; see `AllocatorRecipe`."""
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataRecipe(Strict):
@@ -43,8 +54,8 @@ class MetadataRecipe(Strict):
 
     ``name`` is what to call the model, None the name of the folder ``output``. ``tissues`` are what
     its images show, and ``mpp`` is the least and most um per pixel that it reads them at, where
-    that is known. ``zoom_labels`` are labels of small things that are boxed better by another look
-    at each detection. ``domains`` says what the images of a source are of, by the name of the
+    that is known. ``zoom_labels`` are labels of small things that are boxed better by a zoom on
+    each detection. ``domains`` says what the images of a source are of, by the name of the
     source, where that name itself does not: those of one domain are held together when unlike
     images are told from them.
     """
@@ -73,11 +84,11 @@ class LoraRecipe(Strict):
     """Low-rank adapters on a large checkpoint, whose own weights stay as they are.
 
     ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
-    ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, vision
-    vision encoder included. ``weights`` is the precision that the frozen weights lie in; adapters
+    ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, those of
+    the vision encoder too. ``weights`` is the precision that the frozen weights lie in; adapters
     are float32. ``checkpointing`` computes each layer again in the backward pass, which takes a
     third more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning;
-    GRPO leaves it out, as drawing and learning must look at one distribution.
+    GRPO leaves it out, as sampling and learning must be of one distribution.
     """
 
     rank: Positive = 16
@@ -117,8 +128,151 @@ class SFTRecipe(Strict):
     validate_samples: Positive = 128
 
 
+class PolicyRecipe(Strict):
+    """GRPO of performer and writing allocator; names are TRL's ``GRPOConfig``'s, where it has one.
+
+    A step reads ``batch_size`` pictures, and samples ``num_generations`` completions of at most
+    ``max_completion_length`` tokens for every question about them; the optimiser takes
+    ``num_iterations`` steps on them. ``format_weight`` weighs a completion that keeps to its form,
+    ``beta`` the distance to the start; ``epsilon_high`` is the upper bound of the probability ratio
+    where it differs from the lower one, ``epsilon`` (DAPO). ``scale_rewards`` says whether
+    advantages are divided by their group's deviation; None leaves it to ``loss_type``.
+    ``vision_encoder_lr`` is the vision encoder's share of the learning rate. ``gather`` is for a
+    sharded model: each process holds the whole of it while it samples, not one layer after the
+    other for every token.
+    """
+
+    format_weight: NotBelow = 1.0
+    loss_type: PolicyLoss = "dapo"
+    scale_rewards: bool | None = None
+    beta: NotBelow = 0.001
+    epsilon: Above = 0.2
+    epsilon_high: Above | None = None
+    num_iterations: Positive = 1
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    temperature: Above = 1.0
+    max_completion_length: Positive = 192
+    batch_size: Positive = 8
+    steps: Positive = 500
+    stop_after: Positive | None = None
+    precision: Literal["no", "bf16"] = "no"
+    lr: float = 1e-5
+    vision_encoder_lr: float = 1.0
+    warmup: int = 10
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    gather: bool = False
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 50
+    validate_samples: Positive = 128
+
+
+class GRPORecipe(PolicyRecipe):
+    """Of the performer, from labels alone; the rest as in `PolicyRecipe`.
+
+    ``start`` is ``embedded``, a folder or a hub id; None continues from the model that supervised
+    fine-tuning of the same recipe wrote. A step asks at most ``questions`` of each picture and
+    reads about ``tokens`` visual tokens. ``budgets`` are weights of budgets, of which an
+    allocator's policy leaves ``floor``.
+
+    ``rewards`` are functions of completions, ``task``, ``paper`` or ``module:function`` (see
+    `Rewards` and `load_object`), whose sum is weighed by ``reward_weights``, all 1 if left out.
+    In the first two, ``format_weight`` weighs the form, and ``evidence_weight`` cited facts that
+    the labels confirm or deny (`RewardBreakdown.reward`); 0 leaves the rationale to the answers
+    alone.
+    """
+
+    start: str | None = None
+    rewards: Annotated[tuple[str, ...], Field(min_length=1)] = ("task",)
+    reward_weights: tuple[float, ...] | None = None
+    evidence_weight: NotBelow = 0.0
+    budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 1, 32: 1, 64: 1, 128: 1, 256: 1})
+    floor: Share = 0.25
+    questions: Positive = 1
+    tokens: Positive = 1024
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> GRPORecipe:
+        if len(set(self.rewards)) < len(self.rewards):
+            raise ValueError("rewards: name each function once; reward_weights weigh them")
+        if self.reward_weights is not None and len(self.reward_weights) != len(self.rewards):
+            raise ValueError("reward_weights: give one for each of rewards")
+        return self
+
+    @property
+    def scaled(self) -> bool:
+        """Whether advantages are divided by their group's deviation; Dr. GRPO leaves it out."""
+        return self.loss_type != "dr_grpo" if self.scale_rewards is None else self.scale_rewards
+
+
+class TextRecipe(PolicyRecipe):
+    """Of an allocator that writes its number; the rest as in `PolicyRecipe`.
+
+    It sees a picture at ``overview`` visual tokens, and learns at the lambda of one ``effort``.
+    """
+
+    overview: Positive = 64
+    effort: Effort = "balanced"
+    max_completion_length: Positive = 64
+    batch_size: Positive = 4
+
+
+class AllocatorRecipe(Strict):
+    """How an allocator learns.
+
+    ``form`` is ``head``, a light net over the budget grid, or ``text``, a second adapter on a large
+    checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the performer
+    that it allocates for, a folder or a hub id, or ``embedded``, of which a copy is made; None
+    takes the last one that the same recipe wrote. ``questions`` of each kind are asked at every
+    budget, and ``validate_questions`` of held-out ones, which tell the state to keep.
+    ``learn_from`` is the split of the former. A performer may answer what it was trained on at any
+    budget, so that s(N) of ``train`` says that tokens buy nothing; of ``val``, both numbers
+    together are asked, and every third picture is held out. ``lambdas`` are lambda of each effort,
+    and ``cost`` is what they tax: ``flops`` beside the mean answer at native size, so that a
+    FLOP costs the same wherever it is spent, or ``share`` of the answer that the same question
+    would have at native size. What follows is the head's alone: the first ``warm_steps`` learn the
+    ranking of the budgets, the rest climb the reward; ``entropy`` weighs the bonus.
+    """
+
+    form: Literal["head", "text"] = "head"
+    start: str | None = None
+    questions: Positive = 60
+    validate_questions: Positive = 30
+    learn_from: Literal["train", "val"] = "train"
+    reward: Literal["gated", "paper"] = "gated"
+    cost: Cost = "flops"
+    lambdas: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
+    text: TextRecipe = TextRecipe()
+    entropy: NotBelow = 0.01
+    warm_steps: Annotated[int, Field(ge=0)] = 100
+    steps: Positive = 400
+    stop_after: Positive | None = None
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 10
+
+    @field_validator("lambdas")
+    @classmethod
+    def _each_effort(cls, lambdas: dict[Effort, float]) -> dict[Effort, float]:
+        if set(lambdas) != set(get_args(Effort)):
+            raise ValueError(f"give a lambda for each of {', '.join(get_args(Effort))}")
+        return lambdas
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the text form's advantages are divided by their deviation: in the paper they are.
+
+        Elsewhere they are mean-centred alone, as that division erases lambda.
+        """
+        settings = self.text
+        if settings.scale_rewards is not None:
+            return settings.scale_rewards
+        return self.reward == "paper" and settings.loss_type != "dr_grpo"
+
+
 class BilateralRecipe(Strict):
-    """How often performer and allocator take turns."""
+    """How often performer and allocator are trained in turn."""
 
     rounds: Positive = 2
 
@@ -126,12 +280,12 @@ class BilateralRecipe(Strict):
 class Recipe(Strict):
     """A whole run.
 
-    ``log_with`` names a tracker that is told what the log holds, beside it; None is none.
+    ``log_with`` names a tracker that gets what the log holds, beside it; None is none.
     """
 
     seed: int = 0
     output: str
-    log_with: TrackerName | None = None
+    log_with: Literal["tensorboard", "wandb", "trackio"] | None = None
     data: DataRecipe
     metadata: MetadataRecipe = MetadataRecipe()
     model: ModelRecipe = ModelRecipe()

@@ -1,5 +1,4 @@
 from ._augment import (
-    STAY as STAY,
     levels as levels,
     sharpness as sharpness,
     stain as stain,
@@ -10,15 +9,16 @@ from ._augment import (
 from ._evidence import (
     CROWDED as CROWDED,
     CROWDED_SHARE as CROWDED_SHARE,
-    MOST as MOST,
+    MOST_FACTS as MOST_FACTS,
+    QUADRANTS as QUADRANTS,
     SPARSE as SPARSE,
     THROUGHOUT as THROUGHOUT,
     confirmed as confirmed,
     coverage as coverage,
+    place_of as place_of,
     place_of_box as place_of_box,
 )
 from ._pictures import FLAT as FLAT, Pictures as Pictures
-from ._places import PLACES as PLACES, QUADRANTS as QUADRANTS, place_of as place_of
 from ._sample import (
     CROP as CROP,
     SPLITS as SPLITS,
@@ -33,16 +33,14 @@ from ._sample import (
     read_samples as read_samples,
     write_samples as write_samples,
 )
-from ._targets import (
+from ._view import (
+    Augmentation as Augmentation,
     Piece as Piece,
+    View as View,
     answer_pieces as answer_pieces,
+    read_view as read_view,
+    read_views as read_views,
     region_target as region_target,
     score_target as score_target,
     target_text as target_text,
-)
-from ._view import (
-    Augmentation as Augmentation,
-    View as View,
-    read_view as read_view,
-    read_views as read_views,
 )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ._places import PLACES
+from napari_pathreason.tasks import PLACES
+
 from ._sample import Corners
 
 T = TypeVar("T", bound=np.generic)
@@ -122,5 +123,5 @@ def sharpness(pixels: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
 
 def _looked_up(pixels: NDArray[np.uint8], new: NDArray[np.floating]) -> NDArray[np.uint8]:
     """A picture whose value v of channel c becomes ``new[v, c]``."""
-    table = np.clip(np.rint(new), 0, 255).astype(np.uint8)
+    table = np.minimum(np.maximum(np.rint(new), 0), 255).astype(np.uint8)
     return np.stack([table[pixels[..., c], c] for c in range(3)], axis=-1)

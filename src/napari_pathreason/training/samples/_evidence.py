@@ -1,7 +1,8 @@
-"""Rationales that can be checked: facts, each with a place, held against the labels of a picture.
+"""Places of a picture by name, and rationales that can be checked: facts, each with a place.
 
 ``upper left: gland; centre: crowded nuclei; throughout: no gland``. What a fact speaks of is a
-label of the picture's own, which `Facts` says was annotated there.
+label of the picture's own, which `Facts` says was annotated there; the labels are what it is held
+against.
 """
 
 from __future__ import annotations
@@ -12,20 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ._places import PLACES
+from napari_pathreason.tasks import PLACES
+
 from ._sample import Corners
 from ._view import View
 
+QUADRANTS = ("upper left", "upper right", "lower left", "lower right")
+"""A 2 x 2 grid in reading order."""
 THROUGHOUT = "throughout"
 """Stands where a place would, of what holds in all of a picture."""
 CROWDED, SPARSE = "crowded nuclei", "sparse nuclei"
 CROWDED_SHARE = 0.22
 """Share of a place that nuclei cover at least where they are crowded."""
-MOST = 9
+MOST_FACTS = 9
 """Facts of one rationale that count."""
 MOSTLY, SMALLEST = 0.3, 0.02
 """Share of a place that a lesion covers at least; and where it covers that nowhere, the share of
 the place where most of it lies."""
+
+
+def place_of(x: float, y: float) -> str:
+    """Place of a point given in shares of width and height (0 to 1)."""
+    column, row = min(int(x * 3), 2), min(int(y * 3), 2)
+    return PLACES[3 * max(row, 0) + max(column, 0)]
 
 
 def confirmed(rationale: str, view: View) -> tuple[int, int]:
@@ -43,7 +53,7 @@ def confirmed(rationale: str, view: View) -> tuple[int, int]:
 
 
 def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Share of each cell of a grid that a label covers, float32 (rows, columns), 0 to 1.
+    """Share of each square of a grid that a label covers, float32 (rows, columns), 0 to 1.
 
     Parameters
     ----------
@@ -72,7 +82,7 @@ def coverage(view: View, label: str, grid: tuple[int, int]) -> NDArray[np.float3
 def place_of_box(corners: Corners) -> str:
     """The place in which the centre of a box lies; corners in shares of width and height."""
     x1, y1, x2, y2 = corners
-    return PLACES[3 * min(int((y1 + y2) * 1.5), 2) + min(int((x1 + x2) * 1.5), 2)]
+    return place_of((x1 + x2) / 2, (y1 + y2) / 2)
 
 
 def _times(phrase: str, view: View) -> int:
@@ -119,7 +129,7 @@ def _box_coverage(corners: Corners, grid: tuple[int, int]) -> NDArray[np.float32
     return np.outer(_overlap(y1, y2, grid[1]), _overlap(x1, x2, grid[0]))
 
 
-def _overlap(start: float, end: float, cells: int) -> NDArray[np.float32]:
-    edges = np.linspace(0.0, 1.0, cells + 1)
+def _overlap(start: float, end: float, places: int) -> NDArray[np.float32]:
+    edges = np.linspace(0.0, 1.0, places + 1)
     shared = np.minimum(edges[1:], end) - np.maximum(edges[:-1], start)
-    return (np.clip(shared, 0.0, None) * cells).astype(np.float32)
+    return (np.maximum(shared, 0.0) * places).astype(np.float32)

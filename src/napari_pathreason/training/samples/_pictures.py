@@ -1,4 +1,4 @@
-"""Pictures of samples, decoded once and kept; grids of tiles are composed when asked for."""
+"""Pictures of samples, decoded once; grids of tiles are composed when asked for."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from ._sample import CROP, Files, Sample
 Pixels = NDArray[np.uint8]
 FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 """Files that are decoded whole; of all others only what is asked for is read."""
-OPEN = 100
-"""Slides that are open at once: a system allows some hundred files."""
 
 
 class Pictures:
@@ -32,13 +30,16 @@ class Pictures:
     folder : Path
         Folder of the JSONL; file names in samples are relative to it.
     most : int
-        Files to keep; beyond that the oldest go. Of slides the last ones stay open.
+        Files to keep; beyond that the oldest go.
+    most_slides : int
+        Slides that stay open, the last ones: a system allows some hundred files.
     """
 
-    def __init__(self, folder: Path, most: int = 8000) -> None:
+    def __init__(self, folder: Path, most: int = 8000, most_slides: int = 100) -> None:
         self._folder = folder
         self._most = most
-        self._kept: dict[str, Pixels] = {}
+        self._most_slides = most_slides
+        self._decoded: dict[str, Pixels] = {}
         self._slides: dict[str, Slide] = {}
         weakref.finalize(self, _close, self._slides)
 
@@ -97,7 +98,7 @@ class Pictures:
             return slide_from_arrays([self.picture(sample, rng)], "sample")
         slide = self._slides.pop(name, None)
         if slide is None:
-            if len(self._slides) >= OPEN:  # the one that was asked for least lately
+            if len(self._slides) >= self._most_slides:  # the one that was asked for least lately
                 self._slides.pop(next(iter(self._slides))).close()
             slide = open_slide(self._folder / name)
         self._slides[name] = slide
@@ -112,18 +113,18 @@ class Pictures:
         return (part > 0).astype(np.float32)
 
     def _file(self, name: str, mode: str | None) -> Pixels:
-        if name not in self._kept:
-            if len(self._kept) >= self._most:
-                self._kept.pop(next(iter(self._kept)))
+        if name not in self._decoded:
+            if len(self._decoded) >= self._most:
+                self._decoded.pop(next(iter(self._decoded)))
             try:
                 with Image.open(self._folder / name) as file:
-                    self._kept[name] = np.asarray(file.convert(mode) if mode else file)
+                    self._decoded[name] = np.asarray(file.convert(mode) if mode else file)
             except (OSError, UnidentifiedImageError):
                 raise SlideError(
                     f"{Path(name).name} cannot be read; run `pathreason data convert` again "
                     "where the pictures are"
                 ) from None
-        return self._kept[name]
+        return self._decoded[name]
 
 
 def _close(slides: dict[str, Slide]) -> None:

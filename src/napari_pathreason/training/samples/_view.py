@@ -1,29 +1,23 @@
-"""A sample as the model sees it at one budget, with its labels in the same frame."""
+"""A sample as the model sees it at one budget: pixels, labels in the same frame, what to write."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.budgets import plan
 from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import Target
+from napari_pathreason.types import AnswerBox
 
-from ._augment import (
-    STAY,
-    Turn,
-    draw_turn,
-    levels,
-    sharpness,
-    stain,
-    turn_array,
-    turn_corners,
-    turn_place,
-)
+from . import _augment
+from ._augment import STAY, Turn
 from ._pictures import Pictures
 from ._sample import Area, Corners, Sample
 
@@ -94,15 +88,15 @@ def read_views(
     pixels = pictures.read(first, region, reading.size, turned)
     nuclei = pictures.nuclei(first, region)
     if augmentation is not None and rng is not None:
-        turn = draw_turn(rng) if augmentation.turn else STAY
-        pixels = stain(pixels, augmentation.stain, rng)
+        turn = _augment.draw_turn(rng) if augmentation.turn else STAY
+        pixels = _augment.stain(pixels, augmentation.stain, rng)
         if not augmentation.varied or first.source in augmentation.varied:
             # where nothing changes nothing is drawn, so that older recipes see the same pictures
             if augmentation.sharpness > 0 and rng.random() < augmentation.sharpness:
-                pixels = sharpness(pixels, rng)
+                pixels = _augment.sharpness(pixels, rng)
             if augmentation.levels > 0 and rng.random() < augmentation.levels:
-                pixels = levels(pixels, rng)
-    pixels = turn_array(pixels, turn)
+                pixels = _augment.levels(pixels, rng)
+    pixels = _augment.turn_array(pixels, turn)
     picture: dict[str, Any] = {
         "pixels": pixels,
         "grid": (pixels.shape[1] // token_px, pixels.shape[0] // token_px),
@@ -110,12 +104,12 @@ def read_views(
         "lesions": shares(first.facts.boxes, region, turn),
         "centres": _points(first.facts.centres, region, turn),
         "known": first.facts.known,
-        "nuclei": None if nuclei is None else turn_array(nuclei, turn),
+        "nuclei": None if nuclei is None else _augment.turn_array(nuclei, turn),
         "size": (region.width, region.height)[:: -1 if turn[0] % 2 else 1],
     }
     return [
         View(
-            answer=turn_place(sample.answer, turn),
+            answer=_augment.turn_place(sample.answer, turn),
             boxes=shares(sample.boxes, region, turn),
             **picture,
         )
@@ -129,7 +123,7 @@ def _points(
     points = []
     for x, y in centres:
         px, py = (x - region.x) / region.width, (y - region.y) / region.height
-        tx, ty, _, _ = turn_corners((px, py, px, py), turn)
+        tx, ty, _, _ = _augment.turn_corners((px, py, px, py), turn)
         points.append((tx, ty))
     return tuple(points)
 
@@ -147,13 +141,70 @@ def shares(
     turn : Turn
         How the region is turned.
     """
-    found = []
+    boxes = []
     for area in areas:
         x1, y1, x2, y2 = area.corners
         left, right = ((x - region.x) / region.width for x in (x1, x2))
         top, bottom = ((y - region.y) / region.height for y in (y1, y2))
         inside = (max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0))
-        turned = turn_corners(inside, turn)
+        turned = _augment.turn_corners(inside, turn)
         if turned[2] > turned[0] and turned[3] > turned[1]:
-            found.append((area.label, turned))
-    return tuple(sorted(found, key=lambda item: (item[1][1], item[1][0])))
+            boxes.append((area.label, turned))
+    return tuple(sorted(boxes, key=lambda item: (item[1][1], item[1][0])))
+
+
+class Piece(NamedTuple):
+    """A part of a target; ``corners`` in shares of width and height hold what it speaks of."""
+
+    text: str
+    corners: Corners | None = None
+
+
+def target_text(sample: Sample, view: View, quantum: int = 10) -> str:
+    """Target completion: an empty rationale, which is left to GRPO, and the answer.
+
+    Parameters
+    ----------
+    sample, view : Sample, View
+    quantum : int
+        Box coordinates (0-1000) are rounded to multiples of it.
+    """
+    pieces = answer_pieces(sample, view, quantum)
+    return f"<think></think>{''.join(piece.text for piece in pieces)}"
+
+
+def answer_pieces(sample: Sample, view: View, quantum: int = 10) -> list[Piece]:
+    """The answer of a target with its tags, cut where it begins to speak of another place.
+
+    Parameters as in `target_text`.
+    """
+    answer = _boxes(view, quantum) if sample.task == "detection" else [Piece(view.answer)]
+    return [Piece("<answer>"), *answer, Piece("</answer>")]
+
+
+def _boxes(view: View, quantum: int) -> list[Piece]:
+    """Boxes as compact JSON in reading order."""
+    pieces = [Piece("[")]
+    for number, (label, corners) in enumerate(view.boxes):
+        pieces.append(Piece(f'{"," if number else ""}{{"bbox_2d":[', corners))
+        for at, corner in enumerate(corners):
+            pieces += [Piece(",")] if at else []
+            pieces.append(Piece(str(round(corner * 1000 / quantum) * quantum), corners))
+        pieces.append(Piece(f'],"label":{json.dumps(label)}}}'))
+    return [*pieces, Piece("]")]
+
+
+def score_target(sample: Sample, view: View) -> Target:
+    """Label of a view as `Task.score` takes it."""
+    return _target(sample, view.answer, view.boxes)
+
+
+def region_target(sample: Sample, region: Region) -> Target:
+    """Label of a sample's region as it lies; nothing is read for it."""
+    return _target(sample, sample.answer, shares(sample.boxes, region))
+
+
+def _target(sample: Sample, answer: str, boxes: tuple[tuple[str, Corners], ...]) -> Target:
+    choices = () if sample.task == "detection" else sample.choices
+    on_thousand = (AnswerBox(label, *(1000 * c for c in corners)) for label, corners in boxes)
+    return Target(answer, tuple(on_thousand), choices)

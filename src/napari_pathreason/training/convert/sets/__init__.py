@@ -1,7 +1,7 @@
 """Layouts that others publish or a lab has, one file each, and what they share.
 
-Nothing is downloaded here. ``_questions`` words what labels say; ``_entry`` is what a layout's file
-finds in a folder; ``_splits`` deals it; ``_left_out`` counts what cannot be used.
+Nothing is downloaded here. ``_layout`` says what a layout is and what reading a folder of it gives;
+``_questions`` words what labels say; ``_splits`` divides the pictures; ``_pictures`` opens them.
 """
 
 import lazy_loader

@@ -1,31 +1,26 @@
-from ._archives import Store as Store
 from ._bccd import (
-    CELL_NAMES as CELL_NAMES,
     SMEAR_SIZE as SMEAR_SIZE,
     about_cells as about_cells,
     cell_questions as cell_questions,
     read_voc as read_voc,
     smear_questions as smear_questions,
 )
-from ._entry import Entry as Entry, Found as Found, Kind as Kind, Options as Options
-from ._labels import (
-    alike as alike,
-    read_table as read_table,
-    refuse_alike_choices as refuse_alike_choices,
+from ._labels import read_table as read_table, refuse_alike_choices as refuse_alike_choices
+from ._layout import (
+    Draw as Draw,
+    Entry as Entry,
+    Kind as Kind,
+    LeftOut as LeftOut,
+    Options as Options,
+    PictureSet as PictureSet,
+    Store as Store,
 )
 from ._lc25000 import lung_questions as lung_questions
-from ._left_out import (
-    LeftOut as LeftOut,
-    count_unused as count_unused,
-    refuse_damaged as refuse_damaged,
-    shown as shown,
-)
 from ._messages import choices_in as choices_in, chosen as chosen
 from ._nuinsseg import (
     SMALLEST_NUCLEUS as SMALLEST_NUCLEUS,
     Point as Point,
     centres_inside as centres_inside,
-    crowded_quadrant as crowded_quadrant,
     nuclei_questions as nuclei_questions,
     nuclei_views as nuclei_views,
     read_nuclei as read_nuclei,
@@ -35,19 +30,27 @@ from ._patchcamelyon import (
     TUMOUR_LABELS as TUMOUR_LABELS,
     lymph_node_questions as lymph_node_questions,
 )
-from ._phrasings import (
+from ._pictures import (
+    BROKEN as BROKEN,
+    Size as Size,
+    count_unused as count_unused,
+    shown as shown,
+    sizes_of as sizes_of,
+)
+from ._questions import (
+    CANNOT_TELL as CANNOT_TELL,
+    LUNG_KINDS as LUNG_KINDS,
     PHRASINGS as PHRASINGS,
     TUMOUR_PRESENT as TUMOUR_PRESENT,
     Phrasings as Phrasings,
+    Questions as Questions,
 )
-from ._pictures import BROKEN as BROKEN, Size as Size, sizes_of as sizes_of
-from ._questions import CANNOT_TELL as CANNOT_TELL, LUNG_KINDS as LUNG_KINDS, Questions as Questions
-from ._sets import FALLBACKS as FALLBACKS, KINDS as KINDS, SETS as SETS, kind_of as kind_of
-from ._split_names import NAMED_SO as NAMED_SO, split_of as split_of
+from ._sets import KINDS as KINDS, kind_of as kind_of
 from ._splits import (
-    Dealt as Dealt,
+    NAMED_SO as NAMED_SO,
     deal as deal,
-    draw as draw,
+    draw_entries as draw_entries,
     hold_out_strip as hold_out_strip,
     regroup as regroup,
+    split_of as split_of,
 )

@@ -9,17 +9,16 @@ from napari_pathreason.exports import Feature
 from napari_pathreason.geometry import Box
 from napari_pathreason.training.samples import Corners
 
-from ._left_out import LeftOut
+from ._layout import LeftOut, Place
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-Region = tuple[int, int, int, int]
 FIELD, IGNORED = "Region*", "Ignore*"
 LEAST = 32
 """Side in level-0 pixels below which a tile is left out: less than one visual token."""
 
-FLAT = "objects without area (points, lines) were left out"
+NO_AREA = "objects without area (points, lines) were left out"
 OTHER_TYPE = "objects that are neither annotation, detection nor cell were left out"
 STARRED = "objects of classes with a star say nothing and were left out"
 NO_CLASS = "detections without a class were left out"
@@ -60,7 +59,7 @@ class Annotations:
         for feature in features:
             shape, label = _shape(feature), feature.label
             if shape.area <= 0:
-                left.add(FLAT, name)
+                left.add(NO_AREA, name)
             elif feature.object_type not in ("annotation", "detection", "cell"):
                 left.add(OTHER_TYPE, name)
             elif label == FIELD:
@@ -102,7 +101,7 @@ class Annotations:
 
     def class_tiles(
         self, side: tuple[int, int], covered: float, other: float
-    ) -> Iterator[tuple[Region, str]]:
+    ) -> Iterator[tuple[Place, str]]:
         """Tiles of tissue with their class, none of them ambiguous.
 
         Parameters
@@ -125,30 +124,28 @@ class Annotations:
                         self._left.add(AMBIGUOUS, self._name)
 
     def field_tiles(
-        self, side: tuple[int, int], covered: float, seen: float
-    ) -> Iterator[tuple[Region, list[tuple[str, Corners]]]]:
+        self, side: tuple[int, int], covered: float, inside: float
+    ) -> Iterator[tuple[Place, list[tuple[str, Corners]]]]:
         """Tiles of searched fields with the objects in them, cut at the tile's edge.
 
         Parameters
         ----------
         side, covered
             As of `class_tiles`.
-        seen : float
+        inside : float
             Share of an object that must lie in the tile.
         """
-        found: set[int] = set()
+        boxed: set[int] = set()
         searched: set[int] = set()
         for shape in self._fields:
             searched.update(self._objects.indices_inside(shape))
             for region in self._tiles(shape, side, covered):
-                boxes = self._objects.inside(region, seen)
-                found.update(boxes)
+                boxes = self._objects.inside(region, inside)
+                boxed.update(boxes)
                 yield region, [boxes[index] for index in boxes]
-        self._left.add(BETWEEN, self._name, len(searched - found))
+        self._left.add(BETWEEN, self._name, len(searched - boxed))
 
-    def _tiles(
-        self, shape: BaseGeometry, side: tuple[int, int], covered: float
-    ) -> Iterator[Region]:
+    def _tiles(self, shape: BaseGeometry, side: tuple[int, int], covered: float) -> Iterator[Place]:
         """Tiles side by side over the bounds of a shape, those that it covers well enough."""
         left, top, right, bottom = shape.bounds
         left, right = max(left, 0.0), min(right, self._width)
@@ -192,17 +189,17 @@ class _Boxes:
     def labels_inside(self, shape: BaseGeometry) -> set[str]:
         return {self._labels[i] for i in self.indices_inside(shape)}
 
-    def inside(self, region: Region, seen: float) -> dict[int, tuple[str, Corners]]:
+    def inside(self, region: Place, share: float) -> dict[int, tuple[str, Corners]]:
         """Objects of a tile in reading order, cut at its edge; a wider object is the ground."""
         x, y, w, h = region
-        found: dict[int, tuple[str, Corners]] = {}
+        objects: dict[int, tuple[str, Corners]] = {}
         for index in self._extents.query(_box(region)):
             x1, y1, x2, y2 = self._corners[index]
             left, top, right, bottom = max(x1, x), max(y1, y), min(x2, x + w), min(y2, y + h)
             part = max(right - left, 0.0) * max(bottom - top, 0.0)
-            if part > 0 and part >= seen * (x2 - x1) * (y2 - y1):
-                found[int(index)] = (self._labels[index], (left, top, right, bottom))
-        return dict(sorted(found.items(), key=lambda item: item[1][1][1::-1]))
+            if part > 0 and part >= share * (x2 - x1) * (y2 - y1):
+                objects[int(index)] = (self._labels[index], (left, top, right, bottom))
+        return dict(sorted(objects.items(), key=lambda item: item[1][1][1::-1]))
 
 
 def _line(low: float, high: float, side: int) -> list[tuple[int, int]]:
@@ -227,7 +224,7 @@ def _from_corners(corners: Corners) -> Any:
     return shapely.box(*corners)
 
 
-def _box(region: Region) -> Any:
+def _box(region: Place) -> Any:
     x, y, w, h = region
     return _from_corners((x, y, x + w, y + h))
 

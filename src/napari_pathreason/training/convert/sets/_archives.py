@@ -1,29 +1,21 @@
-"""Sets that come packed: libraries that read them, parquet files, and pictures written out.
+"""Sets that come packed: the libraries that read them, and the rows of parquet files by picture.
 
-Pictures are told apart by their bytes: a picture is written once, however many rows ask about it.
+Pictures are known by their bytes: one is written once, however many rows ask about it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from napari_pathreason.errors import QueryError
 
-from napari_pathreason.errors import ExportError, QueryError, SlideError
+from ._layout import LeftOut
 
-from ._left_out import LeftOut
-
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-MODES = ("RGB", "L", "RGBA", "P")
 WHAT = "parquet files"
 BLANK = "rows have no question or no answer and were left out"
 
@@ -44,66 +36,8 @@ def optional(name: str, what: str) -> Any:
         ) from None
 
 
-class Store:
-    """Files below one folder, named by what they hold.
-
-    A file that is there already is whole and is the right one, so a conversion that was cut off
-    goes on where it was.
-
-    Parameters
-    ----------
-    folder : Path
-        Made at the first picture.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def pixels(self, stem: str, pixels: NDArray[np.uint8]) -> str:
-        """File of an array (height, width, 3), as lossless PNG."""
-        name = f"{stem}-{_digest(pixels.tobytes())}.png"
-        return self._write(name, lambda file: Image.fromarray(pixels).save(file, "PNG"))
-
-    def encoded(self, stem: str, data: bytes) -> str:
-        """File of an encoded picture: JPEG, PNG and WebP byte for byte, others as PNG.
-
-        Raises
-        ------
-        SlideError
-            If the bytes are no picture, or one that is cut off.
-        """
-        try:
-            with Image.open(io.BytesIO(data)) as picture:
-                suffix = SUFFIXES.get(picture.format or "") if picture.mode in MODES else None
-                picture.load()
-                plain = None if suffix else picture.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            raise SlideError(
-                f"picture {stem} of the archive cannot be read; download the set again"
-            ) from None
-        name = f"{stem}-{_digest(data)}{suffix or '.png'}"
-        if plain is None:
-            return self._write(name, lambda file: file.write(data))
-        return self._write(name, lambda file: plain.save(file, "PNG"))
-
-    def _write(self, name: str, fill: Callable[[IO[bytes]], object]) -> str:
-        path = self._folder / name
-        try:
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f".{path.name}.partial")
-                with partial.open("wb") as file:
-                    fill(file)
-                os.replace(partial, path)
-        except OSError as error:
-            raise ExportError(
-                f"{path.name} cannot be written ({error.strerror}); choose another place with -o"
-            ) from None
-        return str(path)
-
-
 @dataclass(slots=True)
-class Asked:
+class PackedPicture:
     """A picture and the rows that ask about it; ``place`` is (file, row group, row)."""
 
     digest: str
@@ -115,13 +49,6 @@ class Asked:
         """Where it lies, for messages."""
         path, group, row = self.place
         return f"{path.name}, row {row} of group {group}"
-
-
-def without_blanks(asked: Asked, left: LeftOut) -> Asked:
-    """The picture with those of its rows that have a question and an answer; others are counted."""
-    rows = [row for row in asked.rows if row.get("question") and row.get("answer")]
-    left.add(BLANK, asked.named, len(asked.rows) - len(rows))
-    return Asked(asked.digest, asked.place, rows)
 
 
 class Shards:
@@ -140,15 +67,18 @@ class Shards:
         self._read: tuple[Path, int] | None = None
         self._images: list[Any] = []
 
-    def asked(self) -> list[Asked]:
-        """All pictures in the order of their first row, with all their rows.
+    def pictures(self, left: LeftOut) -> Iterator[PackedPicture]:
+        """All pictures in the order of their first row, with all rows that ask and answer.
+
+        Rows without a question or an answer, and pictures of such rows alone, are counted in
+        ``left``.
 
         Raises
         ------
         QueryError
             If a file cannot be read or lacks the columns image, question and answer.
         """
-        found: dict[str, Asked] = {}
+        by_digest: dict[str, PackedPicture] = {}
         for path in self._files:
             file = self._open(path)
             names = set(file.schema_arrow.names)
@@ -157,13 +87,17 @@ class Shards:
             columns = [name for name in self._columns if name in names]
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns=columns).to_pylist()
-                for row, (told, data) in enumerate(
-                    zip(rows, self._group(path, group), strict=True)
-                ):
+                images = self._group(path, group)
+                for number, (row, data) in enumerate(zip(rows, images, strict=True)):
                     digest = hashlib.sha256(data).hexdigest()
-                    asked = found.setdefault(digest, Asked(digest, (path, group, row)))
-                    asked.rows.append(told)
-        return list(found.values())
+                    picture = PackedPicture(digest, (path, group, number))
+                    by_digest.setdefault(digest, picture).rows.append(row)
+        for picture in by_digest.values():
+            whole = [row for row in picture.rows if row.get("question") and row.get("answer")]
+            left.add(BLANK, picture.named, len(picture.rows) - len(whole))
+            if whole:
+                picture.rows = whole
+                yield picture
 
     def image(self, place: tuple[Path, int, int]) -> bytes:
         """Encoded bytes of a picture; its row group is kept for the next one."""
@@ -173,8 +107,8 @@ class Shards:
 
     def _group(self, path: Path, group: int) -> list[Any]:
         if self._read != (path, group):
-            told = self._open(path).read_row_group(group, columns=["image"]).to_pylist()
-            self._images = [_bytes(path, row["image"]) for row in told]
+            rows = self._open(path).read_row_group(group, columns=["image"]).to_pylist()
+            self._images = [_bytes(path, row["image"]) for row in rows]
             self._read = path, group
         return self._images
 
@@ -193,7 +127,3 @@ def _bytes(path: Path, image: Any) -> bytes:
             f"{path.name} names pictures without holding them; take the files that hold their bytes"
         )
     return data
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]

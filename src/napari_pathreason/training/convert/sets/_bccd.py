@@ -22,11 +22,9 @@ from xml.etree import ElementTree
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
 from ._questions import Questions
-from ._split_names import published
+from ._splits import published
 
 CELL_NAMES = {"WBC": "white cell", "Platelets": "platelet", "RBC": "red cell"}
 """Classes of the annotations, and what they are called in questions."""
@@ -44,12 +42,12 @@ def _root(folder: Path) -> Path | None:
     return next((path for path in inside if (path / "JPEGImages").is_dir()), None)
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     root = _root(folder)
     return root is not None and (root / "Annotations").is_dir()
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -77,16 +75,15 @@ def _read(folder: Path, options: Options) -> Found:
             boxes = root / "Annotations" / f"{name}.xml"
             entries.append(Entry(name, name, partial(_ask, file, boxes, left), split, file))
     beside = frozenset({root / "Annotations", root / "ImageSets"})
-    return Found(entries, "smear", (), left, beside)
+    return PictureSet(entries, "smear", (), left, beside)
 
 
-def _ask(
-    file: Path, boxes: Path, left: LeftOut, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
+def _ask(file: Path, boxes: Path, left: LeftOut, draw: Draw) -> Iterator[Sample]:
     cells = read_voc(boxes, first=1)
-    drawn = sum(1 for _ in ElementTree.parse(boxes).getroot().iter("object"))
-    left.add("boxes of another class or without area were left out", boxes.name, drawn - len(cells))
-    yield from smear_questions(rng, split, str(file), cells, VIEWS[split])
+    number = sum(1 for _ in ElementTree.parse(boxes).getroot().iter("object"))
+    why = "boxes of another class or without area were left out"
+    left.add(why, boxes.name, number - len(cells))
+    yield from smear_questions(draw.rng, draw.split, str(file), cells, VIEWS[draw.split])
 
 
 def smear_questions(
@@ -123,7 +120,7 @@ def about_cells(
     split: Split,
     image: str,
     cells: tuple[Area, ...],
-    region: tuple[int, int, int, int],
+    region: Place,
     source: str,
 ) -> tuple[Questions, tuple[Area, ...]]:
     """Questions about a region of a smear, and its cells: those whose middle it holds."""
@@ -162,16 +159,16 @@ def read_voc(path: Path, first: int = 0) -> tuple[Area, ...]:
     return tuple(sorted(cells, key=lambda cell: (cell.corners[1], cell.corners[0])))
 
 
-def _crop(rng: Random) -> tuple[int, int, int, int]:
+def _crop(rng: Random) -> Place:
     side = rng.randrange(160, 449, 32)
     width, height = SMEAR_SIZE
     return rng.randint(0, width - side), rng.randint(0, height - side), side, side
 
 
-def _centre_inside(cell: Area, region: tuple[int, int, int, int]) -> bool:
+def _centre_inside(cell: Area, region: Place) -> bool:
     x = (cell.corners[0] + cell.corners[2]) / 2 - region[0]
     y = (cell.corners[1] + cell.corners[3]) / 2 - region[1]
     return 0 <= x < region[2] and 0 <= y < region[3]
 
 
-KIND: Kind = Kind("bccd", "JPEGImages/, Annotations/, ImageSets/Main/", _looks, _read)
+KIND: Kind = Kind("bccd", "JPEGImages/, Annotations/, ImageSets/Main/", _matches, _read)

@@ -12,16 +12,14 @@ published layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
+from ._layout import Entry, Kind, Options, PictureSet
 from ._pictures import pictures_in
+from ._questions import ask_label
 
 CENTRES: dict[str, Split] = {
     "VALSET4_CHA_FULL": "train",
@@ -42,41 +40,29 @@ CLASSES = {
     "TUMOR": "tumour",
     "ULCUS": "ulceration",
 }
+TOPIC = "tissue of the oesophagus"
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return any((folder / centre).is_dir() for centre in CENTRES)
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module."""
-    entries = []
+    question = options.question or "Which tissue of the oesophagus does this picture show?"
+    entries, labels = [], tuple(CLASSES.values())
     for centre, split in CENTRES.items():
         for name, label in CLASSES.items():
             for file in pictures_in(folder / centre / name):
                 key = f"{centre}/{name}/{file.name}"
-                ask = partial(_ask, file, label, options.question)
+                ask = partial(ask_label, file, question, labels, label, "esca", TOPIC)
                 entries.append(Entry(key, centre, ask, split, file, label=label))
     here = {entry.split for entry in entries}
     lacking = [f"{c} ({s})" for c, s in CENTRES.items() if s not in here]
     notes = (f"not there: {', '.join(lacking)}",) if lacking else ()
-    return Found(entries, "centre", notes)
-
-
-def _ask(
-    file: Path, label: str, question: str, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    yield Sample(
-        image=str(file),
-        task="subtyping",
-        question=question or "Which tissue of the oesophagus does this picture show?",
-        choices=tuple(CLASSES.values()),
-        answer=label,
-        source="esca",
-        topic="tissue of the oesophagus",
-    )
+    return PictureSet(entries, "centre", notes)
 
 
 KIND: Kind = Kind(
-    "esca", "VALSET1_UKK/, VALSET2_WNS/, VALSET3_TCGA/, VALSET4_CHA_FULL/", _looks, _read
+    "esca", "VALSET1_UKK/, VALSET2_WNS/, VALSET3_TCGA/, VALSET4_CHA_FULL/", _matches, _read
 )

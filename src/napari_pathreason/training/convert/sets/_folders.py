@@ -3,7 +3,7 @@
 ::
 
     CLASS/*.png
-    {train,val,test}/CLASS/*.png     or other names of splits, see `_split_names`
+    {train,val,test}/CLASS/*.png     or other names of splits, see `_splits`
     CLASS/{train,val,test}/*.png
 
 What is like it and no such thing is refused by name: pictures beside their masks, folders of
@@ -12,20 +12,19 @@ splits beside folders of another name, pictures that lie deeper. Nothing of it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
 from ._labels import refuse_alike
+from ._layout import Entry, Kind, Options, PictureSet
 from ._pictures import pictures_in, subfolders
-from ._split_names import NAMED_SO, TOLD, split_of, split_of_source, words_of
+from ._questions import ask_label
+from ._splits import NAMED_SO, SPELLINGS, split_of, split_of_source, words_of
 
 PICTURES = {
     *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "tile", "tiles"),
@@ -54,15 +53,15 @@ class _Class:
     """A folder of pictures of one class."""
 
     folder: Path
-    named: str
+    name: str
     split: Split | None
 
     @property
     def label(self) -> str:
-        return self.named.strip().replace("_", " ")
+        return self.name.strip().replace("_", " ")
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     """Whether pictures lie one to three folders deep; what of it is no such layout is refused."""
     return folder.is_dir() and any(_holds(path, 3) for path in subfolders(folder))
 
@@ -74,7 +73,7 @@ def _holds(folder: Path, depth: int) -> bool:
     )
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -86,7 +85,7 @@ def _read(folder: Path, options: Options) -> Found:
     refuse_alike(
         folder.name,
         "class folders",
-        ((one.named, one.folder.relative_to(folder).as_posix()) for one in classes),
+        ((one.name, one.folder.relative_to(folder).as_posix()) for one in classes),
     )
     labels = tuple(sorted({one.label for one in classes}))
     if len(labels) < 2:
@@ -96,15 +95,14 @@ def _read(folder: Path, options: Options) -> Found:
         )
     own = None if any(one.split for one in classes) else split_of_source(folder.name)
     notes = (f"{folder.name} {NAMED_SO} {own}",) if own else ()
+    question = options.question or "Which label fits best?"
     entries = []
     for one in classes:
-        ask = partial(_ask, one.label, labels, folder.name, options.question)
         for file in pictures_in(one.folder):
             key = file.relative_to(folder).as_posix()
-            entries.append(
-                Entry(key, key, partial(ask, file), one.split or own, file, label=one.label)
-            )
-    return Found(entries, notes=notes)
+            ask = partial(ask_label, file, question, labels, one.label, folder.name, folder.name)
+            entries.append(Entry(key, key, ask, one.split or own, file, label=one.label))
+    return PictureSet(entries, notes=notes)
 
 
 def _classes(folder: Path) -> list[_Class]:
@@ -116,23 +114,23 @@ def _classes(folder: Path) -> list[_Class]:
     if splits and others:
         raise QueryError(
             f"{_names(others)} in {folder.name} lies beside {_names(splits)} and is no name of a "
-            f"split that is known: {TOLD}; rename it, or move it elsewhere"
+            f"split that is known: {SPELLINGS}; rename it, or move it elsewhere"
         )
     if splits:
         return [one for path, split in splits.items() for one in _below(folder, path, split)]
     if any(pictures_in(path) for path in tops):
         return [_flat(folder, _Class(path, path.name, None)) for path in tops]
     below = [(top, path) for top in tops for path in subfolders(top) if _holds(path, 2)]
-    known = [path for _, path in below if split_of(path.name)]
-    if known and len(known) == len(below):
+    splits_below = [path for _, path in below if split_of(path.name)]
+    if splits_below and len(splits_below) == len(below):
         return [_flat(folder, _Class(path, top.name, split_of(path.name))) for top, path in below]
-    if len(tops) == 1 and not known:
+    if len(tops) == 1 and not splits_below:
         raise QueryError(f"{folder.name} holds only {tops[0].name}; convert that folder itself")
-    is_ood = [path for _, path in below if path not in known] if known else tops
+    unnamed = [path for _, path in below if path not in splits_below] if splits_below else tops
     raise QueryError(
-        f"{_names(is_ood)} in {folder.name} {'is' if len(is_ood) == 1 else 'are'} no names of "
-        f"splits that are known: {TOLD}; rename, or name pictures in a labels.csv (columns image, "
-        "label, patient)"
+        f"{_names(unnamed)} in {folder.name} {'is' if len(unnamed) == 1 else 'are'} no names of "
+        f"splits that are known: {SPELLINGS}; rename, or name pictures in a labels.csv (columns "
+        "image, label, patient)"
     )
 
 
@@ -204,30 +202,9 @@ def _names(paths: Iterable[Path]) -> str:
     return " and ".join(sorted({path.name for path in paths}))
 
 
-def _ask(
-    label: str,
-    labels: tuple[str, ...],
-    source: str,
-    question: str,
-    file: Path,
-    split: Split,
-    rng: Random,
-    store: Store,
-) -> Iterator[Sample]:
-    yield Sample(
-        image=str(file),
-        task="subtyping",
-        question=question or "Which label fits best?",
-        choices=labels,
-        answer=label,
-        source=source,
-        topic=source,
-    )
-
-
 KIND: Kind = Kind(
     "folders",
     "CLASS/*.png, or {train,val,test}/CLASS/*.png, or CLASS/{train,val,test}/*.png",
-    _looks,
+    _matches,
     _read,
 )

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -24,23 +23,21 @@ from PIL import Image
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Sample, Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
 from ._labels import read_table
-from ._left_out import LeftOut
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
 from ._questions import Questions
-from ._split_names import published
+from ._splits import published
 
 GRADES = ("benign", "malignant")
 PARTS: dict[str, Split] = {"testA": "test", "testB": "test"}
 FINE = "grade (Sirinukunwattana et al. 2015)"
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return (folder / "Grade.csv").is_file()
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -70,18 +67,11 @@ def _read(folder: Path, options: Options) -> Found:
         entries.append(
             Entry(name, row.get("patient ID") or name, ask, split, file, label=row["grade (GlaS)"])
         )
-    return Found(entries, "patient", (), left, frozenset(beside))
+    return PictureSet(entries, "patient", (), left, frozenset(beside))
 
 
 def _ask(
-    file: Path,
-    outlines: Path,
-    grade: str,
-    kind: str,
-    kinds: tuple[str, ...],
-    split: Split,
-    rng: Random,
-    store: Store,
+    file: Path, outlines: Path, grade: str, kind: str, kinds: tuple[str, ...], draw: Draw
 ) -> Iterator[Sample]:
     common: dict[str, Any] = {"image": str(file), "source": "glas"}
     yield Sample(
@@ -104,7 +94,7 @@ def _ask(
     if not outlines.is_file():
         return
     glands = _boxes(outlines)
-    about = Questions(rng, split, str(file), "glas")
+    about = Questions(draw.rng, draw.split, str(file), "glas")
     yield about.number("glands", len(glands))
     yield about.boxes(("gland",), glands)
 
@@ -115,9 +105,9 @@ def _boxes(outlines: Path) -> tuple[Area, ...]:
 
     with Image.open(outlines) as file:
         numbers = np.asarray(file)
-    found = [where for where in ndimage.find_objects(numbers.astype(np.int32)) if where]
-    corners = [(float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in found]
+    slices = [where for where in ndimage.find_objects(numbers.astype(np.int32)) if where]
+    corners = [(float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in slices]
     return tuple(Area(label="gland", corners=c) for c in sorted(corners, key=lambda c: c[1::-1]))
 
 
-KIND: Kind = Kind("glas", "Grade.csv, train_1.bmp, train_1_anno.bmp, testA_1.bmp", _looks, _read)
+KIND: Kind = Kind("glas", "Grade.csv, train_1.bmp, train_1_anno.bmp, testA_1.bmp", _matches, _read)

@@ -21,11 +21,9 @@ from random import Random
 
 from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
-from ._phrasings import LUNG_KIND, LUNG_NORMAL
+from ._layout import Ask, Draw, Entry, Kind, Options, PictureSet
 from ._pictures import pictures_in
-from ._questions import LUNG_KINDS, Questions
+from ._questions import LUNG_KIND, LUNG_KINDS, LUNG_NORMAL, Questions, ask_label
 
 LUNG = {
     "lung_aca": "adenocarcinoma",
@@ -33,6 +31,7 @@ LUNG = {
     "lung_n": "normal",
 }
 COLON = {"colon_aca": "adenocarcinoma", "colon_n": "benign"}
+COLON_TOPIC = "colon subtype"
 LUNG_AREAS = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
 """What a whole tile is of, in the order of `LUNG_KINDS`."""
 SIDE = 768
@@ -49,26 +48,27 @@ def _organs(folder: Path) -> list[Path]:
     return [root / name for root in inside for name in names if (root / name).is_dir()]
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return folder.is_dir() and bool(_organs(folder))
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module."""
-    entries = []
+    question = options.question or "What does this colon tissue show?"
+    entries, colon = [], tuple(COLON.values())
     for organ in _organs(folder):
         for name, label in (LUNG | COLON).items():
             for file in pictures_in(organ / name):
                 key = f"{organ.name}/{name}/{file.name}"
-                ask = partial(_lung if name in LUNG else _colon, file, label, options.question)
+                ask: Ask = partial(_lung, file, label)
+                if name in COLON:
+                    ask = partial(ask_label, file, question, colon, label, "lc25000", COLON_TOPIC)
                 entries.append(Entry(key, key, ask, file=file, label=name))
-    return Found(entries, "source tile", () if options.groups else (LEAK,))
+    return PictureSet(entries, "source tile", () if options.groups else (LEAK,))
 
 
-def _lung(
-    file: Path, label: str, question: str, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    yield from lung_questions(rng, split, str(file), label, SIDE)
+def _lung(file: Path, label: str, draw: Draw) -> Iterator[Sample]:
+    return lung_questions(draw.rng, draw.split, str(file), label, SIDE)
 
 
 def lung_questions(
@@ -104,18 +104,4 @@ def lung_questions(
     yield from about.cannot_tell("lung")
 
 
-def _colon(
-    file: Path, label: str, question: str, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    yield Sample(
-        image=str(file),
-        task="subtyping",
-        question=question or "What does this colon tissue show?",
-        choices=tuple(COLON.values()),
-        answer=label,
-        source="lc25000",
-        topic="colon subtype",
-    )
-
-
-KIND: Kind = Kind("lc25000", "lung_image_sets/, colon_image_sets/", _looks, _read)
+KIND: Kind = Kind("lc25000", "lung_image_sets/, colon_image_sets/", _matches, _read)

@@ -29,11 +29,10 @@ from napari_pathreason.tasks import find_option, parse_boxes
 from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
-from ._entry import Entry, Found, Kind, Options, ask_ready
 from ._labels import refuse_alike_choices
-from ._left_out import LeftOut, shown
-from ._pictures import DOUBTFUL, PicturesByName, subfolders
-from ._split_names import split_in, split_of, splits_in, words_of
+from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
+from ._pictures import DOUBTFUL, PicturesByName, shown, subfolders
+from ._splits import split_in, split_of, splits_in, words_of
 
 ENDINGS = (".json", ".jsonl")
 LESION = "lesion"
@@ -43,7 +42,7 @@ _LEAD = re.compile(r"\s*(?:options?|choices?|answer choices)\s*:?\s*$", re.IGNOR
 _BOXES = re.compile(r"\[\s*(\[.*\]\s*)?\]", re.DOTALL)
 
 
-class _LeftOut(Exception):
+class _UnusableError(Exception):
     """Why one record gives no question."""
 
 
@@ -69,7 +68,7 @@ def _is_chat(path: Path) -> bool:
         return '"messages"' in file.read(4000)
 
 
-def _looks(source: Path) -> bool:
+def _matches(source: Path) -> bool:
     return bool(_files(source))
 
 
@@ -80,7 +79,7 @@ def _split_of_file(path: Path, source: Path) -> Split | None:
     return own or (split_of(path.parent.name) if inside else None)
 
 
-def _read(source: Path, options: Options) -> Found:
+def _read(source: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -89,7 +88,7 @@ def _read(source: Path, options: Options) -> Found:
         If a file is no JSON, names two splits, or none of its records can be used; or if two
         options of a question are one after case and blanks, with the record that offers them.
     """
-    asked: dict[tuple[Split | None, Path], list[Sample]] = {}
+    questions: dict[tuple[Split | None, Path], list[Sample]] = {}
     left = LeftOut()
     files = _files(source)
     for path in files:
@@ -100,10 +99,10 @@ def _read(source: Path, options: Options) -> Found:
             where = f"{shown(path, source)}, record {number}"
             try:
                 sample = _sample(record, where, choice, pictures)
-            except _LeftOut as why:
+            except _UnusableError as why:
                 left.add(f"records left out: {why}", where)
                 continue
-            samples = asked.setdefault((split, Path(str(sample.image))), [])
+            samples = questions.setdefault((split, Path(str(sample.image))), [])
             if sample in samples:  # the allocator's records ask what the performer's do
                 left.add("records ask what another one does and were taken once", where)
             else:
@@ -113,15 +112,15 @@ def _read(source: Path, options: Options) -> Found:
     for path in _json(source):
         if path not in files:
             left.add("files of JSON hold no messages and were not used", shown(path, source))
-    if not asked and left.notes():
+    if not questions and left.notes():
         raise QueryError(f"no record of {source.name} can be used: {left.notes()[0]}")
     entries = [
         Entry(
             f"{split or 'all'}/{image.name}", str(image), partial(ask_ready, samples), split, image
         )
-        for (split, image), samples in asked.items()
+        for (split, image), samples in questions.items()
     ]
-    return Found(entries, "picture", (), left, frozenset(_json(source)))
+    return PictureSet(entries, "picture", (), left, frozenset(_json(source)))
 
 
 def _records(path: Path) -> Iterator[Any]:
@@ -137,21 +136,23 @@ def _records(path: Path) -> Iterator[Any]:
 
 def _sample(record: Any, where: str, choice: TaskName, pictures: PicturesByName) -> Sample:
     if not isinstance(record, dict):
-        raise _LeftOut("not a record with messages and images")
+        raise _UnusableError("not a record with messages and images")
     turns = [m for m in record.get("messages") or () if isinstance(m, dict)]
-    asked = [_text_of(m.get("content")) for m in turns if m.get("role") == "user"]
-    told = [_text_of(m.get("content")) for m in turns if m.get("role") == "assistant"]
-    solution = str(record.get("solution") or (told[-1] if told else ""))
+    users, replies = (
+        [_text_of(m.get("content")) for m in turns if m.get("role") == role]
+        for role in ("user", "assistant")
+    )
+    solution = str(record.get("solution") or (replies[-1] if replies else ""))
     prompt, answer = _tagged(solution, "prompt"), _tagged(solution, "answer")
     answer = solution.strip() if answer is None else answer
-    if len(asked) != 1:
-        raise _LeftOut("several turns, or none, of the user")
-    question = asked[0] if prompt is None else prompt
+    if len(users) != 1:
+        raise _UnusableError("several turns, or none, of the user")
+    question = users[0] if prompt is None else prompt
     common: dict[str, Any] = {"image": str(_picture(record, pictures)), "source": "messages"}
     if _BOXES.fullmatch(answer):
         boxes, whole = parse_boxes("[]" if answer.replace(" ", "") == "[[]]" else answer, LESION)
         if not whole:
-            raise _LeftOut("boxes that are not [[x1, y1, x2, y2], ...]")
+            raise _UnusableError("boxes that are not [[x1, y1, x2, y2], ...]")
         areas = tuple(Area(label=b.label, corners=(b.x1, b.y1, b.x2, b.y2)) for b in boxes)
         names = tuple(dict.fromkeys([area.label for area in areas] or [LESION]))
         return Sample(
@@ -167,7 +168,7 @@ def _sample(record: Any, where: str, choice: TaskName, pictures: PicturesByName)
     refuse_alike_choices(where, choices)
     right = chosen(answer, choices, prompt)
     if not right:
-        raise _LeftOut("no answer, or one that is none of the options")
+        raise _UnusableError("no answer, or one that is none of the options")
     return Sample(
         **common,
         task=choice if choices else "vqa",
@@ -183,7 +184,7 @@ def _picture(record: dict[str, Any], pictures: PicturesByName) -> Path:
     images = images if isinstance(images, list) else [images]
     first = images[0].get("path") if isinstance(images[0], dict) else images[0]
     if len(images) != 1 or not isinstance(first, str):
-        raise _LeftOut("not one picture with a path")
+        raise _UnusableError("not one picture with a path")
     return pictures.find(first)
 
 
@@ -197,8 +198,8 @@ def _text_of(content: Any) -> str:
 
 def _tagged(text: str, tag: str) -> str | None:
     """What stands in the first ``<tag>...</tag>``; None where there is none."""
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL | re.IGNORECASE)
-    return found[1].strip() if found else None
+    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL | re.IGNORECASE)
+    return match[1].strip() if match else None
 
 
 def choices_in(prompt: str) -> tuple[str, tuple[str, ...]]:
@@ -232,4 +233,6 @@ def chosen(answer: str, options: tuple[str, ...], prompt: str) -> str:
     return re.sub(r"^\([A-Z]\)\s*", "", answer.strip())
 
 
-KIND: Kind = Kind("messages", "FILE.json or .jsonl with messages, images, solution", _looks, _read)
+KIND: Kind = Kind(
+    "messages", "FILE.json or .jsonl with messages, images, solution", _matches, _read
+)

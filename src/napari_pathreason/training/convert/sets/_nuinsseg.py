@@ -28,12 +28,9 @@ from PIL import Image
 
 from napari_pathreason.training.samples import QUADRANTS, Facts, Sample, Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut
-from ._phrasings import NUCLEI_DENSE, NUCLEI_WHERE
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
 from ._pictures import pictures_in, subfolders
-from ._questions import Questions
+from ._questions import NUCLEI_DENSE, NUCLEI_WHERE, Questions
 
 Point = tuple[int, int]
 """(x, y) in level-0 pixels."""
@@ -49,11 +46,11 @@ OF_PRESENCE = 0.15
 """Share of the pictures with nuclei that are asked whether there are any."""
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob(f"*/{IMAGES}"))
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module."""
     entries, left = [], LeftOut()
     beside: set[Path] = set()
@@ -70,13 +67,12 @@ def _read(folder: Path, options: Options) -> Found:
             ask = partial(_ask, file, mask, mask.suffix == ".tif")
             key = f"{organ.name}/{IMAGES}/{file.name}"
             entries.append(Entry(key, organ.name, ask, file=file))
-    return Found(entries, "organ", (), left, frozenset(beside))
+    return PictureSet(entries, "organ", (), left, frozenset(beside))
 
 
-def _ask(
-    file: Path, mask: Path, instances: bool, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    yield from nuclei_views(rng, split, str(file), str(mask), VIEWS[split], instances)
+def _ask(file: Path, mask: Path, instances: bool, draw: Draw) -> Iterator[Sample]:
+    views = VIEWS[draw.split]
+    return nuclei_views(draw.rng, draw.split, str(file), str(mask), views, instances)
 
 
 def nuclei_views(
@@ -155,7 +151,7 @@ def read_nuclei(
     return labels > 0, _centres(labels, instances, smallest)
 
 
-def centres_inside(centres: Iterable[Point], region: tuple[int, int, int, int]) -> list[Point]:
+def centres_inside(centres: Iterable[Point], region: Place) -> list[Point]:
     """Those that lie in a region (x, y, width, height)."""
     x, y, width, height = region
     return [c for c in centres if x <= c[0] < x + width and y <= c[1] < y + height]
@@ -176,12 +172,12 @@ def _centres(labels: NDArray[np.integer[Any]], instances: bool, smallest: int) -
 
     parts = np.asarray(labels if instances else ndimage.label(labels > 0)[0])
     sizes = np.bincount(parts.ravel())
-    kept = [index for index in np.flatnonzero(sizes) if index > 0 and sizes[index] >= smallest]
-    middles = ndimage.center_of_mass(parts > 0, parts, kept)
+    nuclei = [index for index in np.flatnonzero(sizes) if index > 0 and sizes[index] >= smallest]
+    middles = ndimage.center_of_mass(parts > 0, parts, nuclei)
     return [(round(x), round(y)) for y, x in middles]
 
 
-def _crop(rng: Random, shape: tuple[int, ...], whole: bool) -> tuple[int, int, int, int]:
+def _crop(rng: Random, shape: tuple[int, ...], whole: bool) -> Place:
     height, width = shape[:2]
     if whole:
         return 0, 0, width, height
@@ -189,4 +185,4 @@ def _crop(rng: Random, shape: tuple[int, ...], whole: bool) -> tuple[int, int, i
     return rng.randint(0, width - side), rng.randint(0, height - side), side, side
 
 
-KIND: Kind = Kind("nuinsseg", "ORGAN/tissue images/, ORGAN/label masks modify/", _looks, _read)
+KIND: Kind = Kind("nuinsseg", "ORGAN/tissue images/, ORGAN/label masks modify/", _matches, _read)

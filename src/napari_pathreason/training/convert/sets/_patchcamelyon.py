@@ -21,12 +21,11 @@ from typing import Any
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
-from ._archives import Store, optional
-from ._entry import Entry, Found, Kind, Options
+from ._archives import optional
 from ._labels import read_table
-from ._phrasings import TUMOUR_KIND, TUMOUR_PRESENT
-from ._questions import Questions
-from ._split_names import published
+from ._layout import Draw, Entry, Kind, Options, PictureSet
+from ._questions import TUMOUR_KIND, TUMOUR_PRESENT, Questions
+from ._splits import published
 
 TILE_SIDE = 96
 """Side in pixels."""
@@ -34,11 +33,11 @@ TUMOUR_LABELS = ("tumour", "no tumour")
 STEM = "camelyonpatch_level_2_split_"
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob(f"{STEM}*_x.h5*"))
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -49,19 +48,22 @@ def _read(folder: Path, options: Options) -> Found:
     entries: list[Entry] = []
     notes = []
     beside: set[Path] = set()
-    for name, split in _published(folder):
+    stems = (path.name.removeprefix(STEM) for path in folder.glob(f"{STEM}*_x.h5*"))
+    names = {stem.partition("_x.h5")[0] for stem in stems}
+    for name, split in published(names, "files of PatchCamelyon"):
         beside |= set(folder.glob(f"{STEM}{name}_*"))
         tiles, labels = (_Array(folder, f"{STEM}{name}_{axis}.h5", axis) for axis in "xy")
         if not tiles.there():
             continue
         marks = labels.rows[:].reshape(-1)
-        slides = _slides(folder / f"{STEM}{name}_meta.csv")
+        table = folder / f"{STEM}{name}_meta.csv"
+        slides = [row["wsi"] for row in read_table(table)] if table.is_file() else []
         if len(marks) != len(tiles.rows) or (slides and len(slides) != len(marks)):
             raise QueryError(
                 f"the {name} files of PatchCamelyon differ in length; download them again"
             )
         if not slides:
-            notes.append(f"{STEM}{name}_meta.csv is not there, so slides of {name} are unknown")
+            notes.append(f"{table.name} is not there, so slides of {name} are unknown")
         entries += [
             Entry(
                 key=f"{name}/{index:06d}",
@@ -73,22 +75,12 @@ def _read(folder: Path, options: Options) -> Found:
             for index, mark in enumerate(marks)
         ]
     group_is = "slide" if not notes else "tile"
-    return Found(entries, group_is, tuple(notes), beside=frozenset(beside))
+    return PictureSet(entries, group_is, tuple(notes), beside=frozenset(beside))
 
 
-def _published(folder: Path) -> list[tuple[str, Split]]:
-    """Names of splits as the files spell them, and what they mean, in the order of splits."""
-    names = {
-        path.name.removeprefix(STEM).partition("_x.h5")[0] for path in folder.glob(f"{STEM}*_x.h5*")
-    }
-    return published(names, "files of PatchCamelyon")
-
-
-def _ask(
-    tiles: _Array, index: int, tumour: bool, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    file = store.pixels(f"{split}/{index:06d}", tiles.rows[index])
-    yield from lymph_node_questions(rng, split, file, tumour)
+def _ask(tiles: _Array, index: int, tumour: bool, draw: Draw) -> Iterator[Sample]:
+    file = draw.store.pixels(f"{draw.split}/{index:06d}", tiles.rows[index])
+    return lymph_node_questions(draw.rng, draw.split, file, tumour)
 
 
 def lymph_node_questions(
@@ -121,10 +113,6 @@ def lymph_node_questions(
     yield from about.cannot_tell("lymph")
 
 
-def _slides(table: Path) -> list[str]:
-    return [row["wsi"] for row in read_table(table)] if table.is_file() else []
-
-
 class _Array:
     """One array of one file, opened when it is first needed."""
 
@@ -147,5 +135,5 @@ class _Array:
 
 
 KIND: Kind = Kind(
-    "patchcamelyon", "camelyonpatch_level_2_split_*_{x,y}.h5, *_meta.csv", _looks, _read
+    "patchcamelyon", "camelyonpatch_level_2_split_*_{x,y}.h5, *_meta.csv", _matches, _read
 )

@@ -21,11 +21,10 @@ from typing import Any
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
-from ._entry import Entry, Found, Kind, Options, ask_ready
 from ._labels import alike
-from ._left_out import LeftOut
+from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
 from ._pictures import DOUBTFUL, PicturesByName
-from ._split_names import published
+from ._splits import published
 
 TINY: dict[str, Split] = {"test_tiny": "test"}
 ALIKE = "questions have two options that are one after case and blanks and were left out"
@@ -34,7 +33,7 @@ SUBSETS = {"PubMed", "SocialPath", "EduContent", "Atlas", "PathCLS"}
 _MARK = re.compile(r"^\(?([A-Z])[).:]\s*")
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     table = folder / "data.json"
     if not table.is_file():
         return False
@@ -43,7 +42,7 @@ def _looks(folder: Path) -> bool:
     return any(f'"{name}"' in start for name in SUBSETS)
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -51,7 +50,7 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If a record lacks a field, or its answer is none of its options.
     """
-    asked: dict[tuple[Split, str], list[Sample]] = {}
+    questions: dict[tuple[Split, str], list[Sample]] = {}
     files = PicturesByName(options.images or folder / "images")
     left = LeftOut()
     try:
@@ -59,10 +58,10 @@ def _read(folder: Path, options: Options) -> Found:
             for name, split in published(parts, f"{subset} in data.json", TINY):
                 for number, record in enumerate(parts[name], 1):
                     sample, where = _sample(record, subset, files), f"{subset}, {name} {number}"
-                    if alike(sample.choices):  # a published set can be mended by nobody here
+                    if alike(sample.choices):  # nobody here can correct a published set
                         left.add(ALIKE, where)
                         continue
-                    rows = asked.setdefault((split, str(sample.image)), [])
+                    rows = questions.setdefault((split, str(sample.image)), [])
                     if sample in rows:
                         left.add(AGAIN, where)
                     else:
@@ -76,9 +75,9 @@ def _read(folder: Path, options: Options) -> Found:
         left.add(DOUBTFUL, Path(name).name)
     entries = [
         Entry(f"{split}/{image}", image, partial(ask_ready, samples), split, Path(image))
-        for (split, image), samples in asked.items()
+        for (split, image), samples in questions.items()
     ]
-    return Found(entries, "picture", (), left, frozenset({folder / "data.json"}))
+    return PictureSet(entries, "picture", (), left, frozenset({folder / "data.json"}))
 
 
 def _sample(record: dict[str, Any], subset: str, files: PicturesByName) -> Sample:
@@ -99,4 +98,4 @@ def _sample(record: dict[str, Any], subset: str, files: PicturesByName) -> Sampl
     )
 
 
-KIND: Kind = Kind("pathmmu", "data.json, images/", _looks, _read, ("val", "test"))
+KIND: Kind = Kind("pathmmu", "data.json, images/", _matches, _read, ("val", "test"))

@@ -14,16 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Sample
 
-from ._archives import Asked, Shards, Store, without_blanks
-from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut
+from ._archives import PackedPicture, Shards
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
 from ._questions import open_question
-from ._split_names import published, split_of
+from ._splits import published, split_of
 
 
 def _shards(folder: Path) -> dict[str, list[Path]]:
@@ -39,12 +37,12 @@ def _pickles(folder: Path) -> list[Path]:
     return [path for place in places for path in folder.glob(place)]
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     validated = any(split_of(name) == "val" for name in _shards(folder))
     return folder.is_dir() and (validated or bool(_pickles(folder)))
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -56,25 +54,23 @@ def _read(folder: Path, options: Options) -> Found:
     files = _shards(folder)
     for name, split in published(files, "parquet files of PathVQA"):
         shards = Shards(files[name], ("question", "answer"))
-        for asked in shards.asked():
-            asked = without_blanks(asked, left)
-            if asked.rows:
-                ask = partial(_ask, shards, asked)
-                key = f"{name}/{asked.digest}"
-                entries.append(Entry(key, asked.digest, ask, split, named=asked.named))
+        for picture in shards.pictures(left):
+            ask = partial(_ask, shards, picture)
+            key = f"{name}/{picture.digest}"
+            entries.append(Entry(key, picture.digest, ask, split, named=picture.named))
     if not entries and _pickles(folder):
         raise QueryError(
             "PathVQA as pickles is refused, for unpickling runs code that the file brings; take "
             "the parquet files of flaviagiammarino/path-vqa from the hub"
         )
     beside = frozenset(path for paths in files.values() for path in paths)
-    return Found(entries, "picture", (), left, beside)
+    return PictureSet(entries, "picture", (), left, beside)
 
 
-def _ask(shards: Shards, asked: Asked, split: Split, rng: Random, store: Store) -> Iterator[Sample]:
-    file = store.encoded(f"{split}/pathvqa", shards.image(asked.place))
-    for row in asked.rows:
+def _ask(shards: Shards, picture: PackedPicture, draw: Draw) -> Iterator[Sample]:
+    file = draw.store.encoded(f"{draw.split}/pathvqa", shards.image(picture.place))
+    for row in picture.rows:
         yield open_question(file, row["question"], row["answer"], "pathvqa")
 
 
-KIND: Kind = Kind("pathvqa", "data/{train,validation,test}-*.parquet", _looks, _read)
+KIND: Kind = Kind("pathvqa", "data/{train,validation,test}-*.parquet", _matches, _read)

@@ -1,4 +1,4 @@
-"""Pictures of a set: which files are pictures, where they lie, and whether they open.
+"""Files of a set: which are pictures, where they lie, whether they open, and which were not used.
 
 Every picture is opened once, so that a broken one is met here and not in training.
 """
@@ -6,7 +6,8 @@ Every picture is opened once, so that a broken one is met here and not in traini
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,14 +18,20 @@ from tqdm import tqdm
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
+from napari_pathreason.training.samples import FLAT
+
+from ._layout import LeftOut
 
 Size = tuple[int, int]
 """(width, height) in level-0 pixels."""
 
-FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 SLIDES = {".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".zarr"}
 SUFFIXES = FLAT | SLIDES
 """Files that training and answers read; a ``.zarr`` is a folder."""
+OUTPUTS = {"train.jsonl", "val.jsonl", "test.jsonl"}
+"""What lies together in the folder of another conversion."""
+PAPERS = ("readme", "license", "licence", "notice", "citation", "changelog")
+IGNORED = {"thumbs.db", "desktop.ini"}
 DOUBTFUL = "names of pictures fit several files, so that none was taken"
 BROKEN = "pictures cannot be read and were left out"
 PIECE = 256
@@ -81,10 +88,10 @@ class PicturesByName:
             return plain
         parts = PurePosixPath(name.replace("\\", "/")).parts
         for start in range(len(parts)):
-            found = self._ends.get(parts[start:], [])
-            if len(found) == 1:
-                return found[0]
-            if found:
+            files = self._ends.get(parts[start:], [])
+            if len(files) == 1:
+                return files[0]
+            if files:
                 self.doubtful.add(name)
                 break
         return plain
@@ -111,9 +118,9 @@ def sizes_of(files: Collection[Path]) -> dict[Path, Size | None]:
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     few = len(files) < 1000
     try:
-        found = pool.map(_size_of, files)
-        shown = tqdm(found, "opening", len(files), unit="picture", mininterval=1, disable=few)
-        return dict(zip(files, shown, strict=True))
+        sizes = pool.map(_size_of, files)
+        bar = tqdm(sizes, "opening", len(files), unit="picture", mininterval=1, disable=few)
+        return dict(zip(files, bar, strict=True))
     finally:
         pool.shutdown(cancel_futures=True)  # what is interrupted opens nothing more
 
@@ -133,3 +140,62 @@ def _size_of(path: Path) -> Size | None:
             return None if slide.read_region(piece, (width, height)).unreadable == 1 else size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, PathreasonError):
         return None  # what Pillow and the readers raise for what is damaged
+
+
+def shown(path: Path, folder: Path) -> str:
+    """A file as messages name it: relative to its folder, else its name alone."""
+    inside = path != folder and path.is_relative_to(folder)
+    return path.relative_to(folder).as_posix() if inside else path.name
+
+
+def count_unused(left: LeftOut, source: Path, used: Collection[Path], out: Path) -> None:
+    """Count the files of a source that no sample and no converter used.
+
+    Hidden files, licences, read-mes and the folders of other conversions are passed over. Of a
+    source that is a file, the pictures that lie beside those that it names are counted.
+
+    Parameters
+    ----------
+    left : LeftOut
+    source : Path
+        Folder or file.
+    used : collection of Path
+        Files, and folders of which everything is used.
+    out : Path
+        Where the samples go, which may lie inside the source.
+    """
+    pictures = "pictures belong to no label of it and were left out"
+    if source.is_file():
+        for folder in sorted({path.parent for path in used if path.is_relative_to(source.parent)}):
+            for path in _entries(folder):
+                if path.is_file() and path not in used and is_picture(path):
+                    left.add(pictures, shown(path, source.parent))
+        return
+    others: Counter[str] = Counter()
+    for path in _walk(source, used, out, set()):
+        if is_picture(path):
+            left.add(pictures, shown(path, source))
+        else:
+            others[path.suffix.lower() or "without ending"] += 1
+    for ending, count in sorted(others.items()):
+        left.add(f"files {ending} were not used", count=count)
+
+
+def _walk(folder: Path, used: Collection[Path], out: Path, passed: set[str]) -> Iterator[Path]:
+    names = {entry.name for entry in os.scandir(folder)}
+    real = os.path.realpath(folder)  # links may lead back
+    if folder == out or names >= OUTPUTS or real in passed:
+        return
+    passed.add(real)
+    for path in _entries(folder):
+        if path in used or path.name.lower() in IGNORED:
+            continue
+        if path.is_dir() and not is_picture(path):
+            yield from _walk(path, used, out, passed)
+        elif not path.name.lower().startswith(PAPERS) and path.suffix.lower() != ".md":
+            yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden things apart, in order."""
+    return sorted(Path(e.path) for e in os.scandir(folder) if not e.name.startswith("."))

@@ -16,15 +16,13 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples import Sample, Split
+from napari_pathreason.training.samples import Sample
 
-from ._archives import BLANK, Asked, Shards, Store, without_blanks
-from ._entry import Entry, Found, Kind, Options
-from ._left_out import LeftOut
+from ._archives import BLANK, PackedPicture, Shards
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
 from ._pictures import DOUBTFUL, PicturesByName
 from ._questions import open_question
 
@@ -35,11 +33,11 @@ def _table(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("quiltvqa*_w_ans.json"))), None)
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return folder.is_dir() and _table(folder) is not None
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -53,10 +51,9 @@ def _read(folder: Path, options: Options) -> Found:
         shards = Shards(files, COLUMNS)
         archived = [
             Entry(one.digest, one.digest, partial(_archived, shards, one), "test", named=one.named)
-            for one in (without_blanks(asked, left) for asked in shards.asked())
-            if one.rows
+            for one in shards.pictures(left)
         ]
-        return Found(archived, "picture", (), left, frozenset(files))
+        return PictureSet(archived, "picture", (), left, frozenset(files))
     rows: dict[str, list[dict[str, Any]]] = {}
     try:
         for number, row in enumerate(json.loads(table.read_text(encoding="utf-8")), 1):
@@ -71,28 +68,26 @@ def _read(folder: Path, options: Options) -> Found:
         ) from None
     pictures = PicturesByName(options.images or folder)
     entries = []
-    for name, asked in rows.items():
+    for name, rows_of_one in rows.items():
         file = pictures.find(name)
-        entries.append(Entry(name, name, partial(_ask, file, asked), "test", file))
+        entries.append(Entry(name, name, partial(_ask, file, rows_of_one), "test", file))
     for name in sorted(pictures.doubtful):
         left.add(DOUBTFUL, Path(name).name)
-    return Found(entries, "picture", (), left, frozenset({table}))
+    return PictureSet(entries, "picture", (), left, frozenset({table}))
 
 
-def _ask(
-    file: Path, rows: list[dict[str, Any]], split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
+def _ask(file: Path, rows: list[dict[str, Any]], draw: Draw) -> Iterator[Sample]:
     for row in rows:
         closed = str(row.get("answer_type", "")).upper() == "CLOSED"
         answer = str(row.get("yes_no_answer") or row["answer"]) if closed else str(row["answer"])
         yield open_question(str(file), str(row["question"]), answer, "quiltvqa", closed)
 
 
-def _archived(
-    shards: Shards, asked: Asked, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    file = Path(store.encoded(f"{split}/quiltvqa", shards.image(asked.place)))
-    yield from _ask(file, asked.rows, split, rng, store)
+def _archived(shards: Shards, picture: PackedPicture, draw: Draw) -> Iterator[Sample]:
+    file = draw.store.encoded(f"{draw.split}/quiltvqa", shards.image(picture.place))
+    return _ask(Path(file), picture.rows, draw)
 
 
-KIND: Kind = Kind("quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _looks, _read, ("test",))
+KIND: Kind = Kind(
+    "quiltvqa", "quiltvqa_test_w_ans.json, quilt_vqa/*.jpg", _matches, _read, ("test",)
+)

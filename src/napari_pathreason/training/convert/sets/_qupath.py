@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.exports import read_geojson
@@ -34,32 +33,32 @@ from napari_pathreason.training.samples import Area, Corners, Sample, Split
 from napari_pathreason.types import SlideInfo
 
 from ._annotations import Annotations
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
 from ._labels import refuse_alike
-from ._left_out import LeftOut, refuse_damaged, shown
-from ._pictures import BROKEN, pictures_in, subfolders
-from ._split_names import TOLD, split_of
+from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
+from ._pictures import BROKEN, pictures_in, shown, subfolders
+from ._questions import ask_label
+from ._splits import SPELLINGS, split_of
 
+TOPIC = "class of a region"
 ENDINGS = (".geojson", ".geojson.gz")
 COVERED = 0.75
 """Share of a tile that must lie in its annotation."""
 OTHER = 0.25
 """Share of a tile from which another class makes it ambiguous."""
-SEEN = 0.5
-"""Share of an object that must lie in a tile to be looked for there."""
+INSIDE = 0.5
+"""Share of an object that must lie in a tile to be asked for there."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Annotated:
+class _AnnotatedSlide:
     """A slide, its annotations, and the split of the folder that they lie in."""
 
     path: Path
-    named: str
+    name: str
     export: str
     side: tuple[int, int]
     split: Split | None
-    said: Annotations
+    annotations: Annotations
 
 
 def _in(folder: Path) -> list[Path]:
@@ -74,24 +73,24 @@ def _exports(folder: Path) -> list[tuple[Path, Split | None]]:
     QueryError
         If exports lie in a folder that is no split.
     """
-    found: list[tuple[Path, Split | None]] = [(path, None) for path in _in(folder)]
+    exports_of: list[tuple[Path, Split | None]] = [(path, None) for path in _in(folder)]
     for below in subfolders(folder):
         exports, split = _in(below), split_of(below.name)
         if exports and split is None:
             raise QueryError(
                 f"{below.name} in {folder.name} holds exports of QuPath and is no name of a split "
-                f"that is known: {TOLD}; rename it, or convert that folder itself, "
+                f"that is known: {SPELLINGS}; rename it, or convert that folder itself, "
                 "with --images where its slides lie"
             )
-        found += [(path, split) for path in exports]
-    return found
+        exports_of += [(path, split) for path in exports]
+    return exports_of
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     return folder.is_dir() and any(_in(path) for path in (folder, *subfolders(folder)))
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -113,45 +112,45 @@ def _read(folder: Path, options: Options) -> Found:
             beside.add(path)
             continue
         placeless: list[str] = []
-        said = Annotations(read_geojson(export, placeless), *size, left, path.name)
+        annotations = Annotations(read_geojson(export, placeless), *size, left, path.name)
         left.add("objects without a place were left out", path.name, len(placeless))
-        slides.append(
-            _Annotated(path, shown(path, folder), shown(export, folder), side, split, said)
-        )
-    refuse_damaged(left, BROKEN, len(exports), "copy the slides again, or take them out")
-    spelled = [(one, name) for one in slides for name in sorted(one.said.classes)]
+        names = shown(path, folder), shown(export, folder)
+        slides.append(_AnnotatedSlide(path, *names, side, split, annotations))
+    left.refuse_damaged(BROKEN, len(exports), "copy the slides again, or take them out")
+    spelled = [(one, name) for one in slides for name in sorted(one.annotations.classes)]
     refuse_alike(folder.name, "classes", ((name, one.export) for one, name in spelled))
-    spelled = [(one, name) for one in slides for name in sorted(one.said.sought)]
+    spelled = [(one, name) for one in slides for name in sorted(one.annotations.sought)]
     refuse_alike(folder.name, "classes of objects", ((name, one.export) for one, name in spelled))
-    classes = tuple(sorted({name for one in slides for name in one.said.classes}))
-    sought = tuple(sorted({name for one in slides for name in one.said.sought}))
+    classes = tuple(sorted({name for one in slides for name in one.annotations.classes}))
+    sought = tuple(sorted({name for one in slides for name in one.annotations.sought}))
+    question = options.question or "Which label fits this region?"
     entries = []
     for one in slides:
         path, split = one.path, one.split
-        tiles = one.said.class_tiles(one.side, COVERED, OTHER) if len(classes) > 1 else ()
+        tiles = one.annotations.class_tiles(one.side, COVERED, OTHER) if len(classes) > 1 else ()
         for region, label in tiles:
-            ask = partial(_which, path, region, classes, label, options.question)
-            key = _key(one.named, region, "class")
+            ask = partial(ask_label, path, question, classes, label, "qupath", TOPIC, region=region)
+            key = _key(one.name, region, "class")
             entries.append(Entry(key, path.name, ask, split, path, region, label))
         if not sought:
             left.add(
                 "searched fields hold no classified object and were left out",
                 path.name,
-                one.said.fields,
+                one.annotations.fields,
             )
             continue
-        for region, boxes in one.said.field_tiles(one.side, COVERED, SEEN):
+        for region, boxes in one.annotations.field_tiles(one.side, COVERED, INSIDE):
             asking = partial(_find, path, region, sought, boxes)
-            key = _key(one.named, region, "boxes")
+            key = _key(one.name, region, "boxes")
             entries.append(Entry(key, path.name, asking, split, path, region))
     notes = []
     if len(classes) == 1:
         notes.append(f"{classes[0]} is the only class of the annotations: nothing to choose from")
-    return Found(entries, "slide", tuple(notes), left, frozenset(beside))
+    return PictureSet(entries, "slide", tuple(notes), left, frozenset(beside))
 
 
-def _key(named: str, region: tuple[int, int, int, int], what: str) -> str:
-    return f"{named}/{what}/{','.join(map(str, region))}"
+def _key(name: str, region: Place, what: str) -> str:
+    return f"{name}/{what}/{','.join(map(str, region))}"
 
 
 def _slide_of(export: Path, folder: Path, images: Path | None) -> Path:
@@ -181,36 +180,12 @@ def _side(slide: SlideInfo, options: Options) -> tuple[int, int]:
     return max(1, round(side / mpp[0])), max(1, round(side / mpp[1]))
 
 
-def _which(
-    slide: Path,
-    region: tuple[int, int, int, int],
-    classes: tuple[str, ...],
-    label: str,
-    question: str,
-    split: Split,
-    rng: Random,
-    store: Store,
-) -> Iterator[Sample]:
-    yield Sample(
-        image=str(slide),
-        region=region,
-        task="subtyping",
-        question=question or "Which label fits this region?",
-        choices=classes,
-        answer=label,
-        source="qupath",
-        topic="class of a region",
-    )
-
-
 def _find(
     slide: Path,
-    region: tuple[int, int, int, int],
+    region: Place,
     sought: tuple[str, ...],
     boxes: list[tuple[str, Corners]],
-    split: Split,
-    rng: Random,
-    store: Store,
+    draw: Draw,
 ) -> Iterator[Sample]:
     yield Sample(
         image=str(slide),
@@ -224,4 +199,4 @@ def _find(
     )
 
 
-KIND: Kind = Kind("qupath", "slide.svs, slide.geojson (QuPath: export objects)", _looks, _read)
+KIND: Kind = Kind("qupath", "slide.svs, slide.geojson (QuPath: export objects)", _matches, _read)

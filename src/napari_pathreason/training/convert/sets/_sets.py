@@ -7,10 +7,10 @@ from pathlib import Path
 from napari_pathreason.errors import QueryError
 
 from ._bccd import KIND as BCCD
-from ._entry import Kind
 from ._esca import KIND as ESCA
 from ._folders import KIND as FOLDERS
 from ._glas import KIND as GLAS
+from ._layout import Kind
 from ._lc25000 import KIND as LC25000
 from ._messages import KIND as MESSAGES
 from ._nuinsseg import KIND as NUINSSEG
@@ -68,14 +68,14 @@ def kind_of(source: Path, name: str = "") -> Kind:
     if name not in KINDS:
         raise QueryError(f"there is no kind {name}; take one of {', '.join(KINDS)}")
     kind = next(one for one in (*SETS, *FALLBACKS) if one.name == name)
-    if source.is_file() and not kind.looks(source):
+    if source.is_file() and not kind.matches(source):
         raise QueryError(f"{source.name} is not what {name} reads: {kind.layout}")
     return kind
 
 
 def _find_kind(source: Path) -> Kind:
-    fits = [kind for kind in SETS if kind.looks(source)]
-    fits = fits or [kind for kind in FALLBACKS if kind.looks(source)][:1]
+    fits = [kind for kind in SETS if kind.matches(source)]
+    fits = fits or [kind for kind in FALLBACKS if kind.matches(source)][:1]
     if len(fits) > 1:
         names = " or ".join(kind.name for kind in fits)
         raise QueryError(f"{source.name} could be {names}; say which with --kind")

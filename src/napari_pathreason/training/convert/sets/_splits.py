@@ -1,12 +1,16 @@
-"""Which picture goes to which split: as published, else dealt by what belongs together.
+"""Which picture goes to which split: by the name that it is published under, else dealt.
 
-Tiles of a single slide are divided by where they lie: a strip of it is held out.
+Folders, files and columns spell splits in many ways, known here alone. Pictures without a split
+are dealt by what belongs together; tiles of a single slide are divided by where they lie: a strip
+of it is held out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -16,9 +20,36 @@ from numpy.typing import NDArray
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import SPLITS, Split
 
-from ._entry import Entry, Place
 from ._labels import read_rows
-from ._left_out import LeftOut
+from ._layout import Entry, LeftOut, Place
+
+NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "validating"), "val"),
+    **dict.fromkeys(("dev", "devel", "development", "tune", "tuning"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "ts", "te", "holdout", "heldout"), "test"),
+}
+"""Spellings of each split, in lower case without blanks and marks.
+
+``eval`` is not among them: some mean ``val`` by it, some ``test``.
+"""
+SPELLINGS = (
+    "train (training, tr), val (valid, validation, dev, tuning) and test (testing, ts, holdout), "
+    "in any letter case"
+)
+"""The names in words, for messages."""
+NAMED_SO = "is the name of a split: all of it is"
+"""Stands in the note on a folder or table that is converted by itself."""
+SHORT = 2
+"""Letters of names that only a whole folder, file or cell may have: in a longer name they are
+likely something else."""
+_BESIDE = {
+    *("set", "sets", "data", "dataset", "split", "subset", "part", "images", "image", "imgs"),
+    *("img", "pictures", "patches", "tiles", "slides", "samples", "cases"),
+}
+"""Words that may stand beside the name: ``train_data``, ``Test Set``, ``images_val``."""
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
 
 HELD_OUT = 0.1
 """Share of the groups that goes to each of ``val`` and ``test`` where nothing is published."""
@@ -34,9 +65,97 @@ MOST = 1 / 2
 """Share of the tiles that a strip may take."""
 
 
+def split_of(name: str) -> Split | None:
+    """Split that a whole name stands for: ``Training``, ``val2017``, ``test_set``; else None."""
+    for text in (name.lower(), name):  # humps count only where letters alone tell nothing
+        words = [
+            word
+            for word in words_of(text)
+            if word not in _BESIDE and not (len(word) == 4 and word.isdigit())  # nor a year
+        ]
+        whole = "".join(words)
+        for spelling in (whole, whole.removesuffix("set")):
+            if spelling in NAMES:
+                return NAMES[spelling]
+        named = {NAMES.get(word) for word in words}
+        split = named.pop() if len(named) == 1 else None
+        if split is not None:
+            return split
+    return None
+
+
+def split_in(name: str) -> Split | None:
+    """Split that a word of a longer name stands for: ``rldata_CLS_train``; else None.
+
+    Raises
+    ------
+    QueryError
+        If its words name several splits.
+    """
+    named = splits_in(name)
+    if len(named) > 1:
+        raise QueryError(
+            f"{name} names the splits {' and '.join(sorted(named))}; rename it, or divide it in two"
+        )
+    return next(iter(named), None)
+
+
+def splits_in(name: str) -> set[Split]:
+    """All splits that words of a longer name stand for; short names count only by themselves."""
+    whole = split_of(name)
+    words = words_of(name)
+    pairs = [a + b for a, b in pairwise(words)]  # hold out
+    named = {NAMES[word] for word in (*words, *pairs) if word in NAMES and len(word) > SHORT}
+    return {whole} if whole is not None else named
+
+
+def split_of_source(name: str) -> Split | None:
+    """Split that a folder means which is converted by itself: ``data/train``; else None.
+
+    Short names and ``dev`` are taken for what else they may be.
+    """
+    plain = any(word in NAMES and word != "dev" for word in words_of(name) if len(word) > SHORT)
+    return split_of(name) if plain else None
+
+
+def published(
+    names: Iterable[str], where: str, more: Mapping[str, Split] | None = None
+) -> list[tuple[str, Split]]:
+    """Names of splits of a published set with what they mean, in the order of the splits.
+
+    Parameters
+    ----------
+    names : iterable of str
+    where : str
+        What carries the names, for the message.
+    more : mapping of str to {"train", "val", "test"}, optional
+        Names of this set alone.
+
+    Raises
+    ------
+    QueryError
+        If a name is unknown.
+    """
+    splits = []
+    for name in sorted(names):
+        split = (more or {}).get(name) or split_of(name)
+        if split is None:
+            raise QueryError(
+                f"{where}: {name!r} is no name of a split that is known: {SPELLINGS}; rename it, "
+                "or move it elsewhere"
+            )
+        splits.append((name, split))
+    return sorted(splits, key=lambda one: SPLITS.index(one[1]))
+
+
+def words_of(name: str) -> list[str]:
+    """Words and numbers of a name in lower case; ``imagesTr`` is two words."""
+    return [word.lower() for word in _WORD.findall(_HUMP.sub(" ", name))]
+
+
 @dataclass(frozen=True, slots=True)
-class Dealt:
-    """Pictures of each split in their order, and what a user must be told.
+class Division:
+    """Pictures of each split in their order, and what a user must know.
 
     ``short`` says why a split that is wanted is empty, if there were too few groups; else "".
     """
@@ -52,11 +171,11 @@ def deal(
     group_is: str,
     wanted: Sequence[Split] = SPLITS,
     left: LeftOut | None = None,
-    kept: Collection[Split | None] = (),
-) -> Dealt:
+    closed: Collection[Split | None] = (),
+) -> Division:
     """Put every picture into one split, whole groups together.
 
-    A published split is kept. Pictures without one are dealt among the ``wanted``. A split that is
+    A published split stays. Pictures without one are dealt among the ``wanted``. A split that is
     wanted and has nothing then gets a tenth of the groups of ``train`` that no other split knows;
     where ``train`` is one slide, a strip of its tiles. What nothing can be found for stays empty.
 
@@ -69,13 +188,13 @@ def deal(
     wanted : sequence of {"train", "val", "test"}
     left : LeftOut, optional
         Where tiles across the edge of a strip are counted.
-    kept : collection of {"train", "val", "test"}
+    closed : collection of {"train", "val", "test"}
         Splits that nothing is taken out of train for: they are published, and all their pictures
         are lost or lie elsewhere.
     """
-    told: dict[str, Split] = {e.group: e.split for e in entries if e.split is not None}
-    open_ = {entry.group for entry in entries if entry.split is None} - told.keys()
-    dealt = _draw(sorted(open_), seed, wanted) | told
+    published_of: dict[str, Split] = {e.group: e.split for e in entries if e.split is not None}
+    open_ = {entry.group for entry in entries if entry.split is None} - published_of.keys()
+    dealt = _draw(sorted(open_), seed, wanted) | published_of
     parts: dict[Split, list[Entry]] = {split: [] for split in SPLITS}
     for entry in entries:
         parts[entry.split or dealt[entry.group]].append(entry)
@@ -90,7 +209,7 @@ def deal(
             f"{shared:,} {group_is}{'s lie' if shared > 1 else ' lies'} in more than one published "
             "split, which was kept: scores will be optimistic"
         )
-    fillable = [split for split in wanted if split not in kept]
+    fillable = [split for split in wanted if split not in closed]
     notes += _carve(parts, fillable, seed, group_is)
     notes += _cut_off(parts, fillable, group_is, left or LeftOut())
     short = ""
@@ -103,7 +222,7 @@ def deal(
                 ", and no strip of its tiles leaves every class to train: annotate more of it, or "
                 "lay smaller tiles (--tile)"
             )
-    return Dealt(parts, (*notes, *_unseen(parts)), short)
+    return Division(parts, (*notes, *_untrained(parts)), short)
 
 
 def _draw(groups: list[str], seed: int, wanted: Sequence[Split]) -> dict[str, Split]:
@@ -128,8 +247,8 @@ def _carve(
 ) -> list[str]:
     """Move whole groups of train to splits that are wanted and empty; says so."""
     lacking: list[Split] = [s for s in ("val", "test") if s in wanted and not parts[s]]
-    known = {entry.group for split in ("val", "test") for entry in parts[split]}
-    own = sorted({entry.group for entry in parts["train"]} - known)
+    elsewhere = {entry.group for split in ("val", "test") for entry in parts[split]}
+    own = sorted({entry.group for entry in parts["train"]} - elsewhere)
     carved = _draw(own, seed, (*lacking, "train")) if lacking else {}
     trained, parts["train"] = parts["train"], []
     for entry in trained:
@@ -172,11 +291,11 @@ def _cut_off(
             left.add(ACROSS, count=len(across))
             strips[donor].append(split)
     return [
-        f"{donor} is only 1 {group_is}: {' and '.join(given)} "
-        f"{'are strips' if len(given) > 1 else 'is a strip'} of the same {group_is}, beside its "
+        f"{donor} is only 1 {group_is}: {' and '.join(cuts)} "
+        f"{'are strips' if len(cuts) > 1 else 'is a strip'} of the same {group_is}, beside its "
         "other tiles, so scores there will be OPTIMISTIC; give at least 3, of different patients"
-        for donor, given in strips.items()
-        if given
+        for donor, cuts in strips.items()
+        if cuts
     ]
 
 
@@ -241,21 +360,23 @@ def _one_slide(entries: list[Entry]) -> bool:
     return len({e.file for e in entries}) == 1 and all(e.place is not None for e in entries)
 
 
-def _unseen(parts: Mapping[Split, list[Entry]]) -> list[str]:
+def _untrained(parts: Mapping[Split, list[Entry]]) -> list[str]:
     """A note on labels that are asked for and never trained on."""
     trained = {entry.label for entry in parts["train"]}
-    asked = {entry.label for split in ("val", "test") for entry in parts[split]}
-    unseen = sorted(asked - trained - {""})
-    return [f"train has no picture of {', '.join(unseen)}"] if unseen and parts["train"] else []
+    measured = {entry.label for split in ("val", "test") for entry in parts[split]}
+    untrained = sorted(measured - trained - {""})
+    if not untrained or not parts["train"]:
+        return []
+    return [f"train has no picture of {', '.join(untrained)}"]
 
 
 def _shared(parts: Mapping[Split, list[Entry]]) -> int:
     """Groups that more than one split holds."""
-    seen: dict[str, set[Split]] = {}
+    splits_of: dict[str, set[Split]] = {}
     for split, entries in parts.items():
         for entry in entries:
-            seen.setdefault(entry.group, set()).add(split)
-    return sum(len(splits) > 1 for splits in seen.values())
+            splits_of.setdefault(entry.group, set()).add(split)
+    return sum(len(splits) > 1 for splits in splits_of.values())
 
 
 def regroup(entries: list[Entry], table: Path, left: LeftOut) -> list[Entry]:
@@ -282,20 +403,20 @@ def regroup(entries: list[Entry], table: Path, left: LeftOut) -> list[Entry]:
     used = set()
     for entry in entries:
         name = entry.file.name if entry.file else entry.key.rpartition("/")[2]
-        known = [n for n in (entry.key, name, name.partition(".")[0]) if n in groups]
-        if not known:
+        keys = [n for n in (entry.key, name, name.partition(".")[0]) if n in groups]
+        if not keys:
             raise QueryError(f"{table.name} does not name {name}; give every picture a group")
-        if not groups[known[0]].strip():
-            raise QueryError(f"{table.name} gives {known[0]} no {column}; fill the cell")
-        used.update(known)
-        grouped.append(replace(entry, group=groups[known[0]]))
+        if not groups[keys[0]].strip():
+            raise QueryError(f"{table.name} gives {keys[0]} no {column}; fill the cell")
+        used.update(keys)
+        grouped.append(replace(entry, group=groups[keys[0]]))
     for name in groups:
         if name not in used:
             left.add(f"rows of {table.name} name no picture of the folder", Path(name).name)
     return grouped
 
 
-def draw(entries: list[Entry], most: int | None, seed: int) -> list[Entry]:
+def draw_entries(entries: list[Entry], most: int | None, seed: int) -> list[Entry]:
     """At most ``most`` of the pictures, drawn by ``seed``, in their order."""
     if most is None or len(entries) <= most:
         return entries

@@ -36,12 +36,10 @@ from napari_pathreason.tasks import parse_boxes, whole_choice
 from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
-from ._entry import Entry, Found, Kind, Options, ask_ready
 from ._labels import plain, read_rows, refuse_alike, refuse_alike_choices
-from ._left_out import LeftOut, refuse_damaged, shown
-from ._pictures import PicturesByName, subfolders
-from ._split_names import NAMED_SO, TOLD, split_in, split_of, split_of_source, splits_in
-from ._splits import COLUMNS
+from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
+from ._pictures import PicturesByName, shown, subfolders
+from ._splits import COLUMNS, NAMED_SO, SPELLINGS, split_in, split_of, split_of_source, splits_in
 
 NAME = "labels.csv"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
@@ -84,7 +82,7 @@ class _Row:
 
     @property
     def task(self) -> str:
-        """As told, else as it follows from the other cells."""
+        """As it is named, else as it follows from the other cells."""
         boxed = "detection" if self.cells.get("boxes") else "subtyping" if self.label else "vqa"
         return self.cells.get("task", "").strip() or boxed
 
@@ -123,11 +121,11 @@ def _names_images(path: Path) -> bool:
         return False
 
 
-def _looks(source: Path) -> bool:
+def _matches(source: Path) -> bool:
     return bool(_tables(source))
 
 
-def _read(source: Path, options: Options) -> Found:
+def _read(source: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -143,16 +141,16 @@ def _read(source: Path, options: Options) -> Found:
     rows: list[_Row] = []
     group_is = "picture"
     for table, split in tables:
-        found, group_is, told = _rows(table, split, options, left, source, len(tables) > 1)
-        rows += found
-        notes += told
+        part, group_is, notes_of = _rows(table, split, options, left, source, len(tables) > 1)
+        rows += part
+        notes += notes_of
     chosen = [row for row in rows if row.task == "subtyping" and not row.cells.get("choices")]
     refuse_alike(source.name, "labels", ((row.label, row.where) for row in chosen))
     labels = tuple(sorted({plain(row.label) for row in chosen if row.label}))
     if len(labels) == 1:
         notes.append(f"{labels[0]} is the only label: there is nothing to choose from")
     topic = (tables[0][0].parent if len(tables) == 1 else source).name
-    asked: dict[tuple[Path, str], list[tuple[_Row, Sample]]] = {}
+    questions: dict[tuple[Path, str], list[tuple[_Row, Sample]]] = {}
     placed: dict[Path, tuple[Split | None, str]] = {}
     for row in rows:
         if placed.setdefault(row.file, (row.split, row.group)) != (row.split, row.group):
@@ -162,20 +160,20 @@ def _read(source: Path, options: Options) -> Found:
             )
         region = row.cells.get("region", "").strip()
         sample = _sample_of(row, labels, topic, options)
-        asked.setdefault((row.file, region), []).append((row, sample))
+        questions.setdefault((row.file, region), []).append((row, sample))
     refuse_alike(
         source.name,
         "labels of boxes",
         (
             (choice, row.where)
-            for pairs in asked.values()
+            for pairs in questions.values()
             for row, sample in pairs
             if sample.task == "detection"
             for choice in sample.choices
         ),
     )
     entries = []
-    for (file, region), pairs in asked.items():
+    for (file, region), pairs in questions.items():
         row, first = pairs[0]
         samples = [sample for _, sample in pairs]
         entries.append(
@@ -190,7 +188,7 @@ def _read(source: Path, options: Options) -> Found:
             )
         )
     beside = frozenset(table for table, _ in tables)
-    return Found(entries, group_is, tuple(notes), left, beside)
+    return PictureSet(entries, group_is, tuple(notes), left, beside)
 
 
 def _rows(
@@ -209,24 +207,24 @@ def _rows(
             f"{table.name} needs the columns image and label, or image, question and answer, or "
             "image and boxes (and may have split and group)"
         )
-    told = shown(table, source) if source.is_dir() else table.name
+    title = shown(table, source) if source.is_dir() else table.name
     column = _split_column([row for _, row in lines], named)
     group_is = next((name for name in COLUMNS if name in named), "picture")
     rest = sorted(named - MEANT - {column, group_is, ""})
-    notes = [f"columns of {told} that were not used: {', '.join(rest)}"] if rest else []
+    notes = [f"columns of {title} that were not used: {', '.join(rest)}"] if rest else []
     if column is None:
         split_in(table.stem)  # refuses a name of several splits
     if column is None and split is not None and not several:
-        notes.append(f"{told} {NAMED_SO} {split}")
+        notes.append(f"{title} {NAMED_SO} {split}")
     pictures = PicturesByName(options.images or table.parent)
     rows, lost = [], []
     for number, row in lines:
-        where = f"{told}, line {number}"
+        where = f"{title}, line {number}"
         name = row["image"].strip()
         if not name:
             raise QueryError(f"{where}: a picture is not in the folder; fill the column image")
-        known = any(row.get(word, "").strip() for word in ("label", "answer", "boxes"))
-        if not known and row.get("task") != "detection":
+        labelled = any(row.get(word, "").strip() for word in ("label", "answer", "boxes"))
+        if not labelled and row.get("task") != "detection":
             left.add(BLANK, where)
             continue
         file = pictures.find(name) if options.images else table.parent / name
@@ -235,11 +233,11 @@ def _rows(
             lost.append(f"{where}: {Path(name).name} is not in the folder")
             continue
         own = _split(row[column], where) if column else split
-        key = f"{told}/{name}" if several else name
+        key = f"{title}/{name}" if several else name
         group = row.get(group_is, "") or name
         rows.append(_Row({**row, "image": name}, where, key, file, own, group))
     if lost:
-        refuse_damaged(left, LOST, len(lines), f"{lost[0]}; copy them there, or remove the rows")
+        left.refuse_damaged(LOST, len(lines), f"{lost[0]}; copy them there, or remove the rows")
     return rows, group_is, notes
 
 
@@ -259,7 +257,7 @@ def _split(cell: str, where: str) -> Split | None:
     if split is None:
         raise QueryError(
             f"{where}: split is train, val or test, and {cell!r} is no name of them that is known "
-            f"({TOLD}); write one of them"
+            f"({SPELLINGS}); write one of them"
         )
     return split
 
@@ -325,7 +323,7 @@ def _sample_of(row: _Row, labels: tuple[str, ...], topic: str, options: Options)
 
 
 def _refuse_other_boxes(where: str, boxes: Sequence[Area], choices: tuple[str, ...]) -> None:
-    """Boxes of labels that are not asked for would count against whoever finds them not."""
+    """Boxes of labels that are not asked for would count as missed."""
     other = next((box.label for box in boxes if box.label not in choices), None)
     if other is not None:
         raise QueryError(f"{where}: a box of {other!r}, which is none of {', '.join(choices)}")
@@ -351,5 +349,5 @@ def _region(text: str, where: str) -> tuple[int, int, int, int] | None:
 
 
 KIND: Kind = Kind(
-    "table", "labels.csv (or a CSV itself) and the pictures that it names", _looks, _read
+    "table", "labels.csv (or a CSV itself) and the pictures that it names", _matches, _read
 )

@@ -12,18 +12,15 @@ patient. Tested on a miniature of the published layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.samples import Sample, Split
 
-from ._archives import Store
-from ._entry import Entry, Found, Kind, Options
 from ._labels import read_table
-from ._split_names import published, split_of
+from ._layout import Entry, Kind, Options, PictureSet
+from ._questions import ask_label
+from ._splits import published, split_of
 
 CLASSES = {
     "NORM": "normal tissue",
@@ -36,12 +33,12 @@ CLASSES = {
 WIDTHS = ("800", "7000")
 
 
-def _looks(folder: Path) -> bool:
+def _matches(folder: Path) -> bool:
     tables = [path for width in WIDTHS for path in (folder / width).glob("[!.]*.csv")]
     return any(split_of(path.stem) for path in tables)
 
 
-def _read(folder: Path, options: Options) -> Found:
+def _read(folder: Path, options: Options) -> PictureSet:
     """See the module.
 
     Raises
@@ -49,7 +46,8 @@ def _read(folder: Path, options: Options) -> Found:
     QueryError
         If a table lacks a column or names an unknown class.
     """
-    entries = []
+    question = options.question or "Which kind of colorectal polyp does this tissue show?"
+    entries, labels = [], tuple(CLASSES.values())
     beside = set()
     for width in WIDTHS:
         tables = {path.stem: path for path in (folder / width).glob("[!.]*.csv")}
@@ -64,26 +62,13 @@ def _read(folder: Path, options: Options) -> Found:
                     )
                 key = f"{width}/{label}/{name}"
                 slide = name.partition(".ndpi")[0]
-                ask = partial(_ask, folder / key, CLASSES[label], width, options.question)
-                file = folder / key
-                entries.append(Entry(key, slide, ask, split, file, label=CLASSES[label]))
-    return Found(entries, "slide", beside=frozenset(beside))
-
-
-def _ask(
-    file: Path, label: str, width: str, question: str, split: Split, rng: Random, store: Store
-) -> Iterator[Sample]:
-    yield Sample(
-        image=str(file),
-        task="subtyping",
-        question=question or "Which kind of colorectal polyp does this tissue show?",
-        choices=tuple(CLASSES.values()),
-        answer=label,
-        source="unitopatho",
-        topic=f"colorectal polyp at {width} um",
-    )
+                file, label = folder / key, CLASSES[label]
+                topic = f"colorectal polyp at {width} um"
+                ask = partial(ask_label, file, question, labels, label, "unitopatho", topic)
+                entries.append(Entry(key, slide, ask, split, file, label=label))
+    return PictureSet(entries, "slide", beside=frozenset(beside))
 
 
 KIND: Kind = Kind(
-    "unitopatho", "800/train.csv, 800/test.csv, 800/CLASS/*.png, 7000/...", _looks, _read
+    "unitopatho", "800/train.csv, 800/test.csv, 800/CLASS/*.png, 7000/...", _matches, _read
 )

@@ -1,10 +1,11 @@
-"""Checkpoints that a run goes on from: as a whole, or under LoRA.
+"""The checkpoint that a run begins with, as a whole or under LoRA, and how it is written.
 
 The reference of reinforcement learning is a second adapter on the same frozen weights.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,26 +13,47 @@ from typing import Any
 
 import torch
 
-from napari_pathreason.errors import ModelError
-from napari_pathreason.models import (
-    CONFIG,
-    check_whole,
-    described_in,
-    find_base,
-    find_checkpoint,
-    load_tokenizer,
-    load_weights,
-    merge_adapter,
-    read_info,
-    read_matrices,
-)
-from napari_pathreason.training.recipe import LoraRecipe
+from napari_pathreason import models
+from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.training.recipe import LoraRecipe, Recipe
+from napari_pathreason.types import Metadata
 
 LEARNING, REFERENCE = "default", "reference"
 """Names of the two adapters: what is trained, and what the distance is measured from."""
 EMBEDDINGS = False
-"""Linear layers alone have adapters; where peft is not told so, it asks the hub for the base."""
+"""Linear layers alone have adapters; where peft is not set so, it asks the hub for the base."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def starting_model(recipe: Recipe) -> str:
+    """``embedded``, folder or hub id of the model that a run begins with.
+
+    Raises
+    ------
+    QueryError
+        If the recipe names none.
+    """
+    if recipe.model.start is None:
+        raise QueryError(
+            "the recipe names no model to train; set model.start to embedded, a folder or a hub id"
+        )
+    return recipe.model.start
+
+
+def start_model(recipe: Recipe) -> tuple[Any, Any]:
+    """The model that a recipe begins with, under LoRA or as a whole, and its tokenizer.
+
+    Raises
+    ------
+    QueryError
+        If the recipe names none.
+    ModelError
+        If it is not there, or cannot be read.
+    """
+    start = starting_model(recipe)
+    if recipe.lora is not None:
+        return start_lora(start, recipe.lora, recipe.seed)
+    return _merged(start, torch.float32)
 
 
 def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
@@ -55,10 +77,10 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     from peft import LoraConfig, set_peft_model_state_dict
 
     model, tokenizer, folder, _ = _base(start, DTYPES[lora.weights])
-    if not (folder / CONFIG).is_file():
+    if not (folder / models.CONFIG).is_file():
         return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
     model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
-    set_peft_model_state_dict(model, read_matrices(folder), LEARNING)
+    set_peft_model_state_dict(model, models.read_matrices(folder), LEARNING)
     return model, tokenizer
 
 
@@ -68,33 +90,27 @@ def start_second_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any
     An adapter that the folder holds is added into the weights first. Parameters and errors as in
     `start_lora`.
     """
-    model, tokenizer, folder, name = _base(start, DTYPES[lora.weights])
-    if (folder / CONFIG).is_file():
-        model = merge_adapter(model, folder, name)
+    model, tokenizer = _merged(start, DTYPES[lora.weights])
     return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
-
-
-def start_whole(start: str) -> tuple[Any, Any]:
-    """A checkpoint that learns as a whole, in float32, and its tokenizer.
-
-    An adapter that the folder holds is added into the weights first. Parameters and errors as in
-    `start_lora`.
-    """
-    model, tokenizer, folder, name = _base(start, torch.float32)
-    if (folder / CONFIG).is_file():
-        model = merge_adapter(model, folder, name)
-    return model, tokenizer
 
 
 def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
     """Base model and tokenizer of a checkpoint, its folder and its name."""
-    folder, name = find_checkpoint(start)
-    base = find_base(folder, name)
-    about = described_in(folder, base)
-    info = read_info(about, name, folder)
-    check_whole(folder, info.name, base)
-    tokenizer = load_tokenizer(about, info)
-    return load_weights(base, info, dtype), tokenizer, folder, info.name
+    folder, name = models.find_checkpoint(start)
+    base = models.find_base(folder, name)
+    about = models.described_in(folder, base)
+    info = models.read_info(about, name, folder)
+    models.check_whole(folder, info.name, base)
+    tokenizer = models.load_tokenizer(about, info)
+    return models.load_weights(base, info, dtype), tokenizer, folder, info.name
+
+
+def _merged(start: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """A checkpoint as a whole, an adapter that its folder holds added in, and its tokenizer."""
+    model, tokenizer, folder, name = _base(start, dtype)
+    if (folder / models.CONFIG).is_file():
+        model = models.merge_adapter(model, folder, name)
+    return model, tokenizer
 
 
 def _new(model: Any, lora: LoraRecipe) -> Any:
@@ -137,7 +153,7 @@ def linear_layers(model: Any, targets: tuple[str, ...] | None) -> list[str]:
         return names
     chosen = {target: [n for n in names if n.rsplit(".", 1)[-1] == target] for target in targets}
     if missing := [target for target, found in chosen.items() if not found]:
-        raise ModelError(f"no linear layer is called {missing[0]!r}; mend lora.targets")
+        raise ModelError(f"no linear layer is called {missing[0]!r}; correct lora.targets")
     return [name for found in chosen.values() for name in found]
 
 
@@ -169,6 +185,27 @@ def as_reference(model: Any) -> Iterator[None]:
         _activate(model, LEARNING)
 
 
+@contextmanager
+def gradient_checkpointing(model: Any) -> Iterator[None]:
+    """Checkpoint the layers of a model that is in evaluation mode: they compute again going back.
+
+    Transformers checkpoints layers in training mode alone, and training mode would bring dropout.
+    Only the layers' own flag is raised, which nothing but checkpointing reads.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [
+        module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
+    ]
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
 def _in_full_precision(model: Any, adapter: str) -> None:
     """New adapters take after the weights below; in half precision small steps are rounded away."""
     for name, parameter in model.named_parameters():
@@ -182,3 +219,40 @@ def _activate(model: Any, adapter: str) -> None:
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.set_adapter(adapter, inference_mode=adapter == REFERENCE)
+
+
+def save_checkpoint(
+    folder: Path, model: Any, tokenizer: Any, name: str, metadata: Metadata | None = None
+) -> None:
+    """Write weights in half precision, tokenizer and configs as `load_models` reads them.
+
+    Parameters
+    ----------
+    folder : Path
+    model : transformers model
+    tokenizer : transformers tokenizer
+    name : str
+        What to call the model.
+    metadata : Metadata, optional
+        What it shall say of its training.
+    """
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    half = {
+        key: value.to(torch.float16)
+        for key, value in model.state_dict().items()
+        if not (tied and key == "lm_head.weight")
+    }
+    model.save_pretrained(folder, state_dict=half)
+    tokenizer.save_pretrained(folder)
+    dims = models.read_dims(model.config.to_dict())
+    pixels = models.NORMALISATION[model.config.model_type]
+    preprocessor = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_mean": list(pixels.mean),
+        "image_std": list(pixels.std),
+        "patch_size": dims.patch,
+        "merge_size": dims.merge,
+        "temporal_patch_size": models.TEMPORAL_PATCH,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
+    models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so
