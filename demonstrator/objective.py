@@ -205,25 +205,25 @@ class MultiTaskObjective:
 
     def losses(self, model: Any, batch: DenseBatch, step: int) -> torch.Tensor:
         """See `Objective.losses`; what is not taught in this step is 0."""
-        said: Predictions = model(batch, step >= self.options.auxiliary_steps)
+        predictions: Predictions = model(batch, step >= self.options.auxiliary_steps)
         totals, known = _totals(batch)
-        none = said.coverage.new_zeros((), dtype=torch.float32)
+        none = predictions.coverage.new_zeros((), dtype=torch.float32)
         text = attention = routing = readout = none
-        if said.logits is not None and said.attention is not None:
-            text = self._text_loss(batch, said.logits)
-            attention = _attention_loss(batch, said.attention)
-        if said.routing is not None and said.readout is not None:
-            routing = _routing_loss(batch, said.routing)
-            readout = box_loss(said.readout, batch.boxes, batch.box_weight)
+        if predictions.logits is not None and predictions.attention is not None:
+            text = self._text_loss(batch, predictions.logits)
+            attention = _attention_loss(batch, predictions.attention)
+        if predictions.routing is not None and predictions.readout is not None:
+            routing = _routing_loss(batch, predictions.routing)
+            readout = box_loss(predictions.readout, batch.boxes, batch.box_weight)
         each = {
             "text": text,
-            "coverage": coverage_loss(said.coverage, batch.coverage, batch.coverage_known),
-            "boxes": box_loss(said.boxes, batch.boxes, batch.box_weight),
+            "coverage": coverage_loss(predictions.coverage, batch.coverage, batch.coverage_known),
+            "boxes": box_loss(predictions.boxes, batch.boxes, batch.box_weight),
             "counts": count_loss(
-                said.counts, batch.counts, batch.counts_known, batch.visual_tokens
+                predictions.counts, batch.counts, batch.counts_known, batch.visual_tokens
             ),
-            "places": place_loss(said.places, batch.places),
-            "totals": total_loss(said.totals, totals, known),
+            "places": place_loss(predictions.places, batch.places),
+            "totals": total_loss(predictions.totals, totals, known),
             "attention": attention,
             "routing": routing,
             "readout": readout,

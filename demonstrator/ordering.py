@@ -52,7 +52,7 @@ def claims(rows: Sequence[RowDict]) -> Iterator[Claim]:
         if ours and native:
             if effort != "low":  # which gives score away on purpose
                 yield _not_below(f"allocator, {effort}, not below native", ours, native)
-            text = f"allocator, {effort}, its own look counted, cheaper than native"
+            text = f"allocator, {effort}, its own overview counted, cheaper than native"
             yield _claim(text, 1.0, ours["share_of_native"])
     for less, more in (("low", "balanced"), ("balanced", "high")):
         cheap, dear = (policies.get(("allocator", effort)) for effort in (less, more))

@@ -9,31 +9,23 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.types import (
-    Allocation,
-    Completion,
-    Effort,
-    GenerationSettings,
-    Messages,
-    ModelInfo,
-    Query,
-)
+from napari_pathreason import types
 
 
 class Performer(Protocol):
     """A vision-language model that reads one picture and writes one answer."""
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> types.ModelInfo:
         """Name, box space, dimensions, and what it says of its training."""
 
     def generate(
         self,
         pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
+        messages: types.Messages,
+        settings: types.GenerationSettings,
         cancel: Event,
-    ) -> Iterator[str | Completion]:
+    ) -> Iterator[str | types.Completion]:
         """Stream the answer.
 
         Parameters
@@ -62,10 +54,10 @@ class BatchPerformer(Performer, Protocol):
     def generate_batch(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
+        prompts: Sequence[types.Messages],
+        settings: types.GenerationSettings,
         cancel: Event,
-    ) -> list[Completion]:
+    ) -> list[types.Completion]:
         """Answer for each picture the prompt beside it; parameters as in `Performer.generate`.
 
         Sizes and prompts may differ; the more alike they are, the less is wasted.
@@ -80,8 +72,12 @@ class Allocator(Protocol):
         """Visual tokens of the overview it wants to see; 0 for none."""
 
     def allocate(
-        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
-    ) -> Allocation:
+        self,
+        overview: NDArray[np.uint8] | None,
+        query: types.Query,
+        native: int,
+        effort: types.Effort,
+    ) -> types.Allocation:
         """Choose a budget.
 
         Parameters

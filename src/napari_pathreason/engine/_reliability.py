@@ -13,17 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason import types
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import abstains, unknown_labels, untrained
-from napari_pathreason.types import (
-    Answer,
-    Calibration,
-    Completion,
-    ModelInfo,
-    OODScore,
-    Query,
-    Reliability,
-)
 
 LEAST_TISSUE = 0.01
 """Share of a picture; a small biopsy on a whole slide has more."""
@@ -40,15 +32,15 @@ class Doubt(NamedTuple):
     reason: str
 
 
-def assess(doubts: list[Doubt]) -> Reliability:
+def assess(doubts: list[Doubt]) -> types.Reliability:
     """The worst of all doubts, its reasons first; reliable where there are none."""
     worst = [doubt.reason for doubt in doubts if doubt.level == "none"]
     others = [doubt.reason for doubt in doubts if doubt.level == "uncertain"]
     reasons = tuple(dict.fromkeys([*worst, *others]))
-    return Reliability("none" if worst else "uncertain" if others else "reliable", reasons)
+    return types.Reliability("none" if worst else "uncertain" if others else "reliable", reasons)
 
 
-def question_doubts(query: Query, model: ModelInfo) -> Iterator[Doubt]:
+def question_doubts(query: types.Query, model: types.ModelInfo) -> Iterator[Doubt]:
     """What is known before anything is read: whether the model can answer at all.
 
     Parameters
@@ -72,8 +64,8 @@ def picture_doubts(
     mpp: tuple[float, float] | None,
     pixels: NDArray[np.uint8],
     unreadable: float,
-    model: ModelInfo,
-    ood: OODScore | None,
+    model: types.ModelInfo,
+    ood: types.OODScore | None,
 ) -> Iterator[Doubt]:
     """What the region and its scale say.
 
@@ -129,10 +121,10 @@ def picture_doubts(
 
 
 def reply_doubts(
-    completion: Completion,
-    answer: Answer,
+    completion: types.Completion,
+    answer: types.Answer,
     confidence: float | None,
-    model: ModelInfo,
+    model: types.ModelInfo,
 ) -> Iterator[Doubt]:
     """What the reply itself says.
 
@@ -154,7 +146,7 @@ def reply_doubts(
         yield Doubt("uncertain", "the reply was cut off")
     elif not answer.well_formed:
         yield Doubt("uncertain", "the reply did not keep to the form of an answer")
-    least = (model.calibration or Calibration()).least
+    least = (model.calibration or types.Calibration()).least
     if confidence is None:
         if not answer.boxes:
             yield Doubt("uncertain", "the model tells no confidence")
@@ -162,7 +154,7 @@ def reply_doubts(
         yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")
 
 
-def foreseen(query: Query, model: ModelInfo) -> Reliability:
+def foreseen(query: types.Query, model: types.ModelInfo) -> types.Reliability:
     """How reliable an answer can be at best, before it is asked for; see `question_doubts`.
 
     Labels that the model cannot look for, which the engine refuses, are among the reasons.

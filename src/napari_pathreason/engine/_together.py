@@ -10,13 +10,7 @@ from threading import Event as Flag
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.types import (
-    Completion,
-    GenerationSettings,
-    Messages,
-    ModelInfo,
-    Result,
-)
+from napari_pathreason import types
 
 from ._job import Cancelled, Event, Failed, Finished, Job, Stage, TextDelta
 from ._protocols import Allocator, BatchPerformer, Performer
@@ -38,13 +32,13 @@ class ParkedJob:
     """
 
     def __init__(
-        self, job: Job, info: ModelInfo, allocator: Allocator, cancel: Flag | None = None
+        self, job: Job, info: types.ModelInfo, allocator: Allocator, cancel: Flag | None = None
     ) -> None:
         self.info = info
         self.settings = job.request.settings
         self._pixels: NDArray[np.uint8] | None = None
-        self.messages: Messages = []
-        self._completion: Completion | Exception | None = None
+        self.messages: types.Messages = []
+        self._completion: types.Completion | Exception | None = None
         self._took: list[float] = []
         self._events = run_job(job, self, allocator, cancel)
         self._ending: Event | None = None
@@ -52,10 +46,10 @@ class ParkedJob:
     def generate(
         self,
         pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
+        messages: types.Messages,
+        settings: types.GenerationSettings,
         cancel: Flag,
-    ) -> Iterator[str | Completion]:
+    ) -> Iterator[str | types.Completion]:
         """Satisfies `Performer` for the job's own sake."""
         self._pixels, self.messages, self._completion = pixels, messages, None
         yield ""  # the job reports a piece of text, and waits until it is advanced
@@ -86,7 +80,7 @@ class ParkedJob:
         """Whether a completion was given, or an error."""
         return self._completion is not None
 
-    def give(self, completion: Completion | Exception) -> None:
+    def give(self, completion: types.Completion | Exception) -> None:
         """What the model answered, or what it raised."""
         self._completion = completion
 
@@ -127,7 +121,7 @@ def answer_parked(
             return
         for job in jobs:
             for piece in performer.generate(job.pixels, job.messages, job.settings, flag):
-                if isinstance(piece, Completion):
+                if isinstance(piece, types.Completion):
                     job.give(piece)
     except Exception as error:  # each job turns it into the line that its user sees
         for job in jobs:
@@ -140,7 +134,7 @@ def ask_together(
     performer: Performer,
     allocator: Allocator,
     cancel: Flag | None = None,
-) -> list[Result]:
+) -> list[types.Result]:
     """Run jobs to their ends, the model's passes shared by all of them.
 
     Parameters

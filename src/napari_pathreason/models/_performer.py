@@ -11,14 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.types import (
-    Completion,
-    GenerationSettings,
-    Messages,
-    ModelInfo,
-    OODScore,
-    TokenLogprobs,
-)
+from napari_pathreason import types
 
 from ._decode import SampledToken, decode
 from ._decode_batch import decode_batch
@@ -54,7 +47,7 @@ class VLMPerformer:
         self,
         model: Any,
         tokenizer: Any,
-        info: ModelInfo,
+        info: types.ModelInfo,
         normalisation: Normalisation,
         ood: tuple[FeatureHook, OODDetector] | None = None,
         mode: Mode = nullcontext,
@@ -71,7 +64,7 @@ class VLMPerformer:
         self._interrupts = Interrupts(model)
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> types.ModelInfo:
         """Name, family, box space, dimensions and device."""
         return self._info
 
@@ -103,10 +96,10 @@ class VLMPerformer:
     def generate(
         self,
         pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
+        messages: types.Messages,
+        settings: types.GenerationSettings,
         cancel: Event,
-    ) -> Iterator[str | Completion]:
+    ) -> Iterator[str | types.Completion]:
         """Stream the answer; see `engine.Performer.generate`.
 
         Raises
@@ -123,7 +116,7 @@ class VLMPerformer:
         )
         stream, text, count = TextStream(self._tokenizer), settings.begin, 0
         sampled: list[SampledToken] = []
-        ood: OODScore | None = None
+        ood: types.OODScore | None = None
         finish: Literal["stop", "length", "cancelled"] = "length"
         if text:
             yield text
@@ -154,7 +147,7 @@ class VLMPerformer:
         if piece := stream.close():
             text += piece
             yield piece
-        yield Completion(
+        yield types.Completion(
             text=text,
             prompt_tokens=inputs["input_ids"].shape[1],
             visual_tokens=int(inputs["mm_token_type_ids"].sum()),
@@ -168,10 +161,10 @@ class VLMPerformer:
     def generate_batch(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
+        prompts: Sequence[types.Messages],
+        settings: types.GenerationSettings,
         cancel: Event,
-    ) -> list[Completion]:
+    ) -> list[types.Completion]:
         """Answer questions together; see `engine.BatchPerformer`.
 
         Errors as in `generate`. The seconds of each are its share of all.
@@ -190,7 +183,7 @@ class VLMPerformer:
             merge=self._info.dims.merge,
         )
         rows = [_Row() for _ in pictures]
-        ood: list[OODScore | None] = [None] * len(rows)
+        ood: list[types.OODScore | None] = [None] * len(rows)
         for step in range(settings.max_new_tokens):
             if cancel.is_set():
                 break
@@ -211,7 +204,7 @@ class VLMPerformer:
                 row.add(one, self._stops)
         seconds = (time.perf_counter() - began) / len(rows)
         return [
-            Completion(
+            types.Completion(
                 text=settings.begin + text_of(self._tokenizer, [one.token for one in row.sampled]),
                 prompt_tokens=own["input_ids"].shape[1],
                 visual_tokens=int(own["mm_token_type_ids"].sum()),
@@ -225,7 +218,10 @@ class VLMPerformer:
         ]
 
     def _inputs(
-        self, pixels: NDArray[np.uint8], messages: Messages, settings: GenerationSettings
+        self,
+        pixels: NDArray[np.uint8],
+        messages: types.Messages,
+        settings: types.GenerationSettings,
     ) -> ModelInputs:
         return build_inputs(
             self._tokenizer,
@@ -237,15 +233,15 @@ class VLMPerformer:
         )
 
     def _written(
-        self, sampled: Sequence[SampledToken], settings: GenerationSettings
-    ) -> tuple[TokenLogprobs, ...]:
+        self, sampled: Sequence[SampledToken], settings: types.GenerationSettings
+    ) -> tuple[types.TokenLogprobs, ...]:
         """What was sampled, behind the beginning that the settings set."""
-        begin = (TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
+        begin = (types.TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
         return (*begin, *self._logprobs_reader.read(sampled))
 
     def _assess(
-        self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[Messages]
-    ) -> list[OODScore | None]:
+        self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[types.Messages]
+    ) -> list[types.OODScore | None]:
         """Right behind the first forward pass of an answer, in its thread."""
         if self._ood is None:
             return [None] * len(pictures)

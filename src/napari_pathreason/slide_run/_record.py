@@ -7,18 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_pathreason.types import (
-    NOT_ASSESSED,
-    Allocation,
-    Detection,
-    Reliability,
-    Result,
-    TokenReport,
-)
+from napari_pathreason import types
 
 from ._tiles import Tile
 
-DAMAGED = Reliability("none", ("the file is damaged here and could not be read",))
+DAMAGED = types.Reliability("none", ("the file is damaged here and could not be read",))
 """Of a tile that has no answer because nothing of it could be decoded."""
 _NO_REPLY = ("reply could not be read", "replies could not be read")
 
@@ -56,16 +49,16 @@ class TileRecord:
 
     index: int
     unreadable: bool = False
-    allocation: Allocation | None = None
-    tokens: TokenReport | None = None
+    allocation: types.Allocation | None = None
+    tokens: types.TokenReport | None = None
     level: int = 0
     pixels_decoded: int = 0
     answer: str = ""
     rationale: str = ""
     reply: str = ""
-    detections: tuple[Detection, ...] = ()
+    detections: tuple[types.Detection, ...] = ()
     confidence: float | None = None
-    reliability: Reliability = NOT_ASSESSED
+    reliability: types.Reliability = types.NOT_ASSESSED
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     override: int | Literal["native"] | None = None
@@ -79,7 +72,7 @@ class TileRecord:
         return self.unreadable or not self.answer
 
 
-def record_of(tile: Tile, result: Result) -> TileRecord:
+def record_of(tile: Tile, result: types.Result) -> TileRecord:
     """What is kept of a tile's result."""
     return TileRecord(
         index=tile.index,
@@ -154,17 +147,17 @@ def tally_of(records: Sequence[TileRecord]) -> Tally:
     )
 
 
-def reliability_of(records: Sequence[TileRecord]) -> Reliability:
+def reliability_of(records: Sequence[TileRecord]) -> types.Reliability:
     """Of a run as one answer about its whole slide.
 
     Reliable where all its tiles are, none where most are, or where there is none. Each reason
     tells how many tiles it concerns.
     """
     if not records:
-        return Reliability("none", ("no tile holds enough tissue to be read",))
+        return types.Reliability("none", ("no tile holds enough tissue to be read",))
     levels = Counter(record.reliability.level for record in records)
     if levels["reliable"] == len(records):
-        return Reliability("reliable")
+        return types.Reliability("reliable")
     counts = Counter(reason for record in records for reason in record.reliability.reasons)
     worst = {
         record.reliability.reasons[0]
@@ -178,7 +171,7 @@ def reliability_of(records: Sequence[TileRecord]) -> Reliability:
         else f"{reason} ({counts[reason]:,} of {len(records):,} tiles)"
         for reason in ordered
     )
-    return Reliability("none" if 2 * levels["none"] > len(records) else "uncertain", reasons)
+    return types.Reliability("none" if 2 * levels["none"] > len(records) else "uncertain", reasons)
 
 
 def _first(record: TileRecord) -> str:

@@ -18,36 +18,11 @@ from typing import NamedTuple
 
 import torch
 
+from napari_pathreason import models
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import (
-    NORMALISATION,
-    described_in,
-    find_base,
-    find_checkpoint,
-    read_info,
-)
-from napari_pathreason.training.grpo import (
-    PANELS,
-    BoxRefiner,
-    Learner,
-    Prompts,
-    Rewards,
-    Rollout,
-    build_prompts,
-    figures,
-    join_processes,
-)
+from napari_pathreason.training import grpo, run
 from napari_pathreason.training.model import start_model
 from napari_pathreason.training.recipe import ModelRecipe, Recipe
-from napari_pathreason.training.run import (
-    BudgetPolicy,
-    PictureSampler,
-    TrainingLoop,
-    build_metadata,
-    model_name,
-    sample_budget,
-    save_model,
-)
 from napari_pathreason.training.samples import (
     Augmentation,
     Pictures,
@@ -62,11 +37,11 @@ class Step(NamedTuple):
     """Questions of a step in the order of their prompts."""
 
     questions: list[tuple[Sample, View]]
-    prompts: Prompts
+    prompts: grpo.Prompts
     budgets: list[int]
 
 
-def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
+def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> Path:
     """Train until ``recipe.grpo.steps``; continues from the last checkpoint of ``output``/grpo.
 
     Parameters
@@ -89,48 +64,48 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
     """
     settings, out = recipe.grpo, Path(recipe.output) / "grpo"
     begin = starting_point(recipe)
-    begun, name = find_checkpoint(begin)
-    about = described_in(begun, find_base(begun, name))
-    info = read_info(about, name, begun)
-    dims, refiner = info.dims, BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
-    functions = Rewards(settings, recipe.beside, refiner)
-    accelerator = join_processes(recipe, settings, out)
+    begun, name = models.find_checkpoint(begin)
+    about = models.described_in(begun, models.find_base(begun, name))
+    info = models.read_info(about, name, begun)
+    dims, refiner = info.dims, grpo.BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
+    functions = grpo.Rewards(settings, recipe.beside, refiner)
+    accelerator = grpo.join_processes(recipe, settings, out)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    metadata = build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
+    metadata = run.build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
-    learner = Learner(accelerator, recipe, settings, lambda: start_model(copied))
+    learner = grpo.Learner(accelerator, recipe, settings, lambda: start_model(copied))
     tokenizer = learner.tokenizer
-    loop = TrainingLoop(accelerator, recipe, settings, out, "grpo", PANELS)
+    loop = run.TrainingLoop(accelerator, recipe, settings, out, "grpo", grpo.PANELS)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
     data = recipe.data.model_copy(update={"questions": settings.questions})
-    taught = PictureSampler(train, data, settings.budgets, recipe.seed)
-    held_out = PictureSampler(val, data, settings.budgets, recipe.seed)
+    taught = run.PictureSampler(train, data, settings.budgets, recipe.seed)
+    held_out = run.PictureSampler(val, data, settings.budgets, recipe.seed)
     rank, device = accelerator.process_index, accelerator.device
 
-    def make(source: PictureSampler, at: int, change: Augmentation | None) -> Step:
+    def make(source: run.PictureSampler, at: int, change: Augmentation | None) -> Step:
         by_picture, budgets = [], []
         for picture in source.batch(at, rank, settings.batch_size, settings.tokens):
             samples, budget = picture.samples, picture.budget
             if policy is not None and source is taught:
-                budget = sample_budget(
+                budget = run.sample_budget(
                     samples, policy, settings.budgets, settings.floor, picture.rng
                 )
             views = read_views(samples, pictures, budget, dims.token_px, change, picture.rng)
             by_picture.append(list(zip(samples, views, strict=True)))
             budgets.append(budget)
-        prompts = build_prompts(by_picture, tokenizer, dims, NORMALISATION[info.family])
+        prompts = grpo.build_prompts(by_picture, tokenizer, dims, models.NORMALISATION[info.family])
         return Step([question for each in by_picture for question in each], prompts, budgets)
 
     def reward(
-        rollout: Rollout, questions: list[tuple[Sample, View]]
+        rollout: grpo.Rollout, questions: list[tuple[Sample, View]]
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Rewards of completions, (completions,), and figures of them for the log."""
         texts, ids = rollout.texts(tokenizer), rollout.ids()
         found = functions.score(texts, ids, questions, loop.step)
         samples = [sample for sample, _ in questions]
-        return found.rewards, figures(found.breakdowns, samples, rollout) | found.figures()
+        return found.rewards, grpo.figures(found.breakdowns, samples, rollout) | found.figures()
 
     def validate() -> dict[str, float]:
         """Greedy answers to held-out questions."""
@@ -172,8 +147,8 @@ def train_performer(recipe: Recipe, policy: BudgetPolicy | None = None) -> Path:
             }
             loop.end_step(record, validate, shown=("score", "format"))
     adapted = begin if recipe.lora is not None else None
-    named = model_name(recipe)
-    save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
+    named = run.model_name(recipe)
+    run.save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
     return out / "model"
 
 

@@ -20,20 +20,10 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
 from napari_pathreason.models import find_checkpoint, read_dims
+from napari_pathreason.training import run
 from napari_pathreason.training.model import start_model, starting_model
 from napari_pathreason.training.objectives import Batch, load_objective, process_weights
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.run import (
-    PictureSampler,
-    keep_adapters_alone,
-    last_checkpoint,
-    optimizer_of,
-    resume,
-    save_model,
-    save_state,
-    schedule,
-    tracking,
-)
 from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
 
 from .run import build_metadata, model_name
@@ -65,7 +55,7 @@ def train_sft(recipe: Recipe) -> Path:
     objective = load_objective(settings.objective, recipe.beside)(settings)
     ddp = DistributedDataParallelKwargs(find_unused_parameters=objective.sparse)
     accelerator = Accelerator(
-        mixed_precision=settings.precision, kwargs_handlers=[ddp], **tracking(recipe, out)
+        mixed_precision=settings.precision, kwargs_handlers=[ddp], **run.tracking(recipe, out)
     )
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
@@ -76,31 +66,31 @@ def train_sft(recipe: Recipe) -> Path:
     objective.attach(start, tokenizer)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
-    draw = PictureSampler(train, recipe.data, settings.budgets, recipe.seed)
-    fixed = PictureSampler(val, recipe.data, settings.budgets, recipe.seed)
+    draw = run.PictureSampler(train, recipe.data, settings.budgets, recipe.seed)
+    fixed = run.PictureSampler(val, recipe.data, settings.budgets, recipe.seed)
 
     def make(
-        source: PictureSampler,
+        source: run.PictureSampler,
         at: int,
         change: Augmentation | None,
         process: int = accelerator.process_index,
     ) -> Batch:
         questions = []
-        for drawn in source.batch(at, process, settings.batch, settings.tokens):
-            samples = objective.extend(drawn.samples)
-            views = read_views(samples, pictures, drawn.budget, token_px, change, drawn.rng)
+        for picture in source.batch(at, process, settings.batch, settings.tokens):
+            samples = objective.extend(picture.samples)
+            views = read_views(samples, pictures, picture.budget, token_px, change, picture.rng)
             questions.append(list(zip(samples, views, strict=True)))
         return objective.collate(questions)
 
-    if last_checkpoint(out) is None:
+    if run.last_checkpoint(out) is None:
         objective.begin(make(draw, at, augmentation, 0) for at in count())
     if recipe.lora is not None:
-        keep_adapters_alone(accelerator)
-    optimizer = optimizer_of(objective.module, settings)
+        run.keep_adapters_alone(accelerator)
+    optimizer = run.optimizer_of(objective.module, settings)
     model, optimizer = accelerator.prepare(objective.module, optimizer)
     names = tuple(objective.weights)
     weights = torch.tensor([*objective.weights.values()], device=accelerator.device)
-    step, log = resume(accelerator, out, recipe)
+    step, log = run.resume(accelerator, out, recipe)
 
     def losses(batch: Batch, at: int) -> torch.Tensor:
         return objective.losses(model, batch.to(accelerator.device), at)
@@ -122,7 +112,7 @@ def train_sft(recipe: Recipe) -> Path:
             started = time.perf_counter()
             batch = coming.result()
             coming = reader.submit(make, draw, step + 1, augmentation)
-            rate = schedule(step, settings.warmup, settings.steps) * objective.rate(step)
+            rate = run.schedule(step, settings.warmup, settings.steps) * objective.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * group["share"] * rate
             each = losses(batch, step)
@@ -145,12 +135,12 @@ def train_sft(recipe: Recipe) -> Path:
                 bar.update()
                 bar.set_postfix({n: record[n] for n in names[:2]}, refresh=False)
             if step % settings.checkpoint_every == 0 or step == last:
-                save_state(accelerator, out, step)
+                run.save_state(accelerator, out, step)
                 if accelerator.is_main_process:
                     log.draw(objective.panels)
     bar.close()
     log.close()
     adapted = recipe.model.start if recipe.lora is not None else None
     name = model_name(recipe)
-    save_model(accelerator, model, tokenizer, out / "model", name, metadata, adapted)
+    run.save_model(accelerator, model, tokenizer, out / "model", name, metadata, adapted)
     return out / "model"

@@ -13,16 +13,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason import types
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import (
-    Allocation,
-    Completion,
-    Effort,
-    GenerationSettings,
-    Messages,
-    ModelInfo,
-    Query,
-)
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -176,7 +168,7 @@ class ModelProcess:
 
     def answer(
         self, request: _wire.Request, cancel: threading.Event
-    ) -> Completion | list[Completion] | Allocation | None:
+    ) -> types.Completion | list[types.Completion] | types.Allocation | None:
         """What the `Done` of a request holds; None without one, errors as `replies`."""
         value = None
         for reply in self.replies(request, cancel):
@@ -241,17 +233,17 @@ class ProcessPerformer:
         self._process = process
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> types.ModelInfo:
         """What the model says of itself; the first time waits until it is loaded."""
         return self._process.ready().info
 
     def generate(
         self,
         pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
+        messages: types.Messages,
+        settings: types.GenerationSettings,
         cancel: threading.Event,
-    ) -> Iterator[str | Completion]:
+    ) -> Iterator[str | types.Completion]:
         """Stream the answer; see `engine.Performer.generate`.
 
         A cancel reaches the child within one token; a child that does not answer it within
@@ -265,26 +257,26 @@ class ProcessPerformer:
             If the device cannot hold the picture.
         """
         began, text, pieces = time.perf_counter(), "", 0
-        completion: Completion | None = None
+        completion: types.Completion | None = None
         request = _wire.Generate(self._process.next_run(), pixels, messages, settings)
         with closing(self._process.replies(request, cancel)) as replies:
             for reply in replies:
                 if isinstance(reply, _wire.Piece):
                     text, pieces = text + reply.text, pieces + 1
                     yield reply.text
-                elif isinstance(reply.value, Completion):
+                elif isinstance(reply.value, types.Completion):
                     completion = reply.value
         # the turn is over before the end is passed on: whoever takes the end may never come back
         seconds = time.perf_counter() - began
-        yield completion or Completion(text, 0, 0, pieces, "cancelled", seconds)
+        yield completion or types.Completion(text, 0, 0, pieces, "cancelled", seconds)
 
     def generate_batch(
         self,
         pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
+        prompts: Sequence[types.Messages],
+        settings: types.GenerationSettings,
         cancel: threading.Event,
-    ) -> list[Completion]:
+    ) -> list[types.Completion]:
         """Answer several questions; see `engine.BatchPerformer`, cancel as `generate`."""
         began = time.perf_counter()
         request = _wire.GenerateBatch(self._process.next_run(), pictures, prompts, settings)
@@ -293,7 +285,7 @@ class ProcessPerformer:
             return completions
         # no word from the model: cancelled before its turn, or it had to be killed
         seconds = (time.perf_counter() - began) / max(len(pictures), 1)
-        return [Completion("", 0, 0, 0, "cancelled", seconds) for _ in pictures]
+        return [types.Completion("", 0, 0, 0, "cancelled", seconds) for _ in pictures]
 
 
 class ProcessAllocator:
@@ -308,11 +300,15 @@ class ProcessAllocator:
         return self._process.ready().overview_budget
 
     def allocate(
-        self, overview: NDArray[np.uint8] | None, query: Query, native: int, effort: Effort
-    ) -> Allocation:
+        self,
+        overview: NDArray[np.uint8] | None,
+        query: types.Query,
+        native: int,
+        effort: types.Effort,
+    ) -> types.Allocation:
         """Choose a budget; errors as `ProcessPerformer.generate`."""
         request = _wire.Allocate(self._process.next_run(), overview, query, native, effort)
         allocation = self._process.answer(request, _NEVER)
-        if isinstance(allocation, Allocation):
+        if isinstance(allocation, types.Allocation):
             return allocation
         raise ModelError("the allocator gave no budget; choose a number of visual tokens instead")

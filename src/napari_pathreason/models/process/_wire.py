@@ -11,17 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason import errors
+from napari_pathreason import errors, types
 from napari_pathreason.errors import ModelError, PathreasonError
-from napari_pathreason.types import (
-    Allocation,
-    Completion,
-    Effort,
-    GenerationSettings,
-    Messages,
-    ModelInfo,
-    Query,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +31,8 @@ class Generate:
 
     run: int
     pixels: NDArray[np.uint8]
-    messages: Messages
-    settings: GenerationSettings
+    messages: types.Messages
+    settings: types.GenerationSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +41,8 @@ class GenerateBatch:
 
     run: int
     pictures: Sequence[NDArray[np.uint8]]
-    prompts: Sequence[Messages]
-    settings: GenerationSettings
+    prompts: Sequence[types.Messages]
+    settings: types.GenerationSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +51,9 @@ class Allocate:
 
     run: int
     overview: NDArray[np.uint8] | None
-    query: Query
+    query: types.Query
     native: int
-    effort: Effort
+    effort: types.Effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,7 @@ class Cancel:
 class Ready:
     """From the child: the model is loaded."""
 
-    info: ModelInfo
+    info: types.ModelInfo
     overview_budget: int
     run: int = 0
 
@@ -94,7 +85,7 @@ class Done:
     """From the child: a run has ended well."""
 
     run: int
-    value: Completion | list[Completion] | Allocation
+    value: types.Completion | list[types.Completion] | types.Allocation
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,10 @@ from zlib import crc32
 
 from tqdm import tqdm
 
+from napari_pathreason import models
 from napari_pathreason.budgets import plan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Journal
-from napari_pathreason.models import (
-    BUDGETS,
-    FixedAllocator,
-    find_base,
-    find_checkpoint,
-    is_embedded,
-    load_performer,
-    weight_files,
-)
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import Evaluator, pick
 from napari_pathreason.training.recipe import Cost, Recipe
@@ -106,12 +98,14 @@ def _table_of(recipe: Recipe, folder: Path, split: str, each: int, device: str) 
     data = Path(recipe.data.folder)
     samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
     pictures = Pictures(data)
-    performer = load_performer(folder, device)
+    performer = models.load_performer(folder, device)
     token_px = performer.info.dims.token_px
-    evaluator = Evaluator(samples, pictures, performer, FixedAllocator(), recipe.seed, TOGETHER)
+    evaluator = Evaluator(
+        samples, pictures, performer, models.FixedAllocator(), recipe.seed, TOGETHER
+    )
     questions = f"{fingerprint(data)} {split} {each} {recipe.seed} {SCORING}"
     name = hashlib.sha256(questions.encode())
-    for weights in weight_files(folder, folder.name, find_base(folder, folder.name)):
+    for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
         with weights.open("rb") as file:
             while part := file.read(1 << 24):
                 name.update(part)
@@ -146,17 +140,18 @@ def tabulate(
     journal = Journal(file)
     scores = _scores_in(journal)
     sizes = [
-        [plan(pictures.region(s), budget, token_px).size for budget in BUDGETS] for s in samples
+        [plan(pictures.region(s), budget, token_px).size for budget in models.BUDGETS]
+        for s in samples
     ]
     wanted = {
         (at, size): budget
         for at, each in enumerate(sizes)
-        for size, budget in zip(each, BUDGETS, strict=True)
+        for size, budget in zip(each, models.BUDGETS, strict=True)
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar:
         bar.update(len(scores))
-        for budget in BUDGETS:
+        for budget in models.BUDGETS:
             new = [key for key, at in wanted.items() if at == budget and key not in scores]
             for window in evaluator.windows(new, [size for _, size in new]):
                 items, lines = evaluator.ask([at for at, _ in window], budget), []
@@ -200,8 +195,8 @@ def performer_folder(recipe: Recipe) -> Path:
         If there is none of the name that the recipe gives.
     """
     if recipe.allocator.start is not None:
-        folder, _ = find_checkpoint(recipe.allocator.start)
-        if not is_embedded(folder):
+        folder, _ = models.find_checkpoint(recipe.allocator.start)
+        if not models.is_embedded(folder):
             return folder
         copy = Path(recipe.output) / "allocator/model"
         if not copy.is_dir():

@@ -10,18 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from napari_pathreason import models
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import (
-    CALIBRATION,
-    FeatureHook,
-    OODDetector,
-    VLMPerformer,
-    find_checkpoint,
-    load_performer,
-    read_metadata,
-    save_detector,
-    write_metadata,
-)
 from napari_pathreason.training.evaluation import pick, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
@@ -79,18 +69,18 @@ def calibrate(plan: CalibrationPlan) -> str:
     """
     if plan.model != "embedded" and not Path(plan.model).is_dir():
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
-    folder, name = find_checkpoint(plan.model)
+    folder, name = models.find_checkpoint(plan.model)
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
     describe_checkpoint(folder, name, train, plan.recipe)
-    (folder / CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
-    performer = load_performer(plan.model, plan.device, detector=False)
+    (folder / models.CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
+    performer = models.load_performer(plan.model, plan.device, detector=False)
 
     questions = pick(val, plan.per_topic, plan.seed)
     outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
     errors = calibration_errors(outcomes)
     about = {"questions": len(questions), "seed": plan.seed, "ece": errors}
     values = {**asdict(fit_confidence(outcomes)), **about}
-    write_whole(folder / CALIBRATION, json.dumps(values, indent=2) + "\n")
+    write_whole(folder / models.CALIBRATION, json.dumps(values, indent=2) + "\n")
     lines = [
         f"{form}: {error['answers']:,} answers, ECE {error['before']:.3f} -> {error['after']:.3f}"
         for form, error in errors.items()
@@ -98,14 +88,16 @@ def calibrate(plan: CalibrationPlan) -> str:
 
     held = readable_by_size(performer, own(val), Pictures(plan.val.parent), plan.seed)
     if performer.info.metadata is not None:
-        metadata_json = read_metadata(folder, name)
+        metadata_json = models.read_metadata(folder, name)
         metadata = replace(performer.info.metadata, max_visual_tokens=largest(held))
-        write_metadata(folder, metadata_json["name"], metadata, metadata_json.get("box_space"))
+        models.write_metadata(
+            folder, metadata_json["name"], metadata, metadata_json.get("box_space")
+        )
     lines += [
         f"{h.tokens:,} visual tokens: {h.readable} of {h.questions} replies read" for h in held
     ]
 
-    hook = FeatureHook(performer.model.model.visual)
+    hook = models.FeatureHook(performer.model.model.visual)
     try:
         names = plan.recipe.metadata.domains if plan.recipe is not None else {}
         detector, groups = _fit_detector(plan, performer, hook, train, own(val), names)
@@ -113,18 +105,18 @@ def calibrate(plan: CalibrationPlan) -> str:
             groups[file.name] = [*slide_features(performer, hook, file, REGIONS, plan.seed)]
     finally:
         hook.close()
-    save_detector(folder, detector)
+    models.save_detector(folder, detector)
     return "\n".join([*lines, *_ood_lines(detector, groups)])
 
 
 def _fit_detector(
     plan: CalibrationPlan,
-    performer: VLMPerformer,
-    hook: FeatureHook,
+    performer: models.VLMPerformer,
+    hook: models.FeatureHook,
     train: Sequence[Sample],
     val: Sequence[Sample],
     names: Mapping[str, str],
-) -> tuple[OODDetector, dict[str, list[ImageFeatures]]]:
+) -> tuple[models.OODDetector, dict[str, list[ImageFeatures]]]:
     """The fit, and by domain the pictures of ``val`` that it was held against."""
     domains, wording = learn_domains(train, names)
 
@@ -143,7 +135,9 @@ def _fit_detector(
     return detector, groups
 
 
-def _ood_lines(detector: OODDetector, groups: Mapping[str, Sequence[ImageFeatures]]) -> list[str]:
+def _ood_lines(
+    detector: models.OODDetector, groups: Mapping[str, Sequence[ImageFeatures]]
+) -> list[str]:
     """Share called out of distribution of each group of pictures, asked about each domain."""
     lines = ["called unlike the training images where asked about " + ", ".join(detector.domains)]
     for name, images in groups.items():

@@ -18,19 +18,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from tqdm import tqdm
 
+from napari_pathreason import types
 from napari_pathreason.engine import Job, Performer, ask, log_odds, read_probabilities
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
 from napari_pathreason.training.evaluation import SMALLEST, expected_calibration_error, relative
 from napari_pathreason.training.samples import Pictures, Sample, read_view, score_target
-from napari_pathreason.types import (
-    Calibration,
-    Completion,
-    GenerationSettings,
-    Messages,
-    Request,
-    Scale,
-)
 
 FORMS = ("choice", "open", "box")
 BUDGETS = (4, 16, 64, 256)
@@ -87,9 +80,9 @@ def answer_outcomes(
 ) -> tuple[str, tuple[Outcome, ...]]:
     """Form of the answer to one question, and its outcomes; parameters as in `ask_known`."""
     listening = _Listening(performer)
-    settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
+    settings = types.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     region = pictures.region(sample)
-    request = Request(region, sample.query, budget, settings)
+    request = types.Request(region, sample.query, budget, settings)
     job = Job(pictures.slide(sample), request, bounded=False)
     result = ask(job, listening, FixedAllocator())
     task, first = TASKS[sample.task], listening.completions[0]
@@ -121,23 +114,23 @@ class _Listening:
     def __init__(self, performer: Performer) -> None:
         self._performer = performer
         self.info = performer.info
-        self.completions: list[Completion] = []
+        self.completions: list[types.Completion] = []
 
     def generate(
         self,
         pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
+        messages: types.Messages,
+        settings: types.GenerationSettings,
         cancel: Event,
-    ) -> Iterator[str | Completion]:
+    ) -> Iterator[str | types.Completion]:
         """Satisfies `Performer`."""
         for piece in self._performer.generate(pixels, messages, settings, cancel):
-            if isinstance(piece, Completion):
+            if isinstance(piece, types.Completion):
                 self.completions.append(piece)
             yield piece
 
 
-def fit_confidence(outcomes: Outcomes) -> Calibration:
+def fit_confidence(outcomes: Outcomes) -> types.Calibration:
     """A scale for each form of answer, and the confidence below which any is uncertain."""
     scales = [fit_scale([*chain.from_iterable(outcomes[form])]) for form in FORMS]
     confidences = [
@@ -146,7 +139,7 @@ def fit_confidence(outcomes: Outcomes) -> Calibration:
         for answer in outcomes[form]
     ]
     choice, open_, box = scales
-    return Calibration(choice, open_, box, least_confidence(confidences))
+    return types.Calibration(choice, open_, box, least_confidence(confidences))
 
 
 def calibration_errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
@@ -157,7 +150,7 @@ def calibration_errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
         if len(own) < 2:
             continue
         right = np.array([one.right for one in own], float)
-        before, after = apply(Scale(), own), held_out(own)
+        before, after = apply(types.Scale(), own), held_out(own)
         errors[form] = _before_and_after(before, after, right)
         if form != "box":
             words.append((before, after, right))
@@ -175,20 +168,20 @@ def _before_and_after(before: Shares, after: Shares, right: Shares) -> dict[str,
     }
 
 
-def fit_scale(outcomes: Sequence[Outcome]) -> Scale:
+def fit_scale(outcomes: Sequence[Outcome]) -> types.Scale:
     """The likeliest scale, with the rationale's doubt where that makes it likelier."""
     if len(outcomes) < FEWEST:
-        return Scale()
+        return types.Scale()
     fits = [_fit(outcomes, rationale) for rationale in (False, True)]
     return min(fits, key=lambda fit: fit[0])[1]
 
 
-def apply(scale: Scale, outcomes: Sequence[Outcome]) -> Shares:
+def apply(scale: types.Scale, outcomes: Sequence[Outcome]) -> Shares:
     """Scaled probabilities, float64 (outcomes,)."""
     return _share(_odds(outcomes, scale.rationale), 1 / scale.temperature, scale.offset)
 
 
-def answer_confidence(scale: Scale, outcomes: Sequence[Outcome]) -> float:
+def answer_confidence(scale: types.Scale, outcomes: Sequence[Outcome]) -> float:
     """Of one answer: that of its words, or the mean of its boxes'."""
     return float(apply(scale, outcomes).mean())
 
@@ -217,7 +210,7 @@ def held_out(outcomes: Sequence[Outcome]) -> Shares:
     return after
 
 
-def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, Scale]:
+def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, types.Scale]:
     """Newton's method on the slope and the offset of the log-odds."""
     odds, right = _odds(outcomes, rationale), np.array([one.right for one in outcomes], float)
     design = np.stack([odds, np.ones_like(odds)], 1)
@@ -235,7 +228,7 @@ def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, Scale]:
     share = np.minimum(np.maximum(_share(odds, *weights), 1e-9), 1 - 1e-9)
     surprise = -(right * np.log(share) + (1 - right) * np.log(1 - share)).sum()
     loss = float(surprise + 0.5 * PRIOR * ((weights - prior) ** 2).sum())
-    return loss, Scale(float(1 / weights[0]), float(weights[1]), rationale)
+    return loss, types.Scale(float(1 / weights[0]), float(weights[1]), rationale)
 
 
 def _odds(outcomes: Sequence[Outcome], rationale: bool) -> Shares:

@@ -21,15 +21,8 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from napari_pathreason import tasks
 from napari_pathreason.errors import QueryError
-from napari_pathreason.tasks import (
-    TASKS,
-    Target,
-    match_boxes,
-    same_label,
-    summary,
-    whole_choice,
-)
 from napari_pathreason.training.samples import (
     Phrasing,
     Pictures,
@@ -144,14 +137,14 @@ class Scorer:
         self.token_px = token_px
         self._groups = groups or [""] * len(samples)
         self._others = others(samples, seed)
-        self._targets: dict[int, Target] = {}
+        self._targets: dict[int, tasks.Target] = {}
         self._view = lru_cache(VIEWS)(self._read)
 
     def _read(self, index: int) -> View:
         view = read_view(self.samples[index], self.pictures, SMALLEST, self.token_px)
         return replace(view, pixels=np.empty((0, 0, 3), np.uint8))
 
-    def target(self, index: int) -> Target:
+    def target(self, index: int) -> tasks.Target:
         """The label of a question."""
         if index not in self._targets:
             sample = self.samples[index]
@@ -161,7 +154,9 @@ class Scorer:
     def parse(self, index: int, text: str) -> Answer:
         """What a text says as the whole answer to a question."""
         sample = self.samples[index]
-        return TASKS[sample.task].parse(f"<think></think><answer>{text}</answer>", sample.query)
+        return tasks.TASKS[sample.task].parse(
+            f"<think></think><answer>{text}</answer>", sample.query
+        )
 
     def item(
         self,
@@ -206,20 +201,22 @@ class Scorer:
         is not in the record.
         """
         sample = self.samples[item.index]
-        answer = TASKS[sample.task].parse(item.reply or "", sample.query)
+        answer = tasks.TASKS[sample.task].parse(item.reply or "", sample.query)
         if sample.task == "detection" and answer.readable:
             labels = sample.choices or tuple(box.label for box in item.boxes or ())
-            boxes = tuple(b for b in item.boxes or () if whole_choice(b.label, labels) is not None)
-            answer = replace(answer, boxes=boxes, text=summary(boxes))
+            boxes = tuple(
+                b for b in item.boxes or () if tasks.whole_choice(b.label, labels) is not None
+            )
+            answer = replace(answer, boxes=boxes, text=tasks.summary(boxes))
         return replace(item, boxes=answer.boxes, **self._scores(item.index, item.condition, answer))
 
     def _scores(self, index: int, condition: Condition, answer: Answer) -> dict[str, Any]:
         sample, target = self.samples[index], self.target(index)
         detection = sample.task == "detection"
         scores: dict[str, Any] = {
-            "score": TASKS[sample.task].score(answer, target),
+            "score": tasks.TASKS[sample.task].score(answer, target),
             "answer": answer.text,
-            "truth": summary(target.boxes) if detection else target.text,
+            "truth": tasks.summary(target.boxes) if detection else target.text,
             "truth_boxes": target.boxes,
             "well_formed": answer.well_formed,
             "matched": matches(sample.choices, answer.boxes, target.boxes) if detection else None,
@@ -242,12 +239,12 @@ def matches(
     labels: Sequence[str], predicted: Sequence[AnswerBox], truth: Sequence[AnswerBox]
 ) -> Matches:
     """Boxes (matched, predicted, true) of each label that was asked for."""
-    pairs = match_boxes(predicted, truth)
+    pairs = tasks.match_boxes(predicted, truth)
     return {
         label: (
-            sum(same_label(truth[j].label, label) for _, j, _ in pairs),
-            sum(same_label(box.label, label) for box in predicted),
-            sum(same_label(box.label, label) for box in truth),
+            sum(tasks.same_label(truth[j].label, label) for _, j, _ in pairs),
+            sum(tasks.same_label(box.label, label) for box in predicted),
+            sum(tasks.same_label(box.label, label) for box in truth),
         )
         for label in labels
     }

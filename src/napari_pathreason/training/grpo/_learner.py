@@ -17,20 +17,9 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 
 from napari_pathreason.models import VISION_TOKENS
+from napari_pathreason.training import run
 from napari_pathreason.training.model import add_reference, as_reference
 from napari_pathreason.training.recipe import PolicyRecipe, Recipe
-from napari_pathreason.training.run import (
-    ended_everywhere,
-    full_value,
-    gathered,
-    keep_adapters_alone,
-    open_shards,
-    optimizer_of,
-    prepare_shards,
-    reshard,
-    schedule,
-    tracking,
-)
 
 from ._actor import Actor, LogProbs, Prompts
 from ._loss import aggregate, clipped_surrogate, group_advantages, k3, zero_variance
@@ -51,9 +40,9 @@ def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Acceler
     accelerator = Accelerator(
         mixed_precision=settings.precision,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        **tracking(recipe, out),
+        **run.tracking(recipe, out),
     )
-    prepare_shards(accelerator, adapted=recipe.lora is not None)
+    run.prepare_shards(accelerator, adapted=recipe.lora is not None)
     return accelerator
 
 
@@ -79,10 +68,10 @@ class AdaptedReference:
         self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
     ) -> LogProbs:
         """See `Actor.forward`."""
-        reshard(self._actor)  # switching tells parameters what learns: the same ones both times
+        run.reshard(self._actor)  # switching tells parameters what learns: the same ones both times
         with as_reference(self._actor.model):
             found: LogProbs = self._actor(prompts, tokens, mask, num_generations)
-            reshard(self._actor)
+            run.reshard(self._actor)
         return found
 
 
@@ -114,21 +103,21 @@ class Learner:
         def make_actor() -> tuple[Actor, Any]:
             model, tokenizer = load()
             never = tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
-            # evaluation mode throughout: sampling and learning must look at one distribution
+            # evaluation mode throughout: sampling and learning must be of one distribution
             return Actor(model, never, settings.temperature, checkpointing).eval(), tokenizer
 
         actor, self.tokenizer = make_actor()
         self._reference: Reference | None = None
         if recipe.lora is not None:
-            keep_adapters_alone(accelerator)
+            run.keep_adapters_alone(accelerator)
             self._reference = AdaptedReference(actor) if settings.beta else None
         elif settings.beta:
             self._reference = make_actor()[0].requires_grad_(False).to(accelerator.device)
         self._stops = stop_ids(actor.model, self.tokenizer)
-        self.model, self._optimizer = accelerator.prepare(actor, optimizer_of(actor, settings))
+        self.model, self._optimizer = accelerator.prepare(actor, run.optimizer_of(actor, settings))
         self._actor = accelerator.unwrap_model(self.model)
-        open_shards(self._actor, "with_gathered_params")
-        self._may_end = ended_everywhere(accelerator)
+        run.open_shards(self._actor, "with_gathered_params")
+        self._may_end = run.ended_everywhere(accelerator)
 
     def sample(self, prompts: Prompts, step: int) -> Rollout:
         """A group of completions for each prompt; a pure function of seed, step and process."""
@@ -158,7 +147,7 @@ class Learner:
             )
 
         hold = self._settings.gather
-        holding = gathered(self.accelerator, self._actor) if hold else nullcontext()
+        holding = run.gathered(self.accelerator, self._actor) if hold else nullcontext()
         with holding, self.accelerator.autocast():
             return self._actor.with_gathered_params(completions)
 
@@ -200,7 +189,7 @@ class Learner:
                     prompts, rollout.tokens, rollout.mask, settings.num_generations
                 ).log_p
         tokens = accelerator.reduce(rollout.mask.sum().float(), reduction="mean").item()
-        share = schedule(step, settings.warmup, settings.steps)
+        share = run.schedule(step, settings.warmup, settings.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.lr * group["share"] * share
         high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
@@ -230,7 +219,7 @@ class Learner:
             "zero_variance": int(zero_variance(rewards).sum()),
             "entropy": round(float(now.entropy[rollout.mask].mean()), 4),
             "loss": round(float(loss.detach()), 5),
-            "norm": round(full_value(norm), 4),
+            "norm": round(run.full_value(norm), 4),
             "lr": settings.lr * share,
         }
         if not rewards.isnan().all():
