@@ -111,8 +111,8 @@ def count_loss(
 
     Its best guess is the mean, so that what the tokens of a picture say adds up to what is there
     (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is
-    0 wherever a token holds less than half a thing on average (demonstrator/experiments.md). The variance
-    is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is larger:
+    0 wherever a token holds less than half a thing on average (demonstrator/experiments.md). The
+    variance is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is larger:
     it grows as in a negative binomial, so that tokens of hundreds do not drown all other losses.
 
     Parameters
@@ -279,7 +279,8 @@ def number_loss(
 
     Plain cross-entropy calls 499 for 500 as wrong as 0. Here the target of a number v is half a
     normal distribution around v and half one that is `WIDER`, so that there is a slope to follow
-    from far away; the distance of the expected number from v is added (demonstrator/experiments.md).
+    from far away; the distance of the expected number from v is added
+    (demonstrator/experiments.md).
 
     Parameters
     ----------
