@@ -179,7 +179,7 @@ def measure(slide: Path, count: int, shapes: int) -> dict[str, Any]:
     if shapes:
         with rows.told(f"a Shapes layer of {shapes:,} of them"):
             viewer.add_shapes(
-                [box_to_data(one.found.box) for one in found[:shapes]],
+                [box_to_data(one.detection.box) for one in found[:shapes]],
                 edge_width=10,
                 face_color="transparent",
                 **placement(image),

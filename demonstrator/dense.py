@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_pathreason.models import Normalisation
-from napari_pathreason.training.objectives import IGNORE, Batch, Question, collate
-from napari_pathreason.training.samples import Corners, Piece, Sample, View, coverage
+from napari_pathreason.training.objectives import IGNORE, Batch, TrainingQuestion, collate
+from napari_pathreason.training.samples import Corners, Sample, TargetPiece, View, coverage
 from napari_pathreason.types import ModelDims
 
 from .evidence import WHOLE_PICTURE
@@ -84,7 +84,7 @@ class GroundedQuestion:
 
     sample: Sample
     view: View
-    pieces: Sequence[Piece]
+    pieces: Sequence[TargetPiece]
 
     @property
     def text(self) -> str:
@@ -114,7 +114,7 @@ def collate_dense(
         Box coordinates are multiples of it.
     labels : Labels
     """
-    questions = [[Question(q.sample, q.view, q.text) for q in each] for each in pictures]
+    questions = [[TrainingQuestion(q.sample, q.view, q.text) for q in each] for each in pictures]
     plain = collate(questions, tokenizer, dims, normalisation)
     views = [each[0].view for each in pictures]
     token_corners = torch.zeros((*plain.input_ids.shape, 4))

@@ -39,7 +39,9 @@ def facts(view: samples.View) -> list[Fact]:
     return list(islice(_facts(view), samples.MOST_FACTS))
 
 
-def target_pieces(sample: samples.Sample, view: samples.View, quantum: int) -> list[samples.Piece]:
+def target_pieces(
+    sample: samples.Sample, view: samples.View, quantum: int
+) -> list[samples.TargetPiece]:
     """Rationale and answer of a sample, cut where they begin to speak of another place.
 
     Parameters
@@ -48,11 +50,11 @@ def target_pieces(sample: samples.Sample, view: samples.View, quantum: int) -> l
     quantum : int
         Box coordinates (0-1000) are rounded to multiples of it.
     """
-    pieces = [samples.Piece("<think>")]
+    pieces = [samples.TargetPiece("<think>")]
     for number, fact in enumerate(facts(view)):
         text = f"{'; ' if number else ''}{fact.place}: {fact.what}"
-        pieces.append(samples.Piece(text, fact.corners))
-    return [*pieces, samples.Piece("</think>"), *samples.answer_pieces(sample, view, quantum)]
+        pieces.append(samples.TargetPiece(text, fact.corners))
+    return [*pieces, samples.TargetPiece("</think>"), *samples.answer_pieces(sample, view, quantum)]
 
 
 def phrases() -> list[str]:

@@ -110,10 +110,11 @@ def count_loss(
     """Mean squared error of the number of things in a token, relative to its variance.
 
     Its best guess is the mean, so that what the tokens of a picture say adds up to what is there
-    (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is
-    0 wherever a token holds less than half a thing on average (demonstrator/experiments.md). The
-    variance is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is larger:
-    it grows as in a negative binomial, so that tokens of hundreds do not drown all other losses.
+    (quasi-likelihood of counts, Wedderburn 1974). Of an absolute error it is the median, which is 0
+    wherever a token holds less than half a thing on average (demonstrator/experiments.md). The
+    variance is ``1 + m + m^2 / 2``, m the predicted number or the mean of the picture, whichever is
+    larger: it grows as in a negative binomial, so that tokens of hundreds do not drown all other
+    losses.
 
     Parameters
     ----------

@@ -19,7 +19,6 @@ PATH = re.compile(r"`([\w./-]+(?:\.pyi?|/))`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
 USERS = {
     "docs/data.md": {"masks/", "labels/", "annotations/", "imagesTr/", "labelsTr/"},
-    "docs/glossary.md": {"tests/test_words.py"},
     "docs/training.md": {"module.py", "smoothed.py", "allocator/"},
 }
 """What lies with a page's reader, or is left by a run, or is checked elsewhere."""

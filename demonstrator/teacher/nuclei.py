@@ -36,7 +36,7 @@ SIDE = 32  # its pictures are whole multiples of it
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelSource:
     """A folder of pictures: how much larger the teacher sees them, and how many it sees.
 
     The teacher knows nuclei at 0.5 um/px. Of pictures that are ``grouped`` by a column (turns of
@@ -51,8 +51,8 @@ class Source:
 
 
 SOURCES = (
-    Source("lymph_node", scale=2.0, every=3),  # 0.97 um/px
-    Source("lung", scale=1.0, grouped="source_tile"),  # um/px unknown; nuclei look as at 0.5
+    LabelSource("lymph_node", scale=2.0, every=3),  # 0.97 um/px
+    LabelSource("lung", scale=1.0, grouped="source_tile"),  # um/px unknown; nuclei look as at 0.5
 )
 
 
@@ -114,7 +114,7 @@ def nuclei_of(pixels: NDArray[np.uint8], scale: float, teacher: Any) -> NDArray[
     return np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.NEAREST))
 
 
-def _pictures(data: Path, source: Source) -> Iterator[str]:
+def _pictures(data: Path, source: LabelSource) -> Iterator[str]:
     """Names of the pictures of a source, relative to its folder."""
     rows = [r for r in read_table(data / source.folder / "labels.csv") if r["split"] == "train"]
     if source.grouped is None:

@@ -96,7 +96,7 @@ def detect(
     Examples
     --------
     >>> outcome = detect("slide.svs", ["tumour"], folder="run")
-    >>> outcome.tally.line, [lesion.found.box for lesion in outcome.lesions]
+    >>> outcome.tally.line, [lesion.detection.box for lesion in outcome.lesions]
     """
     from .exports import UsedModel
     from .models import load_models

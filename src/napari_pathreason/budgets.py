@@ -1,7 +1,7 @@
 """From a budget of visual tokens to a picture's size, and what an answer at it costs.
 
 Arithmetic alone, without an array library: a budget is read from what a user wrote, snapped to the
-budget grid where a model wrote a number, turned into the exact size that will be read, and priced
+budget grid where a model wrote a number, turned into the exact size that will be read, and counted
 in FLOPs. Sizes are those of Qwen's processors, so that nothing is resized twice.
 """
 

@@ -155,7 +155,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._mended = False
+        self._whole = False
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines without their ends, in the order in which they came; none without a file.
@@ -186,14 +186,14 @@ class Journal:
         if any(b"\n" in line for line in lines):
             raise ValueError("a line of a journal holds no line end")
         try:
-            if not self._mended:
+            if not self._whole:
                 self._cut_torn_line()
             with self._path.open("ab") as file:
                 file.write(b"".join(line + b"\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            self._mended = False
+            self._whole = False
             raise _unwritable(self._path, error, "choose another folder") from error
 
     def rewrite(self, lines: Iterable[bytes]) -> None:
@@ -213,7 +213,7 @@ class Journal:
             whole = sum(len(line) for line in file if line.endswith(b"\n"))
             if whole < file.tell():
                 file.truncate(whole)
-        self._mended = True
+        self._whole = True
 
 
 def remove_drafts(folder: Path) -> None:

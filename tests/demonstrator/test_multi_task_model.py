@@ -8,7 +8,7 @@ from demonstrator.dense import GroundedQuestion, Labels, collate_dense
 from demonstrator.multi_task_model import MultiTaskModel
 from napari_pathreason.models import NORMALISATION, read_dims
 from napari_pathreason.training.objectives import IGNORE
-from napari_pathreason.training.samples import Piece, Sample, View
+from napari_pathreason.training.samples import Sample, TargetPiece, View
 from tests.support import byte_tokenizer, tiny_config
 
 
@@ -30,7 +30,9 @@ def taught():
 def _question(side, text, target, seed, token_px):
     pixels = np.random.default_rng(seed).integers(0, 255, (token_px * side, token_px, 3), np.uint8)
     view = View(pixels, (1, side), target, (), (), (), (), (), None, (token_px, token_px * side))
-    return GroundedQuestion(Sample(image="a.png", task="vqa", question=text), view, [Piece(target)])
+    return GroundedQuestion(
+        Sample(image="a.png", task="vqa", question=text), view, [TargetPiece(target)]
+    )
 
 
 def test_questions_of_one_picture_do_not_see_each_other(taught):

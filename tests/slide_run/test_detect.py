@@ -102,7 +102,7 @@ def test_every_type_of_an_outcome_is_public(slide_path, models):
     values = [
         *(outcome, outcome.plan, outcome.plan.identity, outcome.plan.used, outcome.plan.model),
         *(outcome.plan.settings, outcome.plan.tiles[0], outcome.plan.settings.generation),
-        *(outcome.result, outcome.lesions[0], outcome.lesions[0].found, outcome.records[0]),
+        *(outcome.result, outcome.lesions[0], outcome.lesions[0].detection, outcome.records[0]),
         *(outcome.tally, outcome.result.tokens, outcome.result.answer, outcome.plan.slide),
         *(outcome.result.allocation, outcome.result.reliability, outcome.plan.model.dims),
     ]

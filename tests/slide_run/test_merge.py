@@ -50,7 +50,7 @@ def test_shifted_tilings_agree_on_the_lesions(boxes, side, overlap, other):
         lay_tiles(WIDTH, HEIGHT, (side, 2 * side), other),
     ):
         found = merge(seen(tiling, boxes))
-        assert sorted(one.found.box.corners for one in found) == wanted
+        assert sorted(one.detection.box.corners for one in found) == wanted
 
 
 @given(st.data())
@@ -79,7 +79,7 @@ def test_lesions_are_the_chains_of_boxes_that_any_two_tiles_share(data):
 
     seen_by = {tile: [box for t, box in parts if t is tile] for tile, _ in parts}
     lesions = merge(seen_by.items())
-    assert sorted((one.found.label, *one.found.box.corners) for one in lesions) == sorted(
+    assert sorted((one.detection.label, *one.detection.box.corners) for one in lesions) == sorted(
         map(bounds, chains)
     )
     tiles_of = sorted(tuple(sorted({parts[i][0].index for i in chain})) for chain in chains)
@@ -99,7 +99,7 @@ def test_a_slanting_lesion_is_one():
     assert [tile.region.x for tile in tiles] == [0, 400]
     parts = [(tiles[0], Box(0, 0, 600, 600)), (tiles[1], Box(400, 400, 600, 600))]
     (lesion,) = merge([(tile, [Detection("tumour", box)]) for tile, box in parts])
-    assert lesion.found.box == Box(0, 0, 1000, 1000)
+    assert lesion.detection.box == Box(0, 0, 1000, 1000)
     assert lesion.tiles == (0, 1)
 
 
@@ -107,14 +107,14 @@ def test_what_the_neighbour_saw_apart_stays_apart():
     tiles = lay_tiles(1000, 500, (600, 500), 0.2)
     one, two = Box(300, 100, 150, 100), Box(460, 100, 100, 100)
     found = merge([(tiles[0], [Detection("t", one)]), (tiles[1], [Detection("t", two)])])
-    assert [lesion.found.box for lesion in found] == [one, two]
+    assert [lesion.detection.box for lesion in found] == [one, two]
 
 
 def test_names_are_not_mixed():
     tiles = lay_tiles(1000, 500, (600, 500), 0.2)
     box = Box(420, 100, 100, 100)
     found = merge([(tiles[0], [Detection("a", box)]), (tiles[1], [Detection("b", box)])])
-    assert [lesion.found.label for lesion in found] == ["a", "b"]
+    assert [lesion.detection.label for lesion in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_the_highest_confidence_is_kept(told, kept):
     box = Box(420, 100, 100, 100)
     pairs = [(tile, [Detection("t", box, c)]) for tile, c in zip(tiles, told, strict=True)]
     (lesion,) = merge(pairs)
-    assert lesion.found.confidence == kept
+    assert lesion.detection.confidence == kept

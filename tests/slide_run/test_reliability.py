@@ -126,7 +126,7 @@ def test_a_lesion_is_as_reliable_as_the_tile_that_is_surest_of_it(confident, ass
     (lesion,) = merge(pairs, told)
     assert lesion.reliability == wanted
     assert merge(pairs[::-1], told) == [lesion]
-    assert merge(pairs) == [Lesion(lesion.found, lesion.tiles, NOT_ASSESSED)]
+    assert merge(pairs) == [Lesion(lesion.detection, lesion.tiles, NOT_ASSESSED)]
 
 
 @given(

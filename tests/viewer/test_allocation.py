@@ -212,7 +212,7 @@ def test_each_lesion_is_saved_with_its_own_reliability(
     )
     wanted = [replace(one, reliability=how) for one, how in zip(lesions(2), assessed, strict=True)]
     boxes.step(wanted, plan)
-    result = make_result(Region(0, 0, 1000, 800), *(one.found.box for one in wanted))
+    result = make_result(Region(0, 0, 1000, 800), *(one.detection.box for one in wanted))
     boxes.finish(replace(result, reliability=Reliability("uncertain", ("half of the tiles",))))
     layer.save(str(tmp_path / "a.geojson"), plugin="napari-pathreason")
     features = list(read_geojson(tmp_path / "a.geojson"))
@@ -244,5 +244,5 @@ def test_a_run_that_fails_shows_the_lesions_so_far(plan: RunPlan) -> None:
     assert not so_far.lesions
     assert so_far.heat().max() == pytest.approx(0.5)
     so_far.take(RunFailed("why", RuntimeError()))
-    assert [lesion.found for lesion in so_far.lesions] == list(tumour)
+    assert [lesion.detection for lesion in so_far.lesions] == list(tumour)
     assert (so_far.boxes, so_far.tokens, so_far.changes) == (1, 32, 2)

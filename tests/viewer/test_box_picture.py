@@ -143,12 +143,12 @@ def test_a_layer_of_very_many_lesions(
     assert np.allclose(layer.extent.world, image.extent.world)
     assert not layer.editable
     which = 1210
-    box = lesions[which].found.box
+    box = lesions[which].detection.box
     middle = (2 * (box.y + 0.5), 2 * (box.x + 0.5))
     layer.refresh()
     status = layer.get_status(middle, world=True)["value"]
     assert "label: tumour" in status
-    assert f"confidence: {lesions[which].found.confidence:.5g}"[:14] in status
+    assert f"confidence: {lesions[which].detection.confidence:.5g}"[:14] in status
     assert np.allclose(layer.get_color(int(shown.picture.insides[which]))[3], 0)
     assert layer.get_color(int(shown.picture.outlines[which]))[3] == 1
     assert len({tuple(layer.get_color(int(v))) for v in shown.picture.outlines[:5]}) == 1
@@ -189,7 +189,7 @@ def test_what_is_no_shape_is_an_outline(
     image = viewer.add_image(np.zeros((800, 1000, 3), np.uint8), rgb=True)
     layers = RunLayers(image, share=math.inf)  # nothing is put off
     so_far = RunSoFar(most_boxes=20, share=math.inf)
-    boxes = [one.found for one in many(50)]
+    boxes = [one.detection for one in many(50)]
 
     def find(tile: int, detections: list[Detection]) -> None:
         record = TileRecord(tile, answer="tumour", detections=tuple(detections))

@@ -29,7 +29,7 @@ from ._files import (
     wanted_files,
 )
 from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
-from ._text import Progress, describe, estimate_costs, printable, quiet_libraries
+from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
 
 if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
     quiet_libraries()
-    with Progress() as progress, slides.open_slide(args.slide, args.mpp) as slide:
+    with StatusLine() as progress, slides.open_slide(args.slide, args.mpp) as slide:
         if manifest is not None:
             check_same_slide(manifest, slide)
             check_same_model(manifest, args.model)
@@ -164,7 +164,7 @@ def _answer_all(
     log: AnswerLog,
     entries: list[exports.ManifestEntry],
     loaded: engine.Models,
-    progress: Progress,
+    progress: StatusLine,
 ) -> int:
     results: list[dict[str, Any]] = []
     failed = False
@@ -217,7 +217,7 @@ def _reassessed(then: Reliability, now: Reliability) -> str:
 
 
 def answer_region(
-    request: Request, slide: slides.Slide, loaded: engine.Models, progress: Progress, which: str
+    request: Request, slide: slides.Slide, loaded: engine.Models, progress: StatusLine, which: str
 ) -> Result:
     job = engine.Job(slide, request)
     for event in engine.run_job(job, loaded.performer, loaded.allocator):

@@ -16,7 +16,7 @@ from napari_pathreason.errors import ModelError, PathreasonError, QueryError
 from napari_pathreason.types import GenerationSettings
 
 from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
-from ._text import Progress, estimate_costs, printable, quiet_libraries
+from ._text import StatusLine, estimate_costs, printable, quiet_libraries
 
 if TYPE_CHECKING:
     from ._main import Subparsers
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     used = slide_run.used_model(args.model, args.device)
     load = cache(lambda: models.load_models(args.model, args.device))
-    with Progress() as progress, slide_run.locked(args.output):
+    with StatusLine() as progress, slide_run.locked(args.output):
         return _Runs(args, settings, used, load, progress).all(names)
 
 
@@ -127,7 +127,7 @@ class _Runs:
     settings: slide_run.DetectSettings
     used: exports.UsedModel
     load: Callable[[], engine.Models]
-    progress: Progress
+    progress: StatusLine
 
     def all(self, names: list[str]) -> int:
         """Run every slide; 2 if one could not be finished."""

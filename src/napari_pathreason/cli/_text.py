@@ -40,7 +40,7 @@ def quiet_libraries() -> None:
         warnings.simplefilter("ignore")
 
 
-class Progress:
+class StatusLine:
     """One line on stderr if that is a terminal."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Progress:
             print("\r" + " " * self._width, end="\r", file=sys.stderr, flush=True)
             self._width = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> StatusLine:
         return self
 
     def __exit__(

@@ -30,7 +30,7 @@ class Lesion:
     `merge`.
     """
 
-    found: Detection
+    detection: Detection
     tiles: tuple[int, ...]
     reliability: Reliability = NOT_ASSESSED
 
@@ -38,7 +38,7 @@ class Lesion:
 @dataclass(frozen=True, slots=True)
 class _Part:
     tile: Tile
-    found: Detection
+    detection: Detection
 
 
 def merge(
@@ -84,7 +84,7 @@ def merge(
         if other > index and _same(part, parts[other])
     ]
     lesions = [_lesion([parts[i] for i in chain], assessed or {}) for chain in _chains(parts, same)]
-    return sorted(lesions, key=lambda one: (*_place(one.found.box), one.found.label))
+    return sorted(lesions, key=lambda one: (*_place(one.detection.box), one.detection.label))
 
 
 def _neighbours(tile: Tile, at: dict[tuple[int, int], list[int]]) -> Iterable[int]:
@@ -111,10 +111,10 @@ def _chains(parts: Sequence[_Part], same: Sequence[tuple[int, int]]) -> list[lis
 
 
 def _same(a: _Part, b: _Part) -> bool:
-    if a.found.label != b.found.label:
+    if a.detection.label != b.detection.label:
         return False
     common = _meet(a.tile.region.box, b.tile.region.box)
-    one, two = _meet(a.found.box, common), _meet(b.found.box, common)
+    one, two = _meet(a.detection.box, common), _meet(b.detection.box, common)
     agreed, smaller = _meet(one, two).area, min(one.area, two.area)
     if agreed <= 0:
         return False
@@ -123,7 +123,7 @@ def _same(a: _Part, b: _Part) -> bool:
 
 def _cut_inside(part: _Part, other: Tile) -> bool:
     """Whether a border of the part's tile, on its way through the other tile, cuts the box."""
-    own, box, region = part.tile.region.box, part.found.box, other.region.box
+    own, box, region = part.tile.region.box, part.detection.box, other.region.box
     near_x, near_y = TOUCH * own.w, TOUCH * own.h
     (x1, y1, x2, y2), (bx1, by1, bx2, by2) = own.corners, box.corners
     left, top, right, bottom = region.corners
@@ -143,17 +143,17 @@ def _meet(a: Box, b: Box) -> Box:
 
 
 def _lesion(parts: list[_Part], assessed: Mapping[int, Reliability]) -> Lesion:
-    corners = [part.found.box.corners for part in parts]
+    corners = [part.detection.box.corners for part in parts]
     x1, y1 = (min(c[i] for c in corners) for i in (0, 1))
     x2, y2 = (max(c[i] for c in corners) for i in (2, 3))
-    most = max((c for part in parts if (c := part.found.confidence) is not None), default=None)
-    most_confident = [part.tile.index for part in parts if part.found.confidence == most]
+    most = max((c for part in parts if (c := part.detection.confidence) is not None), default=None)
+    most_confident = [part.tile.index for part in parts if part.detection.confidence == most]
     reliability = min(
         (assessed.get(index, NOT_ASSESSED) for index in sorted(most_confident)),
         key=lambda one: exports.RANK[one.level],
     )
-    found = Detection(parts[0].found.label, Box(x1, y1, x2 - x1, y2 - y1), most)
-    return Lesion(found, tuple(sorted({part.tile.index for part in parts})), reliability)
+    detection = Detection(parts[0].detection.label, Box(x1, y1, x2 - x1, y2 - y1), most)
+    return Lesion(detection, tuple(sorted({part.tile.index for part in parts})), reliability)
 
 
 def _place(box: Box) -> tuple[float, float, float, float]:

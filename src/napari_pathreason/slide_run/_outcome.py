@@ -67,7 +67,7 @@ class Outcome:
             words = "; ".join(f"tile {one.index}: {one.rationale}" for one in saw if one.rationale)
             yield replace(
                 self.result,
-                answer=Answer(words, lesion.found.label),
+                answer=Answer(words, lesion.detection.label),
                 reliability=lesion.reliability,
                 tokens=_sum(saw, self.result.tokens.native),
             )
@@ -90,7 +90,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     slide, settings = plan.slide, plan.settings
     whole = Region(0, 0, slide.width, slide.height)
     tokens = _sum(records, native_tokens(whole, plan.model.dims.token_px))
-    confident = [lesion.found.confidence for lesion in lesions]
+    confident = [lesion.detection.confidence for lesion in lesions]
     values = [value for value in confident if value is not None]
     assessed = reliability_of(records)
     answered = [record.allocation for record in records if record.allocation is not None]
@@ -106,7 +106,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
             flops=sum(one.flops for one in answered),
         ),
         answer=Answer("", _summary(lesions, records, assessed)),
-        detections=tuple(lesion.found for lesion in lesions),
+        detections=tuple(lesion.detection for lesion in lesions),
         tokens=tokens,
         picture_size=_picture_size(slide, settings.mpp),
         level=min((record.level for record in records), default=0),
@@ -143,7 +143,7 @@ def _summary(
     unknown = sum(record.unknown for record in records)
     if records and unknown == len(records):
         return ""
-    counts = Counter(lesion.found.label for lesion in lesions)
+    counts = Counter(lesion.detection.label for lesion in lesions)
     words = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "none found"
     guesses = sum(lesion.reliability.level == "none" for lesion in lesions)
     if guesses and assessed.level != "none":  # else all of it is called a guess

@@ -51,7 +51,7 @@ def most_confident(lesions: Sequence[Lesion], most: int = MOST_BOXES) -> list[Le
     """At most so many lesions, guesses last, by confidence; one without counts as certain."""
 
     def key(one: Lesion) -> tuple[bool, float]:
-        confidence = one.found.confidence
+        confidence = one.detection.confidence
         return one.reliability.level != "none", 1.0 if confidence is None else confidence
 
     return sorted(lesions, key=key, reverse=True)[:most]
@@ -79,7 +79,7 @@ class BoxLayer:
 
     def __init__(self, layer: Shapes) -> None:
         self._layer = layer
-        self._drawn: list[Lesion] = []
+        self._boxed: list[Lesion] = []
         self._wanted: Sequence[Lesion] = ()
         self._gone: set[int] = set()
         self._missing: list[Lesion] = []
@@ -88,7 +88,7 @@ class BoxLayer:
     @property
     def changed(self) -> bool:
         """Whether the user has added or deleted shapes: the layer is theirs then."""
-        return len(self._layer.data) != len(self._drawn)
+        return len(self._layer.data) != len(self._boxed)
 
     def step(self, wanted: Sequence[Lesion], plan: RunPlan) -> bool:
         """Take away what is no lesion any more, else draw some that are missing.
@@ -108,14 +108,14 @@ class BoxLayer:
         if self.changed:
             return False
         if wanted is not self._wanted and wanted != self._wanted:
-            drawn, listed = set(self._drawn), set(wanted)
-            self._gone = {index for index, one in enumerate(self._drawn) if one not in listed}
-            self._missing = [one for one in wanted if one not in drawn]
+            boxed, listed = set(self._boxed), set(wanted)
+            self._gone = {index for index, one in enumerate(self._boxed) if one not in listed}
+            self._missing = [one for one in wanted if one not in boxed]
         self._wanted = wanted
         if self._gone:
             self._layer.selected_data = self._gone
             self._layer.remove_selected()
-            self._drawn = [one for i, one in enumerate(self._drawn) if i not in self._gone]
+            self._boxed = [one for i, one in enumerate(self._boxed) if i not in self._gone]
             self._gone = set()
             self._set_features()
         elif self._missing:
@@ -133,34 +133,34 @@ class BoxLayer:
 
     def show(self, lesion: Lesion, plan: RunPlan) -> int:
         """Draw a lesion beyond the most confident until those change; the index of its shape."""
-        if lesion not in self._drawn:
+        if lesion not in self._boxed:
             self._add([lesion], plan)
             self._missing = [one for one in self._missing if one != lesion]
-        return self._drawn.index(lesion)
+        return self._boxed.index(lesion)
 
     def _add(self, lesions: Sequence[Lesion], plan: RunPlan) -> None:
         self._layer.add_rectangles(
-            [box_to_data(one.found.box) for one in lesions],
+            [box_to_data(one.detection.box) for one in lesions],
             edge_color=[self._colour(one, plan) for one in lesions],
             face_color=[VEIL if one.reliability.level == "none" else CLEAR for one in lesions],
             # level-0 pixels: two to three pixels of a screen that shows a few tiles
             edge_width=max(plan.tiles[0].region.width, plan.tiles[0].region.height) / 100,
         )
         self._layer.selected_data = set()
-        self._drawn += lesions
+        self._boxed += lesions
         self._set_features()
 
     def _set_features(self) -> None:
-        reasons = [joined_reasons(one.reliability) for one in self._drawn]
+        reasons = [joined_reasons(one.reliability) for one in self._boxed]
         self._layer.features = {
-            **_features(self._drawn),
+            **_features(self._boxed),
             REASONS_KEY: np.asarray(reasons, object),
-            "result": np.full(len(self._drawn), RESULT),
+            "result": np.full(len(self._boxed), RESULT),
         }
 
     def _colour(self, lesion: Lesion, plan: RunPlan) -> str:
         """Of its label; grey where it may not be relied on."""
-        names, label = plan.settings.lesions, lesion.found.label
+        names, label = plan.settings.lesions, lesion.detection.label
         if label in names or lesion.reliability.level == "none":
             return box_color(lesion.reliability.level, names.index(label) if label in names else 0)
         return REGION_COLOR
@@ -194,12 +194,12 @@ class AllLesions:
         names = {name: i % len(BOX_COLORS) for i, name in enumerate(plan.settings.lesions)}
         picture = BoxPicture(
             (plan.slide.width, plan.slide.height),
-            np.asarray([one.found.box.corners for one in lesions], np.float64),
+            np.asarray([one.detection.box.corners for one in lesions], np.float64),
             np.asarray(
                 [
                     UNRELIABLE
                     if one.reliability.level == "none"
-                    else names.get(one.found.label, OTHER)
+                    else names.get(one.detection.label, OTHER)
                     for one in lesions
                 ],
                 np.int64,
@@ -245,9 +245,9 @@ def all_lesions_layer(source: Image, everything: AllLesions) -> Labels:
 
 def _features(lesions: Sequence[Lesion]) -> dict[str, Any]:
     """Columns ``label``, ``reliability``, ``confidence`` and ``tiles`` of a feature table."""
-    confidences = [one.found.confidence for one in lesions]
+    confidences = [one.detection.confidence for one in lesions]
     return {
-        "label": np.asarray([one.found.label for one in lesions], object),
+        "label": np.asarray([one.detection.label for one in lesions], object),
         LEVEL_KEY: np.asarray([one.reliability.level for one in lesions], object),
         "confidence": np.asarray([np.nan if one is None else one for one in confidences], float),
         "tiles": np.asarray([len(one.tiles) for one in lesions], int),

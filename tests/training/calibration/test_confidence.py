@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_pathreason.training.calibration import (
-    Outcome,
+    AnswerOutcome,
     answer_confidence,
     apply,
     fit_scale,
@@ -20,7 +20,7 @@ def told(n, slope, offset, seed=0, rationale=1.0):
     honest = 1 / (1 + np.exp(-(slope * odds + offset)))
     right = rng.random(n) < honest
     said = 1 / (1 + np.exp(-odds))
-    return [Outcome(float(p), rationale, bool(r)) for p, r in zip(said, right, strict=True)]
+    return [AnswerOutcome(float(p), rationale, bool(r)) for p, r in zip(said, right, strict=True)]
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(0.5, 0.0), (2.0, -0.5), (1.0, 1.0)])
@@ -43,10 +43,10 @@ def test_the_rationale_is_taken_in_only_where_it_tells():
     rng = np.random.default_rng(1)
     doubt = rng.uniform(0.05, 1, 2000)
     right = rng.random(2000) < doubt
-    tells = [Outcome(0.999, float(d), bool(r)) for d, r in zip(doubt, right, strict=True)]
+    tells = [AnswerOutcome(0.999, float(d), bool(r)) for d, r in zip(doubt, right, strict=True)]
     assert fit_scale(tells).rationale
     silent = [
-        Outcome(one.probability, float(d), one.right)
+        AnswerOutcome(one.probability, float(d), one.right)
         for one, d in zip(told(2000, 1.0, 0.0), doubt, strict=True)
     ]
     assert not fit_scale(silent).rationale
@@ -54,21 +54,21 @@ def test_the_rationale_is_taken_in_only_where_it_tells():
 
 def test_few_answers_change_nothing_and_answers_that_are_all_right_little():
     assert fit_scale(told(9, 0.2, 0.0)) == Scale()
-    found = fit_scale([Outcome(0.9, 1.0, True)] * 30)
+    found = fit_scale([AnswerOutcome(0.9, 1.0, True)] * 30)
     assert 0 < found.temperature < np.inf
-    assert 0.9 < apply(found, [Outcome(0.9, 1.0, True)])[0] < 1
+    assert 0.9 < apply(found, [AnswerOutcome(0.9, 1.0, True)])[0] < 1
 
 
 def test_a_model_whose_confidence_says_the_opposite_keeps_its_order():
     found = fit_scale(told(500, -1.0, 0.0))
     assert 0 < found.temperature <= 20
-    one, other = apply(found, [Outcome(0.2, 1.0, True), Outcome(0.9, 1.0, True)])
+    one, other = apply(found, [AnswerOutcome(0.2, 1.0, True), AnswerOutcome(0.9, 1.0, True)])
     assert one <= other
 
 
 def test_halves_are_scaled_by_each_other():
     """A right answer in one half alone must not lift its own half."""
-    outcomes = [Outcome(0.5, 1.0, index % 2 == 0) for index in range(200)]
+    outcomes = [AnswerOutcome(0.5, 1.0, index % 2 == 0) for index in range(200)]
     held = held_out(outcomes)
     assert held[0] < 0.5 < held[1]
 
@@ -83,5 +83,5 @@ def test_the_least_confidence_is_one_that_almost_all_known_answers_have():
 
 
 def test_the_confidence_of_boxes_is_their_mean():
-    confident, unsure = Outcome(0.9, 1.0, True), Outcome(0.1, 1.0, False)
+    confident, unsure = AnswerOutcome(0.9, 1.0, True), AnswerOutcome(0.1, 1.0, False)
     assert answer_confidence(Scale(), (confident, unsure)) == pytest.approx(0.5)

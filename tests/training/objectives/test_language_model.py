@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_pathreason.models import NORMALISATION, read_dims
-from napari_pathreason.training.objectives import IGNORE, AnswerModel, Question, collate
+from napari_pathreason.training.objectives import IGNORE, AnswerModel, TrainingQuestion, collate
 from napari_pathreason.training.samples import Sample, View
 from tests.support import byte_tokenizer, tiny_config
 
@@ -28,7 +28,7 @@ def taught(request):
 def _question(side, text, target, seed, token_px):
     pixels = np.random.default_rng(seed).integers(0, 255, (token_px * side, token_px, 3), np.uint8)
     view = View(pixels, (1, side), target, (), (), (), (), (), None, (token_px, token_px * side))
-    return Question(Sample(image="a.png", task="vqa", question=text), view, target)
+    return TrainingQuestion(Sample(image="a.png", task="vqa", question=text), view, target)
 
 
 def test_questions_of_one_picture_do_not_see_each_other(taught):

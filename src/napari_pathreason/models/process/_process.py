@@ -19,7 +19,7 @@ from napari_pathreason.errors import ModelError
 from . import _wire
 from ._child import Child, ChildGone
 
-PATIENCE = 0.8
+GRACE_SECONDS = 0.8
 """Seconds a cancelled child has to answer before it is killed."""
 _TICK = 0.02  # seconds between two checks of a cancel
 _NEVER = threading.Event()  # of a request that nobody can cancel
@@ -147,7 +147,7 @@ class ModelProcess:
                 while not ended:
                     if cancel.is_set() and deadline is None:
                         child.send(_wire.Cancel(request.run))
-                        deadline = time.monotonic() + PATIENCE
+                        deadline = time.monotonic() + GRACE_SECONDS
                     if deadline is not None and time.monotonic() > deadline:
                         child.kill()
                         return
@@ -247,7 +247,7 @@ class ProcessPerformer:
         """Stream the answer; see `engine.Performer.generate`.
 
         A cancel reaches the child within one token; a child that does not answer it within
-        `PATIENCE` seconds is killed, and its Completion then counts pieces of text, not tokens.
+        `GRACE_SECONDS` is killed, and its Completion then counts pieces of text, not tokens.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 from ._calibrate import CalibrationPlan as CalibrationPlan, calibrate as calibrate
 from ._confidence import (
-    Outcome as Outcome,
+    AnswerOutcome as AnswerOutcome,
     answer_confidence as answer_confidence,
     answer_outcomes as answer_outcomes,
     apply as apply,

@@ -46,7 +46,7 @@ Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AnswerOutcome:
     """A probability that a model gave, the least of its rationale, and whether it was right."""
 
     probability: float
@@ -54,7 +54,7 @@ class Outcome:
     right: bool
 
 
-Outcomes = dict[str, list[tuple[Outcome, ...]]]
+Outcomes = dict[str, list[tuple[AnswerOutcome, ...]]]
 """By the form of the answer, one tuple for each: of boxes one outcome each, else a single one."""
 
 
@@ -77,7 +77,7 @@ def ask_known(
 
 def answer_outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
-) -> tuple[str, tuple[Outcome, ...]]:
+) -> tuple[str, tuple[AnswerOutcome, ...]]:
     """Form of the answer to one question, and its outcomes; parameters as in `ask_known`."""
     listening = _Listening(performer)
     settings = types.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
@@ -105,7 +105,9 @@ def answer_outcomes(
     else:
         score = task.score(result.answer, target)
         rights = [(probabilities.answer, is_right(score, target.text, target.choices))]
-    return probabilities.form, tuple(Outcome(c, probabilities.rationale, hit) for c, hit in rights)
+    return probabilities.form, tuple(
+        AnswerOutcome(c, probabilities.rationale, hit) for c, hit in rights
+    )
 
 
 class _Listening:
@@ -168,7 +170,7 @@ def _before_and_after(before: Shares, after: Shares, right: Shares) -> dict[str,
     }
 
 
-def fit_scale(outcomes: Sequence[Outcome]) -> types.Scale:
+def fit_scale(outcomes: Sequence[AnswerOutcome]) -> types.Scale:
     """The likeliest scale, with the rationale's doubt where that makes it likelier."""
     if len(outcomes) < FEWEST:
         return types.Scale()
@@ -176,12 +178,12 @@ def fit_scale(outcomes: Sequence[Outcome]) -> types.Scale:
     return min(fits, key=lambda fit: fit[0])[1]
 
 
-def apply(scale: types.Scale, outcomes: Sequence[Outcome]) -> Shares:
+def apply(scale: types.Scale, outcomes: Sequence[AnswerOutcome]) -> Shares:
     """Scaled probabilities, float64 (outcomes,)."""
     return _share(_odds(outcomes, scale.rationale), 1 / scale.temperature, scale.offset)
 
 
-def answer_confidence(scale: types.Scale, outcomes: Sequence[Outcome]) -> float:
+def answer_confidence(scale: types.Scale, outcomes: Sequence[AnswerOutcome]) -> float:
     """Of one answer: that of its words, or the mean of its boxes'."""
     return float(apply(scale, outcomes).mean())
 
@@ -202,7 +204,7 @@ def least_confidence(confidences: Sequence[float]) -> float:
     return min(CONFIDENT, round(float(np.quantile(confidences, DOUBTED)), 4))
 
 
-def held_out(outcomes: Sequence[Outcome]) -> Shares:
+def held_out(outcomes: Sequence[AnswerOutcome]) -> Shares:
     """Probabilities scaled by fits that did not see the answer: each half by the other's."""
     after = np.empty(len(outcomes))
     for half in (0, 1):
@@ -210,7 +212,7 @@ def held_out(outcomes: Sequence[Outcome]) -> Shares:
     return after
 
 
-def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, types.Scale]:
+def _fit(outcomes: Sequence[AnswerOutcome], rationale: bool) -> tuple[float, types.Scale]:
     """Newton's method on the slope and the offset of the log-odds."""
     odds, right = _odds(outcomes, rationale), np.array([one.right for one in outcomes], float)
     design = np.stack([odds, np.ones_like(odds)], 1)
@@ -231,7 +233,7 @@ def _fit(outcomes: Sequence[Outcome], rationale: bool) -> tuple[float, types.Sca
     return loss, types.Scale(float(1 / weights[0]), float(weights[1]), rationale)
 
 
-def _odds(outcomes: Sequence[Outcome], rationale: bool) -> Shares:
+def _odds(outcomes: Sequence[AnswerOutcome], rationale: bool) -> Shares:
     return np.array(
         [log_odds(o.probability * (o.rationale if rationale else 1.0)) for o in outcomes]
     )

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.training.samples import SPLITS, Files, Sample, Split, write_samples
 
-from ._plan import UNREADABLE, ConversionPlan, Source, plan_of
+from ._plan import UNREADABLE, ConversionPlan, LabelSource, plan_of
 from .sets import BROKEN, NAMED_SO, Options, Store, kind_of
 
 NEEDED = {"train": "training", "val": "training", "test": "evaluate"}
@@ -57,7 +57,7 @@ def convert(
     paths = [path.resolve() for path in ([sources] if isinstance(sources, Path) else sources)]
     kinds = [kind_of(path, kind) for path in paths]
     read = [
-        Source(path, layout, layout.read(path, options))
+        LabelSource(path, layout, layout.read(path, options))
         for path, layout in zip(paths, kinds, strict=True)
     ]
     store, single = Store(out / "images"), {source.only for source in read} - {None}

@@ -13,7 +13,7 @@ from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.training.samples import Sample, Split
 
 from . import sets
-from .sets import BROKEN, Entry, LeftOut, Options, Store, shown
+from .sets import BROKEN, LabelledEntry, LeftOut, Options, Store, shown
 
 MISSING = "pictures are not in the folder and were left out"
 UNREADABLE = "pictures, or what belongs to them, cannot be read and were left out"
@@ -52,7 +52,7 @@ class ConversionPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelSource:
     """A folder or file that was read, before its pictures are opened and dealt."""
 
     path: Path
@@ -67,7 +67,11 @@ class Source:
 
 
 def plan_of(
-    source: Source, options: Options, store: Store, out: Path, elsewhere: Collection[Split | None]
+    source: LabelSource,
+    options: Options,
+    store: Store,
+    out: Path,
+    elsewhere: Collection[Split | None],
 ) -> ConversionPlan:
     """Open the pictures of a source, deal them, and get ready to ask.
 
@@ -113,7 +117,7 @@ def plan_of(
     return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), division.short)
 
 
-def _there(pictures: sets.PictureSet, kind: sets.Kind, source: Path) -> list[Entry]:
+def _there(pictures: sets.PictureSet, kind: sets.Kind, source: Path) -> list[LabelledEntry]:
     """Pictures whose files are there; the others are counted.
 
     Raises
@@ -154,7 +158,7 @@ class _OpenedFiles:
         self._sizes: dict[Path, sets.Size | None] = {}
         self.left = left
 
-    def readable(self, entries: list[Entry]) -> list[Entry]:
+    def readable(self, entries: list[LabelledEntry]) -> list[LabelledEntry]:
         """Those whose files can be read; others are counted by file.
 
         Raises
@@ -176,13 +180,13 @@ class _OpenedFiles:
         """Size of a file that was opened; None of what lies in an archive."""
         return None if file is None else self._sizes[file]
 
-    def name(self, entry: Entry) -> str:
+    def name(self, entry: LabelledEntry) -> str:
         """A picture as messages call it."""
         return entry.named or (shown(entry.file, self._source) if entry.file else entry.key)
 
 
 def _ask_all(
-    entries: list[Entry], split: Split, seed: int, store: Store, opened: _OpenedFiles
+    entries: list[LabelledEntry], split: Split, seed: int, store: Store, opened: _OpenedFiles
 ) -> Iterator[Sample]:
     """Questions of all pictures that can be used.
 
@@ -206,7 +210,7 @@ def _ask_all(
                 yield sample
 
 
-def _inside(sample: Sample, size: sets.Size, opened: _OpenedFiles, entry: Entry) -> bool:
+def _inside(sample: Sample, size: sets.Size, opened: _OpenedFiles, entry: LabelledEntry) -> bool:
     """Whether the region lies in the picture; counts it if not, and boxes that do not."""
     width, height = size
     x, y, w, h = sample.region or (0, 0, width, height)

@@ -19,7 +19,7 @@ from napari_pathreason.training.samples import CROP, Pictures, Sample, read_samp
 
 from ._baselines import baseline_items, check_installed, constant_items
 from ._evaluator import Evaluator, pick
-from ._goals import Outcome, outcomes, read_goals
+from ._goals import GoalOutcome, outcomes, read_goals
 from ._page import markdown, short_markdown
 from ._policies import allocations, check_policies, policy_rows
 from ._predictions import ModelCondition, Scorer, open_record, read_known, record
@@ -83,7 +83,7 @@ class Report:
     rows: Sequence[Row]
     sizes: Sequence[Row]
     policies: Sequence[Row]
-    goals: Sequence[Outcome]
+    goals: Sequence[GoalOutcome]
     about: dict[str, Any]
     earlier: Sequence[dict[str, Any]] = ()
     groups: Sequence[Row] = ()
@@ -224,7 +224,7 @@ def _notes(left_out: Sequence[int | None], plan: EvaluationPlan) -> Iterator[str
         )
 
 
-def _plain(parts: Iterable[Row | Outcome]) -> list[dict[str, Any]]:
+def _plain(parts: Iterable[Row | GoalOutcome]) -> list[dict[str, Any]]:
     return [part.as_dict() for part in parts]
 
 

@@ -59,7 +59,7 @@ def read_goals(file: Path | None) -> tuple[Goal, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GoalOutcome:
     """A goal and what was measured: at every budget, and at the one that counts.
 
     ``groups`` is how many groups of pictures the interval is over; 0 where it is over questions.
@@ -113,7 +113,7 @@ class Outcome:
         }
 
 
-def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
+def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[GoalOutcome]:
     """What was measured of each goal; a goal whose questions were not asked is left out."""
     measured = []
     for goal in goals:
@@ -125,7 +125,7 @@ def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[Outcome]:
         value = row.values[goal.measure]
         prefix = "" if goal.measure == "score" else f"{goal.measure}_"
         measured.append(
-            Outcome(
+            GoalOutcome(
                 goal=goal,
                 by_budget={r.budget: r.values[goal.measure] for r in own},
                 budget=row.budget,

@@ -13,7 +13,7 @@ from typing import Any
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import atomic_text
 
-from ._goals import Outcome
+from ._goals import GoalOutcome
 from ._table import ALL, Row
 
 FIGURES, RELIABILITY = "figures", "reliability"
@@ -28,7 +28,7 @@ def markdown(
     rows: Sequence[Row],
     sizes: Sequence[Row],
     policies: Sequence[Row],
-    goals: Sequence[Outcome],
+    goals: Sequence[GoalOutcome],
     earlier: Sequence[RowDict] = (),
     groups: Sequence[Row] = (),
     grouped_by: str = "group",
@@ -67,7 +67,7 @@ def markdown(
 
 def short_markdown(
     rows: Sequence[Row],
-    goals: Sequence[Outcome],
+    goals: Sequence[GoalOutcome],
     grouped_by: str = "group",
     notes: Sequence[str] = (),
 ) -> str:
@@ -80,7 +80,7 @@ def _titled_main(groups: Groups, budgets: Sequence[str], notes: Sequence[str]) -
     return "Score of each question at each budget", "\n\n".join([_main(groups, budgets), *notes])
 
 
-def _titled_goals(goals: Sequence[Outcome], grouped_by: str) -> tuple[str, str]:
+def _titled_goals(goals: Sequence[GoalOutcome], grouped_by: str) -> tuple[str, str]:
     return "Targets", _goals(goals, grouped_by)
 
 
@@ -117,7 +117,7 @@ def _main(groups: Groups, budgets: Sequence[str]) -> str:
     return _grid(head, lines)
 
 
-def _goals(goals: Sequence[Outcome], grouped_by: str) -> str:
+def _goals(goals: Sequence[GoalOutcome], grouped_by: str) -> str:
     lines = [
         [
             g.goal.name,

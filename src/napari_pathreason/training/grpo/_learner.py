@@ -25,7 +25,7 @@ from ._actor import Actor, LogProbs, Prompts
 from ._loss import aggregate, clipped_surrogate, group_advantages, k3, zero_variance
 from ._rollout import Rollout, roll_out, stop_ids
 
-PATIENCE = timedelta(days=2)
+PROCESS_TIMEOUT = timedelta(days=2)
 """That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
 
 
@@ -39,7 +39,7 @@ def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Acceler
     """
     accelerator = Accelerator(
         mixed_precision=settings.precision,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)],
         **run.tracking(recipe, out),
     )
     run.prepare_shards(accelerator, adapted=recipe.lora is not None)

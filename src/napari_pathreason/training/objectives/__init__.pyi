@@ -1,4 +1,9 @@
-from ._batch import IGNORE as IGNORE, Batch as Batch, Question as Question, collate as collate
+from ._batch import (
+    IGNORE as IGNORE,
+    Batch as Batch,
+    TrainingQuestion as TrainingQuestion,
+    collate as collate,
+)
 from ._language_model import (
     AnswerModel as AnswerModel,
     LanguageModelObjective as LanguageModelObjective,

@@ -18,7 +18,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TrainingQuestion:
     """A sample as one view shows it, and the completion that should be written."""
 
     sample: Sample
@@ -56,7 +56,7 @@ class Batch:
 
 
 def collate(
-    pictures: Sequence[Sequence[Question]],
+    pictures: Sequence[Sequence[TrainingQuestion]],
     tokenizer: Any,
     dims: ModelDims,
     normalisation: Normalisation,
@@ -65,7 +65,7 @@ def collate(
 
     Parameters
     ----------
-    pictures : sequence of sequence of Question
+    pictures : sequence of sequence of TrainingQuestion
         The questions of a picture share its view's pixels.
     tokenizer : transformers tokenizer
     dims : ModelDims
@@ -96,7 +96,7 @@ class _Row:
     labels: list[int] = field(default_factory=list)
 
 
-def _picture_row(questions: Sequence[Question], tokenizer: Any, pad: int) -> _Row:
+def _picture_row(questions: Sequence[TrainingQuestion], tokenizer: Any, pad: int) -> _Row:
     """Questions behind the part that they share: everything up to the last visual token."""
     row = _Row()
     for number, question in enumerate(questions, 1):
@@ -113,7 +113,7 @@ def _picture_row(questions: Sequence[Question], tokenizer: Any, pad: int) -> _Ro
     return row
 
 
-def _question_ids(question: Question, tokenizer: Any) -> tuple[list[int], list[int]]:
+def _question_ids(question: TrainingQuestion, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Tokens of prompt and target, and their labels."""
     sample, view = question.sample, question.view
     visual = view.grid[0] * view.grid[1]

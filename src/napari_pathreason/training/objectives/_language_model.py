@@ -14,7 +14,7 @@ from napari_pathreason.training.recipe import SFTRecipe
 from napari_pathreason.training.samples import Sample, View, target_text
 from napari_pathreason.types import ModelDims
 
-from ._batch import IGNORE, Batch, Question, collate
+from ._batch import IGNORE, Batch, TrainingQuestion, collate
 
 
 class LanguageModelObjective:
@@ -71,7 +71,7 @@ class LanguageModelObjective:
     def collate(self, pictures: Sequence[Sequence[tuple[Sample, View]]]) -> Batch:
         """Tokens and labels alone."""
         questions = [
-            [Question(sample, view, self.target(sample, view)) for sample, view in picture]
+            [TrainingQuestion(sample, view, self.target(sample, view)) for sample, view in picture]
             for picture in pictures
         ]
         return collate(questions, self.tokenizer, self.dims, self.normalisation)

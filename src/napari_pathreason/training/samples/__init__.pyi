@@ -35,7 +35,7 @@ from ._sample import (
 )
 from ._view import (
     Augmentation as Augmentation,
-    Piece as Piece,
+    TargetPiece as TargetPiece,
     View as View,
     answer_pieces as answer_pieces,
     read_view as read_view,

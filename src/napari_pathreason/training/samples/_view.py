@@ -153,7 +153,7 @@ def shares(
     return tuple(sorted(boxes, key=lambda item: (item[1][1], item[1][0])))
 
 
-class Piece(NamedTuple):
+class TargetPiece(NamedTuple):
     """A part of a target; ``corners`` in shares of width and height hold what it speaks of."""
 
     text: str
@@ -173,25 +173,25 @@ def target_text(sample: Sample, view: View, quantum: int = 10) -> str:
     return f"<think></think>{''.join(piece.text for piece in pieces)}"
 
 
-def answer_pieces(sample: Sample, view: View, quantum: int = 10) -> list[Piece]:
+def answer_pieces(sample: Sample, view: View, quantum: int = 10) -> list[TargetPiece]:
     """The answer of a target with its tags, cut where it begins to speak of another place.
 
     Parameters as in `target_text`.
     """
-    answer = _boxes(view, quantum) if sample.task == "detection" else [Piece(view.answer)]
-    return [Piece("<answer>"), *answer, Piece("</answer>")]
+    answer = _boxes(view, quantum) if sample.task == "detection" else [TargetPiece(view.answer)]
+    return [TargetPiece("<answer>"), *answer, TargetPiece("</answer>")]
 
 
-def _boxes(view: View, quantum: int) -> list[Piece]:
+def _boxes(view: View, quantum: int) -> list[TargetPiece]:
     """Boxes as compact JSON in reading order."""
-    pieces = [Piece("[")]
+    pieces = [TargetPiece("[")]
     for number, (label, corners) in enumerate(view.boxes):
-        pieces.append(Piece(f'{"," if number else ""}{{"bbox_2d":[', corners))
+        pieces.append(TargetPiece(f'{"," if number else ""}{{"bbox_2d":[', corners))
         for at, corner in enumerate(corners):
-            pieces += [Piece(",")] if at else []
-            pieces.append(Piece(str(round(corner * 1000 / quantum) * quantum), corners))
-        pieces.append(Piece(f'],"label":{json.dumps(label)}}}'))
-    return [*pieces, Piece("]")]
+            pieces += [TargetPiece(",")] if at else []
+            pieces.append(TargetPiece(str(round(corner * 1000 / quantum) * quantum), corners))
+        pieces.append(TargetPiece(f'],"label":{json.dumps(label)}}}'))
+    return [*pieces, TargetPiece("]")]
 
 
 def score_target(sample: Sample, view: View) -> Target:

@@ -8,8 +8,8 @@ from ._bccd import (
 from ._labels import read_table as read_table, refuse_alike_choices as refuse_alike_choices
 from ._layout import (
     Draw as Draw,
-    Entry as Entry,
     Kind as Kind,
+    LabelledEntry as LabelledEntry,
     LeftOut as LeftOut,
     Options as Options,
     PictureSet as PictureSet,

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet, Place
 from ._questions import Questions
 from ._splits import published
 
@@ -73,7 +73,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         for name in names:
             file = root / "JPEGImages" / f"{name}.jpg"
             boxes = root / "Annotations" / f"{name}.xml"
-            entries.append(Entry(name, name, partial(_ask, file, boxes, left), split, file))
+            entries.append(LabelledEntry(name, name, partial(_ask, file, boxes, left), split, file))
     beside = frozenset({root / "Annotations", root / "ImageSets"})
     return PictureSet(entries, "smear", (), left, beside)
 

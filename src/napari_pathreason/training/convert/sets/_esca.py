@@ -17,7 +17,7 @@ from pathlib import Path
 
 from napari_pathreason.training.samples import Split
 
-from ._layout import Entry, Kind, Options, PictureSet
+from ._layout import Kind, LabelledEntry, Options, PictureSet
 from ._pictures import pictures_in
 from ._questions import ask_label
 
@@ -56,7 +56,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
             for file in pictures_in(folder / centre / name):
                 key = f"{centre}/{name}/{file.name}"
                 ask = partial(ask_label, file, question, labels, label, "esca", TOPIC)
-                entries.append(Entry(key, centre, ask, split, file, label=label))
+                entries.append(LabelledEntry(key, centre, ask, split, file, label=label))
     here = {entry.split for entry in entries}
     lacking = [f"{c} ({s})" for c, s in CENTRES.items() if s not in here]
     notes = (f"not there: {', '.join(lacking)}",) if lacking else ()

@@ -21,7 +21,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Split
 
 from ._labels import refuse_alike
-from ._layout import Entry, Kind, Options, PictureSet
+from ._layout import Kind, LabelledEntry, Options, PictureSet
 from ._pictures import pictures_in, subfolders
 from ._questions import ask_label
 from ._splits import NAMED_SO, SPELLINGS, split_of, split_of_source, words_of
@@ -101,7 +101,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         for file in pictures_in(one.folder):
             key = file.relative_to(folder).as_posix()
             ask = partial(ask_label, file, question, labels, one.label, folder.name, folder.name)
-            entries.append(Entry(key, key, ask, one.split or own, file, label=one.label))
+            entries.append(LabelledEntry(key, key, ask, one.split or own, file, label=one.label))
     return PictureSet(entries, notes=notes)
 
 

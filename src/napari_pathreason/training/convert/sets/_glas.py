@@ -24,7 +24,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Sample, Split
 
 from ._labels import read_table
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet
 from ._questions import Questions
 from ._splits import published
 
@@ -65,7 +65,9 @@ def _read(folder: Path, options: Options) -> PictureSet:
             left.add("pictures have no outlines, so nothing is asked about their glands", name)
         ask = partial(_ask, file, outlines, row["grade (GlaS)"], row.get(FINE, ""), fine)
         entries.append(
-            Entry(name, row.get("patient ID") or name, ask, split, file, label=row["grade (GlaS)"])
+            LabelledEntry(
+                name, row.get("patient ID") or name, ask, split, file, label=row["grade (GlaS)"]
+            )
         )
     return PictureSet(entries, "patient", (), left, frozenset(beside))
 

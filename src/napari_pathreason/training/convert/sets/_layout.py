@@ -1,6 +1,6 @@
 """A layout: how its folder is told from others, and what a converter reads of it.
 
-A `Kind` reads a folder, without decoding anything, into a `PictureSet`: an `Entry` for each
+A `Kind` reads a folder, without decoding anything, into a `PictureSet`: an `LabelledEntry` for each
 picture, which makes its questions once its split is known, and a count of what is left out.
 """
 
@@ -167,7 +167,7 @@ def ask_ready(samples: Sequence[Sample], draw: Draw) -> Iterable[Sample]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LabelledEntry:
     """A picture of a set.
 
     Parameters
@@ -206,7 +206,7 @@ class PictureSet:
 
     Parameters
     ----------
-    entries : list of Entry
+    entries : list of LabelledEntry
     group_is : str
         What a group is, in one word.
     notes : tuple of str
@@ -218,7 +218,7 @@ class PictureSet:
         masks. What is neither there nor a picture of an entry is counted as not used.
     """
 
-    entries: list[Entry]
+    entries: list[LabelledEntry]
     group_is: str = "picture"
     notes: tuple[str, ...] = ()
     left: LeftOut = field(default_factory=LeftOut)

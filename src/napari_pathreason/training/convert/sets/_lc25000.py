@@ -21,7 +21,7 @@ from random import Random
 
 from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
-from ._layout import Ask, Draw, Entry, Kind, Options, PictureSet
+from ._layout import Ask, Draw, Kind, LabelledEntry, Options, PictureSet
 from ._pictures import pictures_in
 from ._questions import LUNG_KIND, LUNG_KINDS, LUNG_NORMAL, Questions, ask_label
 
@@ -63,7 +63,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
                 ask: Ask = partial(_lung, file, label)
                 if name in COLON:
                     ask = partial(ask_label, file, question, colon, label, "lc25000", COLON_TOPIC)
-                entries.append(Entry(key, key, ask, file=file, label=name))
+                entries.append(LabelledEntry(key, key, ask, file=file, label=name))
     return PictureSet(entries, "source tile", () if options.groups else (LEAK,))
 
 

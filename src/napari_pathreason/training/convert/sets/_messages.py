@@ -30,7 +30,7 @@ from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
 from ._labels import refuse_alike_choices
-from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
+from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet, ask_ready
 from ._pictures import DOUBTFUL, PicturesByName, shown, subfolders
 from ._splits import split_in, split_of, splits_in, words_of
 
@@ -115,7 +115,7 @@ def _read(source: Path, options: Options) -> PictureSet:
     if not questions and left.notes():
         raise QueryError(f"no record of {source.name} can be used: {left.notes()[0]}")
     entries = [
-        Entry(
+        LabelledEntry(
             f"{split or 'all'}/{image.name}", str(image), partial(ask_ready, samples), split, image
         )
         for (split, image), samples in questions.items()

@@ -28,7 +28,7 @@ from PIL import Image
 
 from napari_pathreason.training.samples import QUADRANTS, Facts, Sample, Split
 
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet, Place
 from ._pictures import pictures_in, subfolders
 from ._questions import NUCLEI_DENSE, NUCLEI_WHERE, Questions
 
@@ -66,7 +66,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
                 continue
             ask = partial(_ask, file, mask, mask.suffix == ".tif")
             key = f"{organ.name}/{IMAGES}/{file.name}"
-            entries.append(Entry(key, organ.name, ask, file=file))
+            entries.append(LabelledEntry(key, organ.name, ask, file=file))
     return PictureSet(entries, "organ", (), left, frozenset(beside))
 
 

@@ -23,7 +23,7 @@ from napari_pathreason.training.samples import Area, Facts, Sample, Split
 
 from ._archives import optional
 from ._labels import read_table
-from ._layout import Draw, Entry, Kind, Options, PictureSet
+from ._layout import Draw, Kind, LabelledEntry, Options, PictureSet
 from ._questions import TUMOUR_KIND, TUMOUR_PRESENT, Questions
 from ._splits import published
 
@@ -45,7 +45,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
     QueryError
         If a file is still packed, or labels do not belong to their tiles.
     """
-    entries: list[Entry] = []
+    entries: list[LabelledEntry] = []
     notes = []
     beside: set[Path] = set()
     stems = (path.name.removeprefix(STEM) for path in folder.glob(f"{STEM}*_x.h5*"))
@@ -65,7 +65,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         if not slides:
             notes.append(f"{table.name} is not there, so slides of {name} are unknown")
         entries += [
-            Entry(
+            LabelledEntry(
                 key=f"{name}/{index:06d}",
                 group=slides[index] if slides else f"{name}-{index}",
                 ask=partial(_ask, tiles, index, bool(mark)),

@@ -22,7 +22,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample, Split
 
 from ._labels import alike
-from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
+from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet, ask_ready
 from ._pictures import DOUBTFUL, PicturesByName
 from ._splits import published
 
@@ -74,7 +74,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
     for name in sorted(files.doubtful):
         left.add(DOUBTFUL, Path(name).name)
     entries = [
-        Entry(f"{split}/{image}", image, partial(ask_ready, samples), split, Path(image))
+        LabelledEntry(f"{split}/{image}", image, partial(ask_ready, samples), split, Path(image))
         for (split, image), samples in questions.items()
     ]
     return PictureSet(entries, "picture", (), left, frozenset({folder / "data.json"}))

@@ -19,7 +19,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample
 
 from ._archives import PackedPicture, Shards
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet
 from ._questions import open_question
 from ._splits import published, split_of
 
@@ -57,7 +57,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         for picture in shards.pictures(left):
             ask = partial(_ask, shards, picture)
             key = f"{name}/{picture.digest}"
-            entries.append(Entry(key, picture.digest, ask, split, named=picture.named))
+            entries.append(LabelledEntry(key, picture.digest, ask, split, named=picture.named))
     if not entries and _pickles(folder):
         raise QueryError(
             "PathVQA as pickles is refused, for unpickling runs code that the file brings; take "

@@ -22,7 +22,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Sample
 
 from ._archives import BLANK, PackedPicture, Shards
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet
 from ._pictures import DOUBTFUL, PicturesByName
 from ._questions import open_question
 
@@ -50,7 +50,9 @@ def _read(folder: Path, options: Options) -> PictureSet:
         files = sorted(folder.glob("**/[!.]*.parquet"))
         shards = Shards(files, COLUMNS)
         archived = [
-            Entry(one.digest, one.digest, partial(_archived, shards, one), "test", named=one.named)
+            LabelledEntry(
+                one.digest, one.digest, partial(_archived, shards, one), "test", named=one.named
+            )
             for one in shards.pictures(left)
         ]
         return PictureSet(archived, "picture", (), left, frozenset(files))
@@ -70,7 +72,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
     entries = []
     for name, rows_of_one in rows.items():
         file = pictures.find(name)
-        entries.append(Entry(name, name, partial(_ask, file, rows_of_one), "test", file))
+        entries.append(LabelledEntry(name, name, partial(_ask, file, rows_of_one), "test", file))
     for name in sorted(pictures.doubtful):
         left.add(DOUBTFUL, Path(name).name)
     return PictureSet(entries, "picture", (), left, frozenset({table}))

@@ -34,7 +34,7 @@ from napari_pathreason.types import SlideInfo
 
 from ._annotations import Annotations
 from ._labels import refuse_alike
-from ._layout import Draw, Entry, Kind, LeftOut, Options, PictureSet, Place
+from ._layout import Draw, Kind, LabelledEntry, LeftOut, Options, PictureSet, Place
 from ._pictures import BROKEN, pictures_in, shown, subfolders
 from ._questions import ask_label
 from ._splits import SPELLINGS, split_of
@@ -131,7 +131,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         for region, label in tiles:
             ask = partial(ask_label, path, question, classes, label, "qupath", TOPIC, region=region)
             key = _key(one.name, region, "class")
-            entries.append(Entry(key, path.name, ask, split, path, region, label))
+            entries.append(LabelledEntry(key, path.name, ask, split, path, region, label))
         if not sought:
             left.add(
                 "searched fields hold no classified object and were left out",
@@ -142,7 +142,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
         for region, boxes in one.annotations.field_tiles(one.side, COVERED, INSIDE):
             asking = partial(_find, path, region, sought, boxes)
             key = _key(one.name, region, "boxes")
-            entries.append(Entry(key, path.name, asking, split, path, region))
+            entries.append(LabelledEntry(key, path.name, asking, split, path, region))
     notes = []
     if len(classes) == 1:
         notes.append(f"{classes[0]} is the only class of the annotations: nothing to choose from")

@@ -21,7 +21,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import SPLITS, Split
 
 from ._labels import read_rows
-from ._layout import Entry, LeftOut, Place
+from ._layout import LabelledEntry, LeftOut, Place
 
 NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
@@ -160,13 +160,13 @@ class Division:
     ``short`` says why a split that is wanted is empty, if there were too few groups; else "".
     """
 
-    parts: dict[Split, list[Entry]]
+    parts: dict[Split, list[LabelledEntry]]
     notes: tuple[str, ...]
     short: str
 
 
 def deal(
-    entries: list[Entry],
+    entries: list[LabelledEntry],
     seed: int,
     group_is: str,
     wanted: Sequence[Split] = SPLITS,
@@ -181,7 +181,7 @@ def deal(
 
     Parameters
     ----------
-    entries : list of Entry
+    entries : list of LabelledEntry
     seed : int
     group_is : str
         What a group is, in one word.
@@ -195,7 +195,7 @@ def deal(
     published_of: dict[str, Split] = {e.group: e.split for e in entries if e.split is not None}
     open_ = {entry.group for entry in entries if entry.split is None} - published_of.keys()
     dealt = _draw(sorted(open_), seed, wanted) | published_of
-    parts: dict[Split, list[Entry]] = {split: [] for split in SPLITS}
+    parts: dict[Split, list[LabelledEntry]] = {split: [] for split in SPLITS}
     for entry in entries:
         parts[entry.split or dealt[entry.group]].append(entry)
     notes = []
@@ -243,7 +243,7 @@ def _draw(groups: list[str], seed: int, wanted: Sequence[Split]) -> dict[str, Sp
 
 
 def _carve(
-    parts: dict[Split, list[Entry]], wanted: Sequence[Split], seed: int, group_is: str
+    parts: dict[Split, list[LabelledEntry]], wanted: Sequence[Split], seed: int, group_is: str
 ) -> list[str]:
     """Move whole groups of train to splits that are wanted and empty; says so."""
     lacking: list[Split] = [s for s in ("val", "test") if s in wanted and not parts[s]]
@@ -263,7 +263,7 @@ def _carve(
 
 
 def _cut_off(
-    parts: dict[Split, list[Entry]], wanted: Sequence[Split], group_is: str, left: LeftOut
+    parts: dict[Split, list[LabelledEntry]], wanted: Sequence[Split], group_is: str, left: LeftOut
 ) -> list[str]:
     """Give strips of the one slide of train to splits that are wanted and empty; says so.
 
@@ -355,12 +355,12 @@ def _thinned(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
     return chosen
 
 
-def _one_slide(entries: list[Entry]) -> bool:
+def _one_slide(entries: list[LabelledEntry]) -> bool:
     """Whether pictures are tiles of one file."""
     return len({e.file for e in entries}) == 1 and all(e.place is not None for e in entries)
 
 
-def _untrained(parts: Mapping[Split, list[Entry]]) -> list[str]:
+def _untrained(parts: Mapping[Split, list[LabelledEntry]]) -> list[str]:
     """A note on labels that are asked for and never trained on."""
     trained = {entry.label for entry in parts["train"]}
     measured = {entry.label for split in ("val", "test") for entry in parts[split]}
@@ -370,7 +370,7 @@ def _untrained(parts: Mapping[Split, list[Entry]]) -> list[str]:
     return [f"train has no picture of {', '.join(untrained)}"]
 
 
-def _shared(parts: Mapping[Split, list[Entry]]) -> int:
+def _shared(parts: Mapping[Split, list[LabelledEntry]]) -> int:
     """Groups that more than one split holds."""
     splits_of: dict[str, set[Split]] = {}
     for split, entries in parts.items():
@@ -379,7 +379,7 @@ def _shared(parts: Mapping[Split, list[Entry]]) -> int:
     return sum(len(splits) > 1 for splits in splits_of.values())
 
 
-def regroup(entries: list[Entry], table: Path, left: LeftOut) -> list[Entry]:
+def regroup(entries: list[LabelledEntry], table: Path, left: LeftOut) -> list[LabelledEntry]:
     """Pictures with the groups that a CSV gives them, by key or by file name.
 
     Rows that name no picture are counted in ``left``.
@@ -416,7 +416,7 @@ def regroup(entries: list[Entry], table: Path, left: LeftOut) -> list[Entry]:
     return grouped
 
 
-def draw_entries(entries: list[Entry], most: int | None, seed: int) -> list[Entry]:
+def draw_entries(entries: list[LabelledEntry], most: int | None, seed: int) -> list[LabelledEntry]:
     """At most ``most`` of the pictures, drawn by ``seed``, in their order."""
     if most is None or len(entries) <= most:
         return entries

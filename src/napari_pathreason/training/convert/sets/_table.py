@@ -37,7 +37,7 @@ from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
 from ._labels import plain, read_rows, refuse_alike, refuse_alike_choices
-from ._layout import Entry, Kind, LeftOut, Options, PictureSet, ask_ready
+from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet, ask_ready
 from ._pictures import PicturesByName, shown, subfolders
 from ._splits import COLUMNS, NAMED_SO, SPELLINGS, split_in, split_of, split_of_source, splits_in
 
@@ -177,7 +177,7 @@ def _read(source: Path, options: Options) -> PictureSet:
         row, first = pairs[0]
         samples = [sample for _, sample in pairs]
         entries.append(
-            Entry(
+            LabelledEntry(
                 f"{row.key} {region}" if region else row.key,
                 row.group,
                 partial(ask_ready, samples),

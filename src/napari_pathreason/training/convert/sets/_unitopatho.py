@@ -18,7 +18,7 @@ from pathlib import Path
 from napari_pathreason.errors import QueryError
 
 from ._labels import read_table
-from ._layout import Entry, Kind, Options, PictureSet
+from ._layout import Kind, LabelledEntry, Options, PictureSet
 from ._questions import ask_label
 from ._splits import published, split_of
 
@@ -65,7 +65,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
                 file, label = folder / key, CLASSES[label]
                 topic = f"colorectal polyp at {width} um"
                 ask = partial(ask_label, file, question, labels, label, "unitopatho", topic)
-                entries.append(Entry(key, slide, ask, split, file, label=label))
+                entries.append(LabelledEntry(key, slide, ask, split, file, label=label))
     return PictureSet(entries, "slide", beside=frozenset(beside))
 
 
