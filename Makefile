@@ -59,22 +59,34 @@ bench: $(READY)
 	$(BIN)/python benchmarks/exports.py
 	$(BIN)/python benchmarks/grpo.py
 
+TRAIN = $(BIN)/pathreason train
+RECIPES = demonstrator/recipes
+# A recipe whose supervised part took more than 45 minutes is trained in two commands: a run that
+# ends after half of its steps goes on as if it had not been cut.
+define halves
+$(TRAIN) sft --recipe $(RECIPES)/$(1).yaml --set sft.stop_after=$(2)
+	$(TRAIN) sft --recipe $(RECIPES)/$(1).yaml
+endef
+
 embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(BIN)/python -m demonstrator.fetch build/dinov2s.pt
 	$(BIN)/python -m demonstrator.new_model $(MINI)/train.jsonl --dinov2 build/dinov2s.pt -o runs/mini-start
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/start.yaml
-	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/further.yaml
-	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/looking.yaml
-	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/boxes.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/places.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/reading.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/views.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/taught.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/wide.yaml
-	$(BIN)/pathreason train sft --recipe demonstrator/recipes/sharp.yaml
-	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/counts.yaml
+	$(call halves,start,1600)
+	$(call halves,further,1500)
+	$(TRAIN) bilateral --recipe $(RECIPES)/further.yaml
+	$(call halves,looking,1050)
+	$(TRAIN) bilateral --recipe $(RECIPES)/looking.yaml
+	$(call halves,boxes,925)
+	$(TRAIN) bilateral --recipe $(RECIPES)/boxes.yaml
+	$(TRAIN) sft --recipe $(RECIPES)/places.yaml
+	$(call halves,reading,900)
+	$(TRAIN) sft --recipe $(RECIPES)/views.yaml
+	$(TRAIN) sft --recipe $(RECIPES)/taught.yaml
+	$(TRAIN) sft --recipe $(RECIPES)/wide.yaml
+	$(TRAIN) sft --recipe $(RECIPES)/sharp.yaml
+	$(TRAIN) bilateral --recipe $(RECIPES)/counts.yaml
 	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
-		--recipe demonstrator/recipes/counts.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
+		--recipe $(RECIPES)/counts.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
 	$(EVALUATE) $(RUN)/model --budgets $(BUDGETS) --stage sft --no-blank --json $(RUN)/sft.json
 	$(EVALUATE) $(MODEL) $(TABLES) --stage bilateral --earlier $(RUN)/sft.json \
 		--items $(RUN)/items.jsonl
@@ -94,7 +106,7 @@ results: $(READY) $(MINI)/test.jsonl
 # `make reproduce`: a small run of GRPO, allocator and evaluation; fails where the order of the
 # rows is not the one in docs/results.md.
 reproduce: $(READY) $(MINI)/test.jsonl
-	$(BIN)/pathreason train bilateral --recipe demonstrator/recipes/reproduce.yaml
+	$(TRAIN) bilateral --recipe $(RECIPES)/reproduce.yaml
 	$(BIN)/pathreason evaluate embedded --data $(MINI)/test.jsonl --budgets 16,64,256 \
 		--per-topic 15 --together 16 --no-blank --stage embedded --json runs/reproduce/embedded.json
 	$(BIN)/pathreason evaluate runs/reproduce/bilateral --data $(MINI)/test.jsonl \
