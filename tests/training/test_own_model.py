@@ -106,7 +106,7 @@ def test_calibrate_describes_a_copied_checkpoint_and_keeps_what_is_stated(
     trained, kidney, monkeypatch, tmp_path
 ):
     """All but the fits, which take pictures of several kinds."""
-    monkeypatch.setattr("napari_pathreason.training.calibration._calibrate.load_performer", _stop)
+    monkeypatch.setattr("napari_pathreason.models.load_performer", _stop)
     words = ["calibrate", str(trained), "--data", str(kidney / "val.jsonl")]
     words += ["--train", str(kidney / "train.jsonl"), "--device", "cpu"]
     whole = read_info(trained, "x")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_models
-from napari_pathreason.training import load_recipe, performer
+from napari_pathreason.training import grpo, load_recipe
 from napari_pathreason.training.grpo import (
     Actor,
     BoxRefiner,
@@ -97,9 +97,7 @@ def test_boxes_that_a_model_refines_are_rewarded_so(begun, monkeypatch):
     stated = MetadataRecipe(zoom_labels=("platelet",))
     recipe = begun(steps=1, stop_after=1).model_copy(update={"metadata": stated})
     refiners = []
-    monkeypatch.setattr(
-        performer, "Rewards", lambda *args: refiners.append(args[-1]) or Rewards(*args)
-    )
+    monkeypatch.setattr(grpo, "Rewards", lambda *args: refiners.append(args[-1]) or Rewards(*args))
     folder = train_performer(recipe)
     assert refiners == [BoxRefiner(("platelet",), 32)]
     assert load_models(folder, "cpu").performer.info.zoom_labels == ("platelet",)

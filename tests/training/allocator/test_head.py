@@ -243,8 +243,8 @@ def test_the_papers_reward_knows_no_price():
     assert torch.equal(rewards[:, 0], rewards[:, 2])
 
 
-def test_wrong_prices_and_a_missing_performer_are_named(recipe):
-    with pytest.raises(ValidationError, match="price for each of low, balanced, high"):
+def test_wrong_lambdas_and_a_missing_performer_are_named(recipe):
+    with pytest.raises(ValidationError, match="lambda for each of low, balanced, high"):
         AllocatorRecipe(lambdas={"low": 1.0})
     with pytest.raises(QueryError, match="train sft"):
         train_allocator(recipe)
