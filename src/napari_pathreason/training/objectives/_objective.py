@@ -106,13 +106,13 @@ class Objective(Protocol[B]):
 
 
 def load_objective(
-    model_id: str | None, beside: Sequence[Path] = ()
+    reference: str | None, beside: Sequence[Path] = ()
 ) -> Callable[[SFTRecipe], Objective[Any]]:
     """The class that a recipe names.
 
     Parameters
     ----------
-    model_id : str, optional
+    reference : str, optional
         ``module:Class``, looked for as `load_object` says; None for `LanguageModelObjective`.
     beside : sequence of Path
         Folders of the recipe.
@@ -122,15 +122,15 @@ def load_objective(
     QueryError
         If there is no such class, or it lacks a part of `Objective`.
     """
-    if model_id is None:
+    if reference is None:
         return LanguageModelObjective
-    found = load_object(model_id, beside)
+    found = load_object(reference, beside)
     methods = ("attach", "begin", "extend", "collate", "losses", "counts", "rate")
     lacking = [name for name in methods if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacking:
         what = f"lacks {', '.join(lacking)}" if isinstance(found, type) else "is no class"
         raise QueryError(
-            f"{model_id} {what}; sft.objective names a class with all parts of Objective, as one "
+            f"{reference} {what}; sft.objective names a class with all parts of Objective, as one "
             "derived from LanguageModelObjective has them (docs/training.md)"
         )
     return found
