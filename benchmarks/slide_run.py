@@ -119,7 +119,7 @@ def run(
         for event in run_slide(
             slide, folder, settings, USED, AnswersHere(slide, lambda: models), cancel
         ):
-            if isinstance(event, TileDone) and not event.kept:
+            if isinstance(event, TileDone) and not event.resumed:
                 records.append(event.record)
                 if most and len(records) >= most and not timers:
                     timers.append(Timer(0.1, flag))

@@ -107,6 +107,23 @@ def test_keys_are_set_over_the_file(write):
     assert load_recipe(path, ["lora.rank=8"]).lora.rank == 8
 
 
+def test_options_of_one_objective_are_merged_and_those_of_another_are_not(write):
+    options = "objective: 'mine:Mine', objective_options: {a: 1, b: 2}"
+    folder = write(
+        base=BASE.replace("sft: {", f"sft: {{{options}, "),
+        same="extends: base.yaml\nsft: {objective_options: {b: 3}}\n",
+        other="extends: base.yaml\nsft: {objective: 'mine:Other', objective_options: {c: 4}}\n",
+        none="extends: base.yaml\nsft: {objective: null, objective_options: {}}\n",
+    )
+    merged = {
+        name: load_recipe(folder / f"{name}.yaml").sft.objective_options
+        for name in ("same", "other", "none")
+    }
+    assert merged == {"same": {"a": 1, "b": 3}, "other": {"c": 4}, "none": {}}
+    found = load_recipe(folder / "same.yaml", ["sft.objective_options.a=0.5"])
+    assert found.sft.objective_options == {"a": 0.5, "b": 3}
+
+
 @pytest.mark.parametrize("key", ["sft.lrr", "sgd.lr", "grpo.betas", "extends", "sft.lr.x"])
 def test_an_unknown_key_is_told_as_that_of_a_file(write, key):
     folder = write(base=BASE)

@@ -4,6 +4,7 @@ A recipe that extends another is that one with some keys changed. Sections (mapp
 fields of `Recipe` and its parts) are merged key by key. Everything else is replaced whole: numbers,
 lists, and mappings of weights such as ``data.weights``, ``sft.budgets`` and ``allocator.lambdas``,
 for weights mean something beside each other alone, and an entry that is left out is meant to go.
+Options of an objective are a section, too, as long as the objective stays the same.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ._recipe import Recipe
 
 EXTENDS = "extends"
 """Key of the recipe that another one changes, a path seen from its folder."""
+OPTIONS, OBJECTIVE = "objective_options", "objective"
+"""Keys of `SFTRecipe`: options, and what they are options of."""
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -103,6 +106,8 @@ def _parse_change(change: str) -> dict[str, Any]:
         ) from None
     model: type[BaseModel] | None = Recipe
     for at, part in enumerate(parts[:-1]):
+        if part == OPTIONS:
+            break
         known = model is not None and part in model.model_fields
         model = None if model is None else _section(model, part)
         if known and model is None:
@@ -117,11 +122,14 @@ def _merge(
     base: Mapping[str, Any], over: Mapping[str, Any], model: type[BaseModel]
 ) -> dict[str, Any]:
     """What a recipe says that changes another one, section by section."""
-    merged = dict(base)
+    merged, same = dict(base), base.get(OBJECTIVE)
     for key, value in over.items():
         section, before = _section(model, key), merged.get(key)
-        if section is not None and isinstance(value, dict) and isinstance(before, dict):
-            value = _merge(before, value, section)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if section is not None:
+                value = _merge(before, value, section)
+            elif key == OPTIONS and over.get(OBJECTIVE, same) == same:
+                value = before | value
         merged[key] = value
     return merged
 
