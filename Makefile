@@ -32,7 +32,7 @@ demo: $(READY)
 	$(BIN)/python docs/demo.py
 
 test: lint system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What takes longer: the docks and whole slides end to end, the tutorial, two processes.
 test-slow: $(READY) system
