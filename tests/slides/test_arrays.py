@@ -29,7 +29,9 @@ def read(levels: list, region: Region = PART) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "wrap", [np.asarray, lambda a: da.from_array(a, chunks=(64, 64, 3)), zarr.array], ids=str
+    "wrap",
+    [np.asarray, lambda a: da.from_array(a, chunks=(64, 64, 3)), zarr.array],
+    ids=["numpy", "dask", "zarr"],
 )
 def test_any_array_is_a_slide(wrap):
     levels = [wrap(RGB), wrap(RGB[::2, ::2])]
