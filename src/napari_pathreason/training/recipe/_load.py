@@ -123,12 +123,14 @@ def _merge(
 ) -> dict[str, Any]:
     """What a recipe says that changes another one, section by section."""
     merged, same = dict(base), base.get(OBJECTIVE)
+    if over.get(OBJECTIVE, same) != same:
+        merged.pop(OPTIONS, None)  # they are options of another
     for key, value in over.items():
         section, before = _section(model, key), merged.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
             if section is not None:
                 value = _merge(before, value, section)
-            elif key == OPTIONS and over.get(OBJECTIVE, same) == same:
+            elif key == OPTIONS:
                 value = before | value
         merged[key] = value
     return merged
