@@ -36,7 +36,7 @@ test: lint system
 
 # What takes longer: the docks and whole slides end to end, the tutorial, two processes.
 test-slow: $(READY) system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
