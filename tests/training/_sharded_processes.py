@@ -9,7 +9,6 @@ import sys
 from importlib import import_module
 
 import torch
-from _two_processes import HALVES, compare, view
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
@@ -37,6 +36,7 @@ from napari_pathreason.training.run import (
     prepare_shards,
 )
 from napari_pathreason.training.samples import Sample
+from tests.support.two_processes import HALVES, compare, view
 
 LEARNER = import_module("napari_pathreason.training.grpo._learner")
 

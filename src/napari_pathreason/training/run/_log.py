@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,12 @@ class RunLog:
                 tracker.finish()
 
     def records(self) -> list[dict[str, Any]]:
-        """All records; a line cut off by a kill is left out."""
-        return [json.loads(line) for line in self._journal.lines()]
+        """All records; a line that was cut off or damaged is left out."""
+        records = []
+        for line in self._journal.lines():
+            with suppress(ValueError):
+                records.append(json.loads(line))
+        return records
 
     def draw(self, panels: Mapping[str, str]) -> None:
         """Write ``curve.png``: a panel for each key of the log, with its title.
