@@ -52,6 +52,8 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "mpp": None if metadata.mpp is None else list(metadata.mpp),
         "max_visual_tokens": metadata.max_visual_tokens,
         "zoom_labels": list(metadata.zoom_labels),
+        "window": metadata.window,
+        "joint": metadata.joint,
         "topics": [
             {
                 "name": topic.name,
@@ -97,6 +99,11 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
         raise _wrong("max_visual_tokens", name, "must be a number of visual tokens")
     if mpp is not None and not _is_range(mpp):
         raise _wrong("mpp", name, "must be the least and the most um per pixel")
+    window, joint = metadata_json.get("window"), metadata_json.get("joint", False)
+    if window is not None and (not _is_whole(window) or window < 1):
+        raise _wrong("window", name, "must be a side in pixels")
+    if not isinstance(joint, bool):
+        raise _wrong("joint", name, "must be true or false")
     topics = metadata_json.get("topics", [])
     if not isinstance(topics, list):
         raise _wrong("topics", name, "must be a list")
@@ -107,6 +114,8 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
         mpp=None if mpp is None else (float(mpp[0]), float(mpp[1])),
         max_visual_tokens=most,
         zoom_labels=_texts(metadata_json, "zoom_labels", name),
+        window=window,
+        joint=joint,
     )
 
 

@@ -9,6 +9,7 @@ from .model import (
     ModelDims,
     ModelInfo,
     OODScore,
+    Prompt,
     Scale,
     TokenLogprobs,
     Topic,
@@ -21,11 +22,13 @@ from .result import (
     AnswerBox,
     Detection,
     Level,
+    Reading,
     Reliability,
     Result,
     SlideInfo,
     TokenReport,
 )
+from .view import Role, View, Views
 
 __all__ = [
     "NOT_ASSESSED",
@@ -46,14 +49,19 @@ __all__ = [
     "ModelDims",
     "ModelInfo",
     "OODScore",
+    "Prompt",
     "Query",
+    "Reading",
     "Reliability",
     "Request",
     "Result",
+    "Role",
     "Scale",
     "SlideInfo",
     "TaskName",
     "TokenLogprobs",
     "TokenReport",
     "Topic",
+    "View",
+    "Views",
 ]

@@ -5,10 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .query import Form, Query
 
 BoxSpace = Literal["relative", "resized"]
 Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What a performer is shown and asked.
+
+    Parameters
+    ----------
+    pictures : tuple of uint8 array (height, width, 3)
+        Already of the planned sizes; nobody resizes them any more.
+    messages : list of dict
+        Chat messages with one ``{"type": "image"}`` part for each picture, in their order.
+    """
+
+    pictures: tuple[NDArray[np.uint8], ...]
+    messages: Messages
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of each picture in pixels; prompts of equal shapes batch best."""
+        return tuple((picture.shape[0], picture.shape[1]) for picture in self.pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,10 @@ class Metadata:
         Of one picture, up to which its replies hold.
     zoom_labels : tuple of str
         Labels of small things that it boxes better when it looks at each detection again.
+    window : int or None
+        Side in native pixels of the windows that a large region is best cut into for it.
+    joint : bool
+        Whether it was trained on several pictures in one prompt.
     """
 
     topics: tuple[Topic, ...] = ()
@@ -115,6 +143,8 @@ class Metadata:
     mpp: tuple[float, float] | None = None
     max_visual_tokens: int | None = None
     zoom_labels: tuple[str, ...] = ()
+    window: int | None = None
+    joint: bool = False
 
     @property
     def forms(self) -> tuple[Form, ...]:

@@ -10,6 +10,7 @@ from napari_pathreason.geometry import Box, Region
 
 from .model import ModelInfo, OODScore
 from .query import Effort, GenerationSettings, Query
+from .view import View
 
 Level = Literal["reliable", "uncertain", "none"]
 """How far an answer may be relied on, the best first."""
@@ -138,6 +139,55 @@ class Reliability:
 
 NOT_ASSESSED = Reliability("none", ("nobody has judged this answer",))
 """Of an answer that no engine has assessed, such as one of an older file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One prompt, answered: a view by itself, or several in one prompt.
+
+    Parameters
+    ----------
+    views : tuple of View
+        What the prompt showed, in its order.
+    answer : Answer
+    detections : tuple of Detection
+        Level-0 pixels, inside the view.
+    confidence : float or None
+        Of the answer, as of `Result`.
+    reliability : Reliability
+        Of this reading alone.
+    ood : OODScore or None
+        Of its pictures, the one furthest from the training images.
+    visual_tokens, prompt_tokens, new_tokens : int
+        Realised; the prompt's hold the visual ones.
+    pixels_decoded : int
+        What reading its pictures took.
+    level : int
+        Pyramid level of the first of them.
+    unreadable : float
+        Share (0 to 1) of its pictures that is damaged.
+    seconds : float
+        Of the model.
+    """
+
+    views: tuple[View, ...]
+    answer: Answer
+    detections: tuple[Detection, ...] = ()
+    confidence: float | None = None
+    reliability: Reliability = NOT_ASSESSED
+    ood: OODScore | None = None
+    visual_tokens: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    pixels_decoded: int = 0
+    level: int = 0
+    unreadable: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def view(self) -> View:
+        """The first of its views; the only one where it was read by itself."""
+        return self.views[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""What is read of a region: one picture, or an overview and windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_pathreason.geometry import Region
+
+Role = Literal["picture", "overview", "window", "zoom"]
+"""``picture``: all of a region at once; ``overview``: the same, beside windows of it; ``window``: a
+part of it; ``zoom``: a part about something that an earlier view showed."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture that a performer reads.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels.
+    size : tuple of int
+        (width, height) of the picture in pixels, whole tokens.
+    tokens : int
+        Visual tokens.
+    role : {"picture", "overview", "window", "zoom"}
+    number : int
+        By which answers cite a window or a zoom, from 1; 0 for a picture and an overview.
+    why : str
+        In plain words, why it is read; empty where that goes without saying.
+    """
+
+    region: Region
+    size: tuple[int, int]
+    tokens: int
+    role: Role = "picture"
+    number: int = 0
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in an answer, such as ``window 3``."""
+        return f"{self.role} {self.number}" if self.number else self.role
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What is read of a region, in the order of reading; one picture is the special case.
+
+    Parameters
+    ----------
+    views : tuple of View
+    native_picture : int
+        Visual tokens of the region as one picture at native size.
+    native_windows : int
+        Visual tokens of the windows that cover it, each at native size; where it is read as one
+        picture it is its only window.
+    joint : bool
+        Whether all views stand in one prompt; else each is asked about by itself.
+    policy : str
+        Name of what chose them.
+    """
+
+    views: tuple[View, ...]
+    native_picture: int
+    native_windows: int
+    joint: bool = False
+    policy: str = "one_view"
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens of all views."""
+        return sum(view.tokens for view in self.views)
