@@ -36,7 +36,7 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.models import build_inputs, find_checkpoint, load_models
 from napari_pathreason.slides import Slide, open_slide
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import Budget, GenerationSettings, Query, Request
+from napari_pathreason.types import Budget, GenerationSettings, Prompt, Query, Request
 
 QUERY = Query("vqa", "How many nuclei are there?")
 
@@ -101,14 +101,12 @@ def overhead(
     info = performer.info
     made = plan(region, budget, info.dims.token_px)
     pixels = slide.read_region(region, made.size).pixels
-    messages = TASKS[QUERY.task].messages(QUERY)
+    prompt = Prompt((pixels,), TASKS[QUERY.task].messages(QUERY))
     settings = GenerationSettings(max_new_tokens=new_tokens)
     job = Job(slide, Request(region, QUERY, budget, settings), bounded=False)
 
     def bare() -> int:
-        inputs = build_inputs(
-            performer.tokenizer, info.dims, pixels, messages, performer.normalisation
-        )
+        inputs = build_inputs(performer.tokenizer, info.dims, prompt, performer.normalisation)
         inputs = {name: value.to(performer.model.device) for name, value in inputs.items()}
         with torch.inference_mode():
             out = performer.model.generate(**inputs, max_new_tokens=written, do_sample=False)

@@ -47,7 +47,7 @@ from napari_pathreason.slide_run import (
     run_slide,
 )
 from napari_pathreason.slides import open_slide
-from napari_pathreason.types import Completion, GenerationSettings, Messages, ModelDims, ModelInfo
+from napari_pathreason.types import Completion, GenerationSettings, ModelDims, ModelInfo, Prompt
 
 USED = UsedModel("benchmark", "", "cpu", "")
 TEXT = (
@@ -87,17 +87,18 @@ class AtOnce:
     )
 
     def generate(
-        self, pixels: Any, messages: Messages, settings: GenerationSettings, cancel: Event
+        self, prompt: Prompt, settings: GenerationSettings, cancel: Event
     ) -> Iterator[str | Completion]:
         """See `engine.Performer`."""
-        yield self.generate_batch([pixels], messages, settings, cancel)[0]
+        yield self.generate_batch([prompt], settings, cancel)[0]
 
     def generate_batch(
-        self, pictures: Sequence[Any], messages: Messages, settings: Any, cancel: Event
+        self, prompts: Sequence[Prompt], settings: Any, cancel: Event
     ) -> list[Completion]:
         """See `engine.BatchPerformer`."""
-        visual = pictures[0].shape[0] * pictures[0].shape[1] // 32**2
-        return [Completion(TEXT, visual + 20, visual, 30, "stop", 0.0) for _ in pictures]
+        height, width = prompts[0].shapes[0]
+        visual = height * width // 32**2
+        return [Completion(TEXT, visual + 20, visual, 30, "stop", 0.0) for _ in prompts]
 
 
 def run(

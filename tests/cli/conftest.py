@@ -28,7 +28,8 @@ SPOT = (256, 128, 64, 96)
 class SpotFinder:
     info = ModelInfo("finder", "qwen3_vl", "relative", DIMS)
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         rows, columns = np.nonzero(pixels[..., 0] < 128)
         height, width = pixels.shape[:2]
         text = "<think>all white</think><answer>[]</answer>"

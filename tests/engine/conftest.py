@@ -16,9 +16,9 @@ from napari_pathreason.types import (
     Completion,
     Effort,
     GenerationSettings,
-    Messages,
     ModelDims,
     ModelInfo,
+    Prompt,
     Query,
     SlideInfo,
 )
@@ -92,12 +92,9 @@ class MarkerFinder:
         return ModelInfo("finder", "qwen3_vl", self.box_space, DIMS)  # type: ignore[arg-type]
 
     def generate(
-        self,
-        pixels: NDArray[np.uint8],
-        messages: Messages,
-        settings: GenerationSettings,
-        cancel: Event,
+        self, prompt: Prompt, settings: GenerationSettings, cancel: Event
     ) -> Iterator[str | Completion]:
+        (pixels,) = prompt.pictures
         self.seen.append((pixels.shape[1], pixels.shape[0]))
         if self.error is not None:
             raise self.error

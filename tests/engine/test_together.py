@@ -19,10 +19,9 @@ class JointFinder:
         self.info, self.generate = performer.info, performer.generate
         self.passes = []
 
-    def generate_batch(self, pictures, prompts, settings, cancel):
-        self.passes.append(len(pictures))
-        asked = zip(pictures, prompts, strict=True)
-        return [list(self.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
+    def generate_batch(self, prompts, settings, cancel):
+        self.passes.append(len(prompts))
+        return [list(self.generate(prompt, settings, cancel))[-1] for prompt in prompts]
 
 
 @pytest.fixture

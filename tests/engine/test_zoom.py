@@ -47,10 +47,11 @@ class Blurred:
         )
         self.windows = []
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         small = pixels.shape[0] * pixels.shape[1] <= VIEW_TOKENS * CELL**2
         self.windows += [pixels.shape] if small else []
-        for piece in self._performer.generate(pixels, messages, settings, cancel):
+        for piece in self._performer.generate(prompt, settings, cancel):
             if isinstance(piece, str):
                 continue
             text = self._again if small and self._again is not None else piece.text
@@ -169,10 +170,9 @@ def test_jobs_together_look_closer_as_each_would_alone(job, performer, allocator
     joint = Blurred(performer)
     passes = []
 
-    def generate_batch(pictures, prompts, settings, cancel):
-        passes.append(len(pictures))
-        asked = zip(pictures, prompts, strict=True)
-        return [list(joint.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
+    def generate_batch(prompts, settings, cancel):
+        passes.append(len(prompts))
+        return [list(joint.generate(prompt, settings, cancel))[-1] for prompt in prompts]
 
     joint.generate_batch = generate_batch
     jobs = [job, changed(job, region=Region(300, 200, 1200, 1000)), changed(job, settings=PLAIN)]

@@ -7,7 +7,7 @@ import pytest
 
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.models import FeatureHook, load_performer
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Prompt
 
 MESSAGES = [
     {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many nuclei?"}]}
@@ -31,8 +31,12 @@ def pictures(performer):
     return list((drawn * np.array([1, 0.5, 0.1]).reshape(3, 1, 1, 1)).astype(np.uint8))
 
 
+def asked(pictures):
+    return [Prompt((pixels,), MESSAGES) for pixels in pictures]
+
+
 def one(performer, pixels, settings):
-    *_, last = performer.generate(pixels, MESSAGES, settings, threading.Event())
+    *_, last = performer.generate(Prompt((pixels,), MESSAGES), settings, threading.Event())
     assert isinstance(last, Completion)
     return last
 
@@ -42,7 +46,7 @@ def test_as_by_themselves(performer, pictures, temperature):
     assert isinstance(performer, BatchPerformer)
     settings = GenerationSettings(max_new_tokens=60, temperature=temperature, seed=3)
     alone = [one(performer, pixels, settings) for pixels in pictures]
-    together = performer.generate_batch(pictures, [MESSAGES] * 3, settings, threading.Event())
+    together = performer.generate_batch(asked(pictures), settings, threading.Event())
     assert len({answer.text for answer in alone}) == 3  # else equality would say little
     for a, b in zip(alone, together, strict=True):
         assert (a.text, a.finish, a.new_tokens) == (b.text, b.finish, b.new_tokens)
@@ -57,13 +61,16 @@ def test_other_questions_of_other_pictures(performer, pictures):
     pictures = [pictures[0], pictures[1][:token_px], pictures[2][:, : 2 * token_px], pictures[0]]
     words = ["How many nuclei?", "Is there tumour in this region of the slide?", "Why?", "Where?"]
     prompts = [
-        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-        for text in words
+        Prompt(
+            (pixels,),
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
+        )
+        for pixels, text in zip(pictures, words, strict=True)
     ]
     settings = GenerationSettings(max_new_tokens=40)
-    together = performer.generate_batch(pictures, prompts, settings, threading.Event())
-    for pixels, prompt, answer in zip(pictures, prompts, together, strict=True):
-        *_, alone = performer.generate(pixels, prompt, settings, threading.Event())
+    together = performer.generate_batch(prompts, settings, threading.Event())
+    for prompt, answer in zip(prompts, together, strict=True):
+        *_, alone = performer.generate(prompt, settings, threading.Event())
         assert (alone.text, alone.finish) == (answer.text, answer.finish)
         assert (alone.prompt_tokens, alone.new_tokens) == (answer.prompt_tokens, answer.new_tokens)
         assert alone.visual_tokens == answer.visual_tokens
@@ -72,7 +79,7 @@ def test_other_questions_of_other_pictures(performer, pictures):
 def test_cancelled_before_the_first_token(performer, pictures):
     cancel = threading.Event()
     cancel.set()
-    answers = performer.generate_batch(pictures, [MESSAGES] * 3, GenerationSettings(), cancel)
+    answers = performer.generate_batch(asked(pictures), GenerationSettings(), cancel)
     assert [answer.finish for answer in answers] == ["cancelled"] * 3
     assert [answer.new_tokens for answer in answers] == [0] * 3
 
@@ -82,7 +89,7 @@ def test_cancelled_within_the_first_pass(performer, pictures):
     first = performer.model.model.visual.blocks[0]
     handle = first.register_forward_hook(lambda *_: cancel.set())
     try:
-        answers = performer.generate_batch(pictures, [MESSAGES] * 3, GenerationSettings(), cancel)
+        answers = performer.generate_batch(asked(pictures), GenerationSettings(), cancel)
     finally:
         handle.remove()
     assert [(one.finish, one.new_tokens, one.text) for one in answers] == [("cancelled", 0, "")] * 3
@@ -96,7 +103,7 @@ def test_each_picture_has_its_own_look(performer, pictures):
         for pixels in pictures:
             one(performer, pixels, settings)
             alone.append(features.take())
-        performer.generate_batch(pictures, [MESSAGES] * 3, settings, threading.Event())
+        performer.generate_batch(asked(pictures), settings, threading.Event())
         patches = pictures[0].shape[0] * pictures[0].shape[1] // performer.info.dims.patch**2
         together = features.take_each([patches] * 3)
         assert np.allclose(alone, together, atol=1e-4)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_pathreason.models import FeatureHook, colours, load_performer
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Prompt
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
 
@@ -44,7 +44,9 @@ def test_an_answer_leaves_what_its_own_pass_saw(performer, features, monkeypatch
     passes = []
     handle = performer.model.model.visual.register_forward_hook(lambda *a: passes.append(1))
     try:
-        *_, done = performer.generate(pixels, MESSAGES, GenerationSettings(4), threading.Event())
+        *_, done = performer.generate(
+            Prompt((pixels,), MESSAGES), GenerationSettings(4), threading.Event()
+        )
     finally:
         handle.remove()
     assert isinstance(done, Completion)

@@ -12,6 +12,7 @@ from napari_pathreason.models import (
     prompt_ids,
     read_dims,
 )
+from napari_pathreason.types import Prompt
 
 MESSAGES = [
     {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
@@ -50,7 +51,7 @@ def test_visual_tokens_are_counted_by_cells_and_marked(checkpoint, family):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     pixels = np.zeros((3 * dims.token_px, 5 * dims.token_px, 3), np.uint8)
 
-    inputs = build_inputs(tokenizer, dims, pixels, MESSAGES, NORMALISATION[family])
+    inputs = build_inputs(tokenizer, dims, Prompt((pixels,), MESSAGES), NORMALISATION[family])
 
     pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     assert int((inputs["input_ids"] == pad).sum()) == 15
@@ -82,3 +83,12 @@ def test_messages_without_a_picture_are_refused(checkpoint):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     with pytest.raises(ValueError, match="0 pictures"):
         prompt_ids(tokenizer, [{"role": "user", "content": "hello"}], 4)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_as_many_image_parts_as_pictures(checkpoint, family, count):
+    dims = read_dims(json.loads((checkpoint / "config.json").read_text()))
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    prompt = Prompt((np.zeros((dims.token_px, dims.token_px, 3), np.uint8),) * count, MESSAGES)
+    with pytest.raises(ValueError, match=f"1 image parts for {count} pictures"):
+        build_inputs(tokenizer, dims, prompt, NORMALISATION[family])

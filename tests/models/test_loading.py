@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import FixedAllocator, LoadedModels, load_models, load_performer
-from napari_pathreason.types import Allocation, GenerationSettings, Query
+from napari_pathreason.types import Allocation, GenerationSettings, Prompt, Query
 
 
 def test_a_folder_loads_with_its_info(checkpoint, family):
@@ -181,8 +181,8 @@ def test_a_query_is_answered_by_what_was_loaded(checkpoint):
     performer = load_models(checkpoint, "cpu").performer
     token_px = performer.info.dims.token_px
     pixels = np.zeros((token_px, token_px, 3), np.uint8)
-    messages = [{"role": "user", "content": [{"type": "image"}]}]
-    items = list(performer.generate(pixels, messages, GenerationSettings(3), threading.Event()))
+    prompt = Prompt((pixels,), [{"role": "user", "content": [{"type": "image"}]}])
+    items = list(performer.generate(prompt, GenerationSettings(3), threading.Event()))
     assert items[-1].visual_tokens == 1
 
 

@@ -12,7 +12,7 @@ from napari_pathreason.models import (
     decode,
     load_performer,
 )
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Prompt
 from tests.support import byte_tokenizer
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
@@ -45,8 +45,7 @@ def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temp
     inputs = build_inputs(
         performer.tokenizer,
         performer.info.dims,
-        _pixels(performer),
-        MESSAGES,
+        Prompt((_pixels(performer),), MESSAGES),
         performer.normalisation,
     )
     suppressed = performer.tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
@@ -103,7 +102,7 @@ def test_a_completion_tells_its_tokens(performer):
     handle = performer.model.lm_head.register_forward_hook(crave)
     try:
         *_, done = performer.generate(
-            _pixels(performer), MESSAGES, GenerationSettings(60), threading.Event()
+            Prompt((_pixels(performer),), MESSAGES), GenerationSettings(60), threading.Event()
         )
     finally:
         handle.remove()

@@ -7,7 +7,7 @@ import torch
 
 from napari_pathreason.errors import OutOfMemoryError
 from napari_pathreason.models import VISION_TOKENS, TextStream, build_inputs, load_performer
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Prompt
 
 MESSAGES = [
     {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many nuclei?"}]}
@@ -30,9 +30,13 @@ def picture(performer, rows=3, columns=5, seed=0):
     return rng.integers(0, 256, (rows * token_px, columns * token_px, 3), dtype=np.uint8)
 
 
+def asked(pixels):
+    return Prompt((pixels,), MESSAGES)
+
+
 def answer(performer, settings, pixels=None, cancel=None):
     pixels = picture(performer) if pixels is None else pixels
-    *pieces, last = performer.generate(pixels, MESSAGES, settings, cancel or threading.Event())
+    *pieces, last = performer.generate(asked(pixels), settings, cancel or threading.Event())
     assert isinstance(last, Completion)
     assert "".join(pieces) == last.text
     return last
@@ -42,7 +46,7 @@ def answer(performer, settings, pixels=None, cancel=None):
 def test_greedy_text_equals_that_of_transformers_own_generate(performer, size):
     pixels = picture(performer, *size)
     inputs = build_inputs(
-        performer.tokenizer, performer.info.dims, pixels, MESSAGES, performer.normalisation
+        performer.tokenizer, performer.info.dims, asked(pixels), performer.normalisation
     )
     suppressed = performer.tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
     theirs = performer.model.generate(
@@ -66,8 +70,7 @@ def test_an_answer_goes_on_from_the_beginning_that_is_given(performer):
     assert given.prompt_tokens > free.prompt_tokens
     assert given.new_tokens == 12
     joint, _ = performer.generate_batch(
-        [picture(performer)] * 2,
-        [MESSAGES] * 2,
+        [asked(picture(performer))] * 2,
         GenerationSettings(max_new_tokens=12, begin=begin),
         threading.Event(),
     )
@@ -80,8 +83,7 @@ def test_counts_are_those_of_the_prompt_and_of_the_cells(performer):
     inputs = build_inputs(
         performer.tokenizer,
         performer.info.dims,
-        picture(performer),
-        MESSAGES,
+        asked(picture(performer)),
         performer.normalisation,
     )
     assert done.prompt_tokens == inputs["input_ids"].numel()
@@ -108,7 +110,7 @@ def test_two_answers_drawn_in_turn_do_not_disturb_each_other(performer):
     pictures = picture(performer, 1, 9), picture(performer, 4, 4, seed=1)
     alone = [answer(performer, settings, pixels).text for pixels in pictures]
 
-    streams = [performer.generate(p, MESSAGES, settings, threading.Event()) for p in pictures]
+    streams = [performer.generate(asked(p), settings, threading.Event()) for p in pictures]
     ends: list[Completion | None] = [None, None]
     while None in ends:
         for i, stream in enumerate(streams):
@@ -155,9 +157,7 @@ def test_vision_tokens_are_never_drawn(performer, monkeypatch):
 
 def test_cancel_in_the_middle_ends_at_the_next_token(performer):
     cancel = threading.Event()
-    stream = performer.generate(
-        picture(performer), MESSAGES, GenerationSettings(10_000, 1.0), cancel
-    )
+    stream = performer.generate(asked(picture(performer)), GenerationSettings(10_000, 1.0), cancel)
     pieces = [next(stream) for _ in range(3)]
     cancel.set()
     *rest, done = stream
@@ -223,9 +223,7 @@ def test_out_of_memory_names_the_remedy(performer, error):
 
 
 def test_no_gradient_is_kept_and_the_grad_mode_does_not_leak(performer):
-    stream = performer.generate(
-        picture(performer), MESSAGES, GenerationSettings(5), threading.Event()
-    )
+    stream = performer.generate(asked(picture(performer)), GenerationSettings(5), threading.Event())
     next(stream)
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()

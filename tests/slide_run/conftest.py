@@ -37,7 +37,8 @@ class SpotFinder:
         self.delay = delay
         self.seen = []
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         time.sleep(self.delay)
         self.seen.append(pixels.shape)
         text = f"<think>looked</think><answer>{json.dumps(boxes_in(pixels))}</answer>"
@@ -54,10 +55,9 @@ class BatchFinder(SpotFinder):
         super().__init__(delay)
         self.batches = []
 
-    def generate_batch(self, pictures, prompts, settings, cancel):
-        self.batches.append(len(pictures))
-        asked = zip(pictures, prompts, strict=True)
-        return [list(self.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
+    def generate_batch(self, prompts, settings, cancel):
+        self.batches.append(len(prompts))
+        return [list(self.generate(prompt, settings, cancel))[-1] for prompt in prompts]
 
 
 class Half:

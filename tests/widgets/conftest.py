@@ -24,6 +24,7 @@ from napari_pathreason.types import (
     ModelDims,
     ModelInfo,
     OODScore,
+    Prompt,
     Query,
     TokenLogprobs,
 )
@@ -52,11 +53,11 @@ class FakePerformer:
 
     def generate(
         self,
-        pixels: NDArray[np.uint8],
-        messages: Messages,
+        prompt: Prompt,
         settings: GenerationSettings,
         cancel: threading.Event,
     ) -> Iterator[str | Completion]:
+        (pixels,) = prompt.pictures
         self.seen.append(pixels)
         self.settings.append(settings)
         if self.behaviour == "die":
@@ -69,7 +70,7 @@ class FakePerformer:
                 pass
         tokens = (pixels.shape[0] // 32) * (pixels.shape[1] // 32)
         words = ["<think>", "upper left: ", "magenta", "</think>", "<answer>"]
-        words += [self._answer(pixels, messages), "</answer>"]
+        words += [self._answer(pixels, prompt.messages), "</answer>"]
         for word in words:
             yield word
             while self.behaviour == "slow" and not cancel.is_set():

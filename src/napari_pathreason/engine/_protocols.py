@@ -13,7 +13,7 @@ from napari_pathreason import types
 
 
 class Performer(Protocol):
-    """A vision-language model that reads one picture and writes one answer."""
+    """A vision-language model that reads pictures and writes one answer."""
 
     @property
     def info(self) -> types.ModelInfo:
@@ -21,8 +21,7 @@ class Performer(Protocol):
 
     def generate(
         self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
+        prompt: types.Prompt,
         settings: types.GenerationSettings,
         cancel: Event,
     ) -> Iterator[str | types.Completion]:
@@ -30,10 +29,8 @@ class Performer(Protocol):
 
         Parameters
         ----------
-        pixels : uint8 array (height, width, 3)
-            Already of the planned size; the performer must not resize it.
-        messages : list of dict
-            Chat messages with one ``{"type": "image"}`` part.
+        prompt : Prompt
+            Its pictures are of the planned sizes; the performer must not resize them.
         settings : GenerationSettings
         cancel : threading.Event
             Once set, generation ends at the next token with ``finish="cancelled"``.
@@ -44,23 +41,27 @@ class Performer(Protocol):
             Pieces of text as they are written.
         Completion
             Exactly once, last.
+
+        Raises
+        ------
+        ValueError
+            If the messages hold not one image part for each picture.
         """
 
 
 @runtime_checkable
 class BatchPerformer(Performer, Protocol):
-    """A performer that also answers several questions at once, each about its own picture."""
+    """A performer that also answers several prompts at once, each by itself."""
 
     def generate_batch(
         self,
-        pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[types.Messages],
+        prompts: Sequence[types.Prompt],
         settings: types.GenerationSettings,
         cancel: Event,
     ) -> list[types.Completion]:
-        """Answer for each picture the prompt beside it; parameters as in `Performer.generate`.
+        """Answer each prompt; parameters and errors as in `Performer.generate`.
 
-        Sizes and prompts may differ; the more alike they are, the less is wasted.
+        Pictures and texts may differ in number and size; the more alike, the less is wasted.
         """
 
 

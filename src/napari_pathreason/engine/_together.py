@@ -7,9 +7,6 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from threading import Event as Flag
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_pathreason import types
 
 from ._job import Cancelled, Event, Failed, Finished, Job, Stage, TextDelta
@@ -36,8 +33,7 @@ class ParkedJob:
     ) -> None:
         self.info = info
         self.settings = job.request.settings
-        self._pixels: NDArray[np.uint8] | None = None
-        self.messages: types.Messages = []
+        self._prompt: types.Prompt | None = None
         self._completion: types.Completion | Exception | None = None
         self._took: list[float] = []
         self._events = run_job(job, self, allocator, cancel)
@@ -45,15 +41,14 @@ class ParkedJob:
 
     def generate(
         self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
+        prompt: types.Prompt,
         settings: types.GenerationSettings,
         cancel: Flag,
     ) -> Iterator[str | types.Completion]:
         """Satisfies `Performer` for the job's own sake."""
-        self._pixels, self.messages, self._completion = pixels, messages, None
+        self._prompt, self._completion = prompt, None
         yield ""  # the job reports a piece of text, and waits until it is advanced
-        self._pixels = None
+        self._prompt = None
         if isinstance(self._completion, Exception):
             raise self._completion
         if self._completion is not None:
@@ -69,11 +64,11 @@ class ParkedJob:
         return False
 
     @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """What the model is to see, uint8 (height, width, 3), from `advance` to the next."""
-        if self._pixels is None:
+    def prompt(self) -> types.Prompt:
+        """What the model is to see and answer, from `advance` to the next."""
+        if self._prompt is None:
             raise RuntimeError("the job does not wait for the model")
-        return self._pixels
+        return self._prompt
 
     @property
     def answered(self) -> bool:
@@ -110,17 +105,13 @@ def answer_parked(
     flag = cancel or Flag()
     try:
         if isinstance(performer, BatchPerformer) and len(jobs) > 1:
-            answers = performer.generate_batch(
-                [job.pixels for job in jobs],
-                [job.messages for job in jobs],
-                jobs[0].settings,
-                flag,
-            )
+            prompts = [job.prompt for job in jobs]
+            answers = performer.generate_batch(prompts, jobs[0].settings, flag)
             for job, answer in zip(jobs, answers, strict=True):
                 job.give(answer)
             return
         for job in jobs:
-            for piece in performer.generate(job.pixels, job.messages, job.settings, flag):
+            for piece in performer.generate(job.prompt, job.settings, flag):
                 if isinstance(piece, types.Completion):
                     job.give(piece)
     except Exception as error:  # each job turns it into the line that its user sees

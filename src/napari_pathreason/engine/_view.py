@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_pathreason.errors import ModelError, SlideError
 from napari_pathreason.geometry import Box, Region, VisualFrame
-from napari_pathreason.types import AnswerBox, BoxSpace, Completion, Detection, Messages
+from napari_pathreason.types import AnswerBox, BoxSpace, Completion, Detection, Messages, Prompt
 
 from ._job import Job, TextDelta
 from ._protocols import Performer
@@ -51,7 +51,8 @@ def generate(
     concurrent.futures.CancelledError
         If ``cancel`` was set meanwhile.
     """
-    for piece in performer.generate(image.pixels, messages, job.request.settings, cancel):
+    prompt = Prompt((image.pixels,), messages)
+    for piece in performer.generate(prompt, job.request.settings, cancel):
         if isinstance(piece, str):
             yield TextDelta(piece)
             continue

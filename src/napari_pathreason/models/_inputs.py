@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from napari_pathreason.types import Messages, ModelDims
+from napari_pathreason.types import Messages, ModelDims, Prompt
 
 from ._config import Family
 
@@ -132,22 +132,19 @@ class ModelInputs(TypedDict):
 def build_inputs(
     tokenizer: Any,
     dims: ModelDims,
-    pixels: NDArray[np.uint8],
-    messages: Messages,
+    prompt: Prompt,
     normalisation: Normalisation,
     begin: str = "",
 ) -> ModelInputs:
-    """Turn a picture and chat messages into model inputs, up to where the answer begins.
+    """Turn a prompt of one picture into model inputs, up to where the answer begins.
 
     Parameters
     ----------
     tokenizer : transformers tokenizer
         With the checkpoint's chat template.
     dims : ModelDims
-    pixels : uint8 array (height, width, 3)
-        Already of the planned size, sides multiples of ``dims.token_px``.
-    messages : list of dict
-        Chat messages with exactly one ``{"type": "image"}`` part.
+    prompt : Prompt
+        Sides of its picture are multiples of ``dims.token_px``.
     normalisation : Normalisation
         Of the checkpoint; `NORMALISATION` has the families' own.
     begin : str
@@ -156,10 +153,22 @@ def build_inputs(
     Raises
     ------
     ValueError
-        If the picture is not of whole tokens, or the template places not exactly one picture.
+        If the picture is not of whole tokens, or the messages or the template do not place exactly
+        one picture.
     """
+    parts = sum(
+        part.get("type") == "image"
+        for message in prompt.messages
+        if not isinstance(message["content"], str)
+        for part in message["content"]
+    )
+    if parts != len(prompt.pictures):
+        raise ValueError(
+            f"the messages hold {parts} image parts for {len(prompt.pictures)} pictures"
+        )
+    (pixels,) = prompt.pictures
     values, grid = patchify(pixels, dims.patch, dims.merge, normalisation)
-    ids = prompt_ids(tokenizer, messages, grid[1] * grid[2] // dims.merge**2, begin)
+    ids = prompt_ids(tokenizer, prompt.messages, grid[1] * grid[2] // dims.merge**2, begin)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     input_ids = torch.tensor([ids], dtype=torch.int64)
     return ModelInputs(

@@ -8,9 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_pathreason import types
 
 from ._decode import SampledToken, decode
@@ -95,8 +92,7 @@ class VLMPerformer:
 
     def generate(
         self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
+        prompt: types.Prompt,
         settings: types.GenerationSettings,
         cancel: Event,
     ) -> Iterator[str | types.Completion]:
@@ -105,12 +101,12 @@ class VLMPerformer:
         Raises
         ------
         ValueError
-            If ``pixels`` is not of whole tokens or the messages hold not exactly one picture.
+            If a picture is not of whole tokens, or the messages hold not one image part for it.
         OutOfMemoryError
-            If the device cannot hold the picture and its attention.
+            If the device cannot hold the pictures and their attention.
         """
         began = time.perf_counter()
-        inputs = self._inputs(pixels, messages, settings)
+        inputs = self._inputs(prompt, settings)
         tokens = decode(
             self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
         )
@@ -135,7 +131,7 @@ class VLMPerformer:
                 finish = "cancelled"
                 break
             if not count:
-                (ood,) = self._assess([pixels], [messages])
+                (ood,) = self._assess([prompt])
             count += 1
             if last.token in self._stops:
                 finish = "stop"
@@ -160,8 +156,7 @@ class VLMPerformer:
 
     def generate_batch(
         self,
-        pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[types.Messages],
+        prompts: Sequence[types.Prompt],
         settings: types.GenerationSettings,
         cancel: Event,
     ) -> list[types.Completion]:
@@ -170,10 +165,7 @@ class VLMPerformer:
         Errors as in `generate`. The seconds of each are its share of all.
         """
         began = time.perf_counter()
-        inputs = [
-            self._inputs(pixels, messages, settings)
-            for pixels, messages in zip(pictures, prompts, strict=True)
-        ]
+        inputs = [self._inputs(prompt, settings) for prompt in prompts]
         tokens = decode_batch(
             self._model,
             inputs,
@@ -182,7 +174,7 @@ class VLMPerformer:
             self._stops,
             merge=self._info.dims.merge,
         )
-        rows = [_Row() for _ in pictures]
+        rows = [_Row() for _ in prompts]
         ood: list[types.OODScore | None] = [None] * len(rows)
         for step in range(settings.max_new_tokens):
             if cancel.is_set():
@@ -199,7 +191,7 @@ class VLMPerformer:
             if last is None:
                 break
             if not step:
-                ood = self._assess(pictures, prompts)
+                ood = self._assess(prompts)
             for row, one in zip(rows, last, strict=True):
                 row.add(one, self._stops)
         seconds = (time.perf_counter() - began) / len(rows)
@@ -217,19 +209,9 @@ class VLMPerformer:
             for row, own, score in zip(rows, inputs, ood, strict=True)
         ]
 
-    def _inputs(
-        self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
-        settings: types.GenerationSettings,
-    ) -> ModelInputs:
+    def _inputs(self, prompt: types.Prompt, settings: types.GenerationSettings) -> ModelInputs:
         return build_inputs(
-            self._tokenizer,
-            self._info.dims,
-            pixels,
-            messages,
-            self._normalisation,
-            settings.begin,
+            self._tokenizer, self._info.dims, prompt, self._normalisation, settings.begin
         )
 
     def _written(
@@ -239,26 +221,25 @@ class VLMPerformer:
         begin = (types.TokenLogprobs(((settings.begin, 0.0),)),) if settings.begin else ()
         return (*begin, *self._logprobs_reader.read(sampled))
 
-    def _assess(
-        self, pictures: Sequence[NDArray[np.uint8]], prompts: Sequence[types.Messages]
-    ) -> list[types.OODScore | None]:
+    def _assess(self, prompts: Sequence[types.Prompt]) -> list[types.OODScore | None]:
         """Right behind the first forward pass of an answer, in its thread."""
         if self._ood is None:
-            return [None] * len(pictures)
+            return [None] * len(prompts)
+        pictures = [prompt.pictures[0] for prompt in prompts]
         dims = self._info.dims
         sizes = [pixels.shape[0] * pixels.shape[1] // dims.patch**2 for pixels in pictures]
         features = self._ood[0].take_each(sizes)
         if not features:
-            return [None] * len(pictures)
+            return [None] * len(prompts)
         return [
             self._ood[1].assess(
                 own,
                 colours(pixels),
                 detail(pixels),
                 size // dims.merge**2,
-                words_of(messages),
+                words_of(prompt.messages),
             )
-            for own, pixels, size, messages in zip(features, pictures, sizes, prompts, strict=True)
+            for own, pixels, size, prompt in zip(features, pictures, sizes, prompts, strict=True)
         ]
 
 

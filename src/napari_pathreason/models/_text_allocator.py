@@ -26,7 +26,14 @@ from napari_pathreason.budgets import flops, snap
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
 from napari_pathreason.tasks import allocation_messages, parse_allocation
-from napari_pathreason.types import Allocation, Completion, Effort, GenerationSettings, Query
+from napari_pathreason.types import (
+    Allocation,
+    Completion,
+    Effort,
+    GenerationSettings,
+    Prompt,
+    Query,
+)
 
 from ._adapter import CONFIG, read_matrices, save_matrices, write_base
 from ._allocators import FOLDER, SETTINGS, WEIGHTS
@@ -92,7 +99,7 @@ class TextAllocator:
         height, width, _ = overview.shape
         messages = allocation_messages(query, height * width // dims.token_px**2, native)
         settings = GenerationSettings(max_new_tokens=self.form.max_completion_length)
-        pieces = self.writer.generate(overview, messages, settings, threading.Event())
+        pieces = self.writer.generate(Prompt((overview,), messages), settings, threading.Event())
         done = next(piece for piece in pieces if isinstance(piece, Completion))
         number = parse_allocation(done.text).number
         budget = snap(FALLBACK if number is None else number, native)

@@ -61,7 +61,7 @@ class Group:
             (tile, _parked(slide, tile, settings, performer.info, allocator, cancel))
             for tile in tiles
         ]
-        self._equal: dict[tuple[int, ...], list[engine.ParkedJob]] = defaultdict(list)
+        self._equal: dict[tuple[tuple[int, int], ...], list[engine.ParkedJob]] = defaultdict(list)
 
     def read(self) -> Self:
         """Allocate and read each tile; in any thread, while the model is at another group."""
@@ -69,11 +69,11 @@ class Group:
         return self
 
     def _advance(self, jobs: Iterable[engine.ParkedJob]) -> None:
-        """Let jobs go on to where they need the model, by the size of what it is to see."""
+        """Let jobs go on to where they need the model, by the sizes of what it is to see."""
         self._equal = defaultdict(list)
         for job in jobs:
             if job.advance():
-                self._equal[job.pixels.shape].append(job)
+                self._equal[job.prompt.shapes].append(job)
 
     def answer(self) -> list[TileRecord]:
         """Ask the model.
@@ -91,8 +91,9 @@ class Group:
             If ``cancel`` was set.
         """
         while self._equal:  # again where detections get a zoom
-            for (height, width, _), same in self._equal.items():
-                most = _together(height * width, self._performer.info)
+            for shapes, same in self._equal.items():
+                pixels = sum(height * width for height, width in shapes)
+                most = _together(pixels, self._performer.info)
                 for start in range(0, len(same), most):
                     engine.answer_parked(same[start : start + most], self._performer, self._cancel)
             self._advance(chain.from_iterable(self._equal.values()))
@@ -100,7 +101,7 @@ class Group:
 
 
 def _together(pixels: int, model: ModelInfo) -> int:
-    """How many pictures of so many pixels go to the model at once."""
+    """How many prompts of so many pixels go to the model at once."""
     if model.device != "cpu":
         return sys.maxsize
     tokens = pixels // model.dims.token_px**2

@@ -24,7 +24,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import Completion, GenerationSettings, Query, Request
+from napari_pathreason.types import Completion, GenerationSettings, Prompt, Query, Request
 from tests.support import byte_tokenizer
 
 QUERY = Query("vqa", "Which tissue is it?", ("lung", "colon"))
@@ -63,7 +63,8 @@ def pixels():
 
 def _say(performer, pixels, cancel=None):
     settings = GenerationSettings(max_new_tokens=12)
-    return performer.generate(pixels, TASKS["vqa"].messages(QUERY), settings, cancel or Event())
+    prompt = Prompt((pixels,), TASKS["vqa"].messages(QUERY))
+    return performer.generate(prompt, settings, cancel or Event())
 
 
 def _text(pieces):
@@ -121,9 +122,9 @@ def test_neither_speaker_hears_the_other_between_two_tokens(beside, pixels):
     for thread in threads:
         thread.join()
     assert [told[n] for n in range(4)] == [alone, writing] * 2
-    prompts = [TASKS["vqa"].messages(QUERY)] * 2
+    prompts = [Prompt((pixels,), TASKS["vqa"].messages(QUERY))] * 2
     settings = GenerationSettings(max_new_tokens=12)
-    both = models.performer.generate_batch([pixels] * 2, prompts, settings, Event())
+    both = models.performer.generate_batch(prompts, settings, Event())
     assert [one.text for one in both] == [alone] * 2
 
 

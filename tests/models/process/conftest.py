@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.models import ModelProcess, load_models
-from napari_pathreason.types import Completion, GenerationSettings
+from napari_pathreason.types import Completion, GenerationSettings, Prompt
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Why?"}]}]
 PIXELS = np.random.default_rng(5).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -39,7 +39,7 @@ def begin() -> Callable[..., Iterator[str | Completion]]:
     """Begin an answer; it is endless where no settings are given."""
 
     def generate(performer, settings=ENDLESS, cancel=NEVER, pixels=PIXELS):
-        return performer.generate(pixels, MESSAGES, settings, cancel)
+        return performer.generate(Prompt((pixels,), MESSAGES), settings, cancel)
 
     return generate
 
@@ -62,7 +62,9 @@ def ask_together() -> Callable[..., list[Completion]]:
     """Answers about several pictures in one pass."""
 
     def answer(performer, pictures, settings=ENDLESS, cancel=NEVER) -> list[Completion]:
-        return performer.generate_batch(pictures, [MESSAGES] * len(pictures), settings, cancel)
+        return performer.generate_batch(
+            [Prompt((pixels,), MESSAGES) for pixels in pictures], settings, cancel
+        )
 
     return answer
 

@@ -14,12 +14,13 @@ SCRIPT = """
 import json, sys, threading, time
 import numpy as np
 from napari_pathreason.models import ModelProcess
-from napari_pathreason.types import GenerationSettings
+from napari_pathreason.types import GenerationSettings, Prompt
 
 process = ModelProcess(sys.argv[1], "cpu")  # no __main__ guard: a plain script
 messages = [{"role": "user", "content": [{"type": "image"}]}]
 pixels = np.zeros((32, 32, 3), np.uint8)
-answer = process.performer.generate(pixels, messages, GenerationSettings(5), threading.Event())
+prompt = Prompt((pixels,), messages)
+answer = process.performer.generate(prompt, GenerationSettings(5), threading.Event())
 *_, done = answer
 said = {"pid": process.pid, "tokens": done.new_tokens, "info": process.performer.info.name,
         "torch": [name for name in ("torch", "transformers") if name in sys.modules]}

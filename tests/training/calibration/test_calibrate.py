@@ -183,7 +183,8 @@ class Told:
         self.info = ModelInfo("told", "qwen3_vl", "relative", DIMS, metadata=metadata)
         self._label, self._box, self._again = label, box, again
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         small = pixels.shape[0] * pixels.shape[1] <= 16 * 32**2
         box = self._again if small and self._again else self._box
         box = json.dumps([{"bbox_2d": box, "label": self._label}])

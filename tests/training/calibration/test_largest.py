@@ -22,10 +22,11 @@ class Until:
         self.info = replace(self.info, metadata=Metadata(max_visual_tokens=4))
         self.seen = []
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         tokens = pixels.shape[0] * pixels.shape[1] // 32**2
         self.seen.append(tokens)
-        words = messages[-1]["content"][-1]["text"]
+        words = prompt.messages[-1]["content"][-1]["text"]
         answer = words.rpartition("Choices: ")[2].rstrip(".").split(", ")[0]
         text = f"<think></think><answer>{answer}</answer>"
         text = text if tokens <= self._most else "upper upper upper"

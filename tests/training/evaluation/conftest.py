@@ -17,7 +17,7 @@ class Always:
 
     asked = 0
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
         self.asked += 1
         yield self.text
         yield Completion(self.text, 10, 4, 5, "stop", 0.0)
@@ -30,16 +30,16 @@ class Together(Always):
         super().__init__("")
         self.passes = []
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
         self.asked += 1
-        words = messages[-1]["content"][-1]["text"]
+        (pixels,) = prompt.pictures
+        words = prompt.messages[-1]["content"][-1]["text"]
         text = f"<think></think><answer>{words} {pixels.shape} {pixels.mean():.3f}</answer>"
         yield Completion(text, 10, pixels.shape[0] * pixels.shape[1] // 32**2, 5, "stop", 0.0)
 
-    def generate_batch(self, pictures, prompts, settings, cancel):
-        self.passes.append(len(pictures))
-        asked = zip(pictures, prompts, strict=True)
-        return [list(self.generate(p, messages, settings, cancel))[-1] for p, messages in asked]
+    def generate_batch(self, prompts, settings, cancel):
+        self.passes.append(len(prompts))
+        return [list(self.generate(prompt, settings, cancel))[-1] for prompt in prompts]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def _ask(tiles, performer, budgets=(4,), condition="model"):
 
 def test_confidence_and_strangeness_stand_in_the_items(tiles, always):
     class Telling(always):
-        def generate(self, pixels, messages, settings, cancel):
+        def generate(self, prompt, settings, cancel):
             choice = (("normal", -0.5), ("adenocarcinoma", -1.5))
             frame = ("<think></think><answer>", 0.0), ("</answer>", 0.0)
             written = tuple(map(TokenLogprobs, ((frame[0],), choice, (frame[1],))))
@@ -75,7 +75,7 @@ def test_text_only_stands_beside_not_among(tiles, always):
 
 def test_without_a_rationale_stands_beside(tiles, always):
     class Reasoner(always):
-        def generate(self, pixels, messages, settings, cancel):
+        def generate(self, prompt, settings, cancel):
             said = settings.begin or "<think>x: y</think><answer>"
             text = f"{said}{'adenocarcinoma' if settings.begin else 'nothing'}</answer>"
             yield Completion(text, 10, 4, 5, "stop", 0.0)
@@ -95,10 +95,12 @@ def test_blank_pictures_do_not_score_above_text_alone(tiles, always):
     names = ("adenocarcinoma", "squamous cell carcinoma", "normal")
 
     class Reader(always):
-        def generate(self, pixels, messages, settings, cancel):
-            shade = round((float(pixels[..., 0].mean()) - 150) / 30)  # as the tiles were made
+        def generate(self, prompt, settings, cancel):
+            shade = round(
+                (float(prompt.pictures[0][..., 0].mean()) - 150) / 30
+            )  # as the tiles were made
             self.text = f"<think></think><answer>{names[min(max(shade, 0), 2)]}</answer>"
-            yield from super().generate(pixels, messages, settings, cancel)
+            yield from super().generate(prompt, settings, cancel)
 
     shown, blank = _ask(tiles, Reader("")), _ask(tiles, Reader(""), condition="text_only")
     blind = [_ask(tiles, always(f"<think></think><answer>{n}</answer>")) for n in names]

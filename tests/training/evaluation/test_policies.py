@@ -168,7 +168,8 @@ class Always:
         "always", "qwen3_vl", "relative", ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 100)
     )
 
-    def generate(self, pixels, messages, settings, cancel):
+    def generate(self, prompt, settings, cancel):
+        (pixels,) = prompt.pictures
         visual = pixels.shape[0] * pixels.shape[1] // 1024
         text = "<think></think><answer>yes</answer>"
         yield text

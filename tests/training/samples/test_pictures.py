@@ -56,8 +56,8 @@ def test_a_performer_sees_the_region_of_the_slide_or_white(samples, tmp_path):
             "w", "qwen3_vl", "relative", ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 9)
         )
 
-        def generate(self, pixels, messages, settings, cancel):
-            seen.append(pixels)
+        def generate(self, prompt, settings, cancel):
+            seen.extend(prompt.pictures)
             yield "<think></think><answer>yes</answer>"
             yield Completion("<think></think><answer>yes</answer>", 10, 64, 5, "stop", 0.0)
 

@@ -32,7 +32,7 @@ from napari_pathreason.training.allocator import (
 )
 from napari_pathreason.training.model import LEARNING, start_second_lora
 from napari_pathreason.training.samples import Pictures
-from napari_pathreason.types import Completion, GenerationSettings, Request
+from napari_pathreason.types import Completion, GenerationSettings, Prompt, Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 def _said(performer, pixels, query):
     messages = TASKS[query.task].messages(query)
     settings = GenerationSettings(max_new_tokens=6)
-    pieces = performer.generate(pixels, messages, settings, Event())
+    pieces = performer.generate(Prompt((pixels,), messages), settings, Event())
     return next(piece.text for piece in pieces if isinstance(piece, Completion))
 
 

@@ -239,8 +239,7 @@ class ProcessPerformer:
 
     def generate(
         self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
+        prompt: types.Prompt,
         settings: types.GenerationSettings,
         cancel: threading.Event,
     ) -> Iterator[str | types.Completion]:
@@ -254,11 +253,11 @@ class ProcessPerformer:
         ModelError
             If the model cannot be loaded or its process died; the next question starts it again.
         OutOfMemoryError
-            If the device cannot hold the picture.
+            If the device cannot hold the pictures.
         """
         began, text, pieces = time.perf_counter(), "", 0
         completion: types.Completion | None = None
-        request = _wire.Generate(self._process.next_run(), pixels, messages, settings)
+        request = _wire.Generate(self._process.next_run(), prompt, settings)
         with closing(self._process.replies(request, cancel)) as replies:
             for reply in replies:
                 if isinstance(reply, _wire.Piece):
@@ -272,20 +271,19 @@ class ProcessPerformer:
 
     def generate_batch(
         self,
-        pictures: Sequence[NDArray[np.uint8]],
-        prompts: Sequence[types.Messages],
+        prompts: Sequence[types.Prompt],
         settings: types.GenerationSettings,
         cancel: threading.Event,
     ) -> list[types.Completion]:
-        """Answer several questions; see `engine.BatchPerformer`, cancel as `generate`."""
+        """Answer several prompts; see `engine.BatchPerformer`, cancel as `generate`."""
         began = time.perf_counter()
-        request = _wire.GenerateBatch(self._process.next_run(), pictures, prompts, settings)
+        request = _wire.GenerateBatch(self._process.next_run(), prompts, settings)
         completions = self._process.answer(request, cancel)
         if isinstance(completions, list):
             return completions
         # no word from the model: cancelled before its turn, or it had to be killed
-        seconds = (time.perf_counter() - began) / max(len(pictures), 1)
-        return [types.Completion("", 0, 0, 0, "cancelled", seconds) for _ in pictures]
+        seconds = (time.perf_counter() - began) / max(len(prompts), 1)
+        return [types.Completion("", 0, 0, 0, "cancelled", seconds) for _ in prompts]
 
 
 class ProcessAllocator:

@@ -68,9 +68,7 @@ def _answer(
         wire.send(_wire.Done(request.run, _together(models.performer, request, cancel)))
         return
     held, sent = "", 0.0
-    for item in models.performer.generate(
-        request.pixels, request.messages, request.settings, cancel
-    ):
+    for item in models.performer.generate(request.prompt, request.settings, cancel):
         if isinstance(item, str):
             held += item
         now = time.monotonic()
@@ -85,13 +83,12 @@ def _together(
     performer: Performer, request: _wire.GenerateBatch, cancel: threading.Event
 ) -> list[Completion]:
     """Answers to a batch, one after the other from a model that takes no more at once."""
-    pictures, prompts, settings = request.pictures, request.prompts, request.settings
     if isinstance(performer, BatchPerformer):
-        return performer.generate_batch(pictures, prompts, settings, cancel)
+        return performer.generate_batch(request.prompts, request.settings, cancel)
     return [
         piece
-        for pixels, messages in zip(pictures, prompts, strict=True)
-        for piece in performer.generate(pixels, messages, settings, cancel)
+        for prompt in request.prompts
+        for piece in performer.generate(prompt, request.settings, cancel)
         if isinstance(piece, Completion)
     ]
 

@@ -30,18 +30,16 @@ class Generate:
     """To the child: answer; ``run`` numbers the request in all that follows from it."""
 
     run: int
-    pixels: NDArray[np.uint8]
-    messages: types.Messages
+    prompt: types.Prompt
     settings: types.GenerationSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerateBatch:
-    """To the child: answer several questions together, each about its own picture."""
+    """To the child: answer several prompts together."""
 
     run: int
-    pictures: Sequence[NDArray[np.uint8]]
-    prompts: Sequence[types.Messages]
+    prompts: Sequence[types.Prompt]
     settings: types.GenerationSettings
 
 

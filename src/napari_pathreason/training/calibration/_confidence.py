@@ -119,14 +119,10 @@ class _Listening:
         self.completions: list[types.Completion] = []
 
     def generate(
-        self,
-        pixels: NDArray[np.uint8],
-        messages: types.Messages,
-        settings: types.GenerationSettings,
-        cancel: Event,
+        self, prompt: types.Prompt, settings: types.GenerationSettings, cancel: Event
     ) -> Iterator[str | types.Completion]:
         """Satisfies `Performer`."""
-        for piece in self._performer.generate(pixels, messages, settings, cancel):
+        for piece in self._performer.generate(prompt, settings, cancel):
             if isinstance(piece, types.Completion):
                 self.completions.append(piece)
             yield piece
