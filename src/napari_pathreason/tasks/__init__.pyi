@@ -12,6 +12,7 @@ from ._cited import (
     cited_places as cited_places,
     citing as citing,
 )
+from ._merge_boxes import MergedBox as MergedBox, merge_boxes as merge_boxes
 from ._metrics import (
     count_score as count_score,
     iou_score as iou_score,
