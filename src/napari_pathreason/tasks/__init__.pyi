@@ -1,3 +1,4 @@
+from ._aggregate import Aggregate as Aggregate, aggregate as aggregate
 from ._choices import (
     check_choices as check_choices,
     equal_choices as equal_choices,
@@ -12,6 +13,14 @@ from ._cited import (
     cited_places as cited_places,
     citing as citing,
 )
+from ._combine_choices import (
+    Combined as Combined,
+    any_present as any_present,
+    combine_choices as combine_choices,
+    finding_of as finding_of,
+    most_confident as most_confident,
+    states_absence as states_absence,
+)
 from ._merge_boxes import MergedBox as MergedBox, merge_boxes as merge_boxes
 from ._metrics import (
     count_score as count_score,
@@ -23,6 +32,7 @@ from ._metrics import (
 )
 from ._numbers import abstains as abstains, asks_count as asks_count, asks_number as asks_number
 from ._parsing import parse_boxes as parse_boxes, split_frame as split_frame
+from ._sum_counts import CountEstimate as CountEstimate, sum_counts as sum_counts
 from ._tasks import (
     DETECTION_FORMAT as DETECTION_FORMAT,
     SCORING as SCORING,
