@@ -69,7 +69,7 @@ def budgets(
         row = {
             "budget": budget,
             "realised": result.tokens.realised,
-            "native": result.tokens.native,
+            "native": result.tokens.native_picture,
             "pixels_decoded": result.pixels_decoded,
             "level": result.level,
             "read_seconds": result.seconds["read"],

@@ -73,7 +73,7 @@ def result_with(count: int) -> Result:
         allocation=Allocation(1024, "user"),
         answer=Answer("upper left: tumour; centre: necrosis", f"{count} found"),
         detections=found,
-        tokens=TokenReport(0, 1024, 1024, 9_765_625, 4096, 1100, 64, 1.0, 2.0),
+        tokens=TokenReport(0, 1024, 1024, 9_765_625, 9_765_625, 4096, 1100, 64, 1.0, 2.0, 2.0),
         picture_size=(1024, 1024),
         level=3,
         pixels_decoded=1 << 20,

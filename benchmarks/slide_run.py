@@ -138,7 +138,7 @@ def run(
         "decoded": sum(record.pixels_decoded for record in records),
         "read_seconds": sum(record.seconds.get("read", 0) for record in records),
         "tokens": sum(record.tokens.realised for record in records if record.tokens),
-        "native": sum(record.tokens.native for record in records if record.tokens),
+        "native": sum(record.tokens.native_picture for record in records if record.tokens),
         "total": event.total if isinstance(event, RunCancelled) else len(event.outcome.records),
     }
 

@@ -100,7 +100,7 @@ def a_result(name: str = "coded", mpp: tuple[float, float] | None = (0.5, 0.25))
         allocation=Allocation(64, "user"),
         answer=Answer("one dark spot", "1 tumour"),
         detections=(Detection("tumour", Box(30, 40, 60, 20)),),
-        tokens=TokenReport(2, 64, 60, 1024, 240, 20, 10, 1.0, 2.0),
+        tokens=TokenReport(2, 64, 60, 1024, 1024, 240, 20, 10, 1.0, 2.0, 2.0),
         picture_size=(256, 256),
         level=0,
         pixels_decoded=100,

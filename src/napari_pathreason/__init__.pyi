@@ -46,7 +46,9 @@ from .types import (
     ModelDims as ModelDims,
     ModelInfo as ModelInfo,
     OODScore as OODScore,
+    PolicyName as PolicyName,
     Query as Query,
+    Reading as Reading,
     Reliability as Reliability,
     Request as Request,
     Result as Result,
@@ -55,4 +57,7 @@ from .types import (
     TaskName as TaskName,
     TokenReport as TokenReport,
     Topic as Topic,
+    View as View,
+    Views as Views,
+    WindowChoice as WindowChoice,
 )

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from .errors import QueryError
 from .geometry import Region
-from .types import Budget, Effort, GenerationSettings, Query, Request, Result, TaskName
+from .types import (
+    Budget,
+    Effort,
+    GenerationSettings,
+    PolicyName,
+    Query,
+    Request,
+    Result,
+    TaskName,
+    WindowChoice,
+)
 
 if TYPE_CHECKING:
     from .engine import Models
@@ -30,6 +40,8 @@ def ask(
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
     zoom: bool = True,
+    policy: PolicyName = "auto",
+    windows: Sequence[WindowChoice | Region | tuple[int, int, int, int]] = (),
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -59,6 +71,12 @@ def ask(
         Micrometres per level-0 pixel, where the file does not say.
     zoom : bool
         Zoom at small detections, on top of the budget, where the model knows how.
+
+    policy : PolicyName
+        How a large region is read: as one picture (``one_view``), or which windows of it; ``auto``
+        decides by its size and the kind of question.
+    windows : sequence of WindowChoice, Region or (x, y, width, height)
+        Parts to read first, or to leave out; with the policy ``listed`` nothing else is read.
 
     Returns
     -------
@@ -94,6 +112,13 @@ def ask(
             region = Region(*region)
         query = Query(task, question, tuple(choices))
         settings = GenerationSettings(seed=seed, zoom=zoom)
-        job = Job(source, Request(region, query, budget, settings, effort))
+        chosen = tuple(map(_window, windows))
+        job = Job(source, Request(region, query, budget, settings, effort, policy, chosen))
         loaded = load_models(model, device) if isinstance(model, str | Path) else model
         return run(job, loaded.performer, loaded.allocator)
+
+
+def _window(one: WindowChoice | Region | tuple[int, int, int, int]) -> WindowChoice:
+    if isinstance(one, WindowChoice):
+        return one
+    return WindowChoice(one if isinstance(one, Region) else Region(*one))

@@ -46,7 +46,7 @@ def test_one_question_through_the_shell(checkpoint, tmp_path):
     told = json.loads(done.stdout)
     assert told["region"] == [100, 200, 512, 384]
     assert 0 < told["tokens"]["realised"] <= 16
-    assert told["tokens"]["native"] in (16 * 12, 18 * 14)
+    assert told["tokens"]["native_picture"] in (16 * 12, 18 * 14)
     assert told["slide"]["mpp_source"] == "file"
     assert told["slide"]["mpp"] == pytest.approx([0.499, 0.499])
     assert told["pixels_decoded"] > 0

@@ -33,7 +33,7 @@ def result():
         allocation=Allocation(64, "fixed"),
         answer=Answer("", "1 spot"),
         detections=(Detection("spot", Box(10, 20, 30, 40), 0.625),),
-        tokens=TokenReport(0, 64, 64, 100, 256, 80, 5, 1.0, 2.0),
+        tokens=TokenReport(0, 64, 64, 100, 100, 256, 80, 5, 1.0, 2.0, 2.0),
         picture_size=(256, 256),
         level=0,
         pixels_decoded=65_536,

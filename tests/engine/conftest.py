@@ -63,6 +63,10 @@ class MarkedSlide:
         source = "unknown" if self.mpp is None else "file"
         return SlideInfo("marked.svs", 2000, 1500, self.mpp, source)
 
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        return ((self.info.width, self.info.height),)
+
     def read_region(self, region: Region, size: tuple[int, int]) -> MarkedImage:
         self.reads.append((region, size))
         if self.error is not None:

@@ -66,6 +66,7 @@ def assessed(slide, allocator, performer, monkeypatch):
         ood=KNOWN,
         confidence=None,
         finish="stop",
+        policy="auto",
     ):
         performer.text, performer.finish = text, finish
         monkeypatch.setattr(type(performer), "info", property(lambda self: info))
@@ -77,11 +78,13 @@ def assessed(slide, allocator, performer, monkeypatch):
         performer._completion = seen
         if confidence is not None:
             monkeypatch.setattr(
-                "napari_pathreason.engine._run.confidence",
+                "napari_pathreason.engine._reading.confidence",
                 lambda *_: type("Sure", (), {"answer": confidence, "boxes": ()})(),
             )
         try:
-            return ask(Job(slide, Request(region, query, budget)), performer, allocator)
+            return ask(
+                Job(slide, Request(region, query, budget, policy=policy)), performer, allocator
+            )
         finally:
             performer._completion = made
 
@@ -276,13 +279,21 @@ class TestLargerThanReplesHold:
 
     def test_a_typed_budget_is_refused_with_the_largest_that_works(self, assessed, slide):
         with pytest.raises(QueryError, match="at most 50"):
-            assessed(info=self.INFO, budget=64)
+            assessed(info=self.INFO, budget=64, policy="one_view")
         assert not slide.reads
         assert assessed(info=self.INFO, budget=50).tokens.realised <= 50
 
     def test_native_size_too(self, assessed):
         with pytest.raises(QueryError, match=r"native size means .* at most 50"):
-            assessed(info=self.INFO, budget="native")
+            assessed(info=self.INFO, budget="native", policy="one_view")
+
+    @pytest.mark.parametrize("budget", [64, 200, "native"])
+    def test_more_becomes_windows(self, assessed, slide, budget):
+        result = assessed(info=self.INFO, budget=budget)
+        windows = [view for view in result.views.views if view.role == "window"]
+        assert len(windows) == len(result.readings) > 1
+        assert all(view.tokens <= 50 for view in windows)
+        assert budget == "native" or result.tokens.realised <= budget
 
     def test_a_large_budget_on_a_small_region_is_none(self, assessed):
         region = Region(880, 680, 128, 128)

@@ -20,7 +20,7 @@ def with_tokens(result, **values):
 def test_the_line_sums_up(result):
     line = token_line(
         dataclasses.replace(
-            with_tokens(result, allocator=0, realised=64, native=1024),
+            with_tokens(result, allocator=0, realised=64, native_windows=1024),
             region=Region(0, 0, 2048, 2048),
             pixels_decoded=200_704,
             seconds={"read": 0.1, "generate": 0.3},
@@ -38,7 +38,7 @@ def test_the_line_sums_up(result):
     ],
 )
 def test_the_line_counts_what_the_allocator_spent(result, looked, realised, native, start):
-    counted = with_tokens(result, allocator=looked, realised=realised, native=native)
+    counted = with_tokens(result, allocator=looked, realised=realised, native_windows=native)
     assert token_line(counted).startswith(start)
 
 
@@ -65,7 +65,7 @@ def test_json_holds_the_whole_account(result, marker):
     tokens = told["tokens"]
     assert tokens["requested"] == 64
     assert tokens["allocator"] == 8
-    assert tokens["saved"] == tokens["native"] - tokens["realised"] - tokens["allocator"]
+    assert tokens["saved"] == tokens["native_windows"] - tokens["realised"] - tokens["allocator"]
     assert told["slide"] == {
         "name": "marked.svs",
         "width": 2000,

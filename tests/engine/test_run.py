@@ -82,7 +82,7 @@ def test_auto_reads_the_overview_the_allocator_wants(slide, performer, allocator
 
 def test_the_allocator_hears_of_native_size_and_effort(slide, performer, allocator, find, whole):
     result = ask(Job(slide, Request(whole, find, effort="high")), performer, allocator)
-    assert allocator.asked == [(result.tokens.native, "high")]
+    assert allocator.asked == [(result.tokens.native_picture, "high")]
 
 
 def test_no_overview_is_read_where_none_is_wanted(slide, performer, allocator, find, whole):
@@ -99,16 +99,16 @@ def test_a_pinned_budget_does_not_ask_the_allocator(slide, performer, allocator,
     assert result.allocation == Allocation(16, "user")
     assert result.tokens.requested == 16
     assert 0 < result.tokens.realised <= 16
-    assert result.tokens.native == 62 * 47
+    assert result.tokens.native_picture == 62 * 47
     assert result.tokens.saved == 62 * 47 - result.tokens.realised
     assert result.tokens.encoder_patches == 4 * result.tokens.realised
-    assert result.tokens.flops < result.tokens.flops_native
+    assert result.tokens.flops < result.tokens.flops_native_picture
 
 
 def test_native_spends_what_the_region_has(slide, performer, allocator, find):
     result = ask(Job(slide, Request(Region(0, 0, 320, 160), find, "native")), performer, allocator)
-    assert result.tokens.realised == result.tokens.native == 50
-    assert result.tokens.flops == result.tokens.flops_native
+    assert result.tokens.realised == result.tokens.native_picture == 50
+    assert result.tokens.flops == result.tokens.flops_native_picture
     assert result.tokens.requested is None
     assert performer.seen == [(320, 160)]
 
@@ -194,7 +194,9 @@ def test_native_of_a_whole_slide_is_refused(slide, performer, allocator, find, m
     monkeypatch.setattr(type(slide), "info", info)
     with pytest.raises(QueryError, match=r"mark a smaller region, or give auto"):
         ask(
-            Job(slide, Request(Region(0, 0, 100_000, 80_000), find, "native")), performer, allocator
+            Job(slide, Request(Region(0, 0, 100_000, 80_000), find, "native", policy="one_view")),
+            performer,
+            allocator,
         )
 
 

@@ -18,10 +18,17 @@ from napari_pathreason.engine import (
     ask_together,
     run_job,
     token_line,
-    windows,
+    zoom_windows,
 )
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Detection, GenerationSettings, Metadata, Request, TokenLogprobs
+from napari_pathreason.types import (
+    Detection,
+    GenerationSettings,
+    Metadata,
+    Request,
+    TokenLogprobs,
+    View,
+)
 
 CELL = 32
 PLAIN = GenerationSettings(zoom=False)
@@ -136,11 +143,14 @@ def test_every_look_is_counted(job, blurred, allocator):
     assert with_it.tokens.encoder_patches == 4 * (with_it.tokens.realised + tokens)
     extra = with_it.tokens.flops - without.tokens.flops
     assert extra > 0
-    assert with_it.tokens.flops_native - without.tokens.flops_native == pytest.approx(extra)
+    assert (
+        with_it.tokens.flops_native_picture - without.tokens.flops_native_picture
+        == pytest.approx(extra)
+    )
     assert with_it.pixels_decoded > without.pixels_decoded
-    spent, native = with_it.tokens.spent, with_it.tokens.native + tokens
+    spent, native = with_it.tokens.spent, with_it.tokens.native_picture + tokens
     share = round(100 * (spent - native) / native)
-    assert f"+ {tokens} zoom of {with_it.tokens.native:,} visual" in token_line(with_it)
+    assert f"+ {tokens} zoom of {with_it.tokens.native_picture:,} visual" in token_line(with_it)
     assert f"({share} %)" in token_line(with_it)
     assert "zoom" not in token_line(without)
 
@@ -163,7 +173,15 @@ def test_a_large_find_another_label_and_a_poor_budget_get_none(
         blurred.info, metadata=Metadata(labels=("lesion",), zoom_labels=("nucleus",))
     )
     assert not ask(job, blurred, allocator).tokens.zoom
-    assert not ask(job, performer, allocator).tokens.zoom
+
+
+def test_a_model_that_names_no_labels_zooms_at_what_is_below_two_tokens(job, performer, allocator):
+    assert performer.info.metadata is None
+    assert ask(job, performer, allocator).tokens.zoom
+    spot, region = Detection("lesion", SPOT), Region(0, 0, 2048, 2048)
+    for tokens_a_side, zoomed in ((64, True), (96, True), (128, False)):  # 32, 21 and 16 px each
+        shown = View(region, (tokens_a_side * CELL, tokens_a_side * CELL), tokens_a_side**2)
+        assert bool(zoom_windows([spot], [shown], None, CELL, 1)) is zoomed
 
 
 def test_jobs_together_look_closer_as_each_would_alone(job, performer, allocator):
@@ -176,7 +194,7 @@ def test_jobs_together_look_closer_as_each_would_alone(job, performer, allocator
 
     joint.generate_batch = generate_batch
     jobs = [job, changed(job, region=Region(300, 200, 1200, 1000)), changed(job, settings=PLAIN)]
-    results = ask_together(jobs, joint, allocator)
+    results = ask_together(jobs, joint, allocator, most=4096)
     alone = [ask(one, Blurred(performer), allocator) for one in jobs]
     assert passes == [3, 2]
     assert [replace(r, seconds={}) for r in results] == [replace(r, seconds={}) for r in alone]
@@ -220,7 +238,8 @@ def test_windows_lie_in_the_region_and_are_small(box, region, most):
     x, y, w, h = box
     where = Region(*region)
     detections = [Detection(label, Box(x, y, w, h)) for label in ("Spot", "other", "spot")]
-    found = windows(detections, where, ("spot",), CELL, most)
+    shown = [View(where, (64, 64), 4)] * 3
+    found = zoom_windows(detections, shown, ("spot",), CELL, most)
     assert set(found) <= {0, 2}
     assert len(found) <= most
     for window in found.values():

@@ -31,7 +31,7 @@ def result_with(*detections, mpp=(0.5, 0.25), **changes):
         "allocation": Allocation(64, "fixed"),
         "answer": Answer("one dark spot", f"{len(detections)} found"),
         "detections": tuple(Detection(label, Box(*box)) for label, *box in detections),
-        "tokens": TokenReport(2, 64, 60, 1024, 240, 20, 10, 1.0, 2.0),
+        "tokens": TokenReport(2, 64, 60, 1024, 1024, 240, 20, 10, 1.0, 2.0, 2.0),
         "picture_size": (256, 224),
         "level": 1,
         "pixels_decoded": 1000,

@@ -17,12 +17,25 @@ from PIL import Image
 from napari_pathreason.exports import UsedModel
 from napari_pathreason.slide_run import AnswersHere, DetectSettings, RunFinished, run_slide
 from napari_pathreason.slides import open_slide
-from napari_pathreason.types import Allocation, Completion, ModelDims, ModelInfo
+from napari_pathreason.types import (
+    Allocation,
+    Completion,
+    GenerationSettings,
+    ModelDims,
+    ModelInfo,
+)
 
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 SPOTS = ((100, 100, 40, 60), (500, 300, 200, 30), (870, 610, 80, 80), (300, 560, 20, 20))
 """(x, y, w, h); with tiles of 256 px some lie on seams."""
-SETTINGS = DetectSettings(lesions=("spot",), mpp=0.5, tile=256, budget="native", batch=3)
+SETTINGS = DetectSettings(
+    lesions=("spot",),
+    mpp=0.5,
+    tile=256,
+    budget="native",
+    batch=3,
+    generation=GenerationSettings(zoom=False),
+)
 SAMPLE = files("napari_pathreason") / "sample_data" / "CMU-1-Small-Region.svs"
 DETECT = ("--mpp", "1", "--tile", "384", "--budget", "16", "--device", "cpu", "--batch", "2")
 USED = UsedModel("finder", "finder", "cpu", "abc")

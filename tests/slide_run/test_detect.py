@@ -12,7 +12,7 @@ from napari_pathreason.models import FixedAllocator, LoadedModels
 from napari_pathreason.slide_run import DetectSettings, Progress, RunFinished
 from napari_pathreason.slides import slide_from_arrays
 
-OPTIONS = {"mpp": 0.5, "tile": 256, "budget": "native", "batch": 3, "slide_mpp": 0.5}
+OPTIONS = {"mpp": 0.5, "tile": 256, "budget": "native", "batch": 3, "slide_mpp": 0.5, "zoom": False}
 
 
 @pytest.fixture

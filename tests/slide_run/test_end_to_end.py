@@ -32,7 +32,7 @@ def test_a_tile_is_answered_as_any_region_is(tmp_path):
         assert isinstance(end, RunFinished), end
         for record in end.outcome.records[:2]:
             region = end.outcome.plan.tiles[record.index].region
-            job = Job(slide, Request(region, settings.query, 16))
+            job = Job(slide, Request(region, settings.query, 16, policy="one_view"))
             result = ask(job, models.performer, models.allocator)
             assert record.answer == result.answer.text
             assert record.rationale == result.answer.rationale

@@ -268,7 +268,7 @@ def judged_by_place(monkeypatch):
         at.assessed = RELIABLE if region.x < 300 else UNCERTAIN if region.x < 600 else NONE
         return pictures(region, *more)
 
-    monkeypatch.setattr("napari_pathreason.engine._run.picture_doubts", picture_doubts)
+    monkeypatch.setattr("napari_pathreason.engine._reading.picture_doubts", picture_doubts)
     monkeypatch.setattr("napari_pathreason.engine._run.assess", lambda doubts: at.assessed)
 
 

@@ -86,7 +86,7 @@ def test_each_tile_has_its_own_allocation_within_the_resolution(run, spots):
     tokens = outcome.result.tokens
     assert tokens.allocator == 4 * len(outcome.records)
     assert tokens.realised == sum(record.tokens.realised for record in outcome.records)
-    assert tokens.native == 31 * 25
+    assert tokens.native_picture == 31 * 25
 
 
 def test_equal_pictures_go_to_the_model_together(run, spots, tmp_path):

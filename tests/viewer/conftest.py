@@ -43,7 +43,7 @@ def make_result() -> Callable[..., Result]:
             allocation=Allocation(64, "user"),
             answer=Answer("", f"{len(boxes)} {label}"),
             detections=tuple(Detection(label, box) for box in boxes),
-            tokens=TokenReport(2, 64, 60, 1024, 240, 20, 10, 1.0, 2.0),
+            tokens=TokenReport(2, 64, 60, 1024, 1024, 240, 20, 10, 1.0, 2.0, 2.0),
             picture_size=(256, 256),
             level=0,
             pixels_decoded=100,

@@ -36,7 +36,7 @@ from napari_pathreason.viewer import (
 
 
 def record(index: int, budget: int | None, **more: Any) -> TileRecord:
-    tokens = TokenReport(4, budget, budget or 64, 64, 256, 90, 20, 1.0, 1.0)
+    tokens = TokenReport(4, budget, budget or 64, 64, 64, 256, 90, 20, 1.0, 1.0, 1.0)
     allocation = Allocation(budget, "policy", 4, (0, 0, 0.1, 0.25, 0.6, 0, 0, 0, 0, 0.05))
     return TileRecord(index, allocation=allocation, tokens=tokens, **more)
 

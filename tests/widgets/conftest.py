@@ -57,7 +57,7 @@ class FakePerformer:
         settings: GenerationSettings,
         cancel: threading.Event,
     ) -> Iterator[str | Completion]:
-        (pixels,) = prompt.pictures
+        pixels = prompt.pictures[0]  # the overview, where there are windows behind it
         self.seen.append(pixels)
         self.settings.append(settings)
         if self.behaviour == "die":

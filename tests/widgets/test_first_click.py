@@ -87,15 +87,16 @@ def test_click_in_an_empty_viewer(make_dock: Make, messages: list[Any]) -> None:
 
 
 def test_native_size_of_too_much_is_a_hint(
-    make_dock: Make, finish: Wait, messages: list[Any]
+    make_dock: Make, finish: Wait, messages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("napari_pathreason.engine._windows.MOST_READ", 10_000)
     viewer, dock = make_dock()
     viewer.add_image(np.zeros((4200, 4200, 3), np.uint8), rgb=True)
     dock.form.question_edit.setPlainText("Is it magenta?")
     dock.form.budget_box.choose("native")
     dock.ask_button.click()
     finish(dock)
-    assert "mark a smaller region" in dock.answer.toPlainText()
+    assert "give a budget, or auto" in dock.answer.toPlainText()
     assert messages == []
 
 

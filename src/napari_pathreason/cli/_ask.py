@@ -30,6 +30,7 @@ from ._files import (
 )
 from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
+from ._views import add_views, plan_of, read_views, show_plans
 
 if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
@@ -84,6 +85,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     how = parser.add_argument_group("how")
     add_model(how)
+    add_views(how)
     defaults = GenerationSettings()
     add_setting(how, defaults, "temperature", "{:g}: always the likeliest word")
     add_setting(how, defaults, "seed", "of the draw at a temperature above 0")
@@ -102,8 +104,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     args.budget = parse_budget(args.budget)
     if args.temperature < 0:
         raise QueryError(f"the temperature is {args.temperature:g}; give 0 or more")
-    for file in (args.figure, None if args.json == "-" else args.json):
-        if file is not None:
+    for file in (args.figure, args.json, args.show_views):
+        if file not in (None, "-"):
             check_writable(Path(file))
     files = wanted_files(args)
     manifest = take_over(args, parser) if args.from_ is not None else None
@@ -119,21 +121,37 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         loaded = models.load_models(args.model, args.device)
         progress.clear()
         _estimate([entry.request for entry in entries], loaded.performer.info)
+        if args.show_views is not None:
+            requests = [entry.request for entry in entries]
+            show_plans([plan_of(one, slide, loaded) for one in requests], args.show_views)
+            return 0
         log = AnswerLog(slide, args.model, files, unreliable_class=args.unreliable_class)
         return _answer_all(args, log, entries, loaded, progress)
 
 
 def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.ManifestEntry]:
     """What the options ask, once for each region."""
-    regions = [Region(*numbers) for numbers in args.region]
+    regions: list[tuple[Region, engine.Outline]] = [(Region(*n), ()) for n in args.region]
     if args.regions:
-        regions += engine.read_regions(args.regions)
-    regions = regions or [Region(0, 0, slide.width, slide.height)]
+        regions += engine.read_outlines(args.regions)
+    regions = regions or [(Region(0, 0, slide.width, slide.height), ())]
+    windows = () if args.views is None else read_views(args.views)
     query = Query(args.task, args.question, args.choices)
     settings = settings_of(GenerationSettings, args)
     return [
-        exports.ManifestEntry(Request(region, query, args.budget, settings, args.effort))
-        for region in regions
+        exports.ManifestEntry(
+            Request(
+                region,
+                query,
+                args.budget,
+                settings,
+                args.effort,
+                args.policy,
+                windows,
+                outline,
+            )
+        )
+        for region, outline in regions
     ]
 
 
@@ -219,10 +237,15 @@ def _reassessed(then: Reliability, now: Reliability) -> str:
 def answer_region(
     request: Request, slide: slides.Slide, loaded: engine.Models, progress: StatusLine, which: str
 ) -> Result:
-    job = engine.Job(slide, request)
+    job, windows, read = engine.Job(slide, request), 0, 0
     for event in engine.run_job(job, loaded.performer, loaded.allocator):
         if isinstance(event, engine.StageStarted):
             progress.show(f"{which}{event.stage.value}")
+        elif isinstance(event, engine.Planned):
+            windows = sum(view.role == "window" for view in event.views.views)
+        elif isinstance(event, engine.ViewRead):
+            read += 1
+            progress.show(f"{which}window {read} of {windows}")
         elif isinstance(event, engine.Finished):
             return event.result
         elif isinstance(event, engine.Failed):

@@ -120,7 +120,7 @@ def _account(column: Column, read: Image.Image, result: Result) -> None:
     """The token line, a bar of spent against native, and what the model really read."""
     column.heading("Visual tokens")
     tokens, top, height = result.tokens, column.y + 2, 12
-    most = max(tokens.native, tokens.spent)
+    most = max(tokens.native_windows, tokens.spent)
     spent = max(4, round(PANEL * tokens.spent / most))
     column.draw.rectangle((0, top, PANEL - 1, top + height), fill=exports.RULE)
     column.draw.rectangle((0, top, min(spent, PANEL) - 1, top + height), fill=ACCENT)

@@ -16,8 +16,17 @@ from ._job import (
     Stage as Stage,
     StageStarted as StageStarted,
     TextDelta as TextDelta,
+    ViewRead as ViewRead,
     as_user_error as as_user_error,
     sentence as sentence,
+)
+from ._plan import Cost as Cost, cost_of as cost_of, one_view as one_view, view_of as view_of
+from ._policies import (
+    Choice as Choice,
+    Pick as Pick,
+    Policy as Policy,
+    State as State,
+    policy_named as policy_named,
 )
 from ._protocols import (
     Allocator as Allocator,
@@ -25,11 +34,18 @@ from ._protocols import (
     Models as Models,
     Performer as Performer,
 )
-from ._regions import parse_regions as parse_regions, read_regions as read_regions
+from ._reading import to_boxes as to_boxes, to_detections as to_detections
+from ._regions import (
+    Outline as Outline,
+    parse_regions as parse_regions,
+    read_outlines as read_outlines,
+    read_regions as read_regions,
+)
 from ._reliability import (
     Doubt as Doubt,
     assess as assess,
     foreseen as foreseen,
+    in_part as in_part,
     picture_doubts as picture_doubts,
 )
 from ._report import (
@@ -38,16 +54,24 @@ from ._report import (
     token_line as token_line,
 )
 from ._run import ask as ask, run_job as run_job
+from ._scene import (
+    Grid as Grid,
+    Scene as Scene,
+    is_large as is_large,
+    lay_grid as lay_grid,
+    overview_size as overview_size,
+    window_side as window_side,
+)
 from ._together import (
     ParkedJob as ParkedJob,
     answer_parked as answer_parked,
     ask_together as ask_together,
 )
-from ._view import to_detections as to_detections
+from ._windows import Windows as Windows
 from ._zoom import (
     CLOSE as CLOSE,
     VIEW_TOKENS as VIEW_TOKENS,
     answer_of as answer_of,
     refine as refine,
-    windows as windows,
+    zoom_windows as zoom_windows,
 )

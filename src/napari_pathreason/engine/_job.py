@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from napari_pathreason.budgets import ReadPlan
 from napari_pathreason.errors import OutOfMemoryError, PathreasonError, SlideError
-from napari_pathreason.types import Allocation, Request, Result
+from napari_pathreason.types import Allocation, Reading, Request, Result, Views
+
+from ._plan import Cost
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
+
+    from ._policies import Policy
 
 _MEMORY = frozenset({"MemoryError", "OutOfMemoryError"})
 
@@ -31,11 +34,18 @@ class Job:
     bounded : bool
         Whether what the model says that it cannot do is refused; who measures a model asks all
         the same.
+    before : tuple of Reading
+        Windows of the same request that were read and answered already; they are not read again,
+        and their answers count.
+    policy : Policy, optional
+        Chooses windows in place of the one that the request names, such as a measured one.
     """
 
     slide: Slide
     request: Request
     bounded: bool = True
+    before: tuple[Reading, ...] = ()
+    policy: Policy | None = None
 
 
 class Stage(StrEnum):
@@ -58,10 +68,22 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The budget is chosen and turned into an exact size; nothing of it is spent yet."""
+    """Budgets are chosen and turned into exact sizes; nothing of these views is spent yet.
+
+    A second round of views is another plan: ``views`` holds all that were and will be read,
+    ``cost`` is that of those still to be read.
+    """
 
     allocation: Allocation
-    plan: ReadPlan
+    views: Views
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """A window was read and answered, or several that stood in one prompt."""
+
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +116,7 @@ class Failed:
     error: Exception
 
 
-Event = StageStarted | Planned | TextDelta | Finished | Cancelled | Failed
+Event = StageStarted | Planned | ViewRead | TextDelta | Finished | Cancelled | Failed
 
 
 def as_user_error(

@@ -11,9 +11,17 @@ from typing import Any
 from napari_pathreason.errors import RegionError
 from napari_pathreason.geometry import Region
 
+Outline = tuple[tuple[float, float], ...]
+"""Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
+
 
 def read_regions(path: str | Path) -> list[Region]:
-    """Read the bounds of every polygon of a GeoJSON file; see `parse_regions`.
+    """Read the bounds of every polygon of a GeoJSON file; see `parse_regions`."""
+    return [region for region, _ in read_outlines(path)]
+
+
+def read_outlines(path: str | Path) -> list[tuple[Region, Outline]]:
+    """Read the bounds and the outline of every polygon of a GeoJSON file; see `parse_outlines`.
 
     Raises
     ------
@@ -32,11 +40,16 @@ def read_regions(path: str | Path) -> list[Region]:
         raise RegionError(
             f"the regions file {path.name} is not GeoJSON; export the regions again as GeoJSON"
         ) from error
-    return parse_regions(value)
+    return parse_outlines(value)
 
 
 def parse_regions(value: Any) -> list[Region]:
-    """Bounds of every polygon of a FeatureCollection, Feature, geometry, or list of these.
+    """Bounds of every polygon; see `parse_outlines`."""
+    return [region for region, _ in parse_outlines(value)]
+
+
+def parse_outlines(value: Any) -> list[tuple[Region, Outline]]:
+    """Bounds and outline of every polygon of a FeatureCollection, Feature, geometry, or a list.
 
     Parameters
     ----------
@@ -45,15 +58,16 @@ def parse_regions(value: Any) -> list[Region]:
 
     Returns
     -------
-    list of Region
-        In the order of the file, grown outwards to whole pixels; a multi-polygon gives one each.
+    list of (Region, Outline)
+        In the order of the file, bounds grown outwards to whole pixels; a multi-polygon gives one
+        each. Holes are no part of an outline.
 
     Raises
     ------
     RegionError
         If anything in it is not a polygon, or there is none.
     """
-    regions = [region for geometry in _geometries(value) for region in _bounds(geometry)]
+    regions = [one for geometry in _geometries(value) for one in _bounds(geometry)]
     if not regions:
         raise RegionError("the GeoJSON holds no region; draw at least one rectangle or polygon")
     return regions
@@ -75,7 +89,7 @@ def _geometries(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _bounds(geometry: Any) -> Iterator[Region]:
+def _bounds(geometry: Any) -> Iterator[tuple[Region, Outline]]:
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
@@ -88,14 +102,22 @@ def _bounds(geometry: Any) -> Iterator[Region]:
     try:
         polygons = shape(geometry)
         parts = list(getattr(polygons, "geoms", [polygons]))
-        corners = [part.bounds for part in parts]
+        corners = [(part.bounds, _outline(part)) for part in parts]
         empty = any(part.is_empty for part in parts) or not parts
     except (ShapelyError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise RegionError(
             f"a {kind} of the GeoJSON has broken coordinates; export the regions again"
         ) from error
-    if empty or not all(math.isfinite(v) for bounds in corners for v in bounds):
+    if empty or not all(math.isfinite(v) for bounds, _ in corners for v in bounds):
         raise RegionError(f"a {kind} of the GeoJSON has no coordinates; export the regions again")
-    for x1, y1, x2, y2 in corners:
+    for (x1, y1, x2, y2), outline in corners:
         left, top = math.floor(x1), math.floor(y1)
-        yield Region(left, top, math.ceil(x2) - left, math.ceil(y2) - top)
+        yield Region(left, top, math.ceil(x2) - left, math.ceil(y2) - top), outline
+
+
+def _outline(polygon: Any) -> Outline:
+    """Corners of a polygon; none of a rectangle along the axes, which its bounds are."""
+    x1, y1, x2, y2 = polygon.bounds
+    if polygon.area >= 0.999 * (x2 - x1) * (y2 - y1):
+        return ()
+    return tuple((float(x), float(y)) for x, y, *_ in polygon.exterior.coords[:-1])

@@ -7,7 +7,8 @@ over a whole slide counts them over its tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -152,6 +153,52 @@ def reply_doubts(
             yield Doubt("uncertain", "the model tells no confidence")
     elif confidence < least:
         yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")
+
+
+def windows_doubts(
+    readings: Sequence[types.Reading], support: Sequence[int], *, found: bool, read_share: float
+) -> Iterator[Doubt]:
+    """What the windows of a region say of the answer that was put together from theirs.
+
+    Parameters
+    ----------
+    readings : sequence of Reading
+        Each of a window by itself.
+    support : sequence of int
+        Places of those that the answer rests on.
+    found : bool
+        Whether it says that something is there, which one window can show; that nothing is there
+        takes all of them.
+    read_share : float
+        Of the windows that hold tissue, how many were read, 0 to 1.
+    """
+    if not readings:
+        yield Doubt("none", "no window of the region could be read")
+        return
+    if not found and read_share < 1:
+        yield Doubt(
+            "uncertain", "only a part of the tissue was read; what lies elsewhere is unknown"
+        )
+    resting = [readings[place] for place in support] or list(readings)
+    levels = Counter(reading.reliability.level for reading in resting)
+    if levels["reliable"] == len(resting):
+        return
+    level: Literal["uncertain", "none"] = (
+        "none" if 2 * levels["none"] > len(resting) else "uncertain"
+    )
+    reasons = Counter(reason for one in resting for reason in one.reliability.reasons)
+    worst = {
+        one.reliability.reasons[0]
+        for one in resting
+        if one.reliability.level == "none" and one.reliability.reasons
+    }
+    for reason in sorted(reasons, key=lambda one: (one not in worst, -reasons[one], one)):
+        yield Doubt(level, in_part(reason, reasons[reason], len(resting), "windows"))
+
+
+def in_part(reason: str, count: int, total: int, of: str) -> str:
+    """A reason with how many of all it concerns, such as ``low confidence (3 of 16 windows)``."""
+    return reason if count == total else f"{reason} ({count:,} of {total:,} {of})"
 
 
 def foreseen(query: types.Query, model: types.ModelInfo) -> types.Reliability:

@@ -5,40 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from napari_pathreason.budgets import ReadPlan, flops
-from napari_pathreason.types import Allocation, Completion, ModelDims, Result, TokenReport
+from napari_pathreason.budgets import flops
+from napari_pathreason.types import Allocation, ModelDims, Reading, Result, TokenReport, Views
 
 
 def token_report(
     dims: ModelDims,
     allocation: Allocation,
-    plan: ReadPlan,
-    completion: Completion,
-    views: Sequence[Completion] = (),
+    views: Views,
+    readings: Sequence[Reading],
+    zooms: Sequence[Reading] = (),
+    windows: int = 1,
 ) -> TokenReport:
     """Count what was spent, and what the same answer would have cost at native size.
 
-    ``views`` are zooms; a first view at native size has them too.
+    Parameters
+    ----------
+    dims : ModelDims
+    allocation : Allocation
+    views : Views
+        What was read; it knows both native sizes.
+    readings : sequence of Reading
+        Of the picture, or of the windows.
+    zooms : sequence of Reading
+        Of zooms at detections; an answer at native size has them too.
+    windows : int
+        That cover the region's tissue.
     """
-    realised = completion.visual_tokens
-    words, written = completion.prompt_tokens - realised, completion.new_tokens
-    zoom = sum(view.visual_tokens for view in views)
-    zoom_flops = sum(
-        flops(dims, view.visual_tokens, view.prompt_tokens - view.visual_tokens, view.new_tokens)
-        for view in views
-    )
+    count = max(len(readings), 1)
+    words = sum(one.prompt_tokens - one.visual_tokens for one in readings) // count
+    written = sum(one.new_tokens for one in readings) // count
+    of_zooms = sum(_flops(dims, one) for one in zooms)
+    each = views.native_windows // max(windows, 1)
+    everything = [*readings, *zooms]
     return TokenReport(
         allocator=allocation.tokens_spent,
         requested=allocation.budget,
-        realised=realised,
-        native=plan.native,
-        encoder_patches=(realised + zoom) * dims.merge**2,
-        prompt_tokens=completion.prompt_tokens + sum(view.prompt_tokens for view in views),
-        new_tokens=written + sum(view.new_tokens for view in views),
-        flops=allocation.flops + flops(dims, realised, words, written) + zoom_flops,
-        flops_native=flops(dims, plan.native, words, written) + zoom_flops,
-        zoom=zoom,
+        realised=sum(one.visual_tokens for one in readings),
+        native_picture=views.native_picture,
+        native_windows=views.native_windows,
+        encoder_patches=sum(one.visual_tokens for one in everything) * dims.merge**2,
+        prompt_tokens=sum(one.prompt_tokens for one in everything),
+        new_tokens=sum(one.new_tokens for one in everything),
+        flops=allocation.flops + sum(_flops(dims, one) for one in everything),
+        flops_native_picture=flops(dims, views.native_picture, words, written) + of_zooms,
+        flops_native_windows=windows * flops(dims, each, words, written) + of_zooms,
+        zoom=sum(one.visual_tokens for one in zooms),
     )
+
+
+def _flops(dims: ModelDims, reading: Reading) -> float:
+    words = reading.prompt_tokens - reading.visual_tokens
+    return flops(dims, reading.visual_tokens, words, reading.new_tokens)
 
 
 def token_line(result: Result) -> str:
@@ -46,9 +64,9 @@ def token_line(result: Result) -> str:
 
     For example ``64 of 1,024 visual tokens (-94 %), 0.3 of 1.0 Mpx decoded, 0.4 s``; tokens that
     the allocator's overview took stand as ``64 + 16``, those of zooms at detections before
-    them, as ``64 + 32 zoom + 16``; native size would have had those as well. A
-    small region of a slide without coarse levels decodes more than itself, since tiles come whole:
-    ``1.4 Mpx decoded for 0.3``.
+    them, as ``64 + 32 zoom + 16``; native size would have had those as well. Of windows it also
+    says how many there were. A small region of a slide without coarse levels decodes more than
+    itself, since tiles come whole: ``1.4 Mpx decoded for 0.3``.
     """
     tokens = result.tokens
     spent = f"{tokens.realised:,}"
@@ -56,15 +74,17 @@ def token_line(result: Result) -> str:
         spent += f" + {tokens.zoom:,} zoom"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
-    change = round(-100 * tokens.saved / (tokens.native + tokens.zoom))
+    change = round(-100 * tokens.saved / (tokens.native_windows + tokens.zoom))
     # a positive change: the overview cost more than its choice saved
     sign = "+" if change > 0 else ""
     whole = result.region.width * result.region.height
     decoded = f"{_mega(result.pixels_decoded)} of {_mega(whole)} Mpx decoded"
     if result.pixels_decoded > whole:
         decoded = f"{_mega(result.pixels_decoded)} Mpx decoded for {_mega(whole)}"
+    windows = sum(view.role == "window" for view in result.views.views) if result.views else 0
+    place = "" if not windows else f" in {windows:,} {'window' if windows == 1 else 'windows'}"
     return (
-        f"{spent} of {tokens.native:,} visual tokens ({sign}{change} %), "
+        f"{spent} of {tokens.native_windows:,} visual tokens{place} ({sign}{change} %), "
         f"{decoded}, {sum(result.seconds.values()):.1f} s"
     )
 
@@ -120,13 +140,15 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "requested": tokens.requested,
             "realised": tokens.realised,
             "zoom": tokens.zoom,
-            "native": tokens.native,
+            "native_picture": tokens.native_picture,
+            "native_windows": tokens.native_windows,
             "saved": tokens.saved,
             "encoder_patches": tokens.encoder_patches,
             "prompt_tokens": tokens.prompt_tokens,
             "new_tokens": tokens.new_tokens,
             "flops": tokens.flops,
-            "flops_native": tokens.flops_native,
+            "flops_native_picture": tokens.flops_native_picture,
+            "flops_native_windows": tokens.flops_native_windows,
         },
         "pixels_decoded": result.pixels_decoded,
         "level": result.level,
@@ -155,10 +177,34 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "effort": result.allocation.effort,
             "probabilities": _list(result.allocation.probabilities),
         },
+        "policy": "one_view" if result.views is None else result.views.policy,
+        "views": [_reading_to_dict(reading) for reading in result.readings],
+        "unread": [[one.x, one.y, one.width, one.height] for one in result.unread],
         "seed": result.settings.seed,
         "temperature": result.settings.temperature,
         "zoom": result.settings.zoom,
         "warnings": list(result.warnings),
+    }
+
+
+def _reading_to_dict(reading: Reading) -> dict[str, Any]:
+    """A reading: its views, and what it said by itself."""
+    return {
+        "views": [
+            {
+                "name": view.name,
+                "region": [view.region.x, view.region.y, view.region.width, view.region.height],
+                "size": list(view.size),
+                "tokens": view.tokens,
+                "why": view.why,
+            }
+            for view in reading.views
+        ],
+        "answer": reading.answer.text,
+        "rationale": reading.answer.rationale,
+        "confidence": _short(reading.confidence),
+        "reliability": reading.reliability.level,
+        "visual_tokens": reading.visual_tokens,
     }
 
 

@@ -1,21 +1,21 @@
-"""Several main jobs at once, so that they share the passes of a model."""
+"""Several jobs at once, so that they share the passes of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import replace
 from threading import Event as Flag
 
 from napari_pathreason import types
 
-from ._job import Cancelled, Event, Failed, Finished, Job, Stage, TextDelta
-from ._protocols import Allocator, BatchPerformer, Performer
-from ._run import run_job
+from ._asking import Need, complete
+from ._job import Cancelled, Event, Failed, Finished, Job
+from ._protocols import Allocator, Performer
+from ._run import job_steps
 
 
 class ParkedJob:
-    """A main job that stands still wherever it needs the model, until it is given a completion.
+    """A main job that stands still wherever it needs the model, until it is given completions.
 
     `advance` and `give` take turns, as often as the job needs the model; then comes `end`.
 
@@ -31,93 +31,85 @@ class ParkedJob:
     def __init__(
         self, job: Job, info: types.ModelInfo, allocator: Allocator, cancel: Flag | None = None
     ) -> None:
-        self.info = info
         self.settings = job.request.settings
-        self._prompt: types.Prompt | None = None
-        self._completion: types.Completion | Exception | None = None
-        self._took: list[float] = []
-        self._events = run_job(job, self, allocator, cancel)
+        self._steps = job_steps(job, lambda: info, allocator, cancel or Flag())
+        self._need: Need | None = None
+        self._reply: list[types.Completion] | Exception | None = None
         self._ending: Event | None = None
 
-    def generate(
-        self,
-        prompt: types.Prompt,
-        settings: types.GenerationSettings,
-        cancel: Flag,
-    ) -> Iterator[str | types.Completion]:
-        """Satisfies `Performer` for the job's own sake."""
-        self._prompt, self._completion = prompt, None
-        yield ""  # the job reports a piece of text, and waits until it is advanced
-        self._prompt = None
-        if isinstance(self._completion, Exception):
-            raise self._completion
-        if self._completion is not None:
-            self._took.append(self._completion.seconds)
-            yield self._completion
-
     def advance(self) -> bool:
-        """Go on until the model is needed; False if the job ended before."""
-        for event in self._events:
-            if isinstance(event, TextDelta):
-                return True
-            self._ending = event
-        return False
+        """Go on until the model is needed; False if the job has ended."""
+        try:
+            if self._need is None:
+                item = next(self._steps)
+            elif isinstance(self._reply, list):
+                item = self._steps.send(self._reply)
+            else:
+                item = self._steps.throw(self._reply or RuntimeError("no completion was given"))
+            self._need = self._reply = None
+            while not isinstance(item, Need):
+                self._ending = item
+                item = next(self._steps)
+        except StopIteration:
+            self._need = None
+            return False
+        self._need = item
+        return True
 
     @property
-    def prompt(self) -> types.Prompt:
-        """What the model is to see and answer, from `advance` to the next."""
-        if self._prompt is None:
+    def prompts(self) -> tuple[types.Prompt, ...]:
+        """What the model is to see, from `advance` to the next."""
+        if self._need is None:
             raise RuntimeError("the job does not wait for the model")
-        return self._prompt
+        return self._need.prompts
 
-    @property
-    def answered(self) -> bool:
-        """Whether a completion was given, or an error."""
-        return self._completion is not None
-
-    def give(self, completion: types.Completion | Exception) -> None:
-        """What the model answered, or what it raised."""
-        self._completion = completion
+    def give(self, reply: list[types.Completion] | Exception) -> None:
+        """What the model answered to `prompts`, or what it raised."""
+        self._reply = reply
 
     def end(self) -> Finished | Cancelled | Failed:
-        """The ending; the seconds of generation are those of the completions alone."""
-        while self.advance():  # what was not answered fails
+        """The ending; what was not answered fails."""
+        while self.advance():
             pass
-        if isinstance(self._ending, Finished) and self._took:
-            # the stages also hold the wait for the other jobs
-            first, *zoom = self._took
-            seconds = dict(self._ending.result.seconds) | {Stage.GENERATE.value: first}
-            if zoom:
-                seconds[Stage.ZOOM.value] = sum(zoom)
-            return Finished(replace(self._ending.result, seconds=seconds))
         if not isinstance(self._ending, Finished | Cancelled | Failed):
             raise RuntimeError("a job ended without an ending")
         return self._ending
 
 
 def answer_parked(
-    jobs: Sequence[ParkedJob], performer: Performer, cancel: Flag | None = None
+    jobs: Sequence[ParkedJob],
+    performer: Performer,
+    cancel: Flag | None = None,
+    most: int | None = None,
 ) -> None:
-    """Give each job its completion, in one pass where the performer can; or what it raised.
+    """Give each job its completions, in shared passes where the performer can; or what it raised.
 
-    All jobs must wait for the model, and have the settings of the first.
+    Parameters
+    ----------
+    jobs : sequence of ParkedJob
+        All wait for the model, and have the settings of the first.
+    performer : Performer
+    cancel : threading.Event, optional
+    most : int, optional
+        Visual tokens of a pass; those that suit the model's device if left out.
     """
-    flag = cancel or Flag()
+    if not jobs:
+        return
+    prompts = [prompt for job in jobs for prompt in job.prompts]
+    need = Need(tuple(prompts))
     try:
-        if isinstance(performer, BatchPerformer) and len(jobs) > 1:
-            prompts = [job.prompt for job in jobs]
-            answers = performer.generate_batch(prompts, jobs[0].settings, flag)
-            for job, answer in zip(jobs, answers, strict=True):
-                job.give(answer)
-            return
+        asking = complete(need, performer, jobs[0].settings, cancel or Flag(), most)
+        while True:
+            next(asking)
+    except StopIteration as end:
+        done: list[types.Completion] = end.value
         for job in jobs:
-            for piece in performer.generate(job.prompt, job.settings, flag):
-                if isinstance(piece, types.Completion):
-                    job.give(piece)
+            count = len(job.prompts)
+            job.give(done[:count])
+            done = done[count:]
     except Exception as error:  # each job turns it into the line that its user sees
         for job in jobs:
-            if not job.answered:
-                job.give(error)
+            job.give(error)
 
 
 def ask_together(
@@ -125,6 +117,7 @@ def ask_together(
     performer: Performer,
     allocator: Allocator,
     cancel: Flag | None = None,
+    most: int | None = None,
 ) -> list[types.Result]:
     """Run jobs to their ends, the model's passes shared by all of them.
 
@@ -134,6 +127,8 @@ def ask_together(
         Of equal settings, and few enough for the model's memory.
     performer, allocator, cancel
         As in `run_job`.
+    most : int, optional
+        See `answer_parked`.
 
     Returns
     -------
@@ -150,7 +145,7 @@ def ask_together(
     parked = [ParkedJob(job, performer.info, allocator, cancel) for job in jobs]
     waiting = [job for job in parked if job.advance()]
     while waiting:
-        answer_parked(waiting, performer, cancel)
+        answer_parked(waiting, performer, cancel, most)
         waiting = [job for job in waiting if job.advance()]
     results = []
     for job in parked:

@@ -1,6 +1,6 @@
-"""A zoom at small detections: each again, in a window of its own.
+"""A zoom at small detections: each again, in a view of a second round.
 
-A side of a small thing is written in thousandths of the whole region, too coarse for its few
+A side of a small thing is written in thousandths of the whole picture, too coarse for its few
 pixels. In a window around it the same model writes it in thousandths of the window; so the embedded
 model's F1 of platelets in smears of `val` rose from 0.05 to 0.35. What is not there was none. Every
 view is counted.
@@ -11,23 +11,24 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
-from threading import Event as Flag
 
-from napari_pathreason.budgets import plan as make_plan
 from napari_pathreason.geometry import Box, Region, iou
-from napari_pathreason.tasks import TASKS, summary
-from napari_pathreason.types import Answer, AnswerBox, BoxSpace, Completion, Detection
+from napari_pathreason.tasks import summary
+from napari_pathreason.types import Answer, BoxSpace, Completion, Detection, ModelInfo, View
 
-from ._job import Job, TextDelta
-from ._protocols import Performer
-from ._view import frame_of, generate, read, to_detections
+from ._asking import Need
+from ._job import Event, Job
+from ._plan import numbered, view_of
+from ._reading import Read, ask_each, to_boxes
 
 VIEW_TOKENS = 16
 """Visual tokens of a zoom, at the most: four tokens a side."""
 WIDER = 3.0
 """How much wider than its detection a window is, where that is more than four tokens."""
 CLOSE = 0.25
-"""Share of the region that a window covers, at the most: a wider one shows it no closer."""
+"""Share of what was shown that a window covers, at the most: a wider one shows it no closer."""
+SMALL = 2.0
+"""Visual tokens a side below which a box is worth a zoom, of a model that names no labels."""
 SAME = 0.5
 """Overlap at which two detections of one label are one thing."""
 
@@ -37,26 +38,30 @@ class Zoomed:
     """What zooms left of the detections.
 
     ``detections`` are those that were there again, had no window, or had a reply that cannot be
-    read, with the confidence of the first view; ``views`` is what the model wrote.
+    read, with the confidence of the first view; ``reads`` is what the zooms gave.
     """
 
     detections: tuple[Detection, ...]
-    views: tuple[Completion, ...] = ()
-    pixels_decoded: int = 0
+    reads: tuple[Read, ...] = ()
 
 
-def windows(
-    detections: Sequence[Detection], region: Region, labels: Sequence[str], token_px: int, most: int
+def zoom_windows(
+    detections: Sequence[Detection],
+    shown: Sequence[View],
+    labels: Sequence[str] | None,
+    token_px: int,
+    most: int,
 ) -> dict[int, Region]:
     """Which detections get a zoom, and where.
 
     Parameters
     ----------
     detections : sequence of Detection
-    region : Region
-        What the model was shown first, level-0 pixels.
-    labels : sequence of str
-        Of which a zoom is worth it; see `Metadata.zoom_labels`.
+    shown : sequence of View
+        What showed each of them.
+    labels : sequence of str or None
+        Of which a zoom is worth it; see `Metadata.zoom_labels`. None: of all whose box is below
+        `SMALL` visual tokens a side.
     token_px : int
         Side of a visual token in pixels.
     most : int
@@ -65,14 +70,20 @@ def windows(
     Returns
     -------
     dict of int to Region
-        Windows within the region, by the place of their detection.
+        Windows within what was shown, by the place of their detection.
     """
-    wanted = {label.casefold() for label in labels}
+    wanted = None if labels is None else {label.casefold() for label in labels}
     chosen: dict[int, Region] = {}
-    for place, detection in enumerate(detections):
-        window = _window(detection.box, region, token_px)
+    for place, (detection, view) in enumerate(zip(detections, shown, strict=True)):
+        region, box = view.region, detection.box
+        window = _window(box, region, token_px)
         close = window.box.area <= CLOSE * region.box.area
-        if close and len(chosen) < most and detection.label.casefold() in wanted:
+        if wanted is None:
+            token = token_px * max(region.width / view.size[0], region.height / view.size[1])
+            worth = max(box.w, box.h) < SMALL * token
+        else:
+            worth = detection.label.casefold() in wanted
+        if close and worth and len(chosen) < most:
             chosen[place] = window
     return chosen
 
@@ -89,66 +100,46 @@ def _window(box: Box, region: Region, token_px: int) -> Region:
 
 def zoom_in(
     job: Job,
-    performer: Performer,
+    model: ModelInfo,
     detections: Sequence[Detection],
     due: Mapping[int, Region],
-    cancel: Flag,
-) -> Generator[TextDelta, None, Zoomed]:
+    first: int = 1,
+) -> Generator[Event | Need, list[Completion], Zoomed]:
     """Ask the same question in each window; what is found there replaces the detection.
 
     Parameters
     ----------
     job : Job
-    performer : Performer
+    model : ModelInfo
     detections : sequence of Detection
-        Of the first view; those without a window stay as they are.
+        Of the views before; those without a window stay as they are.
     due : mapping of int to Region
-        See `windows`.
-    cancel : threading.Event
-
-    Yields
-    ------
-    TextDelta
-        Empty, while the model is at work: the answer's own text stands already.
-
-    Raises
-    ------
-    SlideError, ModelError, concurrent.futures.CancelledError
-        As the first view does.
+        See `zoom_windows`.
+    first : int
+        Number of the first zoom, by which answers cite it.
     """
-    task = TASKS[job.request.query.task]
+    views = numbered(
+        (
+            replace(
+                view_of(window, VIEW_TOKENS, model.dims.token_px, "zoom"),
+                why=f"a closer view of one {detections[place].label}",
+            )
+            for place, window in due.items()
+        ),
+        first,
+    )
+    reads = yield from ask_each(job, model, views)
+    at = {one.reading.view: one for one in reads}
+    answered = {place: at[view] for place, view in zip(due, views, strict=True) if view in at}
     left: list[Detection] = []
-    views, decoded = [], 0
     for place, detection in enumerate(detections):
         refined: Detection | None = detection
-        if place in due:
-            window = due[place]
-            size = make_plan(window, VIEW_TOKENS, performer.info.dims.token_px).size
-            image = read(job, window, size)
-            decoded += image.pixels_decoded
-            view = yield from _silent(
-                generate(job, performer, image, task.messages(job.request.query), cancel)
-            )
-            views.append(view)
-            answer = task.parse(view.text, job.request.query)
-            if answer.readable:  # else nothing is known of it, and the detection stays
-                space = performer.info.box_space
-                refined = refine(detection, to_detections(answer.boxes, window, size, space))
+        one = answered.get(place)
+        if one is not None and one.reading.answer.readable:
+            refined = refine(detection, one.reading.detections)  # else nothing is known of it
         if refined is not None and not _is_among(refined, left):
             left.append(refined)
-    return Zoomed(tuple(left), tuple(views), decoded)
-
-
-def _silent(
-    writing: Generator[TextDelta, None, Completion],
-) -> Generator[TextDelta, None, Completion]:
-    while True:
-        try:
-            next(writing)
-        except StopIteration as end:
-            done: Completion = end.value
-            return done
-        yield TextDelta("")
+    return Zoomed(tuple(left), tuple(reads))
 
 
 def refine(detection: Detection, zoomed: Sequence[Detection]) -> Detection | None:
@@ -178,9 +169,5 @@ def answer_of(
     space: BoxSpace,
 ) -> Answer:
     """An answer that tells of ``detections`` in place of its own boxes; see `to_detections`."""
-    frame = frame_of(region, picture_size, space)
-    boxes = tuple(
-        AnswerBox(detection.label, *frame.to_picture(detection.box).corners)
-        for detection in detections
-    )
+    boxes = to_boxes(detections, region, picture_size, space)
     return replace(answer, text=summary(boxes), boxes=boxes)

@@ -17,7 +17,7 @@ from napari_pathreason.errors import ExportError
 from napari_pathreason.files import write_json
 from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo
 
-FORMAT = "napari-pathreason run 2"
+FORMAT = "napari-pathreason run 3"
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
 BLOCK = 1 << 16
 SAMPLES = 64
@@ -77,6 +77,8 @@ class Manifest:
 
 def entry_of(result: Result) -> ManifestEntry:
     """The request that a result answers, as far as it says so itself, and what was answered."""
+    if result.request is not None:
+        return ManifestEntry(result.request, digest_of(result), result.reliability)
     allocation = result.allocation
     budget: Budget = "auto"
     if allocation.source == "user":

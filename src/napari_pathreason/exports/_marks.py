@@ -185,7 +185,7 @@ def _measurements(mark: Mark) -> dict[str, float]:
         tokens = mark.result.tokens
         measurements["Visual tokens"] = tokens.spent
         if mark.kind == "region":
-            measurements["Visual tokens, native"] = tokens.native
+            measurements["Visual tokens, native windows"] = tokens.native_windows
     if mark.area_um2 is not None:
         measurements["Area µm^2"] = round(mark.area_um2, 3)
     return measurements

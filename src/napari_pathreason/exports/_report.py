@@ -87,7 +87,7 @@ def write_report(
             found=sum(len(result.detections) for result in results),
             levels=_levels(results),
             spent=spent,
-            native=sum(result.tokens.native for result in results),
+            native=sum(result.tokens.native_windows for result in results),
             decoded=sum(result.pixels_decoded for result in results),
             seconds=sum(sum(result.seconds.values()) for result in results),
             sections=sections,

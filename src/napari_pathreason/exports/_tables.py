@@ -148,7 +148,7 @@ def _costs(made: datetime, result: Result) -> list[str]:
         plain(answer_line(result.answer.text, result.reliability)),
         plain(result.model.name),
         "native" if tokens.requested is None else str(tokens.requested),
-        *(str(n) for n in (tokens.read, tokens.allocator, tokens.native, tokens.saved)),
+        *(str(n) for n in (tokens.read, tokens.allocator, tokens.native_windows, tokens.saved)),
         str(result.pixels_decoded),
         repr(round(sum(result.seconds.values()), 3)),
     ]

@@ -6,13 +6,10 @@ all jobs of a group wait there, pictures of equal size go to the model together.
 
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from threading import Event as Flag
 from typing import Protocol, Self
 
@@ -28,10 +25,6 @@ from ._plan import RunPlan
 from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
 from ._tiles import Tile
-
-TOGETHER_ON_CPU = 256
-"""Visual tokens that a processor takes in one pass: a pass cannot be cancelled, and of more tokens
-together little is gained there."""
 
 
 class Group:
@@ -61,19 +54,12 @@ class Group:
             (tile, _parked(slide, tile, settings, performer.info, allocator, cancel))
             for tile in tiles
         ]
-        self._equal: dict[tuple[tuple[int, int], ...], list[engine.ParkedJob]] = defaultdict(list)
+        self._waiting: list[engine.ParkedJob] = []
 
     def read(self) -> Self:
         """Allocate and read each tile; in any thread, while the model is at another group."""
-        self._advance([job for _, job in self._jobs])
+        self._waiting = [job for _, job in self._jobs if job.advance()]
         return self
-
-    def _advance(self, jobs: Iterable[engine.ParkedJob]) -> None:
-        """Let jobs go on to where they need the model, by the sizes of what it is to see."""
-        self._equal = defaultdict(list)
-        for job in jobs:
-            if job.advance():
-                self._equal[job.prompt.shapes].append(job)
 
     def answer(self) -> list[TileRecord]:
         """Ask the model.
@@ -90,22 +76,10 @@ class Group:
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
-        while self._equal:  # again where detections get a zoom
-            for shapes, same in self._equal.items():
-                pixels = sum(height * width for height, width in shapes)
-                most = _together(pixels, self._performer.info)
-                for start in range(0, len(same), most):
-                    engine.answer_parked(same[start : start + most], self._performer, self._cancel)
-            self._advance(chain.from_iterable(self._equal.values()))
+        while self._waiting:  # again where detections get a zoom
+            engine.answer_parked(self._waiting, self._performer, self._cancel)
+            self._waiting = [job for job in self._waiting if job.advance()]
         return [_record(tile, job) for tile, job in self._jobs]
-
-
-def _together(pixels: int, model: ModelInfo) -> int:
-    """How many prompts of so many pixels go to the model at once."""
-    if model.device != "cpu":
-        return sys.maxsize
-    tokens = pixels // model.dims.token_px**2
-    return max(1, TOGETHER_ON_CPU // max(tokens, 1))
 
 
 def most_tokens(region: Region, slide: SlideInfo, mpp: float, token_px: int) -> int:
@@ -150,7 +124,15 @@ def _parked(
     if budget != "auto":
         budget = most if budget == "native" else min(budget, most)
     job = engine.Job(
-        slide, Request(tile.region, settings.query, budget, settings.generation, settings.effort)
+        slide,
+        Request(
+            tile.region,
+            settings.query,
+            budget,
+            settings.generation,
+            settings.effort,
+            policy="one_view",
+        ),
     )
     return engine.ParkedJob(job, info, _Capped(allocator, most), cancel)
 

@@ -172,7 +172,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "source": allocation.source,
         "visual_tokens": tokens.read,
         "allocator_tokens": tokens.allocator,
-        "native_tokens": tokens.native,
+        "native_tokens": tokens.native_picture,
         "pixels_decoded": record.pixels_decoded,
         "level": record.level,
         "boxes": "" if record.unknown else len(record.detections),

@@ -69,7 +69,7 @@ class Outcome:
                 self.result,
                 answer=Answer(words, lesion.detection.label),
                 reliability=lesion.reliability,
-                tokens=_sum(saw, self.result.tokens.native),
+                tokens=_sum(saw, self.result.tokens.native_picture),
             )
 
 
@@ -120,18 +120,20 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     return Outcome(plan, result, tuple(lesions), tuple(records))
 
 
-def _sum(records: Sequence[TileRecord], native: int) -> TokenReport:
+def _sum(records: Sequence[TileRecord], native_picture: int) -> TokenReport:
     reports = [record.tokens for record in records if record.tokens is not None]
     return TokenReport(
         allocator=sum(one.allocator for one in reports),
-        requested=sum(one.requested or one.native for one in reports),
+        requested=sum(one.requested or one.native_picture for one in reports),
         realised=sum(one.realised for one in reports),
-        native=native,
+        native_picture=native_picture,
+        native_windows=sum(one.native_picture for one in reports),
         encoder_patches=sum(one.encoder_patches for one in reports),
         prompt_tokens=sum(one.prompt_tokens for one in reports),
         new_tokens=sum(one.new_tokens for one in reports),
         flops=sum(one.flops for one in reports),
-        flops_native=sum(one.flops_native for one in reports),
+        flops_native_picture=sum(one.flops_native_picture for one in reports),
+        flops_native_windows=sum(one.flops_native_windows for one in reports),
         zoom=sum(one.zoom for one in reports),
     )
 

@@ -18,8 +18,15 @@ from ._combine_choices import (
     any_present as any_present,
     combine_choices as combine_choices,
     finding_of as finding_of,
+    is_finding as is_finding,
     most_confident as most_confident,
     states_absence as states_absence,
+)
+from ._combine_places import (
+    asks_most as asks_most,
+    asks_place as asks_place,
+    combine_places as combine_places,
+    place_at as place_at,
 )
 from ._merge_boxes import MergedBox as MergedBox, merge_boxes as merge_boxes
 from ._metrics import (

@@ -18,9 +18,10 @@ from ._combine_choices import (
     finding_of,
     most_confident,
 )
+from ._combine_places import asks_place, combine_places
 from ._merge_boxes import MergedBox, merge_boxes
 from ._numbers import MOST_DIGITS
-from ._sum_counts import CountEstimate, covered, sum_counts
+from ._sum_counts import CountEstimate, covered, share_read, sum_counts
 from ._topics import form_of
 
 RANKS = {"overview": 0, "picture": 1, "window": 1, "zoom": 2}
@@ -118,6 +119,9 @@ def aggregate(
     if form == "yes/no":
         found = any_present(*_yes_or_no(query, answers))
         return _words(scene, found if found.text else most_confident(answers))
+    if asks_place(query):
+        windows = [one.view.region for one in readings]
+        return _words(scene, combine_places(answers, windows, region, query.options))
     if query.options:
         return _words(scene, combine_choices(answers, query.options))
     return _words(scene, most_confident(answers))
@@ -136,8 +140,13 @@ class _Scene:
 
     @property
     def read_share(self) -> float:
-        """Share of the region that views whose answers can be read cover."""
-        return covered(self.region, [self.readings[index].view.region for index in self.known])
+        """Share of the tissue that views whose answers can be read cover."""
+        lost = [one for index, one in enumerate(self.readings) if index not in set(self.known)]
+        return share_read(
+            self.region,
+            [self.readings[index].view.region for index in self.known],
+            [*(one.view.region for one in lost), *self.unread],
+        )
 
     @property
     def unreadable(self) -> list[str]:
@@ -149,7 +158,7 @@ class _Scene:
     @property
     def notes(self) -> list[str]:
         """What could not be read, and how much was not."""
-        partly = [f"{_percent(self.read_share)} of the region was read"] if self.unread else []
+        partly = [f"{_percent(self.read_share)} of the tissue was read"] if self.unread else []
         return self.unreadable + partly
 
 
@@ -302,9 +311,9 @@ def _confidence_of_count(
 def _interval(estimate: CountEstimate) -> tuple[str, ...]:
     """How much a count is an estimate; nothing where it is none."""
     share = estimate.read_share
-    partly = f"{_percent(share)} of the region was read" if share < 0.995 else ""
+    partly = f"{_percent(share)} of the tissue was read" if share < 0.995 else ""
     if estimate.exact:
-        return (f"{partly}, the rest holds no window",) if partly else ()
+        return ()
     words = f"95 % interval {_rounded(estimate.low)} to {_rounded(estimate.high)}"
     about = f"about {_rounded(estimate.total)}" if partly else f"{round(estimate.total):,}"
     return (f"{about} ({words}; {partly or 'by the confidence of the windows'})",)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from napari_pathreason.types import Query
+
 from ._choices import same_choice, whole_choice
 
 Answered = tuple[str, float | None]
@@ -23,6 +25,7 @@ ABSENCE = (
 in all of it. Hyphens do not count, nor do articles; `states_absence` knows the other forms."""
 
 _ARTICLES = frozenset(("a", "an", "the", "is", "are", "there"))
+_FIRST = re.compile(r"\W")
 _WORD = re.compile(r"[^\W_]+")
 _AT_END = re.compile(r"(?:\bfree|\babsent|\bnot (?:present|seen|found|identified))\W*$")
 _OPPOSITE = {"negative": "positive", "absent": "present"}
@@ -89,6 +92,25 @@ def finding_of(question: str) -> str:
     if any(pattern.search(text) for pattern in (_ASKS_ABSENCE, _IS_ABSENT, _DENIES)):
         return "no"
     return "no" if _ALL.search(text) and not re.search(r"\bany\b", text) else "yes"
+
+
+def is_finding(query: Query, text: str) -> bool:
+    """Whether an answer in words says that something is there, which one window can show.
+
+    Parameters
+    ----------
+    query : Query
+        Of the task vqa or subtyping.
+    text : str
+        The answer; empty where it could not be read.
+    """
+    words = text.strip().casefold()
+    if not words:
+        return False
+    first = _FIRST.split(words, maxsplit=1)[0]
+    if first in ("yes", "no"):
+        return first == finding_of(query.question)
+    return not states_absence(text, query.options)
 
 
 def any_present(

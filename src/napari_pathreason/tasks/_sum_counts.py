@@ -30,7 +30,7 @@ class CountEstimate:
         Of the 95 % interval; both the total where everything was read and no window's own count
         is in doubt.
     read_share : float
-        Of the region's area, 0 to 1.
+        Of the area of all windows, those that were not read among them, 0 to 1.
     error : float
         Standard error of the total.
     """
@@ -119,7 +119,7 @@ def sum_counts(
         total=total,
         low=max(0.0, total - half, counted - normal * float(share @ own)) if half else total,
         high=total + half if half else total,
-        read_share=covered(region, windows),
+        read_share=float(areas[:number].sum() / areas.sum()),
         error=math.hypot(error, own_error),
     )
 
@@ -202,6 +202,12 @@ def _quantile(freedom: float) -> float:
 def covered(region: Region, windows: Sequence[Region]) -> float:
     """Share of a region that windows cover, 0 to 1."""
     return min(1.0, float(_own_areas(region, windows, ()).sum()) / region.box.area)
+
+
+def share_read(region: Region, windows: Sequence[Region], unread: Sequence[Region]) -> float:
+    """Share, 0 to 1, of the area that may hold something which windows cover."""
+    areas = _own_areas(region, windows, unread)
+    return float(areas[: len(windows)].sum() / areas.sum()) if areas.sum() > 0 else 0.0
 
 
 def _own_areas(region: Region, read: Sequence[Region], unread: Sequence[Region]) -> _Array:

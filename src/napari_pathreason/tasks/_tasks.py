@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -44,8 +44,15 @@ class Target:
 class Task(Protocol):
     """One kind of question."""
 
-    def messages(self, query: Query) -> Messages:
-        """Build the chat messages."""
+    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
+        """Build the chat messages.
+
+        Parameters
+        ----------
+        query : Query
+        captions : sequence of str
+            What each picture is, where there are several; none for one picture.
+        """
 
     def parse(self, text: str, query: Query) -> Answer:
         """Read a completion; total: any text gives an `Answer`, at worst an unreadable one."""
@@ -54,22 +61,32 @@ class Task(Protocol):
         """Agreement of an answer with a label, 0 to 1."""
 
 
-def _chat(instruction: str) -> Messages:
-    """System message plus one user turn that holds the picture and the instruction."""
+def _chat(instruction: str, captions: Sequence[str] = ()) -> Messages:
+    """System message plus one user turn that holds the pictures and the instruction.
+
+    One picture stands by itself; of several each has its caption before it.
+    """
+    pictures: list[dict[str, str]] = [{"type": "image"}]
+    if captions:
+        pictures = [
+            part
+            for caption in captions
+            for part in ({"type": "text", "text": caption}, {"type": "image"})
+        ]
     return [
         {"role": "system", "content": [{"type": "text", "text": SYSTEM}]},
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": instruction}]},
+        {"role": "user", "content": [*pictures, {"type": "text", "text": instruction}]},
     ]
 
 
 class _VQA:
     """Questions in plain words; the answer is one of the choices or a short text."""
 
-    def messages(self, query: Query) -> Messages:
+    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
         """See `Task.messages`."""
         question = self._question(query)
         choices = f" Choices: {', '.join(query.options)}." if query.options else ""
-        return _chat(question + choices)
+        return _chat(question + choices, captions)
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`.
@@ -123,13 +140,13 @@ class _Subtyping(_VQA):
 class _LesionDetection:
     """Boxes around everything that bears one of the given names; an empty list is an answer too."""
 
-    def messages(self, query: Query) -> Messages:
+    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
         """See `Task.messages`."""
         names = " and ".join(query.options) or "lesion"
         question = query.question.strip() or f"Find every {names}."
         if query.question.strip() and query.options:
             question = f"{question} Names: {', '.join(query.options)}."
-        return _chat(f"{question} {DETECTION_FORMAT}")
+        return _chat(f"{question} {DETECTION_FORMAT}", captions)
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`.

@@ -14,7 +14,17 @@ from .model import (
     TokenLogprobs,
     Topic,
 )
-from .query import Budget, Effort, Form, GenerationSettings, Query, Request, TaskName
+from .query import (
+    Budget,
+    Effort,
+    Form,
+    GenerationSettings,
+    PolicyName,
+    Query,
+    Request,
+    TaskName,
+    WindowChoice,
+)
 from .result import (
     NOT_ASSESSED,
     Allocation,
@@ -49,6 +59,7 @@ __all__ = [
     "ModelDims",
     "ModelInfo",
     "OODScore",
+    "PolicyName",
     "Prompt",
     "Query",
     "Reading",
@@ -64,4 +75,5 @@ __all__ = [
     "Topic",
     "View",
     "Views",
+    "WindowChoice",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from .query import Form, Query
+
+if TYPE_CHECKING:  # budgets are reckoned without an array library
+    import numpy as np
+    from numpy.typing import NDArray
 
 BoxSpace = Literal["relative", "resized"]
 Messages = list[dict[str, Any]]
@@ -175,6 +176,19 @@ class ModelInfo:
     def zoom_labels(self) -> tuple[str, ...]:
         """See `Metadata.zoom_labels`; empty where it says nothing."""
         return self.metadata.zoom_labels if self.metadata is not None else ()
+
+    @property
+    def window(self) -> int | None:
+        """See `Metadata.window`; None where it says nothing."""
+        return self.metadata.window if self.metadata is not None else None
+
+    @property
+    def joint(self) -> bool:
+        """Whether several pictures in one prompt are read together; see `Metadata.joint`.
+
+        A model that says nothing of its training is a large one, which all families trained so.
+        """
+        return self.metadata is None or self.metadata.joint
 
     @property
     def max_visual_tokens(self) -> int | None:

@@ -10,6 +10,10 @@ from napari_pathreason.geometry import Region
 TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
+PolicyName = Literal[
+    "auto", "one_view", "uniform", "random", "surprise", "again", "table", "listed"
+]
+"""Who chooses what is read of a large region; docs/using/views.md says what each does."""
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
 """What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
 
@@ -49,6 +53,23 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowChoice:
+    """What a user says of a part of a region.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels.
+    tokens : int or None
+        Most visual tokens to read it with; 0: it is not read at all; None: as many as the policy
+        gives a window.
+    """
+
+    region: Region
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of which region, and what it may cost; of any slide and any model.
 
@@ -64,6 +85,15 @@ class Request:
     settings : GenerationSettings
     effort : {"low", "balanced", "high"}
         How readily an allocator spends tokens where the budget is ``auto``.
+    policy : PolicyName
+        How a region is read: as one picture, or which windows of it; ``auto`` decides by its size
+        and the kind of question.
+    windows : tuple of WindowChoice
+        Parts that the user wants read, in this order and first of all, or left out; the policy
+        chooses beside them, ``listed`` nothing else.
+    outline : tuple of (float, float)
+        Corners (x, y) of an annotation within the region, level-0 pixels; windows off it are not
+        read. Empty: all of the region.
     """
 
     region: Region
@@ -71,3 +101,6 @@ class Request:
     budget: Budget = "auto"
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     effort: Effort = "balanced"
+    policy: PolicyName = "auto"
+    windows: tuple[WindowChoice, ...] = ()
+    outline: tuple[tuple[float, float], ...] = ()

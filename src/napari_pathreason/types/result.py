@@ -9,8 +9,8 @@ from typing import Literal
 from napari_pathreason.geometry import Box, Region
 
 from .model import ModelInfo, OODScore
-from .query import Effort, GenerationSettings, Query
-from .view import View
+from .query import Effort, GenerationSettings, Query, Request
+from .view import View, Views
 
 Level = Literal["reliable", "uncertain", "none"]
 """How far an answer may be relied on, the best first."""
@@ -21,13 +21,14 @@ class Allocation:
     """How many visual tokens a region was given, and by whom.
 
     ``budget`` is None for native size. ``source`` is ``user`` for a pinned budget, ``fixed`` for a
-    constant default, ``policy`` for a learned allocator. ``tokens_spent`` is what the allocator's
-    own overview cost, ``flops`` its FLOPs. ``probabilities`` follow the order of
-    the budget grid, native last; ``effort`` is the policy's trade-off between tokens and score.
+    constant default, ``policy`` for a learned allocator, ``rule`` for a policy without training.
+    ``tokens_spent`` is what the allocator's own overview cost, ``flops`` its FLOPs.
+    ``probabilities`` follow the order of the budget grid, native last; ``effort`` is the policy's
+    trade-off between tokens and score.
     """
 
     budget: int | None
-    source: Literal["user", "fixed", "policy"]
+    source: Literal["user", "fixed", "policy", "rule"]
     tokens_spent: int = 0
     probabilities: tuple[float, ...] | None = None
     flops: float = 0.0
@@ -92,20 +93,24 @@ class Detection:
 class TokenReport:
     """Account of one answer; all counts are visual tokens unless named otherwise.
 
-    ``realised`` of the ``requested`` are those of the view that the budget is for; ``zoom`` is
-    what zooms at its detections took besides, ``allocator`` the overview that chose the budget.
-    Native size means the same answer with its first view at native size.
+    ``realised`` of the ``requested`` are those of the views that the budget is for; ``zoom`` is
+    what zooms at their detections took besides, ``allocator`` the overview that chose the budget.
+    Native size has two names: ``native_picture`` is the region as one picture, ``native_windows``
+    the windows that cover its tissue, each at native size. Of a region that is read as one picture
+    both are the same; ``flops_native_picture`` and ``flops_native_windows`` are the same answer's.
     """
 
     allocator: int
     requested: int | None
     realised: int
-    native: int
+    native_picture: int
+    native_windows: int
     encoder_patches: int
     prompt_tokens: int
     new_tokens: int
     flops: float
-    flops_native: float
+    flops_native_picture: float
+    flops_native_windows: float
     zoom: int = 0
 
     @property
@@ -120,8 +125,8 @@ class TokenReport:
 
     @property
     def saved(self) -> int:
-        """Tokens not spent against native size, the allocator's own counted (may be negative)."""
-        return self.native - self.realised - self.allocator
+        """Tokens not spent against native windows, the allocator's own counted; may be negative."""
+        return self.native_windows - self.realised - self.allocator
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,11 @@ class Result:
     of theirs; None where the model does not tell. ``model.calibration`` says whether it was fitted
     on known answers.
     ``ood`` is None where the model knows nothing of its training pictures. ``warnings``
-    are notes that do not touch the answer's reliability.
+    are notes that do not touch the answer's reliability. ``views`` is what was read, ``readings``
+    what each prompt gave; ``unread`` are windows of the region that hold tissue and were not read,
+    in the order in which the policy would go on. ``picture_size`` (width, height) in px is the
+    picture's, or the frame of the answer's boxes where there are several. ``request`` is what was
+    asked, its region cut to the slide; None where a result stands for several, such as a slide run.
     """
 
     query: Query
@@ -219,3 +228,7 @@ class Result:
     confidence: float | None = None
     ood: OODScore | None = None
     reliability: Reliability = NOT_ASSESSED
+    views: Views | None = None
+    readings: tuple[Reading, ...] = ()
+    unread: tuple[Region, ...] = ()
+    request: Request | None = None

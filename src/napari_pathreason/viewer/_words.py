@@ -66,4 +66,5 @@ def planned_line(result: Result) -> str:
     """Planned against realised tokens of one answer."""
     tokens = result.tokens
     planned = "native" if tokens.requested is None else f"{tokens.requested:,}"
-    return f"Last answer: {planned} planned, {tokens.realised:,} of {tokens.native:,} realised."
+    of = f"{tokens.realised:,} of {tokens.native_windows:,}"
+    return f"Last answer: {planned} planned, {of} realised."

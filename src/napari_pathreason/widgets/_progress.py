@@ -70,9 +70,12 @@ class StageProgress(LineOverBar):
         elif isinstance(event, StageStarted):
             self._step, text = list(Stage).index(event.stage) + 1, WORDS[event.stage]
         elif isinstance(event, Planned):
-            plan = event.plan
-            size = f"{plan.size[0]} \N{MULTIPLICATION SIGN} {plan.size[1]} px"
-            text = f"{plan.tokens:,} of {plan.native:,} visual tokens, {size}"
+            views = event.views
+            size = f"{len(views.views):,} windows"
+            if len(views.views) == 1:
+                width, height = views.views[0].size
+                size = f"{width} \N{MULTIPLICATION SIGN} {height} px"
+            text = f"{views.tokens:,} of {views.native_windows:,} visual tokens, {size}"
         else:
             return
         self.say(f"{text}\N{HORIZONTAL ELLIPSIS}")

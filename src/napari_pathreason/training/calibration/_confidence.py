@@ -82,7 +82,7 @@ def answer_outcomes(
     listening = _Listening(performer)
     settings = types.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     region = pictures.region(sample)
-    request = types.Request(region, sample.query, budget, settings)
+    request = types.Request(region, sample.query, budget, settings, policy="one_view")
     job = Job(pictures.slide(sample), request, bounded=False)
     result = ask(job, listening, FixedAllocator())
     task, first = TASKS[sample.task], listening.completions[0]

@@ -61,7 +61,11 @@ def readable_by_size(
             slide = slide_from_arrays([_filled(sample, pictures, pixels)], "sample")
             region = Region(0, 0, pixels, pixels)
             settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, zoom=False)
-            job = Job(slide, Request(region, sample.query, "native", settings), bounded=False)
+            job = Job(
+                slide,
+                Request(region, sample.query, "native", settings, policy="one_view"),
+                bounded=False,
+            )
             answer = ask(job, performer, FixedAllocator()).answer
             readable += answer.readable and answer.well_formed
         held.append(Held(side**2, len(questions), readable))

@@ -126,7 +126,9 @@ class Evaluator:
             if index in self._timed
         }
         rest = {index: job for index, job in jobs.items() if index not in alone}
-        joint = ask_together(list(rest.values()), self._performer, self._allocator)
+        joint = ask_together(
+            list(rest.values()), self._performer, self._allocator, most=MOST_TOKENS
+        )
         results = alone | dict(zip(rest, joint, strict=True))
         return [
             self._item(index, budget, condition, results[index], timed=index in alone)
@@ -147,6 +149,7 @@ class Evaluator:
                 sample.query,
                 "native" if budget is None else budget,
                 GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, begin=begin),
+                policy="one_view",
             ),
             bounded=False,
         )
@@ -161,9 +164,9 @@ class Evaluator:
             budget,
             size=result.picture_size,
             tokens=result.tokens.read,
-            native=result.tokens.native,
+            native=result.tokens.native_picture,
             flops=result.tokens.flops,
-            flops_native=result.tokens.flops_native,
+            flops_native=result.tokens.flops_native_picture,
             seconds=sum(result.seconds.values()) if timed else math.nan,
             confidence=result.confidence,
             ood=None if result.ood is None else result.ood.score,

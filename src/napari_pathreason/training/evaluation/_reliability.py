@@ -118,7 +118,7 @@ def measure(plan: ReliabilityPlan) -> list[Assessed]:
 
 
 def _assess(case: Case, models: Models, budget: Budget) -> Assessed:
-    job = Job(case.slide, Request(case.region, case.query, budget))
+    job = Job(case.slide, Request(case.region, case.query, budget, policy="one_view"))
     try:
         result = ask(job, models.performer, models.allocator)
     except QueryError as error:  # a refusal is no answer either

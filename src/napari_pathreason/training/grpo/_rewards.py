@@ -18,7 +18,14 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from napari_pathreason.engine import VIEW_TOKENS, answer_of, refine, to_detections, windows
+from napari_pathreason import types
+from napari_pathreason.engine import (
+    VIEW_TOKENS,
+    answer_of,
+    refine,
+    to_detections,
+    zoom_windows,
+)
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import TASKS, Target, same_choice, split_frame
@@ -94,8 +101,13 @@ class BoxRefiner:
         if len(detections) < len(answer.boxes):  # one without an area has no place to zoom to
             return answer
         things = to_detections(truth, region, view.size, "relative")
-        zoomed = windows(
-            detections, region, self.labels, self.token_px, columns * rows // VIEW_TOKENS
+        shown = types.View(region, view.size, columns * rows)
+        zoomed = zoom_windows(
+            detections,
+            [shown] * len(detections),
+            self.labels,
+            self.token_px,
+            columns * rows // VIEW_TOKENS,
         )
         if not zoomed:  # an answer in words too: it has no boxes, and stays as it was written
             return answer

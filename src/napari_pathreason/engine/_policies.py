@@ -1,0 +1,344 @@
+"""Which windows of a large region are read, and how finely: policies that need no training.
+
+A policy is asked in rounds: it sees the region's cheap look and what was read so far, and gives the
+next windows, until it gives none. What it spends on choosing is counted. A learned allocator of
+windows satisfies the same protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import form_of, is_finding
+from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
+
+from ._scene import Scene
+
+FEW, USUAL = 16, 64
+"""Visual tokens of a window that is read coarsely, and of one that is worth more."""
+SHARE: Mapping[Effort, float] = {"low": 1 / 16, "balanced": 1 / 8, "high": 1 / 4}
+"""Of the windows, where a policy chooses some and nobody set a budget."""
+LEAST_WINDOWS = 2
+ALLOWANCE: Mapping[Effort, int] = {"low": 1024, "balanced": 4096, "high": 16_384}
+"""Visual tokens of a region of any size, where nobody set a budget."""
+OVERLAP = 0.25
+"""Share of a window, at the most, that one already chosen shows as well."""
+DOUBTFUL = 0.7
+"""Confidence below which a window is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A window to be read: level-0 pixels, most visual tokens, and why in plain words."""
+
+    region: Region
+    tokens: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a policy knows when it is asked.
+
+    Parameters
+    ----------
+    query : Query
+    scene : Scene
+    budgets : tuple of int
+        What a window may be read with, in visual tokens, rising; the last is its native size.
+    left : int or None
+        Visual tokens that may still be spent; None where nobody set a budget.
+    effort : {"low", "balanced", "high"}
+        How much to spend where nobody set a budget.
+    small : tuple of str
+        Labels of small things, case-folded.
+    seed : int
+    readings : tuple of Reading
+        Of former rounds, each of a window by itself; the user's own windows are among them.
+    taken : tuple of Region
+        Windows that are read already, or that the user pinned.
+    """
+
+    query: Query
+    scene: Scene
+    budgets: tuple[int, ...]
+    left: int | None
+    effort: Effort = "balanced"
+    small: tuple[str, ...] = ()
+    seed: int = 0
+    readings: tuple[Reading, ...] = ()
+    taken: tuple[Region, ...] = ()
+
+    @property
+    def form(self) -> Form:
+        """Form of the answer."""
+        return form_of(self.query)
+
+    def affordable(self, tokens: int) -> int:
+        """Largest budget of a window up to ``tokens``; the smallest there is where none is."""
+        return max((b for b in self.budgets if b <= tokens), default=self.budgets[0])
+
+    @property
+    def allowance(self) -> int:
+        """Visual tokens to spend, those that the effort leaves where nobody set a budget."""
+        if self.left is not None:
+            return self.left
+        spent = sum(reading.visual_tokens for reading in self.readings)
+        return max(0, ALLOWANCE[self.effort] - spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a policy chose.
+
+    Parameters
+    ----------
+    picks : tuple of Pick
+        To be read next, in this order; none ends the reading.
+    order : tuple of Region
+        Windows worth reading that are not among them, in the order in which it would go on.
+    flops : float
+        What choosing cost.
+    """
+
+    picks: tuple[Pick, ...]
+    order: tuple[Region, ...] = ()
+    flops: float = 0.0
+
+
+class Policy(Protocol):
+    """Chooses windows of a region."""
+
+    @property
+    def name(self) -> str:
+        """How results call it."""
+
+    def choose(self, state: State) -> Choice:
+        """The windows of the next round; none where enough was read."""
+
+
+def _free(state: State, places: Iterable[int]) -> list[int]:
+    """Places whose windows show little that was taken, or that stands before them."""
+    grid = state.scene.grid
+    boxes = [region.box for region in state.taken]
+    free: list[int] = []
+    for place in places:
+        own = grid.window(place)
+        if any(grid.overlap(place, other) > OVERLAP for other in free):
+            continue
+        if any(_share(own, Region(*map(round, (b.x, b.y, b.w, b.h)))) > OVERLAP for b in boxes):
+            continue
+        free.append(place)
+    return free
+
+
+def _share(window: Region, other: Region) -> float:
+    """Share of a window that another one shows as well."""
+    width = min(window.x + window.width, other.x + other.width) - max(window.x, other.x)
+    height = min(window.y + window.height, other.y + other.height) - max(window.y, other.y)
+    return max(0, width) * max(0, height) / (window.width * window.height)
+
+
+def _unread_cover(state: State) -> list[int]:
+    """Covering windows that were not taken as they are, in reading order."""
+    grid, taken = state.scene.grid, set(state.taken)
+    return [int(place) for place in state.scene.cover if grid.window(int(place)) not in taken]
+
+
+def _choice(
+    state: State, places: Sequence[int], rest: Iterable[int], tokens: int, why: Callable[[int], str]
+) -> Choice:
+    grid = state.scene.grid
+    return Choice(
+        tuple(Pick(grid.window(place), tokens, why(place)) for place in places),
+        tuple(grid.window(place) for place in rest),
+    )
+
+
+def _spread(state: State, allowance: int, tokens: int) -> Choice:
+    """The covering windows at ``tokens`` each; evenly spread ones where that is too much."""
+    places = _unread_cover(state)
+    tokens = state.affordable(tokens)
+    count = min(len(places), allowance // tokens)
+    chosen = [places[int((i + 0.5) * len(places) / count)] for i in range(count)]
+    picked = set(chosen)
+    return _choice(state, chosen, [p for p in places if p not in picked], tokens, lambda _: "")
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Every window alike; where the budget is too small for all, as many, evenly spread.
+
+    Parameters
+    ----------
+    tokens : int or None
+        Of a window, where nobody set a budget; None: `FEW` for counts, else `USUAL`.
+    """
+
+    tokens: int | None = None
+    name: str = "uniform"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        tokens = self.tokens or (FEW if state.form == "count" else USUAL)
+        if state.left is not None:
+            tokens = max(FEW, state.allowance // max(1, len(_unread_cover(state))))
+        elif state.readings:
+            return Choice((), _spread(state, 0, tokens).order)
+        return _spread(state, state.allowance, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Windows of the cover drawn by the seed: what any rule must beat."""
+
+    name: str = "random"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        places = _unread_cover(state)
+        order = np.random.default_rng(state.seed).permutation(len(state.scene.cover))
+        whole = state.scene.cover[order]
+        left = set(places)
+        return _best_first(state, [int(p) for p in whole if int(p) in left], lambda _: "at random")
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """The windows most unlike the others of the region first; see `Scene.surprise`."""
+
+    name: str = "surprise"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        scores = state.scene.surprise
+        places = np.flatnonzero(state.scene.worth)
+        order = places[np.argsort(-scores[places], kind="stable")]
+        free = _free(state, _few(order, state))
+        choice = _best_first(state, free, lambda place: f"unlike the others ({scores[place]:.1f})")
+        return Choice(choice.picks, choice.order, 0.0 if state.readings else state.scene.flops)
+
+
+def _few(order: NDArray[np.int64], state: State) -> list[int]:
+    """The best places, several times as many as could be read: overlap leaves some out."""
+    most = 8 * max(LEAST_WINDOWS, state.allowance // FEW)
+    return [int(place) for place in order[:most]]
+
+
+def _best_first(state: State, places: list[int], why: Callable[[int], str]) -> Choice:
+    """The first of places in order, as many as the budget or the effort allows."""
+    tokens = state.affordable(USUAL)
+    if not state.readings:  # a budget below one usual window is still spent
+        tokens = state.affordable(min(USUAL, max(state.allowance, 1)))
+    count = state.allowance // tokens
+    if state.left is None:
+        share = round(SHARE[state.effort] * len(state.scene.cover))
+        count = 0 if state.readings else min(count, max(LEAST_WINDOWS, share))
+    return _choice(state, places[:count], places[count:], tokens, why)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """All windows coarsely, then those again whose answers were positive or doubtful, finer.
+
+    Half of what may be spent is kept for the second round.
+    """
+
+    name: str = "again"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        latest = {reading.view.region: reading for reading in state.readings}
+        if not latest:
+            half = max(state.allowance // 2, min(state.allowance, FEW))
+            return _spread(state, half, FEW)
+        coarse = state.affordable(FEW)
+        due = sorted(
+            (r for r in latest.values() if r.view.tokens <= coarse and _asks_for_more(r, state)),
+            key=lambda reading: -_promise(reading),
+        )
+        rest = tuple(map(state.scene.grid.window, _unread_cover(state)))
+        if not due:
+            return Choice((), rest) if state.left is None else _spread(state, state.allowance, FEW)
+        tokens = state.affordable(max(USUAL, state.allowance // len(due)))
+        if state.left is None:
+            tokens = state.affordable(USUAL)
+        count = min(len(due), state.allowance // tokens)
+        picks = (Pick(r.view.region, tokens, _reason(r, state)) for r in due[:count])
+        return Choice(tuple(picks), (*(r.view.region for r in due[count:]), *rest))
+
+
+def _is_positive(reading: Reading, query: Query) -> bool:
+    if query.task == "detection":
+        return bool(reading.detections)
+    return is_finding(query, reading.answer.text)
+
+
+def _asks_for_more(reading: Reading, state: State) -> bool:
+    if state.form == "count":
+        return reading.confidence is None or reading.confidence < DOUBTFUL
+    doubtful = not reading.answer.readable or (reading.confidence or 0.0) < DOUBTFUL
+    return _is_positive(reading, state.query) or (doubtful and state.form != "boxes")
+
+
+def _promise(reading: Reading) -> float:
+    """What is worth reading again comes first: many detections, then high confidence."""
+    return len(reading.detections) + (reading.confidence or 0.0)
+
+
+def _reason(reading: Reading, state: State) -> str:
+    if state.form == "boxes":
+        return f"{reading.view.name} showed {reading.answer.text}"
+    if _is_positive(reading, state.query) and state.form != "count":
+        return f"{reading.view.name} said {reading.answer.text}"
+    return f"{reading.view.name} was doubtful"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A policy for each kind of answer, measured on composed regions; see docs/large_regions.md.
+
+    Counts need all windows, coarsely. Small things are found by the first answers. For the rest the
+    windows unlike the others hold what is asked about.
+    """
+
+    name: str = "table"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        return self.policy(state).choose(state)
+
+    @staticmethod
+    def policy(state: State) -> Policy:
+        """The policy that a question gets."""
+        if state.form == "count":
+            return Uniform(FEW)
+        labels = {label.casefold() for label in state.query.options}
+        if state.form == "boxes" and labels & set(state.small):
+            return Again()
+        return Surprise()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Nothing beside the windows that the user listed."""
+
+    name: str = "listed"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        return Choice((), tuple(map(state.scene.grid.window, _unread_cover(state))))
+
+
+def policy_named(name: PolicyName) -> Policy:
+    """The policy of a name; ``auto`` and ``one_view`` choose no windows themselves."""
+    policies: dict[str, Policy] = {
+        one.name: one for one in (Uniform(), Random(), Surprise(), Again(), Table(), Listed())
+    }
+    return policies.get(name, Table())

@@ -1,0 +1,235 @@
+"""One prompt answered: its pictures read, its reply parsed, its boxes put back on the slide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Box, Region, VisualFrame
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import (
+    AnswerBox,
+    BoxSpace,
+    Completion,
+    Detection,
+    ModelInfo,
+    Prompt,
+    Query,
+    Reading,
+    View,
+)
+
+from ._asking import Need, most_together
+from ._confidence import confidence, read_probabilities
+from ._job import Event, Job, ViewRead
+from ._reliability import Doubt, assess, picture_doubts, question_doubts, reply_doubts
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import RegionImage
+
+RELATIVE_SIDE = 1000
+"""``relative`` boxes run from 0 to 1000 over the region, along each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A reading, with what the final answer is assessed by.
+
+    ``doubts`` are those of its pictures; ``seconds`` what reading them took.
+    """
+
+    reading: Reading
+    completion: Completion
+    doubts: tuple[Doubt, ...]
+    seconds: float = 0.0
+
+
+Asking = Generator[Event | Need, list[Completion], list[Read]]
+
+
+def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
+    """Read a region of the job's slide at ``size`` (width, height).
+
+    Raises
+    ------
+    SlideError
+        If nothing of it can be read.
+    """
+    image = job.slide.read_region(region, size)
+    if image.unreadable >= 1:
+        raise SlideError(
+            "no part of the region could be read, its tiles are damaged; "
+            "get a whole copy of the file or mark another region"
+        )
+    return image
+
+
+def prompt_of(query: Query, images: Sequence[RegionImage], captions: Sequence[str] = ()) -> Prompt:
+    """The prompt of a question about pictures; several are each introduced by a caption."""
+    messages = TASKS[query.task].messages(query, captions)
+    return Prompt(tuple(image.pixels for image in images), messages)
+
+
+def reading_of(
+    job: Job,
+    model: ModelInfo,
+    views: tuple[View, ...],
+    images: Sequence[RegionImage],
+    completion: Completion,
+    seconds: float = 0.0,
+) -> Read:
+    """What a completion says of the views that its prompt showed.
+
+    Boxes of one view are placed on the slide; of several no box is asked for.
+    """
+    query = job.request.query
+    answer = TASKS[query.task].parse(completion.text, query)
+    confident = confidence(read_probabilities(completion.written, query, answer), model.calibration)
+    detections: tuple[Detection, ...] = ()
+    if len(views) == 1:
+        (view,) = views
+        detections = to_detections(
+            answer.boxes, view.region, view.size, model.box_space, confident.boxes
+        )
+    areas = [view.region.box.area for view in views]
+    unreadable = sum(a * i.unreadable for a, i in zip(areas, images, strict=True)) / sum(areas)
+    mpp = job.slide.info.mpp
+    doubts = [
+        doubt
+        for view, image in zip(views, images, strict=True)
+        for doubt in picture_doubts(
+            view.region, mpp, image.pixels, image.unreadable, model, completion.ood
+        )
+    ]
+    speaking_against = [
+        *question_doubts(query, model),
+        *doubts,
+        *reply_doubts(completion, answer, confident.answer, model),
+    ]
+    reading = Reading(
+        views=views,
+        answer=answer,
+        detections=detections,
+        confidence=confident.answer,
+        reliability=assess(speaking_against),
+        ood=completion.ood,
+        visual_tokens=completion.visual_tokens,
+        prompt_tokens=completion.prompt_tokens,
+        new_tokens=completion.new_tokens,
+        pixels_decoded=sum(image.pixels_decoded for image in images),
+        level=images[0].level,
+        unreadable=unreadable,
+        seconds=completion.seconds,
+    )
+    return Read(reading, completion, tuple(doubts), seconds)
+
+
+def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
+    """Ask the question of each view by itself, as many together as suit the model's device.
+
+    Views of which nothing can be read are left out.
+
+    Yields
+    ------
+    Need
+        Prompts of views; their completions are sent back.
+    ViewRead
+        Each view that was answered.
+    """
+    done: list[Read] = []
+    for chunk in _chunks(views, most_together(model)):
+        began = time.perf_counter()
+        images = {view: job.slide.read_region(view.region, view.size) for view in chunk}
+        whole = [view for view in chunk if images[view].unreadable < 1]
+        if not whole:
+            continue
+        seconds = (time.perf_counter() - began) / len(whole)
+        completions = yield Need(
+            tuple(prompt_of(job.request.query, [images[view]]) for view in whole)
+        )
+        for view, completion in zip(whole, completions, strict=True):
+            one = reading_of(job, model, (view,), [images[view]], completion, seconds)
+            done.append(one)
+            yield ViewRead(one.reading)
+    return done
+
+
+LEAST_TOGETHER = 8
+"""Views that are handed on at once, at the least: passes are cut from them by their tokens."""
+
+
+def _chunks(views: Sequence[View], most: int) -> Iterable[list[View]]:
+    chunk: list[View] = []
+    tokens = 0
+    for view in views:
+        if len(chunk) >= LEAST_TOGETHER and tokens + view.tokens > most:
+            yield chunk
+            chunk, tokens = [], 0
+        chunk.append(view)
+        tokens += view.tokens
+        if len(chunk) >= 4 * LEAST_TOGETHER:
+            yield chunk
+            chunk, tokens = [], 0
+    if chunk:
+        yield chunk
+
+
+def to_detections(
+    boxes: Iterable[AnswerBox],
+    region: Region,
+    picture_size: tuple[int, int],
+    space: BoxSpace,
+    confidences: Sequence[float] = (),
+) -> tuple[Detection, ...]:
+    """Place boxes on the slide, clipped to the region; what is empty then is dropped.
+
+    Parameters
+    ----------
+    boxes : iterable of AnswerBox
+        In the checkpoint's own box space.
+    region : Region
+        What the model was shown, level-0 pixels.
+    picture_size : tuple of int
+        (width, height) of the picture it was shown, pixels.
+    space : {"relative", "resized"}
+        0 to 1000 of the region, or pixels of the picture.
+    confidences : sequence of float
+        One for each box, or none at all.
+    """
+    frame = frame_of(region, picture_size, space)
+    placed = []
+    confident = confidences or repeat(None)
+    for box, one in zip(boxes, confident, strict=False):
+        on_slide = _cut_to(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
+        if on_slide.area > 0:
+            placed.append(Detection(box.label, on_slide, one))
+    return tuple(placed)
+
+
+def to_boxes(
+    detections: Iterable[Detection], region: Region, picture_size: tuple[int, int], space: BoxSpace
+) -> tuple[AnswerBox, ...]:
+    """Detections as boxes of an answer, in a checkpoint's own box space; see `to_detections`."""
+    frame = frame_of(region, picture_size, space)
+    return tuple(
+        AnswerBox(detection.label, *frame.to_picture(detection.box).corners)
+        for detection in detections
+    )
+
+
+def frame_of(region: Region, picture_size: tuple[int, int], space: BoxSpace) -> VisualFrame:
+    """The map between a checkpoint's box space and the slide; parameters as in `to_detections`."""
+    side = (RELATIVE_SIDE, RELATIVE_SIDE)
+    return VisualFrame(region, side if space == "relative" else picture_size)
+
+
+def _cut_to(box: Box, region: Region) -> Box:
+    x1, y1, x2, y2 = box.corners
+    left, top, right, bottom = region.box.corners
+    x1, x2 = (min(max(x, left), right) for x in (x1, x2))
+    y1, y2 = (min(max(y, top), bottom) for y in (y1, y2))
+    return Box(x1, y1, x2 - x1, y2 - y1)

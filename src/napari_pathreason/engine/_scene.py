@@ -1,0 +1,274 @@
+"""A large region cut into windows, and what a cheap look says of each: tissue and unlikeness.
+
+Windows lie on a half-step grid: those of even rows and columns cover the region side by side, the
+others lie halfway between them, so that a thing on a border lies whole in one of them. Nothing here
+asks a model; the look is one overview of a few pixels a window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import ModelInfo
+
+LEAST_WINDOW, MOST_WINDOW = 448, 1024
+"""Sides in native pixels of the windows of a model that does not say which suit it."""
+ACROSS = 8
+"""Windows a side that such a model's region is cut into, as far as their sides allow."""
+CELL, LEAST_CELL = 32, 4
+"""Pixels a side of half a window on the overview, and at the least where there are many."""
+MOST_OVERVIEW = 4096
+"""Pixels a side of an overview, at the most: 50 MB."""
+TISSUE = 0.05
+"""Share of a window that is tissue, at the least, for it to be worth reading."""
+INSIDE = 0.25
+"""Share of a window that lies within an annotation's outline, at the least."""
+_STAINED = 20  # how far from white a pixel is, at the least, to be tissue; as `slides.tissue_share`
+
+
+def window_side(region: Region, model: ModelInfo, most: int | None = None) -> int:
+    """Side in level-0 pixels of the windows that a region is cut into for a model.
+
+    Parameters
+    ----------
+    region : Region
+    model : ModelInfo
+    most : int, optional
+        Visual tokens of one picture up to which its replies hold: no window has more.
+    """
+    side = model.window
+    if side is None:
+        longer = max(region.width, region.height)
+        side = min(max(math.ceil(longer / ACROSS), LEAST_WINDOW), MOST_WINDOW)
+    return side if most is None else min(side, math.isqrt(most) * model.dims.token_px)
+
+
+def is_large(region: Region, model: ModelInfo) -> bool:
+    """Whether a region is worth cutting: where a side holds more than two of the largest windows.
+
+    One picture of less shows a thing nearly as large as a window of it would.
+    """
+    side = MOST_WINDOW if model.window is None else model.window
+    return max(region.width, region.height) > 2 * side
+
+
+@dataclass(frozen=True)  # no slots: the cover is kept once it is known
+class Grid:
+    """Half-step windows of a region, row by row.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels.
+    rows, columns : int
+        Of the half-step grid, both odd.
+    side : tuple of int
+        (width, height) of a window in level-0 pixels.
+    """
+
+    region: Region
+    rows: int
+    columns: int
+    side: tuple[int, int]
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def window(self, index: int) -> Region:
+        """A window by its place, row by row from 0."""
+        row, column = divmod(index, self.columns)
+        return Region(
+            self.region.x + _start(column, self.columns, self.region.width, self.side[0]),
+            self.region.y + _start(row, self.rows, self.region.height, self.side[1]),
+            *self.side,
+        )
+
+    @cached_property
+    def cover(self) -> NDArray[np.int64]:
+        """Places of the windows that cover the region side by side, in reading order."""
+        places = np.arange(len(self)).reshape(self.rows, self.columns)
+        return places[::2, ::2].ravel()
+
+    def overlap(self, a: int, b: int) -> float:
+        """Share of a window that another one shows as well, 0 to 1."""
+        (ay, ax), (by, bx) = divmod(a, self.columns), divmod(b, self.columns)
+        return max(0.0, 1 - abs(ax - bx) / 2) * max(0.0, 1 - abs(ay - by) / 2)
+
+
+def _start(step: int, steps: int, length: int, side: int) -> int:
+    return 0 if steps == 1 else (length - side) * step // (steps - 1)
+
+
+def lay_grid(region: Region, side: int, token_px: int) -> Grid:
+    """Cut a region into windows of about ``side`` px.
+
+    Sides are stretched or shrunk by up to a third, so that the windows cover the region without
+    overlap, whatever its size; a region below one and a half windows is one window that way.
+
+    Parameters
+    ----------
+    region : Region
+        Level-0 pixels.
+    side : int
+        Level-0 pixels.
+    token_px : int
+        No window is thinner than one visual token.
+    """
+    side = max(side, token_px)
+    across = max(1, round(region.width / side))
+    down = max(1, round(region.height / side))
+    return Grid(
+        region,
+        2 * down - 1,
+        2 * across - 1,
+        (math.ceil(region.width / across), math.ceil(region.height / down)),
+    )
+
+
+def overview_size(grid: Grid) -> tuple[int, int]:
+    """(width, height) in pixels of the overview of a grid: whole pixels for each half window."""
+    cell = min(CELL, MOST_OVERVIEW // (max(grid.rows, grid.columns) + 1))
+    cell = max(cell, LEAST_CELL)
+    return (grid.columns + 1) * cell, (grid.rows + 1) * cell
+
+
+class Scene:
+    """What a policy sees of a region before anything is spent on it.
+
+    Parameters
+    ----------
+    grid : Grid
+    overview : uint8 array (height, width, 3)
+        Of the grid's region, of `overview_size`.
+    outline : sequence of (float, float), optional
+        Corners of an annotation, level-0 pixels; windows off it are left out.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        overview: NDArray[np.uint8],
+        outline: tuple[tuple[float, float], ...] = (),
+    ) -> None:
+        self.grid = grid
+        self.overview = overview
+        cells = _cells(overview, grid.rows + 1, grid.columns + 1)
+        self._tissue = (255 - cells.min(axis=-1) > _STAINED).mean(axis=(2, 3))
+        self._features = _features(cells)
+        self.tissue = _windows(self._tissue).ravel()
+        """Share of each window that is tissue, float (windows,)."""
+        worth = self.tissue >= TISSUE
+        if outline:
+            worth &= _inside(grid, outline)
+        self.worth = worth
+        """Which windows may be read, bool (windows,)."""
+
+    @cached_property
+    def cover(self) -> NDArray[np.int64]:
+        """Windows that cover what is worth reading side by side, in reading order."""
+        cover = self.grid.cover
+        return cover[self.worth[cover]]
+
+    @cached_property
+    def surprise(self) -> NDArray[np.float64]:
+        """How far each window is from the region's rest, float (windows,); 0 where not worth it.
+
+        The mean over its four quarters: so a window that holds all of what is unlike the rest goes
+        before one that holds half of it. Of a quarter it is the root mean square of robust z-scores
+        (distance to the median over 1.4826 times the median absolute deviation) of colour and
+        texture: mean and spread of the optical density of each channel, and how much neighbouring
+        pixels differ. Each score is cut at 6, so that no single feature decides. Quarters without
+        tissue are like all others.
+        """
+        quarters = np.zeros(self._tissue.shape)
+        stained = self._tissue >= TISSUE
+        if stained.any():
+            own = self._features[stained]
+            centre = np.median(own, axis=0)
+            deviation = np.median(np.abs(own - centre), axis=0) * 1.4826
+            scores = np.minimum(np.abs(own - centre) / np.maximum(deviation, _FLOORS), 6)
+            quarters[stained] = np.sqrt((scores**2).mean(axis=1))
+        surprise = _windows(quarters).ravel()
+        surprise[~self.worth] = 0
+        return surprise
+
+    def thumbnail(self, index: int) -> NDArray[np.uint8]:
+        """A window as the overview shows it, uint8 (height, width, 3)."""
+        row, column = divmod(index, self.grid.columns)
+        height = self.overview.shape[0] // (self.grid.rows + 1)
+        width = self.overview.shape[1] // (self.grid.columns + 1)
+        return self.overview[
+            row * height : (row + 2) * height, column * width : (column + 2) * width
+        ]
+
+    @property
+    def flops(self) -> float:
+        """What the look itself cost; about forty FLOPs a pixel."""
+        return 40.0 * self.overview.size / 3
+
+
+_FLOORS = np.array([0.01] * 3 + [0.01] * 3 + [0.005])
+"""Deviations below which features of a window do not differ, in optical density: noise."""
+
+
+def _cells(overview: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Half windows of an overview, uint8 (rows, columns, height, width, 3)."""
+    height, width = overview.shape[0] // rows, overview.shape[1] // columns
+    cut = overview[: rows * height, : columns * width]
+    return cut.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
+
+
+def _windows(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over the four half windows of each window, (rows - 1, columns - 1, ...)."""
+    quarters = (cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:])
+    return np.asarray(sum(quarters[1:], quarters[0]) / 4)
+
+
+_DENSITY = -np.log10((np.arange(256) + 1) / 256).astype(np.float32)
+
+
+def _features(cells: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Colour and texture of each half window, float (rows, columns, 7)."""
+    density = _DENSITY[cells]
+    mean = density.mean(axis=(2, 3), dtype=np.float64)
+    spread = density.std(axis=(2, 3), dtype=np.float64)
+    grey = density.mean(axis=-1)
+    rough = np.zeros(cells.shape[:2])
+    for axis in (2, 3):
+        rough += np.abs(np.diff(grey, axis=axis)).mean(axis=(2, 3), dtype=np.float64)
+    return np.concatenate([mean, spread, rough[..., None]], axis=-1)
+
+
+def _inside(grid: Grid, outline: tuple[tuple[float, float], ...]) -> NDArray[np.bool_]:
+    """Which windows lie within an outline, by `INSIDE` of their area."""
+    import shapely
+
+    shape = shapely.make_valid(shapely.Polygon(outline))
+    boxes = [grid.window(index).box for index in range(len(grid))]
+    corners = np.array([box.corners for box in boxes])
+    windows = shapely.box(*corners.T)
+    area = shapely.area(shapely.intersection(windows, shape))
+    inside: NDArray[np.bool_] = area >= INSIDE * shapely.area(windows)
+    if not inside.any():  # an outline far smaller than a window
+        inside = area > 0
+    return inside
+
+
+def shown_shares(windows: Sequence[Region], others: Sequence[Region]) -> NDArray[np.float64]:
+    """Share of each window that others show together, each place once; float (windows,)."""
+    import shapely
+
+    if not windows or not others:
+        return np.zeros(len(windows))
+    shown = shapely.union_all(shapely.box(*np.array([one.box.corners for one in others]).T))
+    shapely.prepare(shown)
+    own = shapely.box(*np.array([one.box.corners for one in windows]).T)
+    shares: NDArray[np.float64] = shapely.area(shapely.intersection(own, shown)) / shapely.area(own)
+    return shares

@@ -1,0 +1,440 @@
+"""A region read by windows: chosen in rounds, asked each by itself or all in one prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.budgets import native_tokens, plan as make_plan
+from napari_pathreason.errors import QueryError, SlideError
+from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import (
+    PLACES,
+    Aggregate,
+    aggregate,
+    asks_most,
+    form_of,
+    is_finding,
+    place_at,
+)
+from napari_pathreason.types import (
+    Allocation,
+    Completion,
+    ModelInfo,
+    Reading,
+    View,
+    Views,
+)
+
+from ._asking import Need
+from ._checks import MOST_TOKENS
+from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
+from ._plan import JOINT_OVERVIEW, cost_of, numbered, view_of, window_budgets
+from ._policies import USUAL, Pick, State, Uniform, policy_named
+from ._reading import Read, ask_each, prompt_of, read, reading_of
+from ._reliability import Doubt, windows_doubts
+from ._scene import Scene, is_large, lay_grid, overview_size, shown_shares, window_side
+
+ROUNDS = 2
+"""Of views, at the most: look, and look again."""
+MOST_READ = 1 << 20
+"""Visual tokens of one answer, at the most; a slide run keeps what is done."""
+STRATA = 3
+"""Of windows by their surprise, from which a count over a part of a region is put together."""
+BANNED = 0.5
+"""Share of a window from which on it lies in a part that the user left out."""
+MOSTLY = 0.5
+"""Share of a window from which on it counts as read."""
+MOST_TOGETHER = 32
+"""Pictures that are held at once, at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeWindows:
+    """Windows that cover a region's tissue: how many, and visual tokens of each at native size."""
+
+    count: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What the windows of a region gave.
+
+    Parameters
+    ----------
+    allocation : Allocation
+    views : Views
+    reads : tuple of Read
+        Of this job; those that were read before are not among them.
+    combined : Aggregate
+        The answer of them all.
+    doubts : tuple of Doubt
+    warnings : tuple of str
+    unread : tuple of Region
+        Windows worth reading that were not read, in the order in which the policy would go on.
+    pixels_decoded : int
+    native : NativeWindows
+    """
+
+    allocation: Allocation
+    views: Views
+    reads: tuple[Read, ...]
+    combined: Aggregate
+    doubts: tuple[Doubt, ...]
+    warnings: tuple[str, ...]
+    unread: tuple[Region, ...]
+    pixels_decoded: int
+    native: NativeWindows
+
+
+def by_windows(job: Job, model: ModelInfo, most: int | None) -> bool:
+    """Whether a region is read by windows.
+
+    Parameters
+    ----------
+    job : Job
+        Its region lies on the slide.
+    model : ModelInfo
+    most : int or None
+        Visual tokens of one picture up to which the model's replies hold.
+    """
+    request = job.request
+    if job.policy is not None or request.windows:
+        return True
+    if request.policy != "auto":
+        return request.policy != "one_view"
+    if is_large(request.region, model):
+        return not asks_most(request.query)
+    if most is None or request.budget == "auto":
+        return False
+    budget = None if request.budget == "native" else request.budget
+    return make_plan(request.region, budget, model.dims.token_px).tokens > most
+
+
+def read_windows(
+    job: Job, model: ModelInfo, most: int | None, begin: Callable[[Stage], StageStarted]
+) -> Generator[Event | Need, list[Completion], Windows | None]:
+    """Choose windows of a region, read them and put their answers together.
+
+    Parameters
+    ----------
+    job : Job
+        Its region lies on the slide.
+    model : ModelInfo
+    most : int or None
+        Visual tokens of one picture up to which the model's replies hold.
+    begin : callable
+        Notes that a stage begins.
+
+    Returns
+    -------
+    Windows or None
+        None where no window holds tissue.
+
+    Raises
+    ------
+    QueryError
+        If the windows are more than can be answered at once.
+    SlideError
+        If nothing of them can be read.
+    """
+    region = job.request.region
+    _check_read(_most_asked(job, model))
+    grid = lay_grid(region, window_side(region, model, most), model.dims.token_px)
+    yield begin(Stage.OVERVIEW)
+    image = read(job, region, overview_size(grid))
+    scene = Scene(grid, image.pixels, job.request.outline)
+    _leave_out(scene, [one.region for one in job.request.windows if one.tokens == 0])
+    rounds = _Rounds(job, model, most, scene)
+    if not scene.worth.any() and not rounds.pins and not rounds.before:
+        return None
+    yield begin(Stage.ALLOCATE)
+    for _ in range(ROUNDS):
+        new = rounds.choose()
+        if not new:
+            break
+        yield rounds.planned(new)
+        yield begin(Stage.GENERATE)
+        if rounds.joint:
+            rounds.reads.append((yield from _ask_jointly(job, model, new)))
+            break
+        rounds.reads += yield from ask_each(job, model, new)
+    return rounds.together(image.pixels_decoded)
+
+
+class _Rounds:
+    """The windows of a region as they are chosen and read, round by round."""
+
+    def __init__(self, job: Job, model: ModelInfo, most: int | None, scene: Scene) -> None:
+        self.job, self.model, self.most, self.scene = job, model, most, scene
+        request = job.request
+        # a region that is cut for its budget alone is read whole
+        cut = request.policy == "auto" and not is_large(request.region, model)
+        self.policy = job.policy or (Uniform() if cut else policy_named(request.policy))
+        # what a second round needs is an answer of each window
+        asks_each = self.policy.name == "again" or form_of(request.query) in ("count", "boxes")
+        most_asked = _most_asked(job, model)
+        self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
+        self.pins = [one for one in request.windows if one.tokens != 0]
+        self.before = tuple(one for one in job.before if one.view.role != "zoom")
+        self.reads: list[Read] = []
+        self.views: list[View] = [view for one in self.before for view in one.views]
+        self.order: tuple[Region, ...] = ()
+        self.allocation = Allocation(None, "rule")
+        window, token_px = scene.grid.window(0), model.dims.token_px
+        self.budgets = window_budgets(window, token_px, most)
+        self.native = NativeWindows(len(scene.cover), self.budgets[-1])
+        self._total = (
+            self.native.count * self.native.tokens
+            if request.budget == "native"
+            else None
+            if request.budget == "auto"
+            else request.budget
+        )
+        self._flops = 0.0
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Of all windows so far, those that were read before first."""
+        return (*self.before, *(one.reading for one in self.reads))
+
+    def choose(self) -> tuple[View, ...]:
+        """The views of the next round, those that the user pinned first of all."""
+        request, token_px = self.job.request, self.model.dims.token_px
+        taken = [view.region for view in self.views]
+        pinned = [
+            Pick(one.region, USUAL if one.tokens is None else one.tokens, "pinned by you")
+            for one in self.pins
+            if one.region not in taken
+        ]
+        taken += [pick.region for pick in pinned]
+        spent = sum(view.tokens for view in self.views) + sum(pick.tokens for pick in pinned)
+        choice = self.policy.choose(
+            State(
+                query=request.query,
+                scene=self.scene,
+                budgets=self.budgets,
+                left=None if self._total is None else max(0, self._total - spent),
+                effort=request.effort,
+                small=tuple(label.casefold() for label in self.model.zoom_labels),
+                seed=request.settings.seed,
+                readings=self.readings,
+                taken=tuple(taken),
+            )
+        )
+        self._flops += choice.flops
+        self.order = choice.order
+        first = 1 + max((view.number for view in self.views), default=0)
+        views = numbered((self._view(pick, token_px) for pick in (*pinned, *choice.picks)), first)
+        if self.joint and views:
+            overview = view_of(request.region, JOINT_OVERVIEW, token_px, "overview")
+            views = (overview, *views)
+        return views
+
+    def _view(self, pick: Pick, token_px: int) -> View:
+        slide = self.job.slide.info
+        tokens = pick.tokens if self.most is None else min(pick.tokens, self.most)
+        view = view_of(pick.region.clipped(slide.width, slide.height), tokens, token_px, "window")
+        return replace(view, why=pick.why)
+
+    def planned(self, new: tuple[View, ...]) -> Planned:
+        """Take views up, and tell what they cost.
+
+        Raises
+        ------
+        QueryError
+            If they are more than can be answered at once.
+        """
+        self.views += new
+        views = self.all_views
+        _check_read(views.tokens)
+        budget = views.tokens if self._total is None else self._total
+        native = self.job.request.budget == "native"
+        set_by_user = self._total is not None
+        self.allocation = Allocation(
+            None if native else budget,
+            "user" if set_by_user else "rule",
+            flops=self._flops,
+            effort=None if set_by_user else self.job.request.effort,
+        )
+        sizes = self.job.slide.level_sizes
+        cost = cost_of(new, self.model, sizes, joint=self.joint, together=MOST_TOGETHER)
+        return Planned(self.allocation, views, cost)
+
+    @property
+    def all_views(self) -> Views:
+        """All that was and will be read."""
+        picture = native_tokens(self.job.request.region, self.model.dims.token_px)
+        native = self.native.count * self.native.tokens
+        return Views(tuple(self.views), picture, native, self.joint, self.policy.name)
+
+    def together(self, overview_decoded: int) -> Windows:
+        """The answer of all windows.
+
+        Raises
+        ------
+        SlideError
+            If none of them could be read.
+        """
+        readings, query = self.readings, self.job.request.query
+        if not readings:
+            raise SlideError(
+                "no window of the region could be read, its tiles are damaged; "
+                "get a whole copy of the file or mark another region"
+            )
+        if self.joint:
+            last = readings[-1]
+            combined = Aggregate(last.answer, last.confidence, support=(len(readings) - 1,))
+        else:
+            readings = _latest(readings)
+            missing, strata = self._sampling(readings)
+            combined = aggregate(
+                query, readings, self.job.request.region, missing, strata, self.model.zoom_labels
+            )
+        if query.task == "detection":
+            found = bool(combined.detections)
+        else:
+            found = form_of(query) == "count" or is_finding(query, combined.answer.text)
+        share = self._read_share()
+        doubts = windows_doubts(readings, combined.support, found=found, read_share=share)
+        planned = sum(view.role == "window" for view in self.views)
+        lost = sum(view.role == "window" for one in self.readings for view in one.views) - planned
+        warnings = []
+        if lost:
+            warnings = [
+                f"{-lost:,} of {planned:,} windows are damaged and could not be read; "
+                "the answer knows nothing of them"
+            ]
+        return Windows(
+            allocation=self.allocation,
+            views=self.all_views,
+            reads=tuple(self.reads),
+            combined=combined,
+            doubts=tuple(doubts),
+            warnings=tuple(warnings),
+            unread=self._unread(),
+            pixels_decoded=overview_decoded + sum(one.reading.pixels_decoded for one in self.reads),
+            native=self.native,
+        )
+
+    @cached_property
+    def _cover(self) -> tuple[list[Region], NDArray[np.float64]]:
+        """Windows that cover the region's tissue, and the share of each that was read."""
+        cover = [self.scene.grid.window(int(place)) for place in self.scene.cover]
+        shown = [
+            view.region for one in self.readings for view in one.views if view.role == "window"
+        ]
+        return cover, shown_shares(cover, shown)
+
+    def _unread(self) -> tuple[Region, ...]:
+        """Windows that were not read, as the policy would go on, and behind them all others."""
+        cover, shares = self._cover
+        rest = [one for one, share in zip(cover, shares, strict=True) if share < MOSTLY]
+        return tuple(dict.fromkeys([*self.order, *rest]))
+
+    def _read_share(self) -> float:
+        cover, shares = self._cover
+        return float(shares.mean()) if cover else 1.0
+
+    def _sampling(self, readings: Sequence[Reading]) -> tuple[list[Region], list[int]]:
+        """Covering windows that were not read, and strata: of the readings, then of them.
+
+        Windows of about equal surprise are a stratum, so that a count over windows that were chosen
+        by it is put together from parts that are each alike.
+        """
+        cover, shares = self._cover
+        if not cover:
+            return [], [0] * len(readings)
+        surprise = self.scene.surprise[self.scene.cover]
+        of_cover = np.searchsorted(np.quantile(surprise, np.arange(1, STRATA) / STRATA), surprise)
+        middles = np.array([_middle(one) for one in cover])
+        strata = []
+        for one in readings:  # a window off the grid has the stratum of the one nearest to it
+            distances = np.abs(middles - _middle(one.view.region)).sum(axis=1)
+            strata.append(int(of_cover[distances.argmin()]))
+        missing = np.flatnonzero(shares < MOSTLY)
+        strata += [int(of_cover[place]) for place in missing]
+        return [cover[place] for place in missing], strata
+
+
+def _most_asked(job: Job, model: ModelInfo) -> int:
+    """Visual tokens that a budget asks for, at the most."""
+    native = native_tokens(job.request.region, model.dims.token_px)
+    budget = job.request.budget
+    return 0 if budget == "auto" else native if budget == "native" else min(budget, native)
+
+
+def _check_read(tokens: int) -> None:
+    """Refuse more visual tokens than one answer may have.
+
+    Raises
+    ------
+    QueryError
+        Names what can be done.
+    """
+    if tokens > MOST_READ:
+        raise QueryError(
+            f"the windows of this region have {tokens:,} visual tokens, more than the "
+            f"{MOST_READ:,} of one answer; give a budget, or auto; for lesions of a whole "
+            "slide `pathreason detect` keeps what is done"
+        )
+
+
+def _latest(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+    """Readings without those whose window was read again: the later one has the better word."""
+    latest = {reading.view.region: reading for reading in readings}
+    return tuple(one for one in readings if latest[one.view.region] is one)
+
+
+def _middle(region: Region) -> tuple[float, float]:
+    return region.x + region.width / 2, region.y + region.height / 2
+
+
+def _leave_out(scene: Scene, banned: Sequence[Region]) -> None:
+    """Take windows that lie in parts which the user left out from what is worth reading."""
+    if not banned:
+        return
+    places = np.flatnonzero(scene.worth)
+    windows = [scene.grid.window(int(place)) for place in places]
+    scene.worth[places[shown_shares(windows, banned) >= BANNED]] = False
+
+
+def _ask_jointly(
+    job: Job, model: ModelInfo, views: tuple[View, ...]
+) -> Generator[Event | Need, list[Completion], Read]:
+    """Show all views in one prompt, each introduced by what and where it is."""
+    began = time.perf_counter()
+    images = [read(job, view.region, view.size) for view in views]
+    seconds = time.perf_counter() - began
+    captions = [caption(view, job.request.region) for view in views]
+    prompt = prompt_of(job.request.query, images, captions)
+    (completion,) = yield Need((prompt,), streams=True)
+    one = reading_of(job, model, views, images, completion, seconds)
+    yield ViewRead(one.reading)
+    return one
+
+
+def caption(view: View, region: Region) -> str:
+    """What a view in a prompt of several is, in words.
+
+    Parameters
+    ----------
+    view : View
+    region : Region
+        What the question is about, level-0 pixels.
+    """
+    if view.role == "overview":
+        return "Overview of the region."
+    share = view.region.width / region.width
+    return f"Window {view.number}, {place_in(view.region, region)}, {share:.0%} of its width."
+
+
+def place_in(window: Region, region: Region) -> str:
+    """Ninth of a region in which the middle of a window lies, one of `tasks.PLACES`."""
+    return PLACES[place_at(*_middle(window), region)]

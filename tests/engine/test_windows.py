@@ -1,0 +1,359 @@
+"""A region read by windows: what is asked, what is put together, and what it is said to cost."""
+
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import pytest
+
+from napari_pathreason.engine import (
+    Cancelled,
+    Choice,
+    Finished,
+    Job,
+    Pick,
+    Planned,
+    Stage,
+    StageStarted,
+    ViewRead,
+    ask,
+    ask_together,
+    result_to_dict,
+    run_job,
+    token_line,
+)
+from napari_pathreason.errors import QueryError, SlideError
+from napari_pathreason.geometry import Box, Region, iou
+from napari_pathreason.types import (
+    Completion,
+    GenerationSettings,
+    Metadata,
+    Query,
+    Request,
+    WindowChoice,
+)
+
+WHOLE = Region(0, 0, 2000, 1500)
+PLAIN = GenerationSettings(zoom=False)
+ASK = Query("vqa", "Is there a dark spot?", ("yes", "no"))
+
+
+class Tissue:
+    """The marked slide with something on all of it: pink, and the marker black."""
+
+    def __init__(self, slide):
+        self._slide = slide
+        self.damaged = None
+
+    def __getattr__(self, name):
+        return getattr(self._slide, name)
+
+    def read_region(self, region, size):
+        image = self._slide.read_region(region, size)
+        pink = np.array([230, 170, 200], np.uint8)
+        image.pixels = np.where(image.pixels > 128, pink, image.pixels)
+        if self.damaged is not None and region == self.damaged:
+            image.unreadable = 1.0
+        return image
+
+
+class Seer:
+    """The marker's finder with windows of 500 px, which can also say yes and no."""
+
+    def __init__(self, performer, joint=False, **metadata):
+        self._performer = performer
+        self.info = replace(
+            performer.info,
+            metadata=Metadata(labels=("lesion",), window=500, joint=joint, **metadata),
+        )
+        self.prompts = []
+
+    def generate(self, prompt, settings, cancel):
+        self.prompts.append(prompt)
+        instruction = prompt.messages[-1]["content"][-1]["text"]
+        if "bbox" in instruction:
+            yield from self._performer.generate(prompt, settings, cancel)
+            return
+        dark = any((picture[..., 1] < 128).any() for picture in prompt.pictures)
+        text = f"<think>looked</think><answer>{'yes' if dark else 'no'}</answer>"
+        yield text
+        visual = sum(p.shape[0] * p.shape[1] for p in prompt.pictures) // 32**2
+        yield Completion(text, 30 + visual, visual, 10, "stop", 0.1)
+
+
+@pytest.fixture
+def tissue(slide):
+    return Tissue(slide)
+
+
+@pytest.fixture
+def seer(performer):
+    return Seer(performer)
+
+
+def job(slide, query, **fields):
+    fields.setdefault("settings", PLAIN)
+    return Job(slide, Request(fields.pop("region", WHOLE), query, **fields))
+
+
+def test_uniform_windows_find_what_is_there_once(tissue, seer, allocator, find, marker):
+    result = ask(job(tissue, find, policy="uniform"), seer, allocator)
+    assert len(result.readings) == 12
+    (found,) = result.detections
+    assert iou(found.box, marker) > 0.85
+    assert result.answer.text == "1 lesion"
+    assert result.views.policy == "uniform"
+    assert result.unread == ()
+    assert result.allocation.source == "rule"
+
+
+def test_the_answer_cites_the_window_that_shows_it(tissue, seer, allocator, find, marker):
+    result = ask(job(tissue, find, policy="uniform"), seer, allocator)
+    showing = [r.view for r in result.readings if r.detections]
+    assert any(view.name in result.answer.rationale for view in showing)
+    numbers = [view.number for view in result.views.views]
+    assert numbers == list(range(1, 13))
+
+
+def test_surprise_spends_a_few_tokens_where_it_matters(tissue, seer, allocator, find, marker):
+    whole = ask(job(tissue, find, policy="uniform"), seer, allocator)
+    result = ask(job(tissue, find), seer, allocator)
+    assert result.views.policy == "table"
+    assert len(result.readings) == 2
+    assert iou(result.detections[0].box, marker) > 0.5
+    assert result.tokens.realised < whole.tokens.realised / 4
+    assert result.tokens.flops < whole.tokens.flops / 4
+    assert len(result.unread) >= 8
+    assert "2 windows" in token_line(result)
+
+
+def test_a_small_region_is_one_picture(tissue, seer, allocator, find):
+    result = ask(job(tissue, find, region=Region(800, 600, 500, 400)), seer, allocator)
+    assert [view.role for view in result.views.views] == ["picture"]
+    assert result.views.policy == "one_view"
+
+
+def test_one_view_of_a_large_region_on_demand(tissue, seer, allocator, find):
+    result = ask(job(tissue, find, policy="one_view"), seer, allocator)
+    assert len(result.readings) == 1
+    assert result.picture_size == result.views.views[0].size
+
+
+def test_events_tell_views_before_they_are_spent(tissue, seer, allocator, find):
+    events = list(run_job(job(tissue, find, policy="uniform"), seer, allocator))
+    stages = [event.stage for event in events if isinstance(event, StageStarted)]
+    assert stages == [Stage.OVERVIEW, Stage.ALLOCATE, Stage.GENERATE, Stage.PARSE]
+    planned = next(i for i, event in enumerate(events) if isinstance(event, Planned))
+    read = [i for i, event in enumerate(events) if isinstance(event, ViewRead)]
+    assert planned < read[0]
+    assert len(read) == 12
+    plan, result = events[planned], events[-1].result
+    assert plan.cost.tokens == plan.views.tokens == result.tokens.realised
+    assert plan.cost.pixels == sum(v.region.width * v.region.height for v in plan.views.views)
+    assert plan.cost.memory > 0
+    assert plan.cost.flops > 0
+    assert [events[i].reading for i in read] == list(result.readings)
+    assert set(result.seconds) == {"overview", "allocate", "read", "generate", "parse"}
+
+
+def test_the_account_adds_up(tissue, seer, allocator, find):
+    result = ask(job(tissue, find, policy="uniform"), seer, allocator)
+    tokens = result.tokens
+    assert tokens.realised == sum(r.visual_tokens for r in result.readings)
+    assert tokens.native_picture == 62 * 47
+    assert tokens.native_windows == 12 * 16 * 16
+    assert 0 < tokens.flops < tokens.flops_native_windows < tokens.flops_native_picture
+    assert tokens.saved == tokens.native_windows - tokens.realised
+    overview = result.pixels_decoded - sum(r.pixels_decoded for r in result.readings)
+    assert overview > 0
+    told = result_to_dict(result)
+    assert told["policy"] == "uniform"
+    assert len(told["views"]) == 12
+    assert told["views"][3]["views"][0]["name"] == "window 4"
+
+
+@pytest.mark.parametrize("budget", [64, 128, 512, "native"])
+@pytest.mark.parametrize("policy", ["uniform", "random", "surprise", "again", "table"])
+def test_no_more_than_the_budget_is_spent(tissue, seer, allocator, find, policy, budget):
+    result = ask(job(tissue, find, policy=policy, budget=budget), seer, allocator)
+    most = result.tokens.native_windows if budget == "native" else budget
+    assert 0 < result.tokens.realised <= most
+    assert result.allocation.source == "user"
+    assert result.tokens.requested == (None if budget == "native" else budget)
+
+
+def test_presence_is_that_of_any_window(tissue, seer, allocator):
+    result = ask(job(tissue, ASK, policy="uniform"), seer, allocator)
+    assert result.answer.text == "yes"
+    assert len(result.readings) == 12
+    elsewhere = ask(
+        job(tissue, ASK, policy="uniform", region=Region(0, 0, 2000, 480)), seer, allocator
+    )
+    assert elsewhere.answer.text == "no"
+
+
+def test_nothing_found_in_a_part_is_doubted(tissue, seer, allocator):
+    corner = Region(0, 0, 2000, 480)
+    part = ask(job(tissue, ASK, policy="random", region=corner), seer, allocator)
+    assert part.answer.text == "no"
+    assert "only a part of the tissue was read" in " ".join(part.reliability.reasons)
+    whole = ask(job(tissue, ASK, policy="uniform", region=corner), seer, allocator)
+    assert "only a part" not in " ".join(whole.reliability.reasons)
+
+
+def test_windows_stand_in_one_prompt_where_the_model_learnt_it(tissue, performer, allocator):
+    seer = Seer(performer, joint=True)
+    result = ask(job(tissue, ASK, policy="uniform", budget=1024), seer, allocator)
+    (prompt,) = seer.prompts
+    (reading,) = result.readings
+    assert len(prompt.pictures) == len(reading.views) == 13
+    assert reading.views[0].role == "overview"
+    assert result.answer.text == "yes"
+    assert result.views.joint
+    texts = [part["text"] for part in prompt.messages[-1]["content"] if part["type"] == "text"]
+    assert texts[0] == "Overview of the region."
+    assert texts[1].startswith("Window 1, upper left")
+    assert result.tokens.realised == reading.visual_tokens == result.views.tokens
+
+
+def test_boxes_and_counts_are_asked_window_by_window_all_the_same(
+    tissue, performer, allocator, find
+):
+    seer = Seer(performer, joint=True)
+    assert len(ask(job(tissue, find, policy="uniform"), seer, allocator).readings) == 12
+
+
+class TestSteering:
+    PLACE = Region(800, 600, 400, 400)
+
+    def test_a_pinned_window_is_read_first(self, tissue, seer, allocator, find):
+        pinned = (WindowChoice(self.PLACE, 144),)
+        result = ask(job(tissue, find, windows=pinned), seer, allocator)
+        first = result.views.views[0]
+        assert (first.region, first.tokens, first.why) == (self.PLACE, 144, "pinned by you")
+        assert len(result.readings) == 3
+
+    def test_a_list_is_all_that_is_read(self, tissue, seer, allocator, find, marker):
+        listed = (WindowChoice(self.PLACE), WindowChoice(Region(0, 0, 300, 300), 16))
+        result = ask(job(tissue, find, windows=listed, policy="listed"), seer, allocator)
+        assert [r.view.region for r in result.readings] == [one.region for one in listed]
+        assert result.unread
+
+    def test_a_banned_window_is_not_read(self, tissue, seer, allocator, find, marker):
+        banned = (WindowChoice(Region(750, 500, 500, 500), 0),)
+        result = ask(job(tissue, find, windows=banned, policy="uniform"), seer, allocator)
+        assert len(result.readings) < 12
+        for reading in result.readings:
+            assert reading.view.region not in [one.region for one in banned]
+
+    def test_more_reads_the_next_windows_and_keeps_what_was_read(
+        self, tissue, seer, allocator, find
+    ):
+        first = ask(job(tissue, find, policy="surprise", budget=128), seer, allocator)
+        asked = len(seer.prompts)
+        more = job(tissue, find, policy="surprise", budget=256)
+        result = ask(replace(more, before=first.readings), seer, allocator)
+        assert result.readings[: len(first.readings)] == first.readings
+        assert len(result.readings) == 4
+        assert len(seer.prompts) == asked + 2
+        assert result.readings[2].view.region in first.unread
+        assert result.tokens.realised == sum(r.visual_tokens for r in result.readings)
+        assert [v.number for v in result.views.views] == [1, 2, 3, 4]
+
+    def test_windows_off_an_outline_are_left_out(self, tissue, seer, allocator, find):
+        outline = ((0.0, 0.0), (1000.0, 0.0), (0.0, 1000.0))
+        result = ask(job(tissue, find, outline=outline, policy="uniform"), seer, allocator)
+        assert 0 < len(result.readings) <= 4
+
+
+def test_zoom_is_a_view_of_a_second_round(tissue, performer, allocator, find, marker):
+    small = Box(910, 710, 30, 30)
+    tissue.marker, tissue._slide.marker = small, small
+    seer = Seer(performer, zoom_labels=("lesion",))
+    asked = job(tissue, find, policy="uniform", settings=GenerationSettings())
+    result = ask(asked, seer, allocator)
+    zooms = [view for view in result.views.views if view.role == "zoom"]
+    assert [view.name for view in zooms] == ["zoom 13"]
+    assert result.tokens.zoom == zooms[0].tokens
+    assert iou(result.detections[0].box, small) > 0.9
+    assert len(result.readings) == 13
+
+
+def test_damaged_windows_are_left_out_and_said(tissue, seer, allocator, find):
+    tissue.damaged = Region(0, 0, 500, 500)
+    result = ask(job(tissue, find, policy="uniform"), seer, allocator)
+    assert len(result.readings) == 11
+    assert "1 of 12 windows are damaged" in " ".join(result.warnings)
+
+
+def test_nothing_readable_is_an_error(tissue, seer, allocator, find):
+    tissue._slide.unreadable = 1.0
+    with pytest.raises(SlideError, match="could be read"):
+        ask(job(tissue, find, policy="uniform"), seer, allocator)
+
+
+def test_glass_all_over_is_one_picture_that_says_so(slide, seer, allocator):
+    corner = Region(0, 0, 2000, 480)
+    result = ask(job(slide, ASK, region=corner), seer, allocator)
+    assert [view.role for view in result.views.views] == ["picture"]
+    assert "almost no tissue" in " ".join(result.reliability.reasons)
+
+
+def test_a_policy_of_ones_own(tissue, seer, allocator, find, marker):
+    class Known:
+        name = "oracle"
+
+        def choose(self, state):
+            here = Region(850, 650, 400, 300)
+            return Choice(() if state.readings else (Pick(here, 64, "the label"),))
+
+    result = ask(replace(job(tissue, find), policy=Known()), seer, allocator)
+    assert result.views.policy == "oracle"
+    assert len(result.readings) == 1
+    assert iou(result.detections[0].box, marker) > 0.8
+
+
+def test_too_many_windows_for_one_answer_are_refused(seer, allocator, find, slide, monkeypatch):
+    monkeypatch.setattr("napari_pathreason.engine._windows.MOST_READ", 1000)
+    with pytest.raises(QueryError, match="pathreason detect"):
+        ask(job(Tissue(slide), find, policy="uniform", budget="native"), seer, allocator)
+    assert not seer.prompts
+
+
+def test_which_part_has_most_takes_all_at_once(tissue, seer, allocator):
+    query = Query("vqa", "In which part is it darkest?", ("upper left", "lower right"))
+    result = ask(job(tissue, query), seer, allocator)
+    assert len(result.readings) == 1
+
+
+def test_cancel_between_windows(tissue, seer, allocator, find):
+    cancel = Event()
+    events = []
+    for event in run_job(job(tissue, find, policy="again"), seer, allocator, cancel):
+        events.append(event)
+        if isinstance(event, ViewRead):
+            cancel.set()
+    assert isinstance(events[-1], Cancelled)
+
+
+def test_jobs_together_share_passes_over_their_windows(tissue, performer, allocator, find):
+    class Joint(Seer):
+        passes = ()
+
+        def generate_batch(self, prompts, settings, cancel):
+            self.passes = (*self.passes, len(prompts))
+            return [list(self.generate(p, settings, cancel))[-1] for p in prompts]
+
+    joint = Joint(performer)
+    jobs = [job(tissue, find, policy="uniform"), job(tissue, find, policy="surprise")]
+    results = ask_together(jobs, joint, allocator, most=4096)
+    alone = [ask(one, Seer(performer), allocator) for one in jobs]
+    assert [replace(r, seconds={}) for r in results] == [replace(r, seconds={}) for r in alone]
+    assert joint.passes[0] > 8
+
+
+def test_the_request_stands_in_the_result(tissue, seer, allocator, find):
+    asked = job(tissue, find, region=Region(-100, 0, 2100, 1500), policy="uniform")
+    result = ask(asked, seer, allocator)
+    assert result.request == replace(asked.request, region=WHOLE)
+    assert isinstance(list(run_job(asked, seer, allocator))[-1], Finished)
