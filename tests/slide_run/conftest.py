@@ -142,7 +142,10 @@ def kept_of(folder):
     plan = json.loads(Path(folder, "plan.json").read_text())
     del plan["made"]
     lines = Path(folder, "tiles.jsonl").read_text().splitlines()
-    groups = [[{**tile, "seconds": None} for tile in json.loads(line)] for line in lines]
+    groups = [
+        (group["key"], [{**tile, "seconds": None} for tile in group["tiles"]])
+        for group in map(json.loads, lines)
+    ]
     return plan, groups
 
 

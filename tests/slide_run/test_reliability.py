@@ -298,7 +298,7 @@ def test_every_file_of_a_run_says_it(run, tmp_path):
     with tifffile.TiffFile(folder / "heatmap.ome.tif") as heat:
         assert tally.line in heat.ome_metadata
     lines = (folder / "tiles.jsonl").read_text().splitlines()
-    kept = [one for line in lines for one in json.loads(line)]
+    kept = [one for line in lines for one in json.loads(line)["tiles"]]
     assert {one["index"]: one["reliability"]["level"] for one in kept} == {
         record.index: record.reliability.level for record in outcome.records
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import Journal, write_json
 
-from ._plan import FORMAT, RunPlan
+from ._plan import FORMAT, AnswersKey, RunPlan
 from ._record import TileRecord
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def read_plan(folder: Path) -> RunPlan | None:
         if values["format"] != FORMAT:
             raise ExportError(
                 f"the run in the folder {folder.name} is of another version ({values['format']}), "
-                f"whose tiles are not assessed as they are now ({FORMAT}); {remedy}"
+                f"whose tiles are not kept as they are now ({FORMAT}); {remedy}"
             )
         return _plans().validate_python(values)
     except FileNotFoundError:
@@ -87,25 +88,39 @@ def holds_run(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweredGroup:
+    """A line of the journal: tiles that were answered together, and what their answers are to."""
+
+    key: AnswersKey
+    tiles: tuple[TileRecord, ...]
+
+
 class TileJournal:
     """Records of finished tiles, a line for each group of them; see `files.Journal`.
 
-    Tiles of a line that was not finished are run again.
+    Tiles of a line that was not finished are run again. Each line says to what its answers belong,
+    so that those to another request are never taken for answers to this one, whatever became of
+    the plan that they were made under.
 
     Parameters
     ----------
     folder : Path
         Must be held by `locked`.
+    key : AnswersKey
+        Of the answers that are read and added.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: AnswersKey) -> None:
         self._journal = Journal(folder / JOURNAL)
+        self._key = key
 
     def read(self) -> Iterator[tuple[TileRecord, ...]]:
-        """Whole groups, in the order in which they came."""
+        """Whole groups of this key, in the order in which they came."""
         for line in self._journal.lines():
-            if group := _parsed(line):
-                yield group
+            group = _parsed(line)
+            if group is not None and group.key == self._key:
+                yield group.tiles
 
     def add(self, group: Sequence[TileRecord]) -> None:
         """Append a group; it is on the disk when this returns.
@@ -115,10 +130,10 @@ class TileJournal:
         ExportError
             If the disk is full or gone.
         """
-        self._journal.append(_groups().dump_json(tuple(group)))
+        self._journal.append(_groups().dump_json(AnsweredGroup(self._key, tuple(group))))
 
 
-def _parsed(line: bytes) -> tuple[TileRecord, ...] | None:
+def _parsed(line: bytes) -> AnsweredGroup | None:
     try:
         return _groups().validate_json(line)
     except ValueError:  # a damaged disk; its tiles are run again
@@ -133,10 +148,10 @@ def _plans() -> TypeAdapter[RunPlan]:
 
 
 @cache
-def _groups() -> TypeAdapter[tuple[TileRecord, ...]]:
+def _groups() -> TypeAdapter[AnsweredGroup]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(tuple[TileRecord, ...])
+    return TypeAdapter(AnsweredGroup)
 
 
 def _unwritable(path: Path, error: Exception) -> ExportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,15 @@ from napari_pathreason.types import ModelInfo, SlideInfo
 
 from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
-from ._tiles import Tile, lay_tiles, tile_side
+from ._tiles import Tile, lay_tiles, starts_count, tile_side
 
-FORMAT = "napari-pathreason slide run 2"
-"""Version 1 judged no tile."""
+FORMAT = "napari-pathreason slide run 3"
+"""Version 1 assessed no tile; answers of version 2 did not say to which run they belong."""
+MOST_TILES = 1_000_000
+"""Of a run: all of them are held in memory, and in one plan."""
+TILE_BYTES = 4_000
+"""Memory of a tile, its record and its lesion until the files are written: 2.7 kB were measured
+with one box and a rationale of one word, and rationales are longer."""
 _MASK_OF_TILE = 16
 """Mask pixels along the side of a tile."""
 _MASK_MOST = 2048
@@ -27,13 +33,59 @@ _SPACE = uuid.UUID("5d0c9a3e-6d5f-4d0e-9b0b-0d6f2a1c7e55")
 
 
 @dataclass(frozen=True, slots=True)
+class AnswersKey:
+    """To what the answers in a journal belong; those with another key are none of a run.
+
+    Parameters
+    ----------
+    format : str
+        Of the journal, and of the rules by which tiles are laid and assessed.
+    slide : str
+        Its fingerprint; name and size where it is no file.
+    model : str
+        As of `Identity`.
+    request : str
+        SHA-256 over all settings but the budgets that a user has set for single tiles, which each
+        answer carries itself, and over the slide's um per pixel.
+    """
+
+    format: str
+    slide: str
+    model: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes two runs the same; ``fingerprint`` of the slide, empty where it is no file."""
+    """What makes two runs the same.
+
+    Parameters
+    ----------
+    slide : SlideInfo
+    fingerprint : str
+        Of the slide, empty where it is no file.
+    settings : DetectSettings
+    model : str
+        SHA-256 of its weights; its name where those are out of reach.
+    """
 
     slide: SlideInfo
     fingerprint: str
     settings: DetectSettings
-    weights_sha256: str
+    model: str
+
+    @property
+    def key(self) -> AnswersKey:
+        """Of the answers to this run's tiles, whatever budgets a user has set for some of them."""
+        settings = asdict(replace(self.settings, overrides=()))
+        request = json.dumps([settings, self.slide.mpp], sort_keys=True)
+        slide = f"{self.slide.name}, {self.slide.width} x {self.slide.height} px"
+        return AnswersKey(
+            FORMAT,
+            self.fingerprint or slide,
+            self.model,
+            hashlib.sha256(request.encode()).hexdigest(),
+        )
 
     @property
     def run(self) -> str:
@@ -168,6 +220,27 @@ def make_plan(
     return plan.with_overrides(settings.overrides or (), slide.info.name)
 
 
+def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
+    """Refuse a run of more tiles than can be held, before any of them is laid.
+
+    Raises
+    ------
+    QueryError
+        Says how many there would be, what they would take, and what to change.
+    """
+    side = tile_side(settings.tile, settings.mpp, slide.mpp)
+    across = starts_count(slide.width, side[0], settings.overlap)
+    down = starts_count(slide.height, side[1], settings.overlap)
+    if (count := across * down) > MOST_TILES:
+        raise QueryError(
+            f"the slide ({slide.width:,} x {slide.height:,} px) has {count:,} tiles of "
+            f"{side[0]:,} x {side[1]:,} px, which would take about "
+            f"{count * TILE_BYTES / 1e9:,.0f} GB of memory; a run has at most {MOST_TILES:,}: give "
+            f"larger tiles (--tile, now {settings.tile}), more um per pixel (--mpp, now "
+            f"{settings.mpp:g}) or less overlap (--overlap, now {settings.overlap:g})"
+        )
+
+
 def check_same(first: Identity, this: Identity, folder: str) -> None:
     """Refuse to go on with a run that was another one; overrides may differ.
 
@@ -186,7 +259,7 @@ def check_same(first: Identity, this: Identity, folder: str) -> None:
     other = [
         *(["another slide"] if first.fingerprint != this.fingerprint else []),
         *(["another um per pixel"] if first.slide.mpp != this.slide.mpp else []),
-        *(["another model"] if first.weights_sha256 != this.weights_sha256 else []),
+        *(["another model"] if first.model != this.model else []),
         *settings,
     ]
     if replace(first, settings=this.settings) != this or settings:

@@ -20,7 +20,7 @@ from ._answer import Answers
 from ._files import has_unreliable_class, is_finished, write_files
 from ._folder import TileJournal, locked, read_plan, write_plan
 from ._outcome import Outcome, outcome_of
-from ._plan import Identity, RunPlan, check_same, make_plan
+from ._plan import Identity, RunPlan, check_same, check_tiles, make_plan
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
@@ -132,7 +132,7 @@ def run_slide(
             slide.info,
             "" if slide.path is None else exports.fingerprint(slide.path),
             settings,
-            used.weights_sha256,
+            used.weights_sha256 or used.name,
         )
         with locked(folder):
             remove_drafts(folder)
@@ -195,7 +195,7 @@ def _run(
     unreliable_class: bool,
 ) -> Generator[RunEvent, None, None]:
     plan = _plan(slide, folder, identity, used, answers)
-    journal = TileJournal(folder)
+    journal = TileJournal(folder, plan.identity.key)
     done, total = _answered(plan, journal), len(plan.to_read)
     if len(done) == total and is_finished(folder, plan.run, unreliable_class):
         yield RunFinished(outcome_of(plan, list(done.values())), already=True)
@@ -220,10 +220,11 @@ def _plan(
     """The plan of a folder where it is this run's, else a new one; overrides may have changed."""
     plan, settings = read_plan(folder), identity.settings
     if plan is not None:
-        if plan.identity.weights_sha256 == identity.weights_sha256:
+        if plan.identity.model == identity.model:
             engine.check_query(settings.query, settings.budget, plan.model.metadata)
         check_same(plan.identity, identity, folder.name)
     else:
+        check_tiles(slide.info, settings)  # before the model is loaded
         model, batches = answers.model()
         engine.check_query(
             settings.query, settings.budget, model.metadata

@@ -71,11 +71,18 @@ def starts(length: int, side: int, overlap: float) -> list[int]:
     Neighbours have at least ``overlap`` of a side in common. The last one is moved inwards rather
     than cut, so that all give pictures of one size; a slide below a tile has one cut to it.
     """
-    if length <= side:
+    count = starts_count(length, side, overlap)
+    if count == 1:
         return [0]
-    count = math.ceil((length - side) / max(1, math.floor(side * (1 - overlap)))) + 1
     # spread evenly: no pair has much more in common than another
     return [(length - side) * i // (count - 1) for i in range(count)]
+
+
+def starts_count(length: int, side: int, overlap: float) -> int:
+    """How many tiles an axis takes, see `starts`."""
+    if length <= side:
+        return 1
+    return math.ceil((length - side) / max(1, math.floor(side * (1 - overlap)))) + 1
 
 
 def lay_tiles(width: int, height: int, side: tuple[int, int], overlap: float) -> list[Tile]:

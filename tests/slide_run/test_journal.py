@@ -1,0 +1,126 @@
+"""Answers count for the run that they were made for, whatever becomes of its plan."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from napari_pathreason.slide_run import RunFailed, RunFinished, TileDone
+
+
+def resumed(events):
+    return [event.tile.index for event in events if isinstance(event, TileDone) and event.resumed]
+
+
+def change(spots, tmp_path, what):
+    """Arguments of a run that is another one."""
+    if what == "slide":
+        return {"path": spots.write_slide(tmp_path / "other.png", spots.boxes[:2])}
+    if what == "model":
+        return {"used": replace(spots.used, weights_sha256="def")}
+    if what == "mpp":
+        return {"mpp": 0.45}
+    value = {
+        "budget": 16,
+        "lesions": ("spot", "gland"),
+        "tile": 192,
+        "overlap": 0.3,
+        "question": "Where are spots?",
+        "batch": 2,
+        "generation": replace(spots.settings.generation, max_new_tokens=99),
+    }[what]
+    return {"settings": replace(spots.settings, **{what: value})}
+
+
+CHANGES = (
+    *("slide", "model", "mpp", "budget", "lesions", "tile", "overlap", "question", "batch"),
+    "generation",
+)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_without_its_plan_no_answer_is_taken_for_one_of_another_run(run, spots, tmp_path, what):
+    run()
+    other = change(spots, tmp_path, what)
+    (tmp_path / "run" / "plan.json").unlink()
+    finder = spots.finder()
+    events = run(performer=finder, **other)
+    assert isinstance(events[-1], RunFinished), events[-1]
+    assert resumed(events) == []
+    assert len(finder.seen) == events[0].total > 0
+    run(tmp_path / "new", **other)
+    assert spots.files_of(tmp_path / "run") == spots.files_of(tmp_path / "new")
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_under_the_plan_of_another_run_no_answer_counts(run, spots, tmp_path, what):
+    other = change(spots, tmp_path, what)
+    run()
+    run(tmp_path / "other", **other)
+    shutil.copy(tmp_path / "other" / "plan.json", tmp_path / "run" / "plan.json")
+    finder = spots.finder()
+    events = run(performer=finder, **other)
+    assert isinstance(events[-1], RunFinished), events[-1]
+    assert len(finder.seen) == events[0].total > 0
+    assert resumed(events) == []
+
+
+def test_without_its_plan_the_same_run_goes_on(run, spots, tmp_path):
+    before = run()[-1].outcome
+    (tmp_path / "run" / "plan.json").unlink()
+    finder = spots.finder()
+    (event,) = run(performer=finder)
+    assert event.already
+    assert finder.seen == []
+    assert event.outcome.lesions == before.lesions
+
+
+def test_answers_of_two_runs_lie_side_by_side(run, spots, tmp_path):
+    """The second one's do not cost the first its own."""
+    other = change(spots, tmp_path, "budget")
+    run()
+    plan = (tmp_path / "run" / "plan.json").read_bytes()
+    (tmp_path / "run" / "plan.json").unlink()
+    run(**other)
+    (tmp_path / "run" / "plan.json").write_bytes(plan)
+    finder = spots.finder()
+    events = run(performer=finder)
+    assert isinstance(events[-1], RunFinished)
+    assert finder.seen == []
+    assert len(resumed(events)) == events[0].total
+
+
+@pytest.mark.parametrize("field", ["format", "slide", "model", "request"])
+def test_every_group_says_to_what_its_answers_belong(run, spots, tmp_path, field):
+    run()
+    journal = tmp_path / "run" / "tiles.jsonl"
+    first, *rest = journal.read_text().splitlines()
+    group = json.loads(first)
+    assert all(json.loads(line)["key"] == group["key"] for line in rest)
+    group["key"][field] += "x"
+    journal.write_text("\n".join([json.dumps(group), *rest]) + "\n")
+    finder = spots.finder()
+    run(performer=finder)
+    assert len(finder.seen) == len(group["tiles"])
+
+
+def test_models_without_weights_are_told_apart_by_name(run, spots, tmp_path):
+    run(used=replace(spots.used, weights_sha256=""))
+    (event,) = run(used=replace(spots.used, weights_sha256="", name="another"))
+    assert isinstance(event, RunFailed)
+    assert "another model" in event.reason
+
+
+def test_too_many_tiles_are_refused_before_any_is_laid(run, spots, tmp_path):
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (1200, 1000)).save(path)
+    finder = spots.finder()
+    (event,) = run(path=path, performer=finder, settings=replace(spots.settings, tile=1, mpp=0.5))
+    assert isinstance(event, RunFailed)
+    assert "(1,200 x 1,000 px) has 1,200,000 tiles of 1 x 1 px" in event.reason
+    assert "about 5 GB of memory; a run has at most 1,000,000: give larger tiles" in event.reason
+    assert "\n" not in event.reason
+    assert finder.seen == []
+    assert not (tmp_path / "run" / "plan.json").exists()
