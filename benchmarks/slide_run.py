@@ -1,6 +1,7 @@
 """What a whole-slide run costs: python benchmarks/slide_run.py [--json FILE] [--quick].
 
-Three tables, on mosaics of the bundled slide's real tissue (JPEG pyramids, levels 1, 4, 16, 64).
+Four tables, the first three on mosaics of the bundled slide's real tissue (JPEG pyramids, levels 1,
+4, 16, 64).
 
 1. The run itself: tiles a second, share of the slide's pixels that was decoded, visual tokens
    against native, and the share of the time spent outside the model: tissue, tiles, reading,
@@ -13,14 +14,17 @@ Three tables, on mosaics of the bundled slide's real tissue (JPEG pyramids, leve
 3. Memory: peak of a fresh process that runs slides of two sizes, every tile answered at once with a
    box by a stand-in for the model, so that what is measured is the run's own. It holds a record of
    some kilobytes for each tile until the files are written, and nothing else that grows.
+4. Joining 24,500 boxes of two labels at random places, few and many in a tile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import random
 import resource
 import subprocess
 import sys
@@ -37,6 +41,7 @@ from _mosaic import write_mosaic
 from napari_pathreason.cli import quiet_libraries
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.exports import UsedModel
+from napari_pathreason.geometry import Box
 from napari_pathreason.models import FixedAllocator, load_models
 from napari_pathreason.slide_run import (
     AnswersHere,
@@ -44,10 +49,19 @@ from napari_pathreason.slide_run import (
     RunCancelled,
     RunFinished,
     TileDone,
+    lay_tiles,
+    merge,
     run_slide,
 )
 from napari_pathreason.slides import open_slide
-from napari_pathreason.types import Completion, GenerationSettings, ModelDims, ModelInfo, Prompt
+from napari_pathreason.types import (
+    Completion,
+    Detection,
+    GenerationSettings,
+    ModelDims,
+    ModelInfo,
+    Prompt,
+)
 
 USED = UsedModel("benchmark", "", "cpu", "")
 TEXT = (
@@ -212,6 +226,32 @@ def memory(paths: Sequence[tuple[int, Path]]) -> list[dict[str, Any]]:
     return rows
 
 
+def joining(boxes: int = 24_500) -> list[dict[str, Any]]:
+    """Fourth table: seconds of the CPU."""
+    print("\n| boxes | in a tile | lesions | joined in, s |")
+    print("|---:|---:|---:|---:|")
+    rows = []
+    for each in (1, 5, 50):
+        draw = random.Random(0)
+        across = math.isqrt(boxes // each - 1) + 1
+        side = 576 * (across - 1) + 768
+        tiles = []
+        for tile in lay_tiles(side, side, (768, 768), 0.25)[: boxes // each]:
+            found = []
+            for _ in range(each):
+                w, h = draw.uniform(10, 90), draw.uniform(10, 90)
+                x, y = draw.uniform(0, 768 - w), draw.uniform(0, 768 - h)
+                box = Box(tile.region.x + x, tile.region.y + y, w, h)
+                found.append(Detection(draw.choice("ab"), box, draw.random()))
+            tiles.append((tile, found))
+        began = time.process_time()
+        lesions = merge(tiles)
+        seconds = time.process_time() - began
+        rows.append({"boxes": boxes, "each": each, "lesions": len(lesions), "seconds": seconds})
+        print(f"| {boxes:,} | {each} | {len(lesions):,} | {seconds:.2f} |", flush=True)
+    return rows
+
+
 def child(path: Path) -> dict[str, Any]:
     """A whole run without a model, and this process's peak."""
     with tempfile.TemporaryDirectory() as name:
@@ -259,6 +299,7 @@ def main() -> None:
             "run": the_run(small, models, (16, 64) if args.quick else (16, 64, "native"), most),
             "resume": cancelled(small, models, most or 64),
             "memory": memory(paths),
+            "joining": joining(),
         }
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

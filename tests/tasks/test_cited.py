@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.tasks import PLACES, THROUGHOUT, cited_places, citing
+from napari_pathreason.tasks import PLACES, THROUGHOUT, cited_places, cited_views, citing
 
 REGION = Region(100, 200, 900, 600)
 
@@ -53,3 +53,25 @@ def test_what_is_said_of_a_box():
     assert citing(rationale, REGION, box, "vessel").text == "upper left: crowded nuclei"
     assert citing(rationale, REGION, Box(900, 700, 10, 10), "tumour").text == "throughout: pale"
     assert citing("lower left: tumour", REGION, box, "tumour") is None
+
+
+def test_places_in_a_line_of_a_view_are_the_places_of_that_view():
+    rationale = "overview: centre: pale\nwindow 12: upper left: tumour; lower right: vessel"
+    views = {"overview": REGION, "window 12": Region(5000, 6000, 300, 300)}
+    assert [one.view for one in cited_places(rationale)] == ["overview", *["window 12"] * 2]
+    regions = [one.region_in(REGION, views) for one in cited_places(rationale)]
+    assert regions == [
+        cited_places("centre")[0].region_in(REGION),
+        Region(5000, 6000, 100, 100),
+        Region(5200, 6200, 100, 100),
+    ]
+    assert citing(rationale, REGION, Box(5010, 6010, 9, 9), "x", views).text == "upper left: tumour"
+    names = cited_views(rationale)
+    assert [rationale[one.start :].startswith(f"{one.text}: ") for one in names] == [True, True]
+    assert [one.region_in(REGION, views) for one in names] == list(views.values())
+
+
+def test_a_rationale_of_one_picture_cites_no_view():
+    rationale = "In window 3: centre: tumour"
+    assert cited_views(rationale) == ()
+    assert cited_places(rationale)[0].view == ""

@@ -11,6 +11,7 @@ from ._cited import (
     THROUGHOUT as THROUGHOUT,
     Cited as Cited,
     cited_places as cited_places,
+    cited_views as cited_views,
     citing as citing,
 )
 from ._combine_choices import (

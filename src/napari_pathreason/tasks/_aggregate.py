@@ -41,7 +41,8 @@ class Aggregate:
     ----------
     answer : Answer
         Without boxes of its own: `detections` holds them, on the slide. Its rationale cites views
-        by their names, a line each; its reply holds only those that could not be read.
+        by their names, a line each (see `cited_views`); its reply holds only those that could not
+        be read.
     confidence : float or None
         As of `Result`.
     detections : tuple of Detection
@@ -344,11 +345,11 @@ def _yes_or_no(
 
 
 def _answer(text: str, readings: Sequence[Reading], support: Sequence[int]) -> Answer:
-    """An answer whose rationale is that of the views that it rests on."""
+    """An answer whose rationale is that of the views that it rests on, a line each."""
     cited = [readings[index] for index in support if readings[index].answer.rationale]
     unreadable = [one for one in readings if not one.answer.readable]
     return Answer(
-        "\n".join(f"{one.view.name}: {one.answer.rationale}" for one in cited),
+        "\n".join(f"{one.view.name}: {' '.join(one.answer.rationale.split())}" for one in cited),
         text,
         well_formed=bool(text) and all(one.answer.well_formed for one in readings),
         reply="\n".join(f"{one.view.name}: {one.answer.reply}" for one in unreadable),

@@ -1,8 +1,13 @@
-"""Places that a rationale cites: ``upper left: tumour; centre: crowded nuclei``."""
+"""Places and views that a rationale cites: ``upper left: tumour; centre: crowded nuclei``.
+
+That of several views has a line for each, ``window 3: centre: tumour``: places are the view's.
+"""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_pathreason.geometry import Box, Region
@@ -28,29 +33,42 @@ _PLACE = re.compile(
     rf"|(?P<middle>centre|center)|(?P<all>{THROUGHOUT}))\b",
     re.IGNORECASE,
 )
+_VIEW = re.compile(r"^((?:window|zoom) \d+|overview|picture):[ \t]", re.MULTILINE)
 _END = re.compile(r"[;\n]|\.(?:\s|$)|$")
 
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """A place in a rationale, and what is said of it.
+    """A place or a view in a rationale, and what is said of it.
 
     Parameters
     ----------
     place : str
-        One of `PLACES`, or `THROUGHOUT`.
+        One of `PLACES`, or `THROUGHOUT`, as of a view.
     text : str
         From the place to the end of its clause, as it stands in the rationale.
     start : int
         Where that begins, in characters.
+    view : str
+        Name of the view whose place it is, see `View.name`; empty for the region itself.
     """
 
     place: str
     text: str
     start: int
+    view: str = ""
 
-    def region_in(self, region: Region) -> Region:
-        """The place in a region, level-0 pixels: a ninth of it, or all of it."""
+    def region_in(self, region: Region, views: Mapping[str, Region] | None = None) -> Region:
+        """The place in a region or its view, level-0 pixels: a ninth of it, or all of it.
+
+        Parameters
+        ----------
+        region : Region
+            What the rationale is about.
+        views : mapping of str to Region, optional
+            Its views by their names.
+        """
+        region = (views or {}).get(self.view, region)
         if self.place == THROUGHOUT:
             return region
         row, column = divmod(PLACES.index(self.place), 3)
@@ -65,6 +83,8 @@ def cited_places(rationale: str) -> tuple[Cited, ...]:
     Also reads ``top``, ``bottom``, ``middle`` and ``center``, which larger models write.
     """
     matches = list(_PLACE.finditer(rationale))
+    views = cited_views(rationale)
+    begins = [view.start for view in views]
     cited = []
     for number, match in enumerate(matches, 1):
         end = _END.search(rationale, match.end())
@@ -72,11 +92,26 @@ def cited_places(rationale: str) -> tuple[Cited, ...]:
         if number < len(matches):
             stop = min(stop, matches[number].start())
         text = rationale[match.start() : stop].rstrip(" ,:-")
-        cited.append(Cited(_name(match), text, match.start()))
+        before = bisect(begins, match.start())
+        name = views[before - 1].view if before else ""
+        cited.append(Cited(_name(match), text, match.start(), name))
     return tuple(cited)
 
 
-def citing(rationale: str, region: Region, box: Box, label: str) -> Cited | None:
+def cited_views(rationale: str) -> tuple[Cited, ...]:
+    """Every view whose line a rationale has, in its order; the text of each is its name."""
+    return tuple(
+        Cited(THROUGHOUT, match[1], match.start(), match[1]) for match in _VIEW.finditer(rationale)
+    )
+
+
+def citing(
+    rationale: str,
+    region: Region,
+    box: Box,
+    label: str,
+    views: Mapping[str, Region] | None = None,
+) -> Cited | None:
     """What a rationale says of a box: the place that holds its centre, its label first.
 
     Parameters
@@ -87,6 +122,8 @@ def citing(rationale: str, region: Region, box: Box, label: str) -> Cited | None
     box : Box
         Level-0 pixels.
     label : str
+    views : mapping of str to Region, optional
+        See `Cited.region_in`.
     """
     x, y = box.x + box.w / 2, box.y + box.h / 2
 
@@ -94,7 +131,7 @@ def citing(rationale: str, region: Region, box: Box, label: str) -> Cited | None
         x1, y1, x2, y2 = place.box.corners
         return x1 <= x <= x2 and y1 <= y <= y2
 
-    there = [one for one in cited_places(rationale) if holds(one.region_in(region))]
+    there = [one for one in cited_places(rationale) if holds(one.region_in(region, views))]
     # what names the thing goes before what does not, a ninth before the whole
     there.sort(key=lambda one: (label.lower() not in one.text.lower(), one.place == THROUGHOUT))
     return there[0] if there else None

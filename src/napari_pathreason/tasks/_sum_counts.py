@@ -193,10 +193,10 @@ def _spread(samples: Sequence[_Sample]) -> tuple[float, float]:
 
 def _quantile(freedom: float) -> float:
     """Of Student's distribution, two-sided; the normal one's for infinite degrees of freedom."""
-    from scipy.stats import norm, t
+    from scipy.special import ndtri, stdtrit
 
     tail = 1 - (1 - CONFIDENCE) / 2
-    return float(norm.ppf(tail) if math.isinf(freedom) else t.ppf(tail, freedom))
+    return float(ndtri(tail) if math.isinf(freedom) else stdtrit(freedom, tail))
 
 
 def covered(region: Region, windows: Sequence[Region]) -> float:
