@@ -16,6 +16,7 @@ took the answers of all counts around. Counts are told apart by their ratio.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -235,5 +236,9 @@ def tell_tokens(template: str) -> str:
         )
     if "visual_tokens" in template:  # it tells already
         return template
-    count = "{% if visual_tokens %}{{ visual_tokens }}\n{% endif %}"
+    # the number of the picture's own part, named as the loop over parts names it, before the one
+    # number that a client of a server can pass
+    loops = re.findall(r"{%-?\s*for\s+(\w+)\s+in\b", template[: template.index(end)])
+    own = f"{loops[-1]}.visual_tokens or " if loops else ""
+    count = f"{{% set count = {own}visual_tokens %}}{{% if count %}}{{{{ count }}}}\n{{% endif %}}"
     return template.replace(end, end + count)

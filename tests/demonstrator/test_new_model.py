@@ -75,12 +75,24 @@ def test_a_prompt_tells_how_many_visual_tokens_there_are(started):
     asked = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]}
     ]
-    words = telling.convert_ids_to_tokens(prompt_ids(telling, asked, 54))
+    words = telling.convert_ids_to_tokens(prompt_ids(telling, asked, [54]))
     assert words[words.index("<|vision_end|>") + 1] == "54"
-    assert "54" not in plain.convert_ids_to_tokens(prompt_ids(plain, asked, 54))
+    assert "54" not in plain.convert_ids_to_tokens(prompt_ids(plain, asked, [54]))
     for each in (telling, plain):  # as transformers alone renders it
         text = each.apply_chat_template(asked, tokenize=False)
         assert "<|image_pad|><|vision_end|>How many?" in text
+
+
+def test_each_of_several_pictures_tells_its_own(started):
+    _, plain = started
+    telling = copy.deepcopy(plain)
+    telling.chat_template = tell_tokens(plain.chat_template)
+    parts = [{"type": "image"}, {"type": "text", "text": "and"}, {"type": "image"}]
+    words = telling.convert_ids_to_tokens(
+        prompt_ids(telling, [{"role": "user", "content": parts}], [54, 7])
+    )
+    ends = [at for at, word in enumerate(words) if word == "<|vision_end|>"]
+    assert [words[at + 1] for at in ends] == ["54", "7"]
 
 
 def test_telling_is_said_once_and_needs_a_picture_in_the_template():

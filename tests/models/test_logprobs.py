@@ -1,4 +1,5 @@
 import threading
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from napari_pathreason.models import (
     VISION_TOKENS,
     LogprobsReader,
     SampledToken,
+    batch_prompts,
     build_inputs,
     decode,
     load_performer,
@@ -50,8 +52,9 @@ def test_chances_are_those_of_a_forward_pass_over_the_whole_text(performer, temp
     )
     suppressed = performer.tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))
     settings = GenerationSettings(temperature=temperature, seed=5)
-    stream = decode(performer.model, inputs, settings, suppressed, performer.info.dims.merge)
-    drawn = [next(stream) for _ in range(12)]
+    prompts = batch_prompts([inputs], performer.info.dims.merge)
+    stream = decode(performer.model, prompts, settings, suppressed, stops=())
+    drawn = [one for step in islice(stream, 12) for one in step]
 
     ids = torch.tensor([[one.token for one in drawn]])
     whole = dict(inputs)

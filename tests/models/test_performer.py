@@ -195,7 +195,7 @@ def test_a_flag_interrupts_only_its_own_thread(performer):
 def test_cancel_before_the_start_runs_no_forward_pass(performer, monkeypatch):
     cancel = threading.Event()
     cancel.set()
-    monkeypatch.setattr(type(performer.model), "forward", lambda *a, **k: pytest.fail("ran"))
+    monkeypatch.setattr(type(performer.model.model), "forward", lambda *a, **k: pytest.fail("ran"))
     done = answer(performer, GenerationSettings(), cancel=cancel)
     assert (done.finish, done.new_tokens, done.text) == ("cancelled", 0, "")
 

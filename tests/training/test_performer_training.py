@@ -114,12 +114,15 @@ def test_every_parameter_moves_and_the_model_loads(begun, by_length):
     assert (folder.parent / "curve.png").stat().st_size > 10_000
 
 
-def test_the_log_tells_what_was_learnt_from(begun):
-    recipe = begun()
-    train_performer(recipe)
+def test_the_log_tells_what_was_learnt_from(begun, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def nothing(completions, **columns):\n    return [0.0 for text in completions]\n"
+    )
+    recipe = begun(rewards=("mine:nothing",))
+    train_performer(recipe.beside_folders([tmp_path]))
     first, *_, final = _records(Path(recipe.output) / "grpo")
     assert first["kl"] == final["kl"] == 0.0  # nothing earned, nothing learnt
-    assert first["score"] == first["format"] == 0.0  # an untrained model
+    assert first["format"] == 0.0 <= first["score"] < 0.2  # an untrained model
     assert first["zero_variance"] == first["groups"]
     assert 0 < first["length"] <= 6
     assert first["entropy"] > 1
@@ -129,13 +132,14 @@ def test_the_log_tells_what_was_learnt_from(begun):
     assert record["recipe"]["grpo"]["num_generations"] == 3
 
 
-def test_a_rewarded_word_becomes_the_rule(begun, tmp_path):
+def test_what_is_rewarded_becomes_the_rule(begun, tmp_path):
+    """Digits: one token of 25 at the start, so that no seed misses them for long."""
     (tmp_path / "mine.py").write_text(
-        "def seven(completions, **columns):\n"
-        "    return [float('7' in text) for text in completions]\n"
+        "def digits(completions, **columns):\n"
+        "    return [float(any(map(str.isdigit, text))) for text in completions]\n"
     )
     recipe = begun(
-        rewards=("mine:seven",),
+        rewards=("mine:digits",),
         steps=30,
         stop_after=18,
         max_completion_length=2,

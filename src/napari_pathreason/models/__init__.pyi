@@ -23,7 +23,18 @@ from ._config import (
     read_json as read_json,
     read_metadata as read_metadata,
 )
-from ._decode import SampledToken as SampledToken, decode as decode
+from ._decode import (
+    DecodingStep as DecodingStep,
+    Prefill as Prefill,
+    SampledToken as SampledToken,
+    decode as decode,
+    decode_rows as decode_rows,
+    decode_step as decode_step,
+    draw as draw,
+    pick_pictures as pick_pictures,
+    prefill as prefill,
+    stop_ids as stop_ids,
+)
 from ._head_allocator import (
     BUDGETS as BUDGETS,
     EFFORTS as EFFORTS,
@@ -78,6 +89,12 @@ from ._ood import (
     words_of as words_of,
 )
 from ._performer import VLMPerformer as VLMPerformer
+from ._prompts import (
+    PromptBatch as PromptBatch,
+    batch_prompts as batch_prompts,
+    pad_rows as pad_rows,
+    rope_positions as rope_positions,
+)
 from ._runtime import (
     choose_dtype as choose_dtype,
     resolve_device as resolve_device,

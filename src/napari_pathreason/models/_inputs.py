@@ -1,10 +1,11 @@
-"""A picture and its chat as model inputs, for the performer and for training.
+"""Pictures and their chat as model inputs, for the performer and for training.
 
 Pixels are normalised, cut into patches and embedded; texts go through the chat template.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
@@ -117,10 +118,11 @@ def _product(projection: Any, patches: torch.Tensor) -> torch.Tensor:
 
 
 class ModelInputs(TypedDict):
-    """Arguments of the model's forward pass for one picture and one prompt.
+    """Arguments of the model's forward pass for one prompt.
 
     ``input_ids`` int64 (1, tokens); ``mm_token_type_ids`` int64 (1, tokens), 1 where a visual
-    token stands; ``pixel_values`` float32 (patches, values); ``image_grid_thw`` int64 (1, 3).
+    token stands; ``pixel_values`` float32 (patches, values) of all pictures, one behind the other;
+    ``image_grid_thw`` int64 (pictures, 3).
     """
 
     input_ids: torch.Tensor
@@ -136,7 +138,7 @@ def build_inputs(
     normalisation: Normalisation,
     begin: str = "",
 ) -> ModelInputs:
-    """Turn a prompt of one picture into model inputs, up to where the answer begins.
+    """Turn a prompt into model inputs, up to where the answer begins.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def build_inputs(
         With the checkpoint's chat template.
     dims : ModelDims
     prompt : Prompt
-        Sides of its picture are multiples of ``dims.token_px``.
+        Sides of its pictures are multiples of ``dims.token_px``.
     normalisation : Normalisation
         Of the checkpoint; `NORMALISATION` has the families' own.
     begin : str
@@ -153,56 +155,95 @@ def build_inputs(
     Raises
     ------
     ValueError
-        If the picture is not of whole tokens, or the messages or the template do not place exactly
-        one picture.
+        If a picture is not of whole tokens, or the messages or the template do not place each
+        picture once.
     """
-    parts = sum(
-        part.get("type") == "image"
-        for message in prompt.messages
-        if not isinstance(message["content"], str)
-        for part in message["content"]
-    )
-    if parts != len(prompt.pictures):
-        raise ValueError(
-            f"the messages hold {parts} image parts for {len(prompt.pictures)} pictures"
-        )
-    (pixels,) = prompt.pictures
-    values, grid = patchify(pixels, dims.patch, dims.merge, normalisation)
-    ids = prompt_ids(tokenizer, prompt.messages, grid[1] * grid[2] // dims.merge**2, begin)
+    patches = [patchify(one, dims.patch, dims.merge, normalisation) for one in prompt.pictures]
+    tokens = [rows * columns // dims.merge**2 for _, (_, rows, columns) in patches]
+    ids = prompt_ids(tokenizer, prompt.messages, tokens, begin)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     input_ids = torch.tensor([ids], dtype=torch.int64)
     return ModelInputs(
         input_ids=input_ids,
         mm_token_type_ids=(input_ids == pad).to(torch.int64),
-        pixel_values=values,
-        image_grid_thw=torch.tensor([grid], dtype=torch.int64),
+        pixel_values=torch.cat([values for values, _ in patches]),
+        image_grid_thw=torch.tensor([grid for _, grid in patches], dtype=torch.int64),
     )
 
 
 def prompt_ids(
-    tokenizer: Any, messages: Messages, visual_tokens: int, begin: str = ""
+    tokenizer: Any, messages: Messages, visual_tokens: Sequence[int], begin: str = ""
 ) -> list[int]:
-    """Token ids of a prompt whose one picture takes ``visual_tokens`` places, and of ``begin``.
+    """Token ids of a prompt, and of ``begin`` behind it.
 
-    The chat template may use that number, as ``visual_tokens``.
+    The chat template may tell how many visual tokens there are: each image part has its own number
+    as ``visual_tokens``, and the template itself that of all of them.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+        With the checkpoint's chat template.
+    messages : list of dict
+        Chat messages with one image part for each picture, texts between them or not.
+    visual_tokens : sequence of int
+        Places that each picture takes, in the order of the image parts.
+    begin : str
+        What the answer begins with.
 
     Raises
     ------
     ValueError
-        If the chat template places not exactly one picture.
+        If there is no picture, or the messages or the template do not place each picture once.
     """
+    if not visual_tokens:
+        raise ValueError("a prompt needs a picture; it has 0 pictures")
     text = tokenizer.apply_chat_template(
-        _defuse(messages),
+        _with_counts(_defuse(messages), visual_tokens),
         tokenize=False,
         add_generation_prompt=True,
-        visual_tokens=visual_tokens,
+        visual_tokens=sum(visual_tokens),
     )
     ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
-    if (count := ids.count(pad)) != 1:
-        raise ValueError(f"the chat template places {count} pictures, not one")
-    at = ids.index(pad)
-    return ids[:at] + [pad] * visual_tokens + ids[at + 1 :]
+    if (count := ids.count(pad)) != len(visual_tokens):
+        raise ValueError(
+            f"the chat template places {count} pictures where the prompt has {len(visual_tokens)}"
+        )
+    counts = iter(visual_tokens)
+    return [token for one in ids for token in ([one] * next(counts) if one == pad else (one,))]
+
+
+def _with_counts(messages: Messages, visual_tokens: Sequence[int]) -> Messages:
+    """Messages whose image parts know their visual tokens."""
+    parts = sum(map(_is_image, _parts(messages)))
+    if parts != len(visual_tokens):
+        raise ValueError(f"the messages hold {parts} image parts for {len(visual_tokens)} pictures")
+    counts = iter(visual_tokens)
+    return [
+        message
+        if isinstance(message["content"], str)
+        else {
+            **message,
+            "content": [
+                {**part, "visual_tokens": next(counts)} if _is_image(part) else part
+                for part in message["content"]
+            ],
+        }
+        for message in messages
+    ]
+
+
+def _parts(messages: Messages) -> list[dict[str, Any]]:
+    return [
+        part
+        for message in messages
+        if not isinstance(message["content"], str)
+        for part in message["content"]
+    ]
+
+
+def _is_image(part: dict[str, Any]) -> bool:
+    return part.get("type") == "image"
 
 
 def _defuse(messages: Messages) -> Messages:

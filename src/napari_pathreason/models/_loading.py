@@ -140,7 +140,7 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
             f"the tokenizer of the model {info.name} is not its own; fetch the whole model"
         )
     try:
-        prompt_ids(tokenizer, _PROBE, 1)
+        prompt_ids(tokenizer, _PROBE, [1])
     except Exception as error:  # a template is a program of the checkpoint's author
         raise ModelError(
             f"the chat template of the model {info.name} is missing or takes no picture; "

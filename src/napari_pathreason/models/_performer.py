@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from threading import Event
 from typing import Any, Literal, TypeAlias
 
 from napari_pathreason import types
 
-from ._decode import SampledToken, decode
-from ._decode_batch import decode_batch
+from ._decode import SampledToken, decode, stop_ids
 from ._inputs import VISION_TOKENS, ModelInputs, Normalisation, build_inputs
 from ._ood import FeatureHook, OODDetector, colours, detail, words_of
+from ._prompts import batch_prompts
 from ._runtime import Interrupted, Interrupts, memory_errors
 from ._text import LogprobsReader, TextStream, text_of
 
@@ -56,7 +57,7 @@ class VLMPerformer:
         self._ood = ood
         self._mode = mode
         self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
-        self._stops = _stop_ids(model, tokenizer)
+        self._stops = stop_ids(model, tokenizer)
         self._logprobs_reader = LogprobsReader(tokenizer)
         self._interrupts = Interrupts(model)
 
@@ -107,52 +108,22 @@ class VLMPerformer:
         """
         began = time.perf_counter()
         inputs = self._inputs(prompt, settings)
-        tokens = decode(
-            self._model, inputs, settings, self._suppressed, merge=self._info.dims.merge
-        )
-        stream, text, count = TextStream(self._tokenizer), settings.begin, 0
-        sampled: list[SampledToken] = []
+        stream, text, row = TextStream(self._tokenizer), settings.begin, _Row()
         ood: types.OODScore | None = None
-        finish: Literal["stop", "length", "cancelled"] = "length"
+        remedy = "ask with a smaller budget or close other programs"
         if text:
             yield text
-        while count < settings.max_new_tokens:
-            if cancel.is_set():
-                finish = "cancelled"
-                break
-            try:
-                with (
-                    memory_errors("ask with a smaller budget or close other programs"),
-                    self._mode(),
-                    self._interrupts.by(cancel),
-                ):
-                    last = next(tokens)
-            except Interrupted:
-                finish = "cancelled"
-                break
-            if not count:
+        for (last,) in self._tokens([inputs], settings, cancel, remedy):
+            if not row.count:
                 (ood,) = self._assess([prompt])
-            count += 1
-            if last.token in self._stops:
-                finish = "stop"
-                break
-            sampled.append(last)
-            if piece := stream.push(last.token):
+            row.add(last, self._stops)
+            if last is not None and row.finish != "stop" and (piece := stream.push(last.token)):
                 text += piece
                 yield piece
         if piece := stream.close():
             text += piece
             yield piece
-        yield types.Completion(
-            text=text,
-            prompt_tokens=inputs["input_ids"].shape[1],
-            visual_tokens=int(inputs["mm_token_type_ids"].sum()),
-            new_tokens=count,
-            finish=finish,
-            seconds=time.perf_counter() - began,
-            written=self._written(sampled, settings),
-            ood=ood,
-        )
+        yield self._completion(inputs, settings, row, text, time.perf_counter() - began, ood)
 
     def generate_batch(
         self,
@@ -166,48 +137,67 @@ class VLMPerformer:
         """
         began = time.perf_counter()
         inputs = [self._inputs(prompt, settings) for prompt in prompts]
-        tokens = decode_batch(
-            self._model,
-            inputs,
-            settings,
-            self._suppressed,
-            self._stops,
-            merge=self._info.dims.merge,
-        )
         rows = [_Row() for _ in prompts]
         ood: list[types.OODScore | None] = [None] * len(rows)
-        for step in range(settings.max_new_tokens):
-            if cancel.is_set():
-                break
-            try:
-                with (
-                    memory_errors("answer fewer tiles at once or ask with a smaller budget"),
-                    self._mode(),
-                    self._interrupts.by(cancel),
-                ):
-                    last = next(tokens, None)
-            except Interrupted:
-                break
-            if last is None:
-                break
+        remedy = "answer fewer tiles at once or ask with a smaller budget"
+        for step, last in enumerate(self._tokens(inputs, settings, cancel, remedy)):
             if not step:
                 ood = self._assess(prompts)
             for row, one in zip(rows, last, strict=True):
                 row.add(one, self._stops)
-        seconds = (time.perf_counter() - began) / len(rows)
+        seconds = (time.perf_counter() - began) / max(len(rows), 1)
+        texts = (text_of(self._tokenizer, [one.token for one in row.sampled]) for row in rows)
         return [
-            types.Completion(
-                text=settings.begin + text_of(self._tokenizer, [one.token for one in row.sampled]),
-                prompt_tokens=own["input_ids"].shape[1],
-                visual_tokens=int(own["mm_token_type_ids"].sum()),
-                new_tokens=row.count,
-                finish="cancelled" if row.finish == "length" and cancel.is_set() else row.finish,
-                seconds=seconds,
-                written=self._written(row.sampled, settings),
-                ood=score,
-            )
-            for row, own, score in zip(rows, inputs, ood, strict=True)
+            self._completion(own, settings, row, settings.begin + text, seconds, score)
+            for own, row, text, score in zip(inputs, rows, texts, ood, strict=True)
         ]
+
+    def _tokens(
+        self,
+        inputs: Sequence[ModelInputs],
+        settings: types.GenerationSettings,
+        cancel: Event,
+        remedy: str,
+    ) -> Iterator[list[SampledToken | None]]:
+        """What `decode` gives, up to the limit of the settings or a cancel."""
+        if not inputs:
+            return
+        prompts = batch_prompts(inputs, self._info.dims.merge)
+        tokens = decode(self._model, prompts, settings, self._suppressed, self._stops)
+        for _ in range(settings.max_new_tokens):
+            if cancel.is_set():
+                return
+            try:
+                with memory_errors(remedy), self._mode(), self._interrupts.by(cancel):
+                    last = next(tokens, None)
+            except Interrupted:
+                return
+            if last is None:
+                return
+            yield last
+
+    def _completion(
+        self,
+        inputs: ModelInputs,
+        settings: types.GenerationSettings,
+        row: _Row,
+        text: str,
+        seconds: float,
+        ood: types.OODScore | None,
+    ) -> types.Completion:
+        finish = row.finish
+        if finish == "length" and row.count < settings.max_new_tokens:
+            finish = "cancelled"  # nothing else ends a row before
+        return types.Completion(
+            text=text,
+            prompt_tokens=inputs["input_ids"].shape[1],
+            visual_tokens=int(inputs["mm_token_type_ids"].sum()),
+            new_tokens=row.count,
+            finish=finish,
+            seconds=seconds,
+            written=self._written(row.sampled, settings),
+            ood=ood,
+        )
 
     def _inputs(self, prompt: types.Prompt, settings: types.GenerationSettings) -> ModelInputs:
         return build_inputs(
@@ -222,34 +212,38 @@ class VLMPerformer:
         return (*begin, *self._logprobs_reader.read(sampled))
 
     def _assess(self, prompts: Sequence[types.Prompt]) -> list[types.OODScore | None]:
-        """Right behind the first forward pass of an answer, in its thread."""
+        """Score of the picture of each prompt that is furthest from the training images.
+
+        Right behind the first forward pass of an answer, in its thread.
+        """
         if self._ood is None:
             return [None] * len(prompts)
-        pictures = [prompt.pictures[0] for prompt in prompts]
+        hook, detector = self._ood
         dims = self._info.dims
-        sizes = [pixels.shape[0] * pixels.shape[1] // dims.patch**2 for pixels in pictures]
-        features = self._ood[0].take_each(sizes)
-        if not features:
-            return [None] * len(prompts)
-        return [
-            self._ood[1].assess(
-                own,
-                colours(pixels),
-                detail(pixels),
-                size // dims.merge**2,
-                words_of(prompt.messages),
-            )
-            for own, pixels, size, prompt in zip(features, pictures, sizes, prompts, strict=True)
+        sizes = [
+            [height * width // dims.patch**2 for height, width in prompt.shapes]
+            for prompt in prompts
         ]
+        features = iter(hook.take_each([*chain.from_iterable(sizes)]))
+        furthest: list[types.OODScore | None] = []
+        for prompt, patches in zip(prompts, sizes, strict=True):
+            words = words_of(prompt.messages)
+            scores = [
+                detector.assess(own, colours(one), detail(one), size // dims.merge**2, words)
+                for one, size, own in zip(prompt.pictures, patches, features, strict=False)
+            ]
+            certain = [score for score in scores if score is not None]
+            furthest.append(max(certain, key=lambda score: score.score, default=None))
+        return furthest
 
 
 class _Row:
-    """One answer of a batch."""
+    """One answer as it grows."""
 
     def __init__(self) -> None:
         self.sampled: list[SampledToken] = []
         self.count = 0
-        self.finish: Literal["stop", "length"] = "length"
+        self.finish: Literal["stop", "length", "cancelled"] = "length"
 
     def add(self, one: SampledToken | None, stops: frozenset[int]) -> None:
         """Take the next token; None if the answer has ended."""
@@ -260,11 +254,3 @@ class _Row:
             self.finish = "stop"
         else:
             self.sampled.append(one)
-
-
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ids that end an answer: the checkpoint's own, and the end of a turn."""
-    named = model.generation_config.eos_token_id
-    ids = {*named} if isinstance(named, list) else {named}
-    ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
-    return frozenset(ids - {None, tokenizer.unk_token_id})

@@ -37,7 +37,7 @@ class Step(NamedTuple):
     """Questions of a step in the order of their prompts."""
 
     questions: list[tuple[Sample, View]]
-    prompts: grpo.Prompts
+    prompts: models.PromptBatch
     budgets: list[int]
 
 

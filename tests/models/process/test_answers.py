@@ -11,7 +11,7 @@ import torch
 
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import AllocatorNet, ModelProcess, PolicyAllocator, save_allocator
-from napari_pathreason.types import Allocation, Completion, GenerationSettings, Query
+from napari_pathreason.types import Allocation, Completion, GenerationSettings, Prompt, Query
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
 
@@ -84,6 +84,21 @@ def test_a_batch_is_answered_as_in_process(process, local, ask_together, pixels)
         ask_together(performer, pictures, settings) for performer in (process.performer, local)
     )
     assert [replace(one, seconds=0) for one in ours] == [replace(one, seconds=0) for one in theirs]
+
+
+def test_several_pictures_reach_the_child_in_their_order(process, local, pixels):
+    parts = [{"type": "image"}, {"type": "text", "text": "and"}, {"type": "image"}]
+    pictures = (pixels, np.ascontiguousarray(255 - pixels[:32]))
+    messages = [{"role": "user", "content": parts}]
+    texts = []
+    for performer in (process.performer, local):
+        for shown in (pictures, pictures[::-1]):
+            settings = GenerationSettings(12)
+            *_, done = performer.generate(Prompt(shown, messages), settings, threading.Event())
+            assert done.visual_tokens == 6 + 3
+            texts.append(done.text)
+    assert texts[:2] == texts[2:]
+    assert texts[0] != texts[1]
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from napari_pathreason.models import NORMALISATION, VISION_TOKENS, read_dims
-from napari_pathreason.training.grpo import Actor, build_prompts, roll_out, stop_ids
+from napari_pathreason.models import NORMALISATION, VISION_TOKENS, read_dims, stop_ids
+from napari_pathreason.training.grpo import Actor, build_prompts, roll_out
 from napari_pathreason.training.samples import Sample, View
 from tests.support import make_tiny_checkpoint
 
@@ -97,7 +97,7 @@ def test_shared_reading_gives_the_probabilities_of_a_plain_pass(ground):
     said = actor(prompts, drawn.tokens, drawn.mask, 4)
     for row in range(len(drawn.tokens)):
         question = row // 4
-        picture = int(prompts.owner[question])
+        (picture,) = prompts.pictures[question]
         prompt = prompts.input_ids[question][prompts.attention_mask[question].bool()]
         length = int(drawn.mask[row].sum())
         written = drawn.tokens[row, :length]

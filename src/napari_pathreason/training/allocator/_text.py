@@ -19,9 +19,9 @@ from random import Random
 
 from napari_pathreason.budgets import flops, plan
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import NORMALISATION, TextForm, save_text_allocator
+from napari_pathreason.models import NORMALISATION, PromptBatch, TextForm, save_text_allocator
 from napari_pathreason.tasks import allocation_messages
-from napari_pathreason.training.grpo import Learner, Prompts, Rollout, join_processes, prompts_of
+from napari_pathreason.training.grpo import Learner, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import TrainingLoop, learnt_adapter
@@ -77,7 +77,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS)
     rank, processes = accelerator.process_index, accelerator.num_processes
 
-    def make(source: ScoreTable, places: Sequence[int]) -> Prompts:
+    def make(source: ScoreTable, places: Sequence[int]) -> PromptBatch:
         """What the allocator reads of some questions."""
         dims, overviews, chats = source.info.dims, [], []
         for at in places:
@@ -94,15 +94,15 @@ def train_text_allocator(recipe: Recipe) -> Path:
         source: ScoreTable,
         natives: Sequence[float],
         places: Sequence[int],
-        prompts: Prompts,
+        prompts: PromptBatch,
         rollout: Rollout,
     ) -> list[ScoredAllocation]:
         """What completions allocate; as many of each question, one question behind another."""
         lengths = rollout.mask.sum(1).tolist()
         texts = rollout.texts(tokenizer)
         each = len(texts) // len(places)
-        visual = prompts.mm_token_type_ids.sum(1).tolist()
-        words = (prompts.attention_mask - prompts.mm_token_type_ids).sum(1).tolist()
+        visual = prompts.visual_tokens
+        words = [all_ - own for all_, own in zip(prompts.lengths, visual, strict=True)]
         return [
             score_allocation(
                 one,

@@ -1,6 +1,5 @@
 from ._actor import (
     Actor as Actor,
-    Prompts as Prompts,
     build_prompts as build_prompts,
     prompts_of as prompts_of,
 )
@@ -31,5 +30,4 @@ from ._rollout import (
     Rollout as Rollout,
     figures as figures,
     roll_out as roll_out,
-    stop_ids as stop_ids,
 )

@@ -7,8 +7,6 @@ in learning.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -28,33 +26,12 @@ SLICE = 256
 """Tokens whose probabilities over a large vocabulary are held at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """Tensors of a step's questions.
-
-    Of pictures: ``pixel_values`` (patches, values), ``image_grid_thw`` (pictures, 3). Of
-    questions, padded on the right to (questions, length): ``input_ids``, ``attention_mask``,
-    ``mm_token_type_ids``; ``owner`` (questions,) is the picture that each is about.
-    """
-
-    pixel_values: torch.Tensor
-    image_grid_thw: torch.Tensor
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    mm_token_type_ids: torch.Tensor
-    owner: torch.Tensor
-
-    def to(self, device: torch.device) -> Prompts:
-        """The same prompts on another device."""
-        return Prompts(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
-
-
 def build_prompts(
     pictures: Sequence[Sequence[tuple[Sample, View]]],
     tokenizer: Any,
     dims: ModelDims,
     normalisation: models.Normalisation,
-) -> Prompts:
+) -> models.PromptBatch:
     """Prompts of pictures, each with one question or several that share its pixels."""
     return prompts_of(
         [questions[0][1].pixels for questions in pictures],
@@ -71,7 +48,7 @@ def prompts_of(
     tokenizer: Any,
     dims: ModelDims,
     normalisation: models.Normalisation,
-) -> Prompts:
+) -> models.PromptBatch:
     """Prompts of chats about pictures.
 
     Parameters
@@ -85,38 +62,21 @@ def prompts_of(
     normalisation : Normalisation
     """
     patches = [models.patchify(each, dims.patch, dims.merge, normalisation) for each in pictures]
+    pad = tokenizer.convert_tokens_to_ids(models.IMAGE_PAD)
     rows: list[list[int]] = []
-    owner = []
+    shown: list[tuple[int, ...]] = []
     for index, (picture, about) in enumerate(zip(pictures, chats, strict=True)):
         visual = picture.shape[0] * picture.shape[1] // dims.token_px**2
-        rows += [models.prompt_ids(tokenizer, messages, visual) for messages in about]
-        owner += [index] * len(about)
-    length = max(map(len, rows))
-    lengths = torch.tensor([len(row) for row in rows])
-    pad = tokenizer.pad_token_id
-    input_ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows])
-    return Prompts(
-        pixel_values=torch.cat([values for values, _ in patches]),
-        image_grid_thw=torch.tensor([grid for _, grid in patches], dtype=torch.int64),
-        input_ids=input_ids,
-        attention_mask=(torch.arange(length) < lengths[:, None]).to(torch.int64),
-        mm_token_type_ids=(input_ids == tokenizer.convert_tokens_to_ids(models.IMAGE_PAD)).long(),
-        owner=torch.tensor(owner),
+        rows += [models.prompt_ids(tokenizer, messages, [visual]) for messages in about]
+        shown += [(index,)] * len(about)
+    return models.pad_rows(
+        rows,
+        [[int(token == pad) for token in row] for row in rows],
+        torch.cat([values for values, _ in patches]),
+        torch.tensor([grid for _, grid in patches], dtype=torch.int64),
+        shown,
+        dims.merge,
     )
-
-
-class Prefill(NamedTuple):
-    """Prompts as they were read, a row for each completion: those of one prompt stand together.
-
-    ``cache`` holds their keys and values, ``attention`` (rows, length) which of them count,
-    ``last`` (rows, hidden) the state that the first token is sampled from, ``position`` (rows,)
-    the place of that token.
-    """
-
-    cache: Any
-    attention: torch.Tensor
-    last: torch.Tensor
-    position: torch.Tensor
 
 
 class LogProbs(NamedTuple):
@@ -169,60 +129,13 @@ class Actor(torch.nn.Module):
         """What a function gives that uses this actor, with parameters gathered as in `forward`."""
         return act()
 
-    def prefill(self, prompts: Prompts, num_generations: int) -> Prefill:
+    def prefill(self, prompts: models.PromptBatch, num_generations: int) -> models.Prefill:
         """Read prompts, with room for ``num_generations`` completions of each."""
-        features, positions = self._encode(prompts)
-        output = self.model.model(
-            input_ids=prompts.input_ids,
-            attention_mask=prompts.attention_mask,
-            position_ids=positions,
-            mm_encoder_outputs={"image": features},
-            use_cache=True,
-        )
-        ends = prompts.attention_mask.sum(1) - 1
-        last = output.last_hidden_state[torch.arange(len(ends), device=ends.device), ends]
-        output.past_key_values.batch_repeat_interleave(num_generations)
-        return Prefill(
-            output.past_key_values,
-            prompts.attention_mask.repeat_interleave(num_generations, 0),
-            last.repeat_interleave(num_generations, 0),
-            (positions.amax(dim=(0, 2)) + 1).repeat_interleave(num_generations),
-        )
+        return models.prefill(self.model, prompts, num_generations)
 
-    def _encode(self, prompts: Prompts) -> tuple[Any, torch.Tensor]:
-        """Features of pictures, question by question, and positions (3, questions, length)."""
-        stem = self.model.model
-        features = stem.get_image_features(
-            prompts.pixel_values, prompts.image_grid_thw, return_dict=True
-        )
-        features = _each(features, prompts.owner.tolist())
-        # positions are given, not left to the model, which would keep them as state
-        positions, _ = stem.get_rope_index(
-            prompts.input_ids,
-            mm_token_type_ids=prompts.mm_token_type_ids,
-            image_grid_thw=prompts.image_grid_thw[prompts.owner],
-            attention_mask=prompts.attention_mask,
-        )
-        return features, positions
-
-    def decode_step(
-        self, prefill: Prefill, tokens: torch.Tensor, attention: torch.Tensor
-    ) -> torch.Tensor:
-        """Hidden states (rows, tokens, hidden) of tokens that follow; grows ``prefill.cache``.
-
-        ``attention`` covers all that stands before and the tokens themselves.
-        """
-        before = attention.shape[1] - prefill.attention.shape[1] - tokens.shape[1]
-        steps = torch.arange(before, before + tokens.shape[1], device=tokens.device)
-        positions = (prefill.position[:, None] + steps)[None].expand(3, -1, -1)
-        output = self.model.model(
-            input_ids=tokens,
-            attention_mask=attention,
-            position_ids=positions,
-            past_key_values=prefill.cache,
-            use_cache=True,
-        )
-        return output.last_hidden_state
+    def decode_step(self, prefill: models.Prefill, tokens: torch.Tensor) -> torch.Tensor:
+        """Hidden states (rows, tokens, hidden) of tokens that follow; grows ``prefill.cache``."""
+        return models.decode_step(self.model, prefill, tokens)
 
     def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
         """Log-probabilities (..., vocabulary) of what follows hidden states (..., hidden)."""
@@ -231,13 +144,17 @@ class Actor(torch.nn.Module):
         return logits.log_softmax(-1)
 
     def forward(
-        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
+        self,
+        prompts: models.PromptBatch,
+        tokens: torch.Tensor,
+        mask: torch.Tensor,
+        num_generations: int,
     ) -> LogProbs:
         """Log-probabilities of completions.
 
         Parameters
         ----------
-        prompts : Prompts
+        prompts : PromptBatch
         tokens : int64 tensor (prompts * num_generations, tokens)
             Padded on the right; completions of one prompt stand together.
         mask : bool tensor (prompts * num_generations, tokens)
@@ -258,31 +175,40 @@ class Actor(torch.nn.Module):
         return LogProbs(blank.masked_scatter(mask, log_p), blank.masked_scatter(mask, entropy))
 
     def _states_behind(
-        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
+        self,
+        prompts: models.PromptBatch,
+        tokens: torch.Tensor,
+        mask: torch.Tensor,
+        num_generations: int,
     ) -> torch.Tensor:
         """States (completions, tokens, hidden) that tokens are sampled from, on a shared cache."""
         prefill = self.prefill(prompts, num_generations)
         hidden = prefill.last[:, None]
         if tokens.shape[1] > 1:
-            before = prefill.attention
-            attention = torch.cat([before, mask[:, :-1].to(before.dtype)], 1)
-            behind = self.decode_step(prefill, tokens[:, :-1], attention)
+            behind = self.decode_step(prefill, tokens[:, :-1])
             hidden = torch.cat([hidden, behind], 1)
         return hidden
 
     def _states_of_rows(
-        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
+        self,
+        prompts: models.PromptBatch,
+        tokens: torch.Tensor,
+        mask: torch.Tensor,
+        num_generations: int,
     ) -> torch.Tensor:
         """The same states, prompt and completion in one row, computed again when needed."""
         with gradient_checkpointing(self.model):
-            features, positions = self._encode(prompts)
+            features = self.model.model.get_image_features(
+                prompts.pixel_values, prompts.image_grid_thw, return_dict=True
+            )
+            positions = prompts.position_ids
             before, length = positions.shape[2], tokens.shape[1]
             ends = prompts.attention_mask.sum(1).repeat_interleave(num_generations) - 1
-            first = (positions.amax(dim=(0, 2)) + 1).repeat_interleave(num_generations)
+            first = prompts.next_positions.repeat_interleave(num_generations)
             behind = first[:, None] + torch.arange(length - 1, device=tokens.device)
             ids = prompts.input_ids.repeat_interleave(num_generations, 0)
             attended = prompts.attention_mask.repeat_interleave(num_generations, 0)
-            rows = [row for row in range(len(prompts.owner)) for _ in range(num_generations)]
+            shown = [picture for row in prompts.pictures for picture in row * num_generations]
             hidden = self.model.model(
                 input_ids=torch.cat([ids, tokens[:, :-1]], 1),
                 attention_mask=torch.cat([attended, mask[:, :-1].to(attended.dtype)], 1),
@@ -293,7 +219,7 @@ class Actor(torch.nn.Module):
                     ],
                     2,
                 ),
-                mm_encoder_outputs={"image": _each(features, rows)},
+                mm_encoder_outputs={"image": models.pick_pictures(features, shown)},
                 use_cache=False,
             ).last_hidden_state
         last = hidden[torch.arange(len(ends), device=ends.device), ends]
@@ -309,14 +235,3 @@ class Actor(torch.nn.Module):
             finite = log_probs.masked_fill(log_probs.isinf(), 0.0)
             entropy = -(finite.exp() * finite).sum(1)
         return log_p, entropy
-
-
-def _each(features: Any, picks: Sequence[int]) -> Any:
-    """Features of pictures, once for each of ``picks``."""
-    picked = copy(features)
-    picked.pooler_output = [features.pooler_output[i] for i in picks]
-    if "deepstack_features" in features:  # of Qwen3-VL
-        picked.deepstack_features = [
-            [layer[i] for i in picks] for layer in features.deepstack_features
-        ]
-    return picked

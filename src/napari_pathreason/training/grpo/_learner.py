@@ -16,14 +16,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 
-from napari_pathreason.models import VISION_TOKENS
+from napari_pathreason.models import VISION_TOKENS, PromptBatch, stop_ids
 from napari_pathreason.training import run
 from napari_pathreason.training.model import add_reference, as_reference
 from napari_pathreason.training.recipe import PolicyRecipe, Recipe
 
-from ._actor import Actor, LogProbs, Prompts
+from ._actor import Actor, LogProbs
 from ._loss import aggregate, clipped_surrogate, group_advantages, k3, zero_variance
-from ._rollout import Rollout, roll_out, stop_ids
+from ._rollout import Rollout, roll_out
 
 PROCESS_TIMEOUT = timedelta(days=2)
 """That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
@@ -46,7 +46,7 @@ def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Acceler
     return accelerator
 
 
-Reference: TypeAlias = Callable[[Prompts, torch.Tensor, torch.Tensor, int], LogProbs]
+Reference: TypeAlias = Callable[[PromptBatch, torch.Tensor, torch.Tensor, int], LogProbs]
 """Log-probabilities of completions, as `Actor.forward`."""
 
 
@@ -65,7 +65,7 @@ class AdaptedReference:
 
     @torch.no_grad()
     def __call__(
-        self, prompts: Prompts, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
+        self, prompts: PromptBatch, tokens: torch.Tensor, mask: torch.Tensor, num_generations: int
     ) -> LogProbs:
         """See `Actor.forward`."""
         run.reshard(self._actor)  # switching tells parameters what learns: the same ones both times
@@ -119,20 +119,20 @@ class Learner:
         run.open_shards(self._actor, "with_gathered_params")
         self._may_end = run.ended_everywhere(accelerator)
 
-    def sample(self, prompts: Prompts, step: int) -> Rollout:
+    def sample(self, prompts: PromptBatch, step: int) -> Rollout:
         """A group of completions for each prompt; a pure function of seed, step and process."""
         rank = self.accelerator.process_index
         seed = Random(f"rollout-{self._seed}-{step}-{rank}").getrandbits(63)
         random = torch.Generator().manual_seed(seed)
         return self._roll_out(prompts, self._settings.num_generations, random)
 
-    def sample_greedily(self, prompts: Prompts) -> Rollout:
+    def sample_greedily(self, prompts: PromptBatch) -> Rollout:
         """The likeliest completion of each prompt."""
         return self._roll_out(prompts, 1, None)
 
     @torch.no_grad()  # here too: what gathers parameters would prepare for a backward pass
     def _roll_out(
-        self, prompts: Prompts, num_generations: int, random: torch.Generator | None
+        self, prompts: PromptBatch, num_generations: int, random: torch.Generator | None
     ) -> Rollout:
         def completions() -> Rollout:
             return roll_out(
@@ -153,7 +153,7 @@ class Learner:
 
     def learn(
         self,
-        prompts: Prompts,
+        prompts: PromptBatch,
         rollout: Rollout,
         rewards: torch.Tensor,
         step: int,
@@ -164,7 +164,7 @@ class Learner:
 
         Parameters
         ----------
-        prompts : Prompts
+        prompts : PromptBatch
         rollout : Rollout
             What `sample` gave for them.
         rewards : float tensor (prompts, num_generations)

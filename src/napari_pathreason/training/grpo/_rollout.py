@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 
+from napari_pathreason import models
 from napari_pathreason.training.samples import Sample
 
-from ._actor import Actor, Prefill, Prompts
+from ._actor import Actor
 from ._rewards import RewardBreakdown
 
 PANELS = {
@@ -59,7 +61,7 @@ class Rollout:
 @torch.no_grad()
 def roll_out(
     actor: Actor,
-    prompts: Prompts,
+    prompts: models.PromptBatch,
     num_generations: int,
     max_completion_length: int,
     stops: Collection[int],
@@ -76,7 +78,7 @@ def roll_out(
     ----------
     actor : Actor
         In evaluation mode.
-    prompts : Prompts
+    prompts : PromptBatch
         On the actor's device.
     num_generations, max_completion_length : int
         Completions of a prompt; tokens of a completion, its end included.
@@ -95,48 +97,26 @@ def roll_out(
     ends = torch.tensor(sorted(stops), device=device)
     tokens = torch.full((rows, max_completion_length), pad, device=device)
     mask = torch.zeros((rows, max_completion_length), dtype=torch.bool, device=device)
-    here = torch.arange(rows, device=device)  # which completion each row of the batch is
-    done = torch.zeros(rows, dtype=torch.bool, device=device)
-    hidden, attention = prefill.last, prefill.attention
-    for at in range(max_completion_length):
-        sampled = _sample(actor.log_probs(hidden), random).masked_fill(done, pad)
-        tokens[here, at] = sampled
-        mask[here, at] = ~done
-        done = done | torch.isin(sampled, ends)
-        if may_end(bool(done.all())) or at + 1 == max_completion_length:
-            break
-        attention = torch.cat([attention, torch.ones_like(attention[:, :1])], 1)
-        if 2 * int(done.sum()) >= len(done):
-            going = (~done).nonzero()[:, 0]
-            going = going if len(going) else going.new_zeros(1)  # one goes on for the others' sake
-            prefill = _select(prefill, going)
-            here, attention, sampled, done = (x[going] for x in (here, attention, sampled, done))
-        hidden = actor.decode_step(prefill, sampled[:, None], attention)[:, -1]
+    steps = models.decode_rows(
+        prefill,
+        actor.decode_step,
+        actor.log_probs,
+        stops,
+        numbers=None if random is None else _numbers(random, rows),
+        may_end=may_end,
+    )
+    for at, step in enumerate(islice(steps, max_completion_length)):
+        tokens[step.rows, at] = step.tokens.masked_fill(~step.going, pad)
+        mask[step.rows, at] = step.going
     tokens, mask = tokens[:, : at + 1], mask[:, : at + 1]
     finished = (torch.isin(tokens, ends) & mask).any(1)
     return Rollout(tokens, mask, finished)
 
 
-def _sample(log_probs: torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
-    if random is None:
-        return log_probs.argmax(-1)
-    sampled = torch.multinomial(log_probs.exp().cpu(), 1, generator=random)[:, 0]
-    return sampled.to(log_probs.device)
-
-
-def _select(prefill: Prefill, rows: torch.Tensor) -> Prefill:
-    prefill.cache.batch_select_indices(rows)
-    return Prefill(
-        prefill.cache, prefill.attention[rows], prefill.last[rows], prefill.position[rows]
-    )
-
-
-def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ids that end a completion: the checkpoint's own, and the end of a turn."""
-    own = model.generation_config.eos_token_id
-    ids = {*own} if isinstance(own, list) else {own}
-    ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
-    return frozenset(ids - {None, tokenizer.unk_token_id})
+def _numbers(random: torch.Generator, rows: int) -> Iterator[torch.Tensor]:
+    """A number for each completion and step."""
+    while True:
+        yield torch.rand(rows, generator=random, dtype=torch.float64)
 
 
 def figures(

@@ -117,7 +117,7 @@ def _question_ids(question: TrainingQuestion, tokenizer: Any) -> tuple[list[int]
     """Tokens of prompt and target, and their labels."""
     sample, view = question.sample, question.view
     visual = view.grid[0] * view.grid[1]
-    prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), visual)
+    prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), [visual])
     target = tokenizer(question.target, add_special_tokens=False)["input_ids"]
     target = [*target, tokenizer.eos_token_id]
     return [*prompt, *target], [IGNORE] * len(prompt) + target
