@@ -64,7 +64,7 @@ def budgets(
     print("|-------:|-------:|------------:|------:|-------:|--------:|------:|---:|------:|---:|")
     rows: list[dict[str, Any]] = []
     for budget in budgets:
-        job = Job(slide, Request(region, QUERY, budget, settings), bounded=False)
+        job = Job(slide, Request(region, QUERY, budget, settings, policy="one_view"), bounded=False)
         result, seconds, cpu = median_result(job, models, repeats)
         row = {
             "budget": budget,
@@ -103,7 +103,7 @@ def overhead(
     pixels = slide.read_region(region, made.size).pixels
     prompt = Prompt((pixels,), TASKS[QUERY.task].messages(QUERY))
     settings = GenerationSettings(max_new_tokens=new_tokens)
-    job = Job(slide, Request(region, QUERY, budget, settings), bounded=False)
+    job = Job(slide, Request(region, QUERY, budget, settings, policy="one_view"), bounded=False)
 
     def bare() -> int:
         inputs = build_inputs(performer.tokenizer, info.dims, prompt, performer.normalisation)
@@ -196,7 +196,9 @@ def main() -> None:
     with things(args.slide, args.model) as (file, model), open_slide(file) as slide:
         models = load_models(model, args.device)
         ask(
-            Job(slide, Request(region, QUERY, 64, settings)), models.performer, models.allocator
+            Job(slide, Request(region, QUERY, 64, settings, policy="one_view")),
+            models.performer,
+            models.allocator,
         )  # warm-up
         region = region.clipped(slide.width, slide.height)
         name, where = models.performer.info.name, machine(models)

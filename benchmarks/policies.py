@@ -220,6 +220,7 @@ def _job(asked: Questions, index: int, budget: int | None) -> Job:
             sample.query,
             "native" if budget is None else budget,
             GenerationSettings(max_new_tokens=192),
+            policy="one_view",
         ),
         bounded=False,
     )

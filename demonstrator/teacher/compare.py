@@ -66,7 +66,9 @@ def beside(
     found = []
     for region, number in zip(shown, numbers, strict=True):
         answer = ask(
-            Job(slide, Request(region, QUERY, budget)), models.performer, models.allocator
+            Job(slide, Request(region, QUERY, budget, policy="one_view")),
+            models.performer,
+            models.allocator,
         ).answer
         count = int(answer.text) if answer.text.isdecimal() else None
         found.append(Beside(number, count))
