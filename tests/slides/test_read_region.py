@@ -178,3 +178,42 @@ def test_one_large_level_is_reduced_while_it_is_read(monkeypatch: pytest.MonkeyP
     assert image.pixels_decoded == WIDTH * HEIGHT
     differences = np.abs(image.pixels.astype(int) - plain)
     assert np.percentile(differences, 95) <= 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.integers(0, 400),
+    y=st.integers(0, 400),
+    width=st.integers(60, 1000),
+    height=st.integers(60, 700),
+    shrink=st.floats(1.0, 20.0),
+)
+def test_a_smaller_picture_is_the_average_of_its_area(x, y, width, height, shrink):
+    region = Region(x, y, width, height)
+    size = (max(1, int(width / shrink)), max(1, int(height / shrink)))
+    with slide_from_arrays([NOISE], "noise") as slide:
+        pixels = slide.read_region(region, size).pixels
+    average = area_average(region, size, NOISE)
+    assert rmse(pixels, average) <= 0.5 * np.std(average) + 2
+    assert abs(float(pixels.mean()) - float(average.mean())) <= 2
+
+
+NOISE = np.random.default_rng(3).integers(0, 256, (1100, 1400, 3), dtype=np.uint8)
+
+
+def rmse(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((one.astype(float) - other) ** 2)))
+
+
+def area_average(region: Region, size: tuple[int, int], of: np.ndarray = WHOLE) -> np.ndarray:
+    """Exact mean over the area of each target pixel, float (height, width, 3)."""
+    part = of[region.y : region.y + region.height, region.x : region.x + region.width].astype(float)
+    for axis, count in enumerate((size[1], size[0])):
+        sums = np.insert(np.cumsum(part, axis), 0, 0, axis)
+        edges = np.linspace(0, part.shape[axis], count + 1)
+        low = np.minimum(edges.astype(int), part.shape[axis] - 1)
+        share = (edges - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        below, above = np.take(sums, low, axis), np.take(sums, low + 1, axis)
+        part = np.diff(below + share * (above - below), axis=axis)
+        part *= count / (sums.shape[axis] - 1)
+    return part

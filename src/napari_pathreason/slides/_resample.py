@@ -13,7 +13,14 @@ from napari_pathreason.geometry import Region
 
 from ._source import Source, white
 
-SUPPORT = 3.0  # reach of the Lanczos kernel in target pixels
+REACH = {
+    Image.Resampling.LANCZOS: 3.0,
+    Image.Resampling.BILINEAR: 1.0,
+    Image.Resampling.HAMMING: 1.0,
+}
+"""How far each kernel looks, in target pixels or, where it enlarges, in pixels of the level."""
+SWITCH = 1.4  # shrinking by less: bilinear is nearest to the area average; by more: Hamming
+GAP = 2.0  # whole pixels are averaged first where that much shrinking is left to the kernel
 LARGE = 16_777_216  # pixels of a window that is read at once
 BLOCK = 2048  # side of the blocks in which a larger one is read, in pixels of the level
 
@@ -53,15 +60,20 @@ def read_resampled(source: Source, region: Region, size: tuple[int, int]) -> tup
     (width, height), (level_width, level_height) = sizes[0], sizes[level]
     exact = level == 0 and size == (region.width, region.height)
     tile = (1, 1) if exact else source.chunk
-    across = _axis(region.x, region.width, size[0], width, level_width, tile[0])
-    down = _axis(region.y, region.height, size[1], height, level_height, tile[1])
+    kernel = _kernel(
+        region.width * level_width / (width * size[0]),
+        region.height * level_height / (height * size[1]),
+    )
+    reach = REACH[kernel]
+    across = _axis(region.x, region.width, size[0], width, level_width, tile[0], reach)
+    down = _axis(region.y, region.height, size[1], height, level_height, tile[1], reach)
     window = (across.first, down.first, across.last, down.last)
     wanted = (across.last - across.first) * (down.last - down.first)
     if exact:
         done = source.read(level, window)
         pixels, decoded, lost = done.pixels, done.decoded, done.unreadable
     else:
-        pixels, decoded, lost = _resize(source, level, across, down)
+        pixels, decoded, lost = _resize(source, level, across, down, kernel)
     if pixels.shape[:2] != (size[1], size[0]):
         canvas = white(*size)
         canvas[down.start : down.stop, across.start : across.stop] = pixels
@@ -89,7 +101,16 @@ class _Axis:
         return self.edge + (self.stop - self.start) * self.step
 
 
-def _axis(origin: int, extent: int, target: int, full: int, length: int, tile: int) -> _Axis:
+def _kernel(across: float, down: float) -> Image.Resampling:
+    """Kernel for a read whose pixels are ``across`` wide and ``down`` high on the level."""
+    if min(across, down) < 1:
+        return Image.Resampling.LANCZOS
+    return Image.Resampling.BILINEAR if max(across, down) < SWITCH else Image.Resampling.HAMMING
+
+
+def _axis(
+    origin: int, extent: int, target: int, full: int, length: int, tile: int, reach: float
+) -> _Axis:
     """Plan of one axis; ``full`` and ``length`` are the slide's sizes on level 0 and the level.
 
     The antialiasing kernel may look beyond the region, but only into tiles that the region itself
@@ -102,7 +123,7 @@ def _axis(origin: int, extent: int, target: int, full: int, length: int, tile: i
     stop = max(stop, start + 1)
     edge = left + start * step
     end = left + stop * step
-    threshold = math.ceil(SUPPORT * max(1.0, step))
+    threshold = math.ceil(reach * max(1.0, step))
     inner, outer = max(0, math.floor(edge + 1e-6)), math.ceil(end - 1e-6)
     first = max(inner - threshold, inner // tile * tile)
     last = min(length, outer + threshold, -(-outer // tile) * tile)
@@ -110,7 +131,7 @@ def _axis(origin: int, extent: int, target: int, full: int, length: int, tile: i
 
 
 def _resize(
-    source: Source, level: int, across: _Axis, down: _Axis
+    source: Source, level: int, across: _Axis, down: _Axis, kernel: Image.Resampling
 ) -> tuple[NDArray[np.uint8], int, int]:
     """Antialiased pixels of the touched targets, pixels decoded, pixels that were unreadable."""
     canvas, factor, decoded, lost = _reduced(source, level, across, down)
@@ -132,7 +153,7 @@ def _resize(
     x1, y1, x2, y2 = box[0] + left, box[1] + top, box[2] + left, box[3] + top
     inside = (max(x1, 0), max(y1, 0), min(x2, canvas.shape[1]), min(y2, canvas.shape[0]))
     size = (across.stop - across.start, down.stop - down.start)
-    picture = Image.fromarray(canvas).resize(size, Image.Resampling.LANCZOS, inside)
+    picture = Image.fromarray(canvas).resize(size, kernel, inside, reducing_gap=GAP)
     return np.array(picture), decoded, lost
 
 
