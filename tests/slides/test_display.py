@@ -107,9 +107,9 @@ def test_a_computed_level_never_asks_for_much_at_once():
     asked = []
 
     class Counting:
-        level_sizes, chunk = ((20_000, 15_000),), (512, 512)
+        level_sizes, tile_sizes = ((20_000, 15_000),), ((512, 512),)
 
-        def read(self, level, window):
+        def read(self, level, window, keep=True):
             x1, y1, x2, y2 = window
             asked.append((x2 - x1) * (y2 - y1))
             return Decoded(np.broadcast_to(np.uint8(9), (y2 - y1, x2 - x1, 3)), 0)

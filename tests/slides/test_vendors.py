@@ -173,7 +173,7 @@ def test_an_ndpi_with_restart_markers(tmp_path: Path):
     path = tmp_path / "small.ndpi"
     large = np.asarray(Image.fromarray(RGB).resize((512, 256)))
     write_ndpi(path, [large, large[::4, ::4].copy()])
-    with open_slide(path) as slide:
+    with open_slide(path, cache=0) as slide:
         assert slide.level_sizes == ((512, 256), (128, 64))
         assert slide.display_levels()[0].chunks == (8, 128, 3)
         assert np.abs(whole(slide).astype(int) - large).max() <= 24

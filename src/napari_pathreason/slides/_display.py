@@ -14,31 +14,39 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ._source import Source, Window
+from ._cache import worth_keeping
+from ._source import Source, Window, blocks
 
 SMALL = 1_048_576  # pixels of the last level
 CACHED = 16 * SMALL  # pixels up to which an appended level is computed once and stays in memory
-BLOCK = 1024  # side of the squares in which a level is computed, so that memory stays flat
+BLOCK = 1024  # side of blocks of the area in which a level is computed, so that memory stays flat
+WIDEST = 4096  # of a chunk: napari asks for whole ones, which strips of a large level are not worth
 
 
 class DisplayLevel:
-    """An array-like (height, width, 3), uint8, of one level; decodes on ``__getitem__``."""
+    """An array-like (height, width, 3), uint8, of one level; decodes on ``__getitem__``.
 
-    def __init__(self, size: tuple[int, int], chunk: tuple[int, int]) -> None:
+    ``tile`` is what a native tile covers of it, (width, height).
+    """
+
+    def __init__(
+        self, size: tuple[int, int], chunk: tuple[int, int], tile: tuple[int, int]
+    ) -> None:
         width, height = size
         self.shape = (height, width, 3)
         self.dtype = np.dtype(np.uint8)
         self.ndim = 3
         self.size = height * width * 3
         self.chunks = (min(chunk[1], height), min(chunk[0], width), 3)
+        self.tile = tile
 
     @property
     def nbytes(self) -> int:
         """Bytes of the whole level if it were in memory."""
         return self.size
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Pixels of a window, uint8 (height, width, 3)."""
+    def read(self, window: Window, keep: bool = True) -> NDArray[np.uint8]:
+        """Pixels of a window, uint8 (height, width, 3); ``keep`` as of `Source.read`."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -64,12 +72,13 @@ class _NativeLevel(DisplayLevel):
     """A level that the file holds."""
 
     def __init__(self, source: Source, level: int) -> None:
-        super().__init__(source.level_sizes[level], source.chunk)
+        tile = source.tile_sizes[level]
+        super().__init__(source.level_sizes[level], (min(tile[0], WIDEST), tile[1]), tile)
         self._source, self._level = source, level
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window, keep: bool = True) -> NDArray[np.uint8]:
         """See `DisplayLevel.read`."""
-        return self._source.read(self._level, window).pixels
+        return self._source.read(self._level, window, keep).pixels
 
 
 class _HalvedLevel(DisplayLevel):
@@ -77,37 +86,37 @@ class _HalvedLevel(DisplayLevel):
 
     def __init__(self, below: DisplayLevel, cached: int, block: int) -> None:
         height, width = below.shape[:2]
-        super().__init__((max(1, width // 2), max(1, height // 2)), (512, 512))
+        tile = max(1, below.tile[0] // 2), max(1, below.tile[1] // 2)
+        super().__init__((max(1, width // 2), max(1, height // 2)), (512, 512), tile)
         self._below, self._cached, self._block = below, cached, block
         self._whole: NDArray[np.uint8] | None = None
         self._lock = Lock()
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window, keep: bool = True) -> NDArray[np.uint8]:
         """See `DisplayLevel.read`."""
         height, width = self.shape[:2]
         if height * width > self._cached:
-            return self._blocks(window)
+            return self._blocks(window, keep)
         with self._lock:
             if self._whole is None:
-                self._whole = self._blocks((0, 0, width, height))
+                self._whole = self._blocks((0, 0, width, height), keep)
         x1, y1, x2, y2 = window
         return self._whole[y1:y2, x1:x2]
 
-    def _blocks(self, window: Window) -> NDArray[np.uint8]:
+    def _blocks(self, window: Window, keep: bool) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = window
         out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
-        for top in range(y1, y2, self._block):
-            for left in range(x1, x2, self._block):
-                right, bottom = min(left + self._block, x2), min(top + self._block, y2)
-                part = self._halve((left, top, right, bottom))
-                out[top - y1 : bottom - y1, left - x1 : right - x1] = part
+        keep = keep and worth_keeping((2 * x1, 2 * y1, 2 * x2, 2 * y2))
+        for part in blocks(window, self.tile, self._block**2):
+            left, top, right, bottom = part
+            out[top - y1 : bottom - y1, left - x1 : right - x1] = self._halve(part, keep)
         return out
 
-    def _halve(self, window: Window) -> NDArray[np.uint8]:
+    def _halve(self, window: Window, keep: bool) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = window
         below_height, below_width = self._below.shape[:2]
         finer = (2 * x1, 2 * y1, min(2 * x2, below_width), min(2 * y2, below_height))
-        picture = Image.fromarray(np.ascontiguousarray(self._below.read(finer)))
+        picture = Image.fromarray(np.ascontiguousarray(self._below.read(finer, keep)))
         if picture.size == (2 * (x2 - x1), 2 * (y2 - y1)):
             return np.asarray(picture.reduce(2))
         return np.asarray(picture.resize((x2 - x1, y2 - y1), Image.Resampling.BOX))
@@ -126,7 +135,7 @@ def display_levels(
     cached : int
         Pixels up to which a halved level is computed once and stays in memory.
     block : int
-        Side of the squares in which a halved level is computed, px: what bounds memory.
+        Side of squares of the area in which a halved level is computed, px: what bounds memory.
     """
     levels: list[DisplayLevel] = []
     for index, (width, height) in enumerate(source.level_sizes):

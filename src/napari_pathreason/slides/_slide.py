@@ -15,6 +15,7 @@ from napari_pathreason.errors import RegionError, SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import SlideInfo
 
+from ._cache import CACHE
 from ._display import DisplayLevel, display_levels
 from ._flat import SUFFIXES, open_picture
 from ._mpp import Mpp, checked_mpp
@@ -33,7 +34,8 @@ class RegionImage:
     level : int
         Pyramid level that was decoded.
     pixels_decoded : int
-        Pixels of all native tiles that were decoded.
+        Pixels of all native tiles that were decoded for it; those that an earlier read left in
+        the slide's cache cost nothing and are not counted.
     unreadable : float
         Share (0 to 1) of the region whose tiles are damaged; it is white.
     """
@@ -116,7 +118,7 @@ class Slide:
         return RegionImage(done.pixels, level, done.decoded, done.unreadable / max(1, done.wanted))
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file, and what was kept of it."""
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -131,7 +133,9 @@ class Slide:
         self.close()
 
 
-def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None) -> Slide:
+def open_slide(
+    path: str | Path, mpp: float | tuple[float, float] | None = None, cache: int = CACHE
+) -> Slide:
     """Open a file for lazy reading; nothing is decoded yet.
 
     Parameters
@@ -140,6 +144,9 @@ def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None)
         SVS, tiled or flat TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr (0.4, 0.5), PNG, JPEG.
     mpp : float or (float, float), optional
         Micrometres per level-0 pixel (x, y), where the file does not say.
+    cache : int
+        Bytes of decoded tiles that a TIFF keeps for the next read; 0 for none, as where many
+        slides are open at once.
 
     Raises
     ------
@@ -159,7 +166,7 @@ def open_slide(path: str | Path, mpp: float | tuple[float, float] | None = None)
     elif path.suffix.lower() in SUFFIXES:
         source = ArraySource([open_picture(path)])
     else:
-        source, by_file = open_tiff(path)
+        source, by_file = open_tiff(path, cache)
     return Slide(source, _info(path.name, source, by_file, by_user), path)
 
 

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError
 
+T = TypeVar("T")
+R = TypeVar("R")
 SAMPLE = 1_000_000  # pixels of the coarsest level that the 8-bit range is taken from
 
 Window = tuple[int, int, int, int]
@@ -25,8 +28,9 @@ Window = tuple[int, int, int, int]
 class Decoded:
     """One window of one level.
 
-    ``pixels`` is uint8 (height, width, 3); ``decoded`` counts the pixels that had to be decoded
-    for it (whole native tiles), ``unreadable`` those of the window that could not be.
+    ``pixels`` is uint8 (height, width, 3), the caller's own; ``decoded`` counts the pixels that had
+    to be decoded for it now (whole native tiles, without those that were kept from an earlier
+    read), ``unreadable`` those of the window that could not be.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,14 +50,52 @@ class Source(Protocol):
         """(width, height) of each level in pixels, level 0 first."""
 
     @property
-    def chunk(self) -> tuple[int, int]:
-        """(width, height) of a native tile of level 0."""
+    def tile_sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of a native tile, or strip, of each level."""
 
-    def read(self, level: int, window: Window) -> Decoded:
-        """Decode a window of a level; damaged tiles are white and counted, never an error."""
+    def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
+        """Decode a window of a level; damaged tiles are white and counted, never an error.
+
+        With ``keep`` what is decoded may stay for the next read; a walk over more than is worth
+        keeping goes without.
+        """
+
+    def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """Results of a function for each part, in their order, in what threads the source has."""
 
     def close(self) -> None:
         """Release the file; reading after that raises `SlideError`."""
+
+
+def blocks(
+    window: Window, tile: tuple[int, int], area: int, unit: tuple[int, int] = (1, 1)
+) -> Iterator[Window]:
+    """Cover a window, row by row, by blocks of which no two meet one native tile.
+
+    Parameters
+    ----------
+    window : tuple of int
+    tile : tuple of int
+        (width, height) of a native tile. Where tiles are wide (strips), so are blocks.
+    area : int
+        Pixels of a block, about: what bounds memory. One tile may be more.
+    unit : tuple of int
+        (width, height) of which inner edges are multiples, for a reduction by that much.
+    """
+    x1, y1, x2, y2 = window
+    side = math.isqrt(area)
+    across, down = (_common(*sizes, 2 * side) for sizes in zip(tile, unit, strict=True))
+    width = max(1, side // across) * across
+    height = max(1, area // min(width, x2 - x1) // down) * down
+    for top in range(y1 // height * height, y2, height):
+        for left in range(x1 // width * width, x2, width):
+            yield max(left, x1), max(top, y1), min(left + width, x2), min(top + height, y2)
+
+
+def _common(tile: int, unit: int, most: int) -> int:
+    """Step of both grids; of the unit alone where theirs is too wide and a tile is not."""
+    both = math.lcm(tile, unit)
+    return both if both <= max(most, tile) else unit
 
 
 def white(width: int, height: int) -> NDArray[np.uint8]:
@@ -123,12 +165,11 @@ class ArraySource:
         return tuple((int(level.shape[1]), int(level.shape[0])) for level in self._levels)
 
     @property
-    def chunk(self) -> tuple[int, int]:
-        """See `Source.chunk`."""
-        width, height = self.level_sizes[0]
-        return min(512, width), min(512, height)
+    def tile_sizes(self) -> tuple[tuple[int, int], ...]:
+        """See `Source.tile_sizes`; arrays do not say, so these are squares of use."""
+        return tuple((min(512, width), min(512, height)) for width, height in self.level_sizes)
 
-    def read(self, level: int, window: Window) -> Decoded:
+    def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
         """See `Source.read`."""
         x1, y1, x2, y2 = window
         area = (x2 - x1) * (y2 - y1)
@@ -137,6 +178,10 @@ class ArraySource:
             return Decoded(self._to_rgb(values), area)
         except (OSError, ValueError, RuntimeError):  # a damaged or missing chunk
             return Decoded(white(x2 - x1, y2 - y1), area, area)
+
+    def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """See `Source.each`; an array has no threads."""
+        return [work(part) for part in parts]
 
     def close(self) -> None:
         """Release the file, if there is one; plain arrays belong to the caller."""

@@ -11,31 +11,39 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError
 
+from ._cache import TileCache
 from ._flat import HELP, LazyPicture
 from ._mpp import Mpp, mpp_of_aperio, mpp_of_ome, mpp_of_tiffslide
 from ._source import ArraySource, Decoded, Source, Window, over_white, white
 
 CLOSED = "the slide was closed; open it again"
-THREADS = min(8, os.cpu_count() or 1)
-FEW = 4  # tiles that are decoded sooner than handed to threads
+THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included
+FEW = 16  # tiles that are decoded sooner than handed to threads, which costs some of their time
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
+DAMAGED = np.empty((0, 0, 3), np.uint8)  # in place of a tile that cannot be decoded
 WHITE_IS_ZERO, PALETTE, INKS = 0, 3, 5  # values of the PhotometricInterpretation tag
 
+T = TypeVar("T")
+R = TypeVar("R")
 
-def open_tiff(path: Path) -> tuple[Source, Mpp]:
+
+def open_tiff(path: Path, cache: int) -> tuple[Source, Mpp]:
     """The source that reads a TIFF, and the scale that the file states.
+
+    Decoded tiles of up to ``cache`` bytes stay for the next read.
 
     Raises
     ------
@@ -55,14 +63,14 @@ def open_tiff(path: Path) -> tuple[Source, Mpp]:
         mpp = mpp_of_ome(tiff.ome_metadata) or mpp_of_aperio(tiff)
         if plain and mpp is not None:  # tiffslide knows no more, and takes long to import
             files.pop_all()
-            return TiffSource(path, tiff, pages), mpp
+            return TiffSource(path, tiff, pages, cache), mpp
         slide, sizes, mpp_of_vendor = _vendor_view(path, files)
         mpp = mpp or mpp_of_vendor
         if plain and sizes in (None, [(page.imagewidth, page.imagelength) for page in pages]):
             if slide is not None:
                 slide.close()
             files.pop_all()
-            return TiffSource(path, tiff, pages), mpp
+            return TiffSource(path, tiff, pages, cache), mpp
         # untiled, and no pyramid: one picture that has to be decoded whole anyway
         if slide is None or sizes is None or (len(sizes) == 1 and not levels[0].keyframe.is_tiled):
             return ArraySource([_flat_picture(path)]), mpp
@@ -125,16 +133,19 @@ class TiffSource:
         Open; closed with this source.
     pages : sequence of tifffile.TiffPage
         One a level, level 0 first, each plain.
+    cache : int
+        Bytes of decoded tiles to keep.
     """
 
-    def __init__(self, path: Path, tiff: Any, pages: Sequence[Any]) -> None:
+    def __init__(self, path: Path, tiff: Any, pages: Sequence[Any], cache: int) -> None:
         self._tiff = tiff
         self._pages = tuple(pages)
         self._decoders = tuple(page.decode for page in pages)  # first access is not thread-safe
         self._grids = tuple(_grid(page) for page in pages)
         self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
-        self._pool = ThreadPoolExecutor(THREADS, "tiles") if THREADS > 1 else None
+        self._pool = ThreadPoolExecutor(THREADS - 1, "tiles") if THREADS > 1 else None
+        self._cache = TileCache(cache)
 
     notes = ()
     """See `Source.notes`."""
@@ -145,11 +156,11 @@ class TiffSource:
         return self._sizes
 
     @property
-    def chunk(self) -> tuple[int, int]:
-        """See `Source.chunk`."""
-        return self._grids[0]
+    def tile_sizes(self) -> tuple[tuple[int, int], ...]:
+        """See `Source.tile_sizes`."""
+        return self._grids
 
-    def read(self, level: int, window: Window) -> Decoded:
+    def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
         """See `Source.read`."""
         width, length = self._grids[level]
         x1, y1, x2, y2 = window
@@ -159,67 +170,103 @@ class TiffSource:
             for row in range(y1 // length, -(-y2 // length))
             for column in range(x1 // width, -(-x2 // width))
         ]
-        decoded = len(tiles) * width * length
-        if len(tiles) == 1:  # no canvas, no copy of a whole tile
+        keep = keep and self._cache.limit > 0
+        if len(tiles) == 1 and not keep:  # a new tile is handed out, not copied
             index, left, top = tiles[0]
-            alone = self._tile(level, index)
-            if alone is not None:
-                part = alone[y1 - top : y2 - top, x1 - left : x2 - left]
-                if part.shape[:2] == (y2 - y1, x2 - x1):
-                    return Decoded(np.ascontiguousarray(part), decoded)
+            pixels, decoded = self._tile(level, index, keep)
+            part = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+            if decoded and part.shape[:2] == (y2 - y1, x2 - x1):
+                return Decoded(np.ascontiguousarray(part), decoded)
+            alone = white(x2 - x1, y2 - y1)
+            alone[: part.shape[0], : part.shape[1]] = part
+            return Decoded(alone, decoded, alone[..., 0].size - part[..., 0].size)
         out = np.empty((y2 - y1, x2 - x1, 3), np.uint8)
 
-        def place(tile: tuple[int, int, int]) -> int:
+        def place(tile: tuple[int, int, int]) -> tuple[int, int]:
             index, left, top = tile
             xa, xb = max(left, x1), min(left + width, x2)
             ya, yb = max(top, y1), min(top + length, y2)
             target = out[ya - y1 : yb - y1, xa - x1 : xb - x1]
-            pixels = self._tile(level, index)
-            if pixels is None:
-                target[:] = 255
-                return (xb - xa) * (yb - ya)
+            pixels, decoded = self._tile(level, index, keep)
             part = pixels[ya - top : yb - top, xa - left : xb - left]
             if part.shape != target.shape:
                 target[:] = 255
             target[: part.shape[0], : part.shape[1]] = part
-            return int((xb - xa) * (yb - ya) - part.shape[0] * part.shape[1])
+            return decoded, (xb - xa) * (yb - ya) - part.shape[0] * part.shape[1]
 
-        if self._pool is None or len(tiles) < FEW:
-            return Decoded(out, decoded, sum(map(place, tiles)))
-        try:
-            return Decoded(out, decoded, sum(self._pool.map(place, tiles)))
-        except RuntimeError:  # no new work after `close`
-            raise SlideError(CLOSED) from None
+        counts = self.each(place, tiles) if len(tiles) >= FEW else list(map(place, tiles))
+        return Decoded(out, sum(each[0] for each in counts), sum(each[1] for each in counts))
+
+    def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """See `Source.each`; in the caller's thread and in those that are free."""
+        left = deque(enumerate(parts))
+        done: dict[int, R] = {}
+
+        def go_on() -> None:
+            while left:
+                try:
+                    index, part = left.popleft()
+                except IndexError:  # another thread was first
+                    return
+                done[index] = work(part)
+
+        helpers: list[Future[None]] = []
+        if self._pool is not None and len(parts) > 1:
+            try:
+                helpers = [self._pool.submit(go_on) for _ in range(min(THREADS, len(parts)) - 1)]
+            except RuntimeError:  # no new work after `close`
+                raise SlideError(CLOSED) from None
+        go_on()
+        for helper in helpers:
+            if not helper.cancel():  # one that did not come to begin has nothing left to do
+                helper.result()
+        return [done[index] for index in range(len(parts))]
 
     def close(self) -> None:
         """See `Source.close`."""
         self._file.close()
         self._tiff.close()
+        self._cache.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False)
 
-    def _tile(self, level: int, index: int) -> NDArray[np.uint8] | None:
-        """Decoded tile (height, width, 3); white where the file has none, None if damaged."""
-        page, decode = self._pages[level], self._decoders[level]
+    def _tile(self, level: int, index: int, keep: bool) -> tuple[NDArray[np.uint8], int]:
+        """Tile (height, width, 3), and how many pixels were decoded for it now.
+
+        White where the file has none, empty where it is damaged.
+        """
+        known = self._cache.get((level, index))
+        if known is not None:
+            return known, 0
+        page = self._pages[level]
+        width, length = self._grids[level]
         if index >= len(page.dataoffsets):
-            return None
+            return DAMAGED, 0
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if count == 0:
-            return white(*self._grids[level])
+            return white(width, length), 0
         data = self._file.read(count, offset)
         if len(data) < count:
-            return None
+            return DAMAGED, 0
+        if not page.is_tiled:  # the last strip ends with the level
+            length = min(length, self._sizes[level][1] - index * length)
         tables = page.jpegtables  # both are None where the file has none
         try:
-            decoded = decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)[0]
+            decoded = self._decoders[level](
+                data, index, jpegtables=tables, jpegheader=page.jpegheader
+            )[0]
         except Exception:  # codecs raise whatever they like; a damaged tile is not fatal
-            return None
+            decoded = None
         if decoded is None:
-            return None
+            return DAMAGED, width * length
         tile = decoded[0]
         if tile.shape[2] == 4:
-            return over_white(tile) if page.extrasamples[:1] != (0,) else tile[..., :3]
-        return np.broadcast_to(tile, (*tile.shape[:2], 3)) if tile.shape[2] == 1 else tile
+            tile = over_white(tile) if page.extrasamples[:1] != (0,) else tile[..., :3].copy()
+        elif tile.shape[2] == 1:
+            tile = np.broadcast_to(tile, (*tile.shape[:2], 3))
+        if keep:
+            self._cache.put((level, index), tile)
+        return tile, width * length
 
 
 class _PositionedFile:

@@ -100,7 +100,7 @@ class Pictures:
         if slide is None:
             if len(self._slides) >= self._most_slides:  # the one that was asked for least lately
                 self._slides.pop(next(iter(self._slides))).close()
-            slide = open_slide(self._folder / name)
+            slide = open_slide(self._folder / name, cache=0)  # many are open, few read twice
         self._slides[name] = slide
         return slide
 
