@@ -138,12 +138,15 @@ def files_of(folder):
 
 
 def kept_of(folder):
-    """What a run goes on from, its plan and its tiles, but for what they say of time."""
+    """What a run goes on from, its plan and its tiles, but for what they say of time and decoding."""
     plan = json.loads(Path(folder, "plan.json").read_text())
     del plan["made"]
     lines = Path(folder, "tiles.jsonl").read_text().splitlines()
     groups = [
-        (group["key"], [{**tile, "seconds": None} for tile in group["tiles"]])
+        (
+            group["key"],
+            [{**tile, "seconds": None, "pixels_decoded": None} for tile in group["tiles"]],
+        )
         for group in map(json.loads, lines)
     ]
     return plan, groups

@@ -33,7 +33,7 @@ _CLASS_KEY = "unreliable_class"
 _COLUMNS = (
     *("tile", "column", "row", "x_px", "y_px", "width_px", "height_px", "tissue", "state"),
     *(exports.LEVEL_KEY, "budget", "source", "visual_tokens", "allocator_tokens", "native_tokens"),
-    *("pixels_decoded", "level", "boxes", "confidence", exports.REASONS_KEY, "answer"),
+    *("level", "boxes", "confidence", exports.REASONS_KEY, "answer"),
     *("rationale", "probabilities", "override"),
 )
 _CELLS_OF_TILE = 8
@@ -156,7 +156,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
     """What became of a tile; of one that is not known, no number of boxes."""
     if record is None:
         source = "tissue" if tile.override is None else "user"
-        spent = dict.fromkeys(("visual_tokens", "allocator_tokens", "pixels_decoded"), 0)
+        spent = dict.fromkeys(("visual_tokens", "allocator_tokens"), 0)
         return {"state": "skipped", "budget": 0, "source": source, **spent}
     assessed, allocation, tokens = record.reliability, record.allocation, record.tokens
     row: dict[str, Any] = {
@@ -173,7 +173,6 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "visual_tokens": tokens.read,
         "allocator_tokens": tokens.allocator,
         "native_tokens": tokens.native_picture,
-        "pixels_decoded": record.pixels_decoded,
         "level": record.level,
         "boxes": "" if record.unknown else len(record.detections),
         "confidence": "" if record.confidence is None else round(record.confidence, 6),
@@ -203,7 +202,6 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "lesions": len(outcome.lesions),
         "answer": exports.answer_line(result.answer.text, result.reliability),
         "tokens": asdict(result.tokens),
-        "pixels_decoded": result.pixels_decoded,
         "warnings": list(result.warnings),
         "sha256": {name: _sha256(folder / name) for name in _FILES},
     }

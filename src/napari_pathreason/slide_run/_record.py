@@ -31,6 +31,7 @@ class TileRecord:
     level : int
         Pyramid level that was decoded.
     pixels_decoded : int
+        Now: it hangs on what an open slide still keeps, so no file of results holds it.
     answer, rationale : str
         The answer is empty where the model's reply could not be read.
     reply : str
