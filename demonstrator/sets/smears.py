@@ -45,7 +45,8 @@ WHERE = convert.Phrasings(
 
 Cells = tuple[Area, ...]
 Crop = tuple[str, Cells]
-"""File with the place of the crop (media fragment), and the platelets in it, from its corner."""
+"""File with the place of the crop (media fragment), and its white cells and platelets, from its
+corner."""
 
 
 def blood(folder: Path, split: Split, seed: int, views: int) -> Iterator[Sample]:
@@ -99,7 +100,7 @@ def _stitch(
     for at in range(columns * rows):
         if at in full:
             image, cells, near = rng.choice(with_platelet)
-            crop = _crop_around(rng, image, cells, near)
+            crop = crop_around(rng, image, cells, near)
         else:
             crop = None
         crops.append(crop or _background(rng, smears))
@@ -126,43 +127,51 @@ def _stitch(
         )
 
 
-def _crop_around(rng: Random, image: str, cells: Sequence[Area], near: Area) -> Crop | None:
-    """A crop that holds all of ``near`` and no part of a white cell; None if there is no room."""
+def crop_around(rng: Random, image: str, cells: Cells, near: Area, side: int = SIDE) -> Crop | None:
+    """A crop that holds all of a white cell or platelet, and others of its kind alone, whole.
+
+    None if there is no room, as far as eight tries tell.
+    """
     width, height = convert.SMEAR_SIZE
     x1, y1, x2, y2 = near.corners
-    lefts = range(max(0, math.ceil(x2) - SIDE), min(int(x1), width - SIDE) + 1)
-    tops = range(max(0, math.ceil(y2) - SIDE), min(int(y1), height - SIDE) + 1)
+    lefts = range(max(0, math.ceil(x2) - side), min(int(x1), width - side) + 1)
+    tops = range(max(0, math.ceil(y2) - side), min(int(y1), height - side) + 1)
     for _ in range(8 if lefts and tops else 0):
-        crop = _cut(image, cells, rng.choice(lefts), rng.choice(tops))
-        if crop is not None:
+        crop = _cut(image, cells, rng.choice(lefts), rng.choice(tops), side)
+        if crop is not None and all(cell.label == near.label for cell in crop[1]):
             return crop
     return None
 
 
-def _background(rng: Random, smears: Sequence[tuple[str, Cells]]) -> Crop:
-    """A crop without white cells and platelets."""
+def empty_crop(rng: Random, image: str, cells: Cells, side: int = SIDE) -> Crop | None:
+    """A crop without white cells and platelets; None if the one that was tried has some."""
     width, height = convert.SMEAR_SIZE
+    crop = _cut(image, cells, rng.randint(0, width - side), rng.randint(0, height - side), side)
+    return None if crop is None or crop[1] else crop
+
+
+def _background(rng: Random, smears: Sequence[tuple[str, Cells]]) -> Crop:
+    """A crop of any of the smears, without white cells and platelets."""
     while True:
-        image, cells = rng.choice(smears)
-        crop = _cut(image, cells, rng.randint(0, width - SIDE), rng.randint(0, height - SIDE))
-        if crop is not None and not crop[1]:
+        crop = empty_crop(rng, *rng.choice(smears))
+        if crop is not None:
             return crop
 
 
-def _cut(image: str, cells: Sequence[Area], left: int, top: int) -> Crop | None:
-    """The crop at a place; None where it would cut a platelet or meet a white cell."""
+def _cut(image: str, cells: Sequence[Area], left: int, top: int, side: int) -> Crop | None:
+    """The crop at a place; None where it would cut a white cell or platelet."""
     inside = []
     for cell in cells:
         if cell.label == "red cell":
             continue
         x1, y1, x2, y2 = cell.corners
-        if x1 >= left + SIDE or x2 <= left or y1 >= top + SIDE or y2 <= top:
+        if x1 >= left + side or x2 <= left or y1 >= top + side or y2 <= top:
             continue
-        whole = x1 >= left and y1 >= top and x2 <= left + SIDE and y2 <= top + SIDE
-        if cell.label != NAME or not whole:
+        if not (x1 >= left and y1 >= top and x2 <= left + side and y2 <= top + side):
             return None
-        inside.append(Area(label=NAME, corners=(x1 - left, y1 - top, x2 - left, y2 - top)))
-    return name_crop(image, left, top, SIDE, SIDE), tuple(inside)
+        corners = (x1 - left, y1 - top, x2 - left, y2 - top)
+        inside.append(Area(label=cell.label, corners=corners))
+    return name_crop(image, left, top, side, side), tuple(inside)
 
 
 def _window(rng: Random, cells: Cells) -> tuple[int, int, int, int]:

@@ -116,13 +116,13 @@ def draw_lesions(rng: Random, columns: int, rows: int) -> list[set[Tile]]:
         if not free:
             break
         most = 1 if rng.random() < SINGLE else rng.randint(1, max(1, columns * rows // 2))
-        lesions.append(_grow(rng, set(free), most))
+        lesions.append(grow_lesion(rng, set(free), most))
     if sum(map(len, lesions)) == columns * rows:  # leave something to compare with
         lesions[0].pop()
     return [lesion for lesion in lesions if lesion]
 
 
-def _grow(rng: Random, free: set[Tile], most: int) -> set[Tile]:
+def grow_lesion(rng: Random, free: set[Tile], most: int) -> set[Tile]:
     """One area of up to ``most`` tiles, grown from a tile to neighbours by an edge."""
     if rng.random() < 0.5:
         return _rectangle(rng, free, most)
