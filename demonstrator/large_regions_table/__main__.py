@@ -1,0 +1,153 @@
+"""Ask questions about large regions in several ways, and write the table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby, zip_longest
+from pathlib import Path
+
+from tqdm import tqdm
+
+from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.files import atomic_text, write_text
+from napari_pathreason.models import load_models
+from napari_pathreason.training.evaluation import fill
+from napari_pathreason.training.samples import Pictures
+
+from .answers import (
+    Answers,
+    LargeAnswer,
+    LargeQuestion,
+    ask_in_every_way,
+    read_questions,
+    to_record,
+)
+from .choosing import Way, read_way
+from .figures import make_table
+from .memory import RememberingPerformer, weights_hash
+from .page import as_json, markdown
+
+WAYS = (
+    "one_view@64",
+    "one_view@256",
+    "uniform@x8",
+    "uniform@x16",
+    "uniform@x64",
+    "random@x8",
+    "surprise@x8",
+    "again@balanced",
+    "table@balanced",
+    "oracle@x8",
+)
+PAIRS = (
+    "surprise@x8:random@x8",
+    "surprise@x8:uniform@x8",
+    "again@balanced:uniform@x16",
+    "table@balanced:uniform@x16",
+    "table@balanced:one_view@256",
+)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Ask, and write what came of it; 2 where it cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m demonstrator.large_regions_table")
+    parser.add_argument("model", help="embedded, a folder, or a hub id")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="JSONL")
+    parser.add_argument("--ways", nargs="+", default=WAYS, metavar="POLICY@BUDGET")
+    parser.add_argument("--pairs", nargs="*", default=PAIRS, metavar="WAY:WAY")
+    parser.add_argument("--per-topic", type=int, help="questions of each set and kind")
+    parser.add_argument(
+        "--items", type=Path, required=True, help="answers; it goes on where it was"
+    )
+    parser.add_argument("--memory", type=Path, required=True, help="replies to windows, by picture")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0, help="of intervals")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--record", type=Path, help="the answers of this table; .jsonl.gz")
+    args = parser.parse_args(words)
+    try:
+        _run(args)
+    except PathreasonError as error:
+        print(f"pathreason: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    ways = list(dict.fromkeys(map(read_way, args.ways)))
+    pairs = list(_pairs(args.pairs, ways))
+    files = [read_questions(data, args.per_topic) for data in args.data]
+    # a question of both forms comes together
+    questions = [q for together in zip_longest(*files) for q in together if q is not None]
+    pictures = {data.parent.name: Pictures(data.parent) for data in args.data}
+    if len(pictures) < len({data.parent for data in args.data}):
+        raise QueryError("folders of --data have one name; give each a name of its own")
+    answered = _ask(args, questions, ways, pictures)
+    table = make_table(answered, ways, pictures, pairs, args.seed)
+    text = markdown(table)
+    print(text)  # noqa: T201
+    if args.markdown:
+        fill(args.markdown, text)
+    if args.json:
+        about = {
+            "model": args.model,
+            "weights_sha256": weights_hash(args.model),
+            "questions": len(questions),
+            "per_topic": args.per_topic,
+            "seed": args.seed,
+        }
+        write_text(args.json, as_json(table, about))
+    if args.record:
+        with atomic_text(args.record) as file:
+            for question, answers in answered:
+                for answer in answers.values():
+                    file.write(f"{to_record(question, answer, pictures[question.form])}\n")
+
+
+def _pairs(named: Sequence[str], ways: Sequence[Way]) -> Iterator[tuple[Way, Way]]:
+    """Pairs whose ways are both asked; others only where they are the defaults."""
+    for words in named:
+        one, _, other = words.partition(":")
+        pair = read_way(one), read_way(other)
+        if all(way in ways for way in pair):
+            yield pair
+        elif words not in PAIRS:
+            raise QueryError(f"--pairs {words}: give both ways with --ways as well")
+
+
+def _ask(
+    args: argparse.Namespace,
+    questions: Sequence[LargeQuestion],
+    ways: Sequence[Way],
+    pictures: dict[str, Pictures],
+) -> list[tuple[LargeQuestion, dict[str, LargeAnswer]]]:
+    answers = Answers(args.items)
+    models = load_models(args.model, args.device)
+    answered: list[tuple[LargeQuestion, dict[str, LargeAnswer]]] = []
+    with (
+        closing(
+            RememberingPerformer(models.performer, args.memory, weights_hash(args.model))
+        ) as own,
+        tqdm(total=len(questions) * len(ways), unit="answer", mininterval=5) as bar,
+    ):
+        for form, group in groupby(questions, key=lambda question: question.form):
+            by_way: dict[str, LargeAnswer] = {}
+            asking = ask_in_every_way(
+                list(group), ways, pictures[form], own, models.allocator, answers
+            )
+            for question, way, answer in asking:
+                by_way[str(way)] = answer
+                bar.update()
+                if len(by_way) == len(ways):
+                    answered.append((question, by_way))
+                    by_way = {}
+        bar.write(f"{own.asked_anew:,} prompts answered anew", file=sys.stderr)
+    return answered
+
+
+if __name__ == "__main__":
+    sys.exit(main())
