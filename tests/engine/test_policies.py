@@ -1,7 +1,5 @@
 """Which windows policies choose, within a budget and without one."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -160,10 +158,18 @@ class TestAgain:
 def test_the_table_goes_by_the_kind_of_answer():
     table = policy_named("table")
     assert len(table.choose(state(COUNT)).picks) == 16
-    assert len(table.choose(state(FIND)).picks) == 2
-    small = replace(state(FIND), small=("tumour",))
-    assert {pick.tokens for pick in table.choose(small).picks} == {16}
+    assert {pick.tokens for pick in table.choose(state(FIND)).picks} == {16}
+    kinds = Query("subtyping", "", ("adenocarcinoma", "squamous cell carcinoma"))
+    (first, _) = table.choose(state(kinds)).picks
+    assert "unlike the others" in first.why
     assert policy_named("auto").name == "table"
+
+
+def test_a_slide_too_large_to_be_read_coarsely_is_read_where_it_is_unlike_the_rest():
+    on = scene(40, 40, odd=((30, 30),))
+    picks = policy_named("again").choose(state(on=on, effort="low")).picks
+    assert len(picks) == 32  # half of 1,024 tokens
+    assert picks[0].region == Region(30 * 256, 30 * 256, 512, 512)
 
 
 def test_a_list_is_all_that_is_read():

@@ -117,8 +117,8 @@ def test_the_answer_cites_the_window_that_shows_it(tissue, seer, allocator, find
 
 def test_surprise_spends_a_few_tokens_where_it_matters(tissue, seer, allocator, find, marker):
     whole = ask(job(tissue, find, policy="uniform"), seer, allocator)
-    result = ask(job(tissue, find), seer, allocator)
-    assert result.views.policy == "table"
+    result = ask(job(tissue, find, policy="surprise"), seer, allocator)
+    assert result.views.policy == "surprise"
     assert len(result.readings) == 2
     assert iou(result.detections[0].box, marker) > 0.5
     assert result.tokens.realised < whole.tokens.realised / 4
@@ -228,7 +228,7 @@ class TestSteering:
 
     def test_a_pinned_window_is_read_first(self, tissue, seer, allocator, find):
         pinned = (WindowChoice(self.PLACE, 144),)
-        result = ask(job(tissue, find, windows=pinned), seer, allocator)
+        result = ask(job(tissue, find, windows=pinned, policy="surprise"), seer, allocator)
         first = result.views.views[0]
         assert (first.region, first.tokens, first.why) == (self.PLACE, 144, "pinned by you")
         assert len(result.readings) == 3

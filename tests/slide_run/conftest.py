@@ -138,7 +138,7 @@ def files_of(folder):
 
 
 def kept_of(folder):
-    """What a run goes on from, its plan and its tiles, but for what they say of time and decoding."""
+    """What a run goes on from, its plan and its tiles, without times and decoding."""
     plan = json.loads(Path(folder, "plan.json").read_text())
     del plan["made"]
     lines = Path(folder, "tiles.jsonl").read_text().splitlines()

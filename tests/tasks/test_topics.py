@@ -152,6 +152,19 @@ def test_yes_or_no_gets_the_choices_that_training_showed():
     assert as_trained(asked, free) == asked
 
 
+def test_a_closed_question_in_free_words_gets_the_choices_of_training():
+    kinds = Query("subtyping", "Which lung subtype is this?", ("normal", "adenocarcinoma"))
+    ducts = Query("vqa", "Which subtype is the duct?", ("in situ", "invasive"))
+    lung = Topic("lung", "choice", frozenset({"lung", "subtype"}), kinds)
+    breast = Topic("breast", "choice", frozenset({"duct", "subtype"}), ducts)
+    known = Metadata((lung, breast))
+    asked = Query("vqa", "Which lung subtype do you see?")
+    assert as_trained(asked, known).options == ("normal", "adenocarcinoma")
+    assert as_trained(asked, known).question == asked.question
+    for other in ("Which subtype is this?", "Which liver subtype is this?", "What is this?"):
+        assert as_trained(Query("vqa", other), known).options == ()  # of none, or of several
+
+
 def test_examples_take_turns_by_form():
     assert examples(KIDNEY, 3) == (GLOMERULI, SCLEROSED, PARTS)
     assert len(examples(KIDNEY, 9)) == 4

@@ -85,6 +85,13 @@ def input_warnings(requested: Region, read: Region, slide: SlideInfo) -> list[st
     return notes
 
 
+def wording_warnings(query: Query, trained: Query) -> list[str]:
+    """Where a question was given the choices of the model's training; yes and no go unsaid."""
+    if trained.options == query.options or trained.options == ("yes", "no"):
+        return []
+    return [f"the choices are those that the model was trained on: {', '.join(trained.options)}"]
+
+
 def allocation_warnings(allocation: Allocation, effort: Effort) -> list[str]:
     """Where an allocator did not do what was asked of it; ``effort`` is the one asked for."""
     notes = []

@@ -8,14 +8,13 @@ windows satisfies the same protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Region
-from napari_pathreason.tasks import form_of, is_finding
+from napari_pathreason.tasks import asks_place, form_of, is_finding
 from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
 
 from ._scene import Scene
@@ -217,18 +216,22 @@ class Surprise:
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
-        scores = state.scene.surprise
-        places = np.flatnonzero(state.scene.worth)
-        order = places[np.argsort(-scores[places], kind="stable")]
-        free = _free(state, _few(order, state))
-        choice = _best_first(state, free, lambda place: f"unlike the others ({scores[place]:.1f})")
-        return Choice(choice.picks, choice.order, 0.0 if state.readings else state.scene.flops)
+        choice = _best_first(state, _by_surprise(state, state.allowance // FEW), _unlike(state))
+        return replace(choice, flops=0.0 if state.readings else state.scene.flops)
 
 
-def _few(order: NDArray[np.int64], state: State) -> list[int]:
-    """The best places, several times as many as could be read: overlap leaves some out."""
-    most = 8 * max(LEAST_WINDOWS, state.allowance // FEW)
-    return [int(place) for place in order[:most]]
+def _by_surprise(state: State, count: int) -> list[int]:
+    """Places in the order of their surprise that show little twice, ``count`` and some more."""
+    scores = state.scene.surprise
+    places = np.flatnonzero(state.scene.worth)
+    order = places[np.argsort(-scores[places], kind="stable")]
+    most = 8 * max(LEAST_WINDOWS, count)  # overlap leaves some out
+    return _free(state, [int(place) for place in order[:most]])
+
+
+def _unlike(state: State) -> Callable[[int], str]:
+    scores = state.scene.surprise
+    return lambda place: f"unlike the others ({scores[place]:.1f})"
 
 
 def _best_first(state: State, places: list[int], why: Callable[[int], str]) -> Choice:
@@ -247,7 +250,8 @@ def _best_first(state: State, places: list[int], why: Callable[[int], str]) -> C
 class Again:
     """All windows coarsely, then those again whose answers were positive or doubtful, finer.
 
-    Half of what may be spent is kept for the second round.
+    Half of what may be spent is kept for the second round. Where the other half is too little for
+    all, the windows most unlike the others are read.
     """
 
     name: str = "again"
@@ -257,7 +261,13 @@ class Again:
         latest = {reading.view.region: reading for reading in state.readings}
         if not latest:
             half = max(state.allowance // 2, min(state.allowance, FEW))
-            return _spread(state, half, FEW)
+            coarsely = state.affordable(FEW)
+            if half >= coarsely * len(state.scene.cover):
+                return _spread(state, half, FEW)
+            order = _by_surprise(state, half // coarsely)
+            count = half // coarsely
+            choice = _choice(state, order[:count], order[count:], coarsely, _unlike(state))
+            return replace(choice, flops=state.scene.flops)
         coarse = state.affordable(FEW)
         due = sorted(
             (r for r in latest.values() if r.view.tokens <= coarse and _asks_for_more(r, state)),
@@ -304,8 +314,9 @@ def _reason(reading: Reading, state: State) -> str:
 class Table:
     """A policy for each kind of answer, measured on composed regions; see docs/large_regions.md.
 
-    Counts need all windows, coarsely. Small things are found by the first answers. For the rest the
-    windows unlike the others hold what is asked about.
+    Counts need all windows, coarsely. What is present, where, and its boxes are found by the first
+    answers of all windows: a lesion need not look unlike the rest. A kind of tissue is that of the
+    windows that do.
     """
 
     name: str = "table"
@@ -319,8 +330,7 @@ class Table:
         """The policy that a question gets."""
         if state.form == "count":
             return Uniform(FEW)
-        labels = {label.casefold() for label in state.query.options}
-        if state.form == "boxes" and labels & set(state.small):
+        if state.form in ("boxes", "yes/no") or asks_place(state.query):
             return Again()
         return Surprise()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import types
 from napari_pathreason.geometry import Region
-from napari_pathreason.tasks import abstains, unknown_labels, untrained
+from napari_pathreason.tasks import abstains, as_trained, unknown_labels, untrained
 
 LEAST_TISSUE = 0.01
 """Share of a picture; a small biopsy on a whole slide has more."""
@@ -204,8 +204,10 @@ def in_part(reason: str, count: int, total: int, of: str) -> str:
 def foreseen(query: types.Query, model: types.ModelInfo) -> types.Reliability:
     """How reliable an answer can be at best, before it is asked for; see `question_doubts`.
 
-    Labels that the model cannot look for, which the engine refuses, are among the reasons.
+    Labels that the model cannot look for, which the engine refuses, are among the reasons. Choices
+    that the model was trained to see behind a question are taken to stand there.
     """
+    query = as_trained(query, model.metadata)
     doubts = list(question_doubts(query, model))
     if model.metadata is not None and (unknown := unknown_labels(query, model.metadata)):
         doubts.insert(0, Doubt("none", f"cannot look for {', '.join(unknown)}"))

@@ -38,6 +38,7 @@ from ._checks import (
     check_query,
     input_warnings,
     output_warnings,
+    wording_warnings,
 )
 from ._confidence import confidence_of
 from ._job import (
@@ -335,7 +336,8 @@ def _finish(job: Job, request: Request, model: ModelInfo, found: _Found, run: _R
         [one.reading for one in zoom.reads],
         1 if found.windows is None else found.windows.native.count,
     )
-    unreadable_notes = input_warnings(request.region, region, job.slide.info)
+    notes = input_warnings(request.region, region, job.slide.info)
+    notes += wording_warnings(request.query, query)
     run.end()
     yield Finished(
         Result(
@@ -352,7 +354,7 @@ def _finish(job: Job, request: Request, model: ModelInfo, found: _Found, run: _R
             pixels_decoded=found.pixels_decoded
             + sum(one.reading.pixels_decoded for one in zoom.reads),
             seconds=run.seconds,
-            warnings=(*job.slide.notes, *unreadable_notes, *found.warnings),
+            warnings=(*job.slide.notes, *notes, *found.warnings),
             settings=request.settings,
             confidence=confident,
             ood=_furthest(readings),

@@ -138,13 +138,27 @@ def unknown_labels(query: Query, metadata: Metadata) -> tuple[str, ...]:
 
 
 def as_trained(query: Query, metadata: Metadata | None) -> Query:
-    """A question of yes or no with the choices that the model was trained to see behind it."""
-    if metadata is None or query.options or form_of(query) != "yes/no":
+    """A question with the choices that the model was trained to see behind it.
+
+    Of yes or no, these two. A question in free words that is about one closed question of its
+    training, and about no other, has the choices of that.
+    """
+    if metadata is None or query.options:
         return query
-    choices = [topic.example.options for topic in metadata.topics if topic.form == "yes/no"]
-    if not choices or not all(choices):
-        return query
-    return Query(query.task, query.question, ("yes", "no"))
+    form = form_of(query)
+    if form == "yes/no":
+        choices = [topic.example.options for topic in metadata.topics if topic.form == "yes/no"]
+        if choices and all(choices):
+            return Query(query.task, query.question, ("yes", "no"))
+    elif form == "free text" and (own := _stems(words_of_query(query))):
+        closed = {
+            topic.example.options
+            for topic in metadata.topics
+            if topic.form == "choice" and own <= _stems(topic.words)
+        }
+        if len(closed) == 1:
+            return Query(query.task, query.question, closed.pop())
+    return query
 
 
 def _label(label: str) -> tuple[str, ...]:
