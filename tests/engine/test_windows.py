@@ -18,6 +18,8 @@ from napari_pathreason.engine import (
     ViewRead,
     ask,
     ask_together,
+    asks_windows,
+    plan_windows,
     result_to_dict,
     run_job,
     token_line,
@@ -357,3 +359,39 @@ def test_the_request_stands_in_the_result(tissue, seer, allocator, find):
     result = ask(asked, seer, allocator)
     assert result.request == replace(asked.request, region=WHOLE)
     assert isinstance(list(run_job(asked, seer, allocator))[-1], Finished)
+
+
+@pytest.mark.parametrize("budget", [4, 8, 500])
+@pytest.mark.parametrize("policy", ["uniform", "random", "surprise", "again", "table"])
+def test_a_small_budget_is_spent_and_not_exceeded(tissue, seer, allocator, find, policy, budget):
+    result = ask(job(tissue, find, policy=policy, budget=budget), seer, allocator)
+    assert 0 < result.views.tokens <= budget
+
+
+def test_without_any_window_it_is_said_what_to_do(tissue, seer, allocator, find):
+    with pytest.raises(QueryError, match="pin or list one"):
+        ask(job(tissue, find, policy="listed"), seer, allocator)
+
+
+@pytest.mark.parametrize("policy", ["uniform", "surprise", "again"])
+def test_a_plan_before_the_model_is_loaded_is_that_of_the_answer(
+    tissue, seer, allocator, find, policy
+):
+    pin = WindowChoice(Region(100, 100, 500, 500), 32)
+    ban = WindowChoice(Region(1000, 0, 1000, 1500), 0)
+    asked = job(tissue, find, policy=policy, budget=512, windows=(pin, ban))
+    plan = plan_windows(asked, seer.info)
+    events = list(run_job(asked, seer, allocator))
+    assert plan == next(event for event in events if isinstance(event, Planned))
+    assert plan.views.views[0].region == pin.region
+    assert all(view.region.x < 1000 for view in plan.views.views)
+    assert not any(isinstance(event, ViewRead) for event in events[: events.index(plan)])
+
+
+def test_a_region_that_is_read_as_one_picture_has_no_plan_of_windows(tissue, seer, find):
+    small = job(tissue, find, region=Region(0, 0, 900, 900))
+    assert plan_windows(small, seer.info) is None
+    assert not asks_windows(small.request, seer.info, None)
+    larger = replace(small.request, budget=512)
+    assert asks_windows(larger, seer.info, 400)
+    assert not asks_windows(replace(larger, policy="one_view"), seer.info, 400)

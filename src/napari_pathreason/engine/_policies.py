@@ -163,6 +163,8 @@ def _choice(
 def _spread(state: State, allowance: int, tokens: int) -> Choice:
     """The covering windows at ``tokens`` each; evenly spread ones where that is too much."""
     places = _unread_cover(state)
+    if not state.readings:  # a budget below one such window is still spent
+        tokens = min(tokens, max(allowance, 1))
     tokens = state.affordable(tokens)
     count = min(len(places), allowance // tokens)
     chosen = [places[int((i + 0.5) * len(places) / count)] for i in range(count)]

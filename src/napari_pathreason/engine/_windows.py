@@ -17,6 +17,7 @@ from napari_pathreason.tasks import (
     PLACES,
     Aggregate,
     aggregate,
+    as_trained,
     asks_most,
     form_of,
     is_finding,
@@ -27,6 +28,7 @@ from napari_pathreason.types import (
     Completion,
     ModelInfo,
     Reading,
+    Request,
     View,
     Views,
 )
@@ -94,18 +96,22 @@ class Windows:
 
 
 def by_windows(job: Job, model: ModelInfo, most: int | None) -> bool:
+    """Whether the region of a job is read by windows; parameters as of `read_windows`."""
+    return job.policy is not None or asks_windows(job.request, model, most)
+
+
+def asks_windows(request: Request, model: ModelInfo, most: int | None) -> bool:
     """Whether a region is read by windows.
 
     Parameters
     ----------
-    job : Job
+    request : Request
         Its region lies on the slide.
     model : ModelInfo
     most : int or None
         Visual tokens of one picture up to which the model's replies hold.
     """
-    request = job.request
-    if job.policy is not None or request.windows:
+    if request.windows:
         return True
     if request.policy != "auto":
         return request.policy != "one_view"
@@ -115,6 +121,39 @@ def by_windows(job: Job, model: ModelInfo, most: int | None) -> bool:
         return False
     budget = None if request.budget == "native" else request.budget
     return make_plan(request.region, budget, model.dims.token_px).tokens > most
+
+
+def plan_windows(job: Job, model: ModelInfo) -> Planned | None:
+    """The first plan of a region's windows, before the model is loaded; nothing of it is spent.
+
+    Parameters
+    ----------
+    job : Job
+    model : ModelInfo
+        What is known of the model that will answer.
+
+    Returns
+    -------
+    Planned or None
+        None where the region is read as one picture.
+
+    Raises
+    ------
+    PathreasonError
+        If the request is refused, or its overview cannot be read.
+    """
+    slide, request = job.slide.info, job.request
+    region = request.region.clipped(slide.width, slide.height)
+    query = as_trained(request.query, model.metadata)
+    worded = replace(job, request=replace(request, region=region, query=query))
+    most = model.max_visual_tokens if job.bounded else None
+    if not by_windows(worded, model, most):
+        return None
+    steps = read_windows(worded, model, most, StageStarted)
+    try:
+        return next((event for event in steps if isinstance(event, Planned)), None)
+    finally:
+        steps.close()  # where it would ask the model
 
 
 def read_windows(
@@ -140,7 +179,7 @@ def read_windows(
     Raises
     ------
     QueryError
-        If the windows are more than can be answered at once.
+        If the windows are more than can be answered at once, or none was chosen.
     SlideError
         If nothing of them can be read.
     """
@@ -279,10 +318,16 @@ class _Rounds:
 
         Raises
         ------
+        QueryError
+            If none was chosen.
         SlideError
             If none of them could be read.
         """
         readings, query = self.readings, self.job.request.query
+        if not self.views:
+            raise QueryError(
+                "no window was chosen; pin or list one, give a larger budget or another policy"
+            )
         if not readings:
             raise SlideError(
                 "no window of the region could be read, its tiles are damaged; "
