@@ -263,7 +263,7 @@ class Again:
         latest = {reading.view.region: reading for reading in state.readings}
         if not latest:
             half = max(state.allowance // 2, min(state.allowance, FEW))
-            coarsely = state.affordable(FEW)
+            coarsely = state.affordable(min(FEW, half))
             if half >= coarsely * len(state.scene.cover):
                 return _spread(state, half, FEW)
             order = _by_surprise(state, half // coarsely)
