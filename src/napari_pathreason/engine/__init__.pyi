@@ -67,11 +67,7 @@ from ._together import (
     answer_parked as answer_parked,
     ask_together as ask_together,
 )
-from ._windows import (
-    Windows as Windows,
-    asks_windows as asks_windows,
-    plan_windows as plan_windows,
-)
+from ._windows import asks_windows as asks_windows, plan_windows as plan_windows
 from ._zoom import (
     CLOSE as CLOSE,
     VIEW_TOKENS as VIEW_TOKENS,

@@ -12,6 +12,8 @@ from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Box, Region, VisualFrame
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import (
+    Allocation,
+    Answer,
     AnswerBox,
     BoxSpace,
     Completion,
@@ -21,6 +23,7 @@ from napari_pathreason.types import (
     Query,
     Reading,
     View,
+    Views,
 )
 
 from ._asking import Need, most_together
@@ -48,7 +51,48 @@ class Read:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the views of a region showed, before small detections are looked at again.
+
+    Parameters
+    ----------
+    allocation : Allocation
+    views : Views
+    reads : tuple of Read
+        Of this job; what was read before is not among them.
+    answer : Answer
+    detections : tuple of Detection
+        Level-0 pixels.
+    confidence : float or None
+    picture_size : tuple of int
+        (width, height) in pixels of the one picture, or of the frame of the answer's boxes.
+    pixels_decoded : int
+    doubts : tuple of Doubt
+        Of the pictures, and of answers that were put together.
+    warnings : tuple of str
+    unread : tuple of Region
+        Windows worth reading that were not read, in the order in which the policy would go on.
+    windows : int
+        That cover the region's tissue; 0 where it was read as one picture.
+    """
+
+    allocation: Allocation
+    views: Views
+    reads: tuple[Read, ...]
+    answer: Answer
+    detections: tuple[Detection, ...]
+    confidence: float | None
+    picture_size: tuple[int, int]
+    pixels_decoded: int
+    doubts: tuple[Doubt, ...]
+    warnings: tuple[str, ...] = ()
+    unread: tuple[Region, ...] = ()
+    windows: int = 0
+
+
 Asking = Generator[Event | Need, list[Completion], list[Read]]
+"""Steps that ask the model, and end in what it said of each view."""
 
 
 def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:

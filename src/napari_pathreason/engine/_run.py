@@ -14,12 +14,8 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from threading import Event as Flag
 
-from napari_pathreason.budgets import BUDGET_GRID, plan as make_plan
-from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import as_trained
 from napari_pathreason.types import (
-    Allocation,
-    Answer,
     Completion,
     Detection,
     ModelInfo,
@@ -33,11 +29,8 @@ from napari_pathreason.types import (
 
 from ._asking import Need, complete
 from ._checks import (
-    allocation_warnings,
-    check_plan,
     check_query,
     input_warnings,
-    output_warnings,
     wording_warnings,
 )
 from ._confidence import confidence_of
@@ -47,17 +40,16 @@ from ._job import (
     Failed,
     Finished,
     Job,
-    Planned,
     Stage,
     StageStarted,
     as_user_error,
 )
-from ._plan import cost_of, one_view
+from ._picture import read_picture
 from ._protocols import Allocator, Performer
-from ._reading import Read, prompt_of, read, reading_of
-from ._reliability import Doubt, assess, question_doubts, reply_doubts
+from ._reading import Found, Read
+from ._reliability import assess, question_doubts, reply_doubts
 from ._report import token_report
-from ._windows import Windows, by_windows, read_windows
+from ._windows import by_windows, read_windows
 from ._zoom import VIEW_TOKENS, Zoomed, answer_of, zoom_in, zoom_windows
 
 Steps = Generator[Event | Need, list[Completion], None]
@@ -195,176 +187,86 @@ def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Step
     query = as_trained(request.query, model.metadata)
     worded = replace(job, request=replace(request, region=region, query=query))
     most = model.max_visual_tokens if job.bounded else None
+    found = None
     if by_windows(worded, model, most):
-        found = yield from _by_windows(worded, model, most, run)
-    else:
-        found = None
+        found = yield from read_windows(worded, model, most, run.begin)
     if found is None:  # small, or without any tissue that windows could be laid over
-        found = yield from _as_one_picture(worded, model, allocator, most, run)
-    yield from _finish(worded, request, model, found, run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What was read and said, before small detections are looked at again."""
-
-    allocation: Allocation
-    views: Views
-    reads: tuple[Read, ...]
-    answer: Answer
-    detections: tuple[Detection, ...]
-    confidence: float | None
-    picture_size: tuple[int, int]
-    pixels_decoded: int
-    doubts: tuple[Doubt, ...]
-    warnings: tuple[str, ...] = ()
-    before: tuple[Reading, ...] = ()
-    unread: tuple[Region, ...] = ()
-    windows: Windows | None = None
-
-
-Finding = Generator[Event | Need, list[Completion], _Found]
-
-
-def _as_one_picture(
-    job: Job, model: ModelInfo, allocator: Allocator, most: int | None, run: _Run
-) -> Finding:
-    request, token_px = job.request, model.dims.token_px
-    region = request.region
-    decoded = 0
-    if request.budget == "auto":
-        overview = None
-        if allocator.overview_budget > 0:
-            yield run.begin(Stage.OVERVIEW)
-            size = make_plan(region, allocator.overview_budget, token_px).size
-            image = read(job, region, size)
-            overview, decoded = image.pixels, image.pixels_decoded
-        yield run.begin(Stage.ALLOCATE)
-        native = make_plan(region, None, token_px).native
-        allocation = allocator.allocate(overview, request.query, native, request.effort)
-        allocation = _within(allocation, region, model, most)
-    else:
-        yield run.begin(Stage.ALLOCATE)
-        allocation = Allocation(None if request.budget == "native" else request.budget, "user")
-    plan = make_plan(region, allocation.budget, token_px)
-    check_plan(plan, most)
-    views = one_view(region, allocation.budget, token_px)
-    yield Planned(allocation, views, cost_of(views.views, model, job.slide.level_sizes))
-
-    yield run.begin(Stage.READ)
-    image = read(job, region, plan.size)
-    yield run.begin(Stage.GENERATE)
-    (completion,) = yield Need((prompt_of(request.query, [image]),), streams=True)
-    one = reading_of(job, model, views.views, [image], completion)
-    run.took(Stage.GENERATE, [one])
-    return _Found(
-        allocation=allocation,
-        views=views,
-        reads=(one,),
-        answer=one.reading.answer,
-        detections=one.reading.detections,
-        confidence=one.reading.confidence,
-        picture_size=plan.size,
-        pixels_decoded=decoded + image.pixels_decoded,
-        doubts=one.doubts,
-        warnings=(
-            *allocation_warnings(allocation, request.effort),
-            *output_warnings(allocation, plan, image.unreadable),
-        ),
-    )
-
-
-def _by_windows(
-    job: Job, model: ModelInfo, most: int | None, run: _Run
-) -> Generator[Event | Need, list[Completion], _Found | None]:
-    done = yield from read_windows(job, model, most, run.begin)
-    if done is None:
-        return None
-    run.took(Stage.GENERATE, done.reads)
-    combined = done.combined
-    frame = make_plan(job.request.region, max(done.views.tokens, 1), model.dims.token_px).size
-    return _Found(
-        allocation=done.allocation,
-        views=done.views,
-        reads=done.reads,
-        answer=combined.answer,
-        detections=combined.detections,
-        confidence=combined.confidence,
-        picture_size=frame,
-        pixels_decoded=done.pixels_decoded,
-        doubts=done.doubts,
-        warnings=(*combined.notes, *done.warnings),
-        before=job.before,
-        unread=done.unread,
-        windows=done,
-    )
-
-
-def _finish(job: Job, request: Request, model: ModelInfo, found: _Found, run: _Run) -> Steps:
-    query, region = job.request.query, job.request.region
-    readings = (*found.before, *(one.reading for one in found.reads))
-    answer, detections, confident = found.answer, found.detections, found.confidence
-    zoom = Zoomed(detections)
-    views = found.views
-    budget = sum(view.tokens for reading in readings for view in reading.views)
-    labels = None if model.metadata is None else model.zoom_labels
-    due: dict[int, Region] = {}
-    if request.settings.zoom and detections:
-        shown = [_shown_by(detection, readings, found.views) for detection in detections]
-        due = zoom_windows(detections, shown, labels, model.dims.token_px, budget // VIEW_TOKENS)
-    if due:
-        yield run.begin(Stage.ZOOM)
-        zoom = yield from zoom_in(job, model, detections, due, _next_number(readings))
-        run.took(Stage.ZOOM, zoom.reads)
-        views = replace(views, views=(*views.views, *(one.reading.view for one in zoom.reads)))
-
+        found = yield from read_picture(worded, model, allocator, most, run.begin)
+    run.took(Stage.GENERATE, found.reads)
+    zoom = yield from _look_again(worded, model, found, run)
     yield run.begin(Stage.PARSE)
-    if zoom.reads or found.windows is not None:
-        if query.task == "detection" and answer.readable:
-            space = model.box_space
-            answer = answer_of(answer, zoom.detections, region, found.picture_size, space)
+    result = _result(worded, request, model, found, zoom)
+    run.end()
+    yield Finished(replace(result, seconds=run.seconds))
+
+
+def _look_again(
+    job: Job, model: ModelInfo, found: Found, run: _Run
+) -> Generator[Event | Need, list[Completion], Zoomed]:
+    """Small detections again, each in a view of its own."""
+    readings = _of_views(job, found)
+    if not job.request.settings.zoom or not found.detections:
+        return Zoomed(found.detections)
+    shown = [_shown_by(detection, readings, found.views) for detection in found.detections]
+    labels = None if model.metadata is None else model.zoom_labels
+    most = sum(view.tokens for reading in readings for view in reading.views) // VIEW_TOKENS
+    due = zoom_windows(found.detections, shown, labels, model.dims.token_px, most)
+    if not due:
+        return Zoomed(found.detections)
+    before = [one for one in job.before if one.view.role == "zoom"]
+    if not all(window in {one.view.region for one in before} for window in due.values()):
+        yield run.begin(Stage.ZOOM)
+    zoom = yield from zoom_in(job, model, found.detections, due, _next_number(found, job), before)
     if zoom.reads:
+        run.took(Stage.ZOOM, zoom.reads)
+    return zoom
+
+
+def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zoomed) -> Result:
+    """The answer with its account and all that speaks against it."""
+    query, region = job.request.query, job.request.region
+    readings = _of_views(job, found)
+    answer, confident = found.answer, found.confidence
+    if query.task == "detection" and answer.readable and (zoom.readings or found.windows):
+        answer = answer_of(answer, zoom.detections, region, found.picture_size, model.box_space)
+    if zoom.readings:
         confident = confidence_of(zoom.detections).answer
     doubts = [*question_doubts(query, model), *found.doubts]
-    if found.windows is None:
+    if not found.windows:
         doubts += reply_doubts(found.reads[0].completion, answer, confident, model)
-    tokens = token_report(
-        model.dims,
-        found.allocation,
-        views,
-        readings,
-        [one.reading for one in zoom.reads],
-        1 if found.windows is None else found.windows.native.count,
-    )
+    views = replace(found.views, views=(*found.views.views, *(one.view for one in zoom.readings)))
     notes = input_warnings(request.region, region, job.slide.info)
     notes += wording_warnings(request.query, query)
-    run.end()
-    yield Finished(
-        Result(
-            query=query,
-            region=region,
-            slide=job.slide.info,
-            model=model,
-            allocation=found.allocation,
-            answer=answer,
-            detections=zoom.detections,
-            tokens=tokens,
-            picture_size=found.picture_size,
-            level=readings[0].level if readings else 0,
-            pixels_decoded=found.pixels_decoded
-            + sum(one.reading.pixels_decoded for one in zoom.reads),
-            seconds=run.seconds,
-            warnings=(*job.slide.notes, *notes, *found.warnings),
-            settings=request.settings,
-            confidence=confident,
-            ood=_furthest(readings),
-            reliability=assess(doubts),
-            views=views,
-            readings=(*readings, *(one.reading for one in zoom.reads)),
-            unread=found.unread,
-            request=replace(request, region=region),
-        )
+    return Result(
+        query=query,
+        region=region,
+        slide=job.slide.info,
+        model=model,
+        allocation=found.allocation,
+        answer=answer,
+        detections=zoom.detections,
+        tokens=token_report(
+            model.dims, found.allocation, views, readings, zoom.readings, max(found.windows, 1)
+        ),
+        picture_size=found.picture_size,
+        level=readings[0].level,
+        pixels_decoded=found.pixels_decoded + sum(one.reading.pixels_decoded for one in zoom.reads),
+        warnings=(*job.slide.notes, *notes, *found.warnings),
+        settings=request.settings,
+        confidence=confident,
+        ood=_furthest(readings),
+        reliability=assess(doubts),
+        views=views,
+        readings=(*readings, *zoom.readings),
+        unread=found.unread,
+        request=replace(request, region=region),
     )
+
+
+def _of_views(job: Job, found: Found) -> tuple[Reading, ...]:
+    """What was read before and now, but for zooms."""
+    before = [one for one in job.before if one.view.role != "zoom"]
+    return (*(before if found.windows else ()), *(one.reading for one in found.reads))
 
 
 def _shown_by(detection: Detection, readings: Sequence[Reading], views: Views) -> View:
@@ -380,28 +282,11 @@ def _shown_by(detection: Detection, readings: Sequence[Reading], views: Views) -
     return finest or views.views[0]
 
 
-def _next_number(readings: Sequence[Reading]) -> int:
-    return 1 + max((view.number for reading in readings for view in reading.views), default=0)
+def _next_number(found: Found, job: Job) -> int:
+    views = (*found.views.views, *(view for one in job.before for view in one.views))
+    return 1 + max((view.number for view in views), default=0)
 
 
 def _furthest(readings: Sequence[Reading]) -> OODScore | None:
     scores = [reading.ood for reading in readings if reading.ood is not None]
     return max(scores, key=lambda one: one.score, default=None)
-
-
-def _within(
-    allocation: Allocation, region: Region, model: ModelInfo, most: int | None
-) -> Allocation:
-    """An allocator's choice, no larger than what replies hold up to.
-
-    Nor smaller than what can be held against the training images, where the region has as much.
-    """
-    token_px = model.dims.token_px
-    chosen = make_plan(region, allocation.budget, token_px)
-    if most is not None and chosen.tokens > most:
-        return replace(allocation, budget=most)
-    least = model.comparable or 0
-    if chosen.tokens < min(least, chosen.native):
-        larger = (size for size in BUDGET_GRID if make_plan(region, size, token_px).tokens >= least)
-        return replace(allocation, budget=next(larger, None))
-    return allocation

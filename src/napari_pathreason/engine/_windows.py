@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -38,8 +38,8 @@ from ._checks import MOST_TOKENS
 from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
 from ._plan import JOINT_OVERVIEW, cost_of, numbered, view_of, window_budgets
 from ._policies import USUAL, Pick, State, Uniform, policy_named
-from ._reading import Read, ask_each, prompt_of, read, reading_of
-from ._reliability import Doubt, windows_doubts
+from ._reading import Found, Read, ask_each, prompt_of, read, reading_of
+from ._reliability import windows_doubts
 from ._scene import Scene, is_large, lay_grid, overview_size, shown_shares, window_side
 
 ROUNDS = 2
@@ -54,45 +54,6 @@ MOSTLY = 0.5
 """Share of a window from which on it counts as read."""
 MOST_TOGETHER = 32
 """Pictures that are held at once, at the most."""
-
-
-@dataclass(frozen=True, slots=True)
-class NativeWindows:
-    """Windows that cover a region's tissue: how many, and visual tokens of each at native size."""
-
-    count: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """What the windows of a region gave.
-
-    Parameters
-    ----------
-    allocation : Allocation
-    views : Views
-    reads : tuple of Read
-        Of this job; those that were read before are not among them.
-    combined : Aggregate
-        The answer of them all.
-    doubts : tuple of Doubt
-    warnings : tuple of str
-    unread : tuple of Region
-        Windows worth reading that were not read, in the order in which the policy would go on.
-    pixels_decoded : int
-    native : NativeWindows
-    """
-
-    allocation: Allocation
-    views: Views
-    reads: tuple[Read, ...]
-    combined: Aggregate
-    doubts: tuple[Doubt, ...]
-    warnings: tuple[str, ...]
-    unread: tuple[Region, ...]
-    pixels_decoded: int
-    native: NativeWindows
 
 
 def by_windows(job: Job, model: ModelInfo, most: int | None) -> bool:
@@ -158,7 +119,7 @@ def plan_windows(job: Job, model: ModelInfo) -> Planned | None:
 
 def read_windows(
     job: Job, model: ModelInfo, most: int | None, begin: Callable[[Stage], StageStarted]
-) -> Generator[Event | Need, list[Completion], Windows | None]:
+) -> Generator[Event | Need, list[Completion], Found | None]:
     """Choose windows of a region, read them and put their answers together.
 
     Parameters
@@ -173,7 +134,7 @@ def read_windows(
 
     Returns
     -------
-    Windows or None
+    Found or None
         None where no window holds tissue.
 
     Raises
@@ -228,9 +189,9 @@ class _Rounds:
         self.allocation = Allocation(None, "rule")
         window, token_px = scene.grid.window(0), model.dims.token_px
         self.budgets = window_budgets(window, token_px, most)
-        self.native = NativeWindows(len(scene.cover), self.budgets[-1])
+        self.native = len(scene.cover) * self.budgets[-1]
         self._total = (
-            self.native.count * self.native.tokens
+            self.native
             if request.budget == "native"
             else None
             if request.budget == "auto"
@@ -310,10 +271,9 @@ class _Rounds:
     def all_views(self) -> Views:
         """All that was and will be read."""
         picture = native_tokens(self.job.request.region, self.model.dims.token_px)
-        native = self.native.count * self.native.tokens
-        return Views(tuple(self.views), picture, native, self.joint, self.policy.name)
+        return Views(tuple(self.views), picture, self.native, self.joint, self.policy.name)
 
-    def together(self, overview_decoded: int) -> Windows:
+    def together(self, overview_decoded: int) -> Found:
         """The answer of all windows.
 
         Raises
@@ -356,16 +316,21 @@ class _Rounds:
                 f"{-lost:,} of {planned:,} windows are damaged and could not be read; "
                 "the answer knows nothing of them"
             ]
-        return Windows(
+        views, decoded = self.all_views, sum(one.reading.pixels_decoded for one in self.reads)
+        token_px = self.model.dims.token_px
+        return Found(
             allocation=self.allocation,
-            views=self.all_views,
+            views=views,
             reads=tuple(self.reads),
-            combined=combined,
+            answer=combined.answer,
+            detections=combined.detections,
+            confidence=combined.confidence,
+            picture_size=make_plan(self.job.request.region, max(views.tokens, 1), token_px).size,
+            pixels_decoded=overview_decoded + decoded,
             doubts=tuple(doubts),
-            warnings=tuple(warnings),
+            warnings=(*combined.notes, *warnings),
             unread=self._unread(),
-            pixels_decoded=overview_decoded + sum(one.reading.pixels_decoded for one in self.reads),
-            native=self.native,
+            windows=max(len(self.scene.cover), 1),
         )
 
     @cached_property

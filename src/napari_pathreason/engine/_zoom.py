@@ -14,7 +14,15 @@ from math import hypot
 
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import summary
-from napari_pathreason.types import Answer, BoxSpace, Completion, Detection, ModelInfo, View
+from napari_pathreason.types import (
+    Answer,
+    BoxSpace,
+    Completion,
+    Detection,
+    ModelInfo,
+    Reading,
+    View,
+)
 
 from ._asking import Need
 from ._job import Event, Job
@@ -38,11 +46,13 @@ class Zoomed:
     """What zooms left of the detections.
 
     ``detections`` are those that were there again, had no window, or had a reply that cannot be
-    read, with the confidence of the first view; ``reads`` is what the zooms gave.
+    read, with the confidence of the first view; ``reads`` is what the zooms of this job gave,
+    ``readings`` those and the ones of before that were used again.
     """
 
     detections: tuple[Detection, ...]
     reads: tuple[Read, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 def zoom_windows(
@@ -104,6 +114,7 @@ def zoom_in(
     detections: Sequence[Detection],
     due: Mapping[int, Region],
     first: int = 1,
+    before: Sequence[Reading] = (),
 ) -> Generator[Event | Need, list[Completion], Zoomed]:
     """Ask the same question in each window; what is found there replaces the detection.
 
@@ -117,7 +128,10 @@ def zoom_in(
         See `zoom_windows`.
     first : int
         Number of the first zoom, by which answers cite it.
+    before : sequence of Reading
+        Zooms that were read already; they are not read again.
     """
+    known = {one.view.region: one for one in before}
     views = numbered(
         (
             replace(
@@ -125,21 +139,22 @@ def zoom_in(
                 why=f"a closer view of one {detections[place].label}",
             )
             for place, window in due.items()
+            if window not in known
         ),
         first,
     )
     reads = yield from ask_each(job, model, views)
-    at = {one.reading.view: one for one in reads}
-    answered = {place: at[view] for place, view in zip(due, views, strict=True) if view in at}
+    known |= {one.reading.view.region: one.reading for one in reads}
     left: list[Detection] = []
     for place, detection in enumerate(detections):
         refined: Detection | None = detection
-        one = answered.get(place)
-        if one is not None and one.reading.answer.readable:
-            refined = refine(detection, one.reading.detections)  # else nothing is known of it
+        one = known.get(due[place]) if place in due else None
+        if one is not None and one.answer.readable:  # else nothing is known of it
+            refined = refine(detection, one.detections)
         if refined is not None and not _is_among(refined, left):
             left.append(refined)
-    return Zoomed(tuple(left), tuple(reads))
+    used = {window: known[window] for window in due.values() if window in known}
+    return Zoomed(tuple(left), tuple(reads), tuple(used.values()))
 
 
 def refine(detection: Detection, zoomed: Sequence[Detection]) -> Detection | None:
