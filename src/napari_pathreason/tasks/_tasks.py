@@ -51,7 +51,8 @@ class Task(Protocol):
         ----------
         query : Query
         captions : sequence of str
-            What each picture is, where there are several; none for one picture.
+            Of several pictures in their order, such as ``Window 2, upper right.``; each stands
+            before its picture, and an empty one leaves nothing there. None at all: of one picture.
         """
 
     def parse(self, text: str, query: Query) -> Answer:
@@ -62,20 +63,14 @@ class Task(Protocol):
 
 
 def _chat(instruction: str, captions: Sequence[str] = ()) -> Messages:
-    """System message plus one user turn that holds the pictures and the instruction.
-
-    One picture stands by itself; of several each has its caption before it.
-    """
-    pictures: list[dict[str, str]] = [{"type": "image"}]
-    if captions:
-        pictures = [
-            part
-            for caption in captions
-            for part in ({"type": "text", "text": caption}, {"type": "image"})
-        ]
+    """System message plus one user turn that holds the pictures and the instruction."""
+    parts: list[dict[str, str]] = []
+    for caption in captions or ("",):
+        parts += [{"type": "text", "text": caption}] if caption else []
+        parts.append({"type": "image"})
     return [
         {"role": "system", "content": [{"type": "text", "text": SYSTEM}]},
-        {"role": "user", "content": [*pictures, {"type": "text", "text": instruction}]},
+        {"role": "user", "content": [*parts, {"type": "text", "text": instruction}]},
     ]
 
 

@@ -1,5 +1,7 @@
 """Groups of completions: shared reading changes nothing, seeds decide, no vision token is drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,8 +20,9 @@ def _view(seed, columns, rows, token_px):
     return View(pixels=pixels.astype(np.uint8), grid=(columns, rows), answer="", size=size, **none)
 
 
-def _question(text):
-    return Sample(image="x.png", task="vqa", question=text)
+def _question(text, captions=()):
+    views = [{"region": (0, 0, 8, 8), "caption": caption} for caption in captions]
+    return Sample(image="x.png", task="vqa", question=text, views=views)
 
 
 @pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
@@ -29,7 +32,7 @@ def checkpoint(request, tmp_path_factory):
 
 @pytest.fixture
 def ground(checkpoint):
-    """Actor, prompts of three questions about two pictures of different size, tokenizer."""
+    """Actor, prompts of four questions about two pictures and about both at once, tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()
     never = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
@@ -39,6 +42,7 @@ def ground(checkpoint):
         [
             [(_question("A?"), first), (_question("A longer one?"), first)],
             [(_question("Z?"), second)],
+            [(_question("Which?", ("Left.", "")), replace(first, parts=(first, second)))],
         ],
         tokenizer,
         dims,
@@ -70,7 +74,7 @@ def test_a_seed_decides_and_groups_differ(ground):
     one, same, other = _roll(ground, 1), _roll(ground, 1), _roll(ground, 2)
     assert torch.equal(one.tokens, same.tokens)
     assert not torch.equal(one.tokens[:, :4], other.tokens[:, :4])
-    assert len(one.tokens) == 12
+    assert len(one.tokens) == 16
     assert len({tuple(row.tolist()) for row in one.tokens}) > 6
 
 
@@ -97,7 +101,7 @@ def test_shared_reading_gives_the_probabilities_of_a_plain_pass(ground):
     said = actor(prompts, drawn.tokens, drawn.mask, 4)
     for row in range(len(drawn.tokens)):
         question = row // 4
-        (picture,) = prompts.pictures[question]
+        shown = list(prompts.pictures[question])
         prompt = prompts.input_ids[question][prompts.attention_mask[question].bool()]
         length = int(drawn.mask[row].sum())
         written = drawn.tokens[row, :length]
@@ -106,8 +110,8 @@ def test_shared_reading_gives_the_probabilities_of_a_plain_pass(ground):
         logits = actor.model(
             input_ids=ids,
             mm_token_type_ids=(ids == actor.model.config.image_token_id).long(),
-            pixel_values=prompts.pixel_values.split(patches)[picture],
-            image_grid_thw=prompts.image_grid_thw[[picture]],
+            pixel_values=torch.cat([prompts.pixel_values.split(patches)[one] for one in shown]),
+            image_grid_thw=prompts.image_grid_thw[shown],
         ).logits[0, len(prompt) - 1 : -1]
         logits[:, actor._suppressed] = -torch.inf
         probabilities = torch.distributions.Categorical(logits=logits)

@@ -1,5 +1,7 @@
 """Several questions behind one picture are learnt just as each alone would be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,19 @@ def _question(side, text, target, seed, token_px):
     return TrainingQuestion(Sample(image="a.png", task="vqa", question=text), view, target)
 
 
+def _both(question):
+    """The same question about its picture and a smaller one, in one prompt."""
+    views = [{"region": (0, 0, 8, 8), "caption": "Left."}, {"region": (8, 0, 8, 8)}]
+    sample = Sample.model_validate(question.sample.model_dump() | {"views": views})
+    small = replace(
+        question.view, pixels=255 - question.view.pixels[: -question.view.pixels.shape[1]]
+    )
+    small = replace(small, grid=(1, question.view.grid[1] - 1))
+    return TrainingQuestion(
+        sample, replace(question.view, parts=(question.view, small)), question.target
+    )
+
+
 def test_questions_of_one_picture_do_not_see_each_other(taught):
     model, tokenizer = taught
     dims = read_dims(model.model.config.to_dict())
@@ -40,6 +55,10 @@ def test_questions_of_one_picture_do_not_see_each_other(taught):
             _question(2, "Any tumour at all?", "no", 1, dims.token_px),
         ],
         [_question(3, "Where is it?", "upper left", 2, dims.token_px)],
+        [
+            _both(_question(2, question, target, 3, dims.token_px))
+            for question, target in (("Which one?", "the first"), ("How large?", "small"))
+        ],
     ]
 
     def logits(asked):

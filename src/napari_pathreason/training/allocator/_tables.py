@@ -17,14 +17,13 @@ from zlib import crc32
 from tqdm import tqdm
 
 from napari_pathreason import models
-from napari_pathreason.budgets import plan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Journal
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import Evaluator, pick
 from napari_pathreason.training.recipe import Cost, Recipe
 from napari_pathreason.training.run import copy_checkpoint, fingerprint
-from napari_pathreason.training.samples import Pictures, Sample, read_samples
+from napari_pathreason.training.samples import Pictures, Sample, read_samples, shown_size
 from napari_pathreason.types import ModelInfo
 
 TOGETHER = 16
@@ -140,8 +139,7 @@ def tabulate(
     journal = Journal(file)
     scores = _scores_in(journal)
     sizes = [
-        [plan(pictures.region(s), budget, token_px).size for budget in models.BUDGETS]
-        for s in samples
+        [shown_size(s, pictures, budget, token_px) for budget in models.BUDGETS] for s in samples
     ]
     wanted = {
         (at, size): budget

@@ -84,7 +84,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
             sample = source.samples[at]
             region = source.pictures.region(sample)
             reading = plan(region, text.overview, dims.token_px)
-            overviews.append(source.pictures.read(sample, region, reading.size))
+            overviews.append([source.pictures.read(sample, region, reading.size)])
             chats.append([allocation_messages(sample.query, reading.tokens, reading.native)])
         family = NORMALISATION[source.info.family]
         prompts = prompts_of(overviews, chats, tokenizer, dims, family)

@@ -22,8 +22,19 @@ from napari_pathreason import types
 from napari_pathreason.engine import Job, Performer, ask, log_odds, read_probabilities
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.tasks import TASKS, is_right, match_boxes
-from napari_pathreason.training.evaluation import SMALLEST, expected_calibration_error, relative
-from napari_pathreason.training.samples import Pictures, Sample, read_view, score_target
+from napari_pathreason.training.evaluation import (
+    SMALLEST,
+    ask_views,
+    expected_calibration_error,
+    relative,
+)
+from napari_pathreason.training.samples import (
+    Pictures,
+    Sample,
+    read_view,
+    region_target,
+    score_target,
+)
 
 FORMS = ("choice", "open", "box")
 BUDGETS = (4, 16, 64, 256)
@@ -79,8 +90,10 @@ def answer_outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
 ) -> tuple[str, tuple[AnswerOutcome, ...]]:
     """Form of the answer to one question, and its outcomes; parameters as in `ask_known`."""
-    listening = _Listening(performer)
     settings = types.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
+    if sample.views:
+        return _joint_outcome(performer, sample, pictures, budget, settings)
+    listening = _Listening(performer)
     region = pictures.region(sample)
     request = types.Request(region, sample.query, budget, settings, policy="one_view")
     job = Job(pictures.slide(sample), request, bounded=False)
@@ -107,6 +120,26 @@ def answer_outcomes(
         rights = [(probabilities.answer, is_right(score, target.text, target.choices))]
     return probabilities.form, tuple(
         AnswerOutcome(c, probabilities.rationale, hit) for c, hit in rights
+    )
+
+
+def _joint_outcome(
+    performer: Performer,
+    sample: Sample,
+    pictures: Pictures,
+    budget: int,
+    settings: types.GenerationSettings,
+) -> tuple[str, tuple[AnswerOutcome, ...]]:
+    """The same of a sample whose views stand in one prompt; its answer is in words."""
+    (one,) = ask_views(performer, [sample], pictures, budget, settings)
+    probabilities = read_probabilities(one.completion.written, sample.query, one.answer)
+    if probabilities.answer is None:
+        return probabilities.form, ()
+    target = region_target(sample, pictures.region(sample))
+    score = TASKS[sample.task].score(one.answer, target)
+    right = is_right(score, target.text, target.choices)
+    return probabilities.form, (
+        AnswerOutcome(probabilities.answer, probabilities.rationale, right),
     )
 
 

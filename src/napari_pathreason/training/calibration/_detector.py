@@ -121,7 +121,9 @@ def sample_features(
     sources: dict[str, dict[str, dict[object, Sample]]] = defaultdict(lambda: defaultdict(dict))
     for sample in samples:
         if (domain := domain_of(sample, names)) in domains:
-            sources[domain][sample.source].setdefault((sample.image, sample.region), sample)
+            for place in (*(view.region for view in sample.views),) or (sample.region,):
+                shown = sample.model_copy(update={"region": place, "views": ()})
+                sources[domain][sample.source].setdefault((sample.image, place), shown)
     for domain in sorted(sources):
         share = -(-most // len(sources[domain]))
         for source, by_picture in sorted(sources[domain].items()):

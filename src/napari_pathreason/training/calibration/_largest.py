@@ -42,7 +42,7 @@ def readable_by_size(
     """Ask about pictures larger and larger, until the replies fall apart.
 
     A picture is filled with the sample's own, over and over: whatever its content, a reply that
-    keeps its form can be read.
+    keeps its form can be read. Samples with views are left out: it is of one picture.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def readable_by_size(
     pictures : Pictures
     seed : int
     """
-    questions = pick(samples, PER_TOPIC, seed)
+    questions = pick([sample for sample in samples if not sample.views], PER_TOPIC, seed)
     held = []
     for side in tqdm(SIDES, unit="size"):
         pixels = side * performer.info.dims.token_px

@@ -63,6 +63,12 @@ from ._reliability import (
     shares as shares,
     unanswerable as unanswerable,
 )
+from ._several import (
+    ViewsAnswer as ViewsAnswer,
+    ask_views as ask_views,
+    prompt_flops as prompt_flops,
+    prompt_of as prompt_of,
+)
 from ._table import (
     ALL as ALL,
     Row as Row,

@@ -1,4 +1,7 @@
-"""Asking a model labelled questions, by the same job that answers users."""
+"""Asking a model labelled questions, by the same job that answers users.
+
+Samples with views are prompts of their own, which `ask_views` puts to the performer.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_pathreason.budgets import plan
 from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
 from napari_pathreason.slides import slide_from_arrays
-from napari_pathreason.training.samples import Pictures, Sample
+from napari_pathreason.training.samples import Pictures, Sample, shown_size
 from napari_pathreason.types import Answer, GenerationSettings, Request, Result
 
 from ._predictions import ModelCondition, Prediction, Scorer
+from ._several import ask_views
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -91,8 +94,8 @@ class Evaluator:
                 self._answers[item.index, item.condition, size] = item
 
     def _size(self, index: int, budget: int | None) -> Size:
-        region = self._pictures.region(self.samples[index])
-        return plan(region, budget, self._performer.info.dims.token_px).size
+        token_px = self._performer.info.dims.token_px
+        return shown_size(self.samples[index], self._pictures, budget, token_px)
 
     def run(self, budget: int | None, condition: ModelCondition = "model") -> Iterator[Prediction]:
         """Ask every question at a budget, in one of the ways of `ModelCondition`."""
@@ -119,7 +122,10 @@ class Evaluator:
         self, indexes: Sequence[int], budget: int | None, condition: ModelCondition = "model"
     ) -> list[Prediction]:
         """Ask some questions at a budget; parameters as in `run`."""
-        jobs = {index: self._job(index, budget, condition) for index in indexes}
+        viewed = [index for index in indexes if self.samples[index].views]
+        items = self._ask_views(viewed, budget, condition)
+        plain = [index for index in indexes if index not in items]
+        jobs = {index: self._job(index, budget, condition) for index in plain}
         alone = {
             index: ask(job, self._performer, self._allocator)
             for index, job in jobs.items()
@@ -130,10 +136,47 @@ class Evaluator:
             list(rest.values()), self._performer, self._allocator, most=MOST_TOKENS
         )
         results = alone | dict(zip(rest, joint, strict=True))
-        return [
-            self._item(index, budget, condition, results[index], timed=index in alone)
-            for index in indexes
-        ]
+        items |= {
+            index: self._item(index, budget, condition, results[index], timed=index in alone)
+            for index in plain
+        }
+        return [items[index] for index in indexes]
+
+    def _ask_views(
+        self, indexes: Sequence[int], budget: int | None, condition: ModelCondition
+    ) -> dict[int, Prediction]:
+        """Items of samples with views, those whose seconds count alone, the rest together."""
+        begin = UNREASONED if condition == "unreasoned" else ""
+        settings = GenerationSettings(max_new_tokens=MAX_NEW_TOKENS, begin=begin)
+        groups = [[index] for index in indexes if index in self._timed]
+        groups.append([index for index in indexes if index not in self._timed])
+        items = {}
+        for group in groups:
+            answers = ask_views(
+                self._performer,
+                [self.samples[index] for index in group],
+                self._pictures,
+                budget,
+                settings,
+                white=condition == "text_only",
+            )
+            for index, one in zip(group, answers, strict=True):
+                done = one.completion
+                items[index] = self._scorer.item(
+                    index,
+                    condition,
+                    one.answer,
+                    budget,
+                    size=self._size(index, budget),
+                    tokens=done.visual_tokens,
+                    native=one.native,
+                    flops=one.flops,
+                    flops_native=one.flops_native,
+                    seconds=done.seconds if index in self._timed else math.nan,
+                    confidence=one.confidence,
+                    ood=None if done.ood is None else done.ood.score,
+                )
+        return items
 
     def _job(self, index: int, budget: int | None, condition: ModelCondition) -> Job:
         sample = self.samples[index]

@@ -63,9 +63,10 @@ class Prediction:
     them in another one of the same topic (None where there is no other).
 
     What was measured: ``budget`` is None for native size, ``side`` the longer side of the region in
-    level-0 pixels, ``size`` the picture's (width, height) as the model saw it, (0, 0) where no
-    model was asked. Tokens, FLOPs and seconds are 0 there too, and expected values where budgets
-    were drawn blindly; seconds are NaN where the question shared its pass with others.
+    level-0 pixels, ``size`` the picture's (width, height) as the model saw it (of several
+    pictures see `shown_size`), (0, 0) where no model was asked. Tokens, FLOPs and seconds are 0
+    there too, and expected values where budgets were drawn blindly; seconds are NaN where the
+    question shared its pass with others.
     ``confidence`` is 0 to 1, ``ood`` the OOD score, above 1 for a picture that is out of
     distribution; None where the model has neither. ``group`` names what the picture shares with
     others, such as a slide or an organ; empty where nothing is known of it.

@@ -7,6 +7,7 @@ in learning.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,10 +33,13 @@ def build_prompts(
     dims: ModelDims,
     normalisation: models.Normalisation,
 ) -> models.PromptBatch:
-    """Prompts of pictures, each with one question or several that share its pixels."""
+    """Prompts of pictures, or of views, each with one question or several that share the pixels."""
     return prompts_of(
-        [questions[0][1].pixels for questions in pictures],
-        [[TASKS[s.task].messages(s.query) for s, _ in questions] for questions in pictures],
+        [questions[0][1].pictures for questions in pictures],
+        [
+            [TASKS[s.task].messages(s.query, s.captions) for s, _ in questions]
+            for questions in pictures
+        ],
         tokenizer,
         dims,
         normalisation,
@@ -43,7 +47,7 @@ def build_prompts(
 
 
 def prompts_of(
-    pictures: Sequence[NDArray[np.uint8]],
+    pictures: Sequence[Sequence[NDArray[np.uint8]]],
     chats: Sequence[Sequence[Messages]],
     tokenizer: Any,
     dims: ModelDims,
@@ -53,22 +57,27 @@ def prompts_of(
 
     Parameters
     ----------
-    pictures : sequence of uint8 arrays (height, width, 3)
-        Sides multiples of ``dims.token_px``.
+    pictures : sequence of sequence of uint8 arrays (height, width, 3)
+        Sides multiples of ``dims.token_px``; those of each group of chats, in their order.
     chats : sequence of sequence of Messages
-        Those about each picture.
+        Those about each group of pictures.
     tokenizer : transformers tokenizer
     dims : ModelDims
     normalisation : Normalisation
     """
-    patches = [models.patchify(each, dims.patch, dims.merge, normalisation) for each in pictures]
+    patches = [
+        models.patchify(each, dims.patch, dims.merge, normalisation)
+        for group in pictures
+        for each in group
+    ]
     pad = tokenizer.convert_tokens_to_ids(models.IMAGE_PAD)
     rows: list[list[int]] = []
     shown: list[tuple[int, ...]] = []
-    for index, (picture, about) in enumerate(zip(pictures, chats, strict=True)):
-        visual = picture.shape[0] * picture.shape[1] // dims.token_px**2
-        rows += [models.prompt_ids(tokenizer, messages, [visual]) for messages in about]
-        shown += [(index,)] * len(about)
+    places = iter(range(len(patches)))
+    for group, about in zip(pictures, chats, strict=True):
+        visual = [one.shape[0] * one.shape[1] // dims.token_px**2 for one in group]
+        rows += [models.prompt_ids(tokenizer, messages, visual) for messages in about]
+        shown += [tuple(islice(places, len(group)))] * len(about)
     return models.pad_rows(
         rows,
         [[int(token == pad) for token in row] for row in rows],

@@ -323,7 +323,7 @@ def _ask(name: str, function: RewardFunction, columns: dict[str, Any]) -> list[f
 
 
 def _prompt(sample: Sample) -> str:
-    """The text that stands behind the picture."""
+    """The text that stands behind the picture, or behind the last one."""
     return str(TASKS[sample.task].messages(sample.query)[-1]["content"][-1]["text"])
 
 

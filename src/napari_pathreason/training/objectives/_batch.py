@@ -19,7 +19,7 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True)
 class TrainingQuestion:
-    """A sample as one view shows it, and the completion that should be written."""
+    """A sample as it was read, and the completion that should be written."""
 
     sample: Sample
     view: View
@@ -30,9 +30,10 @@ class TrainingQuestion:
 class Batch:
     """Tensors of one step; an objective that learns more than text adds to them.
 
-    Of the pictures: ``pixel_values`` float (patches, values), ``image_grid_thw`` int64
-    (pictures, 3). A row of the text holds one picture and, behind it, its questions, each with its
-    answer, padded on the right to (pictures, length), all int64:
+    Of the pictures, in the order of the rows: ``pixel_values`` float (patches, values),
+    ``image_grid_thw`` int64 (pictures, 3). A row of the text holds one picture, or the views of a
+    sample, and behind it the questions, each with its answer, padded on the right to
+    (rows, length), all int64:
 
     - ``input_ids``, ``mm_token_type_ids``;
     - ``segment``: 0 up to the last visual token, then 1 for the first question and so on, -1 for
@@ -66,14 +67,14 @@ def collate(
     Parameters
     ----------
     pictures : sequence of sequence of TrainingQuestion
-        The questions of a picture share its view's pixels.
+        The questions of a row share the pixels and the captions of its view.
     tokenizer : transformers tokenizer
     dims : ModelDims
     normalisation : Normalisation
         Of the model's family.
     """
-    views = [questions[0].view for questions in pictures]
-    patches = [patchify(v.pixels, dims.patch, dims.merge, normalisation) for v in views]
+    shown = [pixels for questions in pictures for pixels in questions[0].view.pictures]
+    patches = [patchify(pixels, dims.patch, dims.merge, normalisation) for pixels in shown]
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     rows = [_picture_row(questions, tokenizer, pad) for questions in pictures]
     input_ids = _padded([row.ids for row in rows], tokenizer.pad_token_id)
@@ -116,8 +117,8 @@ def _picture_row(questions: Sequence[TrainingQuestion], tokenizer: Any, pad: int
 def _question_ids(question: TrainingQuestion, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Tokens of prompt and target, and their labels."""
     sample, view = question.sample, question.view
-    visual = view.grid[0] * view.grid[1]
-    prompt = prompt_ids(tokenizer, TASKS[sample.task].messages(sample.query), [visual])
+    messages = TASKS[sample.task].messages(sample.query, sample.captions)
+    prompt = prompt_ids(tokenizer, messages, view.visual_tokens)
     target = tokenizer(question.target, add_special_tokens=False)["input_ids"]
     target = [*target, tokenizer.eos_token_id]
     return [*prompt, *target], [IGNORE] * len(prompt) + target

@@ -55,7 +55,9 @@ class MetadataRecipe(Strict):
     ``name`` is what to call the model, None the name of the folder ``output``. ``tissues`` are what
     its images show, and ``mpp`` is the least and most um per pixel that it reads them at, where
     that is known. ``zoom_labels`` are labels of small things that are boxed better by a zoom on
-    each detection. ``domains`` says what the images of a source are of, by the name of the
+    each detection. ``window`` is the side in native pixels of the windows that a large region is
+    best cut into, and ``joint`` whether a question about them is asked once with all of them in one
+    prompt. ``domains`` says what the images of a source are of, by the name of the
     source, where that name itself does not: those of one domain are held together when unlike
     images are told from them.
     """
@@ -64,6 +66,8 @@ class MetadataRecipe(Strict):
     tissues: tuple[str, ...] = ()
     mpp: tuple[Above, Above] | None = None
     zoom_labels: tuple[str, ...] = ()
+    window: Positive | None = None
+    joint: bool = False
     domains: dict[str, str] = Field(default={})
 
     @field_validator("mpp")

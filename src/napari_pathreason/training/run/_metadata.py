@@ -42,7 +42,7 @@ def build_metadata(
     Parameters
     ----------
     recipe : Recipe
-        Tissues, scale and zoom labels are those that it states.
+        Tissues, scale, zoom labels and windows are those that it states.
     samples : sequence of Sample
         Of ``train``; a source that is never drawn tells nothing.
     budgets : mapping
@@ -59,7 +59,8 @@ def build_metadata(
     Raises
     ------
     QueryError
-        If a zoom label is none of the labels that training asks boxes of.
+        If a zoom label is none of the labels that training asks boxes of, or several pictures in
+        one prompt are stated that no sample shows.
     """
     stated, trained_on = recipe.metadata, _trained_on(recipe, samples)
     sizes = [budget for budget, weight in budgets.items() if weight > 0]
@@ -71,6 +72,11 @@ def build_metadata(
             f"metadata.zoom_labels of the recipe names {', '.join(unknown)}, but training asks "
             f"boxes of: {known}; name some of these, or leave it out"
         )
+    if stated.joint and not any(len(sample.views) > 1 for sample in trained_on):
+        raise QueryError(
+            "metadata.joint of the recipe says that prompts hold several pictures, but no sample "
+            "that is drawn has views; give some (docs/training.md), or leave it out"
+        )
     return Metadata(
         topics=topics_of(trained_on),
         labels=labels,
@@ -78,6 +84,8 @@ def build_metadata(
         mpp=stated.mpp,
         max_visual_tokens=max(sizes, default=None),
         zoom_labels=stated.zoom_labels,
+        window=stated.window,
+        joint=stated.joint,
     )
 
 
@@ -115,7 +123,7 @@ def describe_checkpoint(
     """Let a checkpoint say what it was trained on, where it does not yet or a recipe is given.
 
     Topics and labels are then those of ``samples``; what the recipe or else the checkpoint states
-    besides (name, tissues, scale, zoom labels, visual tokens) stays.
+    besides (name, tissues, scale, zoom labels, windows, visual tokens) stays.
 
     Parameters
     ----------
@@ -149,6 +157,8 @@ def describe_checkpoint(
             mpp=built.mpp or known.mpp,
             max_visual_tokens=known.max_visual_tokens,
             zoom_labels=built.zoom_labels or known.zoom_labels,
+            window=built.window or known.window,
+            joint=built.joint or known.joint,
         )
     called = (recipe.metadata.name if recipe is not None else None) or metadata_json.get(
         "name", name

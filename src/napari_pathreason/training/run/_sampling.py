@@ -16,7 +16,7 @@ BudgetPolicy = Callable[[Sample], Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class SampledPicture:
-    """Questions about one picture, a budget and a generator for the augmentation."""
+    """Questions about the same picture or views, a budget and a generator for the augmentation."""
 
     samples: tuple[Sample, ...]
     budget: int
@@ -32,7 +32,7 @@ class PictureSampler:
     Parameters
     ----------
     samples : sequence of Sample
-        Neighbours of one image and region are questions about one picture.
+        Those of one image, region and views are questions about the same pictures.
     data : DataRecipe
         Weight of each source; a source without one counts by its size. Questions a picture.
     budgets : dict
@@ -45,7 +45,7 @@ class PictureSampler:
     ) -> None:
         pictures: dict[object, list[Sample]] = defaultdict(list)
         for sample in samples:
-            pictures[sample.source, sample.image, sample.region].append(sample)
+            pictures[sample.source, sample.image, sample.region, sample.views].append(sample)
         sources: dict[str, list[list[Sample]]] = defaultdict(list)
         for questions in pictures.values():
             sources[questions[0].source].append(questions)
@@ -58,7 +58,10 @@ class PictureSampler:
         self._seed = seed
 
     def batch(self, step: int, rank: int, most: int, tokens: int) -> list[SampledPicture]:
-        """At most ``most`` pictures, and about ``tokens`` visual tokens at the most."""
+        """At most ``most`` prompts, and about ``tokens`` visual tokens at the most.
+
+        The budget is of each picture; prompts of several pictures leave room for fewer prompts.
+        """
         rng = Random(f"{self._seed}-{step}-{rank}")
         budget = rng.choices(list(self._budgets), list(self._budgets.values()))[0]
         size = min(most, max(1, tokens // budget))
@@ -67,7 +70,13 @@ class PictureSampler:
             questions = rng.choice(self._sources[name])
             chosen = rng.sample(questions, min(self._questions, len(questions)))
             batch.append(SampledPicture(tuple(chosen), budget, Random(rng.random())))
+        while len(batch) > 1 and budget * sum(map(_pictures, batch)) > tokens:
+            batch.pop()
         return batch
+
+
+def _pictures(picture: SampledPicture) -> int:
+    return max(1, len(picture.samples[0].views))
 
 
 def mixed_probabilities(

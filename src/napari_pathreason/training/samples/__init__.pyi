@@ -28,6 +28,7 @@ from ._sample import (
     Files as Files,
     Phrasing as Phrasing,
     Sample as Sample,
+    SampleView as SampleView,
     Split as Split,
     name_crop as name_crop,
     read_samples as read_samples,
@@ -42,5 +43,7 @@ from ._view import (
     read_views as read_views,
     region_target as region_target,
     score_target as score_target,
+    shown_regions as shown_regions,
+    shown_size as shown_size,
     target_text as target_text,
 )

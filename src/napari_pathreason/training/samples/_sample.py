@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import atomic_text
@@ -51,13 +51,33 @@ class Facts(BaseModel):
     centres: tuple[tuple[int, int], ...] = ()
 
 
+class SampleView(BaseModel):
+    """One of several pictures that a question is about: a part of the image and its caption.
+
+    ``region`` is (x, y, w, h) in level-0 pixels, which may also stand alone; ``caption`` stands
+    before the picture in the prompt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: tuple[int, int, int, int]
+    caption: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, value: Any) -> Any:
+        return {"region": value} if isinstance(value, list | tuple) else value
+
+
 class Sample(BaseModel):
     """A labelled question.
 
     ``image`` is a file or a grid of them; ``region`` is (x, y, w, h) in level-0 pixels, None for
     the whole picture. Files are relative to the folder of the JSONL. ``phrasing`` says whether the
-    wording of the question was kept out of training. Samples of one image and region are questions
-    about one picture; training reads it once for several of them.
+    wording of the question was kept out of training. ``views`` are shown in one prompt, in their
+    order, where they are given, and the region is what they are of; else it is the one picture.
+    Samples of one image, region and views are questions about the same pictures; training reads
+    them once for several of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +93,18 @@ class Sample(BaseModel):
     source: str = "user"
     topic: str = ""
     phrasing: Phrasing = "trained"
+    views: tuple[SampleView, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_frame(self) -> Sample:
+        if self.views and self.task == "detection":
+            raise ValueError("boxes need one picture; leave out views where the task is detection")
+        return self
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Of the views, as `tasks` puts them into a prompt; none for one picture."""
+        return tuple(view.caption for view in self.views)
 
     @property
     def kind(self) -> str:

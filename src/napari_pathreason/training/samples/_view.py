@@ -45,6 +45,10 @@ class View:
     with corners in shares of width and height; ``centres`` are (x, y) of nuclei in such shares;
     ``nuclei`` is a 0/1 mask at native size, or None; ``grid`` is (columns, rows) of tokens, and
     ``size`` the region's (width, height) in level-0 pixels, both as turned.
+
+    Where the sample has views, ``parts`` holds one such reading for each, in its own frame, and
+    ``within`` of a part are its corners in shares of the region. The labels of the whole are then
+    in the frame of the region, and its pixels and grid those of the first part.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,6 +61,23 @@ class View:
     known: tuple[str, ...]
     nuclei: NDArray[np.float32] | None
     size: tuple[int, int]
+    parts: tuple[View, ...] = ()
+    within: Corners = (0.0, 0.0, 1.0, 1.0)
+
+    @property
+    def shown(self) -> tuple[View, ...]:
+        """Readings of all pictures, in the order of the prompt."""
+        return self.parts or (self,)
+
+    @property
+    def pictures(self) -> tuple[NDArray[np.uint8], ...]:
+        """Pixels of all pictures, in the order of the prompt."""
+        return tuple(part.pixels for part in self.shown)
+
+    @property
+    def visual_tokens(self) -> tuple[int, ...]:
+        """Visual tokens of each picture."""
+        return tuple(part.grid[0] * part.grid[1] for part in self.shown)
 
 
 def read_view(
@@ -67,7 +88,10 @@ def read_view(
     augmentation: Augmentation | None = None,
     rng: Random | None = None,
 ) -> View:
-    """Read a sample at a budget; without ``augmentation`` exactly as it is."""
+    """Read a sample at a budget; without ``augmentation`` exactly as it is.
+
+    The budget is of each picture.
+    """
     return read_views([sample], pictures, budget, token_px, augmentation, rng)[0]
 
 
@@ -79,42 +103,106 @@ def read_views(
     augmentation: Augmentation | None = None,
     rng: Random | None = None,
 ) -> list[View]:
-    """Read several questions about one picture; they share its pixels and its turn."""
+    """Read several questions about the same pictures; they share the pixels and their turn.
+
+    Views of a sample have an order, and captions that may name places: they are not turned. Stain,
+    levels and sharpness change in all of them alike, as in pictures of one slide.
+    """
     first = samples[0]
-    region = pictures.region(first)
-    reading = plan(region, budget, token_px)
-    turn = STAY
-    turned = rng if augmentation is not None and augmentation.turn else None
-    pixels = pictures.read(first, region, reading.size, turned)
-    nuclei = pictures.nuclei(first, region)
-    if augmentation is not None and rng is not None:
-        turn = _augment.draw_turn(rng) if augmentation.turn else STAY
-        pixels = _augment.stain(pixels, augmentation.stain, rng)
-        if not augmentation.varied or first.source in augmentation.varied:
-            # where nothing changes nothing is drawn, so that older recipes see the same pictures
-            if augmentation.sharpness > 0 and rng.random() < augmentation.sharpness:
-                pixels = _augment.sharpness(pixels, rng)
-            if augmentation.levels > 0 and rng.random() < augmentation.levels:
-                pixels = _augment.levels(pixels, rng)
-    pixels = _augment.turn_array(pixels, turn)
-    picture: dict[str, Any] = {
-        "pixels": pixels,
-        "grid": (pixels.shape[1] // token_px, pixels.shape[0] // token_px),
-        "areas": shares(first.facts.areas, region, turn),
-        "lesions": shares(first.facts.boxes, region, turn),
-        "centres": _points(first.facts.centres, region, turn),
-        "known": first.facts.known,
-        "nuclei": None if nuclei is None else _augment.turn_array(nuclei, turn),
-        "size": (region.width, region.height)[:: -1 if turn[0] % 2 else 1],
-    }
+    region, places = pictures.region(first), shown_regions(first, pictures)
+    turns = augmentation is not None and augmentation.turn and not first.views
+    turn, read = STAY, []
+    state = None if rng is None else rng.getstate()
+    for place in places:
+        if rng is not None and state is not None:
+            rng.setstate(state)
+        size = plan(place, budget, token_px).size
+        pixels = pictures.read(first, place, size, rng if turns else None)
+        if augmentation is not None and rng is not None:
+            turn = _augment.draw_turn(rng) if turns else STAY
+            pixels = _changed(pixels, augmentation, first.source, rng)
+        read.append(_augment.turn_array(pixels, turn))
+    parts: tuple[View, ...] = ()
+    if first.views:
+        parts = tuple(
+            View(
+                **_picture(first, pictures, place, pixels, token_px, STAY),
+                answer="",
+                boxes=(),
+                within=_within(place, region),
+            )
+            for place, pixels in zip(places, read, strict=True)
+        )
+    whole = _picture(first, pictures, region, read[0], token_px, turn)
     return [
         View(
+            **whole,
             answer=_augment.turn_place(sample.answer, turn),
             boxes=shares(sample.boxes, region, turn),
-            **picture,
+            parts=parts,
         )
         for sample in samples
     ]
+
+
+def _picture(
+    sample: Sample,
+    pictures: Pictures,
+    region: Region,
+    pixels: NDArray[np.uint8],
+    token_px: int,
+    turn: Turn,
+) -> dict[str, Any]:
+    """Parts of a `View` that speak of pixels, and of what the labels state of a region."""
+    nuclei = pictures.nuclei(sample, region)
+    return {
+        "pixels": pixels,
+        "grid": (pixels.shape[1] // token_px, pixels.shape[0] // token_px),
+        "areas": shares(sample.facts.areas, region, turn),
+        "lesions": shares(sample.facts.boxes, region, turn),
+        "centres": _points(sample.facts.centres, region, turn),
+        "known": sample.facts.known,
+        "nuclei": None if nuclei is None else _augment.turn_array(nuclei, turn),
+        "size": (region.width, region.height)[:: -1 if turn[0] % 2 else 1],
+    }
+
+
+def _within(place: Region, region: Region) -> Corners:
+    """Corners of a place in shares of a region, which it may leave."""
+    x, y = (place.x - region.x) / region.width, (place.y - region.y) / region.height
+    return x, y, x + place.width / region.width, y + place.height / region.height
+
+
+def _changed(
+    pixels: NDArray[np.uint8], augmentation: Augmentation, source: str, rng: Random
+) -> NDArray[np.uint8]:
+    """A picture with another stain, and where the source varies so, another look."""
+    pixels = _augment.stain(pixels, augmentation.stain, rng)
+    if not augmentation.varied or source in augmentation.varied:
+        # where nothing changes nothing is drawn, so that older recipes see the same pictures
+        if augmentation.sharpness > 0 and rng.random() < augmentation.sharpness:
+            pixels = _augment.sharpness(pixels, rng)
+        if augmentation.levels > 0 and rng.random() < augmentation.levels:
+            pixels = _augment.levels(pixels, rng)
+    return pixels
+
+
+def shown_regions(sample: Sample, pictures: Pictures) -> list[Region]:
+    """What each picture of a sample shows, level-0 pixels: its views, else its region."""
+    return [Region(*view.region) for view in sample.views] or [pictures.region(sample)]
+
+
+def shown_size(
+    sample: Sample, pictures: Pictures, budget: int | None, token_px: int
+) -> tuple[int, int]:
+    """(width, height) of what a sample shows at a budget of each picture, pixels.
+
+    Of several pictures, that of a strip one token high with as many tokens as all of them.
+    """
+    sizes = [plan(one, budget, token_px).size for one in shown_regions(sample, pictures)]
+    if len(sizes) == 1:
+        return sizes[0]
+    return sum(width * height for width, height in sizes) // token_px, token_px
 
 
 def _points(
@@ -123,6 +211,8 @@ def _points(
     points = []
     for x, y in centres:
         px, py = (x - region.x) / region.width, (y - region.y) / region.height
+        if not (0 <= px <= 1 and 0 <= py <= 1):  # of another part of the picture
+            continue
         tx, ty, _, _ = _augment.turn_corners((px, py, px, py), turn)
         points.append((tx, ty))
     return tuple(points)
