@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _pyramid import SAMPLE, TILE
+from _mosaic import SAMPLE, TILE
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide

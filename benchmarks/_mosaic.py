@@ -12,9 +12,12 @@ from PIL import Image
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
 
+SAMPLE = "sample_data/CMU-1-Small-Region.svs"
 FIELD = 2048
 """Side of what is repeated, level-0 px."""
 TILE = 256
+ROWS = 16
+"""Of a strip; ``side`` is a multiple."""
 ZOOMS = (1, 4, 16, 64)
 
 
@@ -22,11 +25,7 @@ def write_mosaic(path: Path, side: int, mpp: float = 0.25) -> None:
     """Write an Aperio-like JPEG pyramid of ``side`` x ``side`` px at levels 1, 4, 16, 64."""
     import tifffile
 
-    import napari_pathreason
-
-    sample = Path(napari_pathreason.__file__).parent / "sample_data" / "CMU-1-Small-Region.svs"
-    with open_slide(sample) as slide:
-        field = slide.read_region(Region(100, 400, FIELD, FIELD), (FIELD, FIELD)).pixels
+    field = _field()
     about = f"Aperio Image Library v11.2.1\r\n{side}x{side} (256x256) JPEG/RGB Q=80|MPP = {mpp}"
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         for zoom in ZOOMS:
@@ -44,6 +43,41 @@ def write_mosaic(path: Path, side: int, mpp: float = 0.25) -> None:
             )
             if zoom == 1:  # the second page of such a file is a thumbnail, and no level
                 writer.write(np.zeros((64, 64, 3), np.uint8), photometric="rgb", metadata=None)
+
+
+def write_strips(path: Path, side: int) -> None:
+    """Write ``side`` x ``side`` px in JPEG strips as wide as they, of `ROWS` rows, and no level."""
+    import imagecodecs
+    import tifffile
+
+    field = _field()
+    again = -(-side // FIELD)
+    packed = [
+        bytes(
+            imagecodecs.jpeg8_encode(
+                np.tile(field[top : top + ROWS], (1, again, 1))[:, :side].copy(), level=80
+            )
+        )
+        for top in range(0, FIELD, ROWS)
+    ]
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(
+            (packed[strip % len(packed)] for strip in range(side // ROWS)),
+            shape=(side, side, 3),
+            dtype=np.uint8,
+            rowsperstrip=ROWS,
+            photometric="ycbcr",
+            subsampling=(2, 2),
+            compression="jpeg",
+            metadata=None,
+        )
+
+
+def _field() -> NDArray[np.uint8]:
+    import napari_pathreason
+
+    with open_slide(Path(napari_pathreason.__file__).parent / SAMPLE) as slide:
+        return slide.read_region(Region(100, 400, FIELD, FIELD), (FIELD, FIELD)).pixels
 
 
 def _tiles(field: NDArray[np.uint8], zoom: int, count: int) -> Iterator[bytes]:
