@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -145,6 +146,7 @@ class TiffSource:
         self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
         self._pool = ThreadPoolExecutor(THREADS - 1, "tiles") if THREADS > 1 else None
+        self._within = threading.local()  # whether this thread is at a part of another work
         self._cache = TileCache(cache)
 
     notes = ()
@@ -198,17 +200,28 @@ class TiffSource:
         return Decoded(out, sum(each[0] for each in counts), sum(each[1] for each in counts))
 
     def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-        """See `Source.each`; in the caller's thread and in those that are free."""
+        """See `Source.each`; in the caller's thread and in those that are free.
+
+        A part that has parts itself goes through them in its own thread: what it would hand to
+        threads that are all at work would wait there with the pixels that it is to fill, and memory
+        would grow with the slide.
+        """
+        if getattr(self._within, "parts", False):
+            return [work(part) for part in parts]
         left = deque(enumerate(parts))
         done: dict[int, R] = {}
 
         def go_on() -> None:
-            while left:
-                try:
-                    index, part = left.popleft()
-                except IndexError:  # another thread was first
-                    return
-                done[index] = work(part)
+            self._within.parts = True
+            try:
+                while left:
+                    try:
+                        index, part = left.popleft()
+                    except IndexError:  # another thread was first
+                        return
+                    done[index] = work(part)
+            finally:
+                self._within.parts = False
 
         helpers: list[Future[None]] = []
         if self._pool is not None and len(parts) > 1:
