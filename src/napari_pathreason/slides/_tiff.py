@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any, TypeVar
 
 import numpy as np
@@ -145,8 +144,8 @@ class TiffSource:
         self._grids = tuple(_grid(page) for page in pages)
         self._sizes = tuple((int(page.imagewidth), int(page.imagelength)) for page in pages)
         self._file = _PositionedFile(path)
-        self._pool = ThreadPoolExecutor(THREADS - 1, "tiles") if THREADS > 1 else None
-        self._within = threading.local()  # whether this thread is at a part of another work
+        self._pool = ThreadPoolExecutor(THREADS, "tiles")
+        self._idle = Semaphore(THREADS - 1)  # helpers of a caller, who works too
         self._cache = TileCache(cache)
 
     notes = ()
@@ -200,39 +199,35 @@ class TiffSource:
         return Decoded(out, sum(each[0] for each in counts), sum(each[1] for each in counts))
 
     def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-        """See `Source.each`; in the caller's thread and in those that are free.
-
-        A part that has parts itself goes through them in its own thread: what it would hand to
-        threads that are all at work would wait there with the pixels that it is to fill, and memory
-        would grow with the slide.
-        """
-        if getattr(self._within, "parts", False):
-            return [work(part) for part in parts]
+        """See `Source.each`; in the caller's thread and in those that are free."""
         left = deque(enumerate(parts))
         done: dict[int, R] = {}
 
         def go_on() -> None:
-            self._within.parts = True
+            while left:
+                try:
+                    index, part = left.popleft()
+                except IndexError:  # another thread was first
+                    return
+                done[index] = work(part)
+
+        def help_out() -> None:
             try:
-                while left:
-                    try:
-                        index, part = left.popleft()
-                    except IndexError:  # another thread was first
-                        return
-                    done[index] = work(part)
+                go_on()
             finally:
-                self._within.parts = False
+                self._idle.release()
 
         helpers: list[Future[None]] = []
-        if self._pool is not None and len(parts) > 1:
+        # no queue: what waits there would hold its pixels until the caller's own work is done
+        while len(helpers) < len(parts) - 1 and self._idle.acquire(blocking=False):
             try:
-                helpers = [self._pool.submit(go_on) for _ in range(min(THREADS, len(parts)) - 1)]
+                helpers.append(self._pool.submit(help_out))
             except RuntimeError:  # no new work after `close`
+                self._idle.release()
                 raise SlideError(CLOSED) from None
         go_on()
         for helper in helpers:
-            if not helper.cancel():  # one that did not come to begin has nothing left to do
-                helper.result()
+            helper.result()
         return [done[index] for index in range(len(parts))]
 
     def close(self) -> None:
@@ -240,8 +235,7 @@ class TiffSource:
         self._file.close()
         self._tiff.close()
         self._cache.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
+        self._pool.shutdown(wait=False)
 
     def _tile(self, level: int, index: int, keep: bool) -> tuple[NDArray[np.uint8], int]:
         """Tile (height, width, 3), and how many pixels were decoded for it now.
