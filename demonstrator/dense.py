@@ -52,7 +52,8 @@ class DenseBatch(Batch):
     Of tokens of the text, (pictures, length): for number tokens of the targets ``values``,
     ``sigma`` and ``step`` as `text_loss` takes them; ``grounding`` (pictures, length, 4), corners
     of what a token of the targets speaks of, and ``token_corners`` (pictures, length, 4), corners
-    of what a visual token shows, both in shares of the picture and without area elsewhere.
+    of what a visual token shows, both in shares of the region that a row is about and without area
+    elsewhere.
     Of the visual tokens of all pictures, in reading order: ``coverage`` and ``coverage_known``
     (tokens, covered labels), ``boxes`` (tokens, 4) and ``box_weight`` (tokens,) of `box_targets`,
     ``counts`` and ``counts_known`` (tokens, counted labels), ``places`` (tokens, 2).
@@ -73,8 +74,9 @@ class DenseBatch(Batch):
 
     @property
     def visual_tokens(self) -> list[int]:
-        """Visual tokens of each picture."""
-        tokens: list[int] = (self.token_corners[..., 2] > 0).sum(1).tolist()
+        """Visual tokens of each picture, several of which may stand in a row."""
+        patches = self.image_grid_thw.prod(1)
+        tokens: list[int] = (patches * len(self.places) // patches.sum()).tolist()
         return tokens
 
 
@@ -116,10 +118,10 @@ def collate_dense(
     """
     questions = [[TrainingQuestion(q.sample, q.view, q.text) for q in each] for each in pictures]
     plain = collate(questions, tokenizer, dims, normalisation)
-    views = [each[0].view for each in pictures]
+    views = [part for each in pictures for part in each[0].view.shown]
     token_corners = torch.zeros((*plain.input_ids.shape, 4))
     visual = plain.mm_token_type_ids == 1
-    token_corners[visual] = _stack([visual_token_corners(view) for view in views])
+    token_corners[visual] = _stack([_in_region(view) for view in views])
     covered = [coverage_targets(view, labels.covered) for view in views]
     boxes = [box_targets(view, labels.boxed) for view in views]
     counts = [count_targets(view, labels.counted) for view in views]
@@ -271,6 +273,13 @@ def visual_token_corners(view: View) -> NDArray[np.float32]:
     xs, ys = np.meshgrid(np.arange(columns) / columns, np.arange(rows) / rows)
     corners = np.stack([xs, ys, xs + 1 / columns, ys + 1 / rows], axis=-1)
     return corners.reshape(-1, 4).astype(np.float32)
+
+
+def _in_region(view: View) -> NDArray[np.float32]:
+    """Corners of each visual token in shares of the region that the view is a part of."""
+    x1, y1, x2, y2 = view.within
+    scale, start = np.array([x2 - x1, y2 - y1] * 2), np.array([x1, y1] * 2)
+    return (visual_token_corners(view) * scale + start).astype(np.float32)
 
 
 def _centres(view: View, label: str) -> list[tuple[float, float]]:

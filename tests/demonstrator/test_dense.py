@@ -1,16 +1,23 @@
 """What each visual token is taught, worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from demonstrator.dense import (
+    GroundedQuestion,
     Labels,
     box_targets,
+    collate_dense,
     count_targets,
     coverage_targets,
     place_targets,
 )
-from napari_pathreason.training.samples import View
+from napari_pathreason.models import NORMALISATION
+from napari_pathreason.training.samples import Sample, TargetPiece, View
+from napari_pathreason.types import ModelDims
+from tests.support import byte_tokenizer
 
 LABELS = Labels()
 
@@ -64,3 +71,38 @@ def test_each_token_is_taught_its_own_place():
     assert places.shape == (8, 2)
     assert places[1].tolist() == [0.375, 0.25]
     assert places[4].tolist() == [0.125, 0.75]
+
+
+def test_views_of_a_region_are_taught_each_in_its_own_frame():
+    tokenizer, dims = byte_tokenizer(), ModelDims(16, 2, 1, 8, 8, 1, 8, 8, 1, 1, 8, 300)
+    area = ("tumour", (0.5, 0.0, 1.0, 1.0))
+    left, right = _view((), (2, 1)), _view((("tumour", (0.0, 0.0, 1.0, 1.0)),), (1, 2))
+    parts = (
+        replace(left, within=(0.0, 0.0, 0.5, 1.0)),
+        replace(right, within=(0.5, 0.0, 1.0, 1.0)),
+    )
+    views = [[0, 0, 64, 32], {"region": [64, 0, 64, 32], "caption": "Right."}]
+    joint = Sample(image="a.png", task="vqa", question="Where?", views=views)
+    single = Sample(image="b.png", task="vqa", question="What?")
+    pieces = [TargetPiece("<answer>"), TargetPiece("right", area[1]), TargetPiece("</answer>")]
+    batch = collate_dense(
+        [
+            [GroundedQuestion(joint, replace(left, areas=(area,), parts=parts), pieces)],
+            [GroundedQuestion(single, _view((), (3, 1)), pieces)],
+        ],
+        tokenizer,
+        dims,
+        NORMALISATION["qwen3_vl"],
+        10,
+        LABELS,
+    )
+    assert batch.visual_tokens == [2, 2, 3]
+    assert batch.coverage[:, 0].tolist() == [0, 0, 1, 1, 0, 0, 0]
+    corners = batch.token_corners[0][batch.mm_token_type_ids[0] == 1]
+    assert corners.tolist() == [
+        [0.0, 0.0, 0.25, 1.0],
+        [0.25, 0.0, 0.5, 1.0],
+        [0.5, 0.0, 1.0, 0.5],
+        [0.5, 0.5, 1.0, 1.0],
+    ]
+    assert batch.places[2:4].tolist() == [[0.5, 0.25], [0.5, 0.75]]
