@@ -147,3 +147,26 @@ def test_free_words_of_the_most_confident_window():
     told = most_confident([("Lung.", 0.5), ("liver", 0.4), ("lung", 0.7), ("", 0.9)])
     assert (told.text, told.confidence, told.support) == ("Lung.", 0.7, (2, 0))
     assert told.contradictions == "2 of 4 windows say Lung., 1 says liver"
+
+
+DENSITY = ("dense", "sparse", "cannot tell")
+
+
+def test_what_every_window_tells_of_the_whole_is_voted_on():
+    told = combine_choices([("dense", 0.6)] * 3 + [("sparse", 0.9)], DENSITY)
+    assert (told.text, told.support, told.contradictions) == ("dense", (0, 1, 2), "")
+    assert told.confidence == pytest.approx((3 * 0.6 + 0.1) / 4)
+    assert "3 of 4 windows say dense" in told.tally
+    surer = combine_choices([("dense", 0.3)] * 2 + [("sparse", 0.9)], DENSITY)
+    assert surer.text == "sparse"
+    assert combine_choices([("dense", None), ("dense", 0.9)], DENSITY).confidence is None
+
+
+def test_a_window_that_cannot_tell_has_no_vote_where_another_can():
+    told = combine_choices([("cannot tell", 0.99)] * 3 + [("sparse", 0.6)], DENSITY)
+    assert (told.text, told.support) == ("sparse", (3,))
+    kinds = ("normal", "adenocarcinoma", "cannot tell")
+    told = combine_choices([("cannot tell", 0.99), ("adenocarcinoma", 0.6)], kinds)
+    assert told.text == "adenocarcinoma"
+    nobody = combine_choices([("cannot tell", 0.9)] * 2, DENSITY)
+    assert (nobody.text, nobody.confidence) == ("cannot tell", 0.9)

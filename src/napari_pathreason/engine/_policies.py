@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from napari_pathreason.geometry import Region
-from napari_pathreason.tasks import asks_place, form_of, is_finding
+from napari_pathreason.tasks import form_of, is_finding
 from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
 
 from ._scene import Scene
@@ -316,9 +316,9 @@ def _reason(reading: Reading, state: State) -> str:
 class Table:
     """A policy for each kind of answer, measured on composed regions; see docs/large_regions.md.
 
-    Counts need all windows, coarsely. What is present, where, and its boxes are found by the first
-    answers of all windows: a lesion need not look unlike the rest. A kind of tissue is that of the
-    windows that do.
+    Counts need all windows, coarsely. What is present and its boxes are found by the first answers
+    of all windows: a lesion need not look unlike the rest. A kind of tissue is that of the windows
+    that do, and where something is, those point at best: all windows have a few that err.
     """
 
     name: str = "table"
@@ -332,7 +332,7 @@ class Table:
         """The policy that a question gets."""
         if state.form == "count":
             return Uniform(FEW)
-        if state.form in ("boxes", "yes/no") or asks_place(state.query):
+        if state.form in ("boxes", "yes/no"):
             return Again()
         return Surprise()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from napari_pathreason.types import Query
 
 from ._choices import same_choice, whole_choice
+from ._numbers import abstains
 
 Answered = tuple[str, float | None]
 """Text and calibrated confidence of a window's answer; the text is empty where none is known."""
@@ -148,11 +149,17 @@ def any_present(
 def combine_choices(answers: Sequence[Answered], options: Sequence[str]) -> Combined:
     """The choice of a region from those of its windows.
 
-    Each choice is as strong as the most confident window that says it; of equal ones, as where
-    nothing is known of confidence, the one that more windows say goes first. A choice that states
-    an absence (`states_absence`) holds only where no window supports another one: where each that
-    says another is more likely wrong than right by its own confidence. Its confidence is then the
-    lowest of any window.
+    Where none of the choices states an absence (`states_absence`), each window tells something of
+    the whole, such as whether its nuclei are dense or sparse: they vote, each with its confidence,
+    and the answer's confidence is the mean probability that they give it.
+
+    Else a finding anywhere is one of the region. Each choice is as strong as the most confident
+    window that says it; of equal ones, as where nothing is known of confidence, the one that more
+    windows say goes first. A choice that states
+    an absence holds only where no window supports another one: where each that says another is more
+    likely wrong than right by its own confidence. Its confidence is then the lowest of any window.
+
+    A window that cannot tell has no vote where another one can.
 
     Parameters
     ----------
@@ -161,8 +168,10 @@ def combine_choices(answers: Sequence[Answered], options: Sequence[str]) -> Comb
     options : sequence of str
     """
     texts = [_option(text, options) for text, _ in answers]
+    if any(text is not None and not abstains(text) for text in texts):
+        texts = [None if text is None or abstains(text) else text for text in texts]
     absent = {option for option in options if states_absence(option, options)}
-    return _strongest(answers, texts, absent)
+    return _strongest(answers, texts, absent) if absent else _voted(answers, texts)
 
 
 def most_confident(answers: Sequence[Answered]) -> Combined:
@@ -176,6 +185,29 @@ def most_confident(answers: Sequence[Answered]) -> Combined:
         same = (one for one in texts if one is not None and same_choice(text, one))
         texts.append(next(same, text) if text.strip() else None)
     return _strongest(answers, texts, set())
+
+
+def _voted(answers: Sequence[Answered], texts: Sequence[str | None]) -> Combined:
+    """The choice that windows give most confidence together."""
+    votes: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        if text is not None:
+            votes.setdefault(text, []).append(index)
+    if not votes:
+        return Combined("")
+
+    def weight(choice: str) -> float:
+        return sum(_or(answers[index][1], DOUBT) for index in votes[choice])
+
+    best = max(votes, key=weight)
+    probabilities = [
+        confidence if text == best else (1 - confidence) / max(len(votes) - 1, 1)
+        for (_, confidence), text in zip(answers, texts, strict=True)
+        if confidence is not None and text is not None
+    ]
+    known = len(probabilities) == sum(map(len, votes.values()))
+    mean = sum(probabilities) / len(probabilities) if probabilities and known else None
+    return Combined(best, mean, tuple(_by(votes[best], answers)), _tally(texts))
 
 
 def _strongest(
