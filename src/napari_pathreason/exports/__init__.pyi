@@ -14,6 +14,7 @@ from ._manifest import (
     ManifestEntry as ManifestEntry,
     UsedModel as UsedModel,
     digest_of as digest_of,
+    entry_of as entry_of,
     fingerprint as fingerprint,
     read_manifest as read_manifest,
     versions_here as versions_here,
@@ -52,6 +53,7 @@ from ._reliability import (
     reliability_sentence as reliability_sentence,
     to_reliability as to_reliability,
 )
+from ._repeat import RepeatedViews as RepeatedViews, policies_of as policies_of
 from ._report import write_report as write_report
 from ._tables import (
     plain as plain,
@@ -59,4 +61,17 @@ from ._tables import (
     write_csv as write_csv,
     write_table as write_table,
     write_transcript as write_transcript,
+    write_views as write_views,
+)
+from ._views import (
+    ViewRow as ViewRow,
+    budget_colours as budget_colours,
+    budget_level as budget_level,
+    budget_name as budget_name,
+    budget_of as budget_of,
+    has_windows as has_windows,
+    telling_rows as telling_rows,
+    view_rows as view_rows,
+    views_line as views_line,
+    windows_read as windows_read,
 )

@@ -23,15 +23,16 @@ from ._manifest import (
 )
 from ._marks import features_of_marks, marks_of, new_run
 from ._report import write_report
-from ._tables import write_table, write_transcript
+from ._tables import write_table, write_transcript, write_views
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
 
-FileKind = Literal["geojson", "csv", "report", "manifest", "transcript"]
+FileKind = Literal["geojson", "csv", "views", "report", "manifest", "transcript"]
 ENDINGS: dict[str, FileKind] = {
     ".geojson": "geojson",
     ".geojson.gz": "geojson",
+    ".views.csv": "views",  # before the ending that it holds
     ".csv": "csv",
     ".html": "report",
     ".json": "manifest",
@@ -72,6 +73,8 @@ class AnswerFiles:
         UUID, and ISO 8601 in UTC.
     unreliable_class : bool
         See `features_of_marks`.
+    windows : bool
+        Whether GeoJSON holds the windows that were read, see `marks_of`.
     """
 
     results: Sequence[Result]
@@ -81,6 +84,7 @@ class AnswerFiles:
     run: str = field(default_factory=new_run)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     unreliable_class: bool = False
+    windows: bool = False
 
     def write(self, path: str | Path, kind: FileKind | None = None) -> None:
         """Write one file, whole or not at all; its kind follows from its name if not given.
@@ -94,10 +98,12 @@ class AnswerFiles:
         """
         kind = kind_of_file(path) if kind is None else kind
         if kind == "geojson":
-            marks = marks_of(self.results, self.run)
+            marks = marks_of(self.results, self.run, self.windows)
             write_geojson(path, features_of_marks(marks, self.unreliable_class))
         elif kind == "csv":
             write_table(path, marks_of(self.results, self.run))
+        elif kind == "views":
+            write_views(path, self.results, self.run)
         elif kind == "transcript":
             write_transcript(path, self.results, self.run)
         elif kind == "manifest":

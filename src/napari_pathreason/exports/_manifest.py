@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import write_json
-from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo
+from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo, Views
 
 FORMAT = "napari-pathreason run 3"
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
@@ -26,14 +26,24 @@ SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One request of a run, the digest of its answer and its reliability.
+    """One request of a run, and what became of it.
 
-    ``digest`` is empty and ``reliability`` None before it was answered.
+    Parameters
+    ----------
+    request : Request
+    digest : str
+        Of its answer, see `digest_of`; empty before it was answered.
+    reliability : Reliability or None
+        Of its answer; None before it was answered.
+    views : Views or None
+        What was read for it, see `policies_of`; None before it was answered, or of a result that
+        stands for several.
     """
 
     request: Request
     digest: str = ""
     reliability: Reliability | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,14 @@ class Manifest:
 def entry_of(result: Result) -> ManifestEntry:
     """The request that a result answers, as far as it says so itself, and what was answered."""
     if result.request is not None:
-        return ManifestEntry(result.request, digest_of(result), result.reliability)
+        return ManifestEntry(result.request, digest_of(result), result.reliability, result.views)
     allocation = result.allocation
     budget: Budget = "auto"
     if allocation.source == "user":
         budget = "native" if allocation.budget is None else allocation.budget
     effort = allocation.effort or "balanced"
     request = Request(result.region, result.query, budget, result.settings, effort)
-    return ManifestEntry(request, digest_of(result), result.reliability)
+    return ManifestEntry(request, digest_of(result), result.reliability, result.views)
 
 
 def digest_of(result: Result) -> str:

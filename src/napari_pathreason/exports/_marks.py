@@ -20,6 +20,7 @@ from ._reliability import (
     answer_line,
     metadata_of,
 )
+from ._views import ViewRow, has_windows, policy_of, view_rows, windows_read
 
 REGION_COLOUR: Colour = (26, 92, 255)
 PALETTE: tuple[Colour, ...] = (
@@ -33,7 +34,10 @@ PALETTE: tuple[Colour, ...] = (
 KIND_KEY = "pathreason"
 """Metadata key that says what an object of ours is."""
 
-Kind = Literal["region", "finding", "drawing"]
+WINDOW_CLASS = "Window"
+"""Class of the windows that were read, where a file is to hold them."""
+
+Kind = Literal["region", "finding", "window", "drawing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Mark:
     ----------
     shape : Box or shapely geometry
         Level-0 pixels, (x, y).
-    kind : {"region", "finding", "drawing"}
-        What was asked of, what was found there, or what a user drew.
+    kind : {"region", "finding", "window", "drawing"}
+        What was asked of, what was found there, what was read of it, or what a user drew.
     label : str
     colour : (int, int, int), optional
     number : int
@@ -59,6 +63,8 @@ class Mark:
         Micrometres per level-0 pixel (x, y).
     own : Reliability, optional
         Of this shape, where it is not that of the whole result.
+    read : ViewRow, optional
+        Of a window.
     """
 
     shape: Shape
@@ -71,6 +77,7 @@ class Mark:
     confidence: float | None = None
     mpp: tuple[float, float] | None = None
     own: Reliability | None = None
+    read: ViewRow | None = None
 
     @property
     def reliability(self) -> Reliability | None:
@@ -80,6 +87,8 @@ class Mark:
     @property
     def answer(self) -> str:
         """The answer that it belongs to, or that there is none, in words; empty for a drawing."""
+        if self.read is not None:
+            return self.read.answer
         if self.result is None:
             return ""
         assessed = self.reliability or self.result.reliability
@@ -96,8 +105,11 @@ def new_run() -> str:
     return str(uuid.uuid4())
 
 
-def marks_of(results: Iterable[Result], run: str) -> Iterator[Mark]:
-    """The region and the findings of each result, in order; results are counted from 1."""
+def marks_of(results: Iterable[Result], run: str, windows: bool = False) -> Iterator[Mark]:
+    """The region and the findings of each result, in order; results are counted from 1.
+
+    With ``windows`` what was read of a region comes behind its findings.
+    """
     colours: dict[str, Colour] = {}
     for number, result in enumerate(results, 1):
         yield Mark(
@@ -124,12 +136,38 @@ def marks_of(results: Iterable[Result], run: str) -> Iterator[Mark]:
                 confidence=confidence_of(detection),
                 mpp=result.slide.mpp,
             )
+        if windows and has_windows(result):
+            yield from _windows_of(result, number, run)
+
+
+def _windows_of(result: Result, number: int, run: str) -> Iterator[Mark]:
+    for row in view_rows(result):
+        if row.view.number:
+            yield Mark(
+                shape=row.view.region.box,
+                kind="window",
+                label=WINDOW_CLASS,
+                colour=_rgb(row.colour),
+                number=number,
+                result=result,
+                run=run,
+                confidence=row.confidence,
+                mpp=result.slide.mpp,
+                own=row.reliability,
+                read=row,
+            )
+
+
+def _rgb(colour: str) -> Colour:
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
 
 
 def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> Iterator[Feature]:
-    """Marks as QuPath objects: regions and drawings are annotations, findings detections.
+    """Marks as QuPath objects: findings are detections, all others annotations.
 
-    Ids follow from the run and the order, so that the same run gives the same file.
+    Ids follow from the run and the order, so that the same run gives the same file; windows do not
+    change those of the others.
 
     Parameters
     ----------
@@ -138,7 +176,10 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
         Whether what has no reliable answer gets the class ``Unreliable`` above its own, as in
         ``Unreliable: tumour``, so that QuPath can hide it or leave it out of a count.
     """
-    for index, mark in enumerate(marks):
+    index = -1
+    for mark in marks:
+        index += mark.read is None
+        place = str(index) if mark.read is None else f"{mark.number} {mark.read.view.name}"
         space = uuid.UUID(mark.run) if mark.run else None
         label = " ".join(mark.label.split())  # QuPath takes no line break in a class
         classes = tuple(label.split(": ")) if label else ()
@@ -150,12 +191,18 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
             object_type="detection" if mark.kind == "finding" else "annotation",
             classes=classes,
             colour=mark.colour,
-            name=f"region {mark.number}" if mark.kind == "region" else "",
+            name=_name(mark),
             measurements=_measurements(mark),
             metadata=_metadata(mark),
-            id=str(uuid.uuid5(space, str(index)) if space else uuid.uuid4()),
-            locked=mark.kind == "region",
+            id=str(uuid.uuid5(space, place) if space else uuid.uuid4()),
+            locked=mark.kind in ("region", "window"),
         )
+
+
+def _name(mark: Mark) -> str:
+    if mark.read is not None:
+        return mark.read.view.name
+    return f"region {mark.number}" if mark.kind == "region" else ""
 
 
 def detections_in(features: Iterable[Feature]) -> Iterator[Detection]:
@@ -181,11 +228,17 @@ def _measurements(mark: Mark) -> dict[str, float]:
         measurements[MEASUREMENT] = RANK[assessed.level]
     if mark.confidence is not None:
         measurements["Confidence"] = round(mark.confidence, 6)
-    if mark.result is not None:
+    if mark.read is not None:
+        measurements["Visual tokens"] = mark.read.view.tokens
+    elif mark.result is not None:
         tokens = mark.result.tokens
         measurements["Visual tokens"] = tokens.spent
         if mark.kind == "region":
+            measurements["Visual tokens, native picture"] = tokens.native_picture
             measurements["Visual tokens, native windows"] = tokens.native_windows
+            if count := windows_read(mark.result):
+                measurements["Windows"] = count
+                measurements["Windows, unread"] = len(mark.result.unread)
     if mark.area_um2 is not None:
         measurements["Area µm^2"] = round(mark.area_um2, 3)
     return measurements
@@ -209,7 +262,11 @@ def _metadata(mark: Mark) -> dict[str, str]:
         "rationale": result.answer.rationale,
         "model": result.model.name,
     }
+    if mark.read is not None:
+        metadata["why"] = mark.read.view.why
+        metadata["rationale"] = "" if mark.read.joint else mark.read.reading.answer.rationale
     if mark.kind == "region":
+        metadata["policy"] = policy_of(result)
         metadata["options"] = ", ".join(result.query.options)
         if mark.mpp is not None:
             metadata["um per pixel"] = " ".join(f"{value:.9g}" for value in mark.mpp)

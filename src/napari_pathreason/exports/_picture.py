@@ -1,4 +1,4 @@
-"""The region of an answer as a picture, its findings drawn in."""
+"""The region of an answer as a picture, its windows and findings drawn in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_pathreason.geometry import Box, VisualFrame
 from napari_pathreason.types import Level, Result
 
 from ._reliability import NO_ANSWER
+from ._views import ViewRow, grouped, has_windows, view_rows
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
@@ -29,11 +30,14 @@ LEVEL_COLOURS: dict[Level, tuple[str, str]] = {
 }
 """Ground and ink of what is said of an answer's reliability."""
 MOST_NAMED = 12
+NUMBERED = 26
+"""Least side of a window, in pixels of the picture, in which its number has room."""
 RULE = "#d9dee6"
+DARK = "#1d2430"
 
 
 def region_png(slide: Slide, result: Result) -> bytes:
-    """PNG of a result's region with its findings drawn in, 960 px on its longer side.
+    """PNG of a result's region, windows and findings drawn in, 960 px on its longer side.
 
     Raises
     ------
@@ -62,14 +66,19 @@ def colours_of(result: Result) -> dict[str, str]:
 
 
 def mark_findings(picture: Image.Image, result: Result) -> Image.Image:
-    """Draw the findings of a result, named where they are few, and a scale bar on a copy.
+    """Draw what a result read and found, and a scale bar, on a copy of its region's picture.
 
-    Where the answer is uncertain or none, the picture says so itself, as it may be copied without
-    what stands around it.
+    Windows have their numbers and the colours of their budgets; findings lie above them, named
+    where they are few. An annotation whose windows alone were read has its outline. Where the
+    answer is uncertain or none, the picture says so itself, as it may be copied without what stands
+    around it.
     """
     marked = picture.copy()
     draw = ImageDraw.Draw(marked)
     frame, colours = VisualFrame(result.region, picture.size), colours_of(result)
+    if has_windows(result):
+        _draw_outline(draw, frame, result)
+        _draw_windows(draw, frame, result, picture)
     for detection in result.detections:
         corners = frame.to_picture(detection.box).corners
         outer = tuple(round(v) + d for v, d in zip(corners, (-1, -1, 1, 1), strict=True))
@@ -92,6 +101,61 @@ def mark_findings(picture: Image.Image, result: Result) -> Image.Image:
     else:
         _doubt(draw, level, picture)
     return marked
+
+
+def _draw_outline(draw: ImageDraw.ImageDraw, frame: VisualFrame, result: Result) -> None:
+    outline = () if result.request is None else result.request.outline
+    if outline:
+        points = [frame.to_picture(Box(x, y, 0, 0)).corners[:2] for x, y in outline]
+        draw.line([*points, points[0]], "white", 4)
+        draw.line([*points, points[0]], DARK, 2)
+
+
+def _draw_windows(
+    draw: ImageDraw.ImageDraw, frame: VisualFrame, result: Result, picture: Image.Image
+) -> None:
+    """Outlines in the colours of budgets, the smallest above; numbers in their corners.
+
+    A window that was read twice has the colour of its finer budget and both numbers.
+    """
+    rows = [row for row in view_rows(result) if row.view.number]
+    places = sorted(grouped(rows), key=lambda place: -place[0].box.area)
+    for region, read in places:
+        corners = _inside(frame.to_picture(region.box).corners, picture)
+        colour = max(read, key=lambda row: row.level).colour
+        # a dark rim keeps bright colours visible on glass
+        draw.rectangle(corners, outline=DARK, width=5)
+        inner = [v + d for v, d in zip(corners, (1, 1, -1, -1), strict=True)]
+        draw.rectangle(inner, outline=colour, width=3)
+    for region, read in places:
+        corners = _inside(frame.to_picture(region.box).corners, picture)
+        if min(corners[2] - corners[0], corners[3] - corners[1]) >= NUMBERED:
+            _number(draw, read, corners)
+
+
+def _inside(corners: tuple[float, ...], picture: Image.Image) -> list[int]:
+    """Corners in whole pixels, on the picture and wide enough for an outline."""
+    x1, y1, x2, y2 = (round(v) for v in corners)
+    x1, y1 = max(x1, 0), max(y1, 0)
+    return [
+        x1,
+        y1,
+        max(min(x2, picture.width) - 1, x1 + 5),
+        max(min(y2, picture.height) - 1, y1 + 5),
+    ]
+
+
+def _number(draw: ImageDraw.ImageDraw, read: list[ViewRow], corners: list[int]) -> None:
+    """Numbers of a window in its lower right corner, where no finding's name is likely."""
+    face = font(12, bold=True)
+    text = ", ".join(str(row.view.number) for row in read)
+    width = round(face.getlength(text)) + 6
+    if width > corners[2] - corners[0]:  # read more often than there is room for
+        text = str(read[-1].view.number)
+        width = round(face.getlength(text)) + 6
+    x, y = corners[2] - width, corners[3] - 17
+    draw.rectangle((x, y, corners[2], corners[3]), fill=DARK)
+    draw.text((x + 3, y + 1), text, "white", face)
 
 
 def _doubt(draw: ImageDraw.ImageDraw, level: Level, picture: Image.Image) -> None:
@@ -130,8 +194,8 @@ def _scale_bar(draw: ImageDraw.ImageDraw, result: Result, picture: Image.Image) 
     x, y = 20, picture.height - 24
     width = max(bar, face.getlength(label))
     draw.rectangle((x - 8, y - 26, x + width + 8, y + 12), fill="white")
-    draw.text((x, y - 22), label, "#1d2430", face)
-    draw.rectangle((x, y, x + bar, y + 4), fill="#1d2430")
+    draw.text((x, y - 22), label, DARK, face)
+    draw.rectangle((x, y, x + bar, y + 4), fill=DARK)
 
 
 def round_below(value: float) -> float:

@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING
 from napari_pathreason.engine import token_line
 from napari_pathreason.files import atomic_text
 from napari_pathreason.geometry import Box
-from napari_pathreason.types import Detection, Level, Result
+from napari_pathreason.tasks import cited_views
+from napari_pathreason.types import Detection, Level, Result, TokenReport
 
 from ._marks import box_um, confidence_of
 from ._reliability import guess, headline, reliability_sentence
+from ._views import ViewRow, budget_name, has_windows, view_rows, views_line
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+MOST_LINES = 8
+"""Of a rationale, that are shown without a click."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,14 @@ class _Row:
     confidence: float | None
     box: Box
     um: Box | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a rationale; ``cited`` is the view that it begins with, empty where none."""
+
+    cited: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,11 @@ class _Section:
     confidence: float | None
     rows: list[_Row]
     picture: str
+    rationale: list[_Line]
+    how: str
+    cost: str
+    views: list[ViewRow]
+    colours: dict[str, str]
 
 
 def write_report(
@@ -51,10 +70,11 @@ def write_report(
     run: str,
     made: str = "",
 ) -> None:
-    """Write a report: for each result its picture, question, answer, findings and account.
+    """Write a report: for each result its picture, question, answer, findings, views and account.
 
     How far an answer may be relied on stands above it. A guess is told small, below the words that
-    there is no reliable answer; a reply that could not be read only opens at a click.
+    there is no reliable answer; a reply that could not be read only opens at a click. A rationale
+    that cites windows leads to their rows.
 
     Parameters
     ----------
@@ -87,15 +107,28 @@ def write_report(
             found=sum(len(result.detections) for result in results),
             levels=_levels(results),
             spent=spent,
-            native=sum(result.tokens.native_windows for result in results),
+            native=native_words(
+                sum(result.tokens.native_windows for result in results),
+                sum(result.tokens.native_picture for result in results),
+            ),
             decoded=sum(result.pixels_decoded for result in results),
+            most=MOST_LINES,
             seconds=sum(sum(result.seconds.values()) for result in results),
             sections=sections,
         ):
             file.write(part)
 
 
+def native_words(windows: int, picture: int) -> str:
+    """Both native sizes in words, or the one that both are."""
+    if windows == picture:
+        return f"{picture:,} at native size"
+    return f"{windows:,} as windows of native size, {picture:,} as one picture"
+
+
 def _section(number: int, result: Result, png: bytes) -> _Section:
+    views = view_rows(result) if has_windows(result) else ()
+    levels = sorted({(row.level, row.colour) for row in views})
     return _Section(
         number=number,
         result=result,
@@ -106,6 +139,34 @@ def _section(number: int, result: Result, png: bytes) -> _Section:
         confidence=confidence_of(result),
         rows=[_row(detection, result.slide.mpp) for detection in result.detections],
         picture=b64encode(png).decode("ascii"),
+        rationale=_lines(result.answer.rationale, {row.view.name for row in views}),
+        how=views_line(result),
+        cost=_cost(result.tokens) if views else "",
+        views=list(views),
+        colours={budget_name(level): colour for level, colour in levels},
+    )
+
+
+def _lines(rationale: str, names: set[str]) -> list[_Line]:
+    """Lines of a rationale, with the views that they cite and that have a row."""
+    begins = {view.start: view.view for view in cited_views(rationale) if view.view in names}
+    lines, start = [], 0
+    for line in rationale.split("\n"):
+        cited = begins.get(start, "")
+        start += len(line) + 1
+        if line.strip():
+            lines.append(_Line(cited, line.removeprefix(cited)))
+    return lines
+
+
+def _cost(tokens: TokenReport) -> str:
+    """What an answer cost beside both native sizes."""
+    native = native_words(tokens.native_windows, tokens.native_picture)
+    flops = (tokens.flops, tokens.flops_native_windows, tokens.flops_native_picture)
+    spent, windows, picture = (f"{value / 1e9:,.1f}" for value in flops)
+    return (
+        f"{tokens.spent:,} visual tokens; {native}. {spent} GFLOPs; {windows} as windows of native "
+        f"size, {picture} as one picture"
     )
 
 

@@ -1,0 +1,71 @@
+"""What a run read, read once more: the windows themselves, whoever chose them then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from napari_pathreason.engine import Choice, Pick, State, policy_named
+from napari_pathreason.types import PolicyName, View, Views
+
+from ._views import budget_of
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedViews:
+    """Chooses the windows that a run read, in its order; satisfies `engine.Policy`.
+
+    A rule can choose otherwise under other versions, a user may have gone on with other windows,
+    and a policy of one's own has no name that a file could hold: what was read stands in the
+    manifest all the same. What the rule would spend on choosing is counted as it was then, and
+    which windows it would go on with is asked of it.
+
+    Parameters
+    ----------
+    views : tuple of View
+        Windows of one prompt, or of prompts of their own.
+    name : str
+        Of the policy that chose them.
+    """
+
+    views: tuple[View, ...]
+    name: str
+
+    def choose(self, state: State) -> Choice:
+        """See `engine.Policy.choose`."""
+        known = self.name in get_args(PolicyName)
+        own = policy_named(self.name).choose(state) if known else Choice(())  # type: ignore[arg-type]
+        first, again = self._rounds()
+        # what the user pinned is taken already; what is taken later was read in the first round
+        picks = tuple(pick for pick in first if pick.region not in state.taken)
+        if state.readings and not picks:
+            picks = again
+        chosen = {pick.region for pick in picks}
+        rest = (*(pick.region for pick in own.picks), *own.order)
+        return Choice(picks, tuple(one for one in rest if one not in chosen), own.flops)
+
+    def _rounds(self) -> tuple[tuple[Pick, ...], tuple[Pick, ...]]:
+        """Windows, and those behind them from the first that was read a second time."""
+        picks = tuple(Pick(view.region, budget_of(view), view.why) for view in self.views)
+        places = [pick.region for pick in picks]
+        repeated = (n for n, place in enumerate(places) if place in places[:n])
+        second = next(repeated, len(picks))
+        return picks[:second], picks[second:]
+
+
+def policies_of(views: Views | None) -> Sequence[RepeatedViews]:
+    """What repeats the views of a result, job by job; none where one picture was read.
+
+    Each job but the first goes on from the readings of those before it (`engine.Job.before`):
+    windows in one prompt that others followed were two questions, each with its overview.
+    """
+    if views is None or not any(view.role == "window" for view in views.views):
+        return ()
+    prompts: list[list[View]] = []
+    for view in views.views:
+        if not prompts or view.role == "overview":
+            prompts.append([])
+        if view.role == "window":
+            prompts[-1].append(view)
+    return [RepeatedViews(tuple(prompt), views.policy) for prompt in prompts]
