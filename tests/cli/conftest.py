@@ -87,6 +87,16 @@ def picture(tmp_path):
 
 
 @pytest.fixture
+def large(tmp_path):
+    """File of 2000 x 1500 px, pink as tissue is, with one dark spot."""
+    pixels = np.full((1500, 2000, 3), (230, 160, 200), np.uint8)
+    pixels[700:800, 900:1000] = 0
+    file = tmp_path / "large.png"
+    Image.fromarray(pixels).save(file)
+    return str(file)
+
+
+@pytest.fixture
 def loads(monkeypatch):
     """Put the finder in place of every model; the list tells what was asked for."""
     asked = []
@@ -97,7 +107,11 @@ def loads(monkeypatch):
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
         return LoadedModels(SpotFinder(), Fixed64())
 
+    def read_model_info(model):
+        return None if model == "not/here" else SpotFinder.info
+
     monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
+    monkeypatch.setattr("napari_pathreason.models.read_model_info", read_model_info)
     return asked
 
 
@@ -105,6 +119,14 @@ def loads(monkeypatch):
 def trained(loads, monkeypatch):
     """Let the finder say what it was trained on, and what was measured of it."""
     info = replace(SpotFinder.info, metadata=TRAINED, calibration=Calibration())
+    monkeypatch.setattr(SpotFinder, "info", info)
+    return loads
+
+
+@pytest.fixture
+def windowed(loads, monkeypatch):
+    """Let the finder want windows of 500 px; the list tells what was loaded."""
+    info = replace(SpotFinder.info, metadata=replace(TRAINED, window=500))
     monkeypatch.setattr(SpotFinder, "info", info)
     return loads
 

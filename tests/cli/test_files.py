@@ -24,6 +24,7 @@ NAMES = {
     "figure": "a.png",
     "geojson": "a.geojson",
     "csv": "a.csv",
+    "views-csv": "a.views.csv",
     "report": "a.html",
     "manifest": "run.json",
     "transcript": "a.jsonl",
@@ -52,6 +53,8 @@ def test_every_file_of_one_question(shell, loads, picture, tmp_path):
     assert found.box.corners == pytest.approx(box.corners, abs=0.001)
     (row,) = csv.DictReader((out / "a.csv").open())
     assert float(row["width_um"]) == pytest.approx(box.w / 2, abs=0.001)
+    (view,) = csv.DictReader((out / "a.views.csv").open())
+    assert (view["view"], view["answer"]) == ("picture", "1 spot")
     (line,) = (out / "a.jsonl").read_text().splitlines()
     assert without_time(json.loads(line)) == {**without_time(told), "result": 1}
     html = (out / "a.html").read_text()
@@ -201,12 +204,18 @@ def pictures_of(file):
                 yield picture.info, np.asarray(picture.convert("RGB")).astype(int)
 
 
-def test_no_file_holds_anything_private(shell, loads, private_slide, tmp_path, monkeypatch):
+@pytest.mark.parametrize("policy", ["one_view", "again", "listed"])
+def test_no_file_holds_anything_private(shell, loads, private_slide, tmp_path, monkeypatch, policy):
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.chdir(tmp_path)
     geojson = ("--geojson", out / "b.geojson.gz")  # the last of the two counts
-    done = shell("ask", private_slide, *FIND, *all_files(out), *geojson)
+    how = ("--policy", policy, "--geojson-windows")
+    if policy == "listed":
+        plan = private_slide.parent / "PLANTED-PATIENT.json"
+        plan.write_text('{"windows": [{"region": [200, 100, 200, 200], "why": "PLANTED-SERIAL"}]}')
+        how += ("--views", plan)
+    done = shell("ask", private_slide, *FIND, *how, *all_files(out), *geojson)
     assert done.code == 0, done.err
     shell("ask", private_slide, *FIND, "--geojson", out / "a.geojson")
     assert all(secret.encode() in private_slide.read_bytes() for secret in SECRETS)

@@ -1,4 +1,4 @@
-"""The shell: ``pathreason ask | doctor | data | train | evaluate | merge``."""
+"""The shell: ``pathreason ask | detect | doctor | data | train | evaluate | merge``."""
 
 import lazy_loader
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,7 +15,7 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.types import (
     GenerationSettings,
     Query,
-    Reliability,
+    Reading,
     Request,
     Result,
     TaskName,
@@ -30,7 +31,7 @@ from ._files import (
 )
 from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
-from ._views import add_views, plan_of, read_views, show_plans
+from ._views import Planner, add_views, check_views, read_views, show_plans, windows_in
 
 if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   pathreason ask slide.svs --question "How many nuclei are there?"
   pathreason ask slide.svs --region 1000 2000 4096 4096 --task subtyping --choices "a,b" --json -
   pathreason ask slide.svs --regions regions.geojson --task detection --choices tumour --budget 256
+  pathreason ask slide.svs --task detection --choices tumour --policy again --show-views plan.json
   pathreason ask slide.svs --question "Is there tumour?" --report a.html --manifest a.json
   pathreason ask --from a.json --json -
 """
@@ -104,9 +106,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     args.budget = parse_budget(args.budget)
     if args.temperature < 0:
         raise QueryError(f"the temperature is {args.temperature:g}; give 0 or more")
-    for file in (args.figure, args.json, args.show_views):
+    for file in (args.figure, args.json):
         if file not in (None, "-"):
             check_writable(Path(file))
+    check_views(args)
     files = wanted_files(args)
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
@@ -117,15 +120,21 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             check_same_slide(manifest, slide)
             check_same_model(manifest, args.model)
         entries = list(manifest.entries) if manifest is not None else _entries(args, slide)
-        progress.show("loading the model")
-        loaded = models.load_models(args.model, args.device)
-        progress.clear()
-        _estimate([entry.request for entry in entries], loaded.performer.info)
+        requests = [entry.request for entry in entries]
+
+        def load() -> engine.Models:
+            progress.show("loading the model")
+            loaded = models.load_models(args.model, args.device)
+            progress.clear()
+            return loaded
+
         if args.show_views is not None:
-            requests = [entry.request for entry in entries]
-            show_plans([plan_of(one, slide, loaded) for one in requests], args.show_views)
-            return 0
-        log = AnswerLog(slide, args.model, files, unreliable_class=args.unreliable_class)
+            planner = Planner(args.model, load)
+            _estimate(requests, planner.info)
+            return show_plans(entries, slide, planner, args.show_views)
+        loaded = load()
+        _estimate(requests, loaded.performer.info)
+        log = AnswerLog(slide, args.model, files, args.unreliable_class, args.geojson_windows)
         return _answer_all(args, log, entries, loaded, progress)
 
 
@@ -136,22 +145,22 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
         regions += engine.read_outlines(args.regions)
     regions = regions or [(Region(0, 0, slide.width, slide.height), ())]
     windows = () if args.views is None else read_views(args.views)
+    chosen = windows_in([region for region, _ in regions], windows, args.views)
+    if args.policy == "listed":
+        for number, some in enumerate(chosen, 1):
+            if all(one.tokens == 0 for one in some):
+                which = f"region {number}" if len(chosen) > 1 else "the region"
+                raise QueryError(
+                    f"{args.views.name} lists no window to read of {which}; add one, or choose "
+                    "another --policy"
+                )
     query = Query(args.task, args.question, args.choices)
     settings = settings_of(GenerationSettings, args)
     return [
         exports.ManifestEntry(
-            Request(
-                region,
-                query,
-                args.budget,
-                settings,
-                args.effort,
-                args.policy,
-                windows,
-                outline,
-            )
+            Request(region, query, args.budget, settings, args.effort, args.policy, some, outline)
         )
-        for region, outline in regions
+        for (region, outline), some in zip(regions, chosen, strict=True)
     ]
 
 
@@ -190,7 +199,7 @@ def _answer_all(
         for number, entry in enumerate(entries, 1):
             which = f"region {number} of {len(entries)}: " if len(entries) > 1 else ""
             try:
-                result = answer_region(entry.request, log.slide, loaded, progress, which)
+                result = answer_region(entry, log.slide, loaded, progress, which)
                 if args.figure is not None:
                     from ._figure import write_figure
 
@@ -205,19 +214,14 @@ def _answer_all(
                 print(f"pathreason: {which}{printable(str(error))}", file=sys.stderr)
                 continue
             results.append(engine.result_to_dict(result))
-            digest, assessed = exports.digest_of(result), result.reliability
-            log.add(replace(entry, digest=digest, reliability=assessed), result)
+            done = replace(exports.entry_of(result), request=entry.request)
+            log.add(done, result)
             progress.clear()
             if args.json != "-":
                 last = number == len(entries)
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
-            if entry.digest and entry.digest != digest:
-                print(f"pathreason: {which}the answer differs from the run's", file=sys.stderr)
-            if entry.reliability not in (None, assessed):
-                print(
-                    f"pathreason: {which}{_reassessed(entry.reliability, assessed)}",
-                    file=sys.stderr,
-                )
+            for line in _changes(entry, done):
+                print(f"pathreason: {which}{line}", file=sys.stderr)
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and results:
@@ -227,30 +231,61 @@ def _answer_all(
     return 2 if failed else 0
 
 
-def _reassessed(then: Reliability, now: Reliability) -> str:
-    return (
-        f"the run judged the answer otherwise, then {exports.reliability_line(then)}; "
-        f"now {exports.reliability_line(now)}"
-    )
+def _changes(then: exports.ManifestEntry, now: exports.ManifestEntry) -> Iterator[str]:
+    """How a repeated answer differs from that of the run; nothing where it was not asked before."""
+    if then.views is not None and now.views is not None:
+        lost = {(v.region, v.size) for v in then.views.views} ^ {
+            (v.region, v.size) for v in now.views.views
+        }
+        if lost:
+            yield "what was read differs from what the run read"
+    if then.digest and then.digest != now.digest:
+        yield "the answer differs from the run's"
+    if then.reliability is not None and now.reliability not in (None, then.reliability):
+        yield (
+            "the run judged the answer otherwise, then "
+            f"{exports.reliability_line(then.reliability)}; "
+            f"now {exports.reliability_line(now.reliability)}"
+        )
 
 
 def answer_region(
-    request: Request, slide: slides.Slide, loaded: engine.Models, progress: StatusLine, which: str
+    entry: exports.ManifestEntry,
+    slide: slides.Slide,
+    loaded: engine.Models,
+    progress: StatusLine,
+    which: str,
 ) -> Result:
-    job, windows, read = engine.Job(slide, request), 0, 0
+    """Answer a request; where it was answered before, from the windows that were read then."""
+    first, *others = exports.policies_of(entry.views) or (None,)
+    result = _answer(engine.Job(slide, entry.request, policy=first), loaded, progress, which)
+    for policy in others:
+        job = engine.Job(slide, entry.request, before=result.readings, policy=policy)
+        result = _answer(job, loaded, progress, which)
+    return result
+
+
+def _answer(job: engine.Job, loaded: engine.Models, progress: StatusLine, which: str) -> Result:
+    windows, read = 0, sum(_windows(one) for one in job.before)
     for event in engine.run_job(job, loaded.performer, loaded.allocator):
         if isinstance(event, engine.StageStarted):
             progress.show(f"{which}{event.stage.value}")
         elif isinstance(event, engine.Planned):
             windows = sum(view.role == "window" for view in event.views.views)
+        elif isinstance(event, engine.ViewRead) and event.reading.view.role == "zoom":
+            progress.show(f"{which}{event.reading.view.name}")
         elif isinstance(event, engine.ViewRead):
-            read += 1
+            read += _windows(event.reading)
             progress.show(f"{which}window {read} of {windows}")
         elif isinstance(event, engine.Finished):
             return event.result
         elif isinstance(event, engine.Failed):
             raise event.error
     raise KeyboardInterrupt  # a job without an ending was cancelled
+
+
+def _windows(reading: Reading) -> int:
+    return sum(view.role == "window" for view in reading.views)
 
 
 def _numbers(region: Region) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont
@@ -10,11 +11,14 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from napari_pathreason import Region, Result, engine, exports, slides
 from napari_pathreason.engine import sentence
 from napari_pathreason.files import atomic_bytes
+from napari_pathreason.types import View
 
 INK, FAINT, ACCENT = "#1d2430", "#6b7585", "#2a6fdb"
 MOST_HEIGHT = 6000
 PANEL, MARGIN = 460, 36
 READ_SIDE = 150
+MOST_READ, SMALL_SIDE, SPACE = 8, 102, 13
+"""Windows that are shown as the model read them, and their longer sides."""
 NOTE, NOTE_INK = "#eef0f3", "#3d4756"
 
 
@@ -34,21 +38,23 @@ def write_figure(slide: slides.Slide, result: Result, file: Path) -> None:
         If the file cannot be written.
     """
     figure = draw_figure(
-        exports.region_picture(slide, result), _picture_read(slide, result), result
+        exports.region_picture(slide, result), _pictures_read(slide, result), result
     )
     with atomic_bytes(file) as out:
         figure.save(out, format="PNG")
 
 
-def draw_figure(picture: Image.Image, read: Image.Image, result: Result) -> Image.Image:
+def draw_figure(
+    picture: Image.Image, read: Sequence[tuple[View, Image.Image]], result: Result
+) -> Image.Image:
     """Lay out the figure.
 
     Parameters
     ----------
     picture : Image
         The region, of any size.
-    read : Image
-        The picture that the model read.
+    read : sequence of (View, Image)
+        Pictures that the model read, those that are to be shown.
     result : Result
     """
     marked = exports.mark_findings(picture, result)
@@ -61,11 +67,17 @@ def draw_figure(picture: Image.Image, read: Image.Image, result: Result) -> Imag
     return figure
 
 
-def _picture_read(slide: slides.Slide, result: Result) -> Image.Image:
-    return Image.fromarray(slide.read_region(result.region, result.picture_size).pixels)
+def _pictures_read(slide: slides.Slide, result: Result) -> list[tuple[View, Image.Image]]:
+    """What the model read; of many windows the most telling."""
+    views = [
+        one.view for one in exports.telling_rows(result, MOST_READ) if one.view.role != "overview"
+    ]
+    return [
+        (view, Image.fromarray(slide.read_region(view.region, view.size).pixels)) for view in views
+    ]
 
 
-def _panel(read: Image.Image, result: Result) -> Image.Image:
+def _panel(read: Sequence[tuple[View, Image.Image]], result: Result) -> Image.Image:
     column = Column(PANEL)
     region, query = result.region, result.query
     column.text(result.slide.name, 15, bold=True, most_lines=2)
@@ -90,7 +102,11 @@ def _panel(read: Image.Image, result: Result) -> Image.Image:
     column.gap(16)
     if result.answer.rationale:
         column.heading("Rationale")
-        column.text(result.answer.rationale, 15, most_lines=14)
+        lines = [line for line in result.answer.rationale.splitlines() if line.strip()]
+        for line in lines[:MOST_READ]:
+            column.text(line, 15, most_lines=14 if len(lines) == 1 else 4)
+        if len(lines) > MOST_READ:
+            column.text(f"and {len(lines) - MOST_READ:,} windows more", 13, FAINT)
         column.gap(16)
     _legend(column, result)
     _account(column, read, result)
@@ -116,7 +132,7 @@ def _legend(column: Column, result: Result) -> None:
     column.gap(16)
 
 
-def _account(column: Column, read: Image.Image, result: Result) -> None:
+def _account(column: Column, read: Sequence[tuple[View, Image.Image]], result: Result) -> None:
     """The token line, a bar of spent against native, and what the model really read."""
     column.heading("Visual tokens")
     tokens, top, height = result.tokens, column.y + 2, 12
@@ -126,19 +142,56 @@ def _account(column: Column, read: Image.Image, result: Result) -> None:
     column.draw.rectangle((0, top, min(spent, PANEL) - 1, top + height), fill=ACCENT)
     column.gap(height + 12)
     column.text(engine.token_line(result), 14)
-    column.gap(10)
-    scale = READ_SIDE / max(read.size)
-    size = (max(1, round(read.width * scale)), max(1, round(read.height * scale)))
-    small = read.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
+    if exports.has_windows(result):
+        column.text(exports.views_line(result), 14, most_lines=3)
+        column.gap(10)
+        _windows_read(column, read, result)
+    elif read:
+        column.gap(10)
+        _picture_read(column, read[0][1])
+
+
+def _picture_read(column: Column, read: Image.Image) -> None:
+    small = _shrunk(read, READ_SIDE)
     column.image.paste(small, (0, column.y))
     column.draw.text(
-        (size[0] + 14, column.y),
+        (small.width + 14, column.y),
         f"what the model read:\n{read.width} x {read.height} px",
         FAINT,
         exports.font(13),
         spacing=6,
     )
-    column.gap(size[1] + 18)
+    column.gap(small.height + 18)
+
+
+def _windows_read(column: Column, read: Sequence[tuple[View, Image.Image]], result: Result) -> None:
+    """Budgets as colours, and windows as the model read them."""
+    levels = {row.level: row.colour for row in exports.view_rows(result) if row.view.number}
+    for level in sorted(levels):
+        column.draw.rectangle((0, column.y + 4, 13, column.y + 17), fill=levels[level])
+        column.text(f"{exports.budget_name(level)} tokens", 13, FAINT, indent=24)
+    count = sum(bool(row.view.number) for row in exports.view_rows(result))
+    some = "" if len(read) == count else f" ({len(read)} of {count:,})"
+    column.gap(6)
+    column.text(f"what the model read{some}:", 13, FAINT)
+    across = (PANEL + SPACE) // (SMALL_SIDE + SPACE)
+    for start in range(0, len(read), across):
+        line = [(view, _shrunk(one, SMALL_SIDE)) for view, one in read[start : start + across]]
+        height = max(small.height for _, small in line)
+        for place, (view, small) in enumerate(line):
+            x = place * (SMALL_SIDE + SPACE)
+            column.image.paste(small, (x, column.y))
+            words = f"{view.name}\n{view.size[0]} x {view.size[1]} px"
+            column.draw.text((x, column.y + height + 2), words, FAINT, exports.font(12))
+        column.gap(height + 42)
+    column.gap(6)
+
+
+def _shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """A picture with ``side`` px on its longer side, its own pixels still to be told apart."""
+    scale = side / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
 
 
 def _box(column: Column, text: str, ground: str, ink: str) -> None:

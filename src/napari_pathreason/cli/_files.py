@@ -13,7 +13,15 @@ from napari_pathreason import QueryError, Result, exports, models, slide_run, sl
 
 from ._options import check_writable
 
-FILES: tuple[exports.FileKind, ...] = ("geojson", "csv", "transcript", "manifest", "report")
+FILES: dict[str, tuple[exports.FileKind, str]] = {
+    "geojson": ("geojson", "regions and findings for QuPath; .geojson or .geojson.gz"),
+    "csv": ("csv", "a row for each finding, in px and um"),
+    "views_csv": ("views", "a row for each window or picture that was read, and what it said"),
+    "manifest": ("manifest", "what --from needs to repeat this run"),
+    "transcript": ("transcript", "JSON Lines, a line for each answer"),
+    "report": ("report", "HTML with pictures, for reading and sending"),
+}
+"""Option -> kind of its file, and help."""
 _IN_MANIFEST = (
     "region",
     "regions",
@@ -21,6 +29,9 @@ _IN_MANIFEST = (
     "question",
     "choices",
     "budget",
+    "effort",
+    "policy",
+    "views",
     "temperature",
     "seed",
     "zoom",
@@ -32,24 +43,24 @@ _IN_MANIFEST = (
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the options that name files."""
     group = parser.add_argument_group("results as files (see docs/exports.md)")
-    for name, help_ in (
-        ("geojson", "regions and findings for QuPath; .geojson or .geojson.gz"),
-        ("csv", "a row for each finding, in px and um"),
-        ("report", "HTML with pictures, for reading and sending"),
-        ("manifest", "what --from needs to repeat this run"),
-        ("transcript", "JSON Lines, a line for each answer"),
-    ):
-        group.add_argument(f"--{name}", metavar="FILE", type=Path, help=help_)
+    for name, (_, words) in FILES.items():
+        group.add_argument(f"--{name.replace('_', '-')}", metavar="FILE", type=Path, help=words)
     group.add_argument(
         "--unreliable-class",
         action="store_true",
         help="in GeoJSON, what has no reliable answer is of the class Unreliable: NAME",
     )
+    group.add_argument(
+        "--geojson-windows",
+        action="store_true",
+        help="in GeoJSON, the windows that were read too, as locked annotations of class Window",
+    )
 
 
 def wanted_files(args: argparse.Namespace) -> dict[exports.FileKind, Path]:
-    """Which files are wanted, checked; option -> file."""
-    files = {name: getattr(args, name) for name in FILES if getattr(args, name) is not None}
+    """Which files are wanted, checked; kind -> file."""
+    wanted = {kind: getattr(args, name) for name, (kind, _) in FILES.items()}
+    files = {kind: file for kind, file in wanted.items() if file is not None}
     for file in files.values():
         check_writable(file)
     return files
@@ -65,15 +76,16 @@ class AnswerLog:
     model_id : str
         The model as it was chosen.
     files : dict of Path
-        Option, which is the kind -> file.
-    unreliable_class : bool
-        See `exports.features_of_marks`.
+        Kind -> file.
+    unreliable_class, windows : bool
+        See `exports.AnswerFiles`.
     """
 
     slide: slides.Slide
     model_id: str
     files: dict[exports.FileKind, Path]
     unreliable_class: bool = False
+    windows: bool = False
     entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -101,10 +113,11 @@ class AnswerLog:
             self.entries,
             made=self.made,
             unreliable_class=self.unreliable_class,
+            windows=self.windows,
         )
-        for name, file in self.files.items():
-            tell(f"writing the {name}")
-            answers.write(file, name)
+        for kind, file in self.files.items():
+            tell(f"writing the {kind}")
+            answers.write(file, kind)
 
 
 def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> exports.Manifest:

@@ -59,7 +59,7 @@ def add_model(
         "--effort",
         choices=get_args(Effort),
         default=effort,
-        help="how readily a learned allocator spends tokens where the budget is auto",
+        help="how readily an allocator or a policy spends tokens where the budget is auto",
     )
     add_setting(
         options,

@@ -12,6 +12,7 @@ import shutil
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
 
 INDENT = 13
+MOST_VIEWS = 8
+"""Windows of one answer that are named, and lines of its rationale."""
 
 
 def printable(line: str) -> str:
@@ -72,7 +75,7 @@ class StatusLine:
 
 
 def describe(result: Result) -> str:
-    """Lines of reliability, question, answer, rationale, boxes, token account and notes."""
+    """Lines of reliability, question, answer, rationale, boxes, views, token account and notes."""
     region, query = result.region, result.query
     text, assessed = result.answer.text, result.reliability
     doubted = assessed.level == "none"
@@ -99,17 +102,44 @@ def describe(result: Result) -> str:
             "Confidence",
             "" if doubted else engine.confidence_line(result).removeprefix("Confidence "),
         ),
-        ("Rationale", result.answer.rationale),
+        *_lines("Rationale", result.answer.rationale.splitlines()),
         *(
             (box, f"{one.label}: {_numbers(one.box)}{_confident(one.confidence)}")
             for one in result.detections
         ),
+        *_views(result),
         ("Tokens", engine.token_line(result)),
         ("Model", f"{result.model.name} on {result.model.device}"),
         *(("Note", warning) for warning in result.warnings),
     ]
     width = max(60, min(shutil.get_terminal_size().columns, 100))
     return "\n".join(_row(name, text, width) for name, text in rows if text)
+
+
+def _views(result: Result) -> Iterator[tuple[str, str]]:
+    """How many windows were read and how, and what the most telling said."""
+    if not exports.has_windows(result):
+        return
+    rows = exports.telling_rows(result, len(exports.view_rows(result)))
+    yield from _lines("Windows", [exports.views_line(result), *map(_view, rows)], MOST_VIEWS + 1)
+
+
+def _lines(name: str, lines: list[str], most: int = MOST_VIEWS) -> Iterator[tuple[str, str]]:
+    """Lines below a name; of many the first, and how many more there are."""
+    lines = [line for line in lines if line.strip()]
+    for number, line in enumerate(lines[:most]):
+        yield "" if number else name, line
+    if len(lines) > most:
+        yield "", f"and {len(lines) - most:,} more; --report, --views-csv or --json has them"
+
+
+def _view(row: exports.ViewRow) -> str:
+    view = row.view
+    words = f"{view.name} ({row.place}, {view.tokens:,} tokens)"
+    if row.answer:
+        doubted = row.reliability.level == "none"
+        words += f": {row.answer}{'' if doubted else _confident(row.confidence)}"
+    return f"{words}; {view.why}" if view.why else words
 
 
 def estimate_costs(query: Query, model: ModelInfo) -> str:

@@ -74,19 +74,28 @@ def token_line(result: Result) -> str:
         spent += f" + {tokens.zoom:,} zoom"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
-    change = round(-100 * tokens.saved / (tokens.native_windows + tokens.zoom))
-    # a positive change: the overview cost more than its choice saved
-    sign = "+" if change > 0 else ""
     whole = result.region.width * result.region.height
     decoded = f"{_mega(result.pixels_decoded)} of {_mega(whole)} Mpx decoded"
     if result.pixels_decoded > whole:
         decoded = f"{_mega(result.pixels_decoded)} Mpx decoded for {_mega(whole)}"
     windows = sum(view.role == "window" for view in result.views.views) if result.views else 0
     place = "" if not windows else f" in {windows:,} {'window' if windows == 1 else 'windows'}"
-    return (
-        f"{spent} of {tokens.native_windows:,} visual tokens{place} ({sign}{change} %), "
-        f"{decoded}, {sum(result.seconds.values()):.1f} s"
-    )
+    spent += f"{_of_native(tokens)} visual tokens{place}{_change(tokens)}"
+    return f"{spent}, {decoded}, {sum(result.seconds.values()):.1f} s"
+
+
+def _of_native(tokens: TokenReport) -> str:
+    """Nothing where a user listed windows of a region of glass: it has no windows to read."""
+    return f" of {tokens.native_windows:,}" if tokens.native_windows else ""
+
+
+def _change(tokens: TokenReport) -> str:
+    if not tokens.native_windows:
+        return ""
+    change = round(-100 * tokens.saved / (tokens.native_windows + tokens.zoom))
+    # a positive change: the overview cost more than its choice saved
+    sign = "+" if change > 0 else ""
+    return f" ({sign}{change} %)"
 
 
 def confidence_line(result: Result) -> str:
