@@ -262,6 +262,25 @@ class TestSteering:
         assert result.tokens.realised == sum(r.visual_tokens for r in result.readings)
         assert [v.number for v in result.views.views] == [1, 2, 3, 4]
 
+    def test_more_of_one_prompt_shows_the_first_windows_again(self, tissue, performer, allocator):
+        seer = Seer(performer, joint=True)
+        first = ask(job(tissue, ASK, policy="surprise", budget=128), seer, allocator)
+        more = job(tissue, ASK, policy="surprise", budget=256)
+        result = ask(replace(more, before=first.readings), seer, allocator)
+        (reading,) = result.readings
+        assert len(seer.prompts[1].pictures) == 5  # the overview and four windows
+        assert [view.number for view in reading.views] == [0, 1, 2, 3, 4]
+        assert result.tokens.realised == reading.visual_tokens
+
+    def test_more_where_nothing_is_left_keeps_the_answer(self, tissue, seer, allocator, find):
+        first = ask(job(tissue, find, policy="uniform", budget=1024), seer, allocator)
+        asked = len(seer.prompts)
+        again = job(tissue, find, policy="uniform", budget=2048)
+        result = ask(replace(again, before=first.readings), seer, allocator)
+        assert len(seer.prompts) == asked
+        assert result.detections == first.detections
+        assert result.allocation.budget == 2048
+
     def test_windows_off_an_outline_are_left_out(self, tissue, seer, allocator, find):
         outline = ((0.0, 0.0), (1000.0, 0.0), (0.0, 1000.0))
         result = ask(job(tissue, find, outline=outline, policy="uniform"), seer, allocator)

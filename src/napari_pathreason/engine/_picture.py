@@ -76,6 +76,7 @@ def read_picture(
         allocation=allocation,
         views=views,
         reads=(one,),
+        before=(),
         answer=one.reading.answer,
         detections=one.reading.detections,
         confidence=one.reading.confidence,

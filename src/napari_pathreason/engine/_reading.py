@@ -60,7 +60,9 @@ class Found:
     allocation : Allocation
     views : Views
     reads : tuple of Read
-        Of this job; what was read before is not among them.
+        Of this job.
+    before : tuple of Reading
+        Windows that were read before, whose answers count too.
     answer : Answer
     detections : tuple of Detection
         Level-0 pixels.
@@ -80,6 +82,7 @@ class Found:
     allocation: Allocation
     views: Views
     reads: tuple[Read, ...]
+    before: tuple[Reading, ...]
     answer: Answer
     detections: tuple[Detection, ...]
     confidence: float | None
@@ -89,6 +92,11 @@ class Found:
     warnings: tuple[str, ...] = ()
     unread: tuple[Region, ...] = ()
     windows: int = 0
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Of all views, those that were read before first."""
+        return (*self.before, *(one.reading for one in self.reads))
 
 
 Asking = Generator[Event | Need, list[Completion], list[Read]]

@@ -204,7 +204,7 @@ def _look_again(
     job: Job, model: ModelInfo, found: Found, run: _Run
 ) -> Generator[Event | Need, list[Completion], Zoomed]:
     """Small detections again, each in a view of its own."""
-    readings = _of_views(job, found)
+    readings = found.readings
     if not job.request.settings.zoom or not found.detections:
         return Zoomed(found.detections)
     shown = [_shown_by(detection, readings, found.views) for detection in found.detections]
@@ -225,7 +225,7 @@ def _look_again(
 def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zoomed) -> Result:
     """The answer with its account and all that speaks against it."""
     query, region = job.request.query, job.request.region
-    readings = _of_views(job, found)
+    readings = found.readings
     answer, confident = found.answer, found.confidence
     if query.task == "detection" and answer.readable and (zoom.readings or found.windows):
         answer = answer_of(answer, zoom.detections, region, found.picture_size, model.box_space)
@@ -261,12 +261,6 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
         unread=found.unread,
         request=replace(request, region=region),
     )
-
-
-def _of_views(job: Job, found: Found) -> tuple[Reading, ...]:
-    """What was read before and now, but for zooms."""
-    before = [one for one in job.before if one.view.role != "zoom"]
-    return (*(before if found.windows else ()), *(one.reading for one in found.reads))
 
 
 def _shown_by(detection: Detection, readings: Sequence[Reading], views: Views) -> View:

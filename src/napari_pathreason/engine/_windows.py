@@ -182,11 +182,14 @@ class _Rounds:
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
         self.pins = [one for one in request.windows if one.tokens != 0]
-        self.before = tuple(one for one in job.before if one.view.role != "zoom")
+        before = tuple(one for one in job.before if one.view.role != "zoom")
+        shown = [view for one in before for view in one.views if view.role == "window"]
+        # one prompt holds all windows, so those of before stand in it again
+        self.before: tuple[Reading, ...] = () if self.joint else before
+        self._again = shown if self.joint else []
         self.reads: list[Read] = []
-        self.views: list[View] = [view for one in self.before for view in one.views]
+        self.views: list[View] = [] if self.joint else shown
         self.order: tuple[Region, ...] = ()
-        self.allocation = Allocation(None, "rule")
         window, token_px = scene.grid.window(0), model.dims.token_px
         self.budgets = window_budgets(window, token_px, most)
         self.native = len(scene.cover) * self.budgets[-1]
@@ -207,14 +210,15 @@ class _Rounds:
     def choose(self) -> tuple[View, ...]:
         """The views of the next round, those that the user pinned first of all."""
         request, token_px = self.job.request, self.model.dims.token_px
-        taken = [view.region for view in self.views]
+        taken = [view.region for view in (*self._again, *self.views)]
         pinned = [
             Pick(one.region, USUAL if one.tokens is None else one.tokens, "pinned by you")
             for one in self.pins
             if one.region not in taken
         ]
         taken += [pick.region for pick in pinned]
-        spent = sum(view.tokens for view in self.views) + sum(pick.tokens for pick in pinned)
+        spent = sum(view.tokens for view in (*self._again, *self.views))
+        spent += sum(pick.tokens for pick in pinned)
         choice = self.policy.choose(
             State(
                 query=request.query,
@@ -230,11 +234,11 @@ class _Rounds:
         )
         self._flops += choice.flops
         self.order = choice.order
-        first = 1 + max((view.number for view in self.views), default=0)
+        first = 1 + max((view.number for view in (*self._again, *self.views)), default=0)
         views = numbered((self._view(pick, token_px) for pick in (*pinned, *choice.picks)), first)
-        if self.joint and views:
+        if self.joint and (views or self._again):
             overview = view_of(request.region, JOINT_OVERVIEW, token_px, "overview")
-            views = (overview, *views)
+            views = (overview, *self._again, *views)
         return views
 
     def _view(self, pick: Pick, token_px: int) -> View:
@@ -254,18 +258,18 @@ class _Rounds:
         self.views += new
         views = self.all_views
         _check_read(views.tokens)
-        budget = views.tokens if self._total is None else self._total
-        native = self.job.request.budget == "native"
-        set_by_user = self._total is not None
-        self.allocation = Allocation(
-            None if native else budget,
-            "user" if set_by_user else "rule",
-            flops=self._flops,
-            effort=None if set_by_user else self.job.request.effort,
-        )
         sizes = self.job.slide.level_sizes
         cost = cost_of(new, self.model, sizes, joint=self.joint, together=MOST_TOGETHER)
         return Planned(self.allocation, views, cost)
+
+    @property
+    def allocation(self) -> Allocation:
+        """How many tokens the views have together, and who said so."""
+        if self._total is None:
+            tokens, effort = self.all_views.tokens, self.job.request.effort
+            return Allocation(tokens, "rule", flops=self._flops, effort=effort)
+        native = self.job.request.budget == "native"
+        return Allocation(None if native else self._total, "user", flops=self._flops)
 
     @property
     def all_views(self) -> Views:
@@ -294,7 +298,7 @@ class _Rounds:
                 "get a whole copy of the file or mark another region"
             )
         if self.joint:
-            last = readings[-1]
+            last = readings[-1]  # the only one
             combined = Aggregate(last.answer, last.confidence, support=(len(readings) - 1,))
         else:
             readings = _latest(readings)
@@ -308,12 +312,11 @@ class _Rounds:
             found = form_of(query) == "count" or is_finding(query, combined.answer.text)
         share = self._read_share()
         doubts = windows_doubts(readings, combined.support, found=found, read_share=share)
-        planned = sum(view.role == "window" for view in self.views)
-        lost = sum(view.role == "window" for one in self.readings for view in one.views) - planned
         warnings = []
-        if lost:
+        read = {view for one in self.readings for view in one.views}
+        if lost := sum(view not in read for view in self.views):
             warnings = [
-                f"{-lost:,} of {planned:,} windows are damaged and could not be read; "
+                f"{lost:,} of {len(self.views):,} windows are damaged and could not be read; "
                 "the answer knows nothing of them"
             ]
         views, decoded = self.all_views, sum(one.reading.pixels_decoded for one in self.reads)
@@ -322,6 +325,7 @@ class _Rounds:
             allocation=self.allocation,
             views=views,
             reads=tuple(self.reads),
+            before=self.before,
             answer=combined.answer,
             detections=combined.detections,
             confidence=combined.confidence,
