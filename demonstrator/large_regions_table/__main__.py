@@ -59,6 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--ways", nargs="+", default=WAYS, metavar="POLICY@BUDGET")
     parser.add_argument("--pairs", nargs="*", default=PAIRS, metavar="WAY:WAY")
     parser.add_argument("--per-topic", type=int, help="questions of each set and kind")
+    parser.add_argument("--topics", nargs="+", default=(), help="kinds of questions; else all")
     parser.add_argument(
         "--items", type=Path, required=True, help="answers; it goes on where it was"
     )
@@ -80,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     ways = list(dict.fromkeys(map(read_way, args.ways)))
     pairs = list(_pairs(args.pairs, ways))
-    files = [read_questions(data, args.per_topic) for data in args.data]
+    files = [read_questions(data, args.per_topic, args.topics) for data in args.data]
     # a question of both forms comes together
     questions = [q for together in zip_longest(*files) for q in together if q is not None]
     pictures = {data.parent.name: Pictures(data.parent) for data in args.data}
@@ -98,6 +99,7 @@ def _run(args: argparse.Namespace) -> None:
             "weights_sha256": weights_hash(args.model),
             "questions": len(questions),
             "per_topic": args.per_topic,
+            "topics": list(args.topics),
             "seed": args.seed,
         }
         write_text(args.json, as_json(table, about))

@@ -57,7 +57,9 @@ class LargeQuestion:
         return self.form, self.split, self.index
 
 
-def read_questions(data: Path, per_topic: int | None = None) -> list[LargeQuestion]:
+def read_questions(
+    data: Path, per_topic: int | None = None, topics: Sequence[str] = ()
+) -> list[LargeQuestion]:
     """Questions of a JSONL that `demonstrator.large_regions` wrote, kinds of questions mixed.
 
     Parameters
@@ -66,11 +68,13 @@ def read_questions(data: Path, per_topic: int | None = None) -> list[LargeQuesti
         Beside it lies what is known of the regions.
     per_topic : int, optional
         Of each set and topic the first ones; regions take turns in what lies in them.
+    topics : sequence of str
+        Kinds of questions; empty for all.
 
     Raises
     ------
     QueryError
-        If one of the two files is missing or is none.
+        If one of the two files is missing or is none, or a topic is not asked.
     """
     about = data.with_name(f"{data.stem}-regions.json")
     try:
@@ -87,7 +91,9 @@ def read_questions(data: Path, per_topic: int | None = None) -> list[LargeQuesti
         if region is None:
             raise QueryError(f"{about.name} does not name {sample.image}; compose both again")
         kind = region["set"], sample.topic
-        if per_topic is None or turns[kind] < per_topic:
+        if (per_topic is None or turns[kind] < per_topic) and (
+            not topics or sample.topic in topics
+        ):
             question = LargeQuestion(
                 data.parent.name,
                 data.stem,
@@ -99,6 +105,8 @@ def read_questions(data: Path, per_topic: int | None = None) -> list[LargeQuesti
             )
             questions[turns[kind]].append(question)
         turns[kind] += 1
+    if unknown := [topic for topic in topics if topic not in {name for _, name in turns}]:
+        raise QueryError(f"{data.name} asks nothing about {unknown[0]!r}; see its topics")
     return [question for turn in sorted(questions) for question in questions[turn]]
 
 

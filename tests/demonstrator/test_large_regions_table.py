@@ -152,8 +152,7 @@ def test_a_question_is_about_what_it_names():
 
 
 def asked(data, ways, per_topic, tmp_path, performer=None, topic=""):
-    questions = read_questions(data / "as_is/val.jsonl", per_topic)
-    questions = [one for one in questions if one.sample.topic.startswith(topic)]
+    questions = read_questions(data / "as_is/val.jsonl", per_topic, topic and [topic])
     pictures = Pictures(data / "as_is")
     found = ask_in_every_way(
         questions,
@@ -167,7 +166,9 @@ def asked(data, ways, per_topic, tmp_path, performer=None, topic=""):
 
 
 def test_the_oracle_finds_every_lesion_at_a_share_of_the_cost(data, tmp_path):
-    found, pictures = asked(data, ["oracle@x8", "native_windows"], 9, tmp_path, topic="boxes")
+    found, pictures = asked(
+        data, ["oracle@x8", "native_windows"], 9, tmp_path, topic="boxes of tumour"
+    )
     boxed = Counter()
     cost = Counter()
     for one, way, own in found:
@@ -208,6 +209,13 @@ def test_a_cut_run_goes_on_and_asks_nothing_twice(data, tmp_path):
     assert [own for _, _, own in again] == [own for _, _, own in first]
     more, _ = asked(data, ["uniform@x16", "one_view@64"], 2, tmp_path, reader)
     assert reader.prompts == before + len(more) // 2
+
+
+def test_kinds_of_questions_can_be_chosen(data):
+    questions = read_questions(data / "as_is/val.jsonl", 2, ["tumour in a field"])
+    assert [one.sample.topic for one in questions] == ["tumour in a field"] * 2
+    with pytest.raises(QueryError, match="lung subtype"):
+        read_questions(data / "as_is/val.jsonl", 2, ["lung subtype"])
 
 
 def test_a_record_without_answers_is_refused(tmp_path):
@@ -345,6 +353,7 @@ def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, c
     out = {name: tmp_path / f"large.{name}" for name in ("md", "json", "jsonl.gz")}
     words = ["embedded", "--data", *(str(data / f / "val.jsonl") for f in ("as_is", "blended"))]
     words += ["--ways", "uniform@x16", "surprise@x16", "one_view@64", "--per-topic", "2"]
+    words += ["--topics", "boxes of tumour", "where the tumour is"]
     words += ["--pairs", "surprise@x16:uniform@x16"]
     words += ["--items", str(tmp_path / "items.jsonl"), "--memory", str(tmp_path / "m.sqlite")]
     words += ["--markdown", str(out["md"]), "--json", str(out["json"])]
@@ -362,7 +371,7 @@ def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, c
         assert row["share_of_native"] > 0
     assert {d["set"] for d in results["differences"]} == {"lymph_node", "all"}
     record = [json.loads(line) for line in gzip.open(out["jsonl.gz"], "rt")]
-    assert len(record) == 3 * results["about"]["questions"]
+    assert len(record) == 3 * results["about"]["questions"] == 3 * 2 * 4
     assert {"question", "truth", "score", "views", "way"} <= set(record[0])
     assert command.main([*words, "--ways", "best@64"]) == 2
     assert "best@64" in capsys.readouterr().err
