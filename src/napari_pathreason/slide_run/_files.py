@@ -32,7 +32,7 @@ _FILES = (GEOJSON, TABLE, TILES, HEAT)
 _CLASS_KEY = "unreliable_class"
 _COLUMNS = (
     *("tile", "column", "row", "x_px", "y_px", "width_px", "height_px", "tissue", "state"),
-    *(exports.LEVEL_KEY, "budget", "source", "visual_tokens", "allocator_tokens", "native_tokens"),
+    *(exports.LEVEL_KEY, "budget", "source", "visual_tokens", "allocator_tokens", "native_picture"),
     *("level", "boxes", "confidence", exports.REASONS_KEY, "answer"),
     *("rationale", "probabilities", "override"),
 )
@@ -172,7 +172,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "source": allocation.source,
         "visual_tokens": tokens.read,
         "allocator_tokens": tokens.allocator,
-        "native_tokens": tokens.native_picture,
+        "native_picture": tokens.native_picture,
         "level": record.level,
         "boxes": "" if record.unknown else len(record.detections),
         "confidence": "" if record.confidence is None else round(record.confidence, 6),
