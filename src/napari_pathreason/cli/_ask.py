@@ -257,16 +257,8 @@ def answer_region(
     which: str,
 ) -> Result:
     """Answer a request; where it was answered before, from the windows that were read then."""
-    first, *others = exports.policies_of(entry.views) or (None,)
-    result = _answer(engine.Job(slide, entry.request, policy=first), loaded, progress, which)
-    for policy in others:
-        job = engine.Job(slide, entry.request, before=result.readings, policy=policy)
-        result = _answer(job, loaded, progress, which)
-    return result
-
-
-def _answer(job: engine.Job, loaded: engine.Models, progress: StatusLine, which: str) -> Result:
-    windows, read = 0, sum(_windows(one) for one in job.before)
+    job = engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
+    windows = read = 0
     for event in engine.run_job(job, loaded.performer, loaded.allocator):
         if isinstance(event, engine.StageStarted):
             progress.show(f"{which}{event.stage.value}")

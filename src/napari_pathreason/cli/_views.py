@@ -246,8 +246,7 @@ class Planner:
             If it is refused.
         """
         unasked = _Unasked(self.info)
-        policy = next(iter(exports.policies_of(entry.views)), None)
-        job = engine.Job(slide, entry.request, policy=policy)
+        job = engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
         try:
             plan = _plan(job, unasked, unasked)
         except PathreasonError:

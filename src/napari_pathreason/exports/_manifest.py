@@ -36,7 +36,7 @@ class ManifestEntry:
     reliability : Reliability or None
         Of its answer; None before it was answered.
     views : Views or None
-        What was read for it, see `policies_of`; None before it was answered, or of a result that
+        What was read for it, see `repeated_views`; None before it was answered, or of a result that
         stands for several.
     """
 

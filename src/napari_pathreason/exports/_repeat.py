@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -54,18 +53,7 @@ class RepeatedViews:
         return picks[:second], picks[second:]
 
 
-def policies_of(views: Views | None) -> Sequence[RepeatedViews]:
-    """What repeats the views of a result, job by job; none where one picture was read.
-
-    Each job but the first goes on from the readings of those before it (`engine.Job.before`):
-    windows in one prompt that others followed were two questions, each with its overview.
-    """
-    if views is None or not any(view.role == "window" for view in views.views):
-        return ()
-    prompts: list[list[View]] = []
-    for view in views.views:
-        if not prompts or view.role == "overview":
-            prompts.append([])
-        if view.role == "window":
-            prompts[-1].append(view)
-    return [RepeatedViews(tuple(prompt), views.policy) for prompt in prompts]
+def repeated_views(views: Views | None) -> RepeatedViews | None:
+    """What reads the windows of a result again (`engine.Job.policy`); None of one picture."""
+    windows = () if views is None else tuple(v for v in views.views if v.role == "window")
+    return RepeatedViews(windows, views.policy) if views is not None and windows else None
