@@ -26,7 +26,7 @@ def play(stage: Stage) -> None:
 def play_map(stage: Stage) -> None:
     """Ban, raise and pin tiles, and pick some more."""
     from napari_pathreason.geometry import Box
-    from napari_pathreason.viewer import box_to_data, picks_of
+    from napari_pathreason.viewer import PICKED_TILES, box_to_data, picks_of
 
     dock = stage.slide_run
     dock.tabs.setCurrentWidget(dock.map_view)
@@ -40,7 +40,7 @@ def play_map(stage: Stage) -> None:
     )
     for box, button in places:
         dock.pick()
-        picks_of(stage.viewer, dock.form.image).add_rectangles(box_to_data(box))
+        picks_of(stage.viewer, dock.form.image, PICKED_TILES).add_rectangles(box_to_data(box))
         settle(0.5)
         if button is not None:
             button.click()

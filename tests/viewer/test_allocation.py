@@ -25,10 +25,11 @@ from napari_pathreason.slide_run import (
 from napari_pathreason.types import Allocation, Detection, Reliability, TokenReport
 from napari_pathreason.viewer import (
     MOST_BOXES,
-    AllocationMap,
+    STYLES,
     BoxLayer,
     RunLayers,
     RunSoFar,
+    TileMap,
     box_layer_attributes,
     kind_colours,
     most_confident,
@@ -41,12 +42,12 @@ def record(index: int, budget: int | None, **more: Any) -> TileRecord:
     return TileRecord(index, allocation=allocation, tokens=tokens, **more)
 
 
-def kinds(shown: AllocationMap, changes: Any = None) -> list[int]:
-    return [int(value) for value in (shown.labels(changes or {}).ravel() - 1) % len(kind_colours())]
+def kinds(shown: TileMap, changes: Any = None) -> list[int]:
+    return [int(value) for value in (shown.labels(changes or {}).ravel() - 1) % STYLES]
 
 
 def test_each_tile_has_the_colour_of_its_budget(plan: RunPlan) -> None:
-    shown = AllocationMap(plan)
+    shown = TileMap(plan)
     assert shown.shape == (4, 5)
     assert kinds(shown)[:4] == [0, 0, 1, 0]  # waiting, waiting, skipped, waiting
     shown.take(record(0, 4))
@@ -63,7 +64,7 @@ def test_each_tile_has_the_colour_of_its_budget(plan: RunPlan) -> None:
 
 
 def test_why_names_tokens_probabilities_and_tissue(plan: RunPlan) -> None:
-    shown = AllocationMap(plan)
+    shown = TileMap(plan)
     assert shown.explain(0) == "Tile 0: waiting, tissue 90 %"
     assert shown.explain(2) == "Tile 2: skipped: tissue 1 %, less than 2 %"
     doubt = Reliability("uncertain", ("low confidence",))
@@ -80,7 +81,7 @@ def test_why_names_tokens_probabilities_and_tissue(plan: RunPlan) -> None:
     )
     shown.take(TileRecord(1, unreadable=True))
     assert "damaged" in shown.explain(1)
-    changed = AllocationMap(plan.with_overrides(overrides_of({0: 0, 1: 16, 2: 8}), "run"))
+    changed = TileMap(plan.with_overrides(overrides_of({0: 0, 1: 16, 2: 8}), "run"))
     changed.take(record(2, 8, override=8))
     assert changed.explain(0) == "Tile 0: left out by you, tissue 90 %"
     assert changed.explain(1) == "Tile 1: waiting, 16 set by you, tissue 90 %"
@@ -92,7 +93,7 @@ def test_why_names_tokens_probabilities_and_tissue(plan: RunPlan) -> None:
 
 def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., RunPlan], plan: RunPlan) -> None:
     for large in (plan, make_plan(10_007, 5_003, 300, overlap=0.1)):
-        shown = AllocationMap(large)
+        shown = TileMap(large)
         rows, columns = shown.shape
         width, height = large.slide.width / columns, large.slide.height / rows
         for tile in large.tiles:
@@ -102,18 +103,18 @@ def test_every_pixel_lies_within_its_tile(make_plan: Callable[..., RunPlan], pla
             assert y1 - 1 <= tile.row * height
             assert (tile.row + 1) * height <= y2 + 1
             middle = ((tile.column + 0.5) * width, (tile.row + 0.5) * height)
-            assert shown.tile_at(*middle) == tile.index
+            assert shown.at(*middle) == tile.index
 
 
 def test_tiles_under_a_rectangle(plan: RunPlan) -> None:
-    shown = AllocationMap(plan)  # pixels of 200 x 200
-    assert shown.tiles_in(Box(10, 10, 20, 20)) == [0]
-    assert shown.tiles_in(Box(150, 150, 100, 100)) == [0, 1, 5, 6]
-    assert shown.tiles_in(Box(0, 0, 200, 200)) == [0]
-    assert shown.tiles_in(Box(-500, -500, 9000, 9000)) == list(range(20))
-    assert shown.tiles_in(Box(-50, -50, 20, 20)) == []
-    assert shown.tile_at(999, 799) == 19
-    assert shown.tile_at(1001, 10) is None
+    shown = TileMap(plan)  # pixels of 200 x 200
+    assert shown.touched(Box(10, 10, 20, 20)) == [0]
+    assert shown.touched(Box(150, 150, 100, 100)) == [0, 1, 5, 6]
+    assert shown.touched(Box(0, 0, 200, 200)) == [0]
+    assert shown.touched(Box(-500, -500, 9000, 9000)) == list(range(20))
+    assert shown.touched(Box(-50, -50, 20, 20)) == []
+    assert shown.at(999, 799) == 19
+    assert shown.at(1001, 10) is None
 
 
 @pytest.fixture

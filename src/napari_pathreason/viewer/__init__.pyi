@@ -1,10 +1,16 @@
 from ._allocation import (
-    AllocationMap as AllocationMap,
+    FRAMES as FRAMES,
+    PICKED as PICKED,
+    STYLES as STYLES,
+    BudgetMap as BudgetMap,
+    drawn_boxes as drawn_boxes,
     kind_colours as kind_colours,
-    picked_tiles as picked_tiles,
+    kind_of as kind_of,
+    part_under as part_under,
+    picked_parts as picked_parts,
     picks_of as picks_of,
+    place_under as place_under,
     start_picking as start_picking,
-    tile_under as tile_under,
 )
 from ._answers import (
     cited_by_shape as cited_by_shape,
@@ -15,6 +21,7 @@ from ._answers import (
     prepare_overlay as prepare_overlay,
     show_cited as show_cited,
     show_entry as show_entry,
+    show_windows as show_windows,
     write_answers as write_answers,
 )
 from ._box_picture import BoxPicture as BoxPicture
@@ -42,6 +49,7 @@ from ._layers import (
     layer_size as layer_size,
     marked_region as marked_region,
     open_slide_layer as open_slide_layer,
+    outline_of as outline_of,
     region_in_view as region_in_view,
     region_note as region_note,
     region_of as region_of,
@@ -81,6 +89,7 @@ from ._session import (
     Session as Session,
     answer_question as answer_question,
     question_of as question_of,
+    request_of as request_of,
     session_of as session_of,
     unwrapped as unwrapped,
 )
@@ -111,7 +120,28 @@ from ._slide_run import (
     run_opener as run_opener,
     run_request as run_request,
 )
+from ._steering import Steering as Steering, choices_line as choices_line
+from ._tile_map import PICKED_TILES as PICKED_TILES, TileMap as TileMap
 from ._undo import REDO as REDO, UNDO as UNDO, undoable as undoable, was_changed as was_changed
+from ._views import (
+    More as More,
+    cost_line as cost_line,
+    more_of as more_of,
+    pace as pace,
+    plan_of_windows as plan_of_windows,
+    planned_question as planned_question,
+    policy_words as policy_words,
+    reading_note as reading_note,
+    reads_windows as reads_windows,
+    realised_line as realised_line,
+)
+from ._window_layer import WindowLayer as WindowLayer
+from ._window_map import (
+    MapWindow as MapWindow,
+    WindowMap as WindowMap,
+    has_windows as has_windows,
+    regions_by_name as regions_by_name,
+)
 from ._words import (
     LEVEL_WORDS as LEVEL_WORDS,
     LEVELS as LEVELS,

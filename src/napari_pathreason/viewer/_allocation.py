@@ -1,22 +1,24 @@
-"""The allocation map: each tile of a slide run, coloured by its budget, to look at and to pick."""
+"""Maps of budgets: parts of a slide coloured by what they were given, to look at and to pick from.
+
+Tiles of a slide run and windows of an answer are shown alike: the same colours, the same layer, the
+same rectangles to pick with.
+"""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import RunPlan, Tile, TileBudget, TileRecord, most_tokens
+from napari_pathreason.types import Budget
 
 from ._frame import LayerFrame, laid_over, placement
 from ._overlay import OVERLAY_KEY
-from ._words import reliability_words
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -25,141 +27,49 @@ if TYPE_CHECKING:
 MAP_KEY = "pathreason_allocation"
 WAITING, SKIPPED, NATIVE, UNREADABLE = 0, 1, len(BUDGET_GRID) + 2, len(BUDGET_GRID) + 3
 KINDS = len(BUDGET_GRID) + 4
-"""Of tiles: waiting, skipped, one for each budget, native, unreadable."""
+"""Of parts: waiting, skipped, one for each budget, native, unreadable."""
 COLOURS = {WAITING: (0, 0, 0, 0), SKIPPED: (0.35, 0.35, 0.35, 1), UNREADABLE: (1, 0, 0, 1)}
 NOTHING = (0.0, 0.0, 0.0, 0.0)
 PICK_COLOR = "#ff2fd0"
-LIKELIEST = 3
-"""Budgets whose probability is shown, the most probable first."""
-BY = {"user": "the run's budget", "fixed": "the model's fixed budget", "policy": "the allocator"}
+FRAMES, PICKED = KINDS, 2 * KINDS
+"""Behind the kinds come their outlines, then that of what is picked."""
+STYLES = 2 * KINDS + 1
 
 
-class AllocationMap:
-    """Tiles as a picture of one pixel a tile, over the whole slide.
+class BudgetMap(Protocol):
+    """Parts of a slide by their numbers; places and boxes in level-0 pixels."""
 
-    Tiles overlap and pixels do not; tiles are spread evenly, so each pixel lies within its tile.
+    @property
+    def pick_width(self) -> float:
+        """Width of the lines of picking rectangles, level-0 pixels."""
 
-    The value of a pixel is ``tile * KINDS + kind + 1``: a Labels layer with a cycle of `KINDS`
-    colours then shows the kind, while its value still names the tile. So the colours of 100,000
-    tiles are as many as the kinds, changing a tile is changing a pixel, and napari finds the
-    features of a pixel by its tile. Shapes would take 0.1 ms for each tile at each change.
+    def explain(self, part: int) -> str:
+        """Why a part has its budget, in a line."""
 
-    Parameters
-    ----------
-    plan : RunPlan
-    """
+    def at(self, x: float, y: float) -> int | None:
+        """Part at a place; None beyond them."""
 
-    def __init__(self, plan: RunPlan) -> None:
-        self.plan = plan
-        last = plan.tiles[-1]
-        self.shape = (last.row + 1, last.column + 1)
-        self.box = Box(0, 0, plan.slide.width, plan.slide.height)
-        self.most = most_tokens(
-            plan.tiles[0].region, plan.slide, plan.settings.mpp, plan.model.dims.token_px
-        )
-        count = len(plan.tiles)
-        self._kinds = np.zeros(count, np.int32)
-        self._budgets = np.empty(count, object)
-        self._why = np.empty(count, object)
-        for tile in plan.tiles:
-            self._set(tile, None)
-
-    def take(self, record: TileRecord) -> None:
-        """Note a tile that is done."""
-        self._set(self.plan.tiles[record.index], record)
-
-    def _set(self, tile: Tile, record: TileRecord | None) -> None:
-        budget: TileBudget | None = tile.override
-        if not tile.is_read(self.plan.settings.min_tissue):
-            budget = 0
-        elif record is not None and record.allocation is not None:
-            chosen = record.allocation.budget
-            budget = "native" if chosen is None or chosen >= self.most else chosen
-        unreadable = record is not None and record.unreadable
-        done = record is not None or budget == 0
-        kind = UNREADABLE if unreadable else self.kind(budget) if done else WAITING
-        self._kinds[tile.index] = kind
-        self._budgets[tile.index] = _budget_text(budget)
-        self._why[tile.index] = _why(tile, record, self.plan)
-
-    def kind(self, budget: TileBudget | None) -> int:
-        """Which colour a budget has: that of its budget, or of the next one above it."""
-        if budget is None:
-            return WAITING
-        if budget == 0:
-            return SKIPPED
-        if budget == "native" or budget >= self.most or budget > BUDGET_GRID[-1]:
-            return NATIVE
-        return SKIPPED + 1 + next(i for i, level in enumerate(BUDGET_GRID) if level >= budget)
-
-    def labels(self, changes: Mapping[int, TileBudget | None]) -> NDArray[np.int32]:
-        """Values of the pixels, int32 (rows, columns); ``changes`` are budgets still to be run."""
-        kinds = self._kinds.copy()
-        for tile, budget in changes.items():
-            kinds[tile] = self.kind(budget)
-        return (np.arange(len(kinds), dtype=np.int32) * KINDS + kinds + 1).reshape(self.shape)
-
-    def features(self, changes: Mapping[int, TileBudget | None]) -> dict[str, Any]:
-        """Feature table of the pixels: columns ``index`` (the value), ``tile``, budget and why."""
-        reasons = self._why.copy()
-        for tile, budget in changes.items():
-            reasons[tile] = f"will be {_budget_text(budget)}; now {reasons[tile]}"
-        return {
-            "index": self.labels(changes).ravel(),
-            "tile": np.arange(len(reasons)),
-            "budget": self._budgets.copy(),
-            "why": reasons,
-        }
-
-    def explain(self, tile: int) -> str:
-        """Why a tile has its budget, in a line."""
-        return f"Tile {tile:,}: {self._why[tile]}"
-
-    def tile_at(self, x: float, y: float) -> int | None:
-        """Tile whose pixel lies at a place, level-0 pixels; None beyond them."""
-        tiles = self.tiles_in(Box(x, y, 0, 0))
-        return tiles[0] if tiles else None
-
-    def tiles_in(self, box: Box) -> list[int]:
-        """Tiles whose pixels a box touches, level-0 pixels."""
-        x1, y1, x2, y2 = box.corners
-        rows, columns = self.shape
-        across = _touched(x1, x2, self.box.w / columns, columns)
-        down = _touched(y1, y2, self.box.h / rows, rows)
-        return [row * columns + column for row in down for column in across]
+    def touched(self, box: Box) -> list[int]:
+        """Parts that a box touches."""
 
 
-def allocation_layer(
-    source: Image, allocations: AllocationMap, changes: Mapping[int, TileBudget | None]
-) -> Labels:
-    """Labels layer of an allocation map, over its slide; it cannot be painted on.
+def kind_of(budget: Budget | None, most: int) -> int:
+    """Which colour a budget has: that of its budget, or of the next one above it.
 
     Parameters
     ----------
-    source : napari.layers.Image
-        The slide; its placement and units are carried over.
-    allocations : AllocationMap
-    changes : mapping of int to budget or None
-        Budgets that are still to be run; None where the run's own is to count again.
+    budget : int, "native" or None
+        Visual tokens; 0: left out; None (or ``auto``): not known yet.
+    most : int
+        Visual tokens of the part at native size.
     """
-    from napari.layers import Labels
-    from napari.utils import CyclicLabelColormap
-
-    labels = allocations.labels(changes)
-    with warnings.catch_warnings():
-        # napari first makes random colours, of which skimage says that it clips some
-        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")
-        layer = Labels(
-            labels,
-            **laid_over(source, allocations.box, (labels.shape[1], labels.shape[0])),
-            name=f"allocation map: {source.name}",
-            features=allocations.features(changes),
-            colormap=CyclicLabelColormap(colors=[NOTHING, *kind_colours()]),
-            opacity=0.6,
-            metadata={MAP_KEY: True},
-        )
-    layer.editable = False
-    return layer
+    if budget is None or budget == "auto":
+        return WAITING
+    if budget == 0:
+        return SKIPPED
+    if budget == "native" or budget >= most or budget > BUDGET_GRID[-1]:
+        return NATIVE
+    return SKIPPED + 1 + next(i for i, level in enumerate(BUDGET_GRID) if level >= budget)
 
 
 def kind_colours() -> list[tuple[float, ...]]:
@@ -173,16 +83,104 @@ def kind_colours() -> list[tuple[float, ...]]:
     ]
 
 
-def start_picking(viewer: Viewer, image: Image, allocations: AllocationMap) -> Shapes:
-    """Make a layer active on which rectangles pick tiles; the one there is, if there is one."""
-    layer = picks_of(viewer, image)
+def values_of(parts: NDArray[np.int32], styles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Values of pixels that show parts in a style: a kind, `FRAMES` + a kind, or `PICKED`.
+
+    A Labels layer with a cycle of `STYLES` colours then shows the style, while the value still
+    names the part. So the colours of 100,000 parts are as many as the styles, changing a part is
+    changing pixels, and napari finds the features of a pixel by its part. Shapes would take 0.1 ms
+    for each part at each change.
+    """
+    return parts * STYLES + styles + 1
+
+
+def budget_layer(
+    source: Image,
+    box: Box,
+    values: NDArray[np.int32],
+    features: Mapping[str, Any],
+    name: str,
+    opacity: float = 0.6,
+    through: float = 1.0,
+) -> Labels:
+    """Labels layer of a map of budgets, over its slide; it cannot be painted on.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        The slide; its placement and units are carried over.
+    box : Box
+        What the values show, level-0 pixels.
+    values : int32 array (rows, columns)
+        See `values_of`.
+    features : mapping
+        Feature table, with a column ``index`` of values.
+    name : str
+        What stands before the slide's name.
+    opacity : float
+        Of the layer, 0 to 1.
+    through : float
+        Opacity of parts within their outlines, of the layer's, 0 to 1.
+    """
+    from napari.layers import Labels
+    from napari.utils import CyclicLabelColormap
+    from napari.utils.colormaps.standardize_color import transform_color
+
+    outlines = kind_colours()
+    fills = [(*rgba[:3], through * rgba[3]) for rgba in outlines]
+    picked = tuple(float(v) for v in transform_color(PICK_COLOR)[0])
+    with warnings.catch_warnings():
+        # napari first makes random colours, of which skimage says that it clips some
+        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")
+        layer = Labels(
+            values,
+            **laid_over(source, box, (values.shape[1], values.shape[0])),
+            name=f"{name}: {source.name}",
+            features=features,
+            colormap=CyclicLabelColormap(colors=[NOTHING, *fills, *outlines, picked]),
+            opacity=opacity,
+            metadata={MAP_KEY: True},
+        )
+    layer.editable = False
+    return layer
+
+
+def fill_layer(layer: Image | Labels, source: Image, box: Box, values: NDArray[Any]) -> None:
+    """Change a picture in place, or, for parts of another size, the picture of a layer.
+
+    The layer itself is kept: where the CPU paints, drawing the slide has crashed after layers over
+    it were removed while a run went on.
+    """
+    placed = laid_over(source, box, (values.shape[1], values.shape[0]))
+    if layer.data.shape == values.shape:
+        layer.data[...] = values
+        layer.refresh(extent=False)
+    else:
+        layer.data = values
+    if not np.allclose(layer.affine.affine_matrix, placed["affine"]):
+        layer.affine = placed["affine"]
+
+
+def start_picking(viewer: Viewer, image: Image, shown: BudgetMap, name: str) -> Shapes:
+    """Make a layer active on which rectangles are drawn; the one there is, if there is one.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : napari.layers.Image
+    shown : BudgetMap
+        What is picked from.
+    name : str
+        What stands before the slide's name.
+    """
+    layer = picks_of(viewer, image, name)
     if layer is None:
         layer = viewer.add_shapes(
             None,
-            name=f"picked tiles: {image.name}",
+            name=f"{name}: {image.name}",
             edge_color=PICK_COLOR,
             face_color="transparent",
-            edge_width=max(allocations.plan.tiles[0].region.width / 25, 1),
+            edge_width=shown.pick_width,
             opacity=1.0,
             metadata={OVERLAY_KEY: True, MAP_KEY: True},
             **placement(image),
@@ -193,81 +191,46 @@ def start_picking(viewer: Viewer, image: Image, allocations: AllocationMap) -> S
     return layer
 
 
-def picks_of(viewer: Viewer, image: Image) -> Shapes | None:
-    """The layer of picks over an image."""
+def picks_of(viewer: Viewer, image: Image, name: str) -> Shapes | None:
+    """The layer of picks of a name over an image."""
     from napari.layers import Shapes
 
-    name = f"picked tiles: {image.name}"
+    full = f"{name}: {image.name}"
     for layer in viewer.layers:
-        if isinstance(layer, Shapes) and MAP_KEY in layer.metadata and layer.name == name:
+        if isinstance(layer, Shapes) and MAP_KEY in layer.metadata and layer.name == full:
             return layer
     return None
 
 
-def picked_tiles(viewer: Viewer, image: Image, allocations: AllocationMap) -> list[int]:
-    """Tiles whose pixels on the map a picking rectangle touches; a click makes a small one."""
-    layer = picks_of(viewer, image)
+def drawn_boxes(viewer: Viewer, image: Image, name: str) -> list[Box]:
+    """Rectangles on a layer of picks, level-0 pixels; a click makes a small one."""
+    layer = picks_of(viewer, image, name)
     if layer is None:
         return []
     units = viewer.dims.units
     here, slide = LayerFrame.of(layer, units), LayerFrame.of(image, units)
-    tiles: set[int] = set()
+    boxes = []
     for vertices in layer.data:
         points = slide.world_to_slide(here.data_to_world(vertices))
-        box = Box.from_corners(*points.min(axis=0), *points.max(axis=0))
-        tiles |= set(allocations.tiles_in(box))
-    return sorted(tiles)
+        boxes.append(Box.from_corners(*points.min(axis=0), *points.max(axis=0)))
+    return boxes
 
 
-def tile_under(
-    viewer: Viewer, image: Image, allocations: AllocationMap, position: tuple[float, ...]
-) -> int | None:
-    """Tile under the cursor, whose position is in the world."""
+def picked_parts(viewer: Viewer, image: Image, shown: BudgetMap, name: str) -> list[int]:
+    """Parts that a picking rectangle touches."""
+    boxes = drawn_boxes(viewer, image, name)
+    return sorted({part for box in boxes for part in shown.touched(box)})
+
+
+def place_under(viewer: Viewer, image: Image, position: tuple[float, ...]) -> tuple[float, float]:
+    """Level-0 pixels (x, y) of an image under a position in the world, such as the cursor's."""
     frame = LayerFrame.of(image, viewer.dims.units)
     ((x, y),) = frame.world_to_slide([position[-2:]])
-    return allocations.tile_at(float(x), float(y))
+    return float(x), float(y)
 
 
-def _why(tile: Tile, record: TileRecord | None, plan: RunPlan) -> str:
-    """Tokens, who chose them and out of what, tissue, boxes, and how far these may be relied on.
-
-    The record is None until it is done.
-    """
-    tissue = f"tissue {_percent(tile.tissue)}"
-    if not tile.is_read(plan.settings.min_tissue):
-        if tile.override == 0:
-            return f"left out by you, {tissue}"
-        return f"skipped: {tissue}, less than {_percent(plan.settings.min_tissue)}"
-    if record is None:
-        override = "" if tile.override is None else f", {_budget_text(tile.override)} set by you"
-        return f"waiting{override}, {tissue}"
-    if record.unreadable or record.tokens is None or record.allocation is None:
-        return f"its part of the file is damaged, {tissue}"
-    whose = BY[record.allocation.source] if tile.override is None else "you"
-    words = [f"{record.tokens.realised:,} visual tokens by {whose}", tissue]
-    if record.allocation.probabilities:
-        words[0] += f" {_probabilities(record.allocation.probabilities)}"
-    boxes = "1 box" if len(record.detections) == 1 else f"{len(record.detections)} boxes"
-    words.append("what is there is unknown" if record.unknown else boxes)
-    return f"{', '.join(words)}. {reliability_words(record.reliability)}"
-
-
-def _budget_text(budget: TileBudget | None) -> str:
-    """A budget in a word; ``auto`` where it is left to the run."""
-    return "auto" if budget is None else f"{budget:,}" if isinstance(budget, int) else budget
-
-
-def _probabilities(probabilities: tuple[float, ...]) -> str:
-    names = [*map(str, BUDGET_GRID), "native"]
-    best = sorted(zip(probabilities, names, strict=False), key=lambda pair: -pair[0])[:LIKELIEST]
-    return f"({', '.join(f'{name}: {_percent(probability)}' for probability, name in best)})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _touched(low: float, high: float, side: float, count: int) -> range:
-    first = math.floor(low / side)
-    last = max(math.ceil(high / side) - 1, first)  # a click touches one
-    return range(max(first, 0), min(last, count - 1) + 1)
+def part_under(
+    viewer: Viewer, image: Image, shown: BudgetMap, position: tuple[float, ...]
+) -> int | None:
+    """Part under the cursor, whose position is in the world."""
+    return shown.at(*place_under(viewer, image, position))

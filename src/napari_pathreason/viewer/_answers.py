@@ -29,6 +29,7 @@ from ._overlay import (
 from ._session import Entry, Session
 from ._shapes import marks_of_shapes
 from ._undo import undoable
+from ._window_map import WindowMap, regions_by_name
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -100,6 +101,15 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     return overlay
 
 
+def show_windows(viewer: Viewer, session: Session, entry: Entry) -> None:
+    """Show the windows of an answer over its slide; none where it was read as one picture."""
+    image, shown = entry.image(), WindowMap.of_result(entry.result)
+    if image is None or image not in viewer.layers or shown is None:
+        session.windows.hide(viewer)
+    else:
+        session.windows.show(viewer, image, shown, entry.id)
+
+
 def draw_budget(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
     """Add a layer with the boxes of an answer in one colour, to be compared with others."""
     data, attributes, _ = budget_layer_data(source, entry.id, entry.result, color)
@@ -127,13 +137,14 @@ def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None
     PathreasonError
         If the image of the entry was closed.
     """
-    image, region = entry.image(), cited.region_in(entry.result.region)
+    result, image = entry.result, entry.image()
+    region = cited.region_in(result.region, regions_by_name(result))
     if image is None or image not in viewer.layers:
         raise _closed(entry, "see its places")
     outline, doubted = box_to_data(region.box), entry.result.reliability.level == "none"
     name = "cited place (unreliable)" if doubted else "cited place"
     color = GREY if doubted else CITED_COLOR
-    width = max(entry.result.region.width, entry.result.region.height) / 200
+    width = max(region.width, region.height) / 67
     # where the user has drawn on the outline's layer, that is left to them
     if former is not None and former in viewer.layers and former.nshapes == 1:
         place_like(former, image)
@@ -179,7 +190,8 @@ def cited_by_shape(overlay: Shapes, index: int) -> tuple[int, Cited] | None:
     shape = mark.shape
     if not isinstance(shape, Box):  # a box that the user turned
         return None
-    cited = citing(mark.result.answer.rationale, mark.result.region, shape, label)
+    result = mark.result
+    cited = citing(result.answer.rationale, result.region, shape, label, regions_by_name(result))
     return None if cited is None else (owner, cited)
 
 

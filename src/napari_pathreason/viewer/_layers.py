@@ -17,6 +17,7 @@ from napari_pathreason.slides import Slide, slide_from_arrays
 from ._frame import LayerFrame, placement
 from ._overlay import is_overlay
 from ._settings import RegionSource
+from ._shapes import outline_of_shape
 from ._undo import undoable
 
 if TYPE_CHECKING:
@@ -159,10 +160,34 @@ def marked_region(viewer: Viewer, layer: Image) -> Region:
 
     The layers may differ in scale, translate, rotate, affine and units.
     """
-    shapes, vertices = _selected_vertices(viewer)
+    shapes, marked = _marked_shapes(viewer)
+    vertices = np.concatenate([shapes.data[index] for index in marked])
+    return _bounding_region(_on_slide(viewer, shapes, layer, vertices), layer)
+
+
+def outline_of(
+    viewer: Viewer, layer: Image, source: RegionSource
+) -> tuple[tuple[float, float], ...]:
+    """Corners (x, y), level-0 pixels, of the one selected shape that is no upright rectangle.
+
+    Empty for any other region: all of it counts.
+    """
+    if source != "shape":
+        return ()
+    shapes, marked = _marked_shapes(viewer)
+    if len(marked) != 1:
+        return ()
+    points = _on_slide(viewer, shapes, layer, np.asarray(shapes.data[marked[0]]))
+    return outline_of_shape(points, str(shapes.shape_type[marked[0]]))
+
+
+def _on_slide(
+    viewer: Viewer, shapes: Shapes, layer: Image, vertices: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Vertices of a Shapes layer as level-0 pixels (x, y) of an image layer."""
     units = viewer.dims.units
     world = LayerFrame.of(shapes, units).data_to_world(vertices)
-    return _bounding_region(LayerFrame.of(layer, units).world_to_slide(world), layer)
+    return LayerFrame.of(layer, units).world_to_slide(world)
 
 
 def region_in_view(viewer: Viewer, layer: Image) -> Region:
@@ -210,8 +235,8 @@ def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
     return shapes
 
 
-def _selected_vertices(viewer: Viewer) -> tuple[Shapes, NDArray[np.float64]]:
-    """Layer and vertices (n, d) of the shapes that are selected, the active layer first."""
+def _marked_shapes(viewer: Viewer) -> tuple[Shapes, list[int]]:
+    """Layer and indices of the shapes that are selected, the active layer first."""
     from napari.layers import Shapes
 
     layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
@@ -220,9 +245,9 @@ def _selected_vertices(viewer: Viewer) -> tuple[Shapes, NDArray[np.float64]]:
     layers.sort(key=lambda layer: (layer is not active, is_overlay(layer)))
     for layer in layers:
         if layer.selected_data:
-            return layer, np.concatenate([layer.data[i] for i in sorted(layer.selected_data)])
+            return layer, sorted(layer.selected_data)
     if layers and layers[0] is active and len(layers[0].data):
-        return layers[0], np.asarray(layers[0].data[-1])
+        return layers[0], [len(layers[0].data) - 1]
     raise RegionError(
         "no rectangle is selected; draw one in a Shapes layer, or choose the current view"
     )

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import RunFinished, RunPlan, TileBudget
 
-from ._allocation import AllocationMap, allocation_layer
+from ._allocation import budget_layer, fill_layer
 from ._frame import laid_over, on_click
 from ._layers import PREVIEW_KEY
 from ._lesions import AllLesions, BoxLayer, all_lesions_layer, box_layer_attributes
 from ._slide_run import SHARE, RunSoFar, Throttle
+from ._tile_map import TileMap
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -77,7 +78,7 @@ class _Run:
     image: Image
     so_far: RunSoFar
     plan: RunPlan
-    allocations: AllocationMap
+    allocations: TileMap
     changes: Changes
 
     def contents(self) -> dict[Kind, _Content]:
@@ -208,7 +209,9 @@ class RunLayers:
         if "heat" not in self._pictures:
             return "heat", Layer.create(*heat_layer_data(image, run.plan, so_far.heat()))
         if "map" not in self._pictures:
-            return "map", allocation_layer(image, run.allocations, run.changes)
+            tiles = run.allocations
+            values, features = tiles.labels(run.changes), tiles.features(run.changes)
+            return "map", budget_layer(image, tiles.box, values, features, "allocation map")
         if "boxes" not in self._pictures:
             shapes = Shapes(None, **box_layer_attributes(image))
             self._boxes = BoxLayer(shapes)
@@ -248,9 +251,11 @@ class RunLayers:
             return False
         with picture.throttle.spend():
             if kind == "heat":
-                _fill(layer, run.image, _whole(run.plan), so_far.heat())
+                fill_layer(layer, run.image, _whole(run.plan), so_far.heat())
             elif kind == "map":
-                _fill(layer, run.image, run.allocations.box, run.allocations.labels(run.changes))
+                fill_layer(
+                    layer, run.image, run.allocations.box, run.allocations.labels(run.changes)
+                )
                 layer.features = run.allocations.features(run.changes)
             else:
                 everything = so_far.everything or AllLesions.of((), run.plan)
@@ -296,17 +301,3 @@ class RunLayers:
 
 def _whole(plan: RunPlan) -> Box:
     return Box(0, 0, plan.slide.width, plan.slide.height)
-
-
-def _fill(layer: Image | Labels, image: Image, box: Box, values: NDArray[Any]) -> None:
-    """Change a picture in place, or, for tiles of another size, the picture of a layer.
-
-    The layer itself is kept: where the CPU paints, drawing the slide has crashed after layers over
-    it were removed while a run went on.
-    """
-    if layer.data.shape == values.shape:
-        layer.data[...] = values
-        layer.refresh(extent=False)
-    else:
-        layer.data = values
-        layer.affine = laid_over(image, box, (values.shape[1], values.shape[0]))["affine"]

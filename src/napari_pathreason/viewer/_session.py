@@ -34,12 +34,15 @@ from napari_pathreason.types import (
     GenerationSettings,
     ModelInfo,
     Query,
+    Reading,
     Request,
     Result,
 )
 
-from ._layers import region_of, slide_opener
+from ._layers import outline_of, region_of, slide_opener
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, RegionSource, preferences
+from ._steering import Steering
+from ._window_layer import WindowLayer
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -69,6 +72,7 @@ class Entry:
     """One answer of a session; the image may have been closed since.
 
     ``model_id`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
+    ``former`` is the answer that it goes on from: what that one has read is part of it.
     """
 
     id: int
@@ -76,6 +80,7 @@ class Entry:
     image: ReferenceType[Image]
     model_id: str = EMBEDDED
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
+    former: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,10 @@ class Session:
         Gives the `AskForm` of the Ask dock, or None where it is closed; a weak reference.
     memory : DockMemory
         What the docks were set to.
+    steering : Steering
+        How regions are to be read.
+    windows : WindowLayer
+        The windows that are shown over a slide.
     """
 
     added = Signal(Entry)
@@ -159,6 +168,8 @@ class Session:
         self.form: Callable[[], AskForm | None] = lambda: None
         self.asking = False
         self.memory = DockMemory()
+        self.steering = Steering()
+        self.windows = WindowLayer()
         self._warned: set[str] = set()
         self._loading = Lock()
         self._lock = Lock()
@@ -166,13 +177,14 @@ class Session:
         self._compute = Compute()
         self._models: Models | None = None
 
-    def add(self, result: Result, image: Image) -> Entry:
-        """Keep a result about an image layer and tell everyone."""
+    def add(self, result: Result, image: Image, former: Entry | None = None) -> Entry:
+        """Keep a result about an image layer and tell everyone; see `Entry`."""
         with self._lock:
             model_id = self._model_id
             if model_id is not None:
                 self.known_models[model_id] = result.model
-        entry = Entry(len(self.entries) + 1, result, ref(image), model_id or EMBEDDED)
+        number = len(self.entries) + 1
+        entry = Entry(number, result, ref(image), model_id or EMBEDDED, former=former)
         self.entries.append(entry)
         self.added.emit(entry)
         return entry
@@ -269,12 +281,15 @@ class Question:
         ``embedded``, a folder or a hub id.
     compute : Compute, optional
         What the model computes with; the user's preferences where not given.
+    before : tuple of Reading
+        What was read for it already, see `engine.Job`.
     """
 
     slide: Callable[[], Slide]
     request: Request
     model: str = EMBEDDED
     compute: Compute | None = None
+    before: tuple[Reading, ...] = ()
 
 
 def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Question:
@@ -292,14 +307,32 @@ def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Prefe
         raise QueryError("name at least one lesion to look for, such as: tumour")
     info = session.info_of(draft.model_id)
     check_query(query, draft.budget, None if info is None else info.metadata)
-    request = Request(
-        region_of(viewer, draft.image, draft.source),
-        query,
+    request = request_of(viewer, session, draft, preferred)
+    return Question(slide_opener(draft.image), request, draft.model_id, preferred.compute)
+
+
+def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Request:
+    """What a form says as a request, whether or not it can be asked yet.
+
+    Raises
+    ------
+    PathreasonError
+        If there is no image, or no region of it.
+    """
+    image = draft.image
+    if image is None:
+        raise PathreasonError("there is no image to ask about; open a slide first")
+    region = region_of(viewer, image, draft.source)
+    return Request(
+        region,
+        draft.query,
         draft.budget,
         GenerationSettings(zoom=preferred.zoom),
         preferred.effort,
+        session.steering.policy,
+        session.steering.within(image, region),
+        outline_of(viewer, image, draft.source),
     )
-    return Question(slide_opener(draft.image), request, draft.model_id, preferred.compute)
 
 
 def answer_question(
@@ -315,7 +348,7 @@ def answer_question(
         if cancel.is_set():
             yield Cancelled(Stage.OVERVIEW)
             return
-        job = Job(question.slide(), question.request)
+        job = Job(question.slide(), question.request, before=question.before)
         for event in run_job(job, models.performer, models.allocator, cancel):
             if isinstance(event, StageStarted) or (
                 isinstance(event, Failed) and isinstance(event.error, QueryError)

@@ -102,6 +102,24 @@ def _shape(points: NDArray[np.float64], kind: str) -> Box | BaseGeometry:
     return shapely.Polygon(points)
 
 
+def outline_of_shape(points: NDArray[np.float64], kind: str) -> tuple[tuple[float, float], ...]:
+    """Corners (x, y) of a drawn shape, level-0 pixels; none of an upright rectangle or a line.
+
+    Parameters
+    ----------
+    points : float64 array (n, 2)
+        Its vertices, level-0 pixels (x, y).
+    kind : str
+        napari's name of it.
+    """
+    import shapely
+
+    shape = _shape(points, kind)
+    if isinstance(shape, Box) or shape.geom_type != "Polygon":
+        return ()
+    return tuple((float(x), float(y)) for x, y in shapely.get_coordinates(shape)[:-1])
+
+
 def _upright(points: NDArray[np.float64]) -> bool:
     """Whether every side of a rectangle lies along an axis."""
     sides = np.abs(np.diff(points, axis=0, append=points[:1]))

@@ -38,11 +38,11 @@ from napari_pathreason.slide_run import (
 from napari_pathreason.slides import Slide, open_slide
 from napari_pathreason.types import Detection, Reliability
 
-from ._allocation import AllocationMap
 from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
 from ._lesions import MOST_BOXES, AllLesions, most_confident
 from ._session import Session
 from ._settings import EMBEDDED
+from ._tile_map import TileMap
 
 if TYPE_CHECKING:
     from threading import Event as Flag
@@ -208,7 +208,7 @@ class RunSoFar:
         self.lesions: Sequence[Lesion] = ()
         self.most_confident: Sequence[Lesion] = ()
         self.everything: AllLesions | None = None
-        self.allocations: AllocationMap | None = None
+        self.allocations: TileMap | None = None
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
         self._detections: list[tuple[Tile, Sequence[Detection]]] = []
@@ -258,7 +258,7 @@ class RunSoFar:
     def _begin(self, plan: RunPlan) -> None:
         region = plan.tiles[0].region
         self._heat = HeatMap(plan.slide, (region.width, region.height), MOST_SHOWN)
-        self.allocations = AllocationMap(plan)
+        self.allocations = TileMap(plan)
         self.plan = plan
 
     def _add(self, record: TileRecord) -> None:

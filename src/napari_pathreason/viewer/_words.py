@@ -50,13 +50,21 @@ def shown_detections(result: Result) -> tuple[Detection, ...]:
     return result.detections if result.answer.readable else ()
 
 
-def totals_line(results: Iterable[Result]) -> str:
-    """Questions, visual tokens (the allocator's counted), saved tokens and seconds in a line."""
+def totals_line(results: Iterable[Result], before: Iterable[Result] = ()) -> str:
+    """Questions, visual tokens (the allocator's counted), saved tokens and seconds in a line.
+
+    Parameters
+    ----------
+    results : iterable of Result
+    before : iterable of Result
+        Those that others went on from, once for each: what they read is counted in these as well.
+    """
     every = list(results)
     if not every:
         return "Session: no question yet."
-    spent = sum(result.tokens.spent for result in every)
-    saved = sum(result.tokens.saved for result in every)
+    twice = list(before)
+    spent = sum(r.tokens.spent for r in every) - sum(r.tokens.spent for r in twice)
+    saved = sum(r.tokens.saved for r in every) - sum(r.tokens.saved for r in twice)
     seconds = sum(sum(result.seconds.values()) for result in every)
     questions = "1 question" if len(every) == 1 else f"{len(every):,} questions"
     return f"Session: {questions}, {spent:,} visual tokens, {saved:,} saved, {seconds:.1f} s."

@@ -13,11 +13,12 @@ from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.slide_run import TileBudget, raised
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
+    PICKED_TILES,
     kind_colours,
-    picked_tiles,
+    part_under,
+    picked_parts,
     picks_of,
     start_picking,
-    tile_under,
     why_not_offered,
 )
 
@@ -225,7 +226,7 @@ class TileSelection(QObject):
         viewer, image, allocations = self._viewer(), self.image(), self._runner.so_far.allocations
         if viewer is None or image is None or image not in viewer.layers or allocations is None:
             return False
-        start_picking(viewer, image, allocations)
+        start_picking(viewer, image, allocations, PICKED_TILES)
         return True
 
     def look(self) -> bool:
@@ -235,17 +236,18 @@ class TileSelection(QObject):
             viewer is None
             or image is None
             or allocations is None
-            or picks_of(viewer, image) is None
+            or picks_of(viewer, image, PICKED_TILES) is None
         ):
             self._view.pick([])
             return False
-        self._view.pick(picked_tiles(viewer, image, allocations))
+        self._view.pick(picked_parts(viewer, image, allocations, PICKED_TILES))
         return True
 
     def spend(self) -> None:
         """Take the rectangles away: their tiles have got another budget."""
         viewer, image = self._viewer(), self.image()
-        picks = None if viewer is None or image is None else picks_of(viewer, image)
+        name = PICKED_TILES
+        picks = None if viewer is None or image is None else picks_of(viewer, image, name)
         if picks is not None and len(picks.data):
             picks.data = []
             picks.mode = "add_rectangle"
@@ -255,7 +257,7 @@ class TileSelection(QObject):
         viewer, image, allocations = self._viewer(), self.image(), self._runner.so_far.allocations
         if viewer is None or image is None or allocations is None or not self._view.in_front:
             return
-        tile = tile_under(viewer, image, allocations, position)
+        tile = part_under(viewer, image, allocations, position)
         if tile is not None:
             self._view.hover.setText(allocations.explain(tile))
 

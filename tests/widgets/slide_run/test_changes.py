@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.viewer import picks_of
+from napari_pathreason.viewer import PICKED_TILES, picks_of
 
 
 def pick(dock: Any, viewer: Any, box: Box) -> None:
@@ -17,7 +17,7 @@ def pick(dock: Any, viewer: Any, box: Box) -> None:
     from napari_pathreason.viewer import box_to_data
 
     dock.pick()
-    picks_of(viewer, dock.tile_selection.image()).add_rectangles(box_to_data(box))
+    picks_of(viewer, dock.tile_selection.image(), PICKED_TILES).add_rectangles(box_to_data(box))
     dock._show()
 
 
@@ -34,7 +34,7 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     assert len(view.picked) == 1
     (clicked,) = view.picked
     view.ban_button.click()
-    assert not len(picks_of(viewer, dock.tile_selection.image()).data)
+    assert not len(picks_of(viewer, dock.tile_selection.image(), PICKED_TILES).data)
     pick(dock, viewer, Box(300, 200, 10, 10))
     raised = [tile for tile in view.picked if tile != clicked]
     view.raise_button.click()

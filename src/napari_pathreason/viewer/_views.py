@@ -1,0 +1,201 @@
+"""How a region will be read, and going on with reading it: plans, their cost, and more windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from napari_pathreason.engine import Job, Planned, asks_windows, plan_windows
+from napari_pathreason.errors import PathreasonError
+from napari_pathreason.types import ModelInfo, Request, Result, Views, WindowChoice
+
+from ._layers import slide_opener
+from ._session import Draft, Entry, Question, Session, request_of
+from ._settings import Preferences
+from ._steering import choices_line
+from ._window_map import USUAL
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+AT_LEAST = 4
+"""Windows at their usual tokens that are read more, where an answer took less."""
+
+
+def reads_windows(request: Request, model: ModelInfo | None) -> bool:
+    """Whether a region will be read by windows; False where nothing is known of the model."""
+    if model is None:
+        return False
+    try:
+        return asks_windows(request, model, model.max_visual_tokens)
+    except PathreasonError:  # a region below one token
+        return False
+
+
+def reading_note(viewer: Viewer, session: Session, draft: Draft, model: ModelInfo | None) -> str:
+    """How the region of a form will be read, where that is by windows; else empty."""
+    try:
+        request = request_of(viewer, session, draft, Preferences())
+    except PathreasonError:
+        return ""
+    if not reads_windows(request, model):
+        return ""
+    words = [] if request.policy == "auto" else [policy_words(request.policy)]
+    words += filter(None, [choices_line(request.windows)])
+    return f"Read as windows{': ' if words else ''}{', '.join(words)}."
+
+
+def policy_words(name: str) -> str:
+    """A policy as docks call it."""
+    return "one picture" if name == "one_view" else name.replace("_", " ")
+
+
+def planned_question(
+    viewer: Viewer, session: Session, draft: Draft, preferred: Preferences
+) -> Question:
+    """What a form says as a question that need not be one yet: only its plan is made.
+
+    Raises
+    ------
+    PathreasonError
+        As of `request_of`.
+    """
+    request = request_of(viewer, session, draft, preferred)
+    if draft.image is None:
+        raise PathreasonError("there is no image to ask about; open a slide first")
+    return Question(slide_opener(draft.image), request, draft.model_id, preferred.compute)
+
+
+def plan_of_windows(question: Question, model: ModelInfo) -> Planned | str | None:
+    """The windows of a question and their cost, for a worker; the model is not loaded.
+
+    Returns
+    -------
+    Planned, str or None
+        A text says why there is no plan; None where the region is read as one picture.
+    """
+    try:
+        return plan_windows(Job(question.slide(), question.request), model)
+    except PathreasonError as error:
+        return str(error)
+    except Exception as error:  # a fault of ours must be shown, not lost in a thread
+        return f"unexpected {type(error).__name__} while planning; please report it"
+
+
+def pace(entries: Iterable[Entry], model: ModelInfo) -> float | None:
+    """FLOPs a second of a model's earlier answers; None without any."""
+    speeds = [
+        entry.result.tokens.flops / seconds
+        for entry in entries
+        if entry.result.model == model
+        and entry.former is None
+        and (seconds := sum(entry.result.seconds.values())) > 0
+    ]
+    return median(speeds) if speeds else None
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Going on from an answer.
+
+    Parameters
+    ----------
+    entry : Entry
+        What is gone on from.
+    question : Question
+    """
+
+    entry: Entry
+    question: Question
+
+
+def more_of(session: Session, entry: Entry, preferred: Preferences) -> More:
+    """Read the next windows of an answer's region, in the order in which its policy would go on.
+
+    As many visual tokens as its last round took, at least those of some usual windows, and windows
+    that the user has pinned since.
+
+    Raises
+    ------
+    PathreasonError
+        If its image was closed, or no window is left.
+    """
+    image, result = entry.image(), entry.result
+    if image is None:
+        raise PathreasonError(
+            f"the image of answer {entry.id} was closed; open {result.slide.name} again "
+            "and ask once more to go on"
+        )
+    if result.request is None or not result.unread:
+        raise PathreasonError("all windows of this region were read")
+    spent = windows_tokens(result)
+    last = spent - (0 if entry.former is None else windows_tokens(entry.former.result))
+    windows = session.steering.within(image, result.region)
+    seen = {view.region for one in result.readings for view in one.views}
+    pinned = sum(
+        USUAL if one.tokens is None else one.tokens for one in windows if one.region not in seen
+    )
+    if result.request.policy == "listed":  # it goes on with nothing of its own
+        windows += tuple(WindowChoice(region) for region in result.unread[:AT_LEAST])
+        windows = tuple({one.region: one for one in (*result.request.windows, *windows)}.values())
+    request = replace(
+        result.request,
+        budget=spent + max(last, AT_LEAST * USUAL) + pinned,
+        windows=windows,
+    )
+    question = Question(
+        slide_opener(image), request, entry.model_id, preferred.compute, result.readings
+    )
+    return More(entry, question)
+
+
+def windows_tokens(result: Result) -> int:
+    """Visual tokens of the windows that an answer has read, without zooms."""
+    views = (view for one in result.readings for view in one.views if view.role != "zoom")
+    return sum(view.tokens for view in views)
+
+
+def cost_line(plan: Planned, seconds: float | None) -> str:
+    """What a plan costs, before anything of it is spent."""
+    cost, views = plan.cost, plan.views
+    words = [
+        _tokens(cost.tokens, views),
+        f"about {cost.flops / 1e9:,.1f} GFLOPs",
+        f"{cost.pixels / 1e6:,.1f} Mpx to decode",
+        f"{cost.memory / 1e6:,.1f} MB of pictures",
+    ]
+    if seconds is not None:
+        words.append(f"about {seconds:,.1f} s")
+    return f"{_count(views)}, {policy_words(views.policy)}: {', '.join(words)}."
+
+
+def realised_line(result: Result) -> str:
+    """What windows have cost, against what was planned."""
+    if result.views is None:
+        return ""
+    tokens, views = result.tokens, result.views
+    words = [
+        _tokens(tokens.realised, views),
+        f"{tokens.flops / 1e9:,.1f} GFLOPs",
+        f"{result.pixels_decoded / 1e6:,.1f} Mpx decoded",
+        f"{sum(result.seconds.values()):,.1f} s",
+    ]
+    if tokens.zoom:
+        words.insert(1, f"{tokens.zoom:,} for zooms")
+    planned = sum(view.tokens for view in views.views if view.role != "zoom")
+    return (
+        f"{_count(views)} read, {policy_words(views.policy)}: {', '.join(words)}; "
+        f"{planned:,} planned."
+    )
+
+
+def _tokens(count: int, views: Views) -> str:
+    share = count / max(views.native_windows, 1)
+    return f"{count:,} of {views.native_windows:,} visual tokens ({share:.0%})"
+
+
+def _count(views: Views) -> str:
+    count = sum(view.role == "window" for view in views.views)
+    return "1 window" if count == 1 else f"{count:,} windows"
