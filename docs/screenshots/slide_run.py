@@ -33,9 +33,9 @@ def play_map(stage: Stage) -> None:
     plan = dock.runner.so_far.plan
     view, x, y = dock.map_view, plan.slide.width, plan.slide.height
     places = (
-        (Box(0.3 * x, 0.05 * y, 0.2 * x, 0.15 * y), view.ban_button),
-        (Box(0.35 * x, 0.4 * y, 0.1 * x, 0.3 * y), view.raise_button),
-        (Box(0.6 * x, 0.55 * y, 0.15 * x, 0.1 * y), view.pin_button),
+        (Box(0.3 * x, 0.05 * y, 0.2 * x, 0.15 * y), view.buttons.ban),
+        (Box(0.35 * x, 0.4 * y, 0.1 * x, 0.3 * y), view.buttons.higher),
+        (Box(0.6 * x, 0.55 * y, 0.15 * x, 0.1 * y), view.buttons.pin),
         (Box(0.52 * x, 0.75 * y, 0.2 * x, 0.15 * y), None),
     )
     for box, button in places:

@@ -25,6 +25,7 @@ from napari_pathreason.viewer import (
     largest_offered,
     outlook,
     why_not_offered,
+    why_windows,
 )
 
 YES_NO = ("yes", "no")
@@ -168,4 +169,11 @@ def test_what_is_not_offered_says_why() -> None:
     assert why_not_offered("native", 512, 1024) == (
         "native size is 1,024 visual tokens, more than the 512 up to which this model's replies "
         "hold; mark a smaller region"
+    )
+
+
+def test_what_is_more_than_one_picture_holds_is_read_as_windows() -> None:
+    assert why_windows(512, 512) == why_windows(4096, None) == ""
+    assert why_windows(513, 512) == (
+        "more than the 512 up to which replies about one picture hold: read as windows"
     )

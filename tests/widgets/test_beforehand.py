@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.types import Calibration, Metadata, ModelInfo, Query, Topic
@@ -137,76 +136,54 @@ def offered(box: Any) -> list[Any]:
     return [box.itemData(i) for i in range(box.count()) if box.model().item(i).isEnabled()]
 
 
-def test_the_form_offers_no_larger_budget_than_replies_hold_at(docked: Any) -> None:
-    _, dock = docked
-    box = dock.form.budget_box
-    assert offered(box) == ["auto", *(cost for cost in BUDGET_GRID if cost <= 64)]
-    tips = {box.itemData(i): box.itemData(i, Qt.ToolTipRole) for i in range(box.count())}
-    assert tips[128] == "more than the 64 up to which this model's replies hold"
-    assert tips["native"].startswith("native size is 228 visual tokens, more than the 64")
-    box.choose(1024)
-    box.choose("native")
-    assert dock.form.budget_box.value == "auto"
-
-
-def test_native_size_is_offered_for_a_region_that_is_small_enough(
+def test_a_larger_budget_than_one_picture_holds_becomes_windows(
     docked: Any, finish: Wait, messages: list[Any]
 ) -> None:
     viewer, dock = docked
-    viewer.add_image(np.full((200, 200, 3), 90, np.uint8), rgb=True, name="small")
-    dock.look()
+    viewer.layers["slide"].data[...] = (230, 170, 200)  # tissue
     box = dock.form.budget_box
-    assert dock.form.image_box.image.name == "small"
-    assert offered(box)[-1] == "native"
-    box.choose("native")
-    dock.form.image_box.image = viewer.layers["slide"].__wrapped__
-    dock.look()
-    assert box.value == "native"  # as chosen, but it is said that it cannot be asked
-    assert "Native size is 228 visual tokens, more than the 64" in dock.form.region_note.text()
+    assert offered(box) == [box.itemData(place) for place in range(box.count())]
     dock.form.fill(ASKED)
+    box.choose(64)
+    dock.look()
+    assert "Read as windows" not in dock.form.region_note.text()
+    box.choose(128)
+    dock.look()
+    assert "Read as windows." in dock.form.region_note.text()
     dock.ask()
     finish(dock)
-    assert "visual tokens in 1 window" in dock.answer.toPlainText()  # the others show glass
+    result = dock.session.entries[0].result
+    windows = [view for view in result.views.views if view.role == "window"]
+    assert len(windows) > 1
+    assert max(view.tokens for view in windows) <= 64
     assert not messages
 
 
-def test_a_budget_that_another_model_does_not_hold_at_gives_way(docked: Any) -> None:
-    _, dock = docked
-    dock.form.model_box.model_id = "some/body"
-    dock.form.settled.emit()
-    dock.form.budget_box.choose(1024)
-    assert dock.form.budget_box.value == 1024
-    dock.form.model_box.model_id = "embedded"
-    dock.form.settled.emit()
-    assert dock.form.budget_box.value == 64
-
-
-def test_the_token_budget_dock_offers_the_same(docked: Any) -> None:
+def test_the_token_budget_dock_says_which_budgets_become_windows(docked: Any) -> None:
     from napari_pathreason.widgets import BudgetWidget
 
     viewer, ask = docked
     dock = BudgetWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Token budget")
     dock.look()
-    refused = [cost.budget for cost in dock.costs if cost.refused]
-    assert refused == [*(cost for cost in BUDGET_GRID if cost > 64), "native"]
+    more = [cost.budget for cost in dock.costs if cost.windows]
+    assert more == [*(cost for cost in BUDGET_GRID if cost > 64), "native"]
     last = len(BUDGET_GRID)
-    assert dock.table.item(last, 0).flags() == Qt.NoItemFlags
-    assert "native size is 228" in dock.table.item(last, 0).toolTip()
-    for row in (last, BUDGET_GRID.index(128)):
-        dock.table.cellClicked.emit(row, 0)
-        assert ask.form.budget_box.value == "auto"
-    dock.pin(64)
-    dock.step(1)
-    assert ask.form.budget_box.value == 64  # there is none above it
-    assert dock.preview_button.isEnabled()
-    assert [b for b, box in dock.compare.boxes.items() if not box.isEnabled()] == refused
-    assert "more than the 64" in dock.compare.boxes[256].toolTip()
-    assert dock.compare.checked == [16]  # 256 was checked to begin with
+    assert "read as windows" in dock.table.item(last, 0).toolTip()
+    assert dock.table.item(BUDGET_GRID.index(64), 0).toolTip() == ""
+    assert "More than the 64" in dock.compare.boxes[256].toolTip()
+    assert dock.compare.checked == [16, 256]
     dock.chart.draw()
     (axes,) = dock.chart.figure.axes
     filled = [bar.get_facecolor()[3] > 0 for bar in axes.patches]
-    assert filled == [cost.budget not in refused for cost in dock.costs]
+    assert filled == [cost.budget not in more for cost in dock.costs]
+    assert dock.pages.currentWidget() is dock.grid
+    dock.table.cellClicked.emit(BUDGET_GRID.index(128), 0)
+    assert ask.form.budget_box.value == 128
+    assert dock.pages.currentWidget() is dock.views
+    dock.pin(64)
+    assert dock.pages.currentWidget() is dock.grid
+    assert dock.preview_button.isEnabled()
 
 
 def test_the_slide_run_dock_tells_the_same(docked: Any, qtbot: Any, messages: list[Any]) -> None:

@@ -157,7 +157,7 @@ def test_tiles_are_picked_and_run_again_by_keys(
     assert picks.mode == "add_rectangle"
     dock.map_view.pick([0])
     dock.map_view.refresh(False)
-    dock.map_view.ban_button.click()
+    dock.map_view.buttons.ban.click()
     dock.map_view.run_button.setFocus()
     qtbot.waitUntil(dock.map_view.run_button.hasFocus, timeout=5000)
     qtbot.keyClick(dock.map_view.run_button, Qt.Key_Return, Qt.ControlModifier)

@@ -30,7 +30,6 @@ from ._budgets import (
     budget_costs as budget_costs,
     estimate_costs as estimate_costs,
     grid_layer_data as grid_layer_data,
-    native_of as native_of,
     preview_layer_data as preview_layer_data,
     read_preview as read_preview,
 )
@@ -41,6 +40,7 @@ from ._frame import (
     go_to as go_to,
     placement as placement,
     slide_to_data as slide_to_data,
+    until_released as until_released,
 )
 from ._layers import (
     SLIDE_KEY as SLIDE_KEY,
@@ -70,6 +70,7 @@ from ._outlook import (
     largest_offered as largest_offered,
     outlook as outlook,
     why_not_offered as why_not_offered,
+    why_windows as why_windows,
 )
 from ._overlay import (
     BUDGET_COLORS as BUDGET_COLORS,
@@ -137,6 +138,7 @@ from ._views import (
 )
 from ._window_layer import WindowLayer as WindowLayer
 from ._window_map import (
+    NEW_WINDOWS as NEW_WINDOWS,
     MapWindow as MapWindow,
     WindowMap as WindowMap,
     has_windows as has_windows,

@@ -14,16 +14,15 @@ from napari_pathreason.budgets import BUDGET_GRID, ReadPlan, plan
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, choose_level
-from napari_pathreason.types import Allocation, Budget, ModelInfo, Query, Result
+from napari_pathreason.types import Allocation, Budget, Query, Result
 
 from ._frame import laid_over
-from ._layers import PREVIEW_KEY, layer_size, region_of, slide_of
-from ._outlook import why_not_offered
+from ._layers import PREVIEW_KEY, layer_size, slide_of
+from ._outlook import why_windows
 from ._session import Session
-from ._settings import RegionSource
+from ._window_map import has_windows
 
 if TYPE_CHECKING:
-    from napari import Viewer
     from napari.layers import Image
 
 BYTES_PER_PIXEL = 3 + 3 * 4
@@ -51,8 +50,8 @@ class BudgetCost:
         Median of earlier answers of the same model at as many tokens; None without any.
     probability : float or None
         The allocator's; None where it has none.
-    refused : str
-        Why it is not offered; empty where it is.
+    windows : str
+        Why it is read as windows; empty where it is one picture.
     """
 
     budget: Budget
@@ -61,7 +60,7 @@ class BudgetCost:
     memory: int
     seconds: float | None = None
     probability: float | None = None
-    refused: str = ""
+    windows: str = ""
 
     @property
     def saved(self) -> float:
@@ -92,7 +91,7 @@ def budget_costs(
     allocation : Allocation, optional
         The allocator's for this region; its probabilities follow the budget grid.
     most : int, optional
-        Visual tokens up to which the model's replies hold; larger budgets are not offered.
+        Visual tokens of one picture up to which the model's replies hold.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def budget_costs(
                 width * height * BYTES_PER_PIXEL,
                 median(seconds[planned.tokens]) if planned.tokens in seconds else None,
                 probabilities[i] if i < len(probabilities) else None,
-                why_not_offered(budget, most, planned.tokens),
+                why_windows(planned.tokens, most),
             )
         )
     return costs
@@ -139,7 +138,8 @@ def estimate_costs(
         If the region is too small, the layer is no slide, or the model's files are damaged.
     """
     info = session.info_of(model)
-    past = [entry.result for entry in session.entries if entry.result.model == info]
+    past = [e.result for e in session.entries if e.result.model == info and e.former is None]
+    past = [result for result in past if not has_windows(result)]
     same = [r for r in past if r.region == region and r.query == query]
     allocations = [r.allocation for r in same if r.allocation.tokens_spent]
     layer_size(image)  # refuses what is no plane
@@ -154,25 +154,6 @@ def estimate_costs(
     most = None if info is None else info.max_visual_tokens
     costs = budget_costs(region, token_px, sizes, past, last, most)
     return costs, _allocation_note(info is not None, past, last)
-
-
-def native_of(
-    viewer: Viewer, image: Image | None, source: RegionSource, info: ModelInfo | None
-) -> int | None:
-    """Visual tokens of the region that would be asked about, at native size.
-
-    Returns
-    -------
-    int or None
-        None where there is no such region, or it is smaller than one token.
-    """
-    if image is None:
-        return None
-    token_px = USUAL_TOKEN_PX if info is None else info.dims.token_px
-    try:
-        return plan(region_of(viewer, image, source), None, token_px).tokens
-    except PathreasonError:
-        return None
 
 
 def _allocation_note(loaded: bool, past: Sequence[Result], last: Allocation | None) -> str:

@@ -5,7 +5,7 @@ The only place where (y, x) of napari meets (x, y) of a slide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -181,15 +181,26 @@ def on_click(layer: Layer, clicked: Callable[[float, float], object]) -> None:
     """
 
     def press(source: Layer, event: Any) -> Iterator[None]:
-        start = np.asarray(event.pos)
-        yield
-        while event.type == "mouse_move":
-            yield
-        if np.abs(np.asarray(event.pos) - start).max() <= STILL:
+        if (yield from until_released(event)):
             ((x, y),) = data_to_slide([source.world_to_data(event.position)])
             clicked(float(x), float(y))
 
     layer.mouse_drag_callbacks.append(press)
+
+
+def until_released(event: Any) -> Generator[None, None, bool]:
+    """Wait, in a callback of napari's for a pressed mouse, until it is let go.
+
+    Returns
+    -------
+    bool
+        Whether it was a click: the mouse was held still.
+    """
+    start = np.asarray(event.pos)
+    yield
+    while event.type == "mouse_move":
+        yield
+    return bool(np.abs(np.asarray(event.pos) - start).max() <= STILL)
 
 
 def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:

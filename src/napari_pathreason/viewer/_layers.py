@@ -14,6 +14,7 @@ from napari_pathreason.errors import PathreasonError, RegionError, SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, slide_from_arrays
 
+from ._allocation import MAP_KEY
 from ._frame import LayerFrame, placement
 from ._overlay import is_overlay
 from ._settings import RegionSource
@@ -239,8 +240,11 @@ def _marked_shapes(viewer: Viewer) -> tuple[Shapes, list[int]]:
     """Layer and indices of the shapes that are selected, the active layer first."""
     from napari.layers import Shapes
 
-    layers = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
+    every = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
+    layers = [layer for layer in every if MAP_KEY not in layer.metadata]  # those only pick
     active = viewer.layers.selection.active
+    if active not in layers and layers and len(every) > len(layers) and active in every:
+        active = layers[0]  # the region stays marked while windows of it are picked
     # among the rest, what the user drew goes before the overlay of earlier answers
     layers.sort(key=lambda layer: (layer is not active, is_overlay(layer)))
     for layer in layers:

@@ -102,7 +102,7 @@ def foresee(session: Session, query: Query, model: str) -> tuple[Outlook, ModelI
 
 
 def why_not_offered(budget: Budget, most: int | None, native: int | None = None) -> str:
-    """Why a budget is not offered; empty where it is.
+    """Why a budget is not offered for what is one picture, as a tile is; empty where it is.
 
     Parameters
     ----------
@@ -121,6 +121,21 @@ def why_not_offered(budget: Budget, most: int | None, native: int | None = None)
     if native is None or native <= most:
         return ""
     return f"native size is {native:,} visual tokens, more than {limit}; mark a smaller region"
+
+
+def why_windows(tokens: int, most: int | None) -> str:
+    """Why so many visual tokens are read as windows; empty where one picture can have them.
+
+    Parameters
+    ----------
+    tokens : int
+        Of a picture.
+    most : int or None
+        As of `why_not_offered`.
+    """
+    if most is None or tokens <= most:
+        return ""
+    return f"more than the {most:,} up to which replies about one picture hold: read as windows"
 
 
 def largest_offered(most: int | None) -> int:

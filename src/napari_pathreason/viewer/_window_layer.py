@@ -29,6 +29,8 @@ class WindowLayer:
         What is shown; None where nothing is.
     entry : int
         Id of the answer whose windows these are; 0 of a plan.
+    visible : bool
+        Whether they are to be seen on the slide.
     changed : psygnal signal
         Emitted when others are shown, or some of them were read.
     """
@@ -38,6 +40,7 @@ class WindowLayer:
     def __init__(self) -> None:
         self.shown: WindowMap | None = None
         self.entry = 0
+        self.visible = True
         self._image: ref[Image] | None = None
         self._layer: ref[Labels] | None = None
         self._behind = False
@@ -79,7 +82,7 @@ class WindowLayer:
         else:
             fill_layer(layer, image, windows.box, windows.values)
             layer.features = windows.features()
-            layer.visible = True
+        layer.visible = self.visible
         self._behind = False
         self.changed.emit()
 

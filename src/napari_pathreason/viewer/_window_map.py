@@ -24,6 +24,8 @@ MOST_PIXELS = 1024
 """Along a side of the map."""
 OUTLINE = 14
 """Of how many parts of a window's side its outline is one."""
+NEW_WINDOWS = "new window"
+"""Name of the layer on which windows are drawn."""
 USUAL = 64
 """Visual tokens of a window where the user leaves them to the policy and it has not chosen yet."""
 
@@ -93,9 +95,12 @@ class MapWindow:
             return line
         if len(one.views) > 1:
             return f"{line}. Read with {len(one.views) - 1:,} others in one prompt"
-        confident = one.confidence if one.reliability.level != "none" else None
-        sure = "" if confident is None else f", confidence {confident:.2f}"
-        return f"{line}. {self.answer}{sure}. {reliability_words(one.reliability)}"
+        words = [one.answer.text or NOT_READABLE]
+        if one.reliability.level == "none" and one.answer.readable:
+            words = [f"Guess: {one.answer.text}"]
+        elif one.confidence is not None:
+            words.append(f"confidence {one.confidence:.2f}")
+        return f"{line}. {', '.join(words)}. {reliability_words(one.reliability)}"
 
 
 class WindowMap:
@@ -181,6 +186,26 @@ class WindowMap:
         readings = {id(one.reading): one.reading for one in self.windows if one.reading is not None}
         for reading in readings.values():
             shown.take(reading)
+        return shown
+
+    def with_choices(self, choices: Sequence[WindowChoice]) -> WindowMap:
+        """The map with other windows of the user's; those that he leaves out are not read."""
+        banned = {one.region for one in choices if one.tokens == 0}
+        tokens = {one.region: one.tokens for one in choices if one.tokens}
+        views = (
+            replace(view, tokens=tokens.get(view.region) or view.tokens)
+            if self.windows[self._places[view]].state == "waiting"
+            else view
+            for view in self.views.views
+            if view.region not in banned
+        )
+        shown = WindowMap(
+            self.region, replace(self.views, views=tuple(views)), self._model, choices
+        )
+        for one in self.windows:
+            if one.reading is not None and one.view in shown._places:
+                shown.take(one.reading)
+        shown.select(self.selected)
         return shown
 
     def finish(self) -> None:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from napari_pathreason.engine import confidence_line, token_line
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.tasks import TASKS, Cited, cited_places
+from napari_pathreason.tasks import TASKS, Cited, cited_places, cited_views
 from napari_pathreason.types import Query, Result
 from napari_pathreason.viewer import Entry, Session, answer_words, cited_by_shape, show_cited
 
@@ -32,7 +32,7 @@ LARGE_UP_TO = 80  # characters; longer answers are set in plain size
 RAW = "reply:"
 """Address of the link that shows a reply as it was written, and hides it again."""
 SCHEME = "place"
-"""Of the addresses of links that go to a cited place."""
+"""Of the addresses of links that go to a cited place or window."""
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -48,7 +48,7 @@ class AnswerView(QTextBrowser):
         self._written = ""
         self._query: Query | None = None
         self._result: Result | None = None
-        self._raw = False
+        self._former, self._raw = 0, False
         self.anchorClicked.connect(self._toggle)
 
     def begin(self, query: Query) -> None:
@@ -75,13 +75,22 @@ class AnswerView(QTextBrowser):
             self.append(_colored(text, ALERT))
         self.moveCursor(QTextCursor.MoveOperation.End)
 
-    def show_result(self, result: Result) -> None:
-        """Show a finished answer; how far it may be relied on stands above the view."""
+    def show_result(self, result: Result, former: int = 0) -> None:
+        """Show a finished answer; how far it may be relied on stands above the view.
+
+        Parameters
+        ----------
+        result : Result
+        former : int
+            Id of the answer that it goes on from; 0 where it goes on from none.
+        """
         if result is not self._result:
-            self._result, self._raw = result, False
+            self._result, self._former, self._raw = result, former, False
         readable, level = result.answer.readable, result.reliability.level
         notes = (_muted(f"Note: {note}") for note in result.warnings)
         parts = [_muted(question_text(result.query))]
+        if self._former:
+            parts.append(_muted(f"Goes on from answer {self._former}."))
         if not readable:
             parts += [_paragraph(f"{answer_words(result)}."), self._reply(result.answer.reply)]
         elif level == "none":
@@ -93,7 +102,7 @@ class AnswerView(QTextBrowser):
             parts += [
                 f"<p style='font-size: {size}'><b>{text}</b></p>",
                 _paragraph(confidence_line(result)),
-                _paragraph(result.answer.rationale),
+                _lines(result.answer.rationale),
             ]
         self._show(*parts, _muted(token_line(result)), *notes)
 
@@ -109,14 +118,14 @@ class AnswerView(QTextBrowser):
     def _toggle(self, url: QUrl) -> None:
         if url.toString() == RAW and self._result is not None:
             self._raw = not self._raw
-            self.show_result(self._result)
+            self.show_result(self._result, self._former)
 
     def _show(self, *parts: str) -> None:
         self.setHtml("".join(parts))
 
 
 class EvidenceLinks(QObject):
-    """Makes the cited places of the shown answer links, and selects the sentence behind a box.
+    """Makes the cited places and windows of the shown answer links, and selects what cites a box.
 
     Parameters
     ----------
@@ -144,16 +153,18 @@ class EvidenceLinks(QObject):
         view.anchorClicked.connect(self._go)
 
     def link(self, entry: Entry) -> None:
-        """Make links of the places that the shown answer cites."""
+        """Make links of the places and windows that the shown answer cites."""
         self._entry = entry
-        for number, cited in enumerate(cited_places(_rationale_line(entry))):
+        for number, cited in enumerate(_cited(entry)):
             cursor = self._cursor(entry, cited)
             if cursor is not None:
                 link = cursor.charFormat()
                 link.setAnchor(True)
                 link.setAnchorHref(f"{SCHEME}:{number}")
                 link.setFontUnderline(True)
-                link.setToolTip("Go to this place")
+                link.setToolTip(
+                    "Go to this window" if cited.view == cited.text else "Go to this place"
+                )
                 cursor.mergeCharFormat(link)
 
     def watch(self, overlay: Shapes | None) -> None:
@@ -174,7 +185,7 @@ class EvidenceLinks(QObject):
         viewer, entry = self._viewer(), self._entry
         if url.scheme() != SCHEME or viewer is None or entry is None:
             return
-        cited = cited_places(_rationale_line(entry))[int(url.path())]
+        cited = _cited(entry)[int(url.path())]
         former = self._outline() if self._outline is not None else None
         try:
             self._outline = ref(show_cited(viewer, entry, cited, former))
@@ -197,12 +208,25 @@ class EvidenceLinks(QObject):
         if cursor is not None:
             self._view.setTextCursor(cursor)
 
+    def select_view(self, name: str) -> None:
+        """Select in the text the line of a window."""
+        if self._entry is None:
+            return
+        for cited in cited_views(_rationale(self._entry)):
+            cursor = self._cursor(self._entry, cited) if cited.view == name else None
+            if cursor is not None:
+                cursor.movePosition(QTextCursor.EndOfLine, QTextCursor.KeepAnchor)
+                self._view.setTextCursor(cursor)
+
     def _cursor(self, entry: Entry, cited: Cited) -> QTextCursor | None:
         """The words of a citation in the text that is shown; None where they are not there."""
-        text, words = _rationale_line(entry), " ".join(cited.text.split())
+        text, words = _rationale(entry), " ".join(cited.text.split())
         start = self._view.toPlainText().rfind(text)
-        # the one line that is shown has no line breaks to end a clause
-        same = (one.start for one in cited_places(text) if one.text.startswith(words))
+        same = (
+            one.start
+            for one in _cited(entry)
+            if one.text.startswith(words) and one.view == cited.view
+        )
         at = next(same, None)
         if start < 0 or at is None:
             return None
@@ -221,9 +245,19 @@ def question_text(query: Query) -> str:
     return f"{line}. {query.question}" if query.question else line
 
 
-def _rationale_line(entry: Entry) -> str:
-    """A rationale as the view shows it, in one line."""
-    return " ".join(entry.result.answer.rationale.split())
+def _rationale(entry: Entry) -> str:
+    """A rationale as the view shows it."""
+    return "\n".join(_rationale_lines(entry.result.answer.rationale))
+
+
+def _rationale_lines(rationale: str) -> list[str]:
+    return [words for line in rationale.splitlines() if (words := " ".join(line.split()))]
+
+
+def _cited(entry: Entry) -> tuple[Cited, ...]:
+    """Windows and places that a rationale cites, as the view shows it."""
+    text = _rationale(entry)
+    return (*cited_views(text), *cited_places(text))
 
 
 def _words_so_far(rationale: str) -> str:
@@ -238,7 +272,15 @@ def _words_so_far(rationale: str) -> str:
 
 
 def _small(text: str) -> str:
-    return f"<p style='font-size: small; color: {MUTED}'>{escape(text)}</p>" if text else ""
+    return f"<p style='font-size: small; color: {MUTED}'>{_broken(text)}</p>" if text else ""
+
+
+def _lines(text: str) -> str:
+    return f"<p>{_broken(text)}</p>" if text.strip() else ""
+
+
+def _broken(text: str) -> str:
+    return "<br>".join(map(escape, _rationale_lines(text)))
 
 
 def _paragraph(text: str) -> str:

@@ -25,13 +25,15 @@ from napari_pathreason.types import ModelInfo, Result
 from napari_pathreason.viewer import (
     Entry,
     ModelLoading,
+    Question,
     Session,
     draw_entry,
     foresee,
     is_slide,
-    native_of,
+    more_of,
     prepare_overlay,
     question_of,
+    reading_note,
     region_note,
     show_entry,
     start_drawing,
@@ -40,17 +42,19 @@ from napari_pathreason.viewer import (
 
 from . import _keys as keys
 from ._answer_view import AnswerView, EvidenceLinks
-from ._dock import Dock
+from ._dock import Dock, weak_click, weak_move
 from ._form import QuestionForm
 from ._history import History, SaveButton
 from ._progress import StageProgress
 from ._reliability import ReliabilityStrip
 from ._runner import QuestionRunner
+from ._windows import AnswerWindows
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
 
+BUSY = "the model is at a comparison or a slide; wait, or stop that"
 DRAW_AFTER_MS = 60
 """The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
 
@@ -71,7 +75,9 @@ class AskWidget(Dock):
         self.reliability = ReliabilityStrip()
         self.answer = AnswerView()
         self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
+        self.windows = AnswerWindows(self._viewer, self.session)
         self.history = History()
+        self._former: Entry | None = None
         self._asked_image: ref[Image] | None = None
         self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
@@ -92,6 +98,7 @@ class AskWidget(Dock):
         self.body.addWidget(self.progress)
         self.body.addWidget(self.reliability)
         self.body.addWidget(self.answer, 3)
+        self.body.addWidget(self.windows)
         self.body.addWidget(self.history, 1)
         self.body.addLayout(outlets)
 
@@ -109,11 +116,15 @@ class AskWidget(Dock):
         self.form.draw_wanted.connect(self._draw)
         self.form.settled.connect(self._foresee)
         self.history.chosen.connect(self._go_back)
+        self.windows.more_wanted.connect(self.read_more)
         self.runner.happened.connect(self._follow)
         self._draw_timer.timeout.connect(self._draw_boxes)
         self.session.added.connect(self._list)
         self.session.chosen.connect(self._go_back)
-        layers = unwrapped(viewer).layers
+        plain = unwrapped(viewer)
+        plain.mouse_move_callbacks.append(weak_move(self.windows.hover))
+        plain.mouse_drag_callbacks.append(weak_click(self._point))
+        layers = plain.layers
         layers.events.inserted.connect(self.reset_choices)
         layers.events.removed.connect(self._on_removed)
         layers.events.renamed.connect(self.reset_choices)
@@ -138,18 +149,40 @@ class AskWidget(Dock):
             return
         try:
             if image is not None and self.session.asking:
-                raise PathreasonError("the model is at a comparison or a slide; wait, or stop that")
+                raise PathreasonError(BUSY)
             preferred = self.session.preferences()
             self.form.prefer(preferred.model)
             question = question_of(viewer, self.session, self.form.draft(), preferred)
         except PathreasonError as error:
             self.answer.note(sentence(error))
             return
-        self._asked_image = ref(image)
         self.session.memory.keep(ask=self.form.state())
+        self._begin(viewer, image, question)
+
+    def read_more(self) -> None:
+        """Read the next windows of the answer that is shown, which becomes another answer."""
+        viewer, entry = self._viewer(), self.windows.entry
+        if viewer is None or entry is None or self.runner.running:
+            return
+        try:
+            if self.session.asking:
+                raise PathreasonError(BUSY)
+            more = more_of(self.session, entry, self.session.preferences())
+        except PathreasonError as error:
+            show_warning(str(error))
+            return
+        image = entry.image()
+        if image is not None:
+            self._begin(viewer, image, more.question, entry)
+
+    def _begin(
+        self, viewer: Viewer, image: Image, question: Question, former: Entry | None = None
+    ) -> None:
+        self._asked_image, self._former = ref(image), former
         prepare_overlay(viewer, self.session, image)
         self.reliability.clear()
         self.answer.begin(question.request.query)
+        self.windows.begin(question, self._image)
         self._set_running(True)
         self.runner.ask(question)
 
@@ -193,15 +226,17 @@ class AskWidget(Dock):
             self._end("Cancelled." if image is not None else "Cancelled: the image was closed.")
         else:
             self.progress.follow(event)
+            self.windows.follow(event)
 
     def _finish(self, result: Result) -> None:
         image = self._image()
         self._set_running(False)
         self.progress.end()
-        self._show_result(result)
+        former = self._former
+        self._show_result(result, former)
         self._foresee()
         if image is not None:
-            self._undrawn.append(self.session.add(result, image))
+            self._undrawn.append(self.session.add(result, image, former))
             self.evidence.link(self._undrawn[-1])
             self._draw_timer.start()
 
@@ -211,6 +246,7 @@ class AskWidget(Dock):
         for entry in entries:
             if viewer is not None:
                 self.evidence.watch(draw_entry(viewer, self.session, entry))
+                self.windows.show_entry(entry)
 
     def _end(self, text: str) -> None:
         self._set_running(False)
@@ -221,9 +257,14 @@ class AskWidget(Dock):
         """The image that the running question is about, while it is open."""
         return None if self._asked_image is None else self._asked_image()
 
-    def _show_result(self, result: Result) -> None:
+    def _show_result(self, result: Result, former: Entry | None) -> None:
         self.reliability.show_reliability(result.reliability)
-        self.answer.show_result(result)
+        self.answer.show_result(result, 0 if former is None else former.id)
+
+    def _point(self, position: tuple[float, ...]) -> None:
+        """Select the words of the window that was clicked on the slide."""
+        if self.isVisible() and (name := self.windows.under(position)):
+            self.evidence.select_view(name)
 
     def _set_running(self, running: bool) -> None:
         self.ask_button.setEnabled(not running)
@@ -250,8 +291,9 @@ class AskWidget(Dock):
 
     def _show(self, entry: Entry) -> None:
         self.history.select(entry)
-        self._show_result(entry.result)
+        self._show_result(entry.result, entry.former)
         self.evidence.link(entry)
+        self.windows.show_entry(entry)
         self.save_button.choose(entry)
 
     # layers
@@ -284,22 +326,20 @@ class AskWidget(Dock):
     # before a question is asked
 
     def _foresee(self) -> None:
-        """Say whether the model was trained on this question, and offer the budgets that hold."""
+        """Say whether the model was trained on this question."""
         draft = self.form.draft()
         outlook, self._info = foresee(self.session, draft.query, draft.model_id)
         self.form.outlook_line.show_outlook(outlook)
         self.look()
 
     def look(self) -> None:
-        """Say which region would be asked about, and offer its budgets."""
+        """Say which region would be asked about, and whether it would be read as windows."""
         viewer = self._viewer()
         if viewer is None:
             return
-        form, most = self.form, None if self._info is None else self._info.max_visual_tokens
-        image, source = form.image_box.image, form.region_box.value
-        note = region_note(viewer, image, source)
-        native = native_of(viewer, image, source, self._info) if most else None
-        if refused := form.budget_box.offer(most, native):
-            note = f"{note}\n{sentence(refused)}"
+        form, draft = self.form, self.form.draft()
+        note = region_note(viewer, draft.image, draft.source)
+        if reading := reading_note(viewer, self.session, draft, self._info):
+            note = f"{note}\n{reading}"
         if form.region_note.text() != note:
             form.region_note.setText(note)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QPushButton,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
@@ -21,28 +29,48 @@ from napari_pathreason.viewer import (
     Draft,
     Entry,
     Outlook,
+    Question,
     Session,
     estimate_costs,
     foresee,
     grid_layer_data,
     planned_line,
+    planned_question,
+    policy_words,
     preview_layer_data,
     read_preview,
+    reads_windows,
     region_of,
     show_entry,
     slide_opener,
     totals_line,
+    unwrapped,
 )
 
 from . import _keys as keys
 from ._compare import CompareView
-from ._dock import Dock
-from ._fields import text_line
+from ._dock import Dock, weak_click, weak_move
+from ._fields import ChoiceBox, Rows, text_line
 from ._history import HistoryTable
 from ._reliability import OutlookLine
+from ._views import ViewsPage
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+
+POLICIES = [
+    (f"{policy_words(name).capitalize()}: {what}", name)
+    for name, what in (
+        ("auto", "windows where it is large"),
+        ("one_view", "whatever its size"),
+        ("uniform", "every window alike"),
+        ("random", "windows at random"),
+        ("surprise", "windows unlike the others"),
+        ("again", "all coarsely, then some finer"),
+        ("listed", "the windows that you pin"),
+    )
+]
 
 
 class BudgetWidget(Dock):
@@ -66,22 +94,39 @@ class BudgetWidget(Dock):
         buttons = QHBoxLayout()
         for widget in (self.auto_button, self.preview_button, self.grid_box):
             buttons.addWidget(widget)
-        budget_grid = QWidget()
-        inner = QVBoxLayout(budget_grid)
+        self.policy_box = ChoiceBox(POLICIES, "How the region is read")
+        self.grid = QWidget()
+        grid = QVBoxLayout(self.grid)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self.note)
+        grid.addWidget(self.chart, 2)
+        grid.addWidget(self.table, 3)
+        grid.addLayout(buttons)
+        self.views = ViewsPage(self._viewer, self.session)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.grid)
+        self.pages.addWidget(self.views)
+        rows = Rows()
+        rows.add("Read as", self.policy_box)
+        budget = QWidget()
+        inner = QVBoxLayout(budget)
         inner.setContentsMargins(0, 4, 0, 0)
         inner.addWidget(self.outlook_line)
-        inner.addWidget(self.note)
-        inner.addWidget(self.chart, 2)
-        inner.addWidget(self.table, 3)
-        inner.addLayout(buttons)
+        inner.addLayout(rows)
+        inner.addWidget(self.pages, 1)
         self.history = HistoryTable(self.session)
         self.compare = CompareView(self._viewer, self.session)
         self.tabs = QTabWidget()
-        self.tabs.addTab(budget_grid, "Budget grid")
+        self.tabs.addTab(budget, "Budget")
         self.tabs.addTab(self.compare, "Compare")
         self.tabs.addTab(self.history, "History")
         self.body.addWidget(self.tabs)
         self.body.addWidget(self.totals)
+        self.policy_box.activated.connect(self._choose_policy)
+        self.views.budget_wanted.connect(self.pin)
+        plain = unwrapped(napari_viewer)
+        plain.mouse_move_callbacks.append(weak_move(self._hover))
+        plain.mouse_drag_callbacks.append(weak_click(self._point, ("pan_zoom", "select")))
         self.chart.chosen.connect(self.pin)
         self.table.chosen.connect(self.pin)
         self.history.chosen.connect(self._show_entry)
@@ -130,27 +175,49 @@ class BudgetWidget(Dock):
             form.pin(budget)
             self.look()
 
+    def _choose_policy(self, _: int) -> None:
+        self.session.steering.policy = self.policy_box.value
+        self.look()
+
+    @property
+    def in_front(self) -> bool:
+        """Whether the windows of a region are seen."""
+        return self.isVisible() and self.views.isVisible()
+
+    def _hover(self, position: tuple[float, ...]) -> None:
+        if self.in_front:
+            self.views.hover(position)
+
+    def _point(self, position: tuple[float, ...]) -> None:
+        if self.in_front:
+            self.views.point(position)
+
     def look(self) -> None:
-        """Draw the budget grid anew where region, question, budget, model or theme have changed."""
+        """Follow region, question, budget, policy, model and theme: a budget grid, or windows."""
         viewer, draft = self._viewer(), self._draft()
         if viewer is None:
             return
         self._count()
+        self.policy_box.choose(self.session.steering.policy)
         if draft is None or draft.image is None:
             self._show_none("Open the Ask dock and an image: the budget grid follows its form.")
             return
         session, model_id = self.session, draft.model_id
         try:
-            region = region_of(viewer, draft.image, draft.source)
+            question = planned_question(viewer, session, draft, session.preferences())
+            region = question.request.region
             moving, self._region = self._region != region, region
-            if moving and draft.source == "view" and self._estimated is not None:
+            drawn = self._estimated is not None or self.views.plan is not None
+            if moving and draft.source == "view" and drawn:
                 return  # a drawing takes longer than a frame: not while the user pans
+            if self._look_at_windows(question, draft):
+                return
             loaded = session.known_models.get(model_id)
             key = (draft, region, viewer.theme, len(session.entries), loaded)
             if key == self._estimated:
                 return
             self.costs, note = estimate_costs(session, draft.image, region, draft.query, model_id)
-            outlook, info = foresee(session, draft.query, model_id)
+            outlook, _ = foresee(session, draft.query, model_id)
         except PathreasonError as error:
             self._show_none(sentence(error))
             return
@@ -158,9 +225,21 @@ class BudgetWidget(Dock):
         self.note.setText(note)
         # the Ask dock, where examples can be clicked, may lie behind this one
         self.outlook_line.show_outlook(replace(outlook, examples=()))
-        most = None if info is None else info.max_visual_tokens
-        self.compare.offer(most, self.costs[-1].plan.tokens)
+        self.compare.explain(self.costs)
         self._fill(draft.budget, viewer.theme)
+
+    def _look_at_windows(self, question: Question, draft: Draft) -> bool:
+        """Show how the region is read by windows; False where it is one picture."""
+        outlook, info = foresee(self.session, draft.query, draft.model_id)
+        if info is None or draft.image is None or not reads_windows(question.request, info):
+            self.views.leave()
+            self.pages.setCurrentWidget(self.grid)
+            return False
+        self._estimated = None
+        self.outlook_line.show_outlook(replace(outlook, examples=()))
+        self.pages.setCurrentWidget(self.views)
+        self.views.look(question, draft.image, info, draft.source == "view")
+        return True
 
     def _draft(self) -> Draft | None:
         """What the form of the Ask dock says, where there is one."""
@@ -169,11 +248,14 @@ class BudgetWidget(Dock):
 
     def _count(self) -> None:
         results = [entry.result for entry in self.session.entries]
-        lines = [totals_line(results), *(planned_line(r) for r in results[-1:])]
+        before = [e.former.result for e in self.session.entries if e.former is not None]
+        lines = [totals_line(results, before), *(planned_line(r) for r in results[-1:])]
         self.totals.setText("\n".join(lines))
 
     def _show_none(self, why: str) -> None:
         self._estimated, self.costs = None, []
+        self.views.leave()
+        self.pages.setCurrentWidget(self.grid)
         self.outlook_line.show_outlook(Outlook(None, ""))
         self.note.setText(why)
         self._fill("auto", "dark")
@@ -183,7 +265,7 @@ class BudgetWidget(Dock):
         if self.costs:
             self.chart.show_costs(self.costs, budget, theme)
         self.table.show_costs(self.costs, budget)
-        pinned = any(cost.budget == budget and not cost.refused for cost in self.costs)
+        pinned = any(cost.budget == budget and not cost.windows for cost in self.costs)
         self.preview_button.setEnabled(pinned)
 
     def preview(self) -> None:
@@ -193,7 +275,7 @@ class BudgetWidget(Dock):
             return
         image = draft.image
         cost = next((cost for cost in self.costs if cost.budget == draft.budget), None)
-        if cost is None or cost.refused:
+        if cost is None or cost.windows:
             return
         try:
             region = region_of(viewer, image, draft.source)

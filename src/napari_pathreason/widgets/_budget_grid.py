@@ -9,13 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QTableWidgetItem
 
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import BudgetCost
 
-from ._answer_view import MUTED
 from ._fields import RowTable
 
 PINNED, OTHERS, PROBABILITY = "#d9822b", "#4c84ff", "#7a8ca8"  # legible on dark and light ground
@@ -35,7 +33,7 @@ NONE = "\N{EN DASH}"
 class BudgetChart(FigureCanvasQTAgg):
     """Visual tokens of each budget and, where there are any, probabilities, as bars to click on.
 
-    Bars of budgets that are not offered are dotted outlines.
+    Bars of budgets that are read as windows are dotted outlines.
 
     Signals
     -------
@@ -69,8 +67,8 @@ class BudgetChart(FigureCanvasQTAgg):
                 colors = [PINNED if cost.budget == pinned else OTHERS for cost in costs]
                 bars = axes.bar(places, [cost.plan.tokens for cost in costs], color=colors)
                 for bar, cost in zip(bars, costs, strict=True):
-                    if cost.refused:  # an outline, as it cannot be filled
-                        bar.set(facecolor="none", edgecolor=PROBABILITY, linestyle=":")
+                    if cost.windows:
+                        bar.set(facecolor="none", edgecolor=bar.get_facecolor(), linestyle=":")
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                 axes.set_ylabel("visual tokens", color=ink, fontsize=8)
@@ -89,8 +87,7 @@ class BudgetChart(FigureCanvasQTAgg):
         place = getattr(event, "xdata", None)
         if place is not None and self._costs:
             nearest = min(max(round(place), 0), len(self._costs) - 1)
-            if not self._costs[nearest].refused:
-                self.chosen.emit(self._costs[nearest].budget)
+            self.chosen.emit(self._costs[nearest].budget)
 
 
 class BudgetTable(RowTable):
@@ -121,14 +118,11 @@ class BudgetTable(RowTable):
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(int(Qt.AlignRight | Qt.AlignVCenter))
-                if cost.refused:
-                    item.setFlags(Qt.NoItemFlags)
-                    item.setForeground(QColor(MUTED))
-                    item.setToolTip(f"Not offered: {cost.refused}")
+                if cost.windows:
+                    item.setToolTip(f"{cost.windows[:1].upper()}{cost.windows[1:]}")
                 self.setItem(row, column, item)
-            if cost.budget == pinned and not cost.refused:
+            if cost.budget == pinned:
                 self.selectRow(row)
 
     def _choose(self, row: int, _: int) -> None:
-        if not self._costs[row].refused:
-            self.chosen.emit(self._costs[row].budget)
+        self.chosen.emit(self._costs[row].budget)

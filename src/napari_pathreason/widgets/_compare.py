@@ -29,6 +29,7 @@ from napari_pathreason.types import Budget, Result
 from napari_pathreason.viewer import (
     BUDGET_COLORS,
     LEVEL_WORDS,
+    BudgetCost,
     BudgetState,
     Entry,
     ModelLoading,
@@ -41,7 +42,6 @@ from napari_pathreason.viewer import (
     reliability_words,
     shown_detections,
     was_changed,
-    why_not_offered,
 )
 
 from . import _keys as keys
@@ -112,8 +112,8 @@ class CompareView(QWidget):
 
     @property
     def checked(self) -> list[Budget]:
-        """The budgets that are to be compared and can be, in the order of the budget grid."""
-        return [budget for budget, box in self.boxes.items() if box.isChecked() and box.isEnabled()]
+        """The budgets that are to be compared, in the order of the budget grid."""
+        return [budget for budget, box in self.boxes.items() if box.isChecked()]
 
     def check(self, budgets: Iterable[Budget]) -> None:
         """Check just these."""
@@ -121,14 +121,12 @@ class CompareView(QWidget):
         for budget, box in self.boxes.items():
             box.setChecked(budget in budgets)
 
-    def offer(self, most: int | None, native: int | None) -> None:
-        """Offer the budgets that the model's replies hold at; see `viewer.why_not_offered`."""
-        for budget, box in self.boxes.items():
-            why = why_not_offered(budget, most, native)
-            if why != box.toolTip():
-                box.setToolTip(why)
-                box.setEnabled(not why)
-                self._enable()
+    def explain(self, costs: Iterable[BudgetCost]) -> None:
+        """Say which budgets are read as windows."""
+        for cost in costs:
+            words = f"{cost.windows[:1].upper()}{cost.windows[1:]}"
+            if words != self.boxes[cost.budget].toolTip():
+                self.boxes[cost.budget].setToolTip(words)
 
     def compare(self) -> None:
         """Ask what the form of the Ask dock says at every checked budget, one after the other."""

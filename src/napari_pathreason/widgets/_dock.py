@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from importlib import import_module
 from threading import Thread
@@ -12,7 +12,7 @@ from weakref import WeakMethod, ref
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
-from napari_pathreason.viewer import Session, session_of, unwrapped
+from napari_pathreason.viewer import Session, session_of, until_released, unwrapped
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -139,6 +139,30 @@ def weak_move(method: Callable[[tuple[float, ...]], None]) -> Callable[[Any, Any
             call(event.position)
 
     return moved
+
+
+def weak_click(
+    method: Callable[[tuple[float, ...]], None], modes: Collection[str] = ("pan_zoom",)
+) -> Callable[[Any, Any], Iterator[None]]:
+    """A callback for `viewer.mouse_drag_callbacks` that hears clicks on the canvas.
+
+    Parameters
+    ----------
+    method : bound method
+        Takes the position in the world; held weakly.
+    modes : collection of str
+        Of the active layer, in which a click means nothing else.
+    """
+    reference = WeakMethod(method)
+
+    def pressed(viewer: Any, event: Any) -> Iterator[None]:
+        active = viewer.layers.selection.active
+        free = active is None or str(getattr(active, "mode", "pan_zoom")) in modes
+        still = yield from until_released(event)
+        if still and free and (call := reference()) is not None:
+            call(event.position)
+
+    return pressed
 
 
 @cache

@@ -37,6 +37,12 @@ BUDGETS: list[tuple[str, Budget]] = [
     *((f"{cost:,} visual tokens", cost) for cost in BUDGET_GRID),
     ("Native size", "native"),
 ]
+TOTALS: list[tuple[str, Budget]] = [
+    *BUDGETS[:-1],
+    *((f"{cost:,} visual tokens", cost) for cost in (2048, 4096, 8192, 16_384)),
+    BUDGETS[-1],
+]
+"""Of a region that may be large: beyond one picture's they are spread over its windows."""
 MORE = "\N{HORIZONTAL ELLIPSIS}"
 """On buttons that ask for something first."""
 

@@ -11,7 +11,7 @@ from napari_pathreason.sample_data import sample_questions, samples
 from napari_pathreason.types import Budget, Query
 from napari_pathreason.viewer import AskState, Draft
 
-from ._fields import BudgetBox, ChoiceBox, ImageBox, ModelBox, Rows, side_by_side, text_line
+from ._fields import TOTALS, BudgetBox, ChoiceBox, ImageBox, ModelBox, Rows, side_by_side, text_line
 from ._reliability import OutlookLine
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class QuestionForm(QWidget):
         self.options_edit = QLineEdit()
         self.options_edit.setToolTip("Names, separated by commas")
         self.outlook_line = OutlookLine()
-        self.budget_box = BudgetBox("Most visual tokens to spend; Auto lets the allocator choose")
+        tip = "Most visual tokens to spend; Auto leaves it to the model. Large ones become windows"
+        self.budget_box = BudgetBox(tip, TOTALS)
         self.model_box = ModelBox()
         self._rows = Rows()
         self._rows.add("Image", self.image_box)

@@ -77,7 +77,8 @@ class History(QListWidget):
         """Append an answer and make it the current one, without choosing it."""
         result = entry.result
         answer = short_answer(result)
-        text = f"{entry.id}: {question_text(result.query)} \N{RIGHTWARDS ARROW} {answer}"
+        more = "" if entry.former is None else f"more of {entry.former.id}: "
+        text = f"{entry.id}: {more}{question_text(result.query)} \N{RIGHTWARDS ARROW} {answer}"
         text = " ".join(text.split())  # one line, whatever the model wrote
         item = QListWidgetItem(level_icon(result.reliability.level), text)
         item.setToolTip(f"{text}\n{reliability_words(result.reliability)}")

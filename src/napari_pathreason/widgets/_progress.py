@@ -5,7 +5,15 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_pathreason.engine import Event, Planned, Stage, StageStarted, sentence, token_line
+from napari_pathreason.engine import (
+    Event,
+    Planned,
+    Stage,
+    StageStarted,
+    ViewRead,
+    sentence,
+    token_line,
+)
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
 from napari_pathreason.viewer import MOST_BOXES, Ending, ModelLoading, RunSoFar, short_answer
 
@@ -18,6 +26,8 @@ WORDS = {
     Stage.PARSE: "Placing the boxes",
 }
 PAINT_EVERY_MS = 50
+FINE = 20
+"""Steps of the bar to a stage: windows are read in one of them."""
 ALL_UNKNOWN = "Unknown: not one tile has a reply that could be read"
 
 
@@ -53,12 +63,13 @@ class StageProgress(LineOverBar):
     """
 
     def __init__(self) -> None:
-        super().__init__(len(Stage) + 1)
+        super().__init__((len(Stage) + 1) * FINE)
         # hidden when idle, but with its room kept: laying the dock out anew would stall a run
         policy = self.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.setSizePolicy(policy)
         self._step, self._text = 0, ""
+        self._windows = 0
         self._timer = QTimer(self, interval=PAINT_EVERY_MS, singleShot=True)
         self._timer.timeout.connect(self._show)
         self._show()
@@ -66,16 +77,28 @@ class StageProgress(LineOverBar):
     def follow(self, event: ModelLoading | Event) -> None:
         """Show an event that is not an ending."""
         if isinstance(event, ModelLoading):
-            self._step, text = 0, "Loading the model"
+            self._step, self._windows, text = 0, 0, "Loading the model"
         elif isinstance(event, StageStarted):
-            self._step, text = list(Stage).index(event.stage) + 1, WORDS[event.stage]
+            self._step, text = FINE * (list(Stage).index(event.stage) + 1), WORDS[event.stage]
+            if event.stage is Stage.GENERATE and self._windows:
+                return  # it says how many there are, until the first of them is read
         elif isinstance(event, Planned):
             views = event.views
-            size = f"{len(views.views):,} windows"
-            if len(views.views) == 1:
+            numbers = [view.number for view in views.views if view.role == "window"]
+            self._windows = max(numbers, default=0)
+            size = "1 window" if self._windows == 1 else f"{self._windows:,} windows"
+            if not self._windows:
                 width, height = views.views[0].size
                 size = f"{width} \N{MULTIPLICATION SIGN} {height} px"
             text = f"{views.tokens:,} of {views.native_windows:,} visual tokens, {size}"
+        elif isinstance(event, ViewRead):
+            read = [view.number for view in event.reading.views if view.role == "window"]
+            if not read or not self._windows:
+                return  # a zoom has a stage of its own
+            generating = FINE * (list(Stage).index(Stage.GENERATE) + 1)
+            self._step = generating + FINE * max(read) // self._windows
+            which = f"Window {max(read):,}" if len(read) == 1 else f"{len(read):,} windows"
+            text = f"{which} of {self._windows:,}"
         else:
             return
         self.say(f"{text}\N{HORIZONTAL ELLIPSIS}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QColor, QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.slide_run import TileBudget, raised
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
     PICKED_TILES,
-    kind_colours,
     part_under,
     picked_parts,
     picks_of,
@@ -23,6 +21,7 @@ from napari_pathreason.viewer import (
 )
 
 from ._fields import BudgetBox, text_line
+from ._map_parts import PickedButtons, button, legend
 from ._runner import SlideRunner
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ BUDGETS: list[tuple[str, Budget]] = [
     *((f"{budget:,}", budget) for budget in BUDGET_GRID),
     ("native", "native"),
 ]
-A_ROW = 3
-SIDE = 12
-"""Of a patch of colour in the legend, px."""
 
 
 class AllocationView(QWidget):
@@ -72,35 +68,25 @@ class AllocationView(QWidget):
         """Whether its tab is the one that is seen."""
         self.hover = text_line("Move over the map: what a tile was given, by whom and why.", 3)
         self.note = text_line()
-        self.pick_button = _button("Pick tiles", "Draw rectangles on the map, or click a tile")
+        self.pick_button = button("Pick tiles", "Draw rectangles on the map, or click a tile")
         self.budget_box = BudgetBox("Visual tokens that picked tiles are pinned to", BUDGETS)
         self.budget_box.choose(256)
-        self.pin_button = _button("Pin", "Give picked tiles this budget")
-        self.ban_button = _button("Ban", "Leave picked tiles out")
-        self.raise_button = _button("Raise", "Give picked tiles one budget more than they have")
-        self.release_button = _button("Release", "Leave picked tiles to the run's own budget again")
-        self.run_button = _button("Run again", "Answer the changed tiles, into the same folder")
-        pins, others = QHBoxLayout(), QHBoxLayout()
-        for row, widgets in (
-            (pins, (self.pick_button, self.budget_box, self.pin_button)),
-            (others, (self.ban_button, self.raise_button, self.release_button)),
-        ):
-            for widget in widgets:
-                row.addWidget(widget)
+        own = "the run's own budget"
+        self.buttons = PickedButtons("tiles", self.pick_button, self.budget_box, own)
+        self.run_button = button("Run again", "Answer the changed tiles, into the same folder")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
-        layout.addLayout(_legend())
+        layout.addLayout(legend())
         layout.addWidget(self.hover)
-        layout.addLayout(pins)
-        layout.addLayout(others)
+        layout.addWidget(self.buttons)
         layout.addWidget(self.note)
         layout.addWidget(self.run_button)
         layout.addStretch(1)
         self.pick_button.clicked.connect(self.pick_wanted)
-        self.pin_button.clicked.connect(lambda: self._give(lambda _: self.budget_box.value))
-        self.ban_button.clicked.connect(lambda: self._give(lambda _: 0))
-        self.raise_button.clicked.connect(lambda: self._give(self._raised))
-        self.release_button.clicked.connect(lambda: self._give(lambda _: None))
+        self.buttons.pin.clicked.connect(lambda: self._give(lambda _: self.budget_box.value))
+        self.buttons.ban.clicked.connect(lambda: self._give(lambda _: 0))
+        self.buttons.higher.clicked.connect(lambda: self._give(self._raised))
+        self.buttons.release.clicked.connect(lambda: self._give(lambda _: None))
         self.run_button.clicked.connect(self.run_wanted)
         self.refresh(False)
 
@@ -136,9 +122,8 @@ class AllocationView(QWidget):
         free = has_map and bool(self.picked) and not running
         refused = self.budget_box.offer(*self._most())
         self.pick_button.setEnabled(has_map)
-        for button in (self.pin_button, self.ban_button, self.raise_button, self.release_button):
-            button.setEnabled(free)
-        self.pin_button.setEnabled(free and not refused)
+        self.buttons.enable(free)
+        self.buttons.pin.setEnabled(free and not refused)
         self.run_button.setEnabled(bool(self.changes) and not running)
         words = [f"{_tiles(len(self.picked))} picked", f"{len(self.changes):,} changed"]
         if not has_map:
@@ -260,30 +245,6 @@ class TileSelection(QObject):
         tile = part_under(viewer, image, allocations, position)
         if tile is not None:
             self._view.hover.setText(allocations.explain(tile))
-
-
-def _legend() -> QGridLayout:
-    """Patches of colour with their budgets."""
-    grid = QGridLayout()
-    grid.setSpacing(3)
-    names = ["", "skipped", *(f"{budget:,}" for budget in BUDGET_GRID), "native", "damaged"]
-    entries = [(name, rgba) for name, rgba in zip(names, kind_colours(), strict=True) if name]
-    for place, (name, rgba) in enumerate(entries):
-        patch = QPixmap(SIDE, SIDE)
-        patch.fill(QColor.fromRgbF(*(float(v) for v in rgba)))
-        colour, text = QLabel(), QLabel(name)
-        colour.setPixmap(patch)
-        row, column = divmod(place, A_ROW)
-        grid.addWidget(colour, row, 2 * column)
-        grid.addWidget(text, row, 2 * column + 1)
-        grid.setColumnStretch(2 * column + 1, 1)
-    return grid
-
-
-def _button(text: str, tip: str) -> Any:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
 
 
 def _tiles(count: int) -> str:

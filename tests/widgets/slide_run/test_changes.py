@@ -33,15 +33,15 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     pick(dock, viewer, Box(x + w / 2, y + h / 2, 0, 0))  # a click
     assert len(view.picked) == 1
     (clicked,) = view.picked
-    view.ban_button.click()
+    view.buttons.ban.click()
     assert not len(picks_of(viewer, dock.tile_selection.image(), PICKED_TILES).data)
     pick(dock, viewer, Box(300, 200, 10, 10))
     raised = [tile for tile in view.picked if tile != clicked]
-    view.raise_button.click()
+    view.buttons.higher.click()
     pick(dock, viewer, Box(630, 470, 1, 1))
     pinned = view.picked
     view.budget_box.setCurrentIndex(view.budget_box.findData("native"))
-    view.pin_button.click()
+    view.buttons.pin.click()
     wanted = {clicked: 0, **dict.fromkeys(raised, 32), **dict.fromkeys(pinned, "native")}
     assert view.budgets == view.changes == wanted
     assert view.run_button.isEnabled()
@@ -57,7 +57,7 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     manifest = json.loads((tmp_path / "dock" / "slide.png" / "manifest.json").read_text())
     assert len(manifest["settings"]["overrides"]) == len(wanted)
     pick(dock, viewer, Box(x + w / 2, y + h / 2, 0, 0))
-    view.release_button.click()
+    view.buttons.release.click()
     assert set(view.changes.values()) == {None}
     view.run_button.click()
     wait()
@@ -72,7 +72,7 @@ def test_changes_show_before_they_are_run(dock: Any, viewer: Any, wait: Any, lay
     tiles, shown = layer(viewer, "allocation map"), dock.runner.so_far.allocations
     before = tiles.data.copy()
     pick(dock, viewer, Box(10, 10, 1, 1))
-    dock.map_view.ban_button.click()
+    dock.map_view.buttons.ban.click()
     wait()
     changed = np.flatnonzero(before != tiles.data)
     assert list(changed) == list(dock.map_view.changes)
