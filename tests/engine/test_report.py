@@ -42,6 +42,11 @@ def test_the_line_counts_what_the_allocator_spent(result, looked, realised, nati
     assert token_line(counted).startswith(start)
 
 
+def test_windows_on_glass_have_no_native_size(result):
+    listed = with_tokens(result, allocator=0, realised=81, native_windows=0)
+    assert token_line(listed).startswith("81 visual tokens, ")
+
+
 def test_small_areas_do_not_read_as_zero(result):
     small = dataclasses.replace(result, region=Region(0, 0, 112, 112), pixels_decoded=12_544)
     assert "0.01 of 0.01 Mpx" in token_line(small)

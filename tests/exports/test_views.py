@@ -235,6 +235,22 @@ def test_a_report_has_a_row_for_each_window_and_leads_there(make_windowed, tmp_p
     assert page.rows == 2 * (1 + 1 + 1 + 5)
 
 
+def test_a_report_tells_no_confidence_of_a_guess(make_windowed, tmp_path, run):
+    path = tmp_path / "a.html"
+    result = make_windowed()
+    guessed = replace(result.readings[0], confidence=0.33, reliability=Reliability("none", ("x",)))
+    write_report(
+        path,
+        [replace(result, readings=(guessed, *result.readings[1:]))],
+        lambda result: PNG,
+        run,
+    )
+    text = path.read_text(encoding="utf-8")
+    assert "No reliable answer (guess: none found)" in text
+    assert "0.33" not in text
+    assert "0.60" in text
+
+
 def test_a_long_rationale_opens_at_a_click(make_windowed, tmp_path, run):
     path = tmp_path / "a.html"
     result = make_windowed()
