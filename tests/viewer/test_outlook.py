@@ -78,8 +78,15 @@ def test_questions_about_the_same_are_offered_first() -> None:
     assert set(forecast.examples[:2]) == {COUNT, DENSE}
 
 
-def test_a_question_without_its_choices_is_offered_with_them() -> None:
+def test_a_question_without_its_choices_gets_those_of_training() -> None:
     forecast = outlook(Query("vqa", "Dense nuclei or sparse?"), MODEL)
+    assert forecast.text == "Trained on questions like this."
+    kinds = replace(DENSE, options=("packed", "loose"))
+    metadata = MODEL.metadata
+    assert metadata is not None
+    (topic,) = (one for one in metadata.topics if one.example == DENSE)
+    two = replace(metadata, topics=(*metadata.topics, replace(topic, example=kinds)))
+    forecast = outlook(Query("vqa", "Dense nuclei or sparse?"), replace(MODEL, metadata=two))
     assert forecast.text.startswith("The question needs its choices: sparse, dense.")
     assert forecast.examples[0] == DENSE
 
