@@ -96,7 +96,9 @@ from ._prompts import (
     rope_positions as rope_positions,
 )
 from ._runtime import (
+    Encoder as Encoder,
     choose_dtype as choose_dtype,
+    has_fast_bfloat16 as has_fast_bfloat16,
     resolve_device as resolve_device,
     use_threads as use_threads,
     wait_passively as wait_passively,

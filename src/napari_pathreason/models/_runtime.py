@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError
 
+Encoder = Literal["exact", "fast"]
+"""What the vision encoder multiplies in on a processor: float32, or bfloat16 where that is fast."""
 _SMALL = 1 << 30
 """Bytes of weights up to which float32 is kept on an accelerator too."""
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -64,6 +66,34 @@ def choose_dtype(device: Any, weight_bytes: int) -> Any:
     if device.type == "cuda" and not torch.cuda.is_bf16_supported():
         return torch.float16
     return torch.bfloat16
+
+
+def has_fast_bfloat16(device: Any) -> bool:
+    """Whether a processor multiplies bfloat16 in units of its own (AMX, AVX512_BF16)."""
+    import torch
+
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    known = [check for name in checks if (check := getattr(torch.cpu, name, None)) is not None]
+    return device.type == "cpu" and any(check() for check in known)
+
+
+def encode_in_bfloat16(visual: Any) -> None:
+    """Let a vision encoder multiply in bfloat16; its weights and what is summed stay float32.
+
+    Parameters
+    ----------
+    visual : vision encoder of either family
+        On a processor.
+    """
+    import torch
+
+    forward = visual.forward
+
+    def in_bfloat16(*arguments: Any, **options: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return forward(*arguments, **options)
+
+    visual.forward = in_bfloat16
 
 
 def wait_passively() -> None:

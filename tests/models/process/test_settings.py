@@ -38,14 +38,14 @@ def begin(monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
 
-    def begin(load: Load) -> str:
+    def begin(load: Load) -> tuple[str, str]:
         seen = []
 
         class Nobody:
             info, overview_budget = None, 0
 
-        def load_models(model_id, device):
-            seen.append(os.environ["HF_HUB_OFFLINE"])
+        def load_models(model_id, device, encoder):
+            seen.append((os.environ["HF_HUB_OFFLINE"], encoder))
             return LoadedModels(Nobody(), Nobody())
 
         with pytest.raises(Told):
@@ -68,9 +68,9 @@ def test_threads_are_set_in_the_child_and_never_above_the_cores(begin, monkeypat
 
 
 def test_offline_is_said_before_anything_is_loaded(begin):
-    assert begin(Load("any", offline=True)) == "1"
+    assert begin(Load("any", offline=True)) == ("1", "exact")
     os.environ["HF_HUB_OFFLINE"] = "0"
-    assert begin(Load("any")) == "0"
+    assert begin(Load("any", encoder="fast")) == ("0", "fast")
 
 
 def test_an_offline_process_asks_no_hub(monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import types
 from napari_pathreason.errors import ModelError
+from napari_pathreason.models import Encoder
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -42,6 +43,8 @@ class ModelProcess:
         CPU threads that it computes with; 0 leaves it to torch.
     offline : bool
         Take hub models from the cache alone, as with ``HF_HUB_OFFLINE``.
+    encoder : {"exact", "fast"}
+        See `load_models`.
     """
 
     def __init__(
@@ -51,8 +54,9 @@ class ModelProcess:
         *,
         threads: int = 0,
         offline: bool = False,
+        encoder: Encoder = "exact",
     ) -> None:
-        self._load = _wire.Load(str(model_id), device, threads, offline)
+        self._load = _wire.Load(str(model_id), device, threads, offline, encoder)
         self._child: Child | None = None
         self._ready: _wire.Ready | None = None
         self._closed = False

@@ -29,7 +29,7 @@ the parent for each token costs a tenth of its speed."""
 Requests = SimpleQueue[tuple[_wire.Request, threading.Event]]
 
 
-def serve(wire: _wire.Wire, load_models: Callable[[str, str], LoadedModels] = load_models) -> None:
+def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_models) -> None:
     """Load the model that the other end names first, and answer it until it is gone."""
     load: _wire.Load = wire.receive()
     requests: Requests = SimpleQueue()
@@ -37,7 +37,7 @@ def serve(wire: _wire.Wire, load_models: Callable[[str, str], LoadedModels] = lo
     try:
         if load.offline:  # the hub's library looks at it once, when it is imported
             os.environ["HF_HUB_OFFLINE"] = "1"
-        models = load_models(load.model_id, load.device)
+        models = load_models(load.model_id, load.device, load.encoder)
         if load.threads:
             use_threads(load.threads)
         ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
