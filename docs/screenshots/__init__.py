@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import ask, budget, compare, history, levels, preferences, slide_run
+from . import ask, budget, compare, history, levels, preferences, slide_run, views
 from ._stage import Stage
 
 SCENES = {
@@ -13,6 +13,8 @@ SCENES = {
     "compare": compare.play,
     "history": history.play,
     "preferences": preferences.play,
+    "views": views.play,
+    "windows": views.play_answer,
     "slide_run": slide_run.play,
     "allocation_map": slide_run.play_map,
     "reliable": levels.reliable,

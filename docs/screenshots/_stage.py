@@ -9,6 +9,8 @@ from typing import Any
 from PIL import Image
 
 SIZE = (1280, 800)
+MAPS = ("allocation_map", "views")
+"""Scenes with a legend."""
 
 
 class Stage:
@@ -68,8 +70,9 @@ class Stage:
         else:
             self.viewer.window.screenshot(str(file), canvas_only=False, flash=False)
         # 256 colours: a third of the size, and nobody sees it; none of a legend's may be lost
-        few = Image.Quantize.MAXCOVERAGE if name.endswith("map") else Image.Quantize.MEDIANCUT
-        Image.open(file).convert("RGB").quantize(256, few).save(file, optimize=True)
+        few = Image.Quantize.MAXCOVERAGE if name in MAPS else Image.Quantize.MEDIANCUT
+        picture = Image.open(file).convert("RGB")
+        picture.quantize(256, few, kmeans=2 if name in MAPS else 0).save(file, optimize=True)
 
     def close(self) -> None:
         """End the session."""

@@ -120,7 +120,7 @@ def test_what_a_window_says() -> None:
     assert shown.explain(0) == (
         f"Window 1: {first.tokens - 4} visual tokens, reason 1. 2 tumour, confidence 0.83. Reliable"
     )
-    assert shown.explain(1).endswith("none found, confidence 0.83. Uncertain: low confidence")
+    assert shown.explain(1).endswith("None found, confidence 0.83. Uncertain: low confidence")
     guess = replace(reading(first), reliability=Reliability("none", ("not trained on: x",)))
     shown.take(guess)
     assert shown.explain(0).endswith("Guess: 2 tumour. No reliable answer: not trained on: x")

@@ -93,7 +93,7 @@ def test_realised_after_the_answer(docks: Docks, finish: Callable[[Any], None], 
     page = dock.views
     assert page.cost.text().startswith("2 windows read, surprise: 72 of 432 visual tokens")
     assert {page.table.item(row, 2).text() for row in range(2)} == {
-        "No reliable answer (guess: 1 marker)",
+        "guess: 1 marker",
     }
     for _ in range(3):  # it stays until something else is wanted
         dock.look()
@@ -286,3 +286,26 @@ def test_a_slide_that_cannot_be_read(
         dock.look()  # it is not tried again and again
     assert not dock.views._planning
     assert not messages
+
+
+def test_a_closed_dock_hears_no_more(
+    docks: Docks, finish: Callable[[Any], None], qtbot: Any
+) -> None:
+    viewer, ask, dock, _ = docks
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.wait(50)
+    ask.ask()
+    finish(ask)
+    assert ask.session.windows.entry == 1
+    ask.session.steering.policy = "uniform"
+
+
+def test_a_closed_slide_takes_its_windows_along(docks: Docks, qtbot: Any) -> None:
+    viewer, _, dock, _ = docks
+    viewer.layers.remove("slide")
+    assert dock.session.windows.shown is None
+    assert not viewer.layers["windows: slide"].visible
+    assert dock.views.table.rowCount() == 0
+    dock.look()
+    assert dock.pages.currentWidget() is dock.grid

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels
 
-OPACITY, THROUGH = 0.9, 0.45
+OPACITY, THROUGH = 0.9, 0.3
 """Of outlines, and of what lies within them: the tissue is looked at at the same time."""
 
 
@@ -62,11 +62,14 @@ class WindowLayer:
         ----------
         viewer : napari.Viewer
         image : napari.layers.Image
-            The slide; has to be open.
+            The slide; where it was closed nothing is shown.
         windows : WindowMap
         entry : int
             Id of the answer, where it is one.
         """
+        if image not in viewer.layers:
+            self.hide(viewer)
+            return
         layer, former = self.layer(viewer), self.image
         if layer is not None and former is not image:
             viewer.layers.remove(layer)

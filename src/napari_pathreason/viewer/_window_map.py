@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_pathreason.budgets import native_tokens
 from napari_pathreason.engine import lay_grid, window_side
-from napari_pathreason.exports import UNREADABLE as NOT_READABLE, answer_line
+from napari_pathreason.exports import UNREADABLE as NOT_READABLE
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import ModelInfo, Reading, Result, View, Views, WindowChoice
 
@@ -18,11 +18,11 @@ from ._allocation import FRAMES, PICKED, SKIPPED, STYLES, UNREADABLE, kind_of, v
 from ._words import reliability_words
 
 State = Literal["waiting", "read", "damaged", "left out"]
-DETAIL = 32
+DETAIL = 64
 """Pixels of the map along the shorter side of a usual window, as far as it can be that fine."""
 MOST_PIXELS = 1024
 """Along a side of the map."""
-OUTLINE = 14
+OUTLINE = 32
 """Of how many parts of a window's side its outline is one."""
 NEW_WINDOWS = "new window"
 """Name of the layer on which windows are drawn."""
@@ -71,8 +71,8 @@ class MapWindow:
         if one is None or len(one.views) > 1:
             return ""
         if not one.answer.readable:
-            return NOT_READABLE
-        return answer_line(one.answer.text, one.reliability)
+            return "unreadable"
+        return f"guess: {one.answer.text}" if one.reliability.level == "none" else one.answer.text
 
     @property
     def why(self) -> str:
@@ -95,12 +95,11 @@ class MapWindow:
             return line
         if len(one.views) > 1:
             return f"{line}. Read with {len(one.views) - 1:,} others in one prompt"
-        words = [one.answer.text or NOT_READABLE]
-        if one.reliability.level == "none" and one.answer.readable:
-            words = [f"Guess: {one.answer.text}"]
-        elif one.confidence is not None:
+        words = [self.answer if one.answer.readable else NOT_READABLE]
+        if one.reliability.level != "none" and one.confidence is not None:
             words.append(f"confidence {one.confidence:.2f}")
-        return f"{line}. {', '.join(words)}. {reliability_words(one.reliability)}"
+        said = f"{words[0][:1].upper()}{words[0][1:]}"
+        return f"{line}. {', '.join([said, *words[1:]])}. {reliability_words(one.reliability)}"
 
 
 class WindowMap:
@@ -136,7 +135,7 @@ class WindowMap:
         self._grid = lay_grid(region, side, self._token_px)
         banned = [MapWindow(one.region, "left out") for one in choices if one.tokens == 0]
         self.windows = [*banned, *(MapWindow(v.region, "waiting", v) for v in views.views)]
-        """In the order in which they are painted, those that are left out first."""
+        """Those that are left out first, then in the order of reading."""
         self._places = {view: place for place, view in enumerate(views.views, len(banned))}
         planned = {view.region for view in views.views}
         for choice in choices:
@@ -233,13 +232,13 @@ class WindowMap:
         return max(min(self._grid.side) / 40, 1)
 
     def at(self, x: float, y: float) -> int | None:
-        """The smallest window at a place, of equal ones the last; see `BudgetMap`."""
+        """The smallest window at a place, of equal ones the one above; see `BudgetMap`."""
         x1, y1, x2, y2 = self._corners.T
         inside = np.flatnonzero((x1 <= x) & (x < x2) & (y1 <= y) & (y < y2))
         if not len(inside):
             return None
         areas = self._areas[inside]
-        return int(inside[np.flatnonzero(areas == areas.min())[-1]])
+        return int(max(inside[areas == areas.min()], key=self._depth))
 
     def touched(self, box: Box) -> list[int]:
         """Windows that a box touches; see `BudgetMap`."""
@@ -314,10 +313,15 @@ class WindowMap:
 
     def _paint_all(self) -> None:
         self.values[...] = 0
-        for place in range(len(self.windows)):
+        for place in sorted(range(len(self.windows)), key=self._depth):
             self._paint(place)
         for place, region in enumerate(self.selected, len(self.windows)):
             self._outline(region, place * STYLES + PICKED + 1)
+
+    def _depth(self, place: int) -> tuple[bool, int, int]:
+        """What is read with more tokens lies above what is read with less."""
+        view = self.windows[place].view
+        return view is not None, 0 if view is None else view.tokens, place
 
     def _paint(self, place: int) -> None:
         one = self.windows[place]

@@ -43,6 +43,7 @@ from napari_pathreason.viewer import (
 from . import _keys as keys
 from ._answer_view import AnswerView, EvidenceLinks
 from ._dock import Dock, weak_click, weak_move
+from ._fields import listen
 from ._form import QuestionForm
 from ._history import History, SaveButton
 from ._progress import StageProgress
@@ -119,8 +120,8 @@ class AskWidget(Dock):
         self.windows.more_wanted.connect(self.read_more)
         self.runner.happened.connect(self._follow)
         self._draw_timer.timeout.connect(self._draw_boxes)
-        self.session.added.connect(self._list)
-        self.session.chosen.connect(self._go_back)
+        listen(self, self.session.added, self._list)
+        listen(self, self.session.chosen, self._go_back)
         plain = unwrapped(viewer)
         plain.mouse_move_callbacks.append(weak_move(self.windows.hover))
         plain.mouse_drag_callbacks.append(weak_click(self._point))
@@ -311,6 +312,7 @@ class AskWidget(Dock):
 
     def _on_removed(self, event: Any) -> None:
         self.form.image_box.reset_choices()
+        self.windows.forget(event.value)
         if self.runner.running and self._image() is event.value:
             self._asked_image = None
             show_warning("The image was closed, so the question about it was cancelled.")

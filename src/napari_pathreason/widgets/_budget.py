@@ -62,13 +62,13 @@ if TYPE_CHECKING:
 POLICIES = [
     (f"{policy_words(name).capitalize()}: {what}", name)
     for name, what in (
-        ("auto", "windows where it is large"),
-        ("one_view", "whatever its size"),
-        ("uniform", "every window alike"),
-        ("random", "windows at random"),
-        ("surprise", "windows unlike the others"),
-        ("again", "all coarsely, then some finer"),
-        ("listed", "the windows that you pin"),
+        ("auto", "windows if large"),
+        ("one_view", "of any size"),
+        ("uniform", "all windows alike"),
+        ("random", "drawn windows"),
+        ("surprise", "the unlike ones"),
+        ("again", "coarse, then finer"),
+        ("listed", "those you pin"),
     )
 ]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
@@ -29,6 +29,7 @@ from napari_pathreason.viewer import EMBEDDED, is_slide, largest_offered, unwrap
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from psygnal import SignalInstance
 
 USUAL_WIDTH = 290
 """Logical pixels of a line of words in a dock, until it has been laid out."""
@@ -45,6 +46,28 @@ TOTALS: list[tuple[str, Budget]] = [
 """Of a region that may be large: beyond one picture's they are spread over its windows."""
 MORE = "\N{HORIZONTAL ELLIPSIS}"
 """On buttons that ask for something first."""
+
+
+def listen(owner: QWidget, signal: SignalInstance, method: Callable[..., Any]) -> None:
+    """Call a method of a widget at a signal of psygnal, as long as Qt has the widget.
+
+    A closed dock may still be there for Python when its parts are gone.
+
+    Parameters
+    ----------
+    owner : QWidget
+    signal : psygnal.SignalInstance
+    method : bound method
+        Held weakly.
+    """
+    signal.connect(method)
+    reference = WeakMethod(method)
+
+    def stop(*_: Any) -> None:
+        if (heard := reference()) is not None:
+            signal.disconnect(heard, missing_ok=True)
+
+    owner.destroyed.connect(stop)
 
 
 class Rows(QFormLayout):
@@ -83,6 +106,17 @@ def side_by_side(*widgets: QWidget) -> QWidget:
     for i, widget in enumerate(widgets):
         layout.addWidget(widget, 1 if i == 0 else 0)
     return row
+
+
+class BesideWords(QHBoxLayout):
+    """Parts beside words that wrap, as high as those are at the width that they have.
+
+    Qt alone asks for the height that they would need at their least width.
+    """
+
+    def hasHeightForWidth(self) -> bool:
+        """No: `WrapLabel` knows its height."""
+        return False
 
 
 class WrapLabel(QLabel):

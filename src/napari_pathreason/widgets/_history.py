@@ -36,7 +36,7 @@ from napari_pathreason.viewer import (
 )
 
 from ._answer_view import question_text
-from ._fields import MORE, RowTable
+from ._fields import MORE, RowTable, listen
 from ._form import TASK_NAMES
 from ._reliability import ICON, level_icon
 
@@ -131,7 +131,7 @@ class HistoryTable(QWidget):
         layout.addWidget(self.export_button)
         for entry in session.entries:
             self.add(entry)
-        session.added.connect(self.add)
+        listen(self, session.added, self.add)
 
     def add(self, entry: Entry) -> None:
         """Append an answer."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_pathreason.budgets import BUDGET_GRID
@@ -77,15 +78,13 @@ def legend(read: str = "skipped") -> QGridLayout:
 def patch(rgba: Sequence[float], filled: bool = True) -> QPixmap:
     """A square of a colour (0 to 1), or its outline."""
     picture = QPixmap(SIDE, SIDE)
-    picture.fill(QColor.fromRgbF(*(float(v) for v in rgba)))
+    picture.fill(Qt.transparent)
+    painter = QPainter(picture)
+    painter.fillRect(picture.rect(), QColor.fromRgbF(*(float(v) for v in rgba)))
     if not filled:
-        from qtpy.QtCore import QRect, Qt
-        from qtpy.QtGui import QPainter
-
-        painter = QPainter(picture)
-        painter.setCompositionMode(QPainter.CompositionMode_Source)
-        painter.fillRect(QRect(2, 2, SIDE - 4, SIDE - 4), Qt.transparent)
-        painter.end()
+        painter.setCompositionMode(QPainter.CompositionMode_Clear)
+        painter.fillRect(picture.rect().adjusted(2, 2, -2, -2), Qt.transparent)
+    painter.end()
     return picture
 
 

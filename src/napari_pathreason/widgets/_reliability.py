@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QSizePolicy, QWidget
 
 from napari_pathreason.types import Level, Query, Reliability
 from napari_pathreason.viewer import LEVEL_WORDS, Outlook, reliability_words
 
-from ._fields import WrapLabel
+from ._fields import BesideWords, WrapLabel
 
 SIGNS: dict[Level, str] = {"reliable": "#1e8e4e", "uncertain": "#d08700", "none": "#c5392f"}
 """Ground of an icon and edge of a strip, on a dark dock as on a light one; shapes differ too."""
@@ -126,7 +126,7 @@ class ReliabilityStrip(FollowsTheme, QFrame):
         self._icon.setAlignment(Qt.AlignTop)
         self._icon.setFixedWidth(ICON)
         self._icon.setContentsMargins(0, 3, 0, 0)  # beside the first line of words
-        layout = QHBoxLayout(self)
+        layout = BesideWords(self)
         layout.setContentsMargins(6, 5, 6, 5)
         layout.setSpacing(6)
         layout.addWidget(self._icon)

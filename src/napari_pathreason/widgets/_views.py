@@ -48,8 +48,9 @@ from napari_pathreason.viewer import (
     start_picking,
 )
 
-from ._fields import TOTALS, BudgetBox, ChoiceBox, RowTable, text_line
+from ._fields import TOTALS, BudgetBox, ChoiceBox, Rows, RowTable, listen, text_line
 from ._map_parts import PickedButtons, button, legend, patch_icon
+from ._reliability import level_icon
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -66,6 +67,8 @@ PINS: list[tuple[str, Any]] = [
     *((f"{budget:,}", budget) for budget in BUDGET_GRID),
     ("native", "native"),
 ]
+ANSWER, ANSWER_WIDTH = 2, 108
+"""Place among the columns, and logical pixels to begin with."""
 MOST_ROWS = 500
 WHOLE = Region(0, 0, 1, 1)
 """Stands for whatever the canvas shows."""
@@ -101,6 +104,7 @@ class ViewsPage(QWidget):
         self._key: Any = None
         self._baseline: Any = None
         self._entry = 0
+        self._shown: WindowMap | None = None
         self._filling = self._planning = False
         self.budget_box = BudgetBox("Most visual tokens of all windows together", TOTALS)
         self.cost = text_line("", 2)
@@ -125,7 +129,9 @@ class ViewsPage(QWidget):
         row.addWidget(self.show_box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.budget_box)
+        total = Rows()
+        total.add("In total", self.budget_box)
+        layout.addLayout(total)
         layout.addWidget(self.cost)
         layout.addWidget(self.table, 1)
         layout.addLayout(legend("left out"))
@@ -145,8 +151,8 @@ class ViewsPage(QWidget):
         self.clear_button.clicked.connect(self._clear)
         self.plan_button.clicked.connect(self.plan_again)
         self.show_box.toggled.connect(self._show_on_slide)
-        self._session.steering.changed.connect(self._steered)
-        self._session.windows.changed.connect(self.refresh)
+        listen(self, self._session.steering.changed, self._steered)
+        listen(self, self._session.windows.changed, self.refresh)
 
     # the plan
 
@@ -194,17 +200,24 @@ class ViewsPage(QWidget):
         self._start(key, self._question, image, self._model)
 
     def _start(self, key: Any, question: Question, image: Image, model: ModelInfo) -> None:
-        self._planning = True
+        self._planning, entry, image_of = True, self._session.windows.entry, ref(image)
         worker = create_worker(plan_of_windows, question, model)
-        worker.returned.connect(lambda plan: self._take(key, question, ref(image), model, plan))
+
+        def take(plan: Any) -> None:
+            self._planning = False
+            # an answer that came meanwhile stays
+            if not self._session.asking and self._session.windows.entry == entry:
+                self._take(key, question, image_of, model, plan)
+
+        worker.returned.connect(take)
         worker.start()
 
     def _take(
         self, key: Any, question: Question, image_of: ref[Image], model: ModelInfo, plan: Any
     ) -> None:
-        self._planning, self._key = False, key
+        self._key = key
         viewer, image = self._viewer(), image_of()
-        if viewer is None or image is None or image not in viewer.layers or self._session.asking:
+        if viewer is None or image is None or image not in viewer.layers:
             return
         if not isinstance(plan, Planned):
             self.plan = None
@@ -342,6 +355,9 @@ class ViewsPage(QWidget):
         """Bring the list in line with what is shown over the slide."""
         windows = self._session.windows
         shown = windows.shown
+        if shown is not self._shown:
+            self._shown = shown
+            self.hover_line.setText(HOVER)
         if windows.entry != self._entry:
             self._entry, self._baseline = windows.entry, None
         rows = [] if shown is None else shown.windows
@@ -417,7 +433,9 @@ class ViewTable(RowTable):
         self.setSelectionMode(QAbstractItemView.ExtendedSelection)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.Stretch)
+        header.setSectionResizeMode(ANSWER, QHeaderView.Interactive)
+        header.setSectionResizeMode(ANSWER + 1, QHeaderView.Stretch)
+        self.setColumnWidth(ANSWER, ANSWER_WIDTH)
 
     def show_windows(self, windows: list[MapWindow], model: ModelInfo | None) -> None:
         """Show these, the first of very many."""
@@ -437,6 +455,8 @@ class ViewTable(RowTable):
                         native_tokens(one.region, token_px),
                     )
                     item.setIcon(patch_icon(kind, one.state in ("read", "left out")))
+                if column == ANSWER and one.reading is not None and one.answer:
+                    item.setIcon(level_icon(one.reading.reliability.level))
                 self.setItem(row, column, item)
 
     @property

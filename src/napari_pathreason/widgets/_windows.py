@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from napari_pathreason.engine import Event, Planned, ViewRead
 from napari_pathreason.viewer import (
@@ -20,11 +20,11 @@ from napari_pathreason.viewer import (
     show_windows,
 )
 
-from ._fields import text_line
+from ._fields import BesideWords, text_line
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 LIGHT_UP_MS = 80
 """Windows that were read meanwhile light up together."""
@@ -62,7 +62,7 @@ class AnswerWindows(QWidget):
         self.more_button = QPushButton("More")
         self.more_button.setSizePolicy(QSizePolicy.Fixed, QSizePolicy.Fixed)
         self.more_button.clicked.connect(self.more_wanted)
-        layout = QHBoxLayout(self)
+        layout = BesideWords(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.line, 1)
         layout.addWidget(self.more_button)
@@ -138,6 +138,12 @@ class AnswerWindows(QWidget):
         left = "1 window is" if unread == 1 else f"{unread:,} windows are"
         tip = f"Read the next windows; {left} not read yet" if unread else "All windows were read"
         self.more_button.setToolTip(tip)
+
+    def forget(self, layer: Layer) -> None:
+        """A layer was closed; the windows of a slide go with it."""
+        viewer = self._viewer()
+        if viewer is not None and layer is self._session.windows.image:
+            self._session.windows.hide(viewer)
 
     def hover(self, position: tuple[float, ...]) -> None:
         """Say what the window under the cursor said; the position is in the world."""
