@@ -61,8 +61,8 @@ class Steering:
         What was said of the same window before is taken back.
         """
         new = tuple(dict.fromkeys(regions))
-        kept = [one for one in self.choices_of(image) if one.region not in new]
-        self._keep(image, (*kept, *(WindowChoice(region, tokens) for region in new)))
+        others = [one for one in self.choices_of(image) if one.region not in new]
+        self._keep(image, (*others, *(WindowChoice(region, tokens) for region in new)))
 
     def release(self, image: Image, regions: Iterable[Region]) -> None:
         """Leave windows to the policy again."""
@@ -81,7 +81,7 @@ class Steering:
 
 def choices_line(choices: Iterable[WindowChoice]) -> str:
     """How many windows are pinned and left out, such as ``2 pinned, 1 left out``."""
-    given = list(choices)
-    left_out = sum(one.tokens == 0 for one in given)
-    counts = ((len(given) - left_out, "pinned"), (left_out, "left out"))
+    windows = list(choices)
+    left_out = sum(one.tokens == 0 for one in windows)
+    counts = ((len(windows) - left_out, "pinned"), (left_out, "left out"))
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)

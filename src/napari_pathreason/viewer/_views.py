@@ -133,9 +133,9 @@ def more_of(session: Session, entry: Entry, preferred: Preferences) -> More:
     spent = windows_tokens(result)
     last = spent - (0 if entry.former is None else windows_tokens(entry.former.result))
     windows = session.steering.within(image, result.region)
-    seen = {view.region for one in result.readings for view in one.views}
+    before = {view.region for one in result.readings for view in one.views}
     pinned = sum(
-        USUAL if one.tokens is None else one.tokens for one in windows if one.region not in seen
+        USUAL if one.tokens is None else one.tokens for one in windows if one.region not in before
     )
     if result.request.policy == "listed":  # it goes on with nothing of its own
         windows += tuple(WindowChoice(region) for region in result.unread[:AT_LEAST])

@@ -98,8 +98,8 @@ class MapWindow:
         words = [self.answer if one.answer.readable else NOT_READABLE]
         if one.reliability.level != "none" and one.confidence is not None:
             words.append(f"confidence {one.confidence:.2f}")
-        said = f"{words[0][:1].upper()}{words[0][1:]}"
-        return f"{line}. {', '.join([said, *words[1:]])}. {reliability_words(one.reliability)}"
+        answer = f"{words[0][:1].upper()}{words[0][1:]}"
+        return f"{line}. {', '.join([answer, *words[1:]])}. {reliability_words(one.reliability)}"
 
 
 class WindowMap:

@@ -207,8 +207,8 @@ class BudgetWidget(Dock):
             question = planned_question(viewer, session, draft, session.preferences())
             region = question.request.region
             moving, self._region = self._region != region, region
-            drawn = self._estimated is not None or self.views.plan is not None
-            if moving and draft.source == "view" and drawn:
+            shown = self._estimated is not None or self.views.plan is not None
+            if moving and draft.source == "view" and shown:
                 return  # a drawing takes longer than a frame: not while the user pans
             if self._look_at_windows(question, draft):
                 return

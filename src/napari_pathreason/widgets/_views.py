@@ -184,12 +184,12 @@ class ViewsPage(QWidget):
 
     def _still(self, key: Any, image: Image, follows_view: bool) -> bool:
         """Whether the form says what it said when the answer was shown."""
-        said = self._session.steering.choices_of(image)
+        choices = self._session.steering.choices_of(image)
         if follows_view:
             key = (replace(key[0], region=WHOLE, windows=()), *key[1:])
         if self._baseline is None:
-            self._baseline = key, said
-        return bool(self._baseline == (key, said))
+            self._baseline = key, choices
+        return bool(self._baseline == (key, choices))
 
     def plan_again(self) -> None:
         """Plan the region as it is now."""
@@ -281,20 +281,20 @@ class ViewsPage(QWidget):
             return  # not while it is drawn
         least = self._model.dims.token_px
         width, height = layer_size(image)
-        drawn = []
+        regions = []
         for box in drawn_boxes(viewer, image, NEW_WINDOWS):
             x1, y1, x2, y2 = (round(v) for v in box.corners)
             x1, x2 = max(x1, 0), min(x2, width)
             y1, y2 = max(y1, 0), min(y2, height)
             if min(x2 - x1, y2 - y1) >= least:
-                drawn.append(Region(x1, y1, x2 - x1, y2 - y1))
+                regions.append(Region(x1, y1, x2 - x1, y2 - y1))
         layer.data = []
         former = None if self._former_layer is None else self._former_layer()
         layer.mode = "pan_zoom"
         if former is not None and former in viewer.layers:
             viewer.layers.selection.active = former
         tokens = self.pin_box.value
-        for region in drawn:
+        for region in regions:
             self._session.steering.give(image, [region], _tokens(region, tokens, least))
 
     def _give(self, tokens_of: Callable[[Region], int | None]) -> None:
@@ -383,8 +383,8 @@ class ViewsPage(QWidget):
             lines.append(cost_line(self.plan, seconds))
         elif self._session.asking:
             lines.append(f"{shown.read:,} of {len(shown.views.views):,} views read.")
-        if shown is not None and (said := choices_line(shown.choices)):
-            lines.append(f"By you: {said}.")
+        if shown is not None and (choices := choices_line(shown.choices)):
+            lines.append(f"By you: {choices}.")
         if shown is not None and len(shown.windows) > MOST_ROWS:
             lines.append(f"The list shows {MOST_ROWS:,} of {len(shown.windows):,}.")
         text = "\n".join(filter(None, lines))
@@ -418,8 +418,8 @@ class ViewsPage(QWidget):
         free = shown is not None and not self._session.asking
         self.buttons.enable(free and bool(self.picked))
         self.add_button.setEnabled(free)
-        said = () if image is None else self._session.steering.choices_of(image)
-        self.clear_button.setEnabled(bool(said))
+        choices = () if image is None else self._session.steering.choices_of(image)
+        self.clear_button.setEnabled(bool(choices))
 
 
 class ViewTable(RowTable):
