@@ -13,13 +13,13 @@ SCENES = {
     "compare": compare.play,
     "history": history.play,
     "preferences": preferences.play,
-    "views": views.play,
-    "windows": views.play_answer,
     "slide_run": slide_run.play,
     "allocation_map": slide_run.play_map,
     "reliable": levels.reliable,
     "uncertain": levels.uncertain,
     "no_answer": levels.none,
+    "views": views.play,
+    "windows": views.play_answer,
 }
 ALONE = ("reliable", "uncertain", "no_answer")
 """Scenes of which the dock alone is shown."""

@@ -22,6 +22,8 @@ PLACES = ((5, 16), (17, 6))
 PINNED, BANNED = (1600, 700), (300, 300)
 """Places in windows, level-0 pixels (x, y)."""
 MPP = 0.97
+TALL = (1280, 920)
+"""Pixels of the window, for an answer with all that belongs to it."""
 
 
 def composed(sample: NDArray[np.uint8], seed: int = 4) -> NDArray[np.uint8]:
@@ -49,6 +51,8 @@ def _halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def play(stage: Stage) -> None:
     """Plan, pin one window and leave one out."""
+    from napari_pathreason import Query
+
     stage.open_window("lymph_node")
     sample = np.asarray(stage.image.data[0] if stage.image.multiscale else stage.image.data)
     stage.viewer.layers.clear()
@@ -63,10 +67,9 @@ def play(stage: Stage) -> None:
     form = stage.ask.form
     form.model_box.model_id = stage.model
     form.region_box.choose("layer")
-    form.task_box.choose("detection")
-    form.options_edit.setText("tumour")
-    form.settled.emit()
+    form.fill(Query("detection", "", ("tumour",)))
     stage.budget = dock = stage.open_dock("Token budget", tabify=True)
+    dock.tabs.setCurrentIndex(0)
     dock.policy_box.choose("surprise")
     dock.policy_box.activated.emit(0)
     form.budget_box.choose(512)
@@ -89,6 +92,7 @@ def play_answer(stage: Stage) -> None:
     from qtpy.QtCore import QUrl
 
     dock = stage.ask
+    stage.viewer.window.resize(*TALL)
     dock.parent().raise_()
     stage.front = dock.parent()
     dock.ask()
