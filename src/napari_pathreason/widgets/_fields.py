@@ -8,6 +8,7 @@ from weakref import WeakMethod, ref
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -48,26 +49,26 @@ MORE = "\N{HORIZONTAL ELLIPSIS}"
 """On buttons that ask for something first."""
 
 
-def listen(owner: QWidget, signal: SignalInstance, method: Callable[..., Any]) -> None:
-    """Call a method of a widget at a signal of psygnal, as long as Qt has the widget.
+def listen(signal: SignalInstance, method: Callable[..., Any]) -> None:
+    """Call a widget's method at a signal of psygnal, as long as Qt has the widget.
 
-    A closed dock may still be there for Python when its parts are gone.
+    A closed dock may still be there for Python when its parts are gone. Qt's own word of it, the
+    signal ``destroyed``, comes while Python takes objects apart: what hears it may be gone too.
 
     Parameters
     ----------
-    owner : QWidget
     signal : psygnal.SignalInstance
     method : bound method
-        Held weakly.
+        Of a widget; held weakly.
     """
-    signal.connect(method)
     reference = WeakMethod(method)
 
-    def stop(*_: Any) -> None:
-        if (heard := reference()) is not None:
-            signal.disconnect(heard, missing_ok=True)
+    def heard(*values: Any) -> None:
+        call: Any = reference()
+        if call is not None and isalive(call.__self__):
+            call(*values)
 
-    owner.destroyed.connect(stop)
+    signal.connect(heard)
 
 
 class Rows(QFormLayout):

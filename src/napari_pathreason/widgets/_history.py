@@ -131,7 +131,7 @@ class HistoryTable(QWidget):
         layout.addWidget(self.export_button)
         for entry in session.entries:
             self.add(entry)
-        listen(self, session.added, self.add)
+        listen(session.added, self.add)
 
     def add(self, entry: Entry) -> None:
         """Append an answer."""

@@ -151,8 +151,8 @@ class ViewsPage(QWidget):
         self.clear_button.clicked.connect(self._clear)
         self.plan_button.clicked.connect(self.plan_again)
         self.show_box.toggled.connect(self._show_on_slide)
-        listen(self, self._session.steering.changed, self._steered)
-        listen(self, self._session.windows.changed, self.refresh)
+        listen(self._session.steering.changed, self._steered)
+        listen(self._session.windows.changed, self.refresh)
 
     # the plan
 
