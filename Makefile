@@ -31,12 +31,13 @@ EMBEDDED = src/napari_pathreason/models/embedded
 demo: $(READY)
 	$(BIN)/python docs/demo.py
 
+# A crash of Python ends the run: a worker that takes its place would begin the same file again.
 test: lint system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # What takes longer: the docks and whole slides end to end, the tutorial, two processes.
 test-slow: $(READY) system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -181,6 +181,6 @@ def test_what_is_not_offered_says_why() -> None:
 
 def test_what_is_more_than_one_picture_holds_is_read_as_windows() -> None:
     assert why_windows(512, 512) == why_windows(4096, None) == ""
-    assert why_windows(513, 512) == (
-        "more than the 512 up to which replies about one picture hold: read as windows"
-    )
+    beyond = "more than the 512 up to which replies about one picture hold"
+    assert why_windows(513, 512) == f"{beyond}: read as windows"
+    assert why_windows(513, 512, one_picture=True) == f"{beyond}: choose another way to read it"

@@ -51,7 +51,7 @@ class BudgetCost:
     probability : float or None
         The allocator's; None where it has none.
     windows : str
-        Why it is read as windows; empty where it is one picture.
+        Why it is not read as one picture; empty where it is.
     """
 
     budget: Budget
@@ -75,6 +75,7 @@ def budget_costs(
     past: Iterable[Result] = (),
     allocation: Allocation | None = None,
     most: int | None = None,
+    one_picture: bool = False,
 ) -> list[BudgetCost]:
     """Cost of every budget, native last.
 
@@ -92,6 +93,8 @@ def budget_costs(
         The allocator's for this region; its probabilities follow the budget grid.
     most : int, optional
         Visual tokens of one picture up to which the model's replies hold.
+    one_picture : bool
+        Whether the user wants one picture whatever it costs.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def budget_costs(
                 width * height * BYTES_PER_PIXEL,
                 median(seconds[planned.tokens]) if planned.tokens in seconds else None,
                 probabilities[i] if i < len(probabilities) else None,
-                why_windows(planned.tokens, most),
+                why_windows(planned.tokens, most, one_picture),
             )
         )
     return costs
@@ -152,7 +155,8 @@ def estimate_costs(
     token_px = USUAL_TOKEN_PX if info is None else info.dims.token_px
     last = allocations[-1] if allocations else None
     most = None if info is None else info.max_visual_tokens
-    costs = budget_costs(region, token_px, sizes, past, last, most)
+    one_picture = session.steering.policy == "one_view"
+    costs = budget_costs(region, token_px, sizes, past, last, most, one_picture)
     return costs, _allocation_note(info is not None, past, last)
 
 

@@ -123,7 +123,7 @@ def why_not_offered(budget: Budget, most: int | None, native: int | None = None)
     return f"native size is {native:,} visual tokens, more than {limit}; mark a smaller region"
 
 
-def why_windows(tokens: int, most: int | None) -> str:
+def why_windows(tokens: int, most: int | None, one_picture: bool = False) -> str:
     """Why so many visual tokens are read as windows; empty where one picture can have them.
 
     Parameters
@@ -132,10 +132,13 @@ def why_windows(tokens: int, most: int | None) -> str:
         Of a picture.
     most : int or None
         As of `why_not_offered`.
+    one_picture : bool
+        Whether the user wants one picture: then it is not read at all.
     """
     if most is None or tokens <= most:
         return ""
-    return f"more than the {most:,} up to which replies about one picture hold: read as windows"
+    then = "choose another way to read it" if one_picture else "read as windows"
+    return f"more than the {most:,} up to which replies about one picture hold: {then}"
 
 
 def largest_offered(most: int | None) -> int:

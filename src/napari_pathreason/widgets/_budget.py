@@ -213,7 +213,8 @@ class BudgetWidget(Dock):
             if self._look_at_windows(question, draft):
                 return
             loaded = session.known_models.get(model_id)
-            key = (draft, region, viewer.theme, len(session.entries), loaded)
+            policy = session.steering.policy
+            key = (draft, region, viewer.theme, len(session.entries), loaded, policy)
             if key == self._estimated:
                 return
             self.costs, note = estimate_costs(session, draft.image, region, draft.query, model_id)

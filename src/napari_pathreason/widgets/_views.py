@@ -441,6 +441,7 @@ class ViewTable(RowTable):
         """Show these, the first of very many."""
         self.windows = windows[:MOST_ROWS]
         self.setRowCount(len(self.windows))
+        self.setColumnHidden(ANSWER, all(one.reading is None for one in self.windows))
         token_px = 32 if model is None else model.dims.token_px
         for row, one in enumerate(self.windows):
             texts = (one.name, f"{one.tokens:,}" if one.view else "0", one.answer, one.why)
