@@ -146,14 +146,19 @@ def draw(
     exact = torch.float32 if logits.device.type == "mps" else torch.float64  # that one has no other
     sums = blocks.sum(-1).to(exact).cumsum(-1)
     at = numbers.to(exact).to(logits.device)[:, None] * sums[:, -1:]
-    block = torch.searchsorted(sums, at, right=True).clamp(max=sums.shape[1] - 1)
+    block = torch.minimum(torch.searchsorted(sums, at, right=True), _reaching_all(sums))
     before = torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
     inside = blocks[torch.arange(rows, device=logits.device), block[:, 0]].to(exact).cumsum(-1)
-    place = torch.searchsorted(inside, at - before, right=True)
-    tokens = (block * BLOCK + place)[:, 0].clamp(max=vocabulary - 1)
-    # where rounding led to a token that must not be drawn, as at the end of a block
-    possible = weights.gather(-1, tokens[:, None])[:, 0] > 0
-    return torch.where(possible, tokens, likeliest)
+    # sums that are rounded otherwise may leave the number behind the end of the block
+    place = torch.minimum(
+        torch.searchsorted(inside, at - before, right=True), _reaching_all(inside)
+    )
+    return (block * BLOCK + place)[:, 0]
+
+
+def _reaching_all(sums: torch.Tensor) -> torch.Tensor:
+    """Place of the last one that adds to a rising sum, int64 (rows, 1)."""
+    return (sums < sums[:, -1:]).sum(-1, keepdim=True)
 
 
 class DecodingStep(NamedTuple):
