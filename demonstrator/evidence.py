@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_pathreason.tasks import PLACES
 from napari_pathreason.training import samples
 
 THINGS = ("white cell", "platelet")
 """Labels of small things, each of which is a fact."""
 WHOLE = ("adenocarcinoma", "squamous cell carcinoma", "normal lung")
-"""Labels that hold of a whole picture."""
+"""Labels of tissue, which most pictures show throughout."""
+LEAST = 0.02
+"""Share of a ninth from which on a thing is there at all."""
 TUMOUR, NO_TUMOUR, NO_NUCLEI = "tumour", "no tumour", "no nuclei"
 WHOLE_PICTURE: samples.Corners = (0.0, 0.0, 1.0, 1.0)
 
@@ -65,19 +70,15 @@ def phrases() -> list[str]:
 
 def _facts(view: samples.View) -> Iterator[Fact]:
     for label in WHOLE:
-        if any(name == label for name, _ in view.areas):
-            yield _throughout(label)
+        shares = samples.coverage(view, label, (3, 3))
+        if shares is not None and shares.max() >= LEAST:
+            yield from _covered(label, shares)
     tumour = samples.coverage(view, TUMOUR, (3, 3))
     if tumour is not None:
-        shares = tumour.ravel()
-        if shares.max() < 0.02:
+        if tumour.max() < LEAST:
             yield _throughout(NO_TUMOUR)
-        elif shares.min() > 0.9:
-            yield _throughout(TUMOUR)
         else:
-            for number, share in enumerate(shares):
-                if share >= 0.5 or (share == shares.max() and share < 0.5):
-                    yield _in_ninth(number, TUMOUR)
+            yield from _covered(TUMOUR, tumour)
     nuclei = samples.coverage(view, "nucleus", (3, 3))
     if nuclei is not None:
         for number, share in enumerate(nuclei.ravel()):
@@ -90,6 +91,16 @@ def _facts(view: samples.View) -> Iterator[Fact]:
             for name, corners in view.areas:
                 if name == label:
                     yield Fact(samples.place_of_box(corners), label, corners)
+
+
+def _covered(what: str, shares: NDArray[np.float32]) -> Iterator[Fact]:
+    """Throughout, or the ninths that a thing covers by half; the most covered one where none is."""
+    if shares.min() > 0.9:
+        yield _throughout(what)
+        return
+    for number, share in enumerate(shares.ravel()):
+        if share >= 0.5 or (share == shares.max() and share < 0.5):
+            yield _in_ninth(number, what)
 
 
 def _throughout(what: str) -> Fact:
