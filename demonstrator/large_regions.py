@@ -10,6 +10,7 @@ the stain of their pieces made alike (`demonstrator.sets.mosaic`). Beside ``val.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import Counter
@@ -138,6 +139,29 @@ def _about(region: LargeRegion) -> dict[str, Any]:
         "lesion": region.lesion,
         "sources": dict(sorted(Counter(region.sources).items())),
     }
+
+
+def read_about(data: Path) -> dict[str, dict[str, Any]]:
+    """What stands beside the questions of large regions, by their picture.
+
+    Parameters
+    ----------
+    data : Path
+        The questions, as `write_large_regions` wrote them.
+
+    Raises
+    ------
+    QueryError
+        If it is missing or is none.
+    """
+    about = data.with_name(f"{data.stem}-regions.json")
+    try:
+        return {region["image"]: region for region in json.loads(about.read_text("utf-8"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise QueryError(
+            f"{about.name} is missing beside {data.name} or is none; "
+            "run python -m demonstrator.large_regions"
+        ) from None
 
 
 def _reuses(regions: Sequence[LargeRegion], split: Split) -> list[Reuse]:

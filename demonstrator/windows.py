@@ -13,7 +13,6 @@ region's labels it shows. One that shows too little of a thing to say is left ou
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 from random import Random
 
+from demonstrator.large_regions import read_about
 from demonstrator.sets.tiles import NOWHERE, TUMOUR_WHERE
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.files import atomic_text
@@ -243,18 +243,11 @@ def read_regions(data: Path) -> list[Labelled]:
     QueryError
         If the file, or what lies beside it, is missing or is none.
     """
-    about = data.with_name(f"{data.stem}-regions.json")
-    try:
-        named = {region["image"]: region for region in json.loads(about.read_text("utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise QueryError(
-            f"{about.name} is missing beside {data.name} or is none; "
-            "run python -m demonstrator.large_regions"
-        ) from None
+    named = read_about(data)
     regions = []
     for image, group in groupby(read_samples(data), key=lambda sample: sample.image):
         if not isinstance(image, str) or image not in named:
-            raise QueryError(f"{about.name} does not name {image}; compose both again")
+            raise QueryError(f"{data.name} asks about {image}, which nothing names; compose anew")
         samples = list(group)
         with open_slide(data.parent / image) as slide:
             size = slide.width, slide.height

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from demonstrator.large_regions import read_about
 from napari_pathreason.engine import Allocator, Job, Performer, ask
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Journal
@@ -76,20 +77,15 @@ def read_questions(
     QueryError
         If one of the two files is missing or is none, or a topic is not asked.
     """
-    about = data.with_name(f"{data.stem}-regions.json")
-    try:
-        regions = {region["image"]: region for region in json.loads(about.read_text("utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise QueryError(
-            f"{about.name} is missing beside {data.name} or is none; "
-            "run python -m demonstrator.large_regions"
-        ) from None
+    regions = read_about(data)
     turns: Counter[tuple[str, str]] = Counter()
     questions: dict[int, list[LargeQuestion]] = defaultdict(list)
     for index, sample in enumerate(read_samples(data)):
         region = regions.get(sample.image) if isinstance(sample.image, str) else None
         if region is None:
-            raise QueryError(f"{about.name} does not name {sample.image}; compose both again")
+            raise QueryError(
+                f"{data.name} asks about {sample.image}, which nothing names; compose anew"
+            )
         kind = region["set"], sample.topic
         if (per_topic is None or turns[kind] < per_topic) and (
             not topics or sample.topic in topics
