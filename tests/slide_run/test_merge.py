@@ -1,12 +1,13 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason.geometry import Box
-from napari_pathreason.slide_run import lay_tiles, merge
-from napari_pathreason.types import Detection
+from napari_pathreason.slide_run import TileRecord, lay_tiles, lesions_of, merge
+from napari_pathreason.types import Detection, Metadata
 
 WIDTH, HEIGHT = 1500, 900
 
@@ -126,3 +127,41 @@ def test_the_highest_confidence_is_kept(told, kept):
     pairs = [(tile, [Detection("t", box, c)]) for tile, c in zip(tiles, told, strict=True)]
     (lesion,) = merge(pairs)
     assert lesion.detection.confidence == kept
+
+
+@pytest.mark.parametrize("middle", ["unreadable", "no reply", "nothing there"])
+def test_a_tile_that_nobody_knows_did_not_look_across_a_line(run, spots, middle):
+    """Two tiles that touch in a line saw the halves of one thing; a third lies across it."""
+    plan = run(settings=replace(spots.settings, tile=200, overlap=0.5))[0].plan
+    records = []
+    for tile in plan.tiles:
+        x, y = tile.region.x, tile.region.y
+        if x == 300:  # across the line, in every row
+            answer = "none found" if middle == "nothing there" else ""
+            record = TileRecord(tile.index, unreadable=middle == "unreadable", answer=answer)
+        elif y == 100 and x in (200, 400):
+            box = Box(350, 150, 50, 60) if x == 200 else Box(400, 150, 50, 60)
+            record = TileRecord(tile.index, answer="1 spot", detections=(Detection("spot", box),))
+        else:
+            record = TileRecord(tile.index, answer="none found")
+        records.append(record)
+    found = [one.detection.box for one in lesions_of(plan, records)]
+    if middle == "nothing there":
+        assert found == [Box(350, 150, 50, 60), Box(400, 150, 50, 60)]
+    else:
+        assert found == [Box(350, 150, 100, 60)]
+
+
+def test_small_things_are_not_joined_by_a_cut(run, spots, tmp_path):
+    """As where a region is read by windows: of two that a border cuts one is kept, whole."""
+
+    class Small(spots.finder):
+        info = replace(
+            spots.finder.info, metadata=Metadata(labels=("spot",), zoom_labels=("spot",))
+        )
+
+    spread = run(tmp_path / "spread", spots.finder())[-1].outcome
+    apart = run(tmp_path / "apart", Small())[-1].outcome
+    cut = Box(500, 300, 200, 30)
+    assert cut in [one.detection.box for one in spread.lesions]
+    assert cut not in [one.detection.box for one in apart.lesions]

@@ -2,7 +2,7 @@ from ._answer import Answers as Answers, AnswersHere as AnswersHere, most_tokens
 from ._cluster import AnswersOnCluster as AnswersOnCluster, LoadModels as LoadModels
 from ._files import HeatMap as HeatMap
 from ._folder import holds_run as holds_run, locked as locked
-from ._merge import Lesion as Lesion, merge as merge
+from ._merge import Lesion as Lesion, lesions_of as lesions_of, merge as merge
 from ._outcome import Outcome as Outcome
 from ._plan import (
     FORMAT as FORMAT,

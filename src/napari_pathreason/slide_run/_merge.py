@@ -9,6 +9,8 @@ from napari_pathreason import exports
 from napari_pathreason.tasks import merge_boxes
 from napari_pathreason.types import NOT_ASSESSED, Detection, Reliability
 
+from ._plan import RunPlan
+from ._record import TileRecord
 from ._tiles import Tile
 
 
@@ -28,15 +30,19 @@ class Lesion:
 def merge(
     tiles: Iterable[tuple[Tile, Sequence[Detection]]],
     assessed: Mapping[int, Reliability] | None = None,
+    apart: Iterable[str] = (),
 ) -> list[Lesion]:
     """Join boxes across the borders of tiles, see `tasks.merge_boxes`.
 
     Parameters
     ----------
     tiles : iterable of (Tile, sequence of Detection)
-        Boxes in level-0 pixels, those of each tile inside it; the order does not matter.
+        Tiles whose answers are known, those without boxes too, and their boxes in level-0 pixels,
+        each inside its tile; the order does not matter.
     assessed : mapping of int to Reliability, optional
         Reliability of the answer of each tile, by its index; one that is missing is not assessed.
+    apart : iterable of str
+        Labels of small things; see `tasks.merge_boxes`.
 
     Returns
     -------
@@ -62,5 +68,25 @@ def merge(
                 key=lambda reliability: exports.RANK[reliability.level],
             ),
         )
-        for one in merge_boxes((by_index[index].region, found[index]) for index in order)
+        for one in merge_boxes(((by_index[index].region, found[index]) for index in order), apart)
     ]
+
+
+def lesions_of(plan: RunPlan, records: Iterable[TileRecord]) -> list[Lesion]:
+    """Lesions of a run, as far as its tiles are done; see `merge`.
+
+    A tile of which nobody knows what is there did not look: boxes on both sides of it are joined
+    as if it were not there.
+
+    Parameters
+    ----------
+    plan : RunPlan
+    records : iterable of TileRecord
+        In any order.
+    """
+    known = [record for record in records if not record.unknown]
+    return merge(
+        ((plan.tiles[record.index], record.detections) for record in known),
+        {record.index: record.reliability for record in known},
+        plan.model.zoom_labels,
+    )

@@ -10,7 +10,7 @@ from napari_pathreason.budgets import native_tokens
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Answer, Reliability, Result, SlideInfo, TokenReport
 
-from ._merge import Lesion, merge
+from ._merge import Lesion, lesions_of
 from ._plan import RunPlan
 from ._record import Tally, TileRecord, reliability_of, tally_of
 
@@ -83,10 +83,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
         Of every tile that is read, in any order.
     """
     records = sorted(records, key=lambda record: record.index)
-    lesions = merge(
-        ((plan.tiles[record.index], record.detections) for record in records),
-        {record.index: record.reliability for record in records},
-    )
+    lesions = lesions_of(plan, records)
     slide, settings = plan.slide, plan.settings
     whole = Region(0, 0, slide.width, slide.height)
     tokens = _sum(records, native_tokens(whole, plan.model.dims.token_px))

@@ -28,15 +28,13 @@ from napari_pathreason.slide_run import (
     RunFinished,
     RunPlan,
     RunStarted,
-    Tile,
     TileDone,
     TileRecord,
-    merge,
+    lesions_of,
     run_slide,
     used_model,
 )
 from napari_pathreason.slides import Slide, open_slide
-from napari_pathreason.types import Detection, Reliability
 
 from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
 from ._lesions import MOST_BOXES, AllLesions, most_confident
@@ -211,8 +209,6 @@ class RunSoFar:
         self.allocations: TileMap | None = None
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
-        self._detections: list[tuple[Tile, Sequence[Detection]]] = []
-        self._reliabilities: dict[int, Reliability] = {}
         self._lock = Lock()
         self._most_boxes, self._throttle = most_boxes, Throttle(share)
 
@@ -227,7 +223,7 @@ class RunSoFar:
             self.progress = event
             if self._throttle.due():
                 with self._throttle.spend():
-                    self._show(merge(self._detections, self._reliabilities))
+                    self._show(self._merged())
         elif isinstance(event, RunFinished):
             if self.plan is None:  # it was finished before
                 self._begin(event.outcome.plan)
@@ -237,8 +233,8 @@ class RunSoFar:
             self.progress = Progress(len(self.records), len(self.records), 0)
             self.ending = event
         else:
-            if self._detections:
-                self._show(merge(self._detections, self._reliabilities))
+            if self.records:
+                self._show(self._merged())
             self.ending = event
 
     def heat(self) -> NDArray[np.float32]:
@@ -247,6 +243,9 @@ class RunSoFar:
             return np.zeros((1, 1), np.float32)
         with self._lock:
             return self._heat.values()
+
+    def _merged(self) -> list[Lesion]:
+        return [] if self.plan is None else lesions_of(self.plan, self.records.values())
 
     def _show(self, lesions: Sequence[Lesion]) -> None:
         self.lesions = lesions
@@ -270,8 +269,6 @@ class RunSoFar:
                 self._heat.add(tile.region, record.detections)
         self.allocations.take(record)
         self.records[record.index] = record
-        self._detections.append((tile, record.detections))
-        self._reliabilities[record.index] = record.reliability
         self.boxes += len(record.detections)
         self.tokens += 0 if record.tokens is None else record.tokens.read
         self.changes += 1
