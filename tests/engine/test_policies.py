@@ -100,6 +100,34 @@ def test_chosen_windows_show_little_twice():
             assert max(0, width) * max(0, height) <= 0.25 * 512**2
 
 
+@pytest.mark.parametrize("left", [None, 64, 640])
+def test_surprise_orders_all_windows_whatever_may_be_spent(left):
+    """Whoever goes on reads on in one and the same order to the last window."""
+    on = scene(16, 16)
+    choice = policy_named("surprise").choose(state(on=on, left=left))
+    whole = [*(pick.region for pick in choice.picks), *choice.order]
+    most = policy_named("surprise").choose(state(on=on, left=64 * 10_000))
+    assert whole == [pick.region for pick in most.picks]
+    assert not most.order
+    boxes = np.array([region.box.corners for region in whole])
+    centres = [on.grid.window(int(place)).box for place in on.grid.cover]
+    for box in centres:  # nothing worth reading lies far off all of them
+        x, y = box.x + box.w / 2, box.y + box.h / 2
+        near = (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
+        assert near.any()
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 40))
+def test_what_shows_much_of_a_pin_is_not_chosen(x, y, place):
+    on = scene(8, 8)
+    taken = (Region(x, y, 512, 512), on.grid.window(place))
+    for region in policy_named("surprise").choose(state(on=on, left=640, taken=taken)).order:
+        for other in taken:
+            width = min(region.x, other.x) + 512 - max(region.x, other.x)
+            height = min(region.y, other.y) + 512 - max(region.y, other.y)
+            assert max(0, width) * max(0, height) <= 0.25 * 512**2
+
+
 def test_glass_is_never_read():
     on = scene(4, 4, glass=4)
     for name in NAMES:

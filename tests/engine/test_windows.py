@@ -341,6 +341,42 @@ def test_too_many_windows_for_one_answer_are_refused(seer, allocator, find, slid
     assert not seer.prompts
 
 
+class TestMostOfOnePicture:
+    """No window has more visual tokens than a picture may have, and it is said where one would."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        monkeypatch.setattr("napari_pathreason.engine._checks.MOST_TOKENS", 100)
+
+    @pytest.mark.parametrize("tokens", [101, 256, 65_536])
+    def test_a_large_pin_of_a_model_that_states_no_limit(
+        self, tissue, seer, allocator, find, tokens
+    ):
+        pinned = (WindowChoice(Region(100, 100, 512, 512), tokens),)
+        result = ask(job(tissue, find, windows=pinned, policy="listed"), seer, allocator)
+        (view,) = result.views.views
+        assert view.tokens == 100
+        (line,) = (one for one in result.warnings if "list smaller windows" in one)
+        assert f"up to {min(tokens, 256)} visual tokens, more than the 100 of one picture" in line
+
+    def test_windows_of_the_grid_are_smaller_instead(self, tissue, seer, allocator, find):
+        result = ask(job(tissue, find, policy="uniform", budget="native"), seer, allocator)
+        assert max(view.tokens for view in result.views.views) <= 100
+        assert len(result.views.views) > 12
+        assert result.tokens.realised == result.tokens.native_windows
+
+    def test_the_limit_of_a_model_is_named_as_its_own(self, tissue, performer, allocator, find):
+        seer = Seer(performer, max_visual_tokens=64)
+        pinned = (WindowChoice(Region(100, 100, 512, 512), 100),)
+        result = ask(job(tissue, find, windows=pinned, policy="listed"), seer, allocator)
+        assert "more than the 64 up to which this model's replies hold" in str(result.warnings)
+
+    def test_within_it_nothing_is_said(self, tissue, seer, allocator, find):
+        pinned = (WindowChoice(Region(100, 100, 512, 512), 100),)
+        result = ask(job(tissue, find, windows=pinned, policy="listed"), seer, allocator)
+        assert "list smaller windows" not in str(result.warnings)
+
+
 def test_which_part_has_most_takes_all_at_once(tissue, seer, allocator):
     query = Query("vqa", "In which part is it darkest?", ("upper left", "lower right"))
     result = ask(job(tissue, query), seer, allocator)

@@ -12,6 +12,17 @@ MOST_TOKENS = 16_384
 """Visual tokens beyond which a picture is not answered: 4096 x 4096 px at 32 px a token."""
 
 
+def most_of_picture(most: int | None) -> int:
+    """Visual tokens that one picture may have.
+
+    Parameters
+    ----------
+    most : int or None
+        Up to which a model's replies hold; None where it does not say.
+    """
+    return MOST_TOKENS if most is None else min(most, MOST_TOKENS)
+
+
 def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) -> None:
     """Refuse a question that cannot be asked, or a model cannot be asked.
 

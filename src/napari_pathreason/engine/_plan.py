@@ -61,8 +61,8 @@ def one_view(region: Region, tokens: int | None, token_px: int) -> Views:
     return Views((view_of(region, tokens, token_px),), native, native)
 
 
-def window_budgets(window: Region, token_px: int, most: int | None) -> tuple[int, ...]:
-    """What a window may be read with, rising; the last is native size or what replies hold up to.
+def window_budgets(window: Region, token_px: int, most: int) -> tuple[int, ...]:
+    """What a window may be read with, rising; the last is native size or the most of a picture.
 
     Parameters
     ----------
@@ -70,11 +70,10 @@ def window_budgets(window: Region, token_px: int, most: int | None) -> tuple[int
         Level-0 pixels.
     token_px : int
         Side of a visual token in pixels.
-    most : int or None
-        Visual tokens up to which the model's replies hold.
+    most : int
+        Visual tokens of one picture, see `most_of_picture`.
     """
-    native = native_tokens(window, token_px)
-    highest = native if most is None else min(native, most)
+    highest = min(native_tokens(window, token_px), most)
     return (*(budget for budget in BUDGET_GRID if budget < highest), highest)
 
 

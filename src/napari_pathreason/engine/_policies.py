@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import form_of, is_finding
 from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
 
-from ._scene import Scene
+from ._scene import Grid, Scene
 
 FEW, USUAL = 16, 64
 """Visual tokens of a window that is read coarsely, and of one that is worth more."""
@@ -122,26 +123,45 @@ class Policy(Protocol):
         """The windows of the next round; none where enough was read."""
 
 
-def _free(state: State, places: Iterable[int]) -> list[int]:
+def _free(state: State, places: NDArray[np.int64]) -> list[int]:
     """Places whose windows show little that was taken, or that stands before them."""
     grid = state.scene.grid
-    boxes = [region.box for region in state.taken]
+    of_grid, others = _taken_places(state)
+    used = set(of_grid)
     free: list[int] = []
-    for place in places:
-        own = grid.window(place)
-        if any(grid.overlap(place, other) > OVERLAP for other in free):
-            continue
-        if any(_share(own, Region(*map(round, (b.x, b.y, b.w, b.h)))) > OVERLAP for b in boxes):
-            continue
-        free.append(place)
+    for place in places[~_shows_much_of(others, places, grid)].tolist():
+        if all(grid.overlap(place, near) <= OVERLAP for near in grid.around(place) if near in used):
+            used.add(place)
+            free.append(place)
     return free
 
 
-def _share(window: Region, other: Region) -> float:
-    """Share of a window that another one shows as well."""
-    width = min(window.x + window.width, other.x + other.width) - max(window.x, other.x)
-    height = min(window.y + window.height, other.y + other.height) - max(window.y, other.y)
-    return max(0, width) * max(0, height) / (window.width * window.height)
+def _taken_places(state: State) -> tuple[list[int], list[Region]]:
+    """Places of the grid that were taken, and what was taken beside it."""
+    grid = state.scene.grid
+    if not state.taken:
+        return [], []
+    corners = map(tuple, grid.corners(np.arange(len(grid))).tolist())
+    places = {(*corner, *grid.side): place for place, corner in enumerate(corners)}
+    taken = [(places.get((one.x, one.y, one.width, one.height)), one) for one in state.taken]
+    return (
+        [place for place, _ in taken if place is not None],
+        [one for place, one in taken if place is None],
+    )
+
+
+def _shows_much_of(
+    others: Sequence[Region], places: NDArray[np.int64], grid: Grid
+) -> NDArray[np.bool_]:
+    """Which windows show more than `OVERLAP` of another region in theirs, bool (places,)."""
+    shown = np.zeros(len(places), bool)
+    x, y = grid.corners(places).T
+    width, height = grid.side
+    for other in others:
+        across = np.minimum(x + width, other.x + other.width) - np.maximum(x, other.x)
+        down = np.minimum(y + height, other.y + other.height) - np.maximum(y, other.y)
+        shown |= across.clip(0) * down.clip(0) > OVERLAP * width * height
+    return shown
 
 
 def _unread_cover(state: State) -> list[int]:
@@ -218,17 +238,16 @@ class Surprise:
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
-        choice = _best_first(state, _by_surprise(state, state.allowance // FEW), _unlike(state))
+        choice = _best_first(state, _by_surprise(state), _unlike(state))
         return replace(choice, flops=0.0 if state.readings else state.scene.flops)
 
 
-def _by_surprise(state: State, count: int) -> list[int]:
-    """Places in the order of their surprise that show little twice, ``count`` and some more."""
+def _by_surprise(state: State) -> list[int]:
+    """Places in the order of their surprise, but for those that show much of one before them."""
     scores = state.scene.surprise
     places = np.flatnonzero(state.scene.worth)
     order = places[np.argsort(-scores[places], kind="stable")]
-    most = 8 * max(LEAST_WINDOWS, count)  # overlap leaves some out
-    return _free(state, [int(place) for place in order[:most]])
+    return _free(state, order)
 
 
 def _unlike(state: State) -> Callable[[int], str]:
@@ -266,7 +285,7 @@ class Again:
             coarsely = state.affordable(min(FEW, half))
             if half >= coarsely * len(state.scene.cover):
                 return _spread(state, half, FEW)
-            order = _by_surprise(state, half // coarsely)
+            order = _by_surprise(state)
             count = half // coarsely
             choice = _choice(state, order[:count], order[count:], coarsely, _unlike(state))
             return replace(choice, flops=state.scene.flops)

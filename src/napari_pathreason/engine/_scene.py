@@ -8,15 +8,18 @@ asks a model; the look is one overview of a few pixels a window.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import ModelInfo
+
+from ._checks import most_of_picture
 
 LEAST_WINDOW, MOST_WINDOW = 448, 1024
 """Sides in native pixels of the windows of a model that does not say which suit it."""
@@ -41,13 +44,14 @@ def window_side(region: Region, model: ModelInfo, most: int | None = None) -> in
     region : Region
     model : ModelInfo
     most : int, optional
-        Visual tokens of one picture up to which its replies hold: no window has more.
+        Visual tokens of one picture up to which its replies hold: no window has more, nor more
+        than any picture may have.
     """
     side = model.window
     if side is None:
         longer = max(region.width, region.height)
         side = min(max(math.ceil(longer / ACROSS), LEAST_WINDOW), MOST_WINDOW)
-    return side if most is None else min(side, math.isqrt(most) * model.dims.token_px)
+    return min(side, math.isqrt(most_of_picture(most)) * model.dims.token_px)
 
 
 def is_large(region: Region, model: ModelInfo) -> bool:
@@ -84,11 +88,23 @@ class Grid:
     def window(self, index: int) -> Region:
         """A window by its place, row by row from 0."""
         row, column = divmod(index, self.columns)
-        return Region(
-            self.region.x + _start(column, self.columns, self.region.width, self.side[0]),
-            self.region.y + _start(row, self.rows, self.region.height, self.side[1]),
-            *self.side,
-        )
+        x = self.region.x + _start(column, self.columns, self.region.width, self.side[0])
+        y = self.region.y + _start(row, self.rows, self.region.height, self.side[1])
+        return Region(x, y, *self.side)
+
+    def corners(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Upper left corners of windows by their places, level-0 pixels, (places, 2): x, y."""
+        rows, columns = np.divmod(places, self.columns)
+        x = _start(columns, self.columns, self.region.width, self.side[0])
+        y = _start(rows, self.rows, self.region.height, self.side[1])
+        return np.stack([self.region.x + x, self.region.y + y], axis=1)
+
+    def around(self, place: int) -> Iterator[int]:
+        """Places of the windows that show a part of one, itself among them."""
+        row, column = divmod(place, self.columns)
+        for down in range(max(row - 1, 0), min(row + 2, self.rows)):
+            for across in range(max(column - 1, 0), min(column + 2, self.columns)):
+                yield down * self.columns + across
 
     @cached_property
     def cover(self) -> NDArray[np.int64]:
@@ -102,8 +118,11 @@ class Grid:
         return max(0.0, 1 - abs(ax - bx) / 2) * max(0.0, 1 - abs(ay - by) / 2)
 
 
-def _start(step: int, steps: int, length: int, side: int) -> int:
-    return 0 if steps == 1 else (length - side) * step // (steps - 1)
+_Step = TypeVar("_Step", int, NDArray[np.int64])
+
+
+def _start(step: _Step, steps: int, length: int, side: int) -> _Step:
+    return (length - side) * step // max(steps - 1, 1)
 
 
 def lay_grid(region: Region, side: int, token_px: int) -> Grid:

@@ -34,7 +34,7 @@ from napari_pathreason.types import (
 )
 
 from ._asking import Need
-from ._checks import MOST_TOKENS
+from ._checks import MOST_TOKENS, most_of_picture
 from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
 from ._plan import JOINT_OVERVIEW, cost_of, numbered, view_of, window_budgets
 from ._policies import USUAL, Pick, State, Uniform, policy_named
@@ -172,7 +172,9 @@ class _Rounds:
     """The windows of a region as they are chosen and read, round by round."""
 
     def __init__(self, job: Job, model: ModelInfo, most: int | None, scene: Scene) -> None:
-        self.job, self.model, self.most, self.scene = job, model, most, scene
+        self.job, self.model, self.scene = job, model, scene
+        self.bounded = most is not None
+        self.most = most_of_picture(most)
         request = job.request
         # a region that is cut for its budget alone is read whole
         cut = request.policy == "auto" and not is_large(request.region, model)
@@ -190,8 +192,9 @@ class _Rounds:
         self.reads: list[Read] = []
         self.views: list[View] = [] if self.joint else shown
         self.order: tuple[Region, ...] = ()
+        self.lowered: dict[Region, int] = {}  # windows that had more tokens than a picture may
         window, token_px = scene.grid.window(0), model.dims.token_px
-        self.budgets = window_budgets(window, token_px, most)
+        self.budgets = window_budgets(window, token_px, self.most)
         self.native = len(scene.cover) * self.budgets[-1]
         self._total = (
             self.native
@@ -243,8 +246,12 @@ class _Rounds:
 
     def _view(self, pick: Pick, token_px: int) -> View:
         slide = self.job.slide.info
-        tokens = pick.tokens if self.most is None else min(pick.tokens, self.most)
-        view = view_of(pick.region.clipped(slide.width, slide.height), tokens, token_px, "window")
+        region = pick.region.clipped(slide.width, slide.height)
+        view = view_of(region, min(pick.tokens, self.most), token_px, "window")
+        native = native_tokens(region, token_px)
+        wanted = native if self.job.request.budget == "native" else min(pick.tokens, native)
+        if wanted > self.most:
+            self.lowered[region] = wanted
         return replace(view, why=pick.why)
 
     def planned(self, new: tuple[View, ...]) -> Planned:
@@ -312,13 +319,13 @@ class _Rounds:
             found = form_of(query) == "count" or is_finding(query, combined.answer.text)
         share = self._read_share()
         doubts = windows_doubts(readings, combined.support, found=found, read_share=share)
-        warnings = []
+        warnings = self._lowered()
         read = {view for one in self.readings for view in one.views}
         if lost := sum(view not in read for view in self.views):
-            warnings = [
+            warnings.append(
                 f"{lost:,} of {len(self.views):,} windows are damaged and could not be read; "
                 "the answer knows nothing of them"
-            ]
+            )
         views, decoded = self.all_views, sum(one.reading.pixels_decoded for one in self.reads)
         token_px = self.model.dims.token_px
         return Found(
@@ -336,6 +343,17 @@ class _Rounds:
             unread=self._unread(),
             windows=max(len(self.scene.cover), 1),
         )
+
+    def _lowered(self) -> list[str]:
+        """Which windows were read coarser than was asked, and why."""
+        if not self.lowered:
+            return []
+        what = "up to which this model's replies hold" if self.bounded else "of one picture"
+        return [
+            f"{len(self.lowered):,} of {len(self.views):,} windows would have up to "
+            f"{max(self.lowered.values()):,} visual tokens, more than the {self.most:,} {what}; "
+            "they were read with that many, list smaller windows to see more"
+        ]
 
     @cached_property
     def _cover(self) -> tuple[list[Region], NDArray[np.float64]]:
