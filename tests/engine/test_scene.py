@@ -81,6 +81,39 @@ def test_what_is_unlike_the_others_is_the_most_surprising():
     assert np.array_equal(scene.thumbnail(0), scene.overview[:64, :64])
 
 
+def pink(overview):
+    overview[...] = np.clip(overview + np.array([60, -20, 30]), 0, 255)
+
+
+@pytest.mark.parametrize("glass", [250, 221])
+@pytest.mark.parametrize("across", [70, 77, 90])
+def test_glass_and_its_straight_borders_do_not_go_first(glass, across):
+    grid = lay_grid(Region(0, 0, 4096, 4096), 512, 32)
+
+    def stitched(overview):
+        pink(overview)
+        overview[96:128, 320:352, 1] -= 25  # a quarter of another stain
+        overview[:, across : across + 150] = glass  # a gap, its borders within quarters
+        overview[400:450] = glass
+
+    scene = scene_of(grid, stitched)
+    first = [grid.window(int(place)) for place in np.argsort(-scene.surprise)[:4]]
+    assert all(w.x <= 2560 and w.x + w.width >= 2816 for w in first), first
+    assert all(w.y <= 768 and w.y + w.height >= 1024 for w in first), first
+
+
+@given(st.integers(0, 31), st.sampled_from([250, 221]))
+def test_glass_within_a_window_does_not_make_it_surprising(share, glass):
+    grid = lay_grid(Region(0, 0, 2048, 2048), 512, 32)
+
+    def cut(overview):
+        pink(overview)
+        overview[:, 64 : 64 + share] = glass
+
+    whole, less = scene_of(grid, pink).surprise, scene_of(grid, cut).surprise
+    assert less.max() < whole.max() + 0.5
+
+
 def test_a_region_that_is_alike_all_over_surprises_nowhere():
     grid = lay_grid(Region(0, 0, 2048, 2048), 512, 32)
     assert scene_of(grid).surprise.max() < 1

@@ -34,6 +34,8 @@ TISSUE = 0.05
 INSIDE = 0.25
 """Share of a window that lies within an annotation's outline, at the least."""
 _STAINED = 20  # how far from white a pixel is, at the least, to be tissue; as `slides.tissue_share`
+_BRIGHT, _COLOUR = 210, 8  # of 255: darkest channel from which, and range of the channels up to
+# which, a pixel is glass that was scanned grey. Stain is darker or has a colour
 
 
 def window_side(region: Region, model: ModelInfo, most: int | None = None) -> int:
@@ -179,10 +181,13 @@ class Scene:
         self.grid = grid
         self.overview = overview
         cells = _cells(overview, grid.rows + 1, grid.columns + 1)
-        self._tissue = (255 - cells.min(axis=-1) > _STAINED).mean(axis=(2, 3))
-        self._features = _features(cells)
-        self.tissue = _windows(self._tissue).ravel()
+        darkest = cells.min(axis=-1)
+        marked = darkest < 255 - _STAINED
+        self.tissue = _windows(marked.mean(axis=(2, 3))).ravel()
         """Share of each window that is tissue, float (windows,)."""
+        stained = marked & ((darkest < _BRIGHT) | (cells.max(axis=-1) - darkest > _COLOUR))
+        self._stained = stained.mean(axis=(2, 3))
+        self._features = _features(cells, stained)
         worth = self.tissue >= TISSUE
         if outline:
             worth &= _inside(grid, outline)
@@ -203,17 +208,19 @@ class Scene:
         before one that holds half of it. Of a quarter it is the root mean square of robust z-scores
         (distance to the median over 1.4826 times the median absolute deviation) of colour and
         texture: mean and spread of the optical density of each channel, and how much neighbouring
-        pixels differ. Each score is cut at 6, so that no single feature decides. Quarters without
-        tissue are like all others.
+        pixels differ. Each score is cut at 6, so that no single feature decides. Glass, grey glass
+        too, counts for nothing: features are of what is stained, and a quarter counts by the share
+        of it that is. Else the border of a section, or of a tile that was stitched in, would go
+        before all that lies within.
         """
-        quarters = np.zeros(self._tissue.shape)
-        stained = self._tissue >= TISSUE
+        quarters = np.zeros(self._stained.shape)
+        stained = self._stained >= TISSUE
         if stained.any():
             own = self._features[stained]
             centre = np.median(own, axis=0)
             deviation = np.median(np.abs(own - centre), axis=0) * 1.4826
             scores = np.minimum(np.abs(own - centre) / np.maximum(deviation, _FLOORS), 6)
-            quarters[stained] = np.sqrt((scores**2).mean(axis=1))
+            quarters[stained] = np.sqrt((scores**2).mean(axis=1)) * self._stained[stained]
         surprise = _windows(quarters).ravel()
         surprise[~self.worth] = 0
         return surprise
@@ -253,15 +260,20 @@ def _windows(cells: NDArray[np.float64]) -> NDArray[np.float64]:
 _DENSITY = -np.log10((np.arange(256) + 1) / 256).astype(np.float32)
 
 
-def _features(cells: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Colour and texture of each half window, float (rows, columns, 7)."""
+def _features(cells: NDArray[np.uint8], stained: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Colour and texture of what is stained of each half window, float (rows, columns, 7)."""
     density = _DENSITY[cells]
-    mean = density.mean(axis=(2, 3), dtype=np.float64)
-    spread = density.std(axis=(2, 3), dtype=np.float64)
+    density *= stained[..., None]
+    pixels = np.maximum(stained.sum(axis=(2, 3)), 1)[..., None]
+    mean = density.sum(axis=(2, 3), dtype=np.float64) / pixels
+    squares = np.einsum("rchwk,rchwk->rck", density, density, dtype=np.float64) / pixels
+    spread = np.sqrt(np.maximum(squares - mean**2, 0))
     grey = density.mean(axis=-1)
     rough = np.zeros(cells.shape[:2])
-    for axis in (2, 3):
-        rough += np.abs(np.diff(grey, axis=axis)).mean(axis=(2, 3), dtype=np.float64)
+    pairs = (stained[:, :, 1:] & stained[:, :, :-1], stained[..., 1:] & stained[..., :-1])
+    for axis, both in enumerate(pairs, 2):
+        steps = np.abs(np.diff(grey, axis=axis)) * both
+        rough += steps.sum(axis=(2, 3), dtype=np.float64) / np.maximum(both.sum(axis=(2, 3)), 1)
     return np.concatenate([mean, spread, rough[..., None]], axis=-1)
 
 
