@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_pathreason.errors import ModelError
 from napari_pathreason.exports import UsedModel, detections_in, read_geojson, read_manifest
 
-KINDS = ("a.geojson", "a.geojson.gz", "a.csv", "a.html", "a.json", "a.jsonl")
+KINDS = ("a.geojson", "a.geojson.gz", "a.csv", "a.views.csv", "a.html", "a.json", "a.jsonl")
 
 
 @pytest.fixture
@@ -74,6 +74,9 @@ def test_every_kind_of_file(
     rows = list(csv.DictReader((folder / "a.csv").read_text().splitlines()))
     assert [row["result"] for row in rows] == ["1", "2"]
     assert float(rows[1]["width_um"]) == pytest.approx(40, abs=1)
+    views = list(csv.DictReader((folder / "a.views.csv").read_text().splitlines()))
+    assert [row["result"] for row in views if row["view"] == "picture"] == ["1", "2"]
+    assert [row["view"] for row in views if row["view"] != "picture"] == ["zoom 1"]
     lines = [json.loads(line) for line in (folder / "a.jsonl").read_text().splitlines()]
     assert [line["result"] for line in lines] == [1, 2]
     entries = read_manifest(folder / "a.json").entries
@@ -96,6 +99,39 @@ def test_one_answer_or_those_of_the_same_image(answered: Any, qtbot: Any, tmp_pa
     assert titles == ["Answer 2", "All 2 answers about this image"]
     assert not save(dock, qtbot, [dock.session.entries[1]], tmp_path / "one.jsonl")
     assert len((tmp_path / "one.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "column"),
+    [
+        ("Table of findings (.csv)…", "a.csv", "label"),
+        ("Table of views (.views.csv)…", "a.views.csv", "place"),
+        ("Table of views (.views.csv)…", "b.csv", "place"),  # as it was chosen
+        ("Table of findings (.csv)…", "b.views.csv", "label"),
+        ("Transcript (.jsonl)…", "a.csv", "label"),  # as it is called
+    ],
+)
+def test_the_menu_offers_both_tables(
+    answered: Any,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    name: str,
+    column: str,
+) -> None:
+    from qtpy.QtWidgets import QFileDialog
+
+    monkeypatch.setattr(QFileDialog, "exec", lambda self: True)
+    monkeypatch.setattr(QFileDialog, "selectedFiles", lambda self: [str(tmp_path / name)])
+    _, dock = answered
+    dock.save_button._fill()
+    (first, *_) = (a for a in dock.save_button.menu().actions() if a.text() == kind)
+    with qtbot.waitSignal(dock.save_button.saved) as saved:
+        first.trigger()
+    assert saved.args == [""]
+    table = csv.DictReader((tmp_path / name).read_text().splitlines())
+    assert column in (table.fieldnames or ())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.exports import AnswerFiles, UsedModel
+from napari_pathreason.exports import AnswerFiles, FileKind, UsedModel
 from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import Cited, citing
 
@@ -227,10 +227,10 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
     return AnswerFiles([entry.result for entry in entries], slide_opener(image), model)
 
 
-def write_answers(files: AnswerFiles, path: str) -> str:
+def write_answers(files: AnswerFiles, path: str, kind: FileKind | None = None) -> str:
     """Write a file, for a worker; returns why it could not be written, empty where it was."""
     try:
-        files.write(path)
+        files.write(path, kind)
     except PathreasonError as error:
         return str(error)
     except Exception as error:  # a fault of ours; its own message may hold paths

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason.errors import ExportError, PathreasonError
-from napari_pathreason.exports import write_account
+from napari_pathreason.exports import ENDINGS, FileKind, write_account
 from napari_pathreason.viewer import (
     LEVEL_WORDS,
     Entry,
@@ -53,6 +53,7 @@ TASKS = {task: name for name, task in TASK_NAMES}
 KINDS = {
     "QuPath objects": "geojson",
     "Table of findings": "csv",
+    "Table of views": "views.csv",
     "Report with pictures": "html",
     "Manifest, to repeat the run": "json",
     "Transcript": "jsonl",
@@ -191,7 +192,7 @@ class SaveButton(QPushButton):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(f"Save{MORE}", parent)
-        self.setToolTip("Save answers as GeoJSON for QuPath, table, report, manifest, transcript")
+        self.setToolTip("Save answers as GeoJSON for QuPath, tables, report, manifest, transcript")
         self.setEnabled(False)
         self._session = session
         self._entry: Entry | None = None
@@ -204,15 +205,18 @@ class SaveButton(QPushButton):
         self._entry = entry
         self.setEnabled(entry is not None)
 
-    def save(self, entries: Sequence[Entry], path: str) -> None:
-        """Write entries to a file whose ending says what is wanted; problems become notices."""
+    def save(self, entries: Sequence[Entry], path: str, kind: FileKind | None = None) -> None:
+        """Write entries to a file; problems become notices.
+
+        Its ending says what is wanted where ``kind`` does not.
+        """
         try:
             files = files_of(entries)
         except PathreasonError as error:
             self._end(str(error), path)
             return
         self.setEnabled(False)
-        worker = create_worker(write_answers, files, path)
+        worker = create_worker(write_answers, files, path, kind)
         worker.returned.connect(lambda trouble: self._end(trouble, path))
         worker.start()
 
@@ -242,8 +246,11 @@ class SaveButton(QPushButton):
         name = f"{Path(entries[-1].result.slide.name).stem}.{ending}"
         kinds = f"{kind} (*.{ending});;All files (*)"
         path = _ask_for_file(self, "Save answers", name, kinds, ending)
-        if path is not None:
-            self.save(entries, path)
+        if path is None:
+            return
+        # of two kinds of table the menu says which, however the file is called
+        is_table = ending.endswith("csv") and path.lower().endswith(".csv")
+        self.save(entries, path, ENDINGS[f".{ending}"] if is_table else None)
 
 
 def _ask_for_file(parent: QWidget, title: str, name: str, kinds: str, ending: str) -> str | None:
