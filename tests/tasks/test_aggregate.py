@@ -173,7 +173,7 @@ def test_a_count_of_a_part_is_an_estimate_that_says_so():
     assert told.answer.text == "144"
     (note,) = told.notes
     assert note.startswith("about 140 (95 % interval ")
-    assert note.endswith("; 50 % of the tissue was read)")
+    assert note.endswith("; 50 % of the specimen was read)")
     assert 72 <= told.estimate.low < 144 < told.estimate.high
     assert told.confidence is None
     assert told.support == (0, 1, 2, 3, 4, 5)
@@ -255,7 +255,7 @@ def test_an_absence_in_a_part_says_how_much_was_read():
     regions = windows(4, 3)
     readings = [reading(r, "no", n, confidence=0.9) for n, r in enumerate(regions[:3], 1)]
     told = aggregate(PRESENT, readings, REGION, regions[3:])
-    assert (told.answer.text, told.notes) == ("no", ("25 % of the tissue was read",))
+    assert (told.answer.text, told.notes) == ("no", ("25 % of the specimen was read",))
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class Found:
     unread : tuple of Region
         Windows worth reading that were not read, in the order in which the policy would go on.
     windows : int
-        That cover the region's tissue; 0 where it was read as one picture.
+        That cover all of the region but glass; 0 where it was read as one picture.
     """
 
     allocation: Allocation

@@ -87,7 +87,9 @@ def picture_doubts(
     from napari_pathreason.slides import tissue_share  # loads what reads files
 
     if tissue_share(pixels) < LEAST_TISSUE:
-        yield Doubt("none", "almost no tissue in this region; mark a place on the tissue")
+        yield Doubt(
+            "none", "almost no tissue in this region, nor cells; mark a place that has some"
+        )
     if ood is not None and ood.is_ood:
         against = _listing(ood.against)
         yield Doubt("none", f"unlike the training images ({against}): {ood.reason}")
@@ -170,14 +172,14 @@ def windows_doubts(
         Whether it says that something is there, which one window can show; that nothing is there
         takes all of them.
     read_share : float
-        Of the windows that hold tissue, how many were read, 0 to 1.
+        Of the windows that are not of glass, how many were read, 0 to 1.
     """
     if not readings:
         yield Doubt("none", "no window of the region could be read")
         return
     if not found and read_share < 1:
         yield Doubt(
-            "uncertain", "only a part of the tissue was read; what lies elsewhere is unknown"
+            "uncertain", "only a part of the specimen was read; what lies elsewhere is unknown"
         )
     resting = [readings[place] for place in support] or list(readings)
     levels = Counter(reading.reliability.level for reading in resting)

@@ -30,7 +30,7 @@ def token_report(
     zooms : sequence of Reading
         Of zooms at detections; an answer at native size has them too.
     windows : int
-        That cover the region's tissue.
+        That cover all of the region but glass.
     """
     count = max(len(readings), 1)
     words = sum(one.prompt_tokens - one.visual_tokens for one in readings) // count

@@ -141,7 +141,7 @@ class _Scene:
 
     @property
     def read_share(self) -> float:
-        """Share of the tissue that views whose answers can be read cover."""
+        """Share of the specimen, of tissue or cells, that views whose answers can be read cover."""
         lost = [one for index, one in enumerate(self.readings) if index not in set(self.known)]
         return share_read(
             self.region,
@@ -159,7 +159,7 @@ class _Scene:
     @property
     def notes(self) -> list[str]:
         """What could not be read, and how much was not."""
-        partly = [f"{_percent(self.read_share)} of the tissue was read"] if self.unread else []
+        partly = [f"{_percent(self.read_share)} of the specimen was read"] if self.unread else []
         return self.unreadable + partly
 
 
@@ -312,7 +312,7 @@ def _confidence_of_count(
 def _interval(estimate: CountEstimate) -> tuple[str, ...]:
     """How much a count is an estimate; nothing where it is none."""
     share = estimate.read_share
-    partly = f"{_percent(share)} of the tissue was read" if share < 0.995 else ""
+    partly = f"{_percent(share)} of the specimen was read" if share < 0.995 else ""
     if estimate.exact:
         return ()
     words = f"95 % interval {_rounded(estimate.low)} to {_rounded(estimate.high)}"
