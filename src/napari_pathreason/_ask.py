@@ -12,6 +12,7 @@ from .geometry import Region
 from .types import (
     Budget,
     Effort,
+    Encoder,
     GenerationSettings,
     PolicyName,
     Query,
@@ -37,6 +38,7 @@ def ask(
     effort: Effort = "balanced",
     model: str | Path | Models = "embedded",
     device: str = "auto",
+    encoder: Encoder = "exact",
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
     zoom: bool = True,
@@ -65,6 +67,8 @@ def ask(
         questions load the model once.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
+    encoder : {"exact", "fast"}
+        See `models.load_models`; not used where ``model`` is loaded.
     seed : int
         For models that sample; greedy answers do not depend on it.
     mpp : float or (float, float), optional
@@ -114,8 +118,9 @@ def ask(
         settings = GenerationSettings(seed=seed, zoom=zoom)
         chosen = tuple(map(_window, windows))
         job = Job(source, Request(region, query, budget, settings, effort, policy, chosen))
-        loaded = load_models(model, device) if isinstance(model, str | Path) else model
-        return run(job, loaded.performer, loaded.allocator)
+        if isinstance(model, str | Path):
+            model = load_models(model, device, encoder)
+        return run(job, model.performer, model.allocator)
 
 
 def _window(one: WindowChoice | Region | tuple[int, int, int, int]) -> WindowChoice:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .errors import QueryError
 from .slide_run import DetectSettings
-from .types import Budget, Effort, GenerationSettings
+from .types import Budget, Effort, Encoder, GenerationSettings
 
 if TYPE_CHECKING:
     from .engine import Models
@@ -31,6 +31,7 @@ def detect(
     effort: Effort = _DEFAULTS.effort,
     model: str | Path | Models = "embedded",
     device: str = "auto",
+    encoder: Encoder = "exact",
     mpp: float = _DEFAULTS.mpp,
     tile: int = _DEFAULTS.tile,
     overlap: float = _DEFAULTS.overlap,
@@ -63,6 +64,8 @@ def detect(
         ``embedded``, a folder, a hub id, or, without ``folder``, what `load_models` returned.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
+    encoder : {"exact", "fast"}
+        See `models.load_models`; not used where ``model`` is loaded.
     mpp : float
         Micrometres per pixel at which a tile is read at most.
     tile : int
@@ -125,9 +128,10 @@ def detect(
                 "embedded, a folder or a hub id"
             )
         info, loaded = model.performer.info, model
-        used, load = UsedModel(info.name, "", info.device, ""), lambda: loaded
+        used, load = UsedModel(info.name, "", info.device, "", info.encoder), lambda: loaded
     else:
-        used, load = used_model(str(model), device), partial(load_models, model, device)
+        used = used_model(str(model), device, encoder)
+        load = partial(load_models, model, device, encoder)
     opened: AbstractContextManager[Slide]
     if isinstance(slide, str | Path):
         opened = open_slide(slide, slide_mpp)

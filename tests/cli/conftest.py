@@ -101,11 +101,14 @@ def loads(monkeypatch):
     """Put the finder in place of every model; the list tells what was asked for."""
     asked = []
 
-    def load_models(model_id="embedded", device="auto"):
-        asked.append((model_id, device))
+    def load_models(model_id="embedded", device="auto", encoder="exact"):
+        asked.append((model_id, device, encoder))
         if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
-        return LoadedModels(SpotFinder(), Fixed64())
+        finder = SpotFinder()
+        if encoder != "exact":
+            finder.info = replace(finder.info, encoder=encoder)
+        return LoadedModels(finder, Fixed64())
 
     def read_model_info(model):
         return None if model == "not/here" else SpotFinder.info
@@ -113,6 +116,25 @@ def loads(monkeypatch):
     monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
     monkeypatch.setattr("napari_pathreason.models.read_model_info", read_model_info)
     return asked
+
+
+@pytest.fixture
+def old_processor(loads, monkeypatch):
+    """Let no machine have a fast encoder; the list tells what was asked for."""
+    from napari_pathreason import models
+
+    load_models = models.load_models
+
+    def load_exactly(model_id="embedded", device="auto", encoder="exact"):
+        loaded = load_models(model_id, device)
+        loads[-1] = (model_id, device, encoder)
+        if encoder != "exact":
+            notes = ("the vision encoder runs exact: an old processor",)
+            loaded.performer.info = replace(loaded.performer.info, notes=notes)
+        return loaded
+
+    monkeypatch.setattr("napari_pathreason.models.load_models", load_exactly)
+    return loads
 
 
 @pytest.fixture

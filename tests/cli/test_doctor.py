@@ -32,6 +32,22 @@ def test_a_healthy_installation(shell, well):
     assert "Ready" in done.out
 
 
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [(True, "fast gains here"), (False, "fast gains nothing here: this processor has no units")],
+)
+def test_whether_a_fast_encoder_gains_is_said(shell, well, monkeypatch, there, words):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: there, raising=False)
+    done = shell("doctor")
+    assert done.code == 0
+    assert words in done.out
+
+
 def test_a_missing_package_is_named_with_its_remedy(shell, well, monkeypatch):
     def found(name):
         if name == "imagecodecs":

@@ -86,6 +86,28 @@ def test_a_run_is_repeated(shell, loads, picture, tmp_path):
     assert before[1]["detections"]
 
 
+def test_a_run_is_repeated_with_its_encoder(shell, loads, picture, tmp_path):
+    manifest = tmp_path / "run.json"
+    asked = shell("ask", picture, *FIND, "--encoder", "fast", "--manifest", manifest)
+    assert asked.code == 0, asked.err
+    assert "finder on cpu, fast encoder" in asked.out
+    assert json.loads(manifest.read_text())["model"]["encoder"] == "fast"
+    told = json.loads(shell("ask", "--from", manifest, "--json", "-").out)
+    assert told["model"]["encoder"] == "fast"
+    assert loads == [("embedded", "auto", "fast"), ("embedded", "cpu", "fast")]
+
+
+def test_a_run_that_could_not_be_fast_is_named_exact(shell, old_processor, picture, tmp_path):
+    manifest = tmp_path / "run.json"
+    asked = shell("ask", picture, *FIND, "--encoder", "fast", "--manifest", manifest)
+    assert (asked.code, asked.err) == (0, "")
+    assert asked.out.count("Note         the vision encoder runs exact: an old processor") == 1
+    assert json.loads(manifest.read_text())["model"]["encoder"] == "exact"
+    again = shell("ask", "--from", manifest)
+    assert "encoder" not in again.out
+    assert old_processor == [("embedded", "auto", "fast"), ("embedded", "cpu", "exact")]
+
+
 def test_another_slide_or_other_weights_are_refused(shell, loads, picture, tmp_path, monkeypatch):
     manifest = tmp_path / "run.json"
     assert shell("ask", picture, *FIND, "--manifest", manifest).code == 0

@@ -25,7 +25,7 @@ def test_json_on_stdout_and_nothing_else(shell, loads, picture):
     assert told["slide"]["mpp_source"] == "user"
     assert told["slide"]["name"] == "spot.png"
     assert told["allocation"]["source"] == "fixed"
-    assert loads == [("embedded", "auto")]
+    assert loads == [("embedded", "auto", "exact")]
 
 
 def test_text_for_people(shell, loads, picture):
@@ -59,7 +59,7 @@ def test_every_option_reaches_the_job(shell, loads, picture):
     assert told["seed"] == 7
     assert told["temperature"] == 0.5
     assert told["query"] == {"task": "detection", "question": "", "options": ["spot"]}
-    assert loads == [("some/model", "cpu")]
+    assert loads == [("some/model", "cpu", "exact")]
 
 
 @pytest.mark.parametrize("words", [("--effort", "low"), ("--effort", "high"), ()])

@@ -38,7 +38,30 @@ def test_a_slide_becomes_a_folder(shell, loads, stained, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert names >= {"findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif"}
     assert names >= {"manifest.json", "plan.json", "tiles.jsonl"}
-    assert loads == [("embedded", "auto")]
+    assert loads == [("embedded", "auto", "exact")]
+
+
+def test_runs_of_two_encoders_are_two(shell, loads, stained, tmp_path):
+    out = tmp_path / "out"
+    assert shell("detect", stained, "-o", out, *RUN, "--encoder", "fast").code == 0
+    folder = out / "stained.png"
+    assert json.loads((folder / "manifest.json").read_text())["model"]["encoder"] == "fast"
+    done = shell("detect", stained, "-o", out, *RUN)
+    assert done.code == 2
+    assert "holds a run with encoder fast (now exact)" in done.err
+    done = shell("detect", stained, "-o", out, *RUN, "--encoder", "fast")
+    assert "finished before, nothing to do" in done.out
+    assert loads == [("embedded", "auto", "fast")]
+
+
+def test_an_encoder_that_cannot_be_fast_is_said_before_the_tiles(
+    shell, old_processor, stained, tmp_path
+):
+    done = shell("detect", stained, "-o", tmp_path / "out", *RUN, "--encoder", "fast")
+    assert done.code == 0
+    assert done.err == "pathreason: stained.png: the vision encoder runs exact: an old processor\n"
+    manifest = json.loads((tmp_path / "out" / "stained.png" / "manifest.json").read_text())
+    assert manifest["model"]["encoder"] == "exact"
 
 
 def test_the_second_run_says_that_there_is_nothing_to_do(shell, loads, stained, tmp_path):

@@ -144,7 +144,7 @@ class TestPlanning:
     def test_a_model_that_is_not_here_is_loaded(self, shell, windowed, large):
         words = ("--model", "not/here", "--policy", "uniform", "--show-views")
         assert shell("ask", large, *FIND, *words).code == 0
-        assert windowed == [("not/here", "auto")]
+        assert windowed == [("not/here", "auto", "exact")]
 
     def test_nothing_is_asked(self, shell, windowed, large, monkeypatch):
         monkeypatch.setattr("tests.cli.conftest.SpotFinder.generate", None, raising=False)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_pathreason.models import has_fast_bfloat16, load_performer, patchify
+from napari_pathreason.errors import ModelError
+from napari_pathreason.models import load_performer, patchify, resolve_encoder
 from napari_pathreason.types import GenerationSettings, Prompt
 
 MESSAGES = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Tumour?"}]}]
@@ -28,8 +29,6 @@ def _features(performer, pixels):
 @pytest.mark.parametrize("there", [True, False])
 def test_it_is_near_where_it_is_fast_and_exact_elsewhere(checkpoint, monkeypatch, there):
     _pretend(monkeypatch, there)
-    assert has_fast_bfloat16(torch.device("cpu")) == there
-    assert not has_fast_bfloat16(torch.device("meta"))
     exact, fast = (load_performer(checkpoint, "cpu", encoder=e) for e in ("exact", "fast"))
     side = 3 * exact.info.dims.token_px
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -39,3 +38,28 @@ def test_it_is_near_where_it_is_fast_and_exact_elsewhere(checkpoint, monkeypatch
     *_, done = fast.generate(Prompt((pixels,), MESSAGES), GenerationSettings(8), threading.Event())
     assert done.new_tokens == 8
     assert fast.model.dtype == torch.float32
+    assert fast.info.encoder == ("fast" if there else "exact")
+    assert len(fast.info.notes) == (not there)
+    assert (exact.info.encoder, exact.info.notes) == ("exact", ())
+
+
+@pytest.mark.parametrize(
+    ("there", "device", "runs", "why"),
+    [
+        (True, "cpu", "fast", ""),
+        (False, "cpu", "exact", "no units for bfloat16"),
+        (True, "cuda:1", "exact", "the model is on cuda:1"),
+    ],
+)
+def test_what_runs_is_said_where_it_is_not_what_was_chosen(monkeypatch, there, device, runs, why):
+    _pretend(monkeypatch, there)
+    assert resolve_encoder("exact", device) == ("exact", "")
+    chosen, line = resolve_encoder("fast", device)
+    assert chosen == runs
+    assert why in line
+    assert line.startswith("the vision encoder runs exact, not fast") == bool(why)
+
+
+def test_an_encoder_that_is_none_is_refused(checkpoint):
+    with pytest.raises(ModelError, match=r"'quick' is not understood; give exact or fast"):
+        load_performer(checkpoint, "cpu", encoder="quick")

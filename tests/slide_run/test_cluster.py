@@ -14,9 +14,11 @@ from distributed import LocalCluster
 from napari_pathreason import QueryError
 from napari_pathreason.slide_run import (
     AnswersOnCluster,
+    LoadModels,
     RunCancelled,
     RunFailed,
     RunFinished,
+    RunStarted,
     TileDone,
     run_slide,
 )
@@ -97,3 +99,20 @@ def test_no_scheduler_is_one_line(spots, slide_path, tmp_path, monkeypatch):
     assert isinstance(event, RunFailed)
     assert isinstance(event.error, QueryError)
     assert "dask scheduler" in event.reason
+
+
+def test_workers_load_with_the_chosen_encoder(monkeypatch):
+    asked = []
+    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *words: asked.append(words))
+    LoadModels("some/model", "cpu", "fast")()
+    assert asked == [("some/model", "cpu", "fast")]
+
+
+@pytest.mark.slow
+def test_a_worker_whose_encoder_is_another_is_refused(answers, go):
+    events = go()
+    plan = next(event.plan for event in events if isinstance(event, RunStarted))
+    events.close()
+    other = replace(plan, model=replace(plan.model, encoder="fast"))
+    with pytest.raises(QueryError, match="the fast encoder, and here the exact one runs"):
+        list(answers.run(other, list(other.groups()), Event()))

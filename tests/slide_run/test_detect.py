@@ -47,14 +47,13 @@ def test_a_folder_keeps_the_run_and_takes_it_up_again(slide_path, tmp_path, monk
         napari_pathreason.models, "load_models", lambda *words: loaded.append(words) or models
     )
     folder = tmp_path / "new" / "run"
-    first = detect(slide_path, ["spot"], folder=folder, model="finder", device="cpu", **OPTIONS)
+    where = {"model": "finder", "device": "cpu", "encoder": "fast"}
+    first = detect(slide_path, ["spot"], folder=folder, **where, **OPTIONS)
     assert (folder / "manifest.json").is_file()
-    again = detect(slide_path, ["spot"], folder=folder, model="finder", device="cpu", **OPTIONS)
+    again = detect(slide_path, ["spot"], folder=folder, **where, **OPTIONS)
     assert again == first
-    assert loaded == [("finder", "cpu")]
-    without = detect(
-        slide_path, ["spot"], folder=folder, model="finder", device="cpu", tiles={0: 0}, **OPTIONS
-    )
+    assert loaded == [("finder", "cpu", "fast")]
+    without = detect(slide_path, ["spot"], folder=folder, tiles={0: 0}, **where, **OPTIONS)
     assert len(without.records) == len(first.records) - 1
 
 

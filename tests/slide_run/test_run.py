@@ -234,6 +234,32 @@ def test_other_settings_are_refused(run, spots, tmp_path, more, told):
     assert "choose another folder" in event.reason
 
 
+def test_another_encoder_is_refused(run, spots):
+    run(used=replace(spots.used, encoder="fast"))
+    (event,) = run()
+    assert "encoder fast (now exact)" in event.reason
+
+
+def test_tiles_of_two_encoders_are_not_mixed(run, spots, tmp_path):
+    """One was chosen, and this machine has not what the run began with."""
+
+    def finder(encoder):
+        made = spots.finder()
+        made.info = replace(made.info, encoder=encoder, notes=("an old processor",))
+        return made
+
+    used = replace(spots.used, encoder="fast")
+    run(performer=finder("fast"), used=used)
+    journal = tmp_path / "run" / "tiles.jsonl"
+    first, *_ = journal.read_text().splitlines(keepends=True)
+    journal.write_text(first)
+    *_, event = run(performer=finder("exact"), used=used)
+    assert isinstance(event, RunFailed)
+    assert "the fast encoder, and here the exact one runs (an old processor)" in event.reason
+    assert journal.read_text() == first
+    assert isinstance(run(performer=finder("fast"), used=used)[-1], RunFinished)
+
+
 def test_another_slide_and_another_model_are_refused(run, spots, tmp_path):
     run()
     other = spots.write_slide(tmp_path / "spots2.png", spots.boxes[:2])

@@ -19,6 +19,7 @@ def test_the_manifest_begins_with_our_defaults():
     assert preferences() == Preferences()
     assert set(section().model_dump()) == {
         "device",
+        "encoder",
         "model",
         "offline",
         "threads",
@@ -33,7 +34,8 @@ def test_what_napari_stores_is_read_and_survives(config_folder: Path, tmp_path: 
     values = section()
     values.device, values.offline, values.threads = "cuda:1", True, 3
     values.effort, values.model, values.zoom = "high", str(tmp_path), False
-    expected = Preferences(Compute("cuda:1", 3, True), str(tmp_path), "high", False)
+    values.encoder = "fast"
+    expected = Preferences(Compute("cuda:1", 3, True, "fast"), str(tmp_path), "high", False)
     assert preferences() == expected
     assert "cuda:1" in (config_folder / "napari-pathreason.yaml").read_text()
     _clear_plugin_settings_cache()  # as a new session does
@@ -45,6 +47,8 @@ def test_napari_refuses_what_the_manifest_excludes():
         section().threads = -1
     with pytest.raises(ValueError, match="effort"):
         section().effort = "huge"
+    with pytest.raises(ValueError, match="encoder"):
+        section().encoder = "quick"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,7 @@ def test_napari_refuses_what_the_manifest_excludes():
         ("threads", 4096, "CPU threads is 4096; 0 is used"),
         ("threads", True, "CPU threads"),
         ("offline", 1.5, "Offline"),
+        ("encoder", "quick", "Encoder is 'quick'; exact is used"),
         ("effort", "huge", "Effort is 'huge'; balanced is used"),
         ("zoom", "maybe", "Zoom is 'maybe'; True is used"),
     ],

@@ -45,9 +45,12 @@ def test_other_preferences_reload_the_model_at_the_next_question(
     ask(dock, finish)
     assert factory.computes[1:] == [Compute("cpu", 2, True)]
     assert factory.made[0][1].performer.closed.is_set()
+    section.encoder = "fast"
+    ask(dock, finish)
+    assert factory.computes[2:] == [Compute("cpu", 2, True, "fast")]
     section.effort = "high"  # is no matter of the model's process
     ask(dock, finish)
-    assert len(factory.made) == 2
+    assert len(factory.made) == 3
 
 
 @pytest.mark.parametrize("effort", ["low", "balanced", "high"])
@@ -157,9 +160,10 @@ def test_they_stand_in_napari_s_own_dialog(
     from qtpy.QtWidgets import QComboBox, QLabel
 
     shown = {label.text() for label in page.findChildren(QLabel)}
-    assert {"Device", "Model", "CPU threads", "Effort"} <= shown
-    (effort,) = page.findChildren(QComboBox)
+    assert {"Device", "Encoder", "Model", "CPU threads", "Effort"} <= shown
+    encoder, effort = page.findChildren(QComboBox)
+    encoder.setCurrentText("fast")
     effort.setCurrentText("low")
-    assert section.effort == "low"
+    assert (section.encoder, section.effort) == ("fast", "low")
     dialog.reject()  # Cancel brings back what was there
-    assert section.effort == "balanced"
+    assert (section.encoder, section.effort) == ("exact", "balanced")

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
         def load() -> engine.Models:
             progress.show("loading the model")
-            loaded = models.load_models(args.model, args.device)
+            loaded = models.load_models(args.model, args.device, args.encoder)
             progress.clear()
             return loaded
 

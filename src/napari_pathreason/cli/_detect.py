@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json not in (None, "-"):
         check_writable(Path(args.json))
     quiet_libraries()
-    used = slide_run.used_model(args.model, args.device)
-    load = cache(lambda: models.load_models(args.model, args.device))
+    used = slide_run.used_model(args.model, args.device, args.encoder)
+    load = cache(lambda: models.load_models(args.model, args.device, args.encoder))
     with StatusLine() as progress, slide_run.locked(args.output):
         return _Runs(args, settings, used, load, progress).all(names)
 
@@ -177,9 +177,11 @@ class _Runs:
         def watch(event: slide_run.RunEvent) -> None:
             nonlocal boxes, doubted
             if isinstance(event, slide_run.RunStarted):
-                if lines := estimate_costs(event.plan.settings.query, event.plan.model):
-                    progress.clear()
-                    print(f"pathreason: {name}: {lines}", file=sys.stderr, flush=True)
+                progress.clear()
+                costs = estimate_costs(event.plan.settings.query, event.plan.model)
+                for lines in (*event.plan.model.notes, costs):
+                    if lines:
+                        print(f"pathreason: {name}: {lines}", file=sys.stderr, flush=True)
             elif isinstance(event, slide_run.TileDone):
                 boxes += len(event.record.detections)
                 doubted += event.record.reliability.level == "none"
@@ -190,7 +192,7 @@ class _Runs:
             progress.show(f"{name}: looking for tissue")
             answers: slide_run.Answers = slide_run.AnswersHere(slide, self.load)
             if args.scheduler:
-                load = slide_run.LoadModels(args.model, args.device)
+                load = slide_run.LoadModels(args.model, args.device, args.encoder)
                 answers = slide_run.AnswersOnCluster(
                     args.scheduler, Path(path), args.slide_mpp, load
                 )

@@ -121,7 +121,7 @@ class AnswerLog:
 
 
 def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> exports.Manifest:
-    """Read the manifest and set slide, model, device and mpp from it where they were not given.
+    """Read the manifest and set from it what was not given: slide, model, what it runs on, mpp.
 
     Raises
     ------
@@ -146,6 +146,8 @@ def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> expo
         args.model = manifest.model.model_id
     if args.device == parser.get_default("device"):
         args.device = manifest.model.device
+    if args.encoder == parser.get_default("encoder"):
+        args.encoder = manifest.model.encoder
     if manifest.slide.mpp_source == "user":
         args.mpp = manifest.slide.mpp
     return manifest

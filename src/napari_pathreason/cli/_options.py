@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
-from napari_pathreason.types import Budget, Effort, GenerationSettings
+from napari_pathreason.types import Budget, Effort, Encoder, GenerationSettings
 
 Settings = TypeVar("Settings")
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -51,7 +51,7 @@ def settings_of(kind: type[Settings], args: argparse.Namespace, **others: Any) -
 def add_model(
     options: Options, whose: str = "", budget: Budget = "auto", effort: Effort = "balanced"
 ) -> None:
-    """Add budget, effort, zoom, model and device; ``whose`` begins the help of the budget."""
+    """Add budget, effort, zoom, model and what it runs on; ``whose`` begins the budget's help."""
     options.add_argument(
         "--budget", default=budget, help=f"{whose}auto, native or most visual tokens to spend"
     )
@@ -69,6 +69,12 @@ def add_model(
     )
     options.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    options.add_argument(
+        "--encoder",
+        choices=get_args(Encoder),
+        default="exact",
+        help="of pictures; fast multiplies in bfloat16 where the processor has units for it",
+    )
 
 
 def names_in(text: str) -> tuple[str, ...]:

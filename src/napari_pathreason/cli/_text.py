@@ -109,11 +109,16 @@ def describe(result: Result) -> str:
         ),
         *_views(result),
         ("Tokens", engine.token_line(result)),
-        ("Model", f"{result.model.name} on {result.model.device}"),
+        ("Model", _model(result.model)),
         *(("Note", warning) for warning in result.warnings),
     ]
     width = max(60, min(shutil.get_terminal_size().columns, 100))
     return "\n".join(_row(name, text, width) for name, text in rows if text)
+
+
+def _model(model: ModelInfo) -> str:
+    words = f"{model.name} on {model.device}"
+    return words if model.encoder == "exact" else f"{words}, {model.encoder} encoder"
 
 
 def _views(result: Result) -> Iterator[tuple[str, str]]:

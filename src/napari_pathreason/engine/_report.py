@@ -167,6 +167,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "name": result.model.name,
             "family": result.model.family,
             "device": result.model.device,
+            "encoder": result.model.encoder,
         },
         "slide": {
             "name": slide.name,

@@ -251,7 +251,7 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
         picture_size=found.picture_size,
         level=readings[0].level,
         pixels_decoded=found.pixels_decoded + sum(one.reading.pixels_decoded for one in zoom.reads),
-        warnings=(*job.slide.notes, *notes, *found.warnings),
+        warnings=(*job.slide.notes, *model.notes, *notes, *found.warnings),
         settings=request.settings,
         confidence=confident,
         ood=_furthest(readings),

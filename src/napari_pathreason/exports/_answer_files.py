@@ -121,7 +121,7 @@ class AnswerFiles:
             made=self.made,
             slide=self.results[-1].slide,
             fingerprint="" if slide.path is None else fingerprint(slide.path),
-            model=replace(self.model(), name=last.name, device=last.device),
+            model=replace(self.model(), name=last.name, device=last.device, encoder=last.encoder),
             entries=tuple(self.entries or map(entry_of, self.results)),
             versions=versions_here(),
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import write_json
-from napari_pathreason.types import Budget, Reliability, Request, Result, SlideInfo, Views
+from napari_pathreason.types import Budget, Encoder, Reliability, Request, Result, SlideInfo, Views
 
 FORMAT = "napari-pathreason run 3"
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
@@ -48,12 +48,16 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class UsedModel:
-    """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves."""
+    """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves.
+
+    ``encoder`` is how its vision encoder computes, see `models.load_models`.
+    """
 
     name: str
     model_id: str
     device: str
     weights_sha256: str
+    encoder: Encoder = "exact"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,9 @@ from ._prompts import (
     rope_positions as rope_positions,
 )
 from ._runtime import (
-    Encoder as Encoder,
     choose_dtype as choose_dtype,
-    has_fast_bfloat16 as has_fast_bfloat16,
     resolve_device as resolve_device,
+    resolve_encoder as resolve_encoder,
     use_threads as use_threads,
     wait_passively as wait_passively,
 )

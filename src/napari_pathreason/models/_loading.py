@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from napari_pathreason.engine import Allocator, Performer
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import Messages, ModelInfo
+from napari_pathreason.types import Encoder, Messages, ModelInfo
 
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
 from ._allocators import load_beside
 from ._checkpoint import check_whole, find_checkpoint, is_hub_id
 from ._config import read_info, read_json
 from ._runtime import (
-    Encoder,
     choose_dtype,
     encode_in_bfloat16,
-    has_fast_bfloat16,
     memory_errors,
     quiet_transformers,
     resolve_device,
+    resolve_encoder,
     wait_passively,
 )
 
@@ -57,15 +56,15 @@ def load_models(
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     encoder : {"exact", "fast"}
-        ``fast`` lets the vision encoder multiply in bfloat16 on a processor that has units for it
-        (`has_fast_bfloat16`), and changes nothing elsewhere. Of 288 answers of the embedded model
-        at 64 tokens one was another.
+        ``fast`` lets the vision encoder multiply in bfloat16 on a processor that has units for it.
+        Elsewhere the exact one runs, and the notes of `ModelInfo` say so. Of 288 answers of the
+        embedded model at 64 tokens one was another.
 
     Raises
     ------
     ModelError
         If the model is unknown, incomplete, damaged, of another family, or not in the cache while
-        offline; or if the device is not there.
+        offline; or if the device is not there or the encoder not understood.
     OutOfMemoryError
         If the weights do not fit.
     """
@@ -95,6 +94,7 @@ def load_performer(
     from ._performer import VLMPerformer
 
     place = resolve_device(device)
+    chosen, note = resolve_encoder(encoder, str(place))
     tokenizer = load_tokenizer(about, info)
     normalisation = read_normalisation(about, info)
     with memory_errors("choose a smaller model or close other programs"):
@@ -102,10 +102,11 @@ def load_performer(
         if (folder / ADAPTER).is_file():
             model = merge_adapter(model, folder, info.name)
         model = model.to(place)
-    if encoder == "fast" and has_fast_bfloat16(place):
+    if chosen == "fast":
         encode_in_bfloat16(model.model.visual)
     ood, comparable = _load_detector(folder, info, model) if detector else (None, None)
-    info = replace(info, device=str(place), comparable=comparable)
+    notes = (note,) if note else ()
+    info = replace(info, device=str(place), comparable=comparable, encoder=chosen, notes=notes)
     return VLMPerformer(model, tokenizer, info, normalisation, ood)
 
 
@@ -229,8 +230,9 @@ def read_model_info(model: str | Path) -> ModelInfo | None:
     Returns
     -------
     ModelInfo or None
-        As the loaded model gives it, but for its device. None where nothing of the model is here:
-        no such folder, a hub id that is not in the cache, an adapter without its base.
+        As the loaded model gives it, but for its device and encoder. None where nothing of the
+        model is here: no such folder, a hub id that is not in the cache, an adapter without its
+        base.
 
     Raises
     ------

@@ -10,12 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError
+from napari_pathreason.types import Encoder
 
-Encoder = Literal["exact", "fast"]
-"""What the vision encoder multiplies in on a processor: float32, or bfloat16 where that is fast."""
 _SMALL = 1 << 30
 """Bytes of weights up to which float32 is kept on an accelerator too."""
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -68,13 +67,48 @@ def choose_dtype(device: Any, weight_bytes: int) -> Any:
     return torch.bfloat16
 
 
-def has_fast_bfloat16(device: Any) -> bool:
-    """Whether a processor multiplies bfloat16 in units of its own (AMX, AVX512_BF16)."""
+def resolve_encoder(encoder: Encoder, device: str) -> tuple[Encoder, str]:
+    """What runs where an encoder was chosen, and in a line why it is another one.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    device : str
+        That is there, such as ``cpu`` or ``cuda:1``.
+
+    Returns
+    -------
+    (Encoder, str)
+        ``exact`` where this machine cannot do better; the line is empty where nothing else runs
+        than was chosen.
+
+    Raises
+    ------
+    ModelError
+        If there is no such encoder.
+    """
+    if encoder not in get_args(Encoder):
+        raise ModelError(
+            f"the encoder {encoder!r} is not understood; give {' or '.join(get_args(Encoder))}"
+        )
+    if encoder == "exact":
+        return "exact", ""
+    if device != "cpu":
+        why = f"it is for processors, and the model is on {device}"
+    elif not _multiplies_bfloat16():
+        why = "this processor has no units for bfloat16 (AMX or AVX512_BF16)"
+    else:
+        return encoder, ""
+    return "exact", f"the vision encoder runs exact, not {encoder}: {why}"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in units of its own."""
     import torch
 
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     known = [check for name in checks if (check := getattr(torch.cpu, name, None)) is not None]
-    return device.type == "cpu" and any(check() for check in known)
+    return any(check() for check in known)
 
 
 def encode_in_bfloat16(visual: Any) -> None:

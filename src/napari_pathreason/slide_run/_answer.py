@@ -21,7 +21,7 @@ from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Budget, Effort, ModelInfo, Query, Request, SlideInfo
 
-from ._plan import RunPlan
+from ._plan import RunPlan, check_encoder
 from ._record import DAMAGED, TileRecord, record_of
 from ._settings import DetectSettings
 from ._tiles import Tile
@@ -165,7 +165,8 @@ class Answers(Protocol):
         Raises
         ------
         PathreasonError
-            If a group cannot be answered.
+            If a group cannot be answered, or its vision encoder does not compute as that of the
+            plan's model.
         concurrent.futures.CancelledError
             If ``cancel`` was set.
         """
@@ -195,6 +196,7 @@ class AnswersHere:
     ) -> Iterator[list[TileRecord]]:
         """See `Answers.run`. While the model is at one group, the next one is read."""
         models = self._load()
+        check_encoder(plan.model.encoder, models.performer.info)
         who = (plan.settings, models.performer, models.allocator, cancel)
         with ThreadPoolExecutor(1) as pool:
             ahead: Future[Group] | None = None

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_pathreason import engine, models, slides
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.types import ModelInfo
+from napari_pathreason.types import Encoder, ModelInfo
 
 from ._answer import Group
-from ._plan import RunPlan
+from ._plan import RunPlan, check_encoder
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
@@ -38,10 +38,11 @@ class LoadModels:
 
     model_id: str = "embedded"
     device: str = "auto"
+    encoder: Encoder = "exact"
 
     def __call__(self) -> engine.Models:
         """Load."""
-        return models.load_models(self.model_id, self.device)
+        return models.load_models(self.model_id, self.device, self.encoder)
 
 
 class AnswersOnCluster:
@@ -93,7 +94,7 @@ class AnswersOnCluster:
             while True:
                 for tiles in _some(todo, 2 * _threads(client) - len(pending)):
                     where = (*self._slide, plan.identity.fingerprint)
-                    arguments = (self._load, where, tiles, plan.settings)
+                    arguments = (self._load, where, tiles, plan.settings, plan.model.encoder)
                     pending.add(client.submit(_answer, *arguments, pure=False))
                 if not pending:
                     return
@@ -184,9 +185,17 @@ def _answer(
     where: tuple[Path, Mpp, str],
     tiles: Sequence[Tile],
     settings: DetectSettings,
+    encoder: Encoder,
 ) -> list[TileRecord]:
-    """On a worker: answer for a group of tiles."""
+    """On a worker: answer for a group of tiles.
+
+    Raises
+    ------
+    QueryError
+        If the vision encoder does not compute as that of the other tiles.
+    """
     with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
         loaded, slide = _load_here(load), _slide_here(*where)
+    check_encoder(encoder, loaded.performer.info)
     group = Group(slide, tiles, settings, loaded.performer, loaded.allocator, Flag())
     return group.read().answer()

@@ -193,7 +193,14 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "made": plan.made,
         "slide": identity["slide"],
         "fingerprint": identity["fingerprint"],
-        "model": asdict(replace(plan.used, name=plan.model.name, device=plan.model.device)),
+        "model": asdict(
+            replace(
+                plan.used,
+                name=plan.model.name,
+                device=plan.model.device,
+                encoder=plan.model.encoder,
+            )
+        ),
         "settings": identity["settings"],
         "versions": plan.versions,
         _CLASS_KEY: unreliable_class,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from napari_pathreason import exports, models, slides
 from napari_pathreason.errors import QueryError
-from napari_pathreason.types import ModelInfo, SlideInfo
+from napari_pathreason.types import Encoder, ModelInfo, SlideInfo
 
 from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
@@ -47,12 +47,15 @@ class AnswersKey:
     request : str
         SHA-256 over all settings but the budgets that a user has set for single tiles, which each
         answer carries itself, and over the slide's um per pixel.
+    encoder : Encoder
+        As of `Identity`.
     """
 
     format: str
     slide: str
     model: str
     request: str
+    encoder: Encoder = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,15 @@ class Identity:
     settings : DetectSettings
     model : str
         SHA-256 of its weights; its name where those are out of reach.
+    encoder : Encoder
+        That was chosen for its vision encoder.
     """
 
     slide: SlideInfo
     fingerprint: str
     settings: DetectSettings
     model: str
+    encoder: Encoder = "exact"
 
     @property
     def key(self) -> AnswersKey:
@@ -85,6 +91,7 @@ class Identity:
             self.fingerprint or slide,
             self.model,
             hashlib.sha256(request.encode()).hexdigest(),
+            self.encoder,
         )
 
     @property
@@ -260,6 +267,11 @@ def check_same(first: Identity, this: Identity, folder: str) -> None:
         *(["another slide"] if first.fingerprint != this.fingerprint else []),
         *(["another um per pixel"] if first.slide.mpp != this.slide.mpp else []),
         *(["another model"] if first.model != this.model else []),
+        *(
+            [f"encoder {first.encoder} (now {this.encoder})"]
+            if first.encoder != this.encoder
+            else []
+        ),
         *settings,
     ]
     if replace(first, settings=this.settings) != this or settings:
@@ -269,11 +281,32 @@ def check_same(first: Identity, this: Identity, folder: str) -> None:
         )
 
 
+def check_encoder(encoder: Encoder, model: ModelInfo) -> None:
+    """Refuse answers of a vision encoder that does not compute as that of a run's other tiles.
+
+    The one that was chosen is part of the identity; which one runs depends on the machine too.
+
+    Raises
+    ------
+    QueryError
+        Names both, and what to do.
+    """
+    if model.encoder != encoder:
+        why = f" ({model.notes[0]})" if model.notes else ""
+        raise QueryError(
+            f"the other tiles of this run were read by the {encoder} encoder, and here the "
+            f"{model.encoder} one runs{why}; go on where it is the same, or choose another folder "
+            "and the exact encoder"
+        )
+
+
 def _words(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def used_model(model_id: str, device: str = "auto") -> exports.UsedModel:
+def used_model(
+    model_id: str, device: str = "auto", encoder: Encoder = "exact"
+) -> exports.UsedModel:
     """Name and hash of a model, told apart by its weights and not by where they lie.
 
     Parameters
@@ -281,6 +314,8 @@ def used_model(model_id: str, device: str = "auto") -> exports.UsedModel:
     model_id : str
         ``embedded``, a folder or a hub id.
     device : str
+        As it was chosen.
+    encoder : Encoder
         As it was chosen.
 
     Raises
@@ -291,5 +326,5 @@ def used_model(model_id: str, device: str = "auto") -> exports.UsedModel:
     folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
     return exports.UsedModel(
-        name, model_id if is_id else "", device, exports.weights_sha256(folder)
+        name, model_id if is_id else "", device, exports.weights_sha256(folder), encoder
     )

@@ -133,6 +133,7 @@ def run_slide(
             "" if slide.path is None else exports.fingerprint(slide.path),
             settings,
             used.weights_sha256 or used.name,
+            used.encoder,
         )
         with locked(folder):
             remove_drafts(folder)

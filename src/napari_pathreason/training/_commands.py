@@ -10,9 +10,10 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.types import Encoder
 
 if TYPE_CHECKING:
     from napari_pathreason.training.samples import Split
@@ -90,7 +91,7 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         metavar="JSON",
         help="results of the stages of training before, to stand beside these",
     )
-    _add_seed_and_device(parser)
+    _add_seed_and_compute(parser)
     add("--markdown", type=Path, default=None, help=PAGE)
     add("--card", type=Path, default=None, help="put the main table and the targets here")
     add("--json", type=Path, default=None, help="write rows, sizes, groups and targets as JSON")
@@ -149,7 +150,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     )
     add("--per-topic", type=int, help="questions of each kind")
     add("--pictures", type=int, help="training pictures of each kind")
-    _add_seed_and_device(parser)
+    _add_seed_and_compute(parser)
     parser.set_defaults(run=_calibrate)
 
 
@@ -178,7 +179,7 @@ def add_reliability_parser(subparsers: Subparsers) -> None:
     )
     add("--number", type=int, help="questions of each of both sets")
     add("--budget", default="auto", help="auto, or most visual tokens to spend")
-    _add_seed_and_device(parser)
+    _add_seed_and_compute(parser)
     add("--markdown", type=Path, default=None, help=PAGE)
     add("--figure", type=Path, default=None, help="draw risk against coverage as a PNG")
     add("--items", type=Path, default=None, help="write every question as JSONL")
@@ -239,9 +240,14 @@ def add_data_parser(subparsers: Subparsers) -> None:
     convert.set_defaults(run=_convert)
 
 
-def _add_seed_and_device(parser: argparse.ArgumentParser) -> None:
+def _add_seed_and_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device")
+    parser.add_argument(
+        "--encoder",
+        choices=get_args(Encoder),
+        help="of pictures; fast multiplies in bfloat16 where the processor has units for it",
+    )
 
 
 def _filled(plan: type[P], args: argparse.Namespace, **values: Any) -> P:

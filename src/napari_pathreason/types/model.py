@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # budgets are reckoned without an array library
     from numpy.typing import NDArray
 
 BoxSpace = Literal["relative", "resized"]
+Encoder = Literal["exact", "fast"]
+"""What the vision encoder multiplies in on a processor: float32, or bfloat16 where that is fast."""
 Messages = list[dict[str, Any]]
 
 
@@ -160,7 +162,8 @@ class ModelInfo:
     ``calibration`` is None where nobody has fitted one; its probabilities are then taken as they
     are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
     a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
-    be compared with the training images; None where none can.
+    be compared with the training images; None where none can. ``encoder`` is how its vision encoder
+    computes; ``notes`` say in a line each what is otherwise than was asked for.
     """
 
     name: str
@@ -171,6 +174,8 @@ class ModelInfo:
     calibration: Calibration | None = None
     metadata: Metadata | None = None
     comparable: int | None = None
+    encoder: Encoder = "exact"
+    notes: tuple[str, ...] = ()
 
     @property
     def zoom_labels(self) -> tuple[str, ...]:

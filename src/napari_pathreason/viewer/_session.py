@@ -57,7 +57,13 @@ def spawn_models(model_id: str, compute: Compute) -> Models:
     """Models of a folder, hub id or ``embedded``, served from a child process."""
     from napari_pathreason.models import ModelProcess
 
-    return ModelProcess(model_id, compute.device, threads=compute.threads, offline=compute.offline)
+    return ModelProcess(
+        model_id,
+        compute.device,
+        threads=compute.threads,
+        offline=compute.offline,
+        encoder=compute.encoder,
+    )
 
 
 def describe_model(model_id: str) -> ModelInfo | None:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_text
-from napari_pathreason.types import Budget, Effort, TaskName
+from napari_pathreason.types import Budget, Effort, Encoder, TaskName
 
 RegionSource = Literal["shape", "view", "layer"]
 """Where the region of a question comes from: a selected shape, the current view, all of a layer."""
@@ -42,11 +42,14 @@ class Compute:
         CPU threads; 0 leaves it to torch.
     offline : bool
         Take hub models from the cache alone.
+    encoder : Encoder
+        How the vision encoder computes; see `models.load_models`.
     """
 
     device: str = "auto"
     threads: int = 0
     offline: bool = False
+    encoder: Encoder = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +109,17 @@ def checked(values: dict[str, Any]) -> Preferences:
         )
         return default
 
+    one_of_list = "choose one of the list"
     compute = Compute(
         use("device", "Device", "auto", _is_device, "give auto, cpu, cuda, cuda:1 or mps"),
         use("threads", "CPU threads", 0, _is_count, f"give 0 to {MOST_THREADS}"),
         use("offline", "Offline", False, lambda v: isinstance(v, bool), "check it or do not"),
+        use("encoder", "Encoder", "exact", get_args(Encoder).__contains__, one_of_list),
     )
     model = use(
         "model", "Model", EMBEDDED, _is_model, "give embedded, a folder that exists or a hub id"
     )
-    effort = use(
-        "effort", "Effort", "balanced", get_args(Effort).__contains__, "choose one of the list"
-    )
+    effort = use("effort", "Effort", "balanced", get_args(Effort).__contains__, one_of_list)
     zoom = use("zoom", "Zoom", True, lambda v: isinstance(v, bool), "check it or do not")
     return Preferences(compute, model, effort, zoom, tuple(troubles))
 

@@ -39,7 +39,7 @@ from napari_pathreason.slides import Slide, open_slide
 from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
 from ._lesions import MOST_BOXES, AllLesions, most_confident
 from ._session import Session
-from ._settings import EMBEDDED
+from ._settings import EMBEDDED, preferences
 from ._tile_map import TileMap
 
 if TYPE_CHECKING:
@@ -119,9 +119,10 @@ def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterat
     The model is started only if there is a tile left to answer.
     """
     try:
-        used = used_model(request.model)
+        compute = preferences().compute
+        used = used_model(request.model, compute.device, compute.encoder)
         with request.slide() as slide:
-            answers = AnswersHere(slide, lambda: session.models(request.model))
+            answers = AnswersHere(slide, lambda: session.models(request.model, compute))
             yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
         shown = as_user_error(error, "before the slide run")

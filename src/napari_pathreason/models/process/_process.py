@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from napari_pathreason import types
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Encoder
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -54,7 +53,7 @@ class ModelProcess:
         *,
         threads: int = 0,
         offline: bool = False,
-        encoder: Encoder = "exact",
+        encoder: types.Encoder = "exact",
     ) -> None:
         self._load = _wire.Load(str(model_id), device, threads, offline, encoder)
         self._child: Child | None = None

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from napari_pathreason import errors, types
 from napari_pathreason.errors import ModelError, PathreasonError
-from napari_pathreason.models import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Load:
     device: str = "auto"
     threads: int = 0
     offline: bool = False
-    encoder: Encoder = "exact"
+    encoder: types.Encoder = "exact"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from napari_pathreason.training.evaluation import pick, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
+from napari_pathreason.types import Encoder
 
 from ._confidence import ask_known, calibration_errors, fit_confidence
 from ._detector import (
@@ -53,6 +54,7 @@ class CalibrationPlan:
     pictures: int = 1200
     seed: int = 0
     device: str = "auto"
+    encoder: Encoder = "exact"
     recipe: Recipe | None = None
 
 
@@ -73,7 +75,7 @@ def calibrate(plan: CalibrationPlan) -> str:
     train, val = own(read_samples(plan.train)), read_samples(plan.val)
     describe_checkpoint(folder, name, train, plan.recipe)
     (folder / models.CALIBRATION).unlink(missing_ok=True)  # a damaged one would keep the model shut
-    performer = models.load_performer(plan.model, plan.device, detector=False)
+    performer = models.load_performer(plan.model, plan.device, detector=False, encoder=plan.encoder)
 
     questions = pick(val, plan.per_topic, plan.seed)
     outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
@@ -106,7 +108,7 @@ def calibrate(plan: CalibrationPlan) -> str:
     finally:
         hook.close()
     models.save_detector(folder, detector)
-    return "\n".join([*lines, *_ood_lines(detector, groups)])
+    return "\n".join([*performer.info.notes, *lines, *_ood_lines(detector, groups)])
 
 
 def _fit_detector(

@@ -16,6 +16,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.models import BUDGETS, find_checkpoint, load_models
 from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import CROP, Pictures, Sample, read_samples
+from napari_pathreason.types import Encoder
 
 from ._baselines import baseline_items, check_installed, constant_items
 from ._evaluator import Evaluator, pick
@@ -63,6 +64,7 @@ class EvaluationPlan:
     stage: str = "sft"
     seed: int = 0
     device: str = "auto"
+    encoder: Encoder = "exact"
     items: Path | None = None
     policies: tuple[str, ...] = ("fixed",)
     together: int = 1
@@ -135,12 +137,14 @@ def evaluate(plan: EvaluationPlan) -> Report:
     PathreasonError
         If the data, the model or a library of the baseline is missing; names the remedy.
     """
-    about = {
+    about: dict[str, Any] = {
         "per_topic": plan.per_topic,
         "seed": plan.seed,
         "split": plan.data.stem,
         "data_sha256": fingerprint(plan.data.parent),
     }
+    if plan.encoder != "exact":
+        about["encoder"] = plan.encoder
     earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
     if plan.baseline:
         check_installed()
@@ -148,7 +152,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
     samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
     groups = group_names(*plan.groups, samples, plan.data.parent) if plan.groups else ()
     pictures = Pictures(plan.data.parent)
-    models = load_models(plan.model, plan.device)
+    models = load_models(plan.model, plan.device, plan.encoder)
     check_policies(plan.policies, models.allocator)
     token_px = models.performer.info.dims.token_px
     scorer = Scorer(samples, pictures, token_px, plan.seed, groups)
@@ -206,7 +210,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
         earlier,
         group_table(shown, run, plan.seed),
         plan.groups[1] if plan.groups else "group",
-        tuple(_notes(others, plan)),
+        (*models.performer.info.notes, *_notes(others, plan)),
     )
 
 

@@ -8,6 +8,7 @@ tissue, glass, a blur, another scale. What counts is `Result.reliability` alone.
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from napari_pathreason.training.samples import (
     read_view,
     score_target,
 )
-from napari_pathreason.types import Answer, Budget, Level, Query, Request
+from napari_pathreason.types import Answer, Budget, Encoder, Level, Query, Request
 
 from ._evaluator import relative
 from ._predictions import SMALLEST
@@ -74,6 +75,7 @@ class ReliabilityPlan:
     budget: Budget = "auto"
     seed: int = 0
     device: str = "auto"
+    encoder: Encoder = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ def measure(plan: ReliabilityPlan) -> list[Assessed]:
     """
     samples = [s for s in read_samples(plan.data) if not abstains(s.answer)]
     pictures = Pictures(plan.data.parent)
-    models = load_models(plan.model, plan.device)
+    models = load_models(plan.model, plan.device, plan.encoder)
+    for note in models.performer.info.notes:
+        tqdm.write(note, file=sys.stderr)
     token_px = models.performer.info.dims.token_px
     rng = Random(f"{plan.seed}-reliability")
     cases = [*answerable(samples, pictures, plan.number, token_px, rng)]

@@ -166,8 +166,8 @@ def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[st
             ) from None
         if questions != about:
             raise QueryError(
-                f"{file.name} asked other questions; evaluate both with the same --data, "
-                "--per-topic and --seed"
+                f"{file.name} asked other questions, or with another encoder; evaluate both with "
+                "the same --data, --per-topic, --seed and --encoder"
             )
         rows += [r for r in all_rows if r["topic"] == r["side"] == ALL and r["policy"] == "fixed"]
     return rows
