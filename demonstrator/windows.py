@@ -199,10 +199,10 @@ def _lung(about: convert.Questions, region: Labelled, place: Place) -> Iterator[
         kind, x2, y2 = "normal", place[0] + place[2], place[1] + place[3]
         whole = Area(label="normal lung", corners=(*place[:2], x2, y2))
         facts = Facts(known=(*facts.known, whole.label), areas=(whole,))
-    asked = convert.lung_questions(
+    questions = convert.lung_questions(
         about.rng, about.split, region.image, kind, place[2], about.source
     )
-    for sample in (*asked, *_where(about, place)):
+    for sample in (*questions, *_where(about, place)):
         yield sample.model_copy(update={"facts": facts, "region": place})
 
 

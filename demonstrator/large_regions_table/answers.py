@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demonstrator.large_regions import read_about
-from napari_pathreason.engine import Allocator, Job, Performer, ask
+from napari_pathreason.engine import Allocator, Job, Performer, ask, learned_windows
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Journal
 from napari_pathreason.tasks import TASKS, match_boxes, summary
@@ -220,7 +220,8 @@ def _ask(
 ) -> LargeAnswer:
     sample = question.sample
     request = way.request(sample, pictures.region(sample), seed=question.index)
-    job = Job(pictures.slide(sample), request, bounded=False, policy=way.own_policy(sample))
+    policy = way.own_policy(sample, learned_windows(allocator))
+    job = Job(pictures.slide(sample), request, bounded=False, policy=policy)
     result = ask(job, performer, allocator)
     answer, tokens = relative(result), result.tokens
     return LargeAnswer(

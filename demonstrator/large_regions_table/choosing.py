@@ -28,7 +28,17 @@ COARSE, FINE = 16, 64
 LEAST_GAIN = 0.01
 """Of one thing, what a window must show besides to be worth reading to the oracle."""
 _WAY = re.compile(r"(?P<policy>\w+)@(?:x(?P<each>\d+)|(?P<tokens>\d+)|(?P<word>\w+))")
-NAMES = ("one_view", "uniform", "random", "surprise", "again", "table", "oracle", "native_windows")
+NAMES = (
+    "one_view",
+    "uniform",
+    "random",
+    "surprise",
+    "again",
+    "table",
+    "learned",
+    "oracle",
+    "native_windows",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,7 @@ class Way:
             "surprise": "surprise",
             "again": "again",
             "table": "table",
+            "learned": "learned",
         }
         return Request(
             region,
@@ -80,12 +91,24 @@ class Way:
             names.get(self.policy, "uniform"),
         )
 
-    def own_policy(self, sample: Sample) -> Policy | None:
-        """What chooses in place of the policy that the request names; None where that does."""
+    def own_policy(self, sample: Sample, learned: Policy | None = None) -> Policy | None:
+        """What chooses in place of the policy that the request names; None where that does.
+
+        Parameters
+        ----------
+        sample : Sample
+        learned : Policy, optional
+            What the model has learnt of windows.
+
+        Raises
+        ------
+        QueryError
+            If it is asked for and there is none.
+        """
         if self.policy == "oracle":
             inner: Policy = Oracle(things(sample))
         elif self.each is not None:
-            inner = policy_named(self.request(sample, Region(0, 0, 1, 1)).policy)
+            inner = policy_named(self.request(sample, Region(0, 0, 1, 1)).policy, learned)
         else:
             return None
         return inner if self.each is None else EachWindow(inner, self.each)

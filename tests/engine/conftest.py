@@ -22,6 +22,7 @@ from napari_pathreason.types import (
     Query,
     SlideInfo,
 )
+from tests.support.windows import Seer, Tissue
 
 DIMS = ModelDims(
     patch=16,
@@ -173,3 +174,13 @@ def whole() -> Region:
 @pytest.fixture
 def find() -> Query:
     return Query("detection", options=("lesion",))
+
+
+@pytest.fixture
+def tissue(slide):
+    return Tissue(slide)
+
+
+@pytest.fixture
+def seer(performer):
+    return Seer(performer)

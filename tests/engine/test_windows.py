@@ -3,7 +3,6 @@
 from dataclasses import replace
 from threading import Event
 
-import numpy as np
 import pytest
 
 from napari_pathreason.engine import (
@@ -27,70 +26,16 @@ from napari_pathreason.engine import (
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.types import (
-    Completion,
     GenerationSettings,
-    Metadata,
     Query,
     Request,
     WindowChoice,
 )
+from tests.support.windows import Seer, Tissue
 
 WHOLE = Region(0, 0, 2000, 1500)
 PLAIN = GenerationSettings(zoom=False)
 ASK = Query("vqa", "Is there a dark spot?", ("yes", "no"))
-
-
-class Tissue:
-    """The marked slide with something on all of it: pink, and the marker black."""
-
-    def __init__(self, slide):
-        self._slide = slide
-        self.damaged = None
-
-    def __getattr__(self, name):
-        return getattr(self._slide, name)
-
-    def read_region(self, region, size):
-        image = self._slide.read_region(region, size)
-        pink = np.array([230, 170, 200], np.uint8)
-        image.pixels = np.where(image.pixels > 128, pink, image.pixels)
-        if self.damaged is not None and region == self.damaged:
-            image.unreadable = 1.0
-        return image
-
-
-class Seer:
-    """The marker's finder with windows of 500 px, which can also say yes and no."""
-
-    def __init__(self, performer, joint=False, **metadata):
-        self._performer = performer
-        self.info = replace(
-            performer.info,
-            metadata=Metadata(labels=("lesion",), window=500, joint=joint, **metadata),
-        )
-        self.prompts = []
-
-    def generate(self, prompt, settings, cancel):
-        self.prompts.append(prompt)
-        instruction = prompt.messages[-1]["content"][-1]["text"]
-        if "bbox" in instruction:
-            yield from self._performer.generate(prompt, settings, cancel)
-            return
-        dark = any((picture[..., 1] < 128).any() for picture in prompt.pictures)
-        text = f"<think>looked</think><answer>{'yes' if dark else 'no'}</answer>"
-        yield text
-        visual = sum(p.shape[0] * p.shape[1] for p in prompt.pictures) // 32**2
-        yield Completion(text, 30 + visual, visual, 10, "stop", 0.1)
-
-
-@pytest.fixture
-def tissue(slide):
-    return Tissue(slide)
-
-
-@pytest.fixture
-def seer(performer):
-    return Seer(performer)
 
 
 def job(slide, query, **fields):
@@ -198,7 +143,7 @@ def test_nothing_found_in_a_part_is_doubted(tissue, seer, allocator):
     corner = Region(0, 0, 2000, 480)
     part = ask(job(tissue, ASK, policy="random", region=corner), seer, allocator)
     assert part.answer.text == "no"
-    assert "only a part of the tissue was read" in " ".join(part.reliability.reasons)
+    assert "only a part of the specimen was read" in " ".join(part.reliability.reasons)
     whole = ask(job(tissue, ASK, policy="uniform", region=corner), seer, allocator)
     assert "only a part" not in " ".join(whole.reliability.reasons)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_pathreason.engine import Models, Planned
+    from napari_pathreason.engine import Models, Planned, Policy
     from napari_pathreason.slides import Slide
     from napari_pathreason.types import (
         Completion,
@@ -192,8 +192,9 @@ class _Unasked:
 
     overview_budget = 0
 
-    def __init__(self, info: ModelInfo) -> None:
+    def __init__(self, info: ModelInfo, windows: Policy | None) -> None:
         self.info = info
+        self.windows = windows
         self.chooses = False
 
     def generate(
@@ -245,7 +246,7 @@ class Planner:
         PathreasonError
             If it is refused.
         """
-        unasked = _Unasked(self.info)
+        unasked = _Unasked(self.info, models.find_windows(self.model))
         job = engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
         try:
             plan = _plan(job, unasked, unasked)
@@ -343,7 +344,7 @@ def plan_table(plan: Planned) -> str:
         f"{cost.pixels / 1e6:,.1f} Mpx to decode, "
         f"{max(cost.memory / 1e6, 0.1):,.1f} MB of pictures"
     )
-    if views.policy in ("again", "table") and not views.joint:
+    if views.policy in ("again", "table", "learned") and not views.joint:
         lines.append("windows may then be read again, where their answers ask for it")
     return "\n".join(lines)
 

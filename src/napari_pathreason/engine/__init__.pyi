@@ -1,4 +1,5 @@
 from ._checks import check_query as check_query
+from ._combine import combine_readings as combine_readings
 from ._confidence import (
     confidence as confidence,
     log_odds as log_odds,
@@ -20,12 +21,22 @@ from ._job import (
     as_user_error as as_user_error,
     sentence as sentence,
 )
-from ._plan import Cost as Cost, cost_of as cost_of, one_view as one_view, view_of as view_of
+from ._plan import (
+    Cost as Cost,
+    budget_flops as budget_flops,
+    cost_of as cost_of,
+    one_view as one_view,
+    view_of as view_of,
+    window_budgets as window_budgets,
+)
 from ._policies import (
+    LEARNED as LEARNED,
+    OVERLAP as OVERLAP,
     Choice as Choice,
     Pick as Pick,
     Policy as Policy,
     State as State,
+    is_positive as is_positive,
     policy_named as policy_named,
 )
 from ._protocols import (
@@ -33,8 +44,13 @@ from ._protocols import (
     BatchPerformer as BatchPerformer,
     Models as Models,
     Performer as Performer,
+    WindowsAllocator as WindowsAllocator,
 )
-from ._reading import to_boxes as to_boxes, to_detections as to_detections
+from ._reading import (
+    answer_views as answer_views,
+    to_boxes as to_boxes,
+    to_detections as to_detections,
+)
 from ._regions import (
     Outline as Outline,
     parse_regions as parse_regions,
@@ -67,7 +83,13 @@ from ._together import (
     answer_parked as answer_parked,
     ask_together as ask_together,
 )
-from ._windows import asks_windows as asks_windows, plan_windows as plan_windows
+from ._windows import (
+    ROUNDS as ROUNDS,
+    asks_windows as asks_windows,
+    learned_windows as learned_windows,
+    look_at as look_at,
+    plan_windows as plan_windows,
+)
 from ._zoom import (
     CLOSE as CLOSE,
     VIEW_TOKENS as VIEW_TOKENS,

@@ -77,6 +77,11 @@ def window_budgets(window: Region, token_px: int, most: int) -> tuple[int, ...]:
     return (*(budget for budget in BUDGET_GRID if budget < highest), highest)
 
 
+def budget_flops(budgets: Iterable[int], model: ModelInfo) -> tuple[float, ...]:
+    """FLOPs of a question and an answer of usual length about one view of each budget."""
+    return tuple(flops(model.dims, tokens, WORDS, WRITTEN) for tokens in budgets)
+
+
 def numbered(views: Iterable[View], first: int) -> tuple[View, ...]:
     """Views with the numbers by which answers cite them."""
     return tuple(replace(view, number=number) for number, view in enumerate(views, first))

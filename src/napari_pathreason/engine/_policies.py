@@ -2,7 +2,7 @@
 
 A policy is asked in rounds: it sees the region's cheap look and what was read so far, and gives the
 next windows, until it gives none. What it spends on choosing is counted. A learned allocator of
-windows satisfies the same protocol.
+windows satisfies the same protocol, and is handed in by its model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import form_of, is_finding
 from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
@@ -29,6 +30,8 @@ ALLOWANCE: Mapping[Effort, int] = {"low": 1024, "balanced": 4096, "high": 16_384
 """Visual tokens of a region of any size, where nobody set a budget."""
 OVERLAP = 0.25
 """Share of a window, at the most, that one already chosen shows as well."""
+LEARNED = "learned"
+"""Name of a policy that a model has learnt."""
 DOUBTFUL = 0.7
 """Confidence below which a window is read again."""
 
@@ -63,6 +66,11 @@ class State:
         Of former rounds, each of a window by itself; the user's own windows are among them.
     taken : tuple of Region
         Windows that are read already, or that the user pinned.
+    flops : tuple of float
+        Of the model, for one answer about a window at each of ``budgets``; empty where they are
+        not known.
+    mpp : float or None
+        um a level-0 pixel; None where that is not known.
     """
 
     query: Query
@@ -74,6 +82,8 @@ class State:
     seed: int = 0
     readings: tuple[Reading, ...] = ()
     taken: tuple[Region, ...] = ()
+    flops: tuple[float, ...] = ()
+    mpp: float | None = None
 
     @property
     def form(self) -> Form:
@@ -305,7 +315,8 @@ class Again:
         return Choice(tuple(picks), (*(r.view.region for r in due[count:]), *rest))
 
 
-def _is_positive(reading: Reading, query: Query) -> bool:
+def is_positive(reading: Reading, query: Query) -> bool:
+    """Whether the answer about a window says that something is there."""
     if query.task == "detection":
         return bool(reading.detections)
     return is_finding(query, reading.answer.text)
@@ -315,7 +326,7 @@ def _asks_for_more(reading: Reading, state: State) -> bool:
     if state.form == "count":
         return reading.confidence is None or reading.confidence < DOUBTFUL
     doubtful = not reading.answer.readable or (reading.confidence or 0.0) < DOUBTFUL
-    return _is_positive(reading, state.query) or (doubtful and state.form != "boxes")
+    return is_positive(reading, state.query) or (doubtful and state.form != "boxes")
 
 
 def _promise(reading: Reading) -> float:
@@ -326,7 +337,7 @@ def _promise(reading: Reading) -> float:
 def _reason(reading: Reading, state: State) -> str:
     if state.form == "boxes":
         return f"{reading.view.name} showed {reading.answer.text}"
-    if _is_positive(reading, state.query) and state.form != "count":
+    if is_positive(reading, state.query) and state.form != "count":
         return f"{reading.view.name} said {reading.answer.text}"
     return f"{reading.view.name} was doubtful"
 
@@ -367,9 +378,25 @@ class Listed:
         return Choice((), tuple(map(state.scene.grid.window, _unread_cover(state))))
 
 
-def policy_named(name: PolicyName) -> Policy:
-    """The policy of a name; ``auto`` and ``one_view`` choose no windows themselves."""
-    policies: dict[str, Policy] = {
-        one.name: one for one in (Uniform(), Random(), Surprise(), Again(), Table(), Listed())
-    }
-    return policies.get(name, Table())
+def policy_named(name: PolicyName, learned: Policy | None = None) -> Policy:
+    """The policy of a name; ``auto`` and ``one_view`` choose no windows themselves.
+
+    Parameters
+    ----------
+    name : PolicyName
+    learned : Policy, optional
+        What the model has learnt, which ``auto`` takes before the table.
+
+    Raises
+    ------
+    QueryError
+        If a learned policy is asked for and there is none.
+    """
+    if name == LEARNED and learned is None:
+        raise QueryError(
+            "the model has no learned allocator of windows; choose another policy, such as auto, "
+            "or run `pathreason train allocator` with allocator.form: windows"
+        )
+    rules: tuple[Policy, ...] = (Uniform(), Random(), Surprise(), Again(), Table(), Listed())
+    policies = {one.name: one for one in rules}
+    return policies.get(name) or learned or Table()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import Event
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason import types
+
+if TYPE_CHECKING:
+    from ._policies import Policy
 
 
 class Performer(Protocol):
@@ -89,6 +92,21 @@ class Allocator(Protocol):
             Visual tokens of the region at native size.
         effort : {"low", "balanced", "high"}
             How readily tokens are spent; without meaning to an allocator that has no policy.
+        """
+
+
+@runtime_checkable
+class WindowsAllocator(Allocator, Protocol):
+    """An allocator that may also have learnt which windows of a large region to read."""
+
+    @property
+    def windows(self) -> Policy | None:
+        """What chooses windows; None where nothing was learnt of them.
+
+        Raises
+        ------
+        ModelError
+            If its files are damaged.
         """
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from threading import Event as Flag
 from typing import TYPE_CHECKING
 
 from napari_pathreason.errors import SlideError
@@ -26,9 +27,10 @@ from napari_pathreason.types import (
     Views,
 )
 
-from ._asking import Need, most_together
+from ._asking import Need, complete, most_together
 from ._confidence import confidence, read_probabilities
 from ._job import Event, Job, ViewRead
+from ._protocols import Performer
 from ._reliability import Doubt, assess, picture_doubts, question_doubts, reply_doubts
 
 if TYPE_CHECKING:
@@ -208,6 +210,48 @@ def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
             done.append(one)
             yield ViewRead(one.reading)
     return done
+
+
+def answer_views(job: Job, views: Sequence[View], performer: Performer) -> Iterator[Reading]:
+    """Ask of each view by itself, as `ask_each`, without a plan and without an end.
+
+    For who wants the answers themselves, such as a table that a policy is trained on.
+
+    Parameters
+    ----------
+    job : Job
+        Its question is worded as the model was trained; its policy and budget mean nothing here.
+    views : sequence of View
+    performer : Performer
+
+    Yields
+    ------
+    Reading
+        Of each view that can be read, as soon as its pass is done.
+    """
+    steps = ask_each(job, performer.info, views)
+    try:
+        item = next(steps)
+        while True:
+            if isinstance(item, Need):
+                asking = complete(item, performer, job.request.settings, Flag())
+                item = steps.send(_completions(asking))
+            else:
+                if isinstance(item, ViewRead):
+                    yield item.reading
+                item = next(steps)
+    except StopIteration:
+        return
+
+
+def _completions(asking: Generator[object, None, list[Completion]]) -> list[Completion]:
+    """What a model answered, without the text as it was written."""
+    while True:
+        try:
+            next(asking)
+        except StopIteration as end:
+            done: list[Completion] = end.value
+            return done
 
 
 LEAST_TOGETHER = 8

@@ -49,7 +49,7 @@ from ._protocols import Allocator, Performer
 from ._reading import Found, Read
 from ._reliability import assess, question_doubts, reply_doubts
 from ._report import token_report
-from ._windows import by_windows, read_windows
+from ._windows import by_windows, learned_windows, read_windows
 from ._zoom import VIEW_TOKENS, Zoomed, answer_of, zoom_in, zoom_windows
 
 Steps = Generator[Event | Need, list[Completion], None]
@@ -189,7 +189,8 @@ def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Step
     most = model.max_visual_tokens if job.bounded else None
     found = None
     if by_windows(worded, model, most):
-        found = yield from read_windows(worded, model, most, run.begin)
+        learned = learned_windows(allocator)
+        found = yield from read_windows(worded, model, learned, most, run.begin)
     if found is None:  # small, or without any tissue that windows could be laid over
         found = yield from read_picture(worded, model, allocator, most, run.begin)
     run.took(Stage.GENERATE, found.reads)

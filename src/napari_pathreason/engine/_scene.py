@@ -33,6 +33,8 @@ TISSUE = 0.05
 """Share of a window that is tissue, at the least, for it to be worth reading."""
 INSIDE = 0.25
 """Share of a window that lies within an annotation's outline, at the least."""
+STRATA = 3
+"""Of windows by their surprise, from which a count over a part of a region is put together."""
 _STAINED = 20  # how far from white a pixel is, at the least, to be tissue; as `slides.tissue_share`
 _BRIGHT, _COLOUR = 210, 8  # of 255: darkest channel from which, and range of the channels up to
 # which, a pixel is glass that was scanned grey. Stain is darker or has a colour
@@ -201,6 +203,22 @@ class Scene:
         return cover[self.worth[cover]]
 
     @cached_property
+    def cover_windows(self) -> tuple[Region, ...]:
+        """The windows of `cover`, level-0 pixels."""
+        return tuple(self.grid.window(int(place)) for place in self.cover)
+
+    @cached_property
+    def cover_middles(self) -> NDArray[np.float64]:
+        """Middle (x, y) of each of `cover_windows`, float (covering windows, 2)."""
+        return np.array([middle_of(window) for window in self.cover_windows])
+
+    @cached_property
+    def cover_strata(self) -> NDArray[np.int64]:
+        """Of each of `cover`, in which of `STRATA` equal parts its surprise lies, from 0."""
+        surprise = self.surprise[self.cover]
+        return np.searchsorted(np.quantile(surprise, np.arange(1, STRATA) / STRATA), surprise)
+
+    @cached_property
     def surprise(self) -> NDArray[np.float64]:
         """How far each window is from the region's rest, float (windows,); 0 where not worth it.
 
@@ -213,17 +231,43 @@ class Scene:
         of it that is. Else the border of a section, or of a tile that was stitched in, would go
         before all that lies within.
         """
-        quarters = np.zeros(self._stained.shape)
+        quarters = np.sqrt((self._scores**2).mean(axis=-1)) * self._stained
+        surprise = _windows(quarters).ravel()
+        surprise[~self.worth] = 0
+        return surprise
+
+    @cached_property
+    def _scores(self) -> NDArray[np.float64]:
+        """Robust z-scores of each half window, (rows + 1, columns + 1, 7); 0 where unstained."""
+        scores = np.zeros(self._features.shape)
         stained = self._stained >= TISSUE
         if stained.any():
             own = self._features[stained]
             centre = np.median(own, axis=0)
             deviation = np.median(np.abs(own - centre), axis=0) * 1.4826
-            scores = np.minimum(np.abs(own - centre) / np.maximum(deviation, _FLOORS), 6)
-            quarters[stained] = np.sqrt((scores**2).mean(axis=1)) * self._stained[stained]
-        surprise = _windows(quarters).ravel()
-        surprise[~self.worth] = 0
-        return surprise
+            scores[stained] = np.clip((own - centre) / np.maximum(deviation, _FLOORS), -6, 6)
+        return scores
+
+    @cached_property
+    def looks(self) -> NDArray[np.float64]:
+        """Colour and texture of each window, float (windows, 14).
+
+        Mean and spread of the optical density of each channel and roughness, the same as for
+        `surprise`; then how far each is from the region's median, in robust deviations.
+        """
+        both = np.concatenate([self._features, self._scores], axis=-1)
+        return _windows(both).reshape(len(self.grid), -1)
+
+    def quarters(self, side: int) -> NDArray[np.uint8]:
+        """The overview's half windows, four to a window, as squares of ``side`` px.
+
+        Returns
+        -------
+        uint8 array (rows + 1, columns + 1, side, side, 3)
+        """
+        own = _cells(self.overview, self.grid.rows + 1, self.grid.columns + 1)
+        down, across = (np.arange(side) * length // side for length in own.shape[2:4])
+        return own[:, :, down][:, :, :, across]
 
     def thumbnail(self, index: int) -> NDArray[np.uint8]:
         """A window as the overview shows it, uint8 (height, width, 3)."""
@@ -290,6 +334,11 @@ def _inside(grid: Grid, outline: tuple[tuple[float, float], ...]) -> NDArray[np.
     if not inside.any():  # an outline far smaller than a window
         inside = area > 0
     return inside
+
+
+def middle_of(region: Region) -> tuple[float, float]:
+    """(x, y) of a region's middle, level-0 pixels."""
+    return region.x + region.width / 2, region.y + region.height / 2
 
 
 def shown_shares(windows: Sequence[Region], others: Sequence[Region]) -> NDArray[np.float64]:

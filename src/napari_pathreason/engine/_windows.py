@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import (
     PLACES,
     Aggregate,
-    aggregate,
     as_trained,
     asks_most,
     form_of,
@@ -35,23 +35,31 @@ from napari_pathreason.types import (
 
 from ._asking import Need
 from ._checks import MOST_TOKENS, most_of_picture
+from ._combine import MOSTLY, combine_readings, latest_readings, read_shares
 from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
-from ._plan import JOINT_OVERVIEW, cost_of, numbered, view_of, window_budgets
-from ._policies import USUAL, Pick, State, Uniform, policy_named
+from ._plan import JOINT_OVERVIEW, budget_flops, cost_of, numbered, view_of, window_budgets
+from ._policies import LEARNED, USUAL, Pick, Policy, State, Uniform, policy_named
+from ._protocols import Allocator, WindowsAllocator
 from ._reading import Found, Read, ask_each, prompt_of, read, reading_of
 from ._reliability import windows_doubts
-from ._scene import Scene, is_large, lay_grid, overview_size, shown_shares, window_side
+from ._scene import (
+    Scene,
+    is_large,
+    lay_grid,
+    middle_of,
+    overview_size,
+    shown_shares,
+    window_side,
+)
 
 ROUNDS = 2
 """Of views, at the most: look, and look again."""
+TWO_ROUNDS = frozenset({"again", LEARNED})
+"""Names of policies that always want an answer of each window."""
 MOST_READ = 1 << 20
 """Visual tokens of one answer, at the most; a slide run keeps what is done."""
-STRATA = 3
-"""Of windows by their surprise, from which a count over a part of a region is put together."""
 BANNED = 0.5
 """Share of a window from which on it lies in a part that the user left out."""
-MOSTLY = 0.5
-"""Share of a window from which on it counts as read."""
 MOST_TOGETHER = 32
 """Pictures that are held at once, at the most."""
 
@@ -84,7 +92,12 @@ def asks_windows(request: Request, model: ModelInfo, most: int | None) -> bool:
     return make_plan(request.region, budget, model.dims.token_px).tokens > most
 
 
-def plan_windows(job: Job, model: ModelInfo) -> Planned | None:
+def learned_windows(allocator: Allocator) -> Policy | None:
+    """What an allocator has learnt of windows; None where that is nothing."""
+    return allocator.windows if isinstance(allocator, WindowsAllocator) else None
+
+
+def plan_windows(job: Job, model: ModelInfo, learned: Policy | None = None) -> Planned | None:
     """The first plan of a region's windows, before the model is loaded; nothing of it is spent.
 
     Parameters
@@ -110,15 +123,46 @@ def plan_windows(job: Job, model: ModelInfo) -> Planned | None:
     most = model.max_visual_tokens if job.bounded else None
     if not by_windows(worded, model, most):
         return None
-    steps = read_windows(worded, model, most, StageStarted)
+    steps = read_windows(worded, model, learned, most, StageStarted)
     try:
         return next((event for event in steps if isinstance(event, Planned)), None)
     finally:
         steps.close()  # where it would ask the model
 
 
+def look_at(job: Job, model: ModelInfo, most: int | None = None) -> tuple[Scene, int]:
+    """Cut a job's region into windows, and take the cheap look that policies choose by.
+
+    Parameters
+    ----------
+    job : Job
+        Its region lies on the slide.
+    model : ModelInfo
+    most : int, optional
+        As of `read_windows`.
+
+    Returns
+    -------
+    tuple
+        The scene, and pixels decoded for it.
+
+    Raises
+    ------
+    SlideError
+        If nothing of the region can be read.
+    """
+    region = job.request.region
+    grid = lay_grid(region, window_side(region, model, most), model.dims.token_px)
+    image = read(job, region, overview_size(grid))
+    return Scene(grid, image.pixels, job.request.outline), image.pixels_decoded
+
+
 def read_windows(
-    job: Job, model: ModelInfo, most: int | None, begin: Callable[[Stage], StageStarted]
+    job: Job,
+    model: ModelInfo,
+    learned: Policy | None,
+    most: int | None,
+    begin: Callable[[Stage], StageStarted],
 ) -> Generator[Event | Need, list[Completion], Found | None]:
     """Choose windows of a region, read them and put their answers together.
 
@@ -127,6 +171,8 @@ def read_windows(
     job : Job
         Its region lies on the slide.
     model : ModelInfo
+    learned : Policy or None
+        What the model has learnt of windows.
     most : int or None
         Visual tokens of one picture up to which the model's replies hold.
     begin : callable
@@ -144,14 +190,11 @@ def read_windows(
     SlideError
         If nothing of them can be read.
     """
-    region = job.request.region
     _check_read(_most_asked(job, model))
-    grid = lay_grid(region, window_side(region, model, most), model.dims.token_px)
     yield begin(Stage.OVERVIEW)
-    image = read(job, region, overview_size(grid))
-    scene = Scene(grid, image.pixels, job.request.outline)
+    scene, decoded = look_at(job, model, most)
     _leave_out(scene, [one.region for one in job.request.windows if one.tokens == 0])
-    rounds = _Rounds(job, model, most, scene)
+    rounds = _Rounds(job, model, learned, most, scene)
     if not scene.worth.any() and not rounds.pins and not rounds.before:
         return None
     yield begin(Stage.ALLOCATE)
@@ -165,22 +208,24 @@ def read_windows(
             rounds.reads.append((yield from _ask_jointly(job, model, new)))
             break
         rounds.reads += yield from ask_each(job, model, new)
-    return rounds.together(image.pixels_decoded)
+    return rounds.together(decoded)
 
 
 class _Rounds:
     """The windows of a region as they are chosen and read, round by round."""
 
-    def __init__(self, job: Job, model: ModelInfo, most: int | None, scene: Scene) -> None:
+    def __init__(
+        self, job: Job, model: ModelInfo, learned: Policy | None, most: int | None, scene: Scene
+    ) -> None:
         self.job, self.model, self.scene = job, model, scene
         self.bounded = most is not None
         self.most = most_of_picture(most)
         request = job.request
         # a region that is cut for its budget alone is read whole
         cut = request.policy == "auto" and not is_large(request.region, model)
-        self.policy = job.policy or (Uniform() if cut else policy_named(request.policy))
+        self.policy = job.policy or (Uniform() if cut else policy_named(request.policy, learned))
         # what a second round needs is an answer of each window
-        asks_each = self.policy.name == "again" or form_of(request.query) in ("count", "boxes")
+        asks_each = self.policy.name in TWO_ROUNDS or form_of(request.query) in ("count", "boxes")
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
         self.pins = [one for one in request.windows if one.tokens != 0]
@@ -196,6 +241,9 @@ class _Rounds:
         window, token_px = scene.grid.window(0), model.dims.token_px
         self.budgets = window_budgets(window, token_px, self.most)
         self.native = len(scene.cover) * self.budgets[-1]
+        self._window_flops = budget_flops(self.budgets, model)
+        mpp = job.slide.info.mpp
+        self._mpp = None if mpp is None else sum(mpp) / 2
         self._total = (
             self.native
             if request.budget == "native"
@@ -233,6 +281,8 @@ class _Rounds:
                 seed=request.settings.seed,
                 readings=self.readings,
                 taken=tuple(taken),
+                flops=self._window_flops,
+                mpp=self._mpp,
             )
         )
         self._flops += choice.flops
@@ -274,7 +324,8 @@ class _Rounds:
         """How many tokens the views have together, and who said so."""
         if self._total is None:
             tokens, effort = self.all_views.tokens, self.job.request.effort
-            return Allocation(tokens, "rule", flops=self._flops, effort=effort)
+            by: Literal["policy", "rule"] = "policy" if self.policy.name == LEARNED else "rule"
+            return Allocation(tokens, by, flops=self._flops, effort=effort)
         native = self.job.request.budget == "native"
         return Allocation(None if native else self._total, "user", flops=self._flops)
 
@@ -308,11 +359,8 @@ class _Rounds:
             last = readings[-1]  # the only one
             combined = Aggregate(last.answer, last.confidence, support=(len(readings) - 1,))
         else:
-            readings = _latest(readings)
-            missing, strata = self._sampling(readings)
-            combined = aggregate(
-                query, readings, self.job.request.region, missing, strata, self.model.zoom_labels
-            )
+            readings = latest_readings(readings)
+            combined = combine_readings(query, self.scene, readings, self.model.zoom_labels)
         if query.task == "detection":
             found = bool(combined.detections)
         else:
@@ -356,43 +404,18 @@ class _Rounds:
         ]
 
     @cached_property
-    def _cover(self) -> tuple[list[Region], NDArray[np.float64]]:
-        """Windows that cover the region's tissue, and the share of each that was read."""
-        cover = [self.scene.grid.window(int(place)) for place in self.scene.cover]
-        shown = [
-            view.region for one in self.readings for view in one.views if view.role == "window"
-        ]
-        return cover, shown_shares(cover, shown)
+    def _shares(self) -> NDArray[np.float64]:
+        """Share of each covering window that was read."""
+        return read_shares(self.scene, self.readings)
 
     def _unread(self) -> tuple[Region, ...]:
         """Windows that were not read, as the policy would go on, and behind them all others."""
-        cover, shares = self._cover
-        rest = [one for one, share in zip(cover, shares, strict=True) if share < MOSTLY]
+        cover = self.scene.cover_windows
+        rest = [one for one, share in zip(cover, self._shares, strict=True) if share < MOSTLY]
         return tuple(dict.fromkeys([*self.order, *rest]))
 
     def _read_share(self) -> float:
-        cover, shares = self._cover
-        return float(shares.mean()) if cover else 1.0
-
-    def _sampling(self, readings: Sequence[Reading]) -> tuple[list[Region], list[int]]:
-        """Covering windows that were not read, and strata: of the readings, then of them.
-
-        Windows of about equal surprise are a stratum, so that a count over windows that were chosen
-        by it is put together from parts that are each alike.
-        """
-        cover, shares = self._cover
-        if not cover:
-            return [], [0] * len(readings)
-        surprise = self.scene.surprise[self.scene.cover]
-        of_cover = np.searchsorted(np.quantile(surprise, np.arange(1, STRATA) / STRATA), surprise)
-        middles = np.array([_middle(one) for one in cover])
-        strata = []
-        for one in readings:  # a window off the grid has the stratum of the one nearest to it
-            distances = np.abs(middles - _middle(one.view.region)).sum(axis=1)
-            strata.append(int(of_cover[distances.argmin()]))
-        missing = np.flatnonzero(shares < MOSTLY)
-        strata += [int(of_cover[place]) for place in missing]
-        return [cover[place] for place in missing], strata
+        return float(self._shares.mean()) if len(self._shares) else 1.0
 
 
 def _most_asked(job: Job, model: ModelInfo) -> int:
@@ -416,16 +439,6 @@ def _check_read(tokens: int) -> None:
             f"{MOST_READ:,} of one answer; give a budget, or auto; for lesions of a whole "
             "slide `pathreason detect` keeps what is done"
         )
-
-
-def _latest(readings: Sequence[Reading]) -> tuple[Reading, ...]:
-    """Readings without those whose window was read again: the later one has the better word."""
-    latest = {reading.view.region: reading for reading in readings}
-    return tuple(one for one in readings if latest[one.view.region] is one)
-
-
-def _middle(region: Region) -> tuple[float, float]:
-    return region.x + region.width / 2, region.y + region.height / 2
 
 
 def _leave_out(scene: Scene, banned: Sequence[Region]) -> None:
@@ -469,4 +482,4 @@ def caption(view: View, region: Region) -> str:
 
 def place_in(window: Region, region: Region) -> str:
     """Ninth of a region in which the middle of a window lies, one of `tasks.PLACES`."""
-    return PLACES[place_at(*_middle(window), region)]
+    return PLACES[place_at(*middle_of(window), region)]

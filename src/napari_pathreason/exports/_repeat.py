@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from napari_pathreason.engine import Choice, Pick, State, policy_named
+from napari_pathreason.engine import LEARNED, Choice, Pick, State, policy_named
 from napari_pathreason.types import PolicyName, View, Views
 
 from ._views import budget_of
@@ -17,7 +17,7 @@ class RepeatedViews:
 
     A rule can choose otherwise under other versions, a user may have gone on with other windows,
     and a policy of one's own has no name that a file could hold: what was read stands in the
-    manifest all the same. What the rule would spend on choosing is counted as it was then, and
+    manifest all the same. What a rule would spend on choosing is counted as it was then, and
     which windows it would go on with is asked of it.
 
     Parameters
@@ -33,7 +33,7 @@ class RepeatedViews:
 
     def choose(self, state: State) -> Choice:
         """See `engine.Policy.choose`."""
-        known = self.name in get_args(PolicyName)
+        known = self.name in get_args(PolicyName) and self.name != LEARNED
         own = policy_named(self.name).choose(state) if known else Choice(())  # type: ignore[arg-type]
         first, again = self._rounds()
         # what the user pinned is taken already; what is taken later was read in the first round

@@ -8,7 +8,7 @@ from ._adapter import (
     save_matrices as save_matrices,
     write_base as write_base,
 )
-from ._allocators import FixedAllocator as FixedAllocator
+from ._allocators import FixedAllocator as FixedAllocator, word_ids as word_ids
 from ._checkpoint import (
     EMBEDDED as EMBEDDED,
     check_whole as check_whole,
@@ -45,7 +45,6 @@ from ._head_allocator import (
     net_flops as net_flops,
     save_allocator as save_allocator,
     to_tensor as to_tensor,
-    word_ids as word_ids,
 )
 from ._inputs import (
     CONTROL_TOKENS as CONTROL_TOKENS,
@@ -63,6 +62,7 @@ from ._inputs import (
 from ._loading import (
     LoadedModels as LoadedModels,
     described_in as described_in,
+    find_windows as find_windows,
     load_models as load_models,
     load_performer as load_performer,
     load_tokenizer as load_tokenizer,
@@ -108,5 +108,34 @@ from ._text_allocator import (
     TextAllocator as TextAllocator,
     TextForm as TextForm,
     save_text_allocator as save_text_allocator,
+)
+from ._window_allocator import (
+    Offer as Offer,
+    Taking as Taking,
+    WindowAllocator as WindowAllocator,
+    WithWindows as WithWindows,
+    load_windows as load_windows,
+    near_windows as near_windows,
+    readable_levels as readable_levels,
+    save_windows as save_windows,
+    take as take,
+    take_within as take_within,
+    window_costs as window_costs,
+)
+from ._window_inputs import (
+    LEVELS as LEVELS,
+    level_tokens as level_tokens,
+    read_features as read_features,
+    window_inputs as window_inputs,
+)
+from ._window_net import (
+    SHAPES as SHAPES,
+    Weights as Weights,
+    WindowInputs as WindowInputs,
+    expected as expected,
+    gains as gains,
+    new_weights as new_weights,
+    see as see,
+    window_net_flops as window_net_flops,
 )
 from .process import ModelProcess as ModelProcess

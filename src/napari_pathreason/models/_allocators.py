@@ -5,9 +5,11 @@ No torch here: a fixed budget needs none, and a learned form is loaded where its
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +26,16 @@ SETTINGS = "allocator.json"
 """Optional file beside the weights that says of which form the learned allocator is."""
 WEIGHTS = "allocator.safetensors"
 """Weights of an allocator that is a head."""
+WORD_BUCKETS = 4096
+"""That the words of a question are hashed into."""
 FOLDER = "allocator"
 """Where the adapter of an allocator that writes its number lies."""
+
+
+def word_ids(query: Query) -> list[int]:
+    """Buckets of the words of a question, its options and its task; never empty."""
+    words = re.findall(r"\w+", " ".join([query.question, *query.options]).casefold())
+    return [crc32(word.encode()) % WORD_BUCKETS for word in [f"task:{query.task}", *words]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,16 @@ def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Perfo
     ModelError
         If a file is damaged or fits another performer.
     """
+    from ._window_allocator import WithWindows, load_windows
+
+    own, allocator = _of_one_picture(folder, name, performer)
+    windows = load_windows(folder)
+    return own, allocator if windows is None else WithWindows(allocator, windows)
+
+
+def _of_one_picture(
+    folder: Path, name: str, performer: VLMPerformer
+) -> tuple[Performer, Allocator]:
     settings = read_json(folder / SETTINGS, name) if (folder / SETTINGS).is_file() else {}
     if settings.get("form") == "text":
         from ._text_allocator import load_text_allocator

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -21,7 +19,7 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.types import Allocation, Effort, Query
 
-from ._allocators import FOLDER, SETTINGS, WEIGHTS
+from ._allocators import FOLDER, SETTINGS, WEIGHTS, WORD_BUCKETS, word_ids
 
 OVERVIEW = 4
 """Visual tokens of the overview: 64 x 64 px of a square region where a token covers 32 px."""
@@ -32,14 +30,8 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 _BUDGET_NAMES = ["native" if budget is None else budget for budget in BUDGETS]
 _NEVER = -1e4
 """Logit of a budget that reads no less than native size."""
-_BUCKETS, _WORD, _HIDDEN = 4096, 32, 96
+_WORD, _HIDDEN = 32, 96
 _CHANNELS, _SHRINKS = (32, 48, 64), (4, 2, 2)
-
-
-def word_ids(query: Query) -> list[int]:
-    """Buckets of the words of a question, its options and its task; never empty."""
-    words = re.findall(r"\w+", " ".join([query.question, *query.options]).casefold())
-    return [crc32(word.encode()) % _BUCKETS for word in [f"task:{query.task}", *words]]
 
 
 class AllocatorNet(nn.Module):
@@ -55,7 +47,7 @@ class AllocatorNet(nn.Module):
             layers += [nn.Conv2d(before, channels, kernel, shrink, padding), nn.GELU()]
             before = channels
         self.picture = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.words = nn.EmbeddingBag(_BUCKETS, _WORD, mode="mean")
+        self.words = nn.EmbeddingBag(WORD_BUCKETS, _WORD, mode="mean")
         self.head = nn.Sequential(
             nn.Linear(before + _WORD + 1, _HIDDEN),
             nn.GELU(),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._inputs import Normalisation
     from ._ood import FeatureHook, OODDetector
     from ._performer import VLMPerformer
+    from ._window_allocator import WindowAllocator
 
 _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
 
@@ -248,6 +249,30 @@ def read_model_info(model: str | Path) -> ModelInfo | None:
         return read_info(folder, name)
     under = _on_this_machine(base)  # foreign adapters come without a config
     return None if under is None else read_info(under[0], name, folder)
+
+
+def find_windows(model: str | Path) -> WindowAllocator | None:
+    """The learned allocator of windows of a model, without the model itself.
+
+    Parameters
+    ----------
+    model : str or Path
+        ``embedded``, a folder or a hub id.
+
+    Returns
+    -------
+    WindowAllocator or None
+        None where the model has none, or is not on this machine.
+
+    Raises
+    ------
+    ModelError
+        If its files are damaged.
+    """
+    from ._window_allocator import load_windows
+
+    place = _on_this_machine(model)
+    return None if place is None else load_windows(place[0])
 
 
 def _on_this_machine(model: str | Path) -> tuple[Path, str] | None:

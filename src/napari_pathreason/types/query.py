@@ -11,7 +11,7 @@ TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
 PolicyName = Literal[
-    "auto", "one_view", "uniform", "random", "surprise", "again", "table", "listed"
+    "auto", "one_view", "uniform", "random", "surprise", "again", "table", "learned", "listed"
 ]
 """Who chooses what is read of a large region; docs/using/views.md says what each does."""
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]

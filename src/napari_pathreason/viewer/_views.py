@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_pathreason.engine import Job, Planned, asks_windows, plan_windows
 from napari_pathreason.errors import PathreasonError
+from napari_pathreason.models import find_windows
 from napari_pathreason.types import ModelInfo, Request, Result, Views, WindowChoice
 
 from ._layers import slide_opener
@@ -77,7 +78,8 @@ def plan_of_windows(question: Question, model: ModelInfo) -> Planned | str | Non
         A text says why there is no plan; None where the region is read as one picture.
     """
     try:
-        return plan_windows(Job(question.slide(), question.request), model)
+        learned = find_windows(question.model)
+        return plan_windows(Job(question.slide(), question.request), model, learned)
     except PathreasonError as error:
         return str(error)
     except Exception as error:  # a fault of ours must be shown, not lost in a thread

@@ -68,6 +68,7 @@ POLICIES = [
         ("random", "drawn windows"),
         ("surprise", "the unlike ones"),
         ("again", "coarse, then finer"),
+        ("learned", "by what the model learnt"),
         ("listed", "those you pin"),
     )
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import types
 from napari_pathreason.errors import ModelError
+from napari_pathreason.models import WindowAllocator, find_windows
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -58,6 +59,8 @@ class ModelProcess:
         self._load = _wire.Load(str(model_id), device, threads, offline, encoder)
         self._child: Child | None = None
         self._ready: _wire.Ready | None = None
+        self._windows: WindowAllocator | None = None
+        self._has_windows = False  # whether it was looked for
         self._closed = False
         self._runs = itertools.count(1)
         self._state = threading.Lock()  # short: which child there is
@@ -84,6 +87,14 @@ class ModelProcess:
     def allocator(self) -> ProcessAllocator:
         """The allocator; satisfies `engine.Allocator`."""
         return ProcessAllocator(self)
+
+    @property
+    def windows(self) -> WindowAllocator | None:
+        """See `ProcessAllocator.windows`; read once the model has been loaded."""
+        if not self._has_windows:
+            self.ready()
+            self._windows, self._has_windows = find_windows(self._load.model_id), True
+        return self._windows
 
     @property
     def pid(self) -> int | None:
@@ -299,6 +310,17 @@ class ProcessAllocator:
     def overview_budget(self) -> int:
         """Visual tokens of the overview it wants; the first time waits until it is loaded."""
         return self._process.ready().overview_budget
+
+    @property
+    def windows(self) -> WindowAllocator | None:
+        """What the model has learnt of windows; it needs no torch, so it chooses on this side.
+
+        Raises
+        ------
+        ModelError
+            If its files are damaged.
+        """
+        return self._process.windows
 
     def allocate(
         self,
