@@ -7,13 +7,16 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from napari_pathreason.budgets import (
     BUDGET_GRID,
+    budget_of,
     flops,
     native_tokens,
     parse_budget,
     plan,
     smart_resize,
     snap,
+    token_px_of,
 )
+from napari_pathreason.engine import view_of
 from napari_pathreason.errors import QueryError, RegionError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import ModelDims
@@ -30,6 +33,15 @@ def test_realised_never_exceeds_requested_or_native(width, height, token_px, bud
     assert 1 <= made.tokens <= min(budget, made.native)
     assert made.size == (made.grid[0] * token_px, made.grid[1] * token_px)
     assert made.requested == budget
+
+
+@given(st.integers(32, 6000), st.integers(32, 6000), token_sides, st.none() | st.integers(1, 2000))
+@example(495, 555, 32, 64)  # 56 tokens, and read at 56 it would have 49
+def test_a_view_is_had_again_from_its_budget(width, height, token_px, budget):
+    view = view_of(Region(5, 7, width, height), budget, token_px, "window")
+    assert token_px_of(view) == token_px
+    assert view_of(view.region, budget_of(view), token_px, "window") == view
+    assert budget is None or view.tokens <= budget_of(view) <= max(budget, view.tokens)
 
 
 @given(region_sides, region_sides, token_sides, budgets | st.none())

@@ -35,6 +35,21 @@ def test_axes_are_not_mixed_up():
     assert frame.to_slide(Box(10, 20, 30, 5)) == Box(200, 600, 300, 100)
 
 
+near = st.builds(Region, st.integers(-50, 50), st.integers(-50, 50), *[st.integers(1, 80)] * 2)
+
+
+@given(near, near)
+def test_what_two_regions_share_is_what_their_boxes_share(one, other):
+    part = one.within(other)
+    assert part == other.within(one)
+    if part is None:
+        assert iou(one.box, other.box) == 0
+        return
+    assert part.within(one) == part.within(other) == part
+    union = one.box.area + other.box.area - part.box.area
+    assert iou(one.box, other.box) == pytest.approx(part.box.area / union)
+
+
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_bounded(a, b):
     assert iou(a, b) == iou(b, a)

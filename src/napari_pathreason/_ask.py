@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .budgets import budget_of
 from .errors import QueryError
 from .geometry import Region
 from .types import (
@@ -19,6 +20,7 @@ from .types import (
     Request,
     Result,
     TaskName,
+    View,
     WindowChoice,
 )
 
@@ -43,7 +45,7 @@ def ask(
     mpp: float | tuple[float, float] | None = None,
     zoom: bool = True,
     policy: PolicyName = "auto",
-    windows: Sequence[WindowChoice | Region | tuple[int, int, int, int]] = (),
+    windows: Sequence[WindowChoice | View | Region | tuple[int, int, int, int]] = (),
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -75,12 +77,12 @@ def ask(
         Micrometres per level-0 pixel, where the file does not say.
     zoom : bool
         Zoom at small detections, on top of the budget, where the model knows how.
-
     policy : PolicyName
         How a large region is read: as one picture (``one_view``), or which windows of it; ``auto``
         decides by its size and the kind of question.
-    windows : sequence of WindowChoice, Region or (x, y, width, height)
-        Parts to read first, or to leave out; with the policy ``listed`` nothing else is read.
+    windows : sequence of WindowChoice, View, Region or (x, y, width, height)
+        Parts to read first, or to leave out; with the policy ``listed`` nothing else is read. A
+        view of an earlier result is read as it was then.
 
     Returns
     -------
@@ -123,7 +125,9 @@ def ask(
         return run(job, model.performer, model.allocator)
 
 
-def _window(one: WindowChoice | Region | tuple[int, int, int, int]) -> WindowChoice:
+def _window(one: WindowChoice | View | Region | tuple[int, int, int, int]) -> WindowChoice:
     if isinstance(one, WindowChoice):
         return one
+    if isinstance(one, View):
+        return WindowChoice(one.region, budget_of(one), one.why)
     return WindowChoice(one if isinstance(one, Region) else Region(*one))

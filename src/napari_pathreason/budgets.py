@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .errors import QueryError, RegionError
 from .geometry import Region
-from .types import Budget, ModelDims
+from .types import Budget, ModelDims, View
 
 BUDGET_GRID: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Visual tokens of each budget; native size stands above them."""
@@ -121,6 +121,30 @@ def plan(region: Region, budget: int | None, token_px: int) -> ReadPlan:
         region.height, region.width, token_px, 0, most * token_px * token_px
     )
     return ReadPlan(budget, (width, height), (width // token_px, height // token_px), native)
+
+
+def budget_of(view: View) -> int:
+    """The least budget that gives a region just this view.
+
+    Sides are whole tokens, so a view of a budget often has fewer tokens than that; read at those it
+    would come out smaller still.
+
+    Parameters
+    ----------
+    view : View
+        Of some size; one that is not planned yet has none.
+    """
+    token_px = token_px_of(view)
+    native = native_tokens(view.region, token_px)
+    for budget in range(view.tokens, native + 1):
+        if plan(view.region, budget, token_px).size == view.size:
+            return budget
+    return view.tokens
+
+
+def token_px_of(view: View) -> int:
+    """Side of a visual token in pixels of a view's picture."""
+    return math.isqrt(view.size[0] * view.size[1] // max(view.tokens, 1))
 
 
 def smart_resize(

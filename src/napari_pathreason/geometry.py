@@ -46,6 +46,13 @@ class Region:
         """The same rectangle as a `Box`."""
         return Box(self.x, self.y, self.width, self.height)
 
+    def within(self, other: Region) -> Region | None:
+        """The part of this region that lies in another; None where they do not touch."""
+        x1, y1 = max(self.x, other.x), max(self.y, other.y)
+        x2 = min(self.x + self.width, other.x + other.width)
+        y2 = min(self.y + self.height, other.y + other.height)
+        return Region(x1, y1, x2 - x1, y2 - y1) if x1 < x2 and y1 < y2 else None
+
     def clipped(self, width: int, height: int) -> Region:
         """Return the part of this region that lies on a slide of the given size.
 

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
+import napari_pathreason as pathreason
+from napari_pathreason.budgets import budget_of
 from napari_pathreason.engine import (
     Cancelled,
     Choice,
@@ -129,6 +132,20 @@ def test_no_more_than_the_budget_is_spent(tissue, seer, allocator, find, policy,
     assert result.tokens.requested == (None if budget == "native" else budget)
 
 
+@pytest.mark.parametrize("policy", ["auto", "uniform", "random", "surprise", "again", "table"])
+def test_a_budget_of_native_reads_all_at_native_size(tissue, seer, allocator, find, policy):
+    small = WindowChoice(Region(250, 250, 500, 500), 16)
+    usual = WindowChoice(Region(750, 750, 500, 500))
+    asked = job(tissue, find, policy=policy, budget="native", windows=(small, usual))
+    result = ask(asked, seer, allocator)
+    views = result.views.views
+    assert [view.tokens for view in views] == [16, *[256] * 13]  # 12 windows cover the region
+    assert result.unread == ()
+    assert result.views.policy == "uniform"
+    listed = ask(replace(asked, request=replace(asked.request, policy="listed")), seer, allocator)
+    assert [view.tokens for view in listed.views.views] == [16, 256]
+
+
 def test_presence_is_that_of_any_window(tissue, seer, allocator):
     result = ask(job(tissue, ASK, policy="uniform"), seer, allocator)
     assert result.answer.text == "yes"
@@ -192,6 +209,45 @@ class TestSteering:
         assert len(result.readings) < 12
         for reading in result.readings:
             assert reading.view.region not in [one.region for one in banned]
+
+    def test_a_pinned_window_is_read_as_far_as_it_lies_in_the_region(
+        self, tissue, seer, allocator, find
+    ):
+        out = (WindowChoice(Region(-100, 1200, 400, 600), 64), WindowChoice(self.PLACE))
+        asked = job(tissue, find, windows=out, policy="listed", region=Region(0, 0, 1000, 1400))
+        result = ask(asked, seer, allocator)
+        parts = [Region(0, 1200, 300, 200), Region(800, 600, 200, 400)]
+        assert [r.view.region for r in result.readings] == parts
+        assert result.request.windows == out  # what was asked stays
+
+    @pytest.mark.parametrize("place", [(1500, 0, 400, 400), (990, 0, 400, 400)])
+    def test_a_window_off_the_region_is_refused(self, tissue, seer, allocator, find, place):
+        pins = (WindowChoice(Region(*place)),)
+        asked = job(tissue, find, windows=pins, region=Region(0, 0, 1000, 1400))
+        with pytest.raises(QueryError, match="of what is asked about, thinner than one visual"):
+            ask(asked, seer, allocator)
+
+    def test_a_pinned_window_keeps_what_was_said_of_it(self, tissue, seer, allocator, find):
+        first = ask(job(tissue, find, policy="surprise"), seer, allocator).views.views[0]
+        assert first.why.startswith("unlike the others (")
+        pin = WindowChoice(first.region, budget_of(first), first.why)
+        second = ask(job(tissue, find, windows=(pin,), policy="listed"), seer, allocator)
+        (view,) = second.views.views
+        assert view == replace(first, why=f"pinned by you; {first.why}")
+        again = WindowChoice(view.region, budget_of(view), view.why)  # and so on, not twice
+        third = ask(job(tissue, find, windows=(again,), policy="listed"), seer, allocator)
+        assert third.views.views == second.views.views
+
+    def test_views_of_a_result_are_read_just_so_again(self, tissue, seer, allocator):
+        models = SimpleNamespace(performer=seer, allocator=allocator)
+        place = Region(300, 500, 555, 495)  # at 64 tokens it has 56, and at those 49
+        asked = {"question": "Is there a dark spot?", "choices": ("yes", "no"), "model": models}
+        asked |= {"policy": "listed"}
+        (view,) = pathreason.ask(tissue, windows=[WindowChoice(place, 64)], **asked).views.views
+        assert view.tokens == 56
+        again = pathreason.ask(tissue, windows=[view], **asked)
+        assert again.views.views == (view,)
+        assert [reading.view for reading in again.readings] == [view]
 
     def test_more_reads_the_next_windows_and_keeps_what_was_read(
         self, tissue, seer, allocator, find

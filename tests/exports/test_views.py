@@ -16,7 +16,6 @@ from napari_pathreason.exports import (
     budget_colours,
     budget_level,
     budget_name,
-    budget_of,
     detections_in,
     features_of_marks,
     has_windows,
@@ -40,14 +39,6 @@ PNG = b"\x89PNG\r\n\x1a\nnot drawn"
 sides = st.integers(32, 6000)
 regions = st.builds(Region, st.integers(0, 99), st.integers(0, 99), sides, sides)
 budgets = st.integers(1, 2000)
-
-
-@given(region=regions, budget=st.one_of(st.none(), budgets), token_px=st.sampled_from([28, 32]))
-def test_a_view_is_had_again_from_its_budget(region, budget, token_px):
-    view = view_of(region, budget, token_px, "window")
-    again = view_of(region, budget_of(view), token_px, "window")
-    assert again == view
-    assert budget is None or view.tokens <= budget_of(view) <= max(budget, view.tokens)
 
 
 @given(region=regions, budget=budgets)

@@ -138,10 +138,24 @@ def test_choices_are_shown_before_they_are_planned() -> None:
     shown = WindowMap(WHOLE, views_of(first), MODEL, choices)
     assert [one.name for one in shown.windows] == ["left out", "window 1", "window"]
     assert shown.explain(0) == "Left out by you"
-    assert shown.explain(2) == "Window: 128 visual tokens, pinned by you, not read yet"
+    # 121 are what a budget of 128 is of such a window
+    assert shown.explain(2) == "Window: 121 visual tokens, pinned by you, not read yet"
     assert middle(shown, banned) == (0, kind_of(0, 225))
     assert middle(shown, pinned)[0] == -1
     assert corner(shown, pinned) == (2, FRAMES + kind_of(128, 225))
+
+
+def test_what_is_said_of_a_planned_window_shows_at_once() -> None:
+    first, second = windows((0, 0), (2, 1))
+    shown = WindowMap(WHOLE, views_of(first, second), MODEL)
+    pin = WindowChoice(second.region, 16, second.why)
+    steered = shown.with_choices([pin])
+    assert steered.explain(0) == shown.explain(0)
+    assert steered.explain(1) == "Window 2: 16 visual tokens, pinned by you; reason 2, not read yet"
+    usual = shown.with_choices([WindowChoice(second.region)])
+    assert usual.windows[1].view == replace(second, why="pinned by you")
+    thin = WindowChoice(Region(300, 200, 20, 400))  # refused once it is planned
+    assert len(shown.with_choices([thin]).windows) == 3
 
 
 def test_places_without_a_window_can_be_picked() -> None:
@@ -220,8 +234,8 @@ def test_steering_is_of_an_image() -> None:
     changes: list[int] = []
     steering.changed.connect(lambda: changes.append(1))
     first, second = Region(0, 0, 100, 100), Region(200, 0, 100, 100)
-    steering.give(one, [first, second], None)  # type: ignore[arg-type]
-    steering.give(one, [first], 0)  # type: ignore[arg-type]
+    steering.give(one, map(WindowChoice, (first, second)))  # type: ignore[arg-type]
+    steering.give(one, [WindowChoice(first, 0)])  # type: ignore[arg-type]
     assert steering.choices_of(one) == (  # type: ignore[arg-type]
         WindowChoice(second, None),
         WindowChoice(first, 0),
@@ -230,12 +244,20 @@ def test_steering_is_of_an_image() -> None:
     assert steering.choices_of(other) == ()  # type: ignore[arg-type]
     inside = steering.within(one, Region(0, 0, 120, 120))  # type: ignore[arg-type]
     assert inside == (WindowChoice(first, 0),)
+    cut = Region(0, 0, 70, 120)
+    (part,) = steering.within(one, cut)  # type: ignore[arg-type]
+    assert part == WindowChoice(Region(0, 0, 70, 100), 0)
+    steering.give(one, [WindowChoice(part.region, 16)], cut)  # type: ignore[arg-type]
+    assert len(steering.choices_of(one)) == 2  # type: ignore[arg-type]
+    steering.release(one, [part.region], cut)  # type: ignore[arg-type]
+    assert steering.choices_of(one) == (WindowChoice(second),)  # type: ignore[arg-type]
+    steering.give(one, [WindowChoice(first, 0)])  # type: ignore[arg-type]
     steering.release(one, [first])  # type: ignore[arg-type]
     steering.clear(one)  # type: ignore[arg-type]
     steering.clear(one)  # type: ignore[arg-type]  # nothing to clear
     steering.policy = "surprise"
     steering.policy = "surprise"
-    assert len(changes) == 5
+    assert len(changes) == 8
 
 
 @pytest.fixture
@@ -277,7 +299,7 @@ def test_more_reads_as_many_again(canvas: Any, answered: Result) -> None:
     assert request.budget == spent + 256  # four usual windows are more than the two were
     assert (request.policy, request.region) == ("surprise", WHOLE)
     assert more.question.before == answered.readings
-    session.steering.give(image, [answered.unread[2]], 128)
+    session.steering.give(image, [WindowChoice(answered.unread[2], 128)])
     pinned = more_of(session, entry, Preferences()).question.request
     assert pinned.windows == (WindowChoice(answered.unread[2], 128),)
     assert pinned.budget == spent + 256 + 128

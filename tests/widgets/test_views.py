@@ -128,12 +128,20 @@ def test_pin_raise_ban_and_clear(docks: Docks, qtbot: Any) -> None:
     page.buttons.pin.click()
     planned(dock, qtbot)
     view = next(view for view in page.plan.views.views if view.region == second)
-    assert (view.tokens, view.why) == (16, "pinned by you")
+    assert view.tokens == 16
+    assert view.why.startswith("pinned by you; unlike the others (")
     place = regions(dock).index(second)
     page.table.selectRow(place)
     page.buttons.higher.click()
     planned(dock, qtbot)
     assert dock.session.steering.choices_of(image.__wrapped__)[-1] == WindowChoice(second, 32)
+
+    for tokens in (25, 36):  # a budget of 32 is 25 tokens: above it comes native size
+        view = next(view for view in page.plan.views.views if view.region == second)
+        assert view.tokens == tokens
+        page.table.selectRow(regions(dock).index(second))
+        page.buttons.higher.click()
+        planned(dock, qtbot)
 
     page.table.selectRow(regions(dock).index(second))
     page.buttons.release.click()
@@ -211,6 +219,49 @@ def test_the_region_stays_marked_while_windows_are_drawn(docks: Docks, qtbot: An
     assert dock.views.plan.views.views[0].region == Region(100, 100, 150, 150)
 
 
+def test_a_pinned_window_is_cut_to_what_is_asked_about(docks: Docks, qtbot: Any) -> None:
+    viewer, ask, dock, image = docks
+    page = dock.views
+    page.add_button.click()
+    layer = picks_of(viewer, image, NEW_WINDOWS)
+    layer.add_rectangles([box_to_data(Box(560, 310, 200, 120))])
+    planned(dock, qtbot)
+    whole = Region(560, 310, 200, 120)
+    assert page.plan.views.views[0].region == whole
+    viewer.add_shapes([box_to_data(Box(0, 0, 700, 500))], scale=(0.5, 0.5), name="regions")
+    ask.form.region_box.choose("shape")
+    planned(dock, qtbot)
+    part = Region(560, 310, 140, 120)
+    assert page.plan.views.views[0].region == part
+    assert [one.region for one in dock.session.windows.shown.windows].count(part) == 1
+    page.table.selectRow(regions(dock).index(part))
+    page.buttons.ban.click()  # in place of what was said of the whole
+    assert dock.session.steering.choices_of(image.__wrapped__) == (WindowChoice(part, 0),)
+    planned(dock, qtbot)
+    page.table.selectRow(regions(dock).index(part))
+    page.buttons.release.click()
+    assert dock.session.steering.choices_of(image.__wrapped__) == ()
+
+
+def test_why_a_window_was_read_stays_after_the_answer(
+    docks: Docks, finish: Callable[[Any], None], qtbot: Any
+) -> None:
+    _, ask, dock, _ = docks
+    page = dock.views
+    page.table.selectRow(0)
+    page.buttons.pin.click()
+    planned(dock, qtbot)
+    before = [page.table.item(row, 3).text() for row in range(page.table.rowCount())]
+    assert before[0].startswith("pinned by you; unlike the others (")
+    assert before[1].startswith("unlike the others (")
+    ask.ask()
+    finish(ask)
+    dock.look()
+    assert [page.table.item(row, 3).text() for row in range(len(before))] == before
+    readings = ask.session.entries[0].result.readings
+    assert [reading.view.why for reading in readings] == before
+
+
 def test_the_map_can_be_taken_off_the_slide(docks: Docks, qtbot: Any) -> None:
     viewer, _, dock, _ = docks
     dock.views.show_box.setChecked(False)
@@ -265,7 +316,7 @@ def test_a_region_of_glass(
 
     def said() -> bool:
         dock.look()
-        return "holds tissue" in dock.views.cost.text()
+        return "bare glass" in dock.views.cost.text()
 
     qtbot.waitUntil(said, timeout=20_000)
     assert dock.session.windows.shown is None

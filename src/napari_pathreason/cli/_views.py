@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import engine, exports, models
+from napari_pathreason.budgets import budget_of
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, PolicyName, WindowChoice
@@ -150,7 +151,8 @@ def _window(value: Any, number: int, name: str) -> WindowChoice:
             f"window {number} of {name} has {json.dumps(tokens)[:40]} tokens; give a whole number, "
             "0 to leave it out, or null"
         )
-    return WindowChoice(Region(*region), tokens)
+    why = value.get("why", "")
+    return WindowChoice(Region(*region), tokens, why if isinstance(why, str) else "")
 
 
 def _is_whole(value: Any) -> bool:
@@ -319,7 +321,7 @@ def _windows(plan: Planned) -> list[dict[str, Any]]:
     return [
         {
             "region": [r.x, r.y, r.width, r.height],
-            "tokens": exports.budget_of(view),
+            "tokens": budget_of(view),
             "why": view.why,
         }
         for view in plan.views.views

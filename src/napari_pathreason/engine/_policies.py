@@ -368,6 +368,17 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class AllNative:
+    """Every window at native size: a budget of ``native`` leaves nothing to choose."""
+
+    name: str = "uniform"
+
+    def choose(self, state: State) -> Choice:
+        """See `Policy.choose`."""
+        return _choice(state, _unread_cover(state), (), state.budgets[-1], lambda _: "")
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """Nothing beside the windows that the user listed."""
 

@@ -31,6 +31,7 @@ from napari_pathreason.types import (
     Request,
     View,
     Views,
+    WindowChoice,
 )
 
 from ._asking import Need
@@ -38,7 +39,7 @@ from ._checks import MOST_TOKENS, most_of_picture
 from ._combine import MOSTLY, combine_readings, latest_readings, read_shares
 from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
 from ._plan import JOINT_OVERVIEW, budget_flops, cost_of, numbered, view_of, window_budgets
-from ._policies import LEARNED, USUAL, Pick, Policy, State, Uniform, policy_named
+from ._policies import LEARNED, USUAL, AllNative, Pick, Policy, State, Uniform, policy_named
 from ._protocols import Allocator, WindowsAllocator
 from ._reading import Found, Read, ask_each, prompt_of, read, reading_of
 from ._reliability import windows_doubts
@@ -181,7 +182,7 @@ def read_windows(
     Returns
     -------
     Found or None
-        None where no window holds tissue.
+        None where all windows are of glass.
 
     Raises
     ------
@@ -221,14 +222,12 @@ class _Rounds:
         self.bounded = most is not None
         self.most = most_of_picture(most)
         request = job.request
-        # a region that is cut for its budget alone is read whole
-        cut = request.policy == "auto" and not is_large(request.region, model)
-        self.policy = job.policy or (Uniform() if cut else policy_named(request.policy, learned))
+        self.policy = job.policy or _policy(request, model, learned)
         # what a second round needs is an answer of each window
         asks_each = self.policy.name in TWO_ROUNDS or form_of(request.query) in ("count", "boxes")
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
-        self.pins = [one for one in request.windows if one.tokens != 0]
+        self.pins = _pins(request, model)
         before = tuple(one for one in job.before if one.view.role != "zoom")
         shown = [view for one in before for view in one.views if view.role == "window"]
         # one prompt holds all windows, so those of before stand in it again
@@ -263,7 +262,7 @@ class _Rounds:
         request, token_px = self.job.request, self.model.dims.token_px
         taken = [view.region for view in (*self._again, *self.views)]
         pinned = [
-            Pick(one.region, USUAL if one.tokens is None else one.tokens, "pinned by you")
+            Pick(one.region, one.tokens or USUAL, one.reason)
             for one in self.pins
             if one.region not in taken
         ]
@@ -299,7 +298,9 @@ class _Rounds:
         region = pick.region.clipped(slide.width, slide.height)
         view = view_of(region, min(pick.tokens, self.most), token_px, "window")
         native = native_tokens(region, token_px)
-        wanted = native if self.job.request.budget == "native" else min(pick.tokens, native)
+        wanted = min(pick.tokens, native)
+        if self.job.request.budget == "native" and all(one.region != region for one in self.pins):
+            wanted = native
         if wanted > self.most:
             self.lowered[region] = wanted
         return replace(view, why=pick.why)
@@ -416,6 +417,43 @@ class _Rounds:
 
     def _read_share(self) -> float:
         return float(self._shares.mean()) if len(self._shares) else 1.0
+
+
+def _policy(request: Request, model: ModelInfo, learned: Policy | None) -> Policy:
+    """What chooses the windows of a request that brings no policy of its own."""
+    if request.budget == "native" and request.policy != "listed":
+        return AllNative()
+    if request.policy == "auto" and not is_large(request.region, model):
+        return Uniform()  # cut for its budget alone, it is read whole
+    return policy_named(request.policy, learned)
+
+
+def _pins(request: Request, model: ModelInfo) -> list[WindowChoice]:
+    """Windows that the user wants read, as far as they lie in the region, each once.
+
+    Raises
+    ------
+    QueryError
+        If one shows none of the region, or less of it than a visual token is wide.
+    """
+    token_px = model.dims.token_px
+    pins: dict[Region, WindowChoice] = {}
+    for one in request.windows:
+        if one.tokens == 0:
+            continue
+        part = one.region.within(request.region)
+        if part is None or min(part.width, part.height) < token_px:
+            r = one.region
+            shown = "nothing" if part is None else f"{part.width} x {part.height} px"
+            raise QueryError(
+                f"the window {r.x} {r.y} {r.width} {r.height} shows {shown} of what is asked "
+                f"about, thinner than one visual token ({token_px} px); move it or make it larger"
+            )
+        tokens = one.tokens
+        if tokens is None and request.budget == "native":
+            tokens = native_tokens(part, token_px)
+        pins.setdefault(part, replace(one, region=part, tokens=tokens))
+    return list(pins.values())
 
 
 def _most_asked(job: Job, model: ModelInfo) -> int:

@@ -68,7 +68,6 @@ from ._views import (
     budget_colours as budget_colours,
     budget_level as budget_level,
     budget_name as budget_name,
-    budget_of as budget_of,
     has_windows as has_windows,
     telling_rows as telling_rows,
     view_rows as view_rows,

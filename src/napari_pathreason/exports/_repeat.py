@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from napari_pathreason.budgets import budget_of
 from napari_pathreason.engine import LEARNED, Choice, Pick, State, policy_named
 from napari_pathreason.types import PolicyName, View, Views
-
-from ._views import budget_of
 
 
 @dataclass(frozen=True, slots=True)

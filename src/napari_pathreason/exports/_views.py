@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from napari_pathreason.budgets import BUDGET_GRID, native_tokens, plan
+from napari_pathreason.budgets import BUDGET_GRID, native_tokens, token_px_of
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import PLACES, THROUGHOUT, cited_views, place_at
 from napari_pathreason.types import Reading, Reliability, Result, View
@@ -136,7 +136,7 @@ def views_line(result: Result) -> str:
 def budget_level(view: View) -> int:
     """Which budget of the grid holds a view's tokens, from 0; the last is native size."""
     tokens = view.tokens
-    if tokens >= native_tokens(view.region, _token_px(view)):
+    if tokens >= native_tokens(view.region, token_px_of(view)):
         return LEVELS - 1
     return min(bisect_left(BUDGET_GRID, tokens), LEVELS - 1)
 
@@ -155,31 +155,12 @@ def budget_name(level: int) -> str:
     return "native" if level >= len(BUDGET_GRID) else f"up to {BUDGET_GRID[level]:,}"
 
 
-def budget_of(view: View) -> int:
-    """The least budget that gives a region just this view.
-
-    Sides are whole tokens, so a view of a budget often has fewer tokens than that; read at those it
-    would come out smaller still.
-    """
-    token_px = _token_px(view)
-    native = native_tokens(view.region, token_px)
-    for budget in range(view.tokens, native + 1):
-        if plan(view.region, budget, token_px).size == view.size:
-            return budget
-    return view.tokens
-
-
 def grouped(rows: Iterable[ViewRow]) -> Iterator[tuple[Region, list[ViewRow]]]:
     """Rows by their place on the slide: a window that was read again is one place."""
     places: dict[Region, list[ViewRow]] = {}
     for row in rows:
         places.setdefault(row.view.region, []).append(row)
     yield from places.items()
-
-
-def _token_px(view: View) -> int:
-    """Side of a visual token in pixels of the picture."""
-    return math.isqrt(view.size[0] * view.size[1] // max(view.tokens, 1))
 
 
 def _place(view: View, region: Region) -> str:

@@ -17,6 +17,9 @@ PolicyName = Literal[
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
 """What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
 
+PINNED = "pinned by you"
+"""Why a window is read that the user chose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -62,11 +65,22 @@ class WindowChoice:
         Level-0 pixels.
     tokens : int or None
         Most visual tokens to read it with; 0: it is not read at all; None: as many as the policy
-        gives a window.
+        gives a window, at a budget of ``native`` its native size.
+    why : str
+        What a policy said of it before the user did. Two choices that differ in it alone are equal:
+        the same is read.
     """
 
     region: Region
     tokens: int | None = None
+    why: str = field(default="", compare=False)
+
+    @property
+    def reason(self) -> str:
+        """Why it is read, in words."""
+        if not self.why or self.why.startswith(PINNED):
+            return self.why or PINNED
+        return f"{PINNED}; {self.why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -46,37 +47,63 @@ class Steering:
         return self._choices.get(image, ())
 
     def within(self, image: Image, region: Region) -> tuple[WindowChoice, ...]:
-        """Those whose middle lies in a region."""
+        """Those whose middle lies in a region, each as far as it lies in it."""
         left, top, right, bottom = region.box.corners
 
         def lies_in(part: Region) -> bool:
             x, y = part.x + part.width / 2, part.y + part.height / 2
             return left <= x <= right and top <= y <= bottom
 
-        return tuple(one for one in self.choices_of(image) if lies_in(one.region))
+        inside = (one for one in self.choices_of(image) if lies_in(one.region))
+        return tuple(replace(one, region=_part(one.region, region)) for one in inside)
 
-    def give(self, image: Image, regions: Iterable[Region], tokens: int | None) -> None:
-        """Have windows read with so many visual tokens, None for as many as usual; 0: not at all.
+    def give(
+        self,
+        image: Image,
+        choices: Iterable[WindowChoice],
+        inside: Region | None = None,
+    ) -> None:
+        """Have windows read, or left out; what was said of the same windows before is taken back.
 
-        What was said of the same window before is taken back.
+        Parameters
+        ----------
+        image : napari.layers.Image
+        choices : iterable of WindowChoice
+        inside : Region, optional
+            What is asked about: windows are the same that are so as far as they lie in it.
         """
-        new = tuple(dict.fromkeys(regions))
-        others = [one for one in self.choices_of(image) if one.region not in new]
-        self._keep(image, (*others, *(WindowChoice(region, tokens) for region in new)))
+        new = {one.region: one for one in choices}
+        self._keep(image, (*self._others(image, new, inside), *new.values()))
 
-    def release(self, image: Image, regions: Iterable[Region]) -> None:
-        """Leave windows to the policy again."""
-        gone = set(regions)
-        self._keep(image, tuple(x for x in self.choices_of(image) if x.region not in gone))
+    def release(
+        self, image: Image, regions: Iterable[Region], inside: Region | None = None
+    ) -> None:
+        """Leave windows to the policy again; ``inside`` as of `give`."""
+        self._keep(image, self._others(image, regions, inside))
 
     def clear(self, image: Image) -> None:
         """Leave all windows of an image to the policy again."""
         self._keep(image, ())
 
+    def _others(
+        self, image: Image, regions: Iterable[Region], inside: Region | None
+    ) -> tuple[WindowChoice, ...]:
+        gone = set(regions)
+        return tuple(
+            one
+            for one in self.choices_of(image)
+            if one.region not in gone and _part(one.region, inside) not in gone
+        )
+
     def _keep(self, image: Image, choices: tuple[WindowChoice, ...]) -> None:
         if choices != self.choices_of(image):
             self._choices[image] = choices
             self.changed.emit()
+
+
+def _part(window: Region, region: Region | None) -> Region:
+    """What of a window lies in a region; all of it where none is given, or where they are apart."""
+    return window if region is None else window.within(region) or window
 
 
 def choices_line(choices: Iterable[WindowChoice]) -> str:

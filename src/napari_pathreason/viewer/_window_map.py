@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_pathreason.budgets import native_tokens
-from napari_pathreason.engine import lay_grid, window_side
+from napari_pathreason.budgets import budget_of, native_tokens
+from napari_pathreason.engine import lay_grid, view_of, window_side
 from napari_pathreason.exports import UNREADABLE as NOT_READABLE
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import ModelInfo, Reading, Result, View, Views, WindowChoice
@@ -140,9 +140,7 @@ class WindowMap:
         planned = {view.region for view in views.views}
         for choice in choices:
             if choice.tokens != 0 and choice.region not in planned:
-                native = native_tokens(choice.region, self._token_px)
-                tokens = min(native, USUAL if choice.tokens is None else choice.tokens)
-                view = View(choice.region, (0, 0), tokens, "window", 0, "pinned by you")
+                view = self._pinned(choice)
                 self.windows.append(MapWindow(choice.region, "waiting", view))
         self._index()
         self.values = np.zeros(self._size(), np.int32)
@@ -165,6 +163,18 @@ class WindowMap:
     @property
     def _token_px(self) -> int:
         return self._model.dims.token_px
+
+    def _pinned(self, choice: WindowChoice, planned: View | None = None) -> View:
+        """A window as the user wants it, until its plan says what it will be."""
+        tokens = choice.tokens
+        if tokens is None:
+            tokens = USUAL if planned is None else budget_of(planned)
+        if min(choice.region.width, choice.region.height) < self._token_px:
+            view = View(choice.region, (self._token_px,) * 2, 1, "window")  # its plan is refused
+        else:
+            view = view_of(choice.region, tokens, self._token_px, "window")
+        number = 0 if planned is None else planned.number
+        return replace(view, number=number, why=choice.reason)
 
     # what becomes of them
 
@@ -190,10 +200,10 @@ class WindowMap:
     def with_choices(self, choices: Sequence[WindowChoice]) -> WindowMap:
         """The map with other windows of the user's; those that he leaves out are not read."""
         banned = {one.region for one in choices if one.tokens == 0}
-        tokens = {one.region: one.tokens for one in choices if one.tokens}
+        pins = {one.region: one for one in choices if one.tokens != 0}
         views = (
-            replace(view, tokens=tokens.get(view.region) or view.tokens)
-            if self.windows[self._places[view]].state == "waiting"
+            self._pinned(pins[view.region], view)
+            if view.region in pins and self.windows[self._places[view]].state == "waiting"
             else view
             for view in self.views.views
             if view.region not in banned
@@ -264,6 +274,12 @@ class WindowMap:
         """The last window of a region."""
         places = (i for i, one in enumerate(self.windows) if one.region == region)
         return max(places, default=None)
+
+    def why(self, region: Region) -> str:
+        """Why the last window of a region is read; empty where none is."""
+        place = self.find(region)
+        view = None if place is None else self.windows[place].view
+        return "" if view is None else view.why
 
     def explain(self, part: int) -> str:
         """See `BudgetMap`."""

@@ -24,10 +24,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_pathreason.budgets import BUDGET_GRID, native_tokens
+from napari_pathreason.budgets import BUDGET_GRID, native_tokens, plan
 from napari_pathreason.engine import Planned, sentence
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import Budget, ModelInfo
+from napari_pathreason.types import Budget, ModelInfo, WindowChoice
 from napari_pathreason.viewer import (
     NEW_WINDOWS,
     MapWindow,
@@ -222,7 +222,7 @@ class ViewsPage(QWidget):
         if not isinstance(plan, Planned):
             self.plan = None
             self._session.windows.hide(viewer)
-            why = sentence(plan) if plan else "No window of this region holds tissue."
+            why = sentence(plan) if plan else "All windows of this region show bare glass."
             self.cost.setText(f"{why}")
             return
         self.plan = plan
@@ -294,38 +294,42 @@ class ViewsPage(QWidget):
         if former is not None and former in viewer.layers:
             viewer.layers.selection.active = former
         tokens = self.pin_box.value
-        for region in regions:
-            self._session.steering.give(image, [region], _tokens(region, tokens, least))
+        choices = [WindowChoice(one, _tokens(one, tokens, least)) for one in regions]
+        self._session.steering.give(image, choices)
 
     def _give(self, tokens_of: Callable[[Region], int | None]) -> None:
-        image, regions = self._session.windows.image, self.picked
-        if image is None or not regions:
+        windows, regions = self._session.windows, self.picked
+        image, shown = windows.image, windows.shown
+        if image is None or shown is None or not regions:
             return
         self._pick([])
-        for region in regions:
-            self._session.steering.give(image, [region], tokens_of(region))
+        choices = [WindowChoice(one, tokens_of(one), shown.why(one)) for one in regions]
+        self._session.steering.give(image, choices, shown.region)
 
     def _pinned(self, region: Region) -> int | None:
         token_px = 32 if self._model is None else self._model.dims.token_px
         return _tokens(region, self.pin_box.value, token_px)
 
     def _raised(self, region: Region) -> int | None:
-        """One budget above what a window has, as far as it, and the model's replies, go."""
+        """The next budget that shows more of a window, as far as replies hold."""
         shown = self._session.windows.shown
         place = None if shown is None else shown.find(region)
         if shown is None or place is None or self._model is None:
             return None
-        native = native_tokens(region, self._model.dims.token_px)
+        token_px = self._model.dims.token_px
+        native = native_tokens(region, token_px)
         most = min(native, self._model.max_visual_tokens or native)
         one = shown.windows[place]
         has = 0 if one.view is None else one.view.tokens
-        return next((budget for budget in BUDGET_GRID if has < budget < most), most)
+        # a budget just above realised tokens may give no more of them
+        more = (b for b in BUDGET_GRID if b < most and plan(region, b, token_px).tokens > has)
+        return next(more, most)
 
     def _release(self) -> None:
-        image, regions = self._session.windows.image, self.picked
-        if image is not None:
+        windows, regions = self._session.windows, self.picked
+        if windows.image is not None and windows.shown is not None:
             self._pick([])
-            self._session.steering.release(image, regions)
+            self._session.steering.release(windows.image, regions, windows.shown.region)
 
     def _clear(self) -> None:
         image = None if self._image is None else self._image()
