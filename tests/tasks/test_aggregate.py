@@ -294,3 +294,46 @@ def test_the_order_of_reading_does_not_matter(seed, query):
     assert isinstance(one, Aggregate)
     assert (one.answer.text, one.detections) == (other.answer.text, other.detections)
     assert one.confidence == pytest.approx(other.confidence)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("query", [COUNT, PRESENT, FIND, KIND])
+def test_a_slide_of_twenty_thousand_windows_is_put_together_in_seconds(query):
+    texts = {COUNT: "3", PRESENT: "no", FIND: "1 tumour", KIND: "normal"}
+    grid = [Region(512 * x, 512 * y, 512, 512) for y in range(150) for x in range(140)]
+    readings = []
+    for number, region in enumerate(grid, 1):
+        box = Detection("tumour", Box(region.x + 100, region.y + 100, 60, 80), 0.9)
+        boxes = (box,) if query is FIND else ()
+        text = "" if number % 500 == 0 else texts[query]  # some replies cannot be read
+        readings.append(reading(region, text, number, boxes=boxes, confidence=0.9))
+    whole = Region(0, 0, 140 * 512, 150 * 512)
+    result = aggregate(query, readings, whole)
+    if query is COUNT:
+        assert int(result.answer.text) == 3 * len(grid)
+    elif query is FIND:
+        assert result.answer.text == f"{len(grid) - len(grid) // 500} tumour"
+    else:
+        assert result.answer.text == texts[query]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 4)] * 2), min_size=1))
+def test_of_windows_within_others_the_wider_one_counts(places):
+    """Held against each pair by itself."""
+    regions = [Region(100 * x, 100 * y, 100 * w, 100 * h) for x, y, w, h in places]
+    readings = [reading(region, "1", n, confidence=1.0) for n, region in enumerate(regions, 1)]
+    order = sorted(
+        range(len(regions)), key=lambda i: (-regions[i].box.area, -readings[i].visual_tokens, -i)
+    )
+    used = []
+    for index in order:
+        own = regions[index]
+        for other in used:
+            part = part_of(own.box, regions[other])
+            if part is not None and part.area >= 0.9 * own.box.area:
+                break
+        else:
+            used.append(index)
+    result = aggregate(COUNT, readings, Region(0, 0, 1000, 1000))
+    if len(readings) > 1:
+        assert sorted(result.support) == sorted(used)

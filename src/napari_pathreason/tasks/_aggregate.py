@@ -21,7 +21,7 @@ from ._combine_choices import (
 from ._combine_places import asks_place, combine_places
 from ._merge_boxes import MergedBox, merge_boxes
 from ._numbers import MOST_DIGITS
-from ._sum_counts import CountEstimate, covered, share_read, sum_counts
+from ._sum_counts import CountEstimate, outermost, share_read, sum_counts
 from ._topics import form_of
 
 RANKS = {"overview": 0, "picture": 1, "window": 1, "zoom": 2}
@@ -142,7 +142,8 @@ class _Scene:
     @property
     def read_share(self) -> float:
         """Share of the specimen, of tissue or cells, that views whose answers can be read cover."""
-        lost = [one for index, one in enumerate(self.readings) if index not in set(self.known)]
+        known = set(self.known)
+        lost = [one for index, one in enumerate(self.readings) if index not in known]
         return share_read(
             self.region,
             [self.readings[index].view.region for index in self.known],
@@ -255,16 +256,13 @@ def _side_by_side(scene: _Scene, numbers: dict[int, float]) -> list[int]:
     """Readings to be summed: none that lies within another."""
     readings = scene.readings
     of_windows = [index for index in numbers if readings[index].view.role != "overview"]
-    used: list[int] = []
     # the widest first; of equal ones the one that was read at most tokens, then the latest
-    for index in sorted(
+    order = sorted(
         of_windows or numbers,
         key=lambda i: (-readings[i].view.region.box.area, -readings[i].visual_tokens, -i),
-    ):
-        own = readings[index].view.region
-        if all(covered(own, [readings[other].view.region]) < INSIDE for other in used):
-            used.append(index)
-    return sorted(used)
+    )
+    chosen = outermost([readings[index].view.region for index in order], INSIDE)
+    return sorted(order[place] for place in chosen)
 
 
 def _number(reading: Reading) -> float | None:

@@ -199,9 +199,33 @@ def _quantile(freedom: float) -> float:
     return float(ndtri(tail) if math.isinf(freedom) else stdtrit(freedom, tail))
 
 
-def covered(region: Region, windows: Sequence[Region]) -> float:
-    """Share of a region that windows cover, 0 to 1."""
-    return min(1.0, float(_own_areas(region, windows, ()).sum()) / region.box.area)
+def outermost(windows: Sequence[Region], share: float) -> list[int]:
+    """Places of windows that lie within none before them.
+
+    Parameters
+    ----------
+    windows : sequence of Region
+        Level-0 pixels, the first have the first word.
+    share : float
+        Of a window within another one, from which on it lies in it, 0 to 1.
+    """
+    import shapely
+
+    corners = np.array([window.box.corners for window in windows]).reshape(-1, 4)
+    shapes = shapely.box(*corners.T)
+    one, other = shapely.STRtree(shapes).query(shapes)  # few of all pairs meet
+    low = np.maximum(corners[one, :2], corners[other, :2])
+    high = np.minimum(corners[one, 2:], corners[other, 2:])
+    own = (corners[one, 2:] - corners[one, :2]).prod(axis=1)
+    inside = (other < one) & ((high - low).clip(0).prod(axis=1) >= share * own)
+    within: dict[int, list[int]] = {}
+    for place, around in zip(one[inside].tolist(), other[inside].tolist(), strict=True):
+        within.setdefault(place, []).append(around)
+    chosen: set[int] = set()
+    for place in range(len(windows)):
+        if chosen.isdisjoint(within.get(place, ())):
+            chosen.add(place)
+    return sorted(chosen)
 
 
 def share_read(region: Region, windows: Sequence[Region], unread: Sequence[Region]) -> float:
@@ -219,14 +243,7 @@ def _own_areas(region: Region, read: Sequence[Region], unread: Sequence[Region])
     corners = np.array([window.box.corners for window in (*read, *unread)]).reshape(-1, 4)
     x1, y1, x2, y2 = region.box.corners
     corners = np.clip(corners, (x1, y1, x1, y1), (x2, y2, x2, y2))
-    xs, ys = np.unique(corners[:, [0, 2]]), np.unique(corners[:, [1, 3]])
-    spans = [
-        (
-            slice(*np.searchsorted(ys, (top, bottom))),
-            slice(*np.searchsorted(xs, (left, right))),
-        )
-        for left, top, right, bottom in corners
-    ]
+    xs, ys, spans = _cuts(corners)
     depth = np.zeros((2, len(ys) - 1, len(xs) - 1), np.int32)
     for place, span in enumerate(spans):
         depth[int(place >= len(read))][span] += 1
@@ -236,3 +253,10 @@ def _own_areas(region: Region, read: Sequence[Region], unread: Sequence[Region])
     return np.array(
         [float(parts[int(place >= len(read))][span].sum()) for place, span in enumerate(spans)]
     )
+
+
+def _cuts(corners: _Array) -> tuple[_Array, _Array, list[tuple[slice, slice]]]:
+    """Where the sides of boxes cut a plane along x and y, and the fields of each box."""
+    xs, ys = np.unique(corners[:, [0, 2]]), np.unique(corners[:, [1, 3]])
+    across, down = np.searchsorted(xs, corners[:, [0, 2]]), np.searchsorted(ys, corners[:, [1, 3]])
+    return xs, ys, [(slice(*d), slice(*a)) for d, a in zip(down, across, strict=True)]
