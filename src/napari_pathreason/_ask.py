@@ -46,6 +46,7 @@ def ask(
     zoom: bool = True,
     policy: PolicyName = "auto",
     windows: Sequence[WindowChoice | View | Region | tuple[int, int, int, int]] = (),
+    keep: str | Path | None = None,
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -83,6 +84,9 @@ def ask(
     windows : sequence of WindowChoice, View, Region or (x, y, width, height)
         Parts to read first, or to leave out; with the policy ``listed`` nothing else is read. A
         view of an earlier result is read as it was then.
+    keep : str or Path, optional
+        Folder of this question, in which what is read is kept window by window: the same call goes
+        on from there. There is no limit to what is read then. ``model`` must be a name or a folder.
 
     Returns
     -------
@@ -99,18 +103,11 @@ def ask(
     >>> result = ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
     >>> result.answer.text, result.tokens.saved
     """
-    from .engine import Job, ask as run
+    from .engine import Job, ask as run, result_of
     from .models import load_models
-    from .slides import open_slide
+    from .slide_run import check_kept, run_kept, used_model
 
-    opened: AbstractContextManager[Slide]
-    if isinstance(slide, str | Path):
-        opened = open_slide(slide, mpp)
-    elif mpp is None:
-        opened = nullcontext(slide)
-    else:
-        raise QueryError("the slide is open already; give mpp to open_slide instead")
-    with opened as source:
+    with opened(slide, mpp, "mpp") as source:
         whole = Region(0, 0, source.info.width, source.info.height)
         if region is None:
             region = whole
@@ -120,9 +117,50 @@ def ask(
         settings = GenerationSettings(seed=seed, zoom=zoom)
         chosen = tuple(map(_window, windows))
         job = Job(source, Request(region, query, budget, settings, effort, policy, chosen))
-        if isinstance(model, str | Path):
-            model = load_models(model, device, encoder)
-        return run(job, model.performer, model.allocator)
+        if not isinstance(model, str | Path):
+            if keep is not None:
+                raise QueryError(KNOWN_BY_WEIGHTS)
+            return run(job, model.performer, model.allocator)
+        if keep is None:
+            loaded = load_models(model, device, encoder)
+            return run(job, loaded.performer, loaded.allocator)
+        folder, used = Path(keep), used_model(str(model), device, encoder)
+        check_kept(folder, job, used)
+        loaded = load_models(model, device, encoder)
+        return result_of(run_kept(job, folder, used, loaded.performer, loaded.allocator))
+
+
+KNOWN_BY_WEIGHTS = (
+    "what is kept in a folder is known by the weights of its model; give the model as embedded, a "
+    "folder or a hub id"
+)
+
+
+def opened(
+    slide: str | Path | Slide, mpp: float | tuple[float, float] | None, name: str
+) -> AbstractContextManager[Slide]:
+    """A slide that is closed at the end where it was opened here.
+
+    Parameters
+    ----------
+    slide : str, Path or Slide
+    mpp : float or (float, float), optional
+        Micrometres per level-0 pixel.
+    name : str
+        Of the argument that gives them.
+
+    Raises
+    ------
+    QueryError
+        If the slide is open already and they are given.
+    """
+    from .slides import open_slide
+
+    if isinstance(slide, str | Path):
+        return open_slide(slide, mpp)
+    if mpp is not None:
+        raise QueryError(f"the slide is open already; give {name} to open_slide as mpp instead")
+    return nullcontext(slide)
 
 
 def _window(one: WindowChoice | View | Region | tuple[int, int, int, int]) -> WindowChoice:

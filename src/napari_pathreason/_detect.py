@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from ._ask import KNOWN_BY_WEIGHTS, opened
 from .errors import QueryError
 from .slide_run import DetectSettings
 from .types import Budget, Effort, Encoder, GenerationSettings
@@ -104,7 +105,6 @@ def detect(
     from .exports import UsedModel
     from .models import load_models
     from .slide_run import AnswersHere, follow, overrides_of, run_slide, used_model
-    from .slides import open_slide
 
     settings = DetectSettings(
         lesions=(labels,) if isinstance(labels, str) else tuple(labels),
@@ -123,23 +123,15 @@ def detect(
     load: Callable[[], Models]
     if not isinstance(model, str | Path):
         if folder is not None:
-            raise QueryError(
-                "a run in a folder is known by the weights of its model; give the model as "
-                "embedded, a folder or a hub id"
-            )
+            raise QueryError(KNOWN_BY_WEIGHTS)
         info, loaded = model.performer.info, model
         used, load = UsedModel(info.name, "", info.device, "", info.encoder), lambda: loaded
     else:
         used = used_model(str(model), device, encoder)
         load = partial(load_models, model, device, encoder)
-    opened: AbstractContextManager[Slide]
-    if isinstance(slide, str | Path):
-        opened = open_slide(slide, slide_mpp)
-    elif slide_mpp is None:
-        opened = nullcontext(slide)
-    else:
-        raise QueryError("the slide is open already; give its mpp to open_slide instead")
-    place = TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with opened as source, place as where:
+    with (
+        opened(slide, slide_mpp, "slide_mpp") as source,
+        TemporaryDirectory() if folder is None else nullcontext(str(folder)) as where,
+    ):
         answers = AnswersHere(source, load)
         return follow(run_slide(source, Path(where), settings, used, answers), watch).outcome

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_pathreason import engine, exports, models, slides
+from napari_pathreason import engine, exports, models, slide_run, slides
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import (
@@ -31,7 +31,7 @@ from ._files import (
 )
 from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
-from ._views import Planner, add_views, check_views, read_views, show_plans, windows_in
+from ._views import Planner, add_views, check_views, job_of, read_views, show_plans, windows_in
 
 if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
@@ -44,6 +44,7 @@ EXAMPLES = """examples:
   pathreason ask slide.svs --regions regions.geojson --task detection --choices tumour --budget 256
   pathreason ask slide.svs --task detection --choices tumour --policy again --show-views plan.json
   pathreason ask slide.svs --question "Is there tumour?" --report a.html --manifest a.json
+  pathreason ask slide.svs --question "How many nuclei are there?" --budget native --keep read
   pathreason ask --from a.json --json -
 """
 
@@ -92,6 +93,12 @@ def add_parser(commands: Subparsers) -> None:
     add_setting(how, defaults, "temperature", "{:g}: always the likeliest word")
     add_setting(how, defaults, "seed", "of the draw at a temperature above 0")
     how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
+    how.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what is read there, window by window: the same command goes on from it",
+    )
     out = parser.add_argument_group("results")
     out.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     out.add_argument("--figure", type=Path, metavar="FILE", help="draw the answer as a PNG")
@@ -121,6 +128,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             check_same_model(manifest, args.model)
         entries = list(manifest.entries) if manifest is not None else _entries(args, slide)
         requests = [entry.request for entry in entries]
+        keep = _keep(args, entries, slide)
 
         def load() -> engine.Models:
             progress.show("loading the model")
@@ -129,13 +137,13 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return loaded
 
         if args.show_views is not None:
-            planner = Planner(args.model, load)
+            planner = Planner(args.model, load, keep is not None)
             _estimate(requests, planner.info)
             return show_plans(entries, slide, planner, args.show_views)
         loaded = load()
         _estimate(requests, loaded.performer.info)
         log = AnswerLog(slide, args.model, files, args.unreliable_class, args.geojson_windows)
-        return _answer_all(args, log, entries, loaded, progress)
+        return _answer_all(args, log, entries, loaded, progress, keep)
 
 
 def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.ManifestEntry]:
@@ -162,6 +170,36 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
         )
         for (region, outline), some in zip(regions, chosen, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Where what is read for one request is kept, and the model that reads it."""
+
+    folder: Path
+    used: exports.UsedModel
+
+
+def _keep(
+    args: argparse.Namespace, entries: list[exports.ManifestEntry], slide: slides.Slide
+) -> list[Keep] | None:
+    """Where each request keeps what is read: a folder of its own where there are several.
+
+    Raises
+    ------
+    QueryError
+        If a folder keeps what was read for something else.
+    """
+    if args.keep is None:
+        return None
+    used = slide_run.used_model(args.model, args.device, args.encoder)
+    several = len(entries) > 1
+    keep = []
+    for number, entry in enumerate(entries, 1):
+        folder = args.keep / f"region-{number}" if several else args.keep
+        slide_run.check_kept(folder, job_of(entry, slide), used)
+        keep.append(Keep(folder, used))
+    return keep
 
 
 def _estimate(requests: list[Request], model: ModelInfo) -> None:
@@ -192,6 +230,7 @@ def _answer_all(
     entries: list[exports.ManifestEntry],
     loaded: engine.Models,
     progress: StatusLine,
+    keep: list[Keep] | None,
 ) -> int:
     results: list[dict[str, Any]] = []
     failed = False
@@ -199,7 +238,8 @@ def _answer_all(
         for number, entry in enumerate(entries, 1):
             which = f"region {number} of {len(entries)}: " if len(entries) > 1 else ""
             try:
-                result = answer_region(entry, log.slide, loaded, progress, which)
+                own = None if keep is None else keep[number - 1]
+                result = answer_region(entry, log.slide, loaded, progress, which, own)
                 if args.figure is not None:
                     from ._figure import write_figure
 
@@ -222,6 +262,11 @@ def _answer_all(
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
             for line in _changes(entry, done):
                 print(f"pathreason: {which}{line}", file=sys.stderr)
+    except KeyboardInterrupt:
+        if keep is not None:
+            progress.clear()
+            print("pathreason: stopped; the same command goes on from here", file=sys.stderr)
+        raise
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and results:
@@ -255,11 +300,16 @@ def answer_region(
     loaded: engine.Models,
     progress: StatusLine,
     which: str,
+    keep: Keep | None = None,
 ) -> Result:
     """Answer a request; where it was answered before, from the windows that were read then."""
-    job = engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
+    job = job_of(entry, slide)
     windows = read = 0
-    for event in engine.run_job(job, loaded.performer, loaded.allocator):
+    if keep is None:
+        events = engine.run_job(job, loaded.performer, loaded.allocator)
+    else:
+        events = slide_run.run_kept(job, keep.folder, keep.used, loaded.performer, loaded.allocator)
+    for event in events:
         if isinstance(event, engine.StageStarted):
             progress.show(f"{which}{event.stage.value}")
         elif isinstance(event, engine.Planned):

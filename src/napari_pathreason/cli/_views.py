@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -222,10 +222,13 @@ class Planner:
         As it was chosen.
     load : callable
         Loads it.
+    journal : bool
+        Whether what would be read is kept, so that there may be more of it.
     """
 
     model: str
     load: Callable[[], Models]
+    journal: bool = False
     _loaded: Models | None = None
     _info: ModelInfo | None = None
 
@@ -249,7 +252,7 @@ class Planner:
             If it is refused.
         """
         unasked = _Unasked(self.info, models.find_windows(self.model))
-        job = engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
+        job = replace(job_of(entry, slide), journal=() if self.journal else None)
         try:
             plan = _plan(job, unasked, unasked)
         except PathreasonError:
@@ -266,6 +269,11 @@ class Planner:
         return self._loaded
 
 
+def job_of(entry: exports.ManifestEntry, slide: Slide) -> engine.Job:
+    """The job of a request; where it was answered before, with the windows that were read then."""
+    return engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
+
+
 def _plan(job: engine.Job, performer: engine.Performer, allocator: engine.Allocator) -> Planned:
     events = engine.run_job(job, performer, allocator)
     try:
@@ -275,7 +283,7 @@ def _plan(job: engine.Job, performer: engine.Performer, allocator: engine.Alloca
             if isinstance(event, engine.Failed):
                 raise event.error
     finally:
-        events.close()  # type: ignore[attr-defined]
+        events.close()
     raise KeyboardInterrupt  # a job without a plan was cancelled
 
 

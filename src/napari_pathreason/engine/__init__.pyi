@@ -69,7 +69,7 @@ from ._report import (
     result_to_dict as result_to_dict,
     token_line as token_line,
 )
-from ._run import ask as ask, run_job as run_job
+from ._run import ask as ask, result_of as result_of, run_job as run_job
 from ._scene import (
     Grid as Grid,
     Scene as Scene,

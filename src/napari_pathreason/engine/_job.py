@@ -39,6 +39,10 @@ class Job:
         and their answers count.
     policy : Policy, optional
         Chooses windows in place of the one that the request names, such as a measured one.
+    journal : tuple of Reading or None
+        What the same job had read when it was cut. It goes through the same steps again, and takes
+        from here what it would ask once more, so that its answer is that of a job that was not cut.
+        Not None: what it reads is kept, so there may be more of it than of another answer.
     """
 
     slide: Slide
@@ -46,6 +50,7 @@ class Job:
     bounded: bool = True
     before: tuple[Reading, ...] = ()
     policy: Policy | None = None
+    journal: tuple[Reading, ...] | None = None
 
 
 class Stage(StrEnum):
@@ -81,9 +86,13 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class ViewRead:
-    """A window was read and answered, or several that stood in one prompt."""
+    """A window was read and answered, or several that stood in one prompt.
+
+    ``more`` readings that were asked together with it come next.
+    """
 
     reading: Reading
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ def read_picture(
             *allocation_warnings(allocation, request.effort),
             *output_warnings(allocation, plan, image.unreadable),
         ),
+        completion=completion,
     )
 
 

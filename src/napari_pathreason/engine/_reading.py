@@ -44,12 +44,12 @@ RELATIVE_SIDE = 1000
 class Read:
     """A reading, with what the final answer is assessed by.
 
-    ``doubts`` are those of its pictures; ``seconds`` what reading them took.
+    ``doubts`` are those of its pictures; ``seconds`` what reading them took. Of a reading that was
+    kept, both are no more known, nor needed where there are several.
     """
 
     reading: Reading
-    completion: Completion
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[Doubt, ...] = ()
     seconds: float = 0.0
 
 
@@ -79,6 +79,8 @@ class Found:
         Windows worth reading that were not read, in the order in which the policy would go on.
     windows : int
         That cover all of the region but glass; 0 where it was read as one picture.
+    completion : Completion, optional
+        Of the one picture.
     """
 
     allocation: Allocation
@@ -94,6 +96,7 @@ class Found:
     warnings: tuple[str, ...] = ()
     unread: tuple[Region, ...] = ()
     windows: int = 0
+    completion: Completion | None = None
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -179,13 +182,13 @@ def reading_of(
         unreadable=unreadable,
         seconds=completion.seconds,
     )
-    return Read(reading, completion, tuple(doubts), seconds)
+    return Read(reading, tuple(doubts), seconds)
 
 
 def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
     """Ask the question of each view by itself, as many together as suit the model's device.
 
-    Views of which nothing can be read are left out.
+    Views of which nothing can be read are left out; what the job has kept is not asked again.
 
     Yields
     ------
@@ -195,20 +198,27 @@ def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
         Each view that was answered.
     """
     done: list[Read] = []
+    journal = {one.views: Read(one) for one in job.journal or ()}
     for chunk in _chunks(views, most_together(model)):
+        reads = {view: journal[view,] for view in chunk if (view,) in journal}
         began = time.perf_counter()
-        images = {view: job.slide.read_region(view.region, view.size) for view in chunk}
-        whole = [view for view in chunk if images[view].unreadable < 1]
-        if not whole:
-            continue
-        seconds = (time.perf_counter() - began) / len(whole)
-        completions = yield Need(
-            tuple(prompt_of(job.request.query, [images[view]]) for view in whole)
-        )
-        for view, completion in zip(whole, completions, strict=True):
-            one = reading_of(job, model, (view,), [images[view]], completion, seconds)
-            done.append(one)
-            yield ViewRead(one.reading)
+        images = {
+            view: image
+            for view in chunk
+            if view not in reads
+            and (image := job.slide.read_region(view.region, view.size)).unreadable < 1
+        }
+        if images:
+            seconds = (time.perf_counter() - began) / len(images)
+            completions = yield Need(
+                tuple(prompt_of(job.request.query, [image]) for image in images.values())
+            )
+            for (view, image), completion in zip(images.items(), completions, strict=True):
+                reads[view] = reading_of(job, model, (view,), [image], completion, seconds)
+        together = [reads[view] for view in chunk if view in reads]
+        done += together
+        for more, one in zip(reversed(range(len(together))), together, strict=True):
+            yield ViewRead(one.reading, more)
     return done
 
 

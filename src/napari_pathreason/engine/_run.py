@@ -9,10 +9,12 @@ the same: plan, read, ask, zoom, put together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from threading import Event as Flag
+
+import numpy as np
 
 from napari_pathreason.tasks import as_trained
 from napari_pathreason.types import (
@@ -59,7 +61,7 @@ An error of the model is thrown in instead."""
 
 def run_job(
     job: Job, performer: Performer, allocator: Allocator, cancel: Flag | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Answer a question, telling each step as it happens.
 
     Parameters
@@ -109,7 +111,20 @@ def ask(job: Job, performer: Performer, allocator: Allocator, cancel: Flag | Non
     concurrent.futures.CancelledError
         If ``cancel`` was set.
     """
-    for event in run_job(job, performer, allocator, cancel):
+    return result_of(run_job(job, performer, allocator, cancel))
+
+
+def result_of(events: Iterable[Event]) -> Result:
+    """Take the events of a job, such as those of `run_job`, to their end.
+
+    Raises
+    ------
+    PathreasonError
+        If the job failed; one line that names the remedy.
+    concurrent.futures.CancelledError
+        If it was cancelled.
+    """
+    for event in events:
         if isinstance(event, Finished):
             return event.result
         if isinstance(event, Failed):
@@ -173,7 +188,7 @@ class _Run:
         The others are the waits of whoever took the events, or of other jobs in the same pass.
         """
         self.end()
-        self.seconds[stage.value] = sum(one.completion.seconds for one in reads)
+        self.seconds[stage.value] = sum(one.reading.seconds for one in reads)
         if read := sum(one.seconds for one in reads):
             self.seconds[Stage.READ.value] = self.seconds.get(Stage.READ.value, 0.0) + read
 
@@ -208,7 +223,7 @@ def _look_again(
     readings = found.readings
     if not job.request.settings.zoom or not found.detections:
         return Zoomed(found.detections)
-    shown = [_shown_by(detection, readings, found.views) for detection in found.detections]
+    shown = _shown_by(found.detections, readings, found.views)
     labels = None if model.metadata is None else model.zoom_labels
     most = sum(view.tokens for reading in readings for view in reading.views) // VIEW_TOKENS
     due = zoom_windows(found.detections, shown, labels, model.dims.token_px, most)
@@ -233,8 +248,8 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
     if zoom.readings:
         confident = confidence_of(zoom.detections).answer
     doubts = [*question_doubts(query, model), *found.doubts]
-    if not found.windows:
-        doubts += reply_doubts(found.reads[0].completion, answer, confident, model)
+    if found.completion is not None:
+        doubts += reply_doubts(found.completion, answer, confident, model)
     views = replace(found.views, views=(*found.views.views, *(one.view for one in zoom.readings)))
     notes = input_warnings(request.region, region, job.slide.info)
     notes += wording_warnings(request.query, query)
@@ -264,17 +279,29 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
     )
 
 
-def _shown_by(detection: Detection, readings: Sequence[Reading], views: Views) -> View:
-    """The view that showed a detection finest, of those that hold its centre."""
-    x, y = detection.box.x + detection.box.w / 2, detection.box.y + detection.box.h / 2
+def _shown_by(
+    detections: Sequence[Detection], readings: Sequence[Reading], views: Views
+) -> list[View]:
+    """For each detection the view that showed it finest, of those that hold its centre."""
+    import shapely
 
-    def holds(view: View) -> bool:
-        x1, y1, x2, y2 = view.region.box.corners
-        return x1 <= x <= x2 and y1 <= y <= y2
+    alone = [one.view for one in readings if len(one.views) == 1]
+    shapes = shapely.box(*np.array([view.region.box.corners for view in alone]).reshape(-1, 4).T)
+    centres = [(one.box.x + one.box.w / 2, one.box.y + one.box.h / 2) for one in detections]
+    which, holding = shapely.STRtree(shapes).query(shapely.points(centres), "intersects")
+    finest: dict[int, View] = {}
+    # in the order of reading: of views that show it alike, the first
+    order = np.lexsort((holding, which))
+    for place, number in zip(which[order].tolist(), holding[order].tolist(), strict=True):
+        view = alone[number]
+        if place not in finest or _token_area(view) < _token_area(finest[place]):
+            finest[place] = view
+    return [finest.get(place, views.views[0]) for place in range(len(detections))]
 
-    holding = [r.view for r in readings if len(r.views) == 1 and holds(r.view)]
-    finest = min(holding, key=lambda v: v.region.box.area / v.tokens, default=None)
-    return finest or views.views[0]
+
+def _token_area(view: View) -> float:
+    """How much of the slide a token of a view shows, level-0 pixels."""
+    return view.region.box.area / view.tokens
 
 
 def _next_number(found: Found, job: Job) -> int:

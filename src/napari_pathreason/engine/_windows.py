@@ -58,7 +58,7 @@ ROUNDS = 2
 TWO_ROUNDS = frozenset({"again", LEARNED})
 """Names of policies that always want an answer of each window."""
 MOST_READ = 1 << 20
-"""Visual tokens of one answer, at the most; a slide run keeps what is done."""
+"""Visual tokens of an answer whose readings are not kept, at the most."""
 BANNED = 0.5
 """Share of a window from which on it lies in a part that the user left out."""
 MOST_TOGETHER = 32
@@ -191,7 +191,7 @@ def read_windows(
     SlideError
         If nothing of them can be read.
     """
-    _check_read(_most_asked(job, model))
+    _check_read(job, _most_asked(job, model))
     yield begin(Stage.OVERVIEW)
     scene, decoded = look_at(job, model, most)
     _leave_out(scene, [one.region for one in job.request.windows if one.tokens == 0])
@@ -315,7 +315,7 @@ class _Rounds:
         """
         self.views += new
         views = self.all_views
-        _check_read(views.tokens)
+        _check_read(self.job, views.tokens)
         sizes = self.job.slide.level_sizes
         cost = cost_of(new, self.model, sizes, joint=self.joint, together=MOST_TOGETHER)
         return Planned(self.allocation, views, cost)
@@ -463,19 +463,20 @@ def _most_asked(job: Job, model: ModelInfo) -> int:
     return 0 if budget == "auto" else native if budget == "native" else min(budget, native)
 
 
-def _check_read(tokens: int) -> None:
-    """Refuse more visual tokens than one answer may have.
+def _check_read(job: Job, tokens: int) -> None:
+    """Refuse more visual tokens than one answer may have whose readings are not kept.
 
     Raises
     ------
     QueryError
         Names what can be done.
     """
-    if tokens > MOST_READ:
+    if tokens > MOST_READ and job.journal is None:
         raise QueryError(
             f"the windows of this region have {tokens:,} visual tokens, more than the "
-            f"{MOST_READ:,} of one answer; give a budget, or auto; for lesions of a whole "
-            "slide `pathreason detect` keeps what is done"
+            f"{MOST_READ:,} of an answer that is lost where it is cut; give a folder that keeps "
+            "what is read (--keep), a budget, or auto; for lesions of a whole slide there is "
+            "`pathreason detect`"
         )
 
 
@@ -492,6 +493,10 @@ def _ask_jointly(
     job: Job, model: ModelInfo, views: tuple[View, ...]
 ) -> Generator[Event | Need, list[Completion], Read]:
     """Show all views in one prompt, each introduced by what and where it is."""
+    for known in job.journal or ():
+        if known.views == views:
+            yield ViewRead(known)
+            return Read(known)
     began = time.perf_counter()
     images = [read(job, view.region, view.size) for view in views]
     seconds = time.perf_counter() - began

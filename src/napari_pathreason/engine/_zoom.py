@@ -12,6 +12,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
+import numpy as np
+
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import summary
 from napari_pathreason.types import (
@@ -151,10 +153,10 @@ def zoom_in(
         one = known.get(due[place]) if place in due else None
         if one is not None and one.answer.readable:  # else nothing is known of it
             refined = refine(detection, one.detections)
-        if refined is not None and not _is_among(refined, left):
+        if refined is not None:
             left.append(refined)
     used = {window: known[window] for window in due.values() if window in known}
-    return Zoomed(tuple(left), tuple(reads), tuple(used.values()))
+    return Zoomed(_distinct(left), tuple(reads), tuple(used.values()))
 
 
 def refine(detection: Detection, zoomed: Sequence[Detection]) -> Detection | None:
@@ -170,10 +172,21 @@ def _distance(a: Box, b: Box) -> float:
     return hypot(a.x + a.w / 2 - b.x - b.w / 2, a.y + a.h / 2 - b.y - b.h / 2)
 
 
-def _is_among(detection: Detection, others: Sequence[Detection]) -> bool:
-    return any(
-        one.label == detection.label and iou(one.box, detection.box) >= SAME for one in others
-    )
+def _distinct(detections: Sequence[Detection]) -> tuple[Detection, ...]:
+    """Detections, each thing once: of two that are one thing the first stays."""
+    import shapely
+
+    shapes = shapely.box(*np.array([one.box.corners for one in detections]).reshape(-1, 4).T)
+    same: dict[int, list[int]] = {}
+    for place, other in shapely.STRtree(shapes).query(shapes).T.tolist():  # few of all pairs meet
+        one, two = detections[place], detections[other]
+        if other < place and one.label == two.label and iou(one.box, two.box) >= SAME:
+            same.setdefault(place, []).append(other)
+    chosen: set[int] = set()
+    for place in range(len(detections)):
+        if chosen.isdisjoint(same.get(place, ())):
+            chosen.add(place)
+    return tuple(detections[place] for place in sorted(chosen))
 
 
 def answer_of(

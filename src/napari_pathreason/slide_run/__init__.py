@@ -1,4 +1,4 @@
-"""Lesions of whole slides: tile by tile, kept on disk as they come, joined across seams."""
+"""Whole slides: lesions tile by tile, and questions whose readings are kept as they come."""
 
 import lazy_loader
 

@@ -10,6 +10,7 @@ from ._plan import (
     RunPlan as RunPlan,
     used_model as used_model,
 )
+from ._question import check_kept as check_kept, run_kept as run_kept
 from ._record import (
     Tally as Tally,
     TileRecord as TileRecord,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import Journal, write_json
+from napari_pathreason.files import write_json
 
-from ._plan import FORMAT, AnswersKey, RunPlan
+from ._journal import GroupJournal
+from ._plan import FORMAT, RunPlan
 from ._record import TileRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+T = TypeVar("T")
 LOCK, PLAN, JOURNAL = ".lock", "plan.json", "tiles.jsonl"
 
 
@@ -61,7 +62,19 @@ def write_plan(folder: Path, plan: RunPlan) -> None:
 
 
 def read_plan(folder: Path) -> RunPlan | None:
-    """The plan of a folder, None where there is none.
+    """The plan of a folder, None where there is none; see `read_own`."""
+    return read_own(folder / PLAN, FORMAT, _plans())
+
+
+def read_own(path: Path, form: str, adapter: TypeAdapter[T]) -> T | None:
+    """What a file in a folder of ours says of it, None where there is none.
+
+    Parameters
+    ----------
+    path : Path
+    form : str
+        Value of its ``format``.
+    adapter : TypeAdapter
 
     Raises
     ------
@@ -70,17 +83,20 @@ def read_plan(folder: Path) -> RunPlan | None:
     """
     remedy = "choose another folder, or delete this one to begin anew"
     try:
-        values = json.loads((folder / PLAN).read_bytes())
-        if values["format"] != FORMAT:
+        values = json.loads(path.read_bytes())
+        if values["format"] != form:
             raise ExportError(
-                f"the run in the folder {folder.name} is of another version ({values['format']}), "
-                f"whose tiles are not kept as they are now ({FORMAT}); {remedy}"
+                f"what the folder {path.parent.name} holds is of another version "
+                f"({values['format']}), whose answers are not kept as they are now ({form}); "
+                f"{remedy}"
             )
-        return _plans().validate_python(values)
+        return adapter.validate_python(values)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ExportError(f"{PLAN} in the folder {folder.name} is damaged; {remedy}") from error
+        raise ExportError(
+            f"{path.name} in the folder {path.parent.name} is damaged; {remedy}"
+        ) from error
 
 
 def holds_run(folder: Path) -> bool:
@@ -88,56 +104,9 @@ def holds_run(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredGroup:
-    """A line of the journal: tiles that were answered together, and what their answers are to."""
-
-    key: AnswersKey
-    tiles: tuple[TileRecord, ...]
-
-
-class TileJournal:
-    """Records of finished tiles, a line for each group of them; see `files.Journal`.
-
-    Tiles of a line that was not finished are run again. Each line says to what its answers belong,
-    so that those to another request are never taken for answers to this one, whatever became of
-    the plan that they were made under.
-
-    Parameters
-    ----------
-    folder : Path
-        Must be held by `locked`.
-    key : AnswersKey
-        Of the answers that are read and added.
-    """
-
-    def __init__(self, folder: Path, key: AnswersKey) -> None:
-        self._journal = Journal(folder / JOURNAL)
-        self._key = key
-
-    def read(self) -> Iterator[tuple[TileRecord, ...]]:
-        """Whole groups of this key, in the order in which they came."""
-        for line in self._journal.lines():
-            group = _parsed(line)
-            if group is not None and group.key == self._key:
-                yield group.tiles
-
-    def add(self, group: Sequence[TileRecord]) -> None:
-        """Append a group; it is on the disk when this returns.
-
-        Raises
-        ------
-        ExportError
-            If the disk is full or gone.
-        """
-        self._journal.append(_groups().dump_json(AnsweredGroup(self._key, tuple(group))))
-
-
-def _parsed(line: bytes) -> AnsweredGroup | None:
-    try:
-        return _groups().validate_json(line)
-    except ValueError:  # a damaged disk; its tiles are run again
-        return None
+def tile_journal(folder: Path, plan: RunPlan) -> GroupJournal[TileRecord]:
+    """Records of finished tiles; the folder must be held by `locked`."""
+    return GroupJournal(folder / JOURNAL, plan.identity.key, "tiles", TileRecord)
 
 
 @cache
@@ -145,13 +114,6 @@ def _plans() -> TypeAdapter[RunPlan]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(RunPlan)
-
-
-@cache
-def _groups() -> TypeAdapter[AnsweredGroup]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(AnsweredGroup)
 
 
 def _unwritable(path: Path, error: Exception) -> ExportError:

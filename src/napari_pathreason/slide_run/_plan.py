@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from napari_pathreason import exports, models, slides
 from napari_pathreason.errors import QueryError
 from napari_pathreason.types import Encoder, ModelInfo, SlideInfo
 
+from ._identity import AnswersKey, Sources, differences, key_of, other_sources
 from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
 from ._tiles import Tile, lay_tiles, starts_count, tile_side
@@ -33,32 +33,6 @@ _SPACE = uuid.UUID("5d0c9a3e-6d5f-4d0e-9b0b-0d6f2a1c7e55")
 
 
 @dataclass(frozen=True, slots=True)
-class AnswersKey:
-    """To what the answers in a journal belong; those with another key are none of a run.
-
-    Parameters
-    ----------
-    format : str
-        Of the journal, and of the rules by which tiles are laid and assessed.
-    slide : str
-        Its fingerprint; name and size where it is no file.
-    model : str
-        As of `Identity`.
-    request : str
-        SHA-256 over all settings but the budgets that a user has set for single tiles, which each
-        answer carries itself, and over the slide's um per pixel.
-    encoder : Encoder
-        As of `Identity`.
-    """
-
-    format: str
-    slide: str
-    model: str
-    request: str
-    encoder: Encoder = "exact"
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """What makes two runs the same.
 
@@ -69,7 +43,7 @@ class Identity:
         Of the slide, empty where it is no file.
     settings : DetectSettings
     model : str
-        SHA-256 of its weights; its name where those are out of reach.
+        See `model_identity`.
     encoder : Encoder
         That was chosen for its vision encoder.
     """
@@ -81,18 +55,15 @@ class Identity:
     encoder: Encoder = "exact"
 
     @property
+    def sources(self) -> Sources:
+        """Slide and model."""
+        return Sources(self.slide, self.fingerprint, self.model, self.encoder)
+
+    @property
     def key(self) -> AnswersKey:
         """Of the answers to this run's tiles, whatever budgets a user has set for some of them."""
         settings = asdict(replace(self.settings, overrides=()))
-        request = json.dumps([settings, self.slide.mpp], sort_keys=True)
-        slide = f"{self.slide.name}, {self.slide.width} x {self.slide.height} px"
-        return AnswersKey(
-            FORMAT,
-            self.fingerprint or slide,
-            self.model,
-            hashlib.sha256(request.encode()).hexdigest(),
-            self.encoder,
-        )
+        return key_of(FORMAT, self.sources, settings)
 
     @property
     def run(self) -> str:
@@ -256,24 +227,8 @@ def check_same(first: Identity, this: Identity, folder: str) -> None:
     QueryError
         Names what differs.
     """
-    settings = [
-        f"{field.name} {_words(then)} (now {_words(now)})"
-        for field in fields(DetectSettings)
-        if field.name != "overrides"
-        and (then := getattr(first.settings, field.name))
-        != (now := getattr(this.settings, field.name))
-    ]
-    other = [
-        *(["another slide"] if first.fingerprint != this.fingerprint else []),
-        *(["another um per pixel"] if first.slide.mpp != this.slide.mpp else []),
-        *(["another model"] if first.model != this.model else []),
-        *(
-            [f"encoder {first.encoder} (now {this.encoder})"]
-            if first.encoder != this.encoder
-            else []
-        ),
-        *settings,
-    ]
+    settings = differences(_settings(first), _settings(this))
+    other = [*other_sources(first.sources, this.sources), *settings]
     if replace(first, settings=this.settings) != this or settings:
         raise QueryError(
             f"the folder {folder} holds a run with {', '.join(other) or 'another slide'}; "
@@ -300,8 +255,9 @@ def check_encoder(encoder: Encoder, model: ModelInfo) -> None:
         )
 
 
-def _words(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _settings(identity: Identity) -> dict[str, object]:
+    names = (field.name for field in fields(DetectSettings) if field.name != "overrides")
+    return {name: getattr(identity.settings, name) for name in names}
 
 
 def used_model(

@@ -18,7 +18,9 @@ from napari_pathreason.files import remove_drafts
 
 from ._answer import Answers
 from ._files import has_unreliable_class, is_finished, write_files
-from ._folder import TileJournal, locked, read_plan, write_plan
+from ._folder import locked, read_plan, tile_journal, write_plan
+from ._identity import model_identity, slide_fingerprint
+from ._journal import GroupJournal
 from ._outcome import Outcome, outcome_of
 from ._plan import Identity, RunPlan, check_same, check_tiles, make_plan
 from ._record import TileRecord
@@ -128,13 +130,8 @@ def run_slide(
     done = total = 0
     try:
         settings.check()
-        identity = Identity(
-            slide.info,
-            "" if slide.path is None else exports.fingerprint(slide.path),
-            settings,
-            used.weights_sha256 or used.name,
-            used.encoder,
-        )
+        fingerprint, model = slide_fingerprint(slide), model_identity(used)
+        identity = Identity(slide.info, fingerprint, settings, model, used.encoder)
         with locked(folder):
             remove_drafts(folder)
             marked = unreliable_class
@@ -196,7 +193,7 @@ def _run(
     unreliable_class: bool,
 ) -> Generator[RunEvent, None, None]:
     plan = _plan(slide, folder, identity, used, answers)
-    journal = TileJournal(folder, plan.identity.key)
+    journal = tile_journal(folder, plan)
     done, total = _answered(plan, journal), len(plan.to_read)
     if len(done) == total and is_finished(folder, plan.run, unreliable_class):
         yield RunFinished(outcome_of(plan, list(done.values())), already=True)
@@ -239,7 +236,7 @@ def _plan(
     return plan
 
 
-def _answered(plan: RunPlan, journal: TileJournal) -> dict[int, TileRecord]:
+def _answered(plan: RunPlan, journal: GroupJournal[TileRecord]) -> dict[int, TileRecord]:
     """The latest answer to what this run asks of each tile; others stay for when they fit again."""
     return {
         record.index: record for group in journal.read() for record in group if plan.counts(record)
@@ -249,7 +246,7 @@ def _answered(plan: RunPlan, journal: TileJournal) -> dict[int, TileRecord]:
 def _answer(
     plan: RunPlan,
     todo: Sequence[tuple[Tile, ...]],
-    journal: TileJournal,
+    journal: GroupJournal[TileRecord],
     answers: Answers,
     cancel: Flag,
     before: int,
