@@ -4,11 +4,19 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason import QueryError
-from napari_pathreason.slide_run import DetectSettings, lay_tiles, starts, tile_side
+from napari_pathreason.slide_run import DetectSettings, lay_tiles, tile_side
 
 LENGTHS = st.integers(1, 5000)
 SIDES = st.integers(10, 700)
 OVERLAPS = st.floats(0.1, 0.5)
+
+
+def starts(length, side, overlap):
+    """Where the tiles of one row begin, and of one column."""
+    row = [tile.region.x for tile in lay_tiles(length, 1, (side, 1), overlap)]
+    column = [tile.region.y for tile in lay_tiles(1, length, (1, side), overlap)]
+    assert row == column
+    return row
 
 
 @given(LENGTHS, SIDES, OVERLAPS)

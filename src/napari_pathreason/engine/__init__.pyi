@@ -62,17 +62,20 @@ from ._reliability import (
     assess as assess,
     foreseen as foreseen,
     in_part as in_part,
+    join_reliability as join_reliability,
     picture_doubts as picture_doubts,
 )
 from ._report import (
     confidence_line as confidence_line,
     result_to_dict as result_to_dict,
+    sum_tokens as sum_tokens,
     token_line as token_line,
 )
 from ._run import ask as ask, result_of as result_of, run_job as run_job
 from ._scene import (
     Grid as Grid,
     Scene as Scene,
+    Tiling as Tiling,
     is_large as is_large,
     lay_grid as lay_grid,
     overview_size as overview_size,

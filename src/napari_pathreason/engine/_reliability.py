@@ -182,20 +182,35 @@ def windows_doubts(
             "uncertain", "only a part of the specimen was read; what lies elsewhere is unknown"
         )
     resting = [readings[place] for place in support] or list(readings)
-    levels = Counter(reading.reliability.level for reading in resting)
-    if levels["reliable"] == len(resting):
-        return
-    level: Literal["uncertain", "none"] = (
-        "none" if 2 * levels["none"] > len(resting) else "uncertain"
+    joined = join_reliability([reading.reliability for reading in resting], "windows")
+    if joined.level != "reliable":
+        for reason in joined.reasons:
+            yield Doubt(joined.level, reason)
+
+
+def join_reliability(parts: Sequence[types.Reliability], of: str) -> types.Reliability:
+    """Reliability of one answer that was put together from those of parts.
+
+    Reliable where all parts are, none where most are. Each reason tells how many parts it concerns,
+    those that left a part without a reliable answer first.
+
+    Parameters
+    ----------
+    parts : sequence of Reliability
+        At least one.
+    of : str
+        What they are, such as ``windows``.
+    """
+    levels = Counter(one.level for one in parts)
+    if levels["reliable"] == len(parts):
+        return types.Reliability("reliable")
+    counts = Counter(reason for one in parts for reason in one.reasons)
+    worst = {one.reasons[0] for one in parts if one.level == "none" and one.reasons}
+    ordered = sorted(counts, key=lambda reason: (reason not in worst, -counts[reason], reason))
+    return types.Reliability(
+        "none" if 2 * levels["none"] > len(parts) else "uncertain",
+        tuple(in_part(reason, counts[reason], len(parts), of) for reason in ordered),
     )
-    reasons = Counter(reason for one in resting for reason in one.reliability.reasons)
-    worst = {
-        one.reliability.reasons[0]
-        for one in resting
-        if one.reliability.level == "none" and one.reliability.reasons
-    }
-    for reason in sorted(reasons, key=lambda one: (one not in worst, -reasons[one], one)):
-        yield Doubt(level, in_part(reason, reasons[reason], len(resting), "windows"))
 
 
 def in_part(reason: str, count: int, total: int, of: str) -> str:

@@ -54,6 +54,34 @@ def token_report(
     )
 
 
+def sum_tokens(reports: Sequence[TokenReport], native_picture: int) -> TokenReport:
+    """One account of several answers about parts of a region, such as the tiles of a slide.
+
+    Each part is a window of the whole, so their native sizes add up to its ``native_windows``.
+
+    Parameters
+    ----------
+    reports : sequence of TokenReport
+        Of the parts.
+    native_picture : int
+        Visual tokens of the whole as one picture.
+    """
+    return TokenReport(
+        allocator=sum(one.allocator for one in reports),
+        requested=sum(one.requested or one.native_picture for one in reports),
+        realised=sum(one.realised for one in reports),
+        native_picture=native_picture,
+        native_windows=sum(one.native_picture for one in reports),
+        encoder_patches=sum(one.encoder_patches for one in reports),
+        prompt_tokens=sum(one.prompt_tokens for one in reports),
+        new_tokens=sum(one.new_tokens for one in reports),
+        flops=sum(one.flops for one in reports),
+        flops_native_picture=sum(one.flops_native_picture for one in reports),
+        flops_native_windows=sum(one.flops_native_windows for one in reports),
+        zoom=sum(one.zoom for one in reports),
+    )
+
+
 def _flops(dims: ModelDims, reading: Reading) -> float:
     words = reading.prompt_tokens - reading.visual_tokens
     return flops(dims, reading.visual_tokens, words, reading.new_tokens)

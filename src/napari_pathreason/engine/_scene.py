@@ -35,7 +35,6 @@ INSIDE = 0.25
 """Share of a window that lies within an annotation's outline, at the least."""
 STRATA = 3
 """Of windows by their surprise, from which a count over a part of a region is put together."""
-_STAINED = 20  # how far from white a pixel is, at the least, to be tissue; as `slides.tissue_share`
 _BRIGHT, _COLOUR = 210, 8  # of 255: darkest channel from which, and range of the channels up to
 # which, a pixel is glass that was scanned grey. Stain is darker or has a colour
 
@@ -67,16 +66,15 @@ def is_large(region: Region, model: ModelInfo) -> bool:
     return max(region.width, region.height) > 2 * side
 
 
-@dataclass(frozen=True)  # no slots: the cover is kept once it is known
-class Grid:
-    """Half-step windows of a region, row by row.
+@dataclass(frozen=True)  # no slots: a grid keeps its cover once it is known
+class Tiling:
+    """Windows of one size, spread evenly over a region, row by row.
 
     Parameters
     ----------
     region : Region
         Level-0 pixels.
     rows, columns : int
-        Of the half-step grid, both odd.
     side : tuple of int
         (width, height) of a window in level-0 pixels.
     """
@@ -102,6 +100,13 @@ class Grid:
         x = _start(columns, self.columns, self.region.width, self.side[0])
         y = _start(rows, self.rows, self.region.height, self.side[1])
         return np.stack([self.region.x + x, self.region.y + y], axis=1)
+
+
+class Grid(Tiling):
+    """Half-step windows: rows and columns are odd, and every other one of each covers the region.
+
+    Parameters are those of `Tiling`.
+    """
 
     def around(self, place: int) -> Iterator[int]:
         """Places of the windows that show a part of one, itself among them."""
@@ -180,11 +185,13 @@ class Scene:
         overview: NDArray[np.uint8],
         outline: tuple[tuple[float, float], ...] = (),
     ) -> None:
+        from napari_pathreason.slides import is_tissue  # loads what reads files
+
         self.grid = grid
         self.overview = overview
         cells = _cells(overview, grid.rows + 1, grid.columns + 1)
         darkest = cells.min(axis=-1)
-        marked = darkest < 255 - _STAINED
+        marked = is_tissue(cells)
         self.tissue = _windows(marked.mean(axis=(2, 3))).ravel()
         """Share of each window that is tissue, float (windows,)."""
         stained = marked & ((darkest < _BRIGHT) | (cells.max(axis=-1) - darkest > _COLOUR))

@@ -36,4 +36,9 @@ from ._settings import (
     raised as raised,
     read_overrides as read_overrides,
 )
-from ._tiles import Tile as Tile, lay_tiles as lay_tiles, starts as starts, tile_side as tile_side
+from ._tiles import (
+    Tile as Tile,
+    lay_tiles as lay_tiles,
+    tile_layout as tile_layout,
+    tile_side as tile_side,
+)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from napari_pathreason import engine
 from napari_pathreason.budgets import native_tokens
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Answer, Reliability, Result, SlideInfo, TokenReport
@@ -119,20 +120,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
 
 def _sum(records: Sequence[TileRecord], native_picture: int) -> TokenReport:
     reports = [record.tokens for record in records if record.tokens is not None]
-    return TokenReport(
-        allocator=sum(one.allocator for one in reports),
-        requested=sum(one.requested or one.native_picture for one in reports),
-        realised=sum(one.realised for one in reports),
-        native_picture=native_picture,
-        native_windows=sum(one.native_picture for one in reports),
-        encoder_patches=sum(one.encoder_patches for one in reports),
-        prompt_tokens=sum(one.prompt_tokens for one in reports),
-        new_tokens=sum(one.new_tokens for one in reports),
-        flops=sum(one.flops for one in reports),
-        flops_native_picture=sum(one.flops_native_picture for one in reports),
-        flops_native_windows=sum(one.flops_native_windows for one in reports),
-        zoom=sum(one.zoom for one in reports),
-    )
+    return engine.sum_tokens(reports, native_picture)
 
 
 def _summary(
@@ -166,6 +154,6 @@ def _warnings(records: Sequence[TileRecord]) -> tuple[str, ...]:
     """Each once, with the number of tiles that it concerns."""
     counts = Counter(warning for record in records for warning in record.warnings)
     return tuple(
-        warning if count == len(records) else f"{warning} ({count} of {len(records)} tiles)"
+        engine.in_part(warning, count, len(records), "tiles")
         for warning, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )

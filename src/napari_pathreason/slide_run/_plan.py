@@ -16,7 +16,7 @@ from napari_pathreason.types import Encoder, ModelInfo, SlideInfo
 from ._identity import AnswersKey, Sources, differences, key_of, other_sources
 from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
-from ._tiles import Tile, lay_tiles, starts_count, tile_side
+from ._tiles import Tile, lay_tiles, tile_layout, tile_side
 
 FORMAT = "napari-pathreason slide run 3"
 """Version 1 assessed no tile; answers of version 2 did not say to which run they belong."""
@@ -207,9 +207,8 @@ def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
         Says how many there would be, what they would take, and what to change.
     """
     side = tile_side(settings.tile, settings.mpp, slide.mpp)
-    across = starts_count(slide.width, side[0], settings.overlap)
-    down = starts_count(slide.height, side[1], settings.overlap)
-    if (count := across * down) > MOST_TILES:
+    count = len(tile_layout(slide.width, slide.height, side, settings.overlap))
+    if count > MOST_TILES:
         raise QueryError(
             f"the slide ({slide.width:,} x {slide.height:,} px) has {count:,} tiles of "
             f"{side[0]:,} x {side[1]:,} px, which would take about "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_pathreason import types
+from napari_pathreason import engine, types
 
 from ._tiles import Tile
 
@@ -151,28 +151,11 @@ def tally_of(records: Sequence[TileRecord]) -> Tally:
 def reliability_of(records: Sequence[TileRecord]) -> types.Reliability:
     """Of a run as one answer about its whole slide.
 
-    Reliable where all its tiles are, none where most are, or where there is none. Each reason
-    tells how many tiles it concerns.
+    None where there is no tile, else see `engine.join_reliability`.
     """
     if not records:
         return types.Reliability("none", ("no tile holds enough tissue to be read",))
-    levels = Counter(record.reliability.level for record in records)
-    if levels["reliable"] == len(records):
-        return types.Reliability("reliable")
-    counts = Counter(reason for record in records for reason in record.reliability.reasons)
-    worst = {
-        record.reliability.reasons[0]
-        for record in records
-        if record.reliability.level == "none" and record.reliability.reasons
-    }
-    ordered = sorted(counts, key=lambda reason: (reason not in worst, -counts[reason], reason))
-    reasons = tuple(
-        reason
-        if counts[reason] == len(records)
-        else f"{reason} ({counts[reason]:,} of {len(records):,} tiles)"
-        for reason in ordered
-    )
-    return types.Reliability("none" if 2 * levels["none"] > len(records) else "uncertain", reasons)
+    return engine.join_reliability([record.reliability for record in records], "tiles")
 
 
 def _first(record: TileRecord) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from napari_pathreason.engine import Tiling
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 
@@ -65,28 +66,19 @@ def tile_side(tile: int, mpp: float, slide_mpp: tuple[float, float] | None) -> t
     return max(1, round(tile * mpp / slide_mpp[0])), max(1, round(tile * mpp / slide_mpp[1]))
 
 
-def starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where tiles of one axis begin, pixels.
-
-    Neighbours have at least ``overlap`` of a side in common. The last one is moved inwards rather
-    than cut, so that all give pictures of one size; a slide below a tile has one cut to it.
-    """
-    count = starts_count(length, side, overlap)
-    if count == 1:
-        return [0]
-    # spread evenly: no pair has much more in common than another
-    return [(length - side) * i // (count - 1) for i in range(count)]
-
-
-def starts_count(length: int, side: int, overlap: float) -> int:
-    """How many tiles an axis takes, see `starts`."""
+def _count(length: int, side: int, overlap: float) -> int:
+    """How many tiles an axis takes, so that neighbours have at least ``overlap`` in common."""
     if length <= side:
         return 1
     return math.ceil((length - side) / max(1, math.floor(side * (1 - overlap)))) + 1
 
 
-def lay_tiles(width: int, height: int, side: tuple[int, int], overlap: float) -> list[Tile]:
-    """Cover a slide with tiles, row by row.
+def tile_layout(width: int, height: int, side: tuple[int, int], overlap: float) -> Tiling:
+    """Where tiles lie on a slide, and how many there are, before any of them is laid.
+
+    The last of a row is moved inwards rather than cut, so that all give pictures of one size, and
+    all are spread evenly: no pair has much more in common than another. A slide below a tile has
+    one cut to it.
 
     Parameters
     ----------
@@ -97,10 +89,18 @@ def lay_tiles(width: int, height: int, side: tuple[int, int], overlap: float) ->
     overlap : float
         Least share of a side that neighbours have in common.
     """
-    across, down = starts(width, side[0], overlap), starts(height, side[1], overlap)
-    across_side, down_side = min(side[0], width), min(side[1], height)
+    return Tiling(
+        Region(0, 0, width, height),
+        rows=_count(height, side[1], overlap),
+        columns=_count(width, side[0], overlap),
+        side=(min(side[0], width), min(side[1], height)),
+    )
+
+
+def lay_tiles(width: int, height: int, side: tuple[int, int], overlap: float) -> list[Tile]:
+    """Cover a slide with tiles, row by row; parameters as of `tile_layout`."""
+    layout = tile_layout(width, height, side, overlap)
     return [
-        Tile(row * len(across) + column, column, row, Region(x, y, across_side, down_side))
-        for row, y in enumerate(down)
-        for column, x in enumerate(across)
+        Tile(index, index % layout.columns, index // layout.columns, layout.window(index))
+        for index in range(len(layout))
     ]

@@ -10,6 +10,7 @@ from ._slide import (
 from ._source import ArraySource as ArraySource, Decoded as Decoded, Source as Source
 from ._tissue import (
     TissueMask as TissueMask,
+    is_tissue as is_tissue,
     tissue_mask as tissue_mask,
     tissue_share as tissue_share,
 )

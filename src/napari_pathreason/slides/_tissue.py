@@ -83,12 +83,17 @@ def tissue_share(pixels: NDArray[np.uint8]) -> float:
     The least threshold of `tissue_mask`: where this finds nothing, there is nothing. It needs no
     further read of the slide.
     """
-    return float((_stained(pixels) > LEAST).mean())
+    return float(is_tissue(pixels).mean())
+
+
+def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels (..., 3) are not as good as white, bool (...); see `tissue_share`."""
+    return _stained(pixels) > LEAST
 
 
 def _stained(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """How far each pixel is from white."""
-    return np.asarray(255 - pixels.min(axis=2), dtype=np.uint8)
+    return np.asarray(255 - pixels.min(axis=-1), dtype=np.uint8)
 
 
 def _span(start: int, extent: int, zoom: float, length: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from napari_pathreason.budgets import native_tokens
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slide_run import DetectSettings, starts, tile_side
+from napari_pathreason.slide_run import DetectSettings, tile_layout, tile_side
 from napari_pathreason.types import Effort, GenerationSettings, ModelInfo, Query
 from napari_pathreason.viewer import (
     Outlook,
@@ -217,10 +217,8 @@ class SlideRunForm(QWidget):
             )
         except PathreasonError as error:
             return sentence(error)
-        overlap = self.overlap_box.value()
-        columns = len(starts(width, side[0], overlap))
-        rows = len(starts(height, side[1], overlap))
-        return f"{columns * rows:,} tiles, {side[0]:,} px a side."
+        count = len(tile_layout(width, height, side, self.overlap_box.value()))
+        return f"{count:,} tiles, {side[0]:,} px a side."
 
     def _offer(self) -> str:
         """Offer the budgets that the model's replies hold at; why the chosen one is not."""
