@@ -54,7 +54,7 @@ def test_a_missing_package_is_named_with_its_remedy(shell, well, monkeypatch):
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("napari_pathreason.cli._doctor.version", found)
+    monkeypatch.setattr("importlib.metadata.version", found)
     done = shell("doctor")
     assert done.code == 1
     assert "pip install imagecodecs" in done.out
@@ -88,7 +88,7 @@ def test_the_shell_needs_no_viewer(shell, well, monkeypatch):
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr("napari_pathreason.cli._doctor.version", missing)
+    monkeypatch.setattr("importlib.metadata.version", missing)
     done = shell("doctor")
     assert done.code == 0
     assert "napari-pathreason[napari]" in done.out
@@ -97,7 +97,7 @@ def test_the_shell_needs_no_viewer(shell, well, monkeypatch):
 def test_two_qt_bindings_are_one_too_many(shell, well, monkeypatch):
     versions = {"PyQt6": "6", "PySide6": "6"}
     monkeypatch.setattr(
-        "napari_pathreason.cli._doctor.version", lambda name: versions.get(name) or version(name)
+        "importlib.metadata.version", lambda name: versions.get(name) or version(name)
     )
     assert "pip uninstall PySide6" in shell("doctor").out
 

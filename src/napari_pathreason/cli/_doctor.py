@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from ctypes import util
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from napari_pathreason import models
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Examine this installation; every finding stands alone, whatever is broken."""
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    yield Finding("ok", PACKAGE, version(PACKAGE))
+    yield Finding("ok", PACKAGE, metadata.version(PACKAGE))
     for name in required_packages():
         yield _package(name)
     yield _device()
@@ -85,14 +85,14 @@ def examine() -> Iterator[Finding]:
 
 def required_packages() -> list[str]:
     """Packages that this one declares, extras left out."""
-    lines = [line for line in requires(PACKAGE) or [] if "extra ==" not in line]
+    lines = [line for line in metadata.requires(PACKAGE) or [] if "extra ==" not in line]
     return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
 
 
 def _package(name: str) -> Finding:
     try:
-        return Finding("ok", name, version(name))
-    except PackageNotFoundError:
+        return Finding("ok", name, metadata.version(name))
+    except metadata.PackageNotFoundError:
         return Finding("missing", name, "not installed", f"pip install {name}")
 
 
@@ -149,8 +149,8 @@ def _model() -> Finding:
 def _viewer() -> Iterator[Finding]:
     install = f'pip install "{PACKAGE}[napari]"'
     try:
-        yield Finding("ok", "napari", version("napari"))
-    except PackageNotFoundError:
+        yield Finding("ok", "napari", metadata.version("napari"))
+    except metadata.PackageNotFoundError:
         yield Finding("note", "napari", "not installed; the shell works without it", install)
         return
     bindings = {name: v for name in BINDINGS if (v := _version(name)) is not None}
@@ -169,8 +169,8 @@ def _viewer() -> Iterator[Finding]:
 
 def _version(name: str) -> str | None:
     try:
-        return version(name)
-    except PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 

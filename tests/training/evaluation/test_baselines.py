@@ -63,8 +63,8 @@ def test_colour_tells_the_tiles_apart(answered):
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(
-        "napari_pathreason.training.evaluation._baselines.find_spec",
-        lambda name: None if name == "sklearn" else 1,
+        "importlib.util.find_spec",
+        lambda name, *_: None if name == "sklearn" else 1,
     )
     with pytest.raises(QueryError, match="pip install scikit-image scikit-learn"):
         check_installed()

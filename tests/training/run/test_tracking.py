@@ -104,8 +104,8 @@ def test_a_tracker_that_is_not_installed_is_one_line_that_says_how(
 ):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "napari_pathreason.training.run._log.find_spec",
-        lambda name: None if name == "wandb" else find(name),
+        "importlib.util.find_spec",
+        lambda name, *of: None if name == "wandb" else find(name, *of),
     )
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.model_dump_json())

@@ -9,11 +9,11 @@ come with the development tools only.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from random import Random
 from typing import Any
 
@@ -188,7 +188,7 @@ def boxes_around(shown: NDArray[np.bool_], label: str) -> list[dict[str, object]
 
 def check_installed() -> None:
     """Raise QueryError with the remedy where a library of the baseline is missing."""
-    missing = [name for name in ("skimage", "sklearn") if find_spec(name) is None]
+    missing = [name for name in ("skimage", "sklearn") if importlib.util.find_spec(name) is None]
     if missing:
         raise QueryError(
             "--baseline needs scikit-image and scikit-learn; run "

@@ -6,10 +6,10 @@ accelerate.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def tracking(recipe: Recipe, out: Path) -> dict[str, Any]:
     name = recipe.log_with
     if name is None:
         return {}
-    if find_spec(name) is None:
+    if importlib.util.find_spec(name) is None:
         raise QueryError(f"logging with {name} needs its package; run `pip install {name}`")
     return {"log_with": name, "project_dir": str(out)}
 
