@@ -60,6 +60,11 @@ def test_greedy_text_equals_that_of_transformers_own_generate(performer, size):
     assert len(set(theirs.tolist())) > 5  # else equality would say little
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_the_cache_goes_by_the_name_that_transformers_has_for_it(performer):
+    assert answer(performer, GenerationSettings(4)).new_tokens > 1
+
+
 def test_an_answer_goes_on_from_the_beginning_that_is_given(performer):
     free = answer(performer, GenerationSettings(max_new_tokens=12))
     begin = "<think></think><answer>"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
-from functools import partial
+from functools import cache, partial
+from inspect import signature
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -62,14 +63,23 @@ def prefill(model: Any, prompts: PromptBatch, num_generations: int = 1) -> Prefi
         use_cache=True,
         **_vision(model, prompts),
     )
+    key_values = getattr(output, _cache_name())
     rows = torch.arange(len(prompts.lengths), device=prompts.input_ids.device)
     ends = torch.tensor(prompts.lengths, device=prompts.input_ids.device) - 1
     last, position = output.last_hidden_state[rows, ends], prompts.next_positions
     if num_generations > 1:
-        output.past_key_values.batch_repeat_interleave(num_generations)
+        key_values.batch_repeat_interleave(num_generations)
         last, position = (x.repeat_interleave(num_generations, 0) for x in (last, position))
         mask = None if mask is None else mask.repeat_interleave(num_generations, 0)
-    return Prefill(output.past_key_values, mask, last, position, prompts.input_ids.shape[1])
+    return Prefill(key_values, mask, last, position, prompts.input_ids.shape[1])
+
+
+@cache
+def _cache_name() -> str:
+    """What models call their cache: ``past_key_values`` of old, which transformers 5.40 drops."""
+    from transformers import Qwen3VLModel
+
+    return "cache" if "cache" in signature(Qwen3VLModel.forward).parameters else "past_key_values"
 
 
 def _vision(model: Any, prompts: PromptBatch) -> dict[str, Any]:
@@ -109,8 +119,8 @@ def decode_step(model: Any, read: Prefill, tokens: torch.Tensor) -> torch.Tensor
         input_ids=tokens,
         attention_mask=mask,
         position_ids=(read.position[:, None] + steps)[None].expand(3, -1, -1),
-        past_key_values=read.cache,
         use_cache=True,
+        **{_cache_name(): read.cache},
     )
     hidden: torch.Tensor = output.last_hidden_state
     return hidden
