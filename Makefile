@@ -52,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/slides.py
 	$(BIN)/python benchmarks/ask.py
+	$(BIN)/python benchmarks/encoders.py
 	$(BIN)/python benchmarks/large_request.py
 	$(BIN)/python benchmarks/dock.py
 	$(BIN)/python benchmarks/slide_run.py

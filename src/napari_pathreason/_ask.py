@@ -70,7 +70,7 @@ def ask(
         questions load the model once.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
-    encoder : {"exact", "fast"}
+    encoder : {"exact", "fast", "openvino"}
         See `models.load_models`; not used where ``model`` is loaded.
     seed : int
         For models that sample; greedy answers do not depend on it.

@@ -65,7 +65,7 @@ def detect(
         ``embedded``, a folder, a hub id, or, without ``folder``, what `load_models` returned.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
-    encoder : {"exact", "fast"}
+    encoder : {"exact", "fast", "openvino"}
         See `models.load_models`; not used where ``model`` is loaded.
     mpp : float
         Micrometres per pixel at which a tile is read at most.

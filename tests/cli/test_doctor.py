@@ -48,6 +48,16 @@ def test_whether_a_fast_encoder_gains_is_said(shell, well, monkeypatch, there, w
     assert words in done.out
 
 
+@pytest.mark.parametrize(("there", "words"), [(True, "gains too"), (False, "is not installed")])
+def test_whether_openvino_is_there_is_said(shell, well, monkeypatch, there, words):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr("napari_pathreason.models._runtime.find_spec", lambda name: there or None)
+    assert f"; openvino {words}" in shell("doctor").out
+
+
 def test_a_missing_package_is_named_with_its_remedy(shell, well, monkeypatch):
     def found(name):
         if name == "imagecodecs":

@@ -61,5 +61,5 @@ def test_what_runs_is_said_where_it_is_not_what_was_chosen(monkeypatch, there, d
 
 
 def test_an_encoder_that_is_none_is_refused(checkpoint):
-    with pytest.raises(ModelError, match=r"'quick' is not understood; give exact or fast"):
+    with pytest.raises(ModelError, match=r"'quick' is not understood; give exact, fast, openvino"):
         load_performer(checkpoint, "cpu", encoder="quick")

@@ -125,6 +125,9 @@ def _encoder() -> Finding:
         text = "fast gains here: this processor multiplies bfloat16 (--encoder fast)"
     else:
         text = f"fast gains nothing here: {why.partition(': ')[2]}"
+    if device == "cpu":
+        there = models.resolve_encoder("openvino", device)[0] == "openvino"
+        text += "; openvino " + ("gains too (--encoder openvino)" if there else "is not installed")
     return Finding("ok", "encoder", text)
 
 

@@ -73,7 +73,8 @@ def add_model(
         "--encoder",
         choices=get_args(Encoder),
         default="exact",
-        help="of pictures; fast multiplies in bfloat16 where the processor has units for it",
+        help="of pictures on a processor: fast multiplies in bfloat16 where it has units for that, "
+        "openvino wants the package",
     )
 
 

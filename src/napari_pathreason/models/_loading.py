@@ -56,16 +56,19 @@ def load_models(
         adapter of one.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    encoder : {"exact", "fast"}
-        ``fast`` lets the vision encoder multiply in bfloat16 on a processor that has units for it.
-        Elsewhere the exact one runs, and the notes of `ModelInfo` say so. Of 288 answers of the
-        embedded model at 64 tokens one was another.
+    encoder : {"exact", "fast", "openvino"}
+        ``fast`` lets the vision encoder multiply in bfloat16 on a processor that has units for it;
+        of 288 answers of the embedded model at 64 tokens one was another. ``openvino`` lets
+        OpenVINO compute it, in bfloat16 too where that is fast: the package must be installed, and
+        the model a Qwen3-VL. Where one cannot be had the exact one runs, and the notes of
+        `ModelInfo` say so.
 
     Raises
     ------
     ModelError
         If the model is unknown, incomplete, damaged, of another family, or not in the cache while
-        offline; or if the device is not there or the encoder not understood.
+        offline; if the device is not there, or the encoder not understood or not to be had of this
+        family.
     OutOfMemoryError
         If the weights do not fit.
     """
@@ -103,7 +106,12 @@ def load_performer(
         if (folder / ADAPTER).is_file():
             model = merge_adapter(model, folder, info.name)
         model = model.to(place)
-    if chosen == "fast":
+    if chosen == "openvino":
+        from ._openvino import encode_in_openvino
+
+        with memory_errors("choose the exact encoder, a smaller model or close other programs"):
+            encode_in_openvino(model.model.visual, info)
+    elif chosen == "fast":
         encode_in_bfloat16(model.model.visual)
     ood, comparable = _load_detector(folder, info, model) if detector else (None, None)
     notes = (note,) if note else ()

@@ -56,7 +56,7 @@ class FeatureHook:
 
     def __init__(self, visual: Any) -> None:
         self._visual = visual
-        self._block = visual.blocks[(len(visual.blocks) - 1) // 2]
+        self._block = middle_block(visual)
         # answers of several threads may be in the vision encoder at once
         self._passed = threading.local()
         self._handle = self._block.register_forward_hook(self._keep)
@@ -105,6 +105,11 @@ class FeatureHook:
     def _keep(self, block: Any, inputs: Any, output: Any) -> None:
         tokens = output[0] if isinstance(output, tuple) else output
         self._passed.tokens = tokens.detach().float().flatten(0, -2)
+
+
+def middle_block(visual: Any) -> Any:
+    """The block of a vision encoder behind which pictures are compared."""
+    return visual.blocks[(len(visual.blocks) - 1) // 2]
 
 
 def _statistics(tokens: torch.Tensor) -> Array:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError
@@ -89,13 +90,15 @@ def resolve_encoder(encoder: Encoder, device: str) -> tuple[Encoder, str]:
     """
     if encoder not in get_args(Encoder):
         raise ModelError(
-            f"the encoder {encoder!r} is not understood; give {' or '.join(get_args(Encoder))}"
+            f"the encoder {encoder!r} is not understood; give {', '.join(get_args(Encoder))}"
         )
     if encoder == "exact":
         return "exact", ""
     if device != "cpu":
         why = f"it is for processors, and the model is on {device}"
-    elif not _multiplies_bfloat16():
+    elif encoder == "openvino" and find_spec("openvino") is None:
+        why = "it is not installed; pip install 'napari-pathreason[openvino]'"
+    elif encoder == "fast" and not _multiplies_bfloat16():
         why = "this processor has no units for bfloat16 (AMX or AVX512_BF16)"
     else:
         return encoder, ""

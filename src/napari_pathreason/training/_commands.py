@@ -246,7 +246,8 @@ def _add_seed_and_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         choices=get_args(Encoder),
-        help="of pictures; fast multiplies in bfloat16 where the processor has units for it",
+        help="of pictures on a processor: fast multiplies in bfloat16 where it has units for that, "
+        "openvino wants the package",
     )
 
 

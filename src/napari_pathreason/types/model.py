@@ -12,8 +12,9 @@ if TYPE_CHECKING:  # budgets are reckoned without an array library
     from numpy.typing import NDArray
 
 BoxSpace = Literal["relative", "resized"]
-Encoder = Literal["exact", "fast"]
-"""What the vision encoder multiplies in on a processor: float32, or bfloat16 where that is fast."""
+Encoder = Literal["exact", "fast", "openvino"]
+"""How the vision encoder computes on a processor: in float32, in bfloat16 where that is fast, or by
+OpenVINO where it is installed."""
 Messages = list[dict[str, Any]]
 
 

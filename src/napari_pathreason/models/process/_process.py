@@ -43,7 +43,7 @@ class ModelProcess:
         CPU threads that it computes with; 0 leaves it to torch.
     offline : bool
         Take hub models from the cache alone, as with ``HF_HUB_OFFLINE``.
-    encoder : {"exact", "fast"}
+    encoder : {"exact", "fast", "openvino"}
         See `load_models`.
     """
 

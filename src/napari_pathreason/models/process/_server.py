@@ -17,7 +17,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from napari_pathreason.engine import BatchPerformer, Performer
-from napari_pathreason.models import LoadedModels, load_models, use_threads
+from napari_pathreason.models import LoadedModels, load_models, use_threads, wait_passively
 from napari_pathreason.types import Completion
 
 from . import _wire
@@ -37,9 +37,10 @@ def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_mode
     try:
         if load.offline:  # the hub's library looks at it once, when it is imported
             os.environ["HF_HUB_OFFLINE"] = "1"
-        models = load_models(load.model_id, load.device, load.encoder)
-        if load.threads:
+        if load.threads:  # before the model: an encoder of OpenVINO is built for them
+            wait_passively()
             use_threads(load.threads)
+        models = load_models(load.model_id, load.device, load.encoder)
         ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it
         traceback.print_exc()
