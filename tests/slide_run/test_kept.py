@@ -120,21 +120,22 @@ def test_killed_at_random_moments(slide_path, tmp_path):
 
     whole, said = start(tmp_path / "whole", 0).communicate()
     assert said == ""
-    folder, moments, killed = tmp_path / "cut", random.Random(0), 0
-    for _ in range(4):
-        process, before = start(folder, 0.01), len(lines(folder))
-        while len(lines(folder)) == before and process.poll() is None:
+    folder, moments, killed, kept = tmp_path / "cut", random.Random(0), 0, []
+    while True:
+        process = start(folder, 0.05)  # a group takes a third of a second and more
+        while len(lines(folder)) == len(kept) and process.poll() is None:
             time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.1))
+        time.sleep(moments.uniform(0, 0.2))
         process.kill()
-        process.communicate()
-        killed += process.returncode != 0
+        out, said = process.communicate()
+        assert lines(folder)[: len(kept)] == kept
+        kept = lines(folder)
+        if process.returncode == 0:
+            break
+        killed += 1
+        assert said == ""
     assert killed > 1
-    kept = lines(folder)
-    out, said = start(folder, 0.01).communicate()
-    assert said == ""
     assert json.loads(out) == json.loads(whole)
-    assert lines(folder)[: len(kept)] == kept
 
 
 def test_a_torn_line_is_asked_again(slide, tmp_path):

@@ -110,5 +110,5 @@ if __name__ == "__main__":
     path, folder, delay, policy, form = sys.argv[1:]
     with open_slide(path, 0.5) as slide:
         request = request_of(slide, form, policy)
-        result = result_of(ask_kept(slide, folder, BatchReader(float(delay)), request))
+        result = result_of(ask_kept(slide, folder, Reader(float(delay)), request))
     sys.stdout.write(json.dumps(told(result)))
