@@ -11,7 +11,7 @@ from ._stage import Stage, settle, wait_for
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TILE, ACROSS = 96, 24
+TILE, ACROSS = 96, 21
 """Side in px of the tiles that the sample of lymph node is laid of, and how many a field has."""
 TUMOUR = (2, 1, 4, 4)
 """First row and column of its tumour in tiles, and the ends."""
