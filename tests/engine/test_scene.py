@@ -5,9 +5,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, strategies as st
 
-from napari_pathreason.engine import Scene, is_large, lay_grid, overview_size, window_side
+from napari_pathreason.engine import (
+    Scene,
+    covered_shares,
+    is_large,
+    lay_grid,
+    overview_size,
+    window_side,
+)
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Metadata
 
@@ -159,3 +167,19 @@ def test_a_model_says_which_windows_suit_it(performer, window, region, side, lar
 
 def test_no_window_has_more_tokens_than_replies_hold_up_to(performer):
     assert window_side(Region(0, 0, 5000, 5000), performer.info, most=50) == 7 * 32
+
+
+BOXES = st.lists(
+    st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2), min_size=1, max_size=6
+)
+
+
+@given(BOXES, BOXES)
+def test_shares_that_boxes_cover_are_those_of_their_union(own, others):
+    a, b = (
+        np.array([(x, y, x + w, y + h) for x, y, w, h in each], float) for each in (own, others)
+    )
+    union = shapely.union_all(shapely.box(*b.T))
+    boxes = shapely.box(*a.T)
+    expected = shapely.area(shapely.intersection(boxes, union)) / shapely.area(boxes)
+    np.testing.assert_allclose(covered_shares(a, b), expected, atol=1e-8)

@@ -1,4 +1,4 @@
-from ._checks import check_query as check_query
+from ._checks import check_query as check_query, most_of_picture as most_of_picture
 from ._combine import combine_readings as combine_readings
 from ._confidence import (
     confidence as confidence,
@@ -76,6 +76,7 @@ from ._scene import (
     Grid as Grid,
     Scene as Scene,
     Tiling as Tiling,
+    covered_shares as covered_shares,
     is_large as is_large,
     lay_grid as lay_grid,
     overview_size as overview_size,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_pathreason.tasks import Aggregate, aggregate
 from napari_pathreason.types import Query, Reading
 
-from ._scene import Scene, middle_of, shown_shares
+from ._scene import Scene, covered_shares, middle_of
 
 MOSTLY = 0.5
 """Share of a window from which on it counts as read."""
@@ -61,8 +61,10 @@ def latest_readings(readings: Sequence[Reading]) -> tuple[Reading, ...]:
 
 def read_shares(scene: Scene, readings: Iterable[Reading]) -> NDArray[np.float64]:
     """Share of each covering window that was read, float (covering windows,)."""
-    views = (view for one in readings for view in one.views if view.role == "window")
-    return shown_shares(scene.cover_windows, [view.region for view in views])
+    views = [view for one in readings for view in one.views if view.role == "window"]
+    if not views or not len(scene.cover):
+        return np.zeros(len(scene.cover))
+    return covered_shares(scene.cover_corners, np.array([one.region.box.corners for one in views]))
 
 
 def _sampling(scene: Scene, readings: Sequence[Reading]) -> tuple[list[int], list[int]]:

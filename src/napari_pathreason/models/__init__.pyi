@@ -124,8 +124,12 @@ from ._window_allocator import (
 )
 from ._window_inputs import (
     LEVELS as LEVELS,
+    WindowAnswers as WindowAnswers,
+    answer_features as answer_features,
+    answers_of as answers_of,
     level_tokens as level_tokens,
     read_features as read_features,
+    shares_of as shares_of,
     window_inputs as window_inputs,
 )
 from ._window_net import (
@@ -137,5 +141,6 @@ from ._window_net import (
     new_weights as new_weights,
     see as see,
     window_net_flops as window_net_flops,
+    worth as worth,
 )
 from .process import ModelProcess as ModelProcess

@@ -25,8 +25,8 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Effort, Query, Reading
 
 from ._allocators import word_ids
-from ._window_inputs import LEVELS, level_of, level_tokens, shares_of, window_inputs
-from ._window_net import SHAPES, Weights, expected, window_net_flops
+from ._window_inputs import LEVELS, SAME, level_of, level_tokens, shares_of, window_inputs
+from ._window_net import SHAPES, Weights, expected, window_net_flops, worth
 
 SETTINGS = "windows_allocator.json"
 """File beside the weights that says at which lambdas an allocator of windows was trained."""
@@ -45,7 +45,9 @@ class Offer:
     Parameters
     ----------
     gains : float (windows, levels)
-        What reading a window is expected to add; minus infinity where it cannot be read so.
+        Of reading a window, see `_window_net`.
+    allowed : bool (windows, levels)
+        Which may be read so.
     saturation : float
         rho, see `_window_net`.
     costs : float (levels,)
@@ -58,6 +60,7 @@ class Offer:
     """
 
     gains: NDArray[np.float64]
+    allowed: NDArray[np.bool_]
     saturation: float
     costs: NDArray[np.float64]
     tokens: tuple[int, ...]
@@ -97,7 +100,7 @@ def take(
         What is taken already; it is gone on with.
     """
     done = more or Taking()
-    free = offer.gains.copy()
+    free = np.where(offer.allowed, worth(offer.gains, offer.saturation), -np.inf)
     for place, _ in done.picks:
         free[offer.near[place]] = -np.inf
     tokens, levels = np.array(offer.tokens), free.shape[1]
@@ -109,10 +112,9 @@ def take(
         place, level = divmod(best, levels)
         if net.flat[best] == -np.inf or (net.flat[best] <= 0 and not (must and not done.picks)):
             return done
-        gain = float(offer.gains[place, level])
         done.picks.append((place, level))
-        done.added.append(factor * gain)
-        done.gain += gain
+        done.added.append(factor * float(free[place, level]))
+        done.gain += max(float(offer.gains[place, level]), -1.0)
         done.tokens += offer.tokens[level]
         free[offer.near[place]] = -np.inf
 
@@ -174,7 +176,7 @@ def readable_levels(state: State, tokens: Sequence[int]) -> NDArray[np.bool_]:
     if read:
         shares = shares_of(grid, list(read))
         for at, level in enumerate(read.values()):
-            allowed[shares[:, at] >= 1 - 1e-6, : level + 1] = False
+            allowed[shares[:, at] >= SAME, : level + 1] = False
     pinned = [region for region in state.taken if region not in read]
     if pinned:
         allowed[shares_of(grid, pinned).max(1) > OVERLAP] = False
@@ -235,9 +237,9 @@ class WindowAllocator:
         # a budget below the coarsest level is still spent
         tokens = tuple(state.affordable(min(one, state.allowance)) for one in tokens)
         gains, saturation = expected(self.weights, window_inputs(state, self.levels))
-        gains[~readable_levels(state, tokens)] = -np.inf
+        allowed, costs = readable_levels(state, tokens), window_costs(state, tokens)
         near = near_windows(state.scene.grid)
-        return Offer(gains, float(saturation[0]), window_costs(state, tokens), tokens, near)
+        return Offer(gains, allowed, float(saturation[0]), costs, tokens, near)
 
 
 def _why(state: State, answers: Mapping[Region, Reading], place: int, gain: float) -> str:
@@ -252,7 +254,8 @@ def _why(state: State, answers: Mapping[Region, Reading], place: int, gain: floa
 
 def _in_order(offer: Offer, picked: Iterable[int]) -> list[int]:
     """Places in which it would go on: by gain per cost, such as show little twice."""
-    per_cost = (offer.gains / offer.costs).max(1)
+    added = worth(offer.gains, offer.saturation)
+    per_cost = np.where(offer.allowed, added / offer.costs, -np.inf).max(1)
     blocked = np.zeros(len(per_cost), bool)
     for place in picked:
         blocked[offer.near[place]] = True

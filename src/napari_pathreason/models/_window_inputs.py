@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason.engine import Grid, State, is_positive
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import Form, Reading
+from napari_pathreason.types import Form, Query, Reading
 
 from ._allocators import word_ids
 from ._window_net import BUDGET_LEVELS, FLAGS, QUARTER_PX, QUESTION, WindowInputs
@@ -19,7 +20,7 @@ from ._window_net import BUDGET_LEVELS, FLAGS, QUARTER_PX, QUESTION, WindowInput
 FORMS: tuple[Form, ...] = get_args(Form)
 LEVELS: tuple[int | None, ...] = (16, 64, None)
 """Visual tokens of a window at each level that the net knows, rising; None for native size."""
-SAME = 1 - 1e-9
+SAME = 1 - 1e-6
 """Share from which on two windows are one."""
 _BESIDE = [(dy, dx) for dy in (-2, 0, 2) for dx in (-2, 0, 2) if (dy, dx) != (0, 0)]
 
@@ -79,10 +80,83 @@ def _looks(state: State) -> NDArray[np.float32]:
     return np.concatenate(columns, 1).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class WindowAnswers:
+    """What some windows answered, as numbers.
+
+    Parameters
+    ----------
+    level : int (answers,)
+        At which each window was read.
+    found : float (answers,)
+        1 where something is there, else 0.
+    confident : float (answers,)
+        Confidence, 0 where it is not known.
+    unreadable : float (answers,)
+        1 where the reply could not be read, else 0.
+    number : float (answers,)
+        What it counts, or how many boxes it holds.
+    texts : tuple of str
+    """
+
+    level: NDArray[np.int64]
+    found: NDArray[np.float32]
+    confident: NDArray[np.float32]
+    unreadable: NDArray[np.float32]
+    number: NDArray[np.float32]
+    texts: tuple[str, ...]
+
+    def only(self, places: Sequence[int]) -> WindowAnswers:
+        """Some of them."""
+        at = list(places)
+        return WindowAnswers(
+            self.level[at],
+            self.found[at],
+            self.confident[at],
+            self.unreadable[at],
+            self.number[at],
+            tuple(self.texts[i] for i in at),
+        )
+
+
+def answers_of(query: Query, readings: Sequence[Reading], tokens: Sequence[int]) -> WindowAnswers:
+    """What readings say, as numbers; ``tokens`` are a window's at each level."""
+    return WindowAnswers(
+        np.array([level_of(one, tokens) for one in readings], np.int64),
+        np.array([is_positive(one, query) for one in readings], np.float32),
+        np.array([one.confidence or 0.0 for one in readings], np.float32),
+        np.array([not one.answer.readable for one in readings], np.float32),
+        np.array([_number(one) for one in readings], np.float32),
+        tuple(one.answer.text for one in readings),
+    )
+
+
 def read_features(
     state: State, levels: Sequence[int | None]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What was read of each window, and of the region; see `answer_features`."""
+    grid = state.scene.grid
+    latest = list({one.view.region: one for one in state.readings}.values())
+    answers = answers_of(state.query, latest, level_tokens(state, levels))
+    shares = shares_of(grid, [one.view.region for one in latest])
+    return answer_features(state.form, len(state.scene.cover), shares, answers)
+
+
+def answer_features(
+    form: Form, cover: int, shares: NDArray[np.float32], answers: WindowAnswers
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What was read of each window, and of the region.
+
+    Parameters
+    ----------
+    form : Form
+        Of the question.
+    cover : int
+        Windows that cover the region's tissue.
+    shares : float (windows, answers)
+        Of each window, what each window that was read shows of it.
+    answers : WindowAnswers
+        Each of another window.
 
     Returns
     -------
@@ -92,40 +166,32 @@ def read_features(
         such without. And float (QUESTION,): the form of the question, and what the readings say
         together.
     """
-    grid, query = state.scene.grid, state.query
-    flags = np.zeros((len(grid), FLAGS), np.float32)
-    cover = max(1, len(state.scene.cover))
+    flags = np.zeros((len(shares), FLAGS), np.float32)
     question = np.zeros(QUESTION, np.float32)
-    question[FORMS.index(state.form)] = 1
-    question[5] = np.log2(cover) / 4
-    latest = list({one.view.region: one for one in state.readings}.values())
-    if not latest:
+    question[FORMS.index(form)] = 1
+    question[5] = np.log2(max(1, cover)) / 4
+    if not answers.texts:
         return flags, question
-    found = np.array([is_positive(one, query) for one in latest], np.float32)
-    confident = np.array([one.confidence or 0.0 for one in latest], np.float32)
-    shares = shares_of(grid, [one.view.region for one in latest])
-    tokens = level_tokens(state, levels)
-    for at, one in enumerate(latest):
-        own = np.flatnonzero(shares[:, at] >= SAME)
-        if not own.size:  # a window of the user's, off the grid
-            continue
-        flags[own, level_of(one, tokens)] = 1
-        flags[own, 3] = 2 * found[at] - 1
-        flags[own, 4] = confident[at]
-        flags[own, 5] = float(not one.answer.readable)
-        flags[own, 6] = np.log1p(_number(one)) / 3
+    found, confident = answers.found, answers.confident
+    window, at = np.nonzero(shares >= SAME)  # none of a window of the user's, off the grid
+    flags[window, answers.level[at]] = 1
+    flags[window, 3] = 2 * found[at] - 1
+    clipped = confident.clip(0.05, 0.95)  # log-odds up to 3: doubt and confidence lie far apart
+    odds = np.log(clipped / (1 - clipped))
+    flags[window, 4] = odds[at]
+    flags[window, 5] = answers.unreadable[at]
+    flags[window, 6] = np.log1p(answers.number[at]) / 3
     flags[:, 7] = shares.max(1)
     flags[:, 8] = (shares * found).max(1)
     flags[:, 9] = (shares * found * confident).max(1)
     flags[:, 10] = (shares * (1 - found)).max(1)
-    texts = Counter(one.answer.text for one in latest)
     question[6:] = (
         1.0,
-        min(2.0, len(latest) / cover),
+        min(2.0, len(answers.texts) / max(1, cover)),
         found.mean(),
         (found * confident).max(),
-        confident.min(),
-        max(texts.values()) / len(latest),
+        odds.min(),
+        max(Counter(answers.texts).values()) / len(answers.texts),
     )
     return flags, question
 
@@ -138,8 +204,7 @@ def level_of(reading: Reading, tokens: Sequence[int]) -> int:
 
 def shares_of(grid: Grid, regions: Sequence[Region]) -> NDArray[np.float32]:
     """Share of each window that each region shows, float (windows, regions)."""
-    places = range(len(grid))
-    own = np.array([grid.window(place).box.corners for place in places])[:, None]
+    own = grid.boxes[:, None]
     others = np.array([one.box.corners for one in regions]).reshape(1, -1, 4)
     sides = np.minimum(own[..., 2:], others[..., 2:]) - np.maximum(own[..., :2], others[..., :2])
     shares = np.maximum(sides, 0).prod(axis=-1) / (grid.side[0] * grid.side[1])

@@ -6,7 +6,8 @@ the viewer and the shell without it. Only functions that both know by one name a
 A window is seen as its four quarters of 32 x 32 px, its neighbours, and how far it is from the
 region's mean; beside them stand colour and texture, what the question says, and what was read so
 far. The answer about several windows is worth less than the sum of its parts, so gains saturate:
-of a set whose gains sum up to G the net expects (1 - exp(-rho G)) / rho.
+a set whose gains sum up to G is expected to add (1 - exp(-rho G)) / rho to the score, with rho from
+1 up, so that nothing adds more than a whole answer (`worth`).
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = dict(_shapes())
 
 
 def new_weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Weights to train from: He's for what is multiplied, small gains, some saturation."""
+    """Weights to train from: He's for what is multiplied, small gains."""
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in SHAPES.items():
@@ -116,7 +117,6 @@ def new_weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
         elif name.startswith(("gain", "gate", "saturation")):
             scale *= 0.1
         weights[name] = (rng.standard_normal(shape) * scale).astype(np.float32)
-    weights["saturation.bias"] += 1
     return weights
 
 
@@ -153,8 +153,8 @@ def gains(weights: Weights, features: Any, inputs: WindowInputs[Any]) -> tuple[A
     Returns
     -------
     tuple
-        Gains in points of score, 0 to 1, float (windows, BUDGET_LEVELS); and rho of each question,
-        not below 0, float (questions,).
+        Gains, float (windows, BUDGET_LEVELS), and rho of each question, from 1 up, float
+        (questions,): see `worth`.
     """
     w, owner = weights, inputs.owner
     own = features[inputs.parts].mean(1)
@@ -172,11 +172,33 @@ def gains(weights: Weights, features: Any, inputs: WindowInputs[Any]) -> tuple[A
         + shift[owner]
         + w["window.bias"]
     )
-    hidden = hidden.clip(min=0) * gate[owner]
-    hidden = (hidden @ w["hidden"] + w["hidden.bias"]).clip(min=0)
+    hidden = _bent(hidden) * gate[owner]
+    hidden = _bent(hidden @ w["hidden"] + w["hidden.bias"])
     root = words @ w["saturation.words"] + inputs.question @ w["saturation.question"]
     root = root + w["saturation.bias"]
-    return hidden @ w["gain"] + w["gain.bias"], (root * root)[:, 0]
+    return hidden @ w["gain"] + w["gain.bias"], 1 + (root * root)[:, 0]
+
+
+def _bent(values: Any) -> Any:
+    """A rectifier that leaks, so that no unit is lost for good."""
+    return 0.9 * values.clip(min=0) + 0.1 * values
+
+
+def worth(gain: Any, saturation: Any, exp: Any = np.exp) -> Any:
+    """What a gain adds to an answer that nothing was added to: ``(1 - exp(-rho g)) / rho``.
+
+    After a sum of gains G it adds ``exp(-rho G)`` times as much.
+
+    Parameters
+    ----------
+    gain : float or array or tensor
+        Taken to be -1 at the least.
+    saturation : float or array or tensor
+        rho, above 0.
+    exp : callable
+        `numpy.exp`, or torch's.
+    """
+    return (1 - exp(-saturation * gain.clip(min=-1))) / saturation
 
 
 def expected(

@@ -64,11 +64,11 @@ def allocator(seed=0, bias=0.0, **changed):
     return WindowAllocator(weights | changed, LAMBDAS)
 
 
-def offer(gains, costs=(0.1, 0.2, 0.4), saturation=0.0, tokens=(16, 64, 256), near=None):
+def offer(gains, costs=(0.1, 0.2, 0.4), saturation=1e-6, tokens=(16, 64, 256), near=None):
     gains = np.array(gains, float)
     if near is None:
         near = np.arange(len(gains))[:, None]
-    return Offer(gains, saturation, np.array(costs), tokens, near)
+    return Offer(gains, np.ones(gains.shape, bool), saturation, np.array(costs), tokens, near)
 
 
 def overlap(a, b):
@@ -80,7 +80,7 @@ def overlap(a, b):
 GAINS = st.lists(st.tuples(*[st.floats(-1, 1)] * 3).map(list), min_size=1, max_size=12)
 
 
-@given(GAINS, st.floats(0, 5), st.integers(0, 2000), st.booleans(), st.floats(0, 3))
+@given(GAINS, st.floats(0, 5), st.integers(0, 2000), st.booleans(), st.floats(1e-6, 3))
 def test_what_is_taken_stays_within_the_limit(each, lambda_, limit, must, saturation):
     for taken in (
         take(offer(each, saturation=saturation), lambda_, limit, must=must),

@@ -1,4 +1,4 @@
-"""How an allocator learns: s(N) tabulated over the budget grid, then a head or a text form."""
+"""How an allocator learns: answers tabulated, then a head, a text form, or a net of windows."""
 
 import lazy_loader
 

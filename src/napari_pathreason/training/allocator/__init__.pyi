@@ -24,3 +24,29 @@ from ._tables import (
     train_val_tables as train_val_tables,
 )
 from ._text import in_turn as in_turn, train_text_allocator as train_text_allocator
+from ._window_data import (
+    Batch as Batch,
+    Tabled as Tabled,
+    WindowNet as WindowNet,
+    tabled as tabled,
+)
+from ._window_sets import (
+    SampledSets as SampledSets,
+    Stakes as Stakes,
+    draw_sets as draw_sets,
+    log_probability as log_probability,
+    mean_centred as mean_centred,
+)
+from ._window_table import (
+    WindowQuestion as WindowQuestion,
+    tabulate_windows as tabulate_windows,
+)
+from ._windows import (
+    greedy_figures as greedy_figures,
+    greedy_sets as greedy_sets,
+    policy_loss as policy_loss,
+    random_set as random_set,
+    train_windows_allocator as train_windows_allocator,
+    uniform_figures as uniform_figures,
+    warm_loss as warm_loss,
+)

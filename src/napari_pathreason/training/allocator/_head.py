@@ -27,6 +27,7 @@ from ._rewards import entropy, expected_gain, ranking_loss
 from ._state import identity, resume, save
 from ._tables import ScoreTable, performer_folder, train_val_tables
 from ._text import train_text_allocator
+from ._windows import train_windows_allocator
 
 PANELS = {
     "reward": "reward, all efforts",
@@ -40,7 +41,8 @@ def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
     With other lambdas or another performer it begins anew, and keeps the tables of s(N). The
-    text form has a loop of its own (`train_text_allocator`).
+    text form and that of windows have loops of their own (`train_text_allocator`,
+    `train_windows_allocator`).
 
     Returns
     -------
@@ -54,6 +56,8 @@ def train_allocator(recipe: Recipe) -> Path:
     """
     if recipe.allocator.form == "text":
         return train_text_allocator(recipe)
+    if recipe.allocator.form == "windows":
+        return train_windows_allocator(recipe)
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
     tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 
 from napari_pathreason.files import atomic_bytes, atomic_text, former_folder
-from napari_pathreason.models import AllocatorNet
 from napari_pathreason.training.recipe import Recipe
 
 LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
 """Settings that may change in the midst of a run; the table tells which performer it is for."""
-OTHER_FORM = {"form", "text"}
+OTHER_FORM = {"form", "text", "windows"}
 """Settings that say nothing of the head."""
 OF_BOTH = {"questions", "validate_questions", "learn_from", "reward", "cost", "lambdas"}
 """Settings that both forms share."""
@@ -65,7 +64,7 @@ def make_room(out: Path, of: str) -> None:
 def save(
     out: Path,
     of: str,
-    net: AllocatorNet,
+    net: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
     best: float,
@@ -78,7 +77,7 @@ def save(
 
 
 def resume(
-    out: Path, of: str, net: AllocatorNet, optimizer: torch.optim.Optimizer
+    out: Path, of: str, net: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float, dict[str, torch.Tensor]]:
     """Step, best held-out reward, and the weights that it is of; 0 where another run was here."""
     file = out / "checkpoint.pt"

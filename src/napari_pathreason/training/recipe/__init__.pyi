@@ -13,4 +13,5 @@ from ._recipe import (
     PolicyRecipe as PolicyRecipe,
     Recipe as Recipe,
     SFTRecipe as SFTRecipe,
+    WindowsRecipe as WindowsRecipe,
 )

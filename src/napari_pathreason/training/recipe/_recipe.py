@@ -221,11 +221,65 @@ class TextRecipe(PolicyRecipe):
     batch_size: Positive = 4
 
 
+class WindowsRecipe(Strict):
+    """Of an allocator of windows, which serves large regions and leaves that of one picture alone.
+
+    ``budgets`` are visual tokens of a window, rising, ``native`` for all of them: every window of
+    the half-step grid is answered once at each. ``lambdas`` are what all windows of a region at
+    native size cost, in points of score, at each effort. A step takes ``batch_size`` questions; the
+    first ``warm_steps`` learn what ``num_generations`` random sets of windows of each add to its
+    answer, the rest draw as many trajectories of two rounds from the policy, at ``temperature``
+    points of score; ``entropy`` weighs the bonus, and ``anchor`` what the first steps learn, which
+    the others go on with.
+    """
+
+    budgets: tuple[Positive | Literal["native"], ...] = (16, 64, "native")
+    lambdas: dict[Effort, NotBelow] = Field(default={"low": 2.0, "balanced": 0.5, "high": 0.1})
+    entropy: NotBelow = 0.003
+    anchor: NotBelow = 1.0
+    temperature: Above = 0.03
+    num_generations: Annotated[int, Field(ge=2)] = 16
+    batch_size: Positive = 16
+    warm_steps: Annotated[int, Field(ge=0)] = 300
+    steps: Positive = 900
+    stop_after: Positive | None = None
+    lr: float = 3e-3
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
+    checkpoint_every: Positive = 50
+    validate_every: Positive = 25
+
+    @field_validator("lambdas")
+    @classmethod
+    def _each_effort(cls, lambdas: dict[Effort, float]) -> dict[Effort, float]:
+        return _of_each_effort(lambdas)
+
+    @field_validator("budgets")
+    @classmethod
+    def _three_rising(cls, budgets: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        tokens = [math.inf if isinstance(one, str) else one for one in budgets]
+        if len(tokens) != 3 or sorted(set(tokens)) != tokens:
+            raise ValueError("give three numbers of visual tokens, rising; the last may be native")
+        return budgets
+
+    @property
+    def levels(self) -> tuple[int | None, ...]:
+        """The budgets, None for native size."""
+        return tuple(None if isinstance(one, str) else one for one in self.budgets)
+
+
+def _of_each_effort(lambdas: dict[Effort, float]) -> dict[Effort, float]:
+    if set(lambdas) != set(get_args(Effort)):
+        raise ValueError(f"give a lambda for each of {', '.join(get_args(Effort))}")
+    return lambdas
+
+
 class AllocatorRecipe(Strict):
     """How an allocator learns.
 
-    ``form`` is ``head``, a light net over the budget grid, or ``text``, a second adapter on a large
-    checkpoint that writes its number (the paper's; see `TextRecipe`). ``start`` is the performer
+    ``form`` is ``head``, a light net over the budget grid, ``text``, a second adapter on a large
+    checkpoint that writes its number (the paper's; see `TextRecipe`), or ``windows``, a light net
+    over the windows of large regions (`WindowsRecipe`). ``start`` is the performer
     that it allocates for, a folder or a hub id, or ``embedded``, of which a copy is made; None
     takes the last one that the same recipe wrote. ``questions`` of each kind are asked at every
     budget, and ``validate_questions`` of held-out ones, which tell the state to keep.
@@ -238,7 +292,7 @@ class AllocatorRecipe(Strict):
     ranking of the budgets, the rest climb the reward; ``entropy`` weighs the bonus.
     """
 
-    form: Literal["head", "text"] = "head"
+    form: Literal["head", "text", "windows"] = "head"
     start: str | None = None
     questions: Positive = 60
     validate_questions: Positive = 30
@@ -247,6 +301,7 @@ class AllocatorRecipe(Strict):
     cost: Cost = "flops"
     lambdas: dict[Effort, NotBelow] = Field(default={"low": 0.8, "balanced": 0.3, "high": 0.05})
     text: TextRecipe = TextRecipe()
+    windows: WindowsRecipe = WindowsRecipe()
     entropy: NotBelow = 0.01
     warm_steps: Annotated[int, Field(ge=0)] = 100
     steps: Positive = 400
@@ -259,9 +314,7 @@ class AllocatorRecipe(Strict):
     @field_validator("lambdas")
     @classmethod
     def _each_effort(cls, lambdas: dict[Effort, float]) -> dict[Effort, float]:
-        if set(lambdas) != set(get_args(Effort)):
-            raise ValueError(f"give a lambda for each of {', '.join(get_args(Effort))}")
-        return lambdas
+        return _of_each_effort(lambdas)
 
     @property
     def scaled(self) -> bool:

@@ -1,0 +1,395 @@
+"""Reinforcement learning of an allocator of windows, one loop that reads from top to bottom.
+
+Every window of the labelled regions is answered once at each budget (`_window_table`); from then on
+any choice of windows, of two rounds too, is scored without the performer. A start by regression:
+the net learns what sets of windows that were drawn at random add to the answer, to nothing and to
+what was read before. Then policy gradient: trajectories of two rounds are drawn from the policy
+itself, each rewarded by the score of its answer minus lambda times its cost, mean-centred over the
+trajectories of a question. Gains know nothing of lambda, so one net serves all efforts. The weights
+that do best on held-out questions are kept, chosen from as the engine does it (`models.take`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from zlib import crc32
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from napari_pathreason import models
+from napari_pathreason.engine import ROUNDS
+from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windows, take, worth
+from napari_pathreason.tasks import SCORING
+from napari_pathreason.training.evaluation import pick
+from napari_pathreason.training.recipe import Recipe, WindowsRecipe
+from napari_pathreason.training.run import start_log, tracking
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
+from napari_pathreason.types import Effort
+
+from ._state import resume, save
+from ._tables import performer_folder
+from ._window_data import Batch, Tabled, WindowNet, tabled
+from ._window_sets import (
+    Stakes,
+    draw_sets,
+    log_probability,
+    mean_centred,
+)
+from ._window_table import Picks, tabulate_windows
+
+PANELS = {
+    "reward": "reward, all efforts",
+    "score": "score, balanced",
+    "cost": "cost, balanced; 1 is native windows",
+    "entropy": "entropy, nats",
+}
+_VALIDATED = 32  # questions that are chosen for at once
+
+
+def train_windows_allocator(recipe: Recipe) -> Path:
+    """Train until ``recipe.allocator.windows.steps``; continues from ``output``/allocator/windows.
+
+    With other settings, another performer or other questions it begins anew, and keeps the answers
+    of windows.
+
+    Returns
+    -------
+    Path
+        Folder of the performer, beside whose weights the allocator now lies.
+
+    Raises
+    ------
+    QueryError
+        If there is no performer to allocate for, or no question is about a large region.
+    """
+    settings, out = recipe.allocator.windows, Path(recipe.output) / "allocator/windows"
+    folder = performer_folder(recipe)
+    train, val, of = _questions(recipe, folder)
+    tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None
+    torch.manual_seed(recipe.seed)
+    net = WindowNet(recipe.seed)
+    optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    out.mkdir(parents=True, exist_ok=True)
+    step, best, best_weights = resume(out, of, net, optimizer)
+    log = start_log(tracker, out, recipe, step)
+    last = min(settings.steps, settings.stop_after or settings.steps)
+    bar = tqdm(total=last, initial=step, desc="windows", unit="step", mininterval=5)
+    if step == 0:
+        log.write({"step": 0} | {f"val_{k}": v for k, v in uniform_figures(val).items()})
+    while step < last:
+        rng = Random(f"{recipe.seed}-{step}")
+        batch = Batch([rng.choice(train) for _ in range(settings.batch_size)])
+        if step < settings.warm_steps:
+            loss, record = warm_loss(net, batch, settings, rng)
+        else:
+            done = (step - settings.warm_steps) / max(1, settings.steps - settings.warm_steps)
+            loss, record = policy_loss(net, batch, settings, rng, done)
+            if settings.anchor > 0:  # gains stay what they are called, and the policy steady
+                loss = loss + settings.anchor * warm_loss(net, batch, settings, rng)[0]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.max_grad_norm)
+        optimizer.step()
+        step += 1
+
+        record = {"step": step, "lr": settings.lr, "loss": round(loss.item(), 6)} | record
+        if step % settings.validate_every == 0 or step == last:
+            means = greedy_figures(net, val, settings)
+            record |= {f"val_{name}": value for name, value in means.items()}
+            if means["reward"] > best:
+                best = means["reward"]
+                best_weights = {k: v.clone() for k, v in net.state_dict().items()}
+        log.write(record)
+        bar.update()
+        if step % settings.checkpoint_every == 0 or step == last:
+            save(out, of, net, optimizer, step, best, best_weights)
+            log.draw(PANELS)
+    bar.close()
+    log.close()
+    net.load_state_dict(best_weights)
+    save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
+    return folder
+
+
+def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str]:
+    """Questions to learn from and held-out ones with their answers, and the name of the run."""
+    parts = [_samples(recipe, part) for part in ("train", "val")]
+    pictures = Pictures(Path(recipe.data.folder))
+    digest = hashlib.sha256(str(SCORING).encode())
+    for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
+        with weights.open("rb") as file:
+            while part := file.read(1 << 24):
+                digest.update(part)
+    path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
+    performer, levels = models.load_performer(folder), recipe.allocator.windows.levels
+    tables = [
+        tabled(tabulate_windows(samples, pictures, performer, path, levels, f"windows of {name}"))
+        for name, samples in zip(("train", "val"), parts, strict=True)
+    ]
+    lengths = {"steps", "stop_after", "checkpoint_every"}
+    digest.update(recipe.allocator.windows.model_dump_json(exclude=lengths).encode())
+    for table in tables:
+        for one in table:
+            digest.update(one.question.sample.model_dump_json().encode())
+    digest.update(str(recipe.seed).encode())
+    return tables[0], tables[1], digest.hexdigest()
+
+
+def _samples(recipe: Recipe, part: str) -> list[Sample]:
+    """Samples to learn from, or held out; see `AllocatorRecipe.learn_from`."""
+    settings, data = recipe.allocator, Path(recipe.data.folder)
+    each = settings.questions if part == "train" else settings.validate_questions
+    if settings.learn_from == "train":
+        return pick(read_samples(data / f"{part}.jsonl"), each, recipe.seed)
+    both = settings.questions + settings.validate_questions
+    samples = pick(read_samples(data / "val.jsonl"), both, recipe.seed)
+    held_out = part == "val"
+    return [s for s in samples if (crc32(json.dumps(s.image).encode()) % 3 == 0) == held_out]
+
+
+def warm_loss(
+    net: WindowNet, batch: Batch, settings: WindowsRecipe, rng: Random
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Squared error of what drawn sets of windows are expected to add, mean over questions.
+
+    Half of the questions have read some windows before: there the gain itself is learnt, a loss
+    too. Where nothing is read there is no answer to gain upon, so that only differences between the
+    sets of a question are learnt; and what a set is worth there is the answer that the net itself
+    would come to by a second round, less what that costs: a window may be worth reading for where
+    it leads to.
+    """
+    count = settings.num_generations
+    before = [random_first(one, rng) if rng.random() < 0.5 else () for one in batch.questions]
+    features = batch.see(net, rng)
+    each, saturation = batch.gains(net, features, range(len(before)), before)
+    of: list[int] = []
+    sets: list[Picks] = []
+    for row, one in enumerate(batch.questions):
+        most = max(1, len(one.question.scene.cover))
+        for _ in range(count):
+            size = 1 if rng.random() < 0.5 else rng.randint(1, most)
+            picks = random_set(one, size, before[row], rng)
+            if not before[row] and rng.random() < 0.2:
+                picks = random_first(one, rng)
+            if picks:
+                of.append(row)
+                sets.append(picks)
+    scores = _values(net, batch, features.detach(), settings, of, before, sets, rng)
+    errors = []
+    for row in dict.fromkeys(of):
+        own = [at for at, other in enumerate(of) if other == row]
+        value = scores[own]
+        gain = torch.stack([each[row][tuple(torch.tensor(sets[at]).T)].sum() for at in own])
+        expected = worth(gain, saturation[row], torch.exp)
+        if before[row]:
+            value = value - batch.questions[row].question.score(before[row])
+        else:
+            value, expected = value - value.mean(), expected - expected.mean()
+        errors.append(((expected - value) ** 2).mean())
+    return torch.stack(errors).mean(), {}
+
+
+@torch.no_grad()
+def _values(
+    net: WindowNet,
+    batch: Batch,
+    features: torch.Tensor,
+    settings: WindowsRecipe,
+    of: Sequence[int],
+    before: Sequence[Picks],
+    sets: Sequence[Picks],
+    rng: Random,
+) -> torch.Tensor:
+    """Scores of sets, those of a first round with what the net would read in a second one."""
+    lambdas = {row: settings.lambdas[rng.choice(EFFORTS)] for row in set(of)}
+    first = [at for at, row in enumerate(of) if not before[row]]
+    values = [
+        batch.questions[row].question.score((*before[row], *picks))
+        for row, picks in zip(of, sets, strict=True)
+    ]
+    if first:
+        rows, read = [of[at] for at in first], [sets[at] for at in first]
+        for at, picks in zip(first, _taken(net, batch, features, rows, read, lambdas), strict=True):
+            one = batch.questions[of[at]]
+            cost = lambdas[of[at]] * one.cost(picks)
+            values[at] = max(values[at], one.question.score((*sets[at], *picks)) - cost)
+    return torch.tensor(values)
+
+
+def random_first(one: Tabled, rng: Random) -> Picks:
+    """Windows as of a first round: now and then all that cover the region, coarsely."""
+    cover = [int(place) for place in one.question.scene.cover]
+    if rng.random() < 0.5:
+        level = 0 if rng.random() < 0.7 else rng.randrange(one.readable.shape[1])
+        return [(place, level) for place in cover if one.readable[place, level]]
+    return random_set(one, rng.randint(1, max(1, len(cover))), (), rng)
+
+
+def random_set(one: Tabled, size: int, before: Picks, rng: Random) -> Picks:
+    """Windows drawn at random that show little twice.
+
+    Now and then the surprising ones come first, or those that were read before.
+    """
+    allowed = one.finer(before)
+    places = np.flatnonzero(np.asarray(allowed.any(1))).tolist()
+    rng.shuffle(places)
+    way = rng.random()
+    if way < 0.4:
+        surprise = one.question.scene.surprise
+        keys = {place: rng.expovariate(1.0) / (0.1 + surprise[place]) for place in places}
+        places.sort(key=keys.__getitem__)
+    elif way < 0.7:
+        read = {place for place, _ in before}
+        places.sort(key=lambda place: place not in read)
+    same = rng.choice(range(allowed.shape[1])) if rng.random() < 0.5 else None
+    picks: list[tuple[int, int]] = []
+    blocked: set[int] = set()
+    for place in places:
+        if len(picks) >= size:
+            break
+        if place in blocked:
+            continue
+        levels = [int(level) for level in allowed[place].nonzero()[0]]
+        picks.append((place, same if same in levels else rng.choice(levels)))
+        blocked.update(one.near[place].tolist())
+    return picks
+
+
+def policy_loss(
+    net: WindowNet, batch: Batch, settings: WindowsRecipe, rng: Random, progress: float = 0.0
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Policy gradient of trajectories of two rounds; figures of what they did.
+
+    The bonus for entropy ends with ``progress``, 0 to 1: windows cost little, and a policy that is
+    paid to hesitate reads more of them than are worth it.
+    """
+    count = settings.num_generations
+    efforts = [rng.choice(EFFORTS) for _ in batch.questions]
+    of = [at for at in range(len(batch.questions)) for _ in range(count)]
+    lambdas = torch.tensor([settings.lambdas[efforts[at]] for at in of])
+    generator = torch.Generator().manual_seed(rng.getrandbits(62))
+    features = batch.see(net, rng)
+    read: list[Picks] = [()] * len(of)
+    log_p, entropy = torch.zeros(len(of)), torch.zeros(len(of))
+    for number in range(ROUNDS):
+        if number == 0:  # all trajectories of a question begin alike
+            each, saturation = batch.gains(
+                net, features, range(len(batch.questions)), read[::count]
+            )
+            each, saturation = (one.repeat_interleave(count, 0) for one in (each, saturation))
+        else:
+            each, saturation = batch.gains(net, features, of, read)
+        stakes = Stakes(
+            each,
+            saturation,
+            batch.costs(of),
+            lambdas,
+            batch.allowed(of, read),
+            batch.near(of),
+            torch.full((len(of),), number == 0),
+            settings.temperature,
+        )
+        sampled = draw_sets(replace(stakes, gains=each.detach()), batch.most, generator)
+        own, spread = log_probability(stakes, sampled)
+        log_p, entropy = log_p + own, entropy + spread / ROUNDS
+        read = [(*one, *sampled.picks(row, each.shape[2])) for row, one in enumerate(read)]
+    questions = [batch.questions[at] for at in of]
+    outcomes = [
+        (one.question.score(p), one.cost(p)) for one, p in zip(questions, read, strict=True)
+    ]
+    scores, costs = torch.tensor(outcomes).T
+    returns = scores - lambdas * costs
+    advantages = mean_centred(returns.view(-1, count)).flatten()
+    loss = -(advantages * log_p).mean() - (1 - progress) * settings.entropy * entropy.mean()
+    figures = {"reward": returns, "score": scores, "cost": costs, "entropy": entropy.detach()}
+    return loss, {name: round(float(values.mean()), 5) for name, values in figures.items()}
+
+
+@torch.no_grad()
+def greedy_sets(
+    net: WindowNet, questions: Sequence[Tabled], settings: WindowsRecipe, effort: Effort
+) -> list[Picks]:
+    """Windows that the policy reads in its rounds, chosen as the engine does it."""
+    chosen: list[Picks] = []
+    for first in range(0, len(questions), _VALIDATED):
+        batch = Batch(questions[first : first + _VALIDATED])
+        features, of = batch.see(net), range(len(batch.questions))
+        read: list[Picks] = [() for _ in of]
+        lambdas = dict.fromkeys(of, settings.lambdas[effort])
+        for _ in range(ROUNDS):
+            new = _taken(net, batch, features, of, read, lambdas, effort)
+            read = [(*before, *picks) for before, picks in zip(read, new, strict=True)]
+        chosen += read
+    return chosen
+
+
+def _taken(
+    net: WindowNet,
+    batch: Batch,
+    features: torch.Tensor,
+    of: Sequence[int],
+    read: Sequence[Picks],
+    lambdas: Mapping[int, float],
+    effort: Effort = "high",
+) -> list[Picks]:
+    """What `models.take` takes next of some rows; ``lambdas`` are those of their questions."""
+    each, saturation = batch.gains(net, features, of, read)
+    every: list[Picks] = []
+    for row, (at, before) in enumerate(zip(of, read, strict=True)):
+        one = batch.questions[at]
+        own = each[row, : len(one.near)].double().numpy()
+        tokens, rho = one.question.tokens, float(saturation[row])
+        offer = Offer(own, one.finer(before), rho, one.costs, tokens, one.near)
+        limit = replace(one.question.state, effort=effort).allowance
+        limit -= sum(tokens[level] for _, level in before)
+        every.append(take(offer, lambdas[at], limit, must=not before).picks)
+    return every
+
+
+def greedy_figures(
+    net: WindowNet, questions: Sequence[Tabled], settings: WindowsRecipe
+) -> dict[str, float]:
+    """Means over questions of what the policy does; ``X_effort`` at each effort.
+
+    Costs are shares of the FLOPs of all windows at native size, the choice itself counted.
+    """
+    means: dict[str, float] = {}
+    rewards = []
+    for effort in EFFORTS:
+        sets = greedy_sets(net, questions, settings, effort)
+        score, cost = _means(questions, sets)
+        cost += sum(one.choosing for one in questions) / len(questions)
+        rewards.append(score - settings.lambdas[effort] * cost)
+        means |= {f"score_{effort}": score, f"cost_{effort}": cost}
+    means |= {name: means[f"{name}_balanced"] for name in ("score", "cost")}
+    means["reward"] = sum(rewards) / len(rewards)
+    return {name: round(value, 5) for name, value in means.items()}
+
+
+def uniform_figures(questions: Sequence[Tabled]) -> dict[str, float]:
+    """Score and cost where all windows are read alike, at each level: what must be beaten."""
+    means: dict[str, float] = {}
+    for level in range(questions[0].readable.shape[1]):
+        sets = [
+            [(int(p), level) for p in one.question.scene.cover if one.readable[p, level]]
+            for one in questions
+        ]
+        some = [(one, picks) for one, picks in zip(questions, sets, strict=True) if picks]
+        if some:
+            score, cost = _means(*zip(*some, strict=True))
+            means |= {f"uniform_score_{level}": score, f"uniform_cost_{level}": cost}
+    return {name: round(value, 5) for name, value in means.items()}
+
+
+def _means(questions: Sequence[Tabled], sets: Sequence[Picks]) -> tuple[float, float]:
+    pairs = list(zip(questions, sets, strict=True))
+    score = sum(one.question.score(picks) for one, picks in pairs) / len(pairs)
+    return score, sum(one.cost(picks) for one, picks in pairs) / len(pairs)
