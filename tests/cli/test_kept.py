@@ -98,7 +98,7 @@ def test_more_than_one_answer_may_have_is_refused_with_the_remedy(
     for more in ((), ("--show-views",)):
         refused = shell(*words, *more)
         assert refused.code != 0
-        assert "give a folder that keeps what is read (--keep)" in refused.err
+        assert "a folder that keeps what is read (--keep)" in refused.err
     keep = ("--keep", tmp_path / "kept")
     assert shell(*words, *keep, "--show-views").code == 0
     assert not (tmp_path / "kept").exists()

@@ -237,16 +237,6 @@ class TestRefusals:
         assert one_line(done.err)
         assert "thinner than one visual token" in done.err
 
-    def test_why_a_plan_holds_a_window_stays_beside_it(self, shell, windowed, large, tmp_path):
-        file = tmp_path / "plan.json"
-        assert shell("ask", large, *FIND, "--policy", "surprise", "--show-views", file).code == 0
-        said = [one["why"] for one in json.loads(file.read_text())["windows"]]
-        assert all(said)
-        words = ("--views", file, "--policy", "listed", "--json", "-")
-        views = told(shell("ask", large, *FIND, *words))["views"]
-        whys = [one["why"] for reading in views for one in reading["views"]]
-        assert whys == [f"pinned by you; {why}" for why in said]
-
     def test_more_tokens_than_a_window_has_are_those_that_it_has(
         self, shell, windowed, large, plan
     ):

@@ -151,8 +151,7 @@ def _window(value: Any, number: int, name: str) -> WindowChoice:
             f"window {number} of {name} has {json.dumps(tokens)[:40]} tokens; give a whole number, "
             "0 to leave it out, or null"
         )
-    why = value.get("why", "")
-    return WindowChoice(Region(*region), tokens, why if isinstance(why, str) else "")
+    return WindowChoice(Region(*region), tokens)  # words of a file stay in it
 
 
 def _is_whole(value: Any) -> bool:
