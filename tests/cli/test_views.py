@@ -53,6 +53,11 @@ class TestAsking:
         assert len(done["views"]) >= 12
         assert done["tokens"]["realised"] < done["tokens"]["native_windows"] / 10
 
+    def test_a_model_that_has_learnt_no_windows_is_told_so(self, shell, windowed, large):
+        done = shell("ask", large, *FIND, "--policy", "learned")
+        assert done.code == 2
+        assert "pathreason train allocator" in done.err
+
     def test_the_words_for_people_tell_of_windows(self, shell, windowed, large):
         done = shell("ask", large, *FIND, *PINK, "--policy", "again")
         assert done.code == 0

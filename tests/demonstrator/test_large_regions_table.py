@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from threading import Event
 
@@ -26,6 +27,7 @@ from demonstrator.large_regions_table.choosing import read_way, things
 from demonstrator.large_regions_table.figures import Resampling, make_table
 from demonstrator.large_regions_table.memory import RememberingPerformer
 from demonstrator.sets.large_regions import NUMBERS
+from napari_pathreason.engine import policy_named
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.models import FixedAllocator
@@ -209,6 +211,18 @@ def test_a_cut_run_goes_on_and_asks_nothing_twice(data, tmp_path):
     assert [own for _, _, own in again] == [own for _, _, own in first]
     more, _ = asked(data, ["uniform@x16", "one_view@64"], 2, tmp_path, reader)
     assert reader.prompts == before + len(more) // 2
+
+
+def test_what_a_model_has_learnt_is_a_way_of_its_own():
+    one = question()
+    learned = replace(policy_named("surprise"), name="learned")
+    for words in ("learned@low", "learned@x16", "learned@256"):
+        way = read_way(words)
+        assert way.request(one.sample, Region(0, 0, 9, 9)).policy == "learned"
+    assert read_way("learned@low").own_policy(one.sample, learned) is None
+    assert read_way("learned@x16").own_policy(one.sample, learned).policy is learned
+    with pytest.raises(QueryError, match="pathreason train allocator"):
+        read_way("learned@x16").own_policy(one.sample)
 
 
 def test_kinds_of_questions_can_be_chosen(data):

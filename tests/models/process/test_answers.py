@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import AllocatorNet, ModelProcess, PolicyAllocator, save_allocator
+from napari_pathreason.models import (
+    AllocatorNet,
+    ModelProcess,
+    PolicyAllocator,
+    WindowAllocator,
+    new_weights,
+    save_allocator,
+    save_windows,
+)
 from napari_pathreason.types import Allocation, Completion, GenerationSettings, Prompt, Query
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends children by POSIX signals")
@@ -44,6 +52,15 @@ def test_a_learned_allocator_of_the_child_hears_of_the_effort(checkpoints, tmp_p
         for effort in ("low", "high"):
             given = process.allocator.allocate(pixels, Query("vqa", "?"), 64, effort)
             assert given == learned.allocate(pixels, Query("vqa", "?"), 64, effort)
+
+
+def test_windows_are_chosen_on_this_side(checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "model")
+    lambdas = {"low": 3.0, "balanced": 2.0, "high": 1.0}
+    save_windows(folder, WindowAllocator(new_weights(), lambdas))
+    with ModelProcess(folder, "cpu") as process:
+        assert process.allocator.windows.lambdas == lambdas
+        assert process.allocator.windows is process.allocator.windows
 
 
 def test_text_streams_and_an_answer_may_be_given_up(process, local, begin, ask, check_it_works):
