@@ -248,7 +248,7 @@ def _why(state: State, answers: Mapping[Region, Reading], place: int, gain: floa
     one = answers.get(region)
     first = "" if one is None else f"{one.view.name} said {one.answer.text}; "
     if gain < 0.005:
-        return f"{first}expected to add little, the best of all"
+        return f"{first}expected to add little"
     return f"{first}expected to add {gain:.2f} to the score"
 
 
