@@ -474,8 +474,8 @@ def _check_read(job: Job, tokens: int) -> None:
     if tokens > MOST_READ and job.journal is None:
         raise QueryError(
             f"the windows of this region have {tokens:,} visual tokens, more than the "
-            f"{MOST_READ:,} of an answer that is lost where it is cut; give a budget, or auto, or in "
-            "the shell a folder that keeps what is read (--keep); for lesions of a whole slide "
+            f"{MOST_READ:,} of an answer that is lost where it is cut; give a budget, or auto, or "
+            "in the shell a folder that keeps what is read (--keep); for lesions of a whole slide "
             "there is `pathreason detect`"
         )
 
