@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from demonstrator.sets.large_regions import (
     NUMBERS,
+    SIDES,
     LargeRegion,
     large_regions,
     mask_of,
@@ -68,7 +69,7 @@ def write_large_regions(
     forms: Iterable[Form] = FORMS,
     seed: int = 0,
     times: int = 1,
-    sides: tuple[int, int] | None = None,
+    sides: tuple[int, int] = SIDES,
 ) -> list[Reuse]:
     """Compose the regions of some splits and write them below ``out``, one form after another.
 
@@ -97,8 +98,7 @@ def write_large_regions(
     forms = tuple(forms)
     reuses = []
     for split in splits:
-        options = {} if sides is None else {"sides": sides}
-        regions = list(large_regions(data.resolve(), split, seed, times, **options))
+        regions = list(large_regions(data.resolve(), split, seed, times, sides))
         if not regions:
             raise QueryError(f"{data.name} holds none of {', '.join(NUMBERS)}, each with its table")
         for region in tqdm(regions, split, unit="region", disable=len(regions) < 20):
@@ -185,11 +185,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--seed", type=int, default=0, help="of pieces, lesions and wordings")
     parser.add_argument("--times", type=int, default=1, metavar="N", help="N times as many")
+    parser.add_argument(
+        "--sides", type=int, nargs=2, default=SIDES, metavar="PX", help="least and most of a region"
+    )
     args = parser.parse_args(words)
     since = time.perf_counter()
     try:
         reuses = write_large_regions(
-            args.data, args.out, args.splits, args.forms, args.seed, args.times
+            args.data, args.out, args.splits, args.forms, args.seed, args.times, tuple(args.sides)
         )
     except PathreasonError as error:
         print(f"pathreason: {error}", file=sys.stderr)  # noqa: T201

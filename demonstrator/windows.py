@@ -321,7 +321,7 @@ def moved(sample: Sample, before: Path, after: Path) -> Sample:
 def main(words: Sequence[str] | None = None) -> int:
     """Draw windows, and say what came of it; 2 where it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m demonstrator.windows")
-    parser.add_argument("regions", type=Path, nargs="+", metavar="JSONL")
+    parser.add_argument("regions", type=Path, nargs="*", metavar="JSONL")
     parser.add_argument("--beside", type=Path, nargs="*", default=(), metavar="JSONL")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="JSONL")
     parser.add_argument("--split", choices=SPLITS, default="train")

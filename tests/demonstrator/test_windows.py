@@ -121,6 +121,9 @@ def test_command(composed, capsys, tmp_path):
     said = capsys.readouterr().out
     assert "window_lung: " in said
     assert "large_lung: " in said
+    together = tmp_path / "together.jsonl"
+    assert main(["--beside", str(out), str(data), "-o", str(together)]) == 0
+    assert len(read_samples(together)) == len(read_samples(out)) + len(read_samples(data))
     assert main([str(out), "-o", str(tmp_path / "other.jsonl")]) == 2
     assert "train-regions.json is missing" in capsys.readouterr().err
     assert {region.dataset for region in read_regions(data)} == {
