@@ -230,6 +230,7 @@ class Planner:
     journal: bool = False
     _loaded: Models | None = None
     _info: ModelInfo | None = None
+    _windows: tuple[Policy | None] | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -250,7 +251,9 @@ class Planner:
         PathreasonError
             If it is refused.
         """
-        unasked = _Unasked(self.info, models.find_windows(self.model))
+        if self._windows is None:  # of all requests, it is read once
+            self._windows = (models.find_windows(self.model),)
+        unasked = _Unasked(self.info, *self._windows)
         job = replace(job_of(entry, slide), journal=() if self.journal else None)
         try:
             plan = _plan(job, unasked, unasked)
