@@ -26,6 +26,7 @@ from .answers import (
     to_record,
 )
 from .choosing import Way, read_way
+from .figure import draw_table
 from .figures import make_table
 from .memory import RememberingPerformer, weights_hash
 from .page import as_json, markdown
@@ -68,6 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of intervals")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path, help="a PNG of the table")
     parser.add_argument("--record", type=Path, help="the answers of this table; .jsonl.gz")
     args = parser.parse_args(words)
     try:
@@ -93,6 +95,8 @@ def _run(args: argparse.Namespace) -> None:
     print(text)  # noqa: T201
     if args.markdown:
         fill(args.markdown, text)
+    if args.figure:
+        draw_table(table.rows, args.figure)
     if args.json:
         about = {
             "model": args.model,

@@ -10,6 +10,7 @@ from threading import Event
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from PIL import Image
 
 from demonstrator.large_regions import write_large_regions
 from demonstrator.large_regions_table import __main__ as command
@@ -364,13 +365,14 @@ def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, c
         performer, allocator = ColourReader(), FixedAllocator()
 
     monkeypatch.setattr(command, "load_models", lambda *_: Models)
-    out = {name: tmp_path / f"large.{name}" for name in ("md", "json", "jsonl.gz")}
+    out = {name: tmp_path / f"large.{name}" for name in ("md", "json", "jsonl.gz", "png")}
     words = ["embedded", "--data", *(str(data / f / "val.jsonl") for f in ("as_is", "blended"))]
     words += ["--ways", "uniform@x16", "surprise@x16", "one_view@64", "--per-topic", "2"]
     words += ["--topics", "boxes of tumour", "where the tumour is"]
     words += ["--pairs", "surprise@x16:uniform@x16"]
     words += ["--items", str(tmp_path / "items.jsonl"), "--memory", str(tmp_path / "m.sqlite")]
     words += ["--markdown", str(out["md"]), "--json", str(out["json"])]
+    words += ["--figure", str(out["png"])]
     assert command.main([*words, "--record", str(out["jsonl.gz"])]) == 0
     assert "**Score by set**" in capsys.readouterr().out
     results = json.loads(out["json"].read_text())
@@ -384,6 +386,8 @@ def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, c
         assert row["low"] <= row["score"] <= row["high"]
         assert row["share_of_native"] > 0
     assert {d["set"] for d in results["differences"]} == {"lymph_node", "all"}
+    with Image.open(out["png"]) as figure:
+        assert figure.height > figure.width / 2  # a line of panels for each form
     record = [json.loads(line) for line in gzip.open(out["jsonl.gz"], "rt")]
     assert len(record) == 3 * results["about"]["questions"] == 3 * 2 * 4
     assert {"question", "truth", "score", "views", "way"} <= set(record[0])
