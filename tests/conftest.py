@@ -36,6 +36,18 @@ def config_folder(
 
 
 @pytest.fixture
+def own_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path]:
+    """Folders of settings and cache during a test, in place of the user's own."""
+    config, cache = tmp_path_factory.mktemp("config"), tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(config))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv("PATHREASON_API_KEY", raising=False)
+    return config, cache
+
+
+@pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fails a test that tries to reach another machine, even where the failure is caught."""
     tried: list[Any] = []

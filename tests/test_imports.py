@@ -19,6 +19,7 @@ ROOMS = {
     "napari_pathreason.engine": HEAVY | GUI,
     "napari_pathreason.exports": HEAVY | GUI | FILES | {"jinja2", "shapely"},
     "napari_pathreason.models": HEAVY | GUI,
+    "napari_pathreason.models.server": HEAVY | GUI | FILES | {"httpx2", "numpy"},
     "napari_pathreason.slide_run": HEAVY | GUI | FILES | {"skimage", "pydantic"},
     "napari_pathreason.training": GUI,
     "napari_pathreason.cli": HEAVY | GUI | FILES | {"numpy", "matplotlib"},

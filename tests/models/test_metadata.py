@@ -103,7 +103,7 @@ TOPIC = {
     ("metadata_json", "message"),
     [
         ({"name": 3}, "must be a text"),
-        ({"box_space": "level0"}, "relative or resized"),
+        ({"box_space": "level0"}, "relative, resized, relative_yx"),
         ({"format_version": 0}, "format_version"),
         ({"format_version": "1"}, "format_version"),
         ({"format_version": True}, "format_version"),

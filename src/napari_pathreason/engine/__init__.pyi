@@ -1,4 +1,8 @@
-from ._checks import check_query as check_query, most_of_picture as most_of_picture
+from ._checks import (
+    check_boxes as check_boxes,
+    check_query as check_query,
+    most_of_picture as most_of_picture,
+)
 from ._combine import combine_readings as combine_readings
 from ._confidence import (
     confidence as confidence,

@@ -36,7 +36,7 @@ def visual_tokens(prompt: Prompt, model: ModelInfo) -> int:
 
 
 def most_together(model: ModelInfo) -> int:
-    """Visual tokens that go to a model in one pass."""
+    """Visual tokens that go to a model in one pass; a server takes prompts one by one anyway."""
     return TOGETHER_ON_CPU if model.device == "cpu" else sys.maxsize
 
 
@@ -60,7 +60,8 @@ def in_passes(
     tokens = 0
     for place in order:
         own = visual_tokens(prompts[place], model)
-        other = most is None and group and prompts[group[0]].shapes != prompts[place].shapes
+        mixed = group and prompts[group[0]].shapes != prompts[place].shapes
+        other = mixed and most is None and model.server is None  # a server pads nothing
         if group and (other or tokens + own > limit):
             yield group
             group, tokens = [], 0

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari_pathreason.budgets import BUDGET_GRID, ReadPlan
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import TASKS, check_choices, unknown_labels
-from napari_pathreason.types import Allocation, Budget, Effort, Metadata, Query, SlideInfo
+from napari_pathreason.types import (
+    Allocation,
+    Budget,
+    Effort,
+    Metadata,
+    ModelInfo,
+    Query,
+    Reading,
+    SlideInfo,
+)
 
 MOST_TOKENS = 16_384
 """Visual tokens beyond which a picture is not answered: 4096 x 4096 px at 32 px a token."""
@@ -52,6 +63,22 @@ def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) 
     if metadata is not None and (unknown := unknown_labels(query, metadata)):
         can = ", ".join(metadata.labels) or "nothing: it was not trained to draw boxes"
         raise QueryError(f"cannot look for {', '.join(unknown)}; it can look for: {can}")
+
+
+def check_boxes(query: Query, model: ModelInfo) -> None:
+    """Refuse to look for boxes where nobody knows how the model writes them.
+
+    Raises
+    ------
+    QueryError
+        If its box space is not known.
+    """
+    if query.task == "detection" and model.box_space is None:
+        raise QueryError(
+            f"nobody knows how the model {model.name} writes boxes; say so with --boxes, or in "
+            "the dock's Server dialog: relative (0 to 1000), resized (pixels of the picture) or "
+            "relative_yx (0 to 1000, y first)"
+        )
 
 
 def check_plan(plan: ReadPlan, most: int | None = None) -> None:
@@ -135,6 +162,43 @@ def output_warnings(allocation: Allocation, plan: ReadPlan, unreadable: float) -
             f"{budget:,} asked for; it was not enlarged"
         )
     return notes
+
+
+def realised_warnings(readings: Sequence[Reading], model: ModelInfo) -> list[str]:
+    """Where a model read its pictures with other visual tokens than planned, and why.
+
+    Parameters
+    ----------
+    readings : sequence of Reading
+    model : ModelInfo
+    """
+    planned = [sum(view.tokens for view in reading.views) for reading in readings]
+    more = [r for r, own in zip(readings, planned, strict=True) if r.visual_tokens > own]
+    fewer = [r for r, own in zip(readings, planned, strict=True) if r.visual_tokens < own]
+    notes = []
+    for other, why in ((more, _why_more(more, model)), (fewer, "it has a cap on their pixels")):
+        if other:
+            read = sum(reading.visual_tokens for reading in other)
+            wanted = sum(view.tokens for reading in other for view in reading.views)
+            of = "" if len(readings) == 1 else f" (in {len(other):,} of {len(readings):,} prompts)"
+            notes.append(
+                f"the model read {read:,} visual tokens where {wanted:,} were planned{of}: {why}"
+            )
+    return notes
+
+
+def _why_more(readings: Sequence[Reading], model: ModelInfo) -> str:
+    least = 1 if model.server is None else model.server.least
+    if any(view.tokens < least for reading in readings for view in reading.views):
+        return f"it takes at least {least:,} for a picture"
+    return "it makes pictures larger"
+
+
+def boxes_warnings(query: Query, model: ModelInfo) -> list[str]:
+    """How the boxes of a model on a server were read, and who says so."""
+    if query.task != "detection" or model.server is None or not model.server.boxes_by:
+        return []
+    return [f"boxes were read as {model.server.boxes_by}"]
 
 
 def _percent(share: float) -> str:

@@ -288,7 +288,7 @@ def to_detections(
     boxes: Iterable[AnswerBox],
     region: Region,
     picture_size: tuple[int, int],
-    space: BoxSpace,
+    space: BoxSpace | None,
     confidences: Sequence[float] = (),
 ) -> tuple[Detection, ...]:
     """Place boxes on the slide, clipped to the region; what is empty then is dropped.
@@ -301,16 +301,19 @@ def to_detections(
         What the model was shown, level-0 pixels.
     picture_size : tuple of int
         (width, height) of the picture it was shown, pixels.
-    space : {"relative", "resized"}
-        0 to 1000 of the region, or pixels of the picture.
+    space : BoxSpace or None
+        Of None no box can be placed.
     confidences : sequence of float
         One for each box, or none at all.
     """
+    if space is None:
+        return ()
     frame = frame_of(region, picture_size, space)
     placed = []
     confident = confidences or repeat(None)
     for box, one in zip(boxes, confident, strict=False):
-        on_slide = _cut_to(frame.to_slide(Box.from_corners(box.x1, box.y1, box.x2, box.y2)), region)
+        corners = in_order((box.x1, box.y1, box.x2, box.y2), space)
+        on_slide = _cut_to(frame.to_slide(Box.from_corners(*corners)), region)
         if on_slide.area > 0:
             placed.append(Detection(box.label, on_slide, one))
     return tuple(placed)
@@ -322,15 +325,23 @@ def to_boxes(
     """Detections as boxes of an answer, in a checkpoint's own box space; see `to_detections`."""
     frame = frame_of(region, picture_size, space)
     return tuple(
-        AnswerBox(detection.label, *frame.to_picture(detection.box).corners)
+        AnswerBox(detection.label, *in_order(frame.to_picture(detection.box).corners, space))
         for detection in detections
     )
+
+
+def in_order(
+    corners: tuple[float, float, float, float], space: BoxSpace
+) -> tuple[float, float, float, float]:
+    """Corners (x1, y1, x2, y2) as a box space has them, or back: some have y before x."""
+    x1, y1, x2, y2 = corners
+    return (y1, x1, y2, x2) if space == "relative_yx" else corners
 
 
 def frame_of(region: Region, picture_size: tuple[int, int], space: BoxSpace) -> VisualFrame:
     """The map between a checkpoint's box space and the slide; parameters as in `to_detections`."""
     side = (RELATIVE_SIDE, RELATIVE_SIDE)
-    return VisualFrame(region, side if space == "relative" else picture_size)
+    return VisualFrame(region, picture_size if space == "resized" else side)
 
 
 def _cut_to(box: Box, region: Region) -> Box:

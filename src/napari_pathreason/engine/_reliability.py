@@ -54,10 +54,8 @@ def question_doubts(query: types.Query, model: types.ModelInfo) -> Iterator[Doub
     elif why := untrained(query, model.metadata):
         yield Doubt("none", why)
     if model.calibration is None:
-        yield Doubt(
-            "uncertain",
-            "nobody has measured how reliable this model is; `pathreason calibrate` does",
-        )
+        remedy = "; `pathreason calibrate` does" if model.server is None else ""
+        yield Doubt("uncertain", f"nobody has measured how reliable this model is{remedy}")
 
 
 def picture_doubts(
@@ -140,6 +138,8 @@ def reply_doubts(
         Of the answer, 0 to 1; None where it is not known.
     model : ModelInfo
     """
+    if completion.finish == "broken":
+        yield Doubt("uncertain", "the server broke off in the middle of the reply")
     if not answer.readable:
         yield Doubt("none", "the model's reply could not be read")
         return
@@ -147,11 +147,13 @@ def reply_doubts(
         yield Doubt("none", "the model says that it cannot tell")
     if completion.finish == "length":
         yield Doubt("uncertain", "the reply was cut off")
-    elif not answer.well_formed:
+    elif not answer.well_formed and completion.finish != "broken":
         yield Doubt("uncertain", "the reply did not keep to the form of an answer")
     least = (model.calibration or types.Calibration()).least
     if confidence is None:
-        if not answer.boxes:
+        if model.server is not None and not model.server.logprobs:
+            yield Doubt("uncertain", "this server gives no probabilities, so no confidence")
+        elif not answer.boxes:
             yield Doubt("uncertain", "the model tells no confidence")
     elif confidence < least:
         yield Doubt("uncertain", "low confidence; look for yourself, or ask at another budget")

@@ -31,8 +31,11 @@ from napari_pathreason.types import (
 
 from ._asking import Need, complete
 from ._checks import (
+    boxes_warnings,
+    check_boxes,
     check_query,
     input_warnings,
+    realised_warnings,
     wording_warnings,
 )
 from ._confidence import confidence_of
@@ -199,6 +202,7 @@ def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Step
     slide = job.slide.info
     region = request.region.clipped(slide.width, slide.height)
     check_query(request.query, request.budget, model.metadata if job.bounded else None)
+    check_boxes(request.query, model)
     query = as_trained(request.query, model.metadata)
     worded = replace(job, request=replace(request, region=region, query=query))
     most = model.max_visual_tokens if job.bounded else None
@@ -244,7 +248,8 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
     readings = found.readings
     answer, confident = found.answer, found.confidence
     if query.task == "detection" and answer.readable and (zoom.readings or found.windows):
-        answer = answer_of(answer, zoom.detections, region, found.picture_size, model.box_space)
+        space = model.box_space or "relative"
+        answer = answer_of(answer, zoom.detections, region, found.picture_size, space)
     if zoom.readings:
         confident = confidence_of(zoom.detections).answer
     doubts = [*question_doubts(query, model), *found.doubts]
@@ -253,6 +258,8 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
     views = replace(found.views, views=(*found.views.views, *(one.view for one in zoom.readings)))
     notes = input_warnings(request.region, region, job.slide.info)
     notes += wording_warnings(request.query, query)
+    notes += boxes_warnings(query, model)
+    notes += realised_warnings([*readings, *zoom.readings], model)
     return Result(
         query=query,
         region=region,

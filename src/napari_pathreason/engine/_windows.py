@@ -225,6 +225,7 @@ class _Rounds:
         self.policy = job.policy or _policy(request, model, learned)
         # what a second round needs is an answer of each window
         asks_each = self.policy.name in TWO_ROUNDS or form_of(request.query) in ("count", "boxes")
+        self._asks_each = asks_each
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
         self.pins = _pins(request, model)
@@ -288,6 +289,10 @@ class _Rounds:
         self.order = choice.order
         first = 1 + max((view.number for view in (*self._again, *self.views)), default=0)
         views = numbered((self._view(pick, token_px) for pick in (*pinned, *choice.picks)), first)
+        server = self.model.server
+        shown = 1 + len(self._again) + len(views)
+        if self.joint and server is not None and shown > server.pictures and not self._again:
+            self.joint = False
         if self.joint and (views or self._again):
             overview = view_of(request.region, JOINT_OVERVIEW, token_px, "overview")
             views = (overview, *self._again, *views)
@@ -368,7 +373,7 @@ class _Rounds:
             found = form_of(query) == "count" or is_finding(query, combined.answer.text)
         share = self._read_share()
         doubts = windows_doubts(readings, combined.support, found=found, read_share=share)
-        warnings = self._lowered()
+        warnings = [*self._lowered(), *self._alone()]
         read = {view for one in self.readings for view in one.views}
         if lost := sum(view not in read for view in self.views):
             warnings.append(
@@ -392,6 +397,17 @@ class _Rounds:
             unread=self._unread(),
             windows=max(len(self.scene.cover), 1),
         )
+
+    def _alone(self) -> list[str]:
+        """That windows were asked about one by one, where a server takes no more in a prompt."""
+        server = self.model.server
+        if server is None or self.joint or self._asks_each or len(self.views) <= server.pictures:
+            return []
+        most = "one picture" if server.pictures == 1 else f"{server.pictures:,} pictures"
+        return [
+            f"this server takes {most} in a prompt at the most, so each window was asked about by "
+            "itself"
+        ]
 
     def _lowered(self) -> list[str]:
         """Which windows were read coarser than was asked, and why."""

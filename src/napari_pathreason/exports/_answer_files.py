@@ -115,13 +115,14 @@ class AnswerFiles:
             write_report(path, self.results, lambda r: region_png(slide, r), self.run, self.made)
 
     def _manifest(self) -> Manifest:
-        slide, last = self.slide(), self.results[-1].model
+        slide, last, used = self.slide(), self.results[-1].model, self.model()
+        name = last.name if last.server is None else used.name  # only if asked: `used_model`
         return Manifest(
             run=self.run,
             made=self.made,
             slide=self.results[-1].slide,
             fingerprint="" if slide.path is None else fingerprint(slide.path),
-            model=replace(self.model(), name=last.name, device=last.device, encoder=last.encoder),
+            model=replace(used, name=name, device=last.device, encoder=last.encoder),
             entries=tuple(self.entries or map(entry_of, self.results)),
             versions=versions_here(),
         )

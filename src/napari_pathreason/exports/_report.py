@@ -162,6 +162,8 @@ def _lines(rationale: str, names: set[str]) -> list[_Line]:
 def _cost(tokens: TokenReport) -> str:
     """What an answer cost beside both native sizes."""
     native = native_words(tokens.native_windows, tokens.native_picture)
+    if not tokens.flops:  # of a model on a server
+        return f"{tokens.spent:,} visual tokens; {native}. FLOPs are not known"
     flops = (tokens.flops, tokens.flops_native_windows, tokens.flops_native_picture)
     spent, windows, picture = (f"{value / 1e9:,.1f}" for value in flops)
     return (

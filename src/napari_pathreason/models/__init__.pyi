@@ -144,3 +144,9 @@ from ._window_net import (
     worth as worth,
 )
 from .process import ModelProcess as ModelProcess
+from .server import (
+    allow_host as allow_host,
+    is_address as is_address,
+    resolve_address as resolve_address,
+    set_boxes as set_boxes,
+)

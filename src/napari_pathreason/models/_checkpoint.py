@@ -8,6 +8,7 @@ from pathlib import Path
 from napari_pathreason.errors import ModelError
 
 from ._config import read_json
+from .server import is_address
 
 EMBEDDED = Path(__file__).parent / "embedded"
 INDEX = "model.safetensors.index.json"
@@ -30,6 +31,11 @@ def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
     ModelError
         If there is none, or the hub cannot be asked and the cache does not hold it.
     """
+    if is_address(model_id):
+        raise ModelError(
+            "a model on a server has no weights on this machine; give embedded, a folder or a "
+            "hub id for this"
+        )
     if model_id == "embedded":
         if not EMBEDDED.is_dir():
             raise ModelError(

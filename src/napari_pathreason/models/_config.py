@@ -99,7 +99,8 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
         raise ModelError(f"name in {METADATA} of the model {name} must be a text")
     # where a fine-tune of Qwen2.5-VL was taught boxes from 0 to 1000
     if metadata_json.get("box_space", "relative") not in get_args(BoxSpace):
-        raise ModelError(f"box_space in {METADATA} of the model {name} must be relative or resized")
+        spaces = ", ".join(get_args(BoxSpace))
+        raise ModelError(f"box_space in {METADATA} of the model {name} must be one of {spaces}")
     return metadata_json
 
 

@@ -17,8 +17,6 @@ from torch.nn import functional
 
 from napari_pathreason.types import Messages, ModelDims, Prompt
 
-from ._config import Family
-
 IMAGE_PAD = "<|image_pad|>"
 VISION_TOKENS = (IMAGE_PAD, "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 """Tokens that stand for pictures: never to be sampled, a forward pass breaks on them."""
@@ -35,7 +33,7 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
-NORMALISATION: dict[Family, Normalisation] = {
+NORMALISATION: dict[str, Normalisation] = {
     "qwen3_vl": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "qwen2_5_vl": Normalisation(
         (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Encoder, Messages, ModelInfo
 
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
-from ._allocators import load_beside
+from ._allocators import FixedAllocator, load_beside
 from ._checkpoint import check_whole, find_checkpoint, is_hub_id
 from ._config import read_info, read_json
 from ._runtime import (
@@ -23,6 +24,7 @@ from ._runtime import (
     resolve_encoder,
     wait_passively,
 )
+from .server import is_address, load_server, read_server_info
 
 if TYPE_CHECKING:
     from ._inputs import Normalisation
@@ -39,9 +41,11 @@ class LoadedModels:
 
     performer: Performer
     allocator: Allocator
+    ended: Callable[[], object] = lambda: None
 
     def close(self) -> None:
-        """Nothing: memory is freed with the last reference."""
+        """End what waits for a server; memory is freed with the last reference."""
+        self.ended()
 
 
 def load_models(
@@ -52,8 +56,9 @@ def load_models(
     Parameters
     ----------
     model_id : str or Path
-        ``embedded``, a folder, or a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint, or of a LoRA
-        adapter of one.
+        ``embedded``, a folder, a hub id of a Qwen3-VL or Qwen2.5-VL checkpoint, or of a LoRA
+        adapter of one, or the address of a server such as ``http://host:8000/v1#name``; device and
+        encoder are then the server's own.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     encoder : {"exact", "fast", "openvino"}
@@ -72,6 +77,11 @@ def load_models(
     OutOfMemoryError
         If the weights do not fit.
     """
+    if is_address(model_id):
+        served = load_server(str(model_id))
+        usual, least = FixedAllocator(), served.capabilities.least
+        allocator = FixedAllocator(max(usual.budget or 0, least))  # less would cost no less
+        return LoadedModels(served, allocator, served.close)
     performer = load_performer(model_id, device, encoder=encoder)
     folder, name = find_checkpoint(model_id)
     return LoadedModels(*load_beside(folder, name, performer))
@@ -234,20 +244,22 @@ def read_model_info(model: str | Path) -> ModelInfo | None:
     Parameters
     ----------
     model : str or Path
-        ``embedded``, a folder or a hub id.
+        ``embedded``, a folder, a hub id, or the address of a server.
 
     Returns
     -------
     ModelInfo or None
         As the loaded model gives it, but for its device and encoder. None where nothing of the
         model is here: no such folder, a hub id that is not in the cache, an adapter without its
-        base.
+        base, a server that was never asked.
 
     Raises
     ------
     ModelError
         If one of its files is damaged, or its family is not served.
     """
+    if is_address(model):
+        return read_server_info(str(model))
     place = _on_this_machine(model)
     if place is None:
         return None

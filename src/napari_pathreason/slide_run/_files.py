@@ -187,6 +187,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
 def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> None:
     plan, result = outcome.plan, outcome.result
     identity = asdict(plan.identity)
+    on_server = plan.model.server is not None  # of it only what `used_model` names
     values = {
         "format": FORMAT,
         "run": plan.run,
@@ -196,7 +197,7 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         "model": asdict(
             replace(
                 plan.used,
-                name=plan.model.name,
+                name=plan.used.name if on_server else plan.model.name,
                 device=plan.model.device,
                 encoder=plan.model.encoder,
             )

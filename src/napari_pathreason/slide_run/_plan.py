@@ -260,24 +260,33 @@ def _settings(identity: Identity) -> dict[str, object]:
 
 
 def used_model(
-    model_id: str, device: str = "auto", encoder: Encoder = "exact"
+    model_id: str, device: str = "auto", encoder: Encoder = "exact", named: bool = False
 ) -> exports.UsedModel:
     """Name and hash of a model, told apart by its weights and not by where they lie.
+
+    Of a model on a server the hash is that of its address and name, which stand in it themselves
+    only where they are asked for.
 
     Parameters
     ----------
     model_id : str
-        ``embedded``, a folder or a hub id.
+        ``embedded``, a folder, a hub id or the address of a server.
     device : str
         As it was chosen.
     encoder : Encoder
         As it was chosen.
+    named : bool
+        Whether a server and its model are named.
 
     Raises
     ------
     ModelError
         If there is no such model.
     """
+    if models.is_address(model_id):
+        address = models.resolve_address(model_id)
+        name, place = (address.model, str(address)) if named else ("a model on a server", "")
+        return exports.UsedModel(name, place, "server", address.digest)
     folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
     return exports.UsedModel(

@@ -227,6 +227,7 @@ def _plan(
         engine.check_query(
             settings.query, settings.budget, model.metadata
         )  # before anything is read
+        engine.check_boxes(settings.query, model)
         plan = make_plan(slide, identity, used, model, batches)
         write_plan(folder, plan)
     wanted = settings.overrides

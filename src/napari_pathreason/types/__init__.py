@@ -12,8 +12,10 @@ from .model import (
     OODScore,
     Prompt,
     Scale,
+    ServerInfo,
     TokenLogprobs,
     Topic,
+    unknown_dims,
 )
 from .query import (
     Budget,
@@ -70,6 +72,7 @@ __all__ = [
     "Result",
     "Role",
     "Scale",
+    "ServerInfo",
     "SlideInfo",
     "TaskName",
     "TokenLogprobs",
@@ -78,4 +81,5 @@ __all__ = [
     "View",
     "Views",
     "WindowChoice",
+    "unknown_dims",
 ]

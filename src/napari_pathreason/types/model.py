@@ -11,7 +11,9 @@ if TYPE_CHECKING:  # budgets are reckoned without an array library
     import numpy as np
     from numpy.typing import NDArray
 
-BoxSpace = Literal["relative", "resized"]
+BoxSpace = Literal["relative", "resized", "relative_yx"]
+"""Where a model writes boxes: 0 to 1000 of the picture, pixels of the picture as it was shown, or
+0 to 1000 with y before x."""
 Encoder = Literal["exact", "fast", "openvino"]
 """How the vision encoder computes on a processor: in float32, in bfloat16 where that is fast, or by
 OpenVINO where it is installed."""
@@ -65,6 +67,16 @@ class ModelDims:
     def token_px(self) -> int:
         """Side of one visual token in pixels of the resized picture."""
         return self.patch * self.merge
+
+    @property
+    def has_flops(self) -> bool:
+        """Whether they tell FLOPs; of a model on a server only the side of a token is known."""
+        return self.text_depth > 0
+
+
+def unknown_dims(token_px: int) -> ModelDims:
+    """Dimensions of a model of which only the side of a visual token is known; its FLOPs are 0."""
+    return ModelDims(token_px, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,34 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server lets its clients do with a model.
+
+    Parameters
+    ----------
+    pictures : int
+        In one prompt, at the most.
+    at_once : int
+        Requests that are sent before the first of them is answered, at the most.
+    least : int
+        Visual tokens of the smallest picture.
+    logprobs : bool
+        Whether it tells how probable its tokens were; else there is no confidence.
+    continues : bool
+        Whether it goes on with an answer that was begun.
+    boxes_by : str
+        In words, who says how boxes are written.
+    """
+
+    pictures: int = 999
+    at_once: int = 4
+    least: int = 1
+    logprobs: bool = False
+    continues: bool = False
+    boxes_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What a caller must know of a performer.
 
@@ -164,12 +204,14 @@ class ModelInfo:
     are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
     a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
     be compared with the training images; None where none can. ``encoder`` is how its vision encoder
-    computes; ``notes`` say in a line each what is otherwise than was asked for.
+    computes; ``notes`` say in a line each what is otherwise than was asked for. ``box_space`` is
+    None where nobody knows how the model writes boxes. ``server`` is None for a model that is
+    computed on this machine.
     """
 
     name: str
-    family: Literal["qwen3_vl", "qwen2_5_vl"]
-    box_space: BoxSpace
+    family: str
+    box_space: BoxSpace | None
     dims: ModelDims
     device: str = "cpu"
     calibration: Calibration | None = None
@@ -177,6 +219,7 @@ class ModelInfo:
     comparable: int | None = None
     encoder: Encoder = "exact"
     notes: tuple[str, ...] = ()
+    server: ServerInfo | None = None
 
     @property
     def zoom_labels(self) -> tuple[str, ...]:
@@ -194,6 +237,8 @@ class ModelInfo:
 
         A model that says nothing of its training is a large one, which all families trained so.
         """
+        if self.server is not None and self.server.pictures < 2:
+            return False
         return self.metadata is None or self.metadata.joint
 
     @property
@@ -244,14 +289,15 @@ class Completion:
 
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
     tokens written, the one that ended the answer included. ``written`` are those of the text, one
-    by one; empty where the performer does not tell. ``ood`` is of the picture.
+    by one; empty where the performer does not tell. ``ood`` is of the picture. ``finish`` is
+    ``broken`` where a server went away while it wrote.
     """
 
     text: str
     prompt_tokens: int
     visual_tokens: int
     new_tokens: int
-    finish: Literal["stop", "length", "cancelled"]
+    finish: Literal["stop", "length", "cancelled", "broken"]
     seconds: float
     written: tuple[TokenLogprobs, ...] = ()
     ood: OODScore | None = None

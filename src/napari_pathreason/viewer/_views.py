@@ -93,6 +93,7 @@ def pace(entries: Iterable[Entry], model: ModelInfo) -> float | None:
         for entry in entries
         if entry.result.model == model
         and entry.former is None
+        and entry.result.tokens.flops
         and (seconds := sum(entry.result.seconds.values())) > 0
     ]
     return median(speeds) if speeds else None
@@ -164,7 +165,7 @@ def cost_line(plan: Planned, seconds: float | None) -> str:
     cost, views = plan.cost, plan.views
     words = [
         _tokens(cost.tokens, views),
-        f"about {cost.flops / 1e9:,.1f} GFLOPs",
+        f"about {cost.flops / 1e9:,.1f} GFLOPs" if cost.flops else "FLOPs not known",
         f"{cost.pixels / 1e6:,.1f} Mpx to decode",
         f"{cost.memory / 1e6:,.1f} MB of pictures",
     ]
@@ -180,7 +181,7 @@ def realised_line(result: Result) -> str:
     tokens, views = result.tokens, result.views
     words = [
         _tokens(tokens.realised, views),
-        f"{tokens.flops / 1e9:,.1f} GFLOPs",
+        f"{tokens.flops / 1e9:,.1f} GFLOPs" if tokens.flops else "FLOPs not known",
         f"{result.pixels_decoded / 1e6:,.1f} Mpx decoded",
         f"{sum(result.seconds.values()):,.1f} s",
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import BUDGETS, find_checkpoint, load_models
+from napari_pathreason.models import BUDGETS, find_checkpoint, is_address, load_models
 from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import CROP, Pictures, Sample, read_samples
 from napari_pathreason.types import Encoder
@@ -279,6 +279,8 @@ def group_names(table: Path, column: str, samples: Sequence[Sample], folder: Pat
 
 def _with_size_of_file(rows: Sequence[Row], model: str) -> list[Row]:
     """Rows, those of all questions with the megabytes of the weights where they lie in a folder."""
+    if is_address(model):
+        return list(rows)
     folder = find_checkpoint(model)[0] if model == "embedded" else Path(model)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     if not size:

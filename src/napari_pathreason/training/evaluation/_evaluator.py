@@ -227,6 +227,11 @@ def relative(result: Result) -> Answer:
     """The answer with its boxes in 0-1000 of the region, as labels are given."""
     if result.model.box_space == "relative":
         return result.answer
+    if result.model.box_space == "relative_yx":
+        swapped = tuple(
+            replace(box, x1=box.y1, y1=box.x1, x2=box.y2, y2=box.x2) for box in result.answer.boxes
+        )
+        return replace(result.answer, boxes=swapped)
     x, y = (1000 / side for side in result.picture_size)
     boxes = tuple(
         replace(box, x1=box.x1 * x, x2=box.x2 * x, y1=box.y1 * y, y2=box.y2 * y)

@@ -1,0 +1,37 @@
+from ._address import Address as Address, is_address as is_address, parse_address as parse_address
+from ._client import (
+    BrokeOff as BrokeOff,
+    Chunk as Chunk,
+    Client as Client,
+    Served as Served,
+    Usage as Usage,
+)
+from ._families import ServedFamily as ServedFamily, family_named as family_named
+from ._load import (
+    SPACES as SPACES,
+    ServerReport as ServerReport,
+    list_models as list_models,
+    load_server as load_server,
+    look_at_server as look_at_server,
+    read_server_info as read_server_info,
+    resolve_address as resolve_address,
+    set_boxes as set_boxes,
+)
+from ._memory import (
+    KEY as KEY,
+    SENT as SENT,
+    allow_host as allow_host,
+    allowed_hosts as allowed_hosts,
+    check_allowed as check_allowed,
+    is_allowed as is_allowed,
+    keep_key as keep_key,
+    key_of as key_of,
+)
+from ._performer import ServerPerformer as ServerPerformer
+from ._probe import (
+    MANY as MANY,
+    Capabilities as Capabilities,
+    probe as probe,
+    remembered as remembered,
+)
+from ._trouble import NoPictures as NoPictures, Refused as Refused

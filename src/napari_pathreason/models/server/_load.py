@@ -1,0 +1,219 @@
+"""From an address to a performer: which model, what its server does, how it writes boxes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import get_args
+
+from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.types import BoxSpace, ModelInfo, ServerInfo, unknown_dims
+
+from ._address import Address, parse_address
+from ._client import Client, Served
+from ._families import ServedFamily, family_named
+from ._memory import check_allowed, key_of, recall, remember
+from ._performer import ServerPerformer
+from ._probe import Capabilities, capabilities, keep, probe, remembered
+
+BOXES = "boxes"
+AT_ONCE = 4
+"""Requests in flight, at the most."""
+SPACES: dict[BoxSpace, str] = {
+    "relative": "0 to 1000 of the picture",
+    "resized": "pixels of the picture",
+    "relative_yx": "0 to 1000 of the picture, y first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What a server has and does, for people.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Names that it lists.
+    info : ModelInfo or None
+        Of the model that was asked for, or of its only one; None where one must be chosen first.
+    found : Capabilities or None
+    """
+
+    models: tuple[str, ...]
+    info: ModelInfo | None = None
+    found: Capabilities | None = None
+
+
+def load_server(model_id: str, key: str = "", at_once: int = AT_ONCE) -> ServerPerformer:
+    """A performer of a model on a server; nothing is sent but words and white pictures.
+
+    Parameters
+    ----------
+    model_id : str
+        Its address.
+    key : str
+        In place of that of the environment or the keyring.
+    at_once : int
+        Requests in flight, at the most.
+
+    Raises
+    ------
+    ModelError
+        If the host is not allowed, or the server or its model cannot be used; one line that names
+        the remedy.
+    """
+    client, listed = _connected(model_id, key)
+    client, served = _chosen(client, listed)
+    found = capabilities(client, served.context)
+    return ServerPerformer(client, found, _info(client.address, found, at_once))
+
+
+def list_models(model_id: str, key: str = "") -> tuple[str, ...]:
+    """Names of the models that a server lists; errors as `load_server`."""
+    return tuple(one.name for one in _connected(model_id, key)[1])
+
+
+def look_at_server(model_id: str, key: str = "") -> ServerReport:
+    """Find out anew what a server has and does; parameters and errors as of `load_server`."""
+    client, listed = _connected(model_id, key)
+    names = tuple(one.name for one in listed)
+    if not client.address.model and len(listed) != 1:
+        return ServerReport(names)
+    client, served = _chosen(client, listed)
+    found = probe(client, served.context)
+    keep(client.address, found)
+    return ServerReport(names, _info(client.address, found, AT_ONCE), found)
+
+
+def resolve_address(model_id: str) -> Address:
+    """The address of a model with its name, which the server is asked for where it has one alone.
+
+    Raises
+    ------
+    ModelError
+        As `load_server`.
+    """
+    address = parse_address(model_id)
+    if address.model:
+        return address
+    client, listed = _connected(model_id, "")
+    return _chosen(client, listed)[0].address
+
+
+def read_server_info(model_id: str) -> ModelInfo | None:
+    """What is remembered of a model on a server; None where nothing is. Nothing is sent.
+
+    Raises
+    ------
+    ModelError
+        If the address cannot be understood.
+    """
+    address = parse_address(model_id)
+    if not address.model:
+        name = recall(address, "only").get("model")
+        if not isinstance(name, str):
+            return None
+        address = Address(address.url, name)
+    found = remembered(address)
+    return None if found is None else _info(address, found, AT_ONCE)
+
+
+def set_boxes(model_id: str, space: str) -> None:
+    """Remember how a model on a server writes boxes, as its user says.
+
+    Parameters
+    ----------
+    model_id : str
+        Its address.
+    space : str
+        ``relative``, ``resized`` or ``relative_yx``; empty to go by its family again.
+
+    Raises
+    ------
+    QueryError
+        If it is none of these.
+    ModelError
+        As `resolve_address`.
+    """
+    if space and space not in get_args(BoxSpace):
+        raise QueryError(f"boxes are {', '.join(get_args(BoxSpace))}; choose one of them")
+    remember(resolve_address(model_id), BOXES, {"space": space})
+
+
+def _connected(model_id: str, key: str) -> tuple[Client, tuple[Served, ...]]:
+    address = parse_address(model_id)
+    check_allowed(address)
+    client = Client(address, key or key_of(address))
+    return client, client.models()
+
+
+def _chosen(client: Client, listed: tuple[Served, ...]) -> tuple[Client, Served]:
+    """The model that the address names, or the only one."""
+    address = client.address
+    names = [one.name for one in listed]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    wanted = address.model
+    if not wanted and len(listed) == 1:
+        (served,) = listed
+        remember(address, "only", {"model": served.name})
+        return client.with_model(served.name), served
+    if not wanted:
+        have = f"it has {shown}" if names else "it does not list what it has"
+        raise ModelError(
+            f"the server {address.place} needs the name of a model behind the address, as in "
+            f"{address.url}#NAME; {have}"
+        )
+    for served in listed:
+        if served.name in (wanted, f"{wanted}:latest"):
+            return client.with_model(served.name), served
+    if listed:
+        raise ModelError(f"the server {address.place} has no model {wanted}; give one of: {shown}")
+    return client, Served(wanted)
+
+
+def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
+    family = family_named(address.model)
+    space, said_by = _boxes(address, family, found)
+    notes = []
+    if not found.usage:
+        notes.append("the server does not count tokens; visual tokens are those that were planned")
+    return ModelInfo(
+        name=_name(address.model),
+        family=family.name,
+        box_space=space,
+        dims=unknown_dims(found.token_px or family.token_px),
+        device="server",
+        notes=tuple(notes),
+        server=ServerInfo(
+            pictures=found.pictures,
+            at_once=at_once,
+            least=max(found.least, 1),
+            logprobs=found.logprobs,
+            continues=found.continues,
+            boxes_by=said_by,
+        ),
+    )
+
+
+def _boxes(
+    address: Address, family: ServedFamily, found: Capabilities
+) -> tuple[BoxSpace | None, str]:
+    """How boxes are written, and who says so: the user, the family, or the answer to a probe."""
+    own = recall(address, BOXES).get("space")
+    for space in get_args(BoxSpace):
+        if own == space:
+            return space, f"{SPACES[space]}, as you said"
+    if family.boxes is not None:
+        return family.boxes, f"{SPACES[family.boxes]}, as {family.name} models do"
+    if found.boxes is not None:
+        return found.boxes, f"{SPACES[found.boxes]}, as it boxed a test picture"
+    return None, ""
+
+
+def _name(model: str) -> str:
+    """How a model is called; where its server knows it by a path, without the folders."""
+    if re.match(r"[/\\~.]|[A-Za-z]:\\", model):
+        name = PureWindowsPath(model).name if "\\" in model else PurePosixPath(model).name
+        return name or "model"
+    return model
