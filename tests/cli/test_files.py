@@ -120,7 +120,7 @@ def test_another_slide_or_other_weights_are_refused(shell, loads, picture, tmp_p
     monkeypatch.setattr("napari_pathreason.exports.weights_sha256", lambda folder: "0")
     done = shell("ask", picture, "--from", manifest)
     assert done.code == 2
-    assert "weights are not those" in done.err
+    assert "the model is not that of the run" in done.err
     assert not loads
 
 

@@ -29,7 +29,15 @@ from ._files import (
     take_over,
     wanted_files,
 )
-from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
+from ._options import (
+    add_model,
+    add_setting,
+    check_writable,
+    names_in,
+    settings_of,
+    use_server,
+    write_json,
+)
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
 from ._views import Planner, add_views, check_views, job_of, read_views, show_plans, windows_in
 
@@ -121,6 +129,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
+    use_server(args)
     quiet_libraries()
     with StatusLine() as progress, slides.open_slide(args.slide, args.mpp) as slide:
         if manifest is not None:
@@ -142,7 +151,14 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return show_plans(entries, slide, planner, args.show_views)
         loaded = load()
         _estimate(requests, loaded.performer.info)
-        log = AnswerLog(slide, args.model, files, args.unreliable_class, args.geojson_windows)
+        log = AnswerLog(
+            slide,
+            args.model,
+            files,
+            args.unreliable_class,
+            args.geojson_windows,
+            args.name_server,
+        )
         return _answer_all(args, log, entries, loaded, progress, keep)
 
 

@@ -15,7 +15,15 @@ from napari_pathreason import engine, exports, models, slide_run, slides
 from napari_pathreason.errors import ModelError, PathreasonError, QueryError
 from napari_pathreason.types import GenerationSettings
 
-from ._options import add_model, add_setting, check_writable, names_in, settings_of, write_json
+from ._options import (
+    add_model,
+    add_setting,
+    check_writable,
+    names_in,
+    settings_of,
+    use_server,
+    write_json,
+)
 from ._text import StatusLine, estimate_costs, printable, quiet_libraries
 
 if TYPE_CHECKING:
@@ -113,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json not in (None, "-"):
         check_writable(Path(args.json))
     quiet_libraries()
+    use_server(args)
     used = slide_run.used_model(args.model, args.device, args.encoder)
     load = cache(lambda: models.load_models(args.model, args.device, args.encoder))
     with StatusLine() as progress, slide_run.locked(args.output):

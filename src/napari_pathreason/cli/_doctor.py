@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from ctypes import util
@@ -14,8 +15,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from napari_pathreason import models
+from napari_pathreason.errors import PathreasonError
+
+from ._options import add_server, use_server
 
 if TYPE_CHECKING:
+    from napari_pathreason.models.server import Capabilities
+
     from ._main import Subparsers
 
 PACKAGE = "napari-pathreason"
@@ -48,6 +54,13 @@ class Finding:
 def add_parser(commands: Subparsers) -> None:
     """Add ``doctor`` to the command line."""
     parser = commands.add_parser("doctor", help="say what is installed and what is missing")
+    parser.add_argument(
+        "--model",
+        metavar="ADDRESS",
+        help="say what a server has and does, such as http://host:8000/v1; it is found out anew, "
+        "by a few short questions about white pictures",
+    )
+    add_server(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     marks = {"ok": "ok", "missing": "MISSING", "note": "note"}
     sick = False
-    for one in examine():
+    if args.model is not None or args.allow_host or args.boxes:
+        args.model = args.model or ""
+        use_server(args)
+    for one in examine() if args.model is None else examine_server(args.model):
         sick |= one.state == "missing"
         print(f"{marks[one.state]:<9}{one.name:<19}{one.text}".rstrip())
         if one.remedy:
@@ -66,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     print()
     if sick:
         print("Something that every answer needs is missing; see the arrows above.")
+    elif args.model is not None:
+        print(f"Ready: pathreason ask SLIDE --question TEXT --model {shlex.quote(args.model)}")
     else:
         print("Ready: pathreason ask SLIDE --question TEXT")
     return int(sick)
@@ -81,6 +99,78 @@ def examine() -> Iterator[Finding]:
     yield _encoder()
     yield _model()
     yield from _viewer()
+
+
+def examine_server(model: str) -> Iterator[Finding]:
+    """What a server has, and what it does for the model that is asked for or its only one.
+
+    Parameters
+    ----------
+    model : str
+        Its address.
+    """
+    from napari_pathreason.models.server import MANY, look_at_server, parse_address
+
+    if not models.is_address(model):
+        yield Finding("missing", "server", f"{model} is no address", "give http://host:8000/v1")
+        return
+    try:
+        report = look_at_server(model)
+    except PathreasonError as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Finding("missing", "server", what, remedy)
+        return
+    place = parse_address(model).place
+    yield Finding("ok", "server", f"{place}: {', '.join(report.models) or 'lists no models'}")
+    info, found = report.info, report.found
+    if info is None or found is None or info.server is None:
+        which = f"name one of them: {model}#NAME"
+        yield Finding("missing", "model", "the server has several", which)
+        return
+    known = "" if info.family == "unknown" else f", of the family {info.family}"
+    context = f"; context of {found.context:,} tokens" if found.context else ""
+    yield Finding("ok", "model", f"{info.name}{known}{context}")
+    many = {1: "one in a prompt", MANY: "several in a prompt"}
+    yield Finding("ok", "pictures", many.get(found.pictures, f"{found.pictures} in a prompt"))
+    yield _visual_tokens(found)
+    yield _answers(found)
+    if found.logprobs:
+        yield Finding("ok", "confidence", "from the probabilities of tokens")
+    else:
+        yield Finding("note", "confidence", "none: this server gives no probabilities")
+    if info.box_space is None:
+        yield Finding("note", "boxes", "nobody knows how it writes them", "say so with --boxes")
+    else:
+        yield Finding("ok", "boxes", info.server.boxes_by)
+
+
+def _visual_tokens(found: Capabilities) -> Finding:
+    """How pictures become tokens, as it was measured."""
+    if not found.usage:
+        return Finding("note", "visual tokens", "not counted; those that are planned are reported")
+    if found.fixed:
+        return Finding("ok", "visual tokens", f"{found.fixed:,} for any picture")
+    if not found.token_px:
+        return Finding("note", "visual tokens", "follow no rule that is known; they are counted")
+    side = f"one for {found.token_px} x {found.token_px} px"
+    bounds = "" if not found.pixels else "; takes bounds of its pixels with a question"
+    if found.least > 1 and not found.pixels:
+        return Finding(
+            "note",
+            "visual tokens",
+            f"{side}, at least {found.least:,} for a picture: a smaller budget costs as much",
+            "start the server with lower bounds of pixels; docs/using/models.md says how",
+        )
+    return Finding("ok", "visual tokens", f"{side}, at least {found.least:,} for a picture{bounds}")
+
+
+def _answers(found: Capabilities) -> Finding:
+    """How answers come."""
+    words = ["streamed"]
+    if found.thinks_in in ("reasoning_content", "reasoning"):
+        words.append(f"the rationale in {found.thinks_in}")
+    words.append("goes on with one that was begun" if found.continues else "begun by itself alone")
+    return Finding("ok", "answers", ", ".join(words))
 
 
 def required_packages() -> list[str]:
@@ -133,8 +223,6 @@ def _encoder() -> Finding:
 
 def _model() -> Finding:
     """Load the embedded model: nothing less shows that it would answer."""
-    from napari_pathreason import PathreasonError
-
     try:
         performer = models.load_performer("embedded", "cpu")
     except PathreasonError as error:

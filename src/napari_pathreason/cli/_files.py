@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_pathreason import QueryError, Result, exports, models, slide_run, slides
+from napari_pathreason import QueryError, Result, exports, slide_run, slides
 
 from ._options import check_writable
 
@@ -51,6 +51,11 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         help="in GeoJSON, what has no reliable answer is of the class Unreliable: NAME",
     )
     group.add_argument(
+        "--name-server",
+        action="store_true",
+        help="in the manifest, the server and its model by their names; else it names neither",
+    )
+    group.add_argument(
         "--geojson-windows",
         action="store_true",
         help="in GeoJSON, the windows that were read too, as locked annotations of class Window",
@@ -79,6 +84,8 @@ class AnswerLog:
         Kind -> file.
     unreliable_class, windows : bool
         See `exports.AnswerFiles`.
+    name_server : bool
+        Whether the manifest names the address of a server.
     """
 
     slide: slides.Slide
@@ -86,6 +93,7 @@ class AnswerLog:
     files: dict[exports.FileKind, Path]
     unreliable_class: bool = False
     windows: bool = False
+    name_server: bool = False
     entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -109,7 +117,7 @@ class AnswerLog:
         answers = exports.AnswerFiles(
             self.results,
             lambda: self.slide,
-            lambda: slide_run.used_model(self.model_id),
+            lambda: slide_run.used_model(self.model_id, named=self.name_server),
             self.entries,
             made=self.made,
             unreliable_class=self.unreliable_class,
@@ -141,7 +149,8 @@ def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> expo
     if args.model == parser.get_default("model"):
         if not manifest.model.model_id:
             raise QueryError(
-                f"the run used the model {manifest.model.name} from a folder; give it with --model"
+                f"the manifest does not say where the model of the run lies "
+                f"({manifest.model.name}); give it with --model"
             )
         args.model = manifest.model.model_id
     if args.device == parser.get_default("device"):
@@ -176,9 +185,9 @@ def check_same_model(manifest: exports.Manifest, model_id: str) -> None:
     QueryError
         If the weights differ from those of the run.
     """
-    if exports.weights_sha256(models.find_checkpoint(model_id)[0]) != manifest.model.weights_sha256:
+    if slide_run.used_model(model_id).weights_sha256 != manifest.model.weights_sha256:
         raise QueryError(
-            f"the weights are not those of the run ({manifest.model.name}); give their folder "
+            f"the model is not that of the run ({manifest.model.name}); give its folder or server "
             "with --model, or leave out --from"
         )
     here = exports.versions_here()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
-from napari_pathreason.types import Budget, Effort, Encoder, GenerationSettings
+from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings
 
 Settings = TypeVar("Settings")
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -67,7 +67,13 @@ def add_model(
         "zoom",
         "zoom in on small detections, on top of the budget, where the model knows how",
     )
-    options.add_argument("--model", default="embedded", help="embedded, a folder or a hub id")
+    options.add_argument(
+        "--model",
+        default="embedded",
+        help="embedded, a folder, a hub id, or a server: http://host:8000/v1, with #NAME behind it "
+        "where it has several models",
+    )
+    add_server(options)
     options.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     options.add_argument(
         "--encoder",
@@ -76,6 +82,45 @@ def add_model(
         help="of pictures on a processor: fast multiplies in bfloat16 where it has units for that, "
         "openvino wants the package",
     )
+
+
+def add_server(options: Options) -> None:
+    """Add what concerns models on servers alone."""
+    options.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        help="send pixels and words to this host, which is not this machine; remembered",
+    )
+    options.add_argument(
+        "--boxes",
+        choices=get_args(BoxSpace),
+        help="how the model on the server writes boxes, where its name does not tell: 0 to 1000 "
+        "(relative), pixels of the picture (resized), or 0 to 1000 with y first (relative_yx); "
+        "remembered",
+    )
+
+
+def use_server(args: argparse.Namespace) -> None:
+    """Remember what the options say of a server.
+
+    Raises
+    ------
+    QueryError
+        If they are given for a model that is on no server.
+    ModelError
+        If the host is none, or the server cannot say which model it has.
+    """
+    if args.allow_host is None and args.boxes is None:
+        return
+    from napari_pathreason import models
+
+    if not models.is_address(args.model):
+        what = "--allow-host" if args.allow_host is not None else "--boxes"
+        raise QueryError(f"{what} is about a model on a server; leave it out, or give its address")
+    if args.allow_host is not None:
+        models.allow_host(args.allow_host)
+    if args.boxes is not None:
+        models.set_boxes(args.model, args.boxes)
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -352,13 +352,18 @@ def plan_table(plan: Planned) -> str:
             f"{cost.tokens:,} of {native:,} visual tokens ({100 * views.tokens / native:.0f} %)"
         )
     lines.append(
-        f"{views.policy}: {tokens}, about {cost.flops / 1e9:,.1f} GFLOPs, "
+        f"{views.policy}: {tokens}, {gflops(cost.flops)}, "
         f"{cost.pixels / 1e6:,.1f} Mpx to decode, "
         f"{max(cost.memory / 1e6, 0.1):,.1f} MB of pictures"
     )
     if views.policy in ("again", "table", "learned") and not views.joint:
         lines.append("windows may then be read again, where their answers ask for it")
     return "\n".join(lines)
+
+
+def gflops(flops: float) -> str:
+    """FLOPs in words; of a model on a server nobody knows them."""
+    return f"about {flops / 1e9:,.1f} GFLOPs" if flops else "FLOPs not known"
 
 
 def _line(view: View) -> str:
