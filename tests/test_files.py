@@ -1,15 +1,21 @@
 """What is written survives any end of the process."""
 
 import json
+import os
+import stat
+import subprocess
+import sys
 
 import pytest
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import (
+    Format,
     Journal,
     atomic_bytes,
     atomic_folder,
     former_folder,
+    locked,
     remove_drafts,
     replace_folder,
     write_json,
@@ -87,6 +93,72 @@ def test_drafts_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / "a").write_text("whole")
     remove_drafts(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_draft_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_path):
+    """In a folder that any process may write to."""
+    words = "import sys, time; from napari_pathreason.files import atomic_text\n"
+    words += "with atomic_text(sys.argv[1]) as file:\n"
+    words += "    file.write('x'); print('open', flush=True); time.sleep(60)"
+    path = str(tmp_path / "slow.json")
+    with subprocess.Popen([sys.executable, "-c", words, path], stdout=subprocess.PIPE) as slow:
+        slow.stdout.readline()
+        write_text(tmp_path / "a", "1")
+        assert len(list(tmp_path.glob(".pathreason-*"))) == 1
+        slow.kill()
+        slow.wait()
+        write_text(tmp_path / "a", "2")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_rights_of_a_file_outlive_its_replacement(tmp_path):
+    path = tmp_path / "a.json"
+    write_text(path, "1")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask()
+    for rights in (0o600, 0o664, 0o444):
+        path.chmod(rights)
+        write_text(path, str(rights))
+        assert (stat.S_IMODE(path.stat().st_mode), path.read_text()) == (rights, str(rights))
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("marker", [".zattrs", ".zgroup", ".zarray", "zarr.json"])
+def test_nothing_is_written_inside_a_slide(tmp_path, marker):
+    inside = tmp_path / "slide.zarr" / "0" / "c"
+    inside.mkdir(parents=True)
+    (tmp_path / "slide.zarr" / marker).write_text("{}")
+    for write in (
+        lambda: write_text(inside / "a.json", ""),
+        lambda: locked(inside / "run").__enter__(),
+        lambda: atomic_folder(inside / "model").__enter__(),
+    ):
+        with pytest.raises(ExportError, match=r"inside the slide slide\.zarr"):
+            write()
+    assert list(inside.iterdir()) == []
+    write_text(tmp_path / "slide.zarr.json", "beside it")
+
+
+FORMAT = Format("kind", 5, oldest=3)
+
+
+def test_one_policy_for_the_versions_of_files():
+    assert str(FORMAT) == "napari-pathreason kind 5"
+    for version in (3, 4, 5):
+        found = f"napari-pathreason kind {version}"
+        assert FORMAT.check(found, "a.json", "begin anew") == version
+    with pytest.raises(ExportError, match=r"a\.json .*kind 6\), newer .*kind 5\); install a newer"):
+        FORMAT.check("napari-pathreason kind 6", "a.json", "begin anew")
+    with pytest.raises(ExportError, match=r"a\.json .*kind 2\).*; begin anew"):
+        FORMAT.check("napari-pathreason kind 2", "a.json", "begin anew")
+    assert FORMAT.refuse_newer("napari-pathreason kind 2", "a.json") == 2
+    for other in ("napari-pathreason other 5", "kind 5", "napari-pathreason kind", None, 5):
+        with pytest.raises(ValueError, match=str(other)):
+            FORMAT.check(other, "a.json", "begin anew")
 
 
 @pytest.fixture

@@ -23,6 +23,10 @@ class ModelError(PathreasonError):
     """The model is unknown, incomplete, of an unserved family, or its process died."""
 
 
+class WorkerError(PathreasonError):
+    """Workers of a cluster died over some tiles; those of another slide they may answer."""
+
+
 class OutOfMemoryError(PathreasonError):
     """The answer needs more memory than the device has; a smaller budget helps."""
 

@@ -1,7 +1,9 @@
 """Files that survive any end of the process: whole or not at all, or whole up to the last line.
 
 `write_text` and `write_json` write a file at once, `atomic_text`, `atomic_bytes` and
-`atomic_folder` piece by piece under another name; `Journal` only ever grows.
+`atomic_folder` piece by piece under another name; `Journal` only ever grows. `locked` keeps a
+folder to one process, and `Format` says which versions of a file are read. Nothing is ever written
+inside a slide that is a folder.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,21 +26,97 @@ from napari_pathreason.errors import ExportError
 
 DRAFT = ".pathreason-"
 """How the name of a file begins until it is whole."""
+LOCK = ".lock"
+"""File of a folder that one process at a time may write to."""
+STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that move a terminal's cursor, turn the order of letters, or are none at all."""
+_OF_ZARR = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+"""What tells that a folder is of a Zarr store, and so part of a slide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Kind and version of a file that is read back, and the one policy of all of them.
+
+    A newer one is refused by its name: nobody knows what it says. An older one is read from the
+    oldest version on that was ever released and that reading knows; one before that is refused.
+
+    Parameters
+    ----------
+    kind : str
+        Such as ``slide run``.
+    version : int
+        That is written.
+    oldest : int
+        The oldest that is still read.
+    """
+
+    kind: str
+    version: int
+    oldest: int
+
+    def __str__(self) -> str:
+        return f"napari-pathreason {self.kind} {self.version}"
+
+    def check(self, found: object, where: str, remedy: str) -> int:
+        """The version of a file.
+
+        Parameters
+        ----------
+        found : object
+            What the file says of itself.
+        where : str
+            How it is called in a line.
+        remedy : str
+            What to do about an earlier version.
+
+        Raises
+        ------
+        ExportError
+            If it is newer or too old; names both versions.
+        ValueError
+            If it is of another kind, or says nothing that could be understood.
+        """
+        version = self.refuse_newer(found, where)
+        if version < self.oldest:
+            raise ExportError(
+                f"{where} is of another version ({found}), whose contents are not kept as they are "
+                f"now ({self}); {remedy}"
+            )
+        return version
+
+    def refuse_newer(self, found: object, where: str) -> int:
+        """As `check`, for what can do without an earlier version, as an answer in a journal."""
+        kind, _, number = str(found).rpartition(" ")
+        if kind != f"napari-pathreason {self.kind}" or not number.isdecimal():
+            raise ValueError(found)
+        version = int(number)
+        if version > self.version:
+            raise ExportError(
+                f"{where} is of another version ({found}), newer than this installation knows "
+                f"({self}); install a newer napari-pathreason"
+            )
+        return version
 
 
 @contextmanager
 def atomic_text(path: str | Path) -> Iterator[IO[str]]:
-    """Open a text file as `atomic_bytes` does; UTF-8, packed where the name ends in ``.gz``."""
+    """Open a text file as `atomic_bytes` does; UTF-8, packed where the name ends in ``.gz``.
+
+    What cannot be encoded, such as a part of a name that is no text, becomes a question mark.
+    """
     with atomic_bytes(path) as raw:
         if str(path).lower().endswith(".gz"):
             # neither the draft's name nor the time goes into the header
             with (
                 gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as z,
-                io.TextIOWrapper(z, encoding="utf-8", newline="") as packed,
+                io.TextIOWrapper(z, encoding="utf-8", errors="replace", newline="") as packed,
             ):
                 yield packed
         else:
-            plain = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+            plain = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="")
             yield plain
             plain.detach()  # flushes, and leaves the file open
 
@@ -57,24 +138,167 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     target = path.resolve()  # a link stays one
+    refuse_inside_slide(target)
     try:
         if target.exists() and not target.is_file():
             with target.open("wb") as raw:
                 yield raw
             return
-        handle, name = tempfile.mkstemp(prefix=DRAFT, dir=target.parent)
+        remove_drafts(target.parent)
+        handle, name = _draft(target.parent)
         try:
             with open(handle, "wb") as raw:
                 yield raw
                 raw.flush()
                 os.fsync(raw.fileno())
-            Path(name).chmod(0o666 & ~_umask())  # mkstemp shuts others out, a plain file would not
-            Path(name).replace(target)
+                Path(name).chmod(_mode(target))  # mkstemp shuts others out
+                Path(name).replace(target)
         finally:
             with suppress(OSError):
                 Path(name).unlink()
     except OSError as error:
         raise _unwritable(path, error, "choose another place") from error
+
+
+def _mode(target: Path) -> int:
+    """Rights of a file that is to be replaced; those of any new one where there is none."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return 0o666 & ~_umask()
+
+
+def _draft(folder: Path) -> tuple[int, str]:
+    """A new file, open and held for as long as it is open: so no other process sweeps it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=DRAFT, dir=folder)
+        if _hold(handle) and os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # swept between its making and its holding
+
+
+def _hold(handle: int) -> bool:
+    """Whether this process has a file to itself; also where the system cannot tell."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows lets no open file be removed; some disks have no locks
+        return True
+    return True
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove drafts whose process has died, in a folder that any may write to.
+
+    Those that are being written stay: who writes one holds it.
+    """
+    with suppress(OSError):
+        for path in folder.glob(f"{DRAFT}*"):
+            with suppress(OSError):
+                if not _is_left(path):
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+def _is_left(path: Path) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return path.is_file()  # one that another process writes cannot be removed anyway
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def refuse_inside_slide(path: Path, slide: Path | None = None) -> None:
+    """Refuse a place inside a slide that is a folder: it would be another slide then.
+
+    Parameters
+    ----------
+    path : Path
+        To be written.
+    slide : Path, optional
+        One that is known; any OME-Zarr is recognised.
+
+    Raises
+    ------
+    ExportError
+        Names the slide.
+    """
+    whole = path.resolve()
+    known = None if slide is None else slide.resolve()
+    for folder in (*reversed(whole.parents), whole):  # a store may hold others
+        of_zarr = folder != whole and any((folder / name).is_file() for name in _OF_ZARR)
+        if of_zarr or (folder == known and folder.is_dir()):
+            raise ExportError(
+                f"{path.name} would lie inside the slide {folder.name}, where nothing is written; "
+                "choose another place"
+            )
+
+
+def name_of(path: str | Path) -> str:
+    """The name of a file as text that can be shown and written anywhere; see `own_name`.
+
+    Bytes that are no UTF-8, and characters that could steer a terminal, are replaced.
+    """
+    return plain_text(own_name(path))
+
+
+def own_name(path: str | Path) -> str:
+    """The name of a file, also where it is named by dots; empty for the root of a disk."""
+    name = Path(path).name
+    return Path(path).resolve().name if name in ("", "..") else name
+
+
+def plain_text(words: str) -> str:
+    """Words from outside, such as a name or an argument, as `name_of` has them."""
+    text = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process; it is made if it is missing.
+
+    The lock is the system's own: it is gone with the process that held it, however that ended.
+
+    Raises
+    ------
+    ExportError
+        If another process holds it, or the folder cannot be written to, or is part of a slide.
+    """
+    from filelock import FileLock, Timeout
+
+    refuse_inside_slide(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ExportError(
+            f"another process is at work in the folder {folder.name}; "
+            "wait for its end or choose another folder"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ExportError(
+            f"{folder.name} cannot be written ({why}); choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -114,27 +338,55 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     OSError
         As whatever fills it, or moves it, does.
     """
-    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=folder.parent))
+    refuse_inside_slide(folder)
+    remove_drafts(folder.parent)
+    draft, handle = _draft_folder(folder.parent)
     try:
         draft.chmod(0o777 & ~_umask())  # mkdtemp shuts others out
         yield draft
         replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _draft_folder(parent: Path) -> tuple[Path, int | None]:
+    """A new folder, held as `_draft` holds a file; Windows opens none, nor are they swept there."""
+    while True:
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=parent))
+        try:
+            handle = os.open(draft, os.O_RDONLY)
+        except FileNotFoundError:  # swept already
+            continue
+        except OSError:
+            return draft, None
+        if _hold(handle) and draft.is_dir():
+            return draft, handle
+        os.close(handle)
 
 
 def replace_folder(new: Path, folder: Path) -> None:
     """Give ``new`` the place of ``folder``, both on one disk.
 
-    No system swaps two folders at once: where the process dies between the two moves, the former
-    one lies beside under `former_folder`.
+    What it holds is on the disk before. No system swaps two folders at once: where the process dies
+    between the two moves, the former one lies beside under `former_folder`.
     """
     former = former_folder(folder)
+    _sync(new)
     if folder.exists():
         shutil.rmtree(former, ignore_errors=True)  # else it is all that a killed process has left
         folder.replace(former)
     new.replace(folder)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the files of a folder written down: a rename may reach the disk before they do."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as raw, suppress(OSError):  # not every disk can
+                os.fsync(raw.fileno())
 
 
 def former_folder(folder: Path) -> Path:
@@ -214,16 +466,6 @@ class Journal:
             if whole < file.tell():
                 file.truncate(whole)
         self._whole = True
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove what a process that was killed had not finished; no other may be at work there."""
-    for path in folder.glob(f"{DRAFT}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
 
 
 def _unwritable(path: Path, error: OSError, remedy: str) -> ExportError:

@@ -117,7 +117,7 @@ def test_another_slide_or_other_weights_are_refused(shell, loads, picture, tmp_p
     done = shell("ask", other, "--from", manifest)
     assert done.code == 2
     assert "is not the slide of the run" in done.err
-    monkeypatch.setattr("napari_pathreason.exports.weights_sha256", lambda folder: "0")
+    monkeypatch.setattr("napari_pathreason.models.checkpoint_sha256", lambda *_: "0")
     done = shell("ask", picture, "--from", manifest)
     assert done.code == 2
     assert "the model is not that of the run" in done.err
@@ -267,7 +267,7 @@ def test_the_sample_slide_from_end_to_end(shell, loads, tmp_path):
     assert measured["Area µm^2"] == pytest.approx(spot.area * 0.499**2, rel=1e-3)
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert manifest["slide"]["mpp"] == pytest.approx([0.499, 0.499])
-    assert len(manifest["model"]["weights_sha256"]) == 64
+    assert len(manifest["model"]["sha256"]) == 64
     again = shell("ask", SAMPLE, "--from", tmp_path / "run.json", "--json", "-")
     assert again.code == 0, again.err
     before = json.loads((tmp_path / "a.json").read_text())

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.exports import read_geojson
-from napari_pathreason.slide_run import locked
+from napari_pathreason.files import locked
 
 RUN = ("--lesions", "spot", "--slide-mpp", 0.5, "--mpp", 0.5, "--tile", 256, "--overlap", 0.3)
 

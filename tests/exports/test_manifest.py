@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -11,7 +12,6 @@ from napari_pathreason.exports import (
     fingerprint,
     read_manifest,
     versions_here,
-    weights_sha256,
     write_manifest,
 )
 from napari_pathreason.geometry import Region
@@ -97,14 +97,44 @@ def test_fingerprint_of_a_folder(tmp_path):
         fingerprint(tmp_path / "none")
 
 
-def test_weights_count_and_nothing_else(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"1")
-    (tmp_path / "README.md").write_bytes(b"1")
-    before = weights_sha256(tmp_path)
-    (tmp_path / "README.md").write_bytes(b"2")
-    assert weights_sha256(tmp_path) == before
-    (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert weights_sha256(tmp_path) != before
+def test_every_block_of_a_slide_counts(tmp_path):
+    """Also of a folder, whose files are of one size where they are not compressed."""
+    path, store = tmp_path / "slide.tif", tmp_path / "slide.zarr"
+    path.write_bytes(bytes(9_000_000))
+    (store / "0").mkdir(parents=True)
+    for number in range(100):
+        (store / "0" / str(number)).write_bytes(bytes(100_000))
+    before = fingerprint(path), fingerprint(store)
+    with path.open("r+b") as file:
+        file.seek(5_100_000)
+        file.write(b"x")
+    with (store / "0" / "31").open("r+b") as file:
+        file.seek(99_999)
+        file.write(b"x")
+    assert fingerprint(path) != before[0]
+    assert fingerprint(store) != before[1]
+
+
+def test_a_name_that_is_no_text_has_a_fingerprint(tmp_path):
+    store = tmp_path / "slide.zarr"
+    store.mkdir()
+    (store / os.fsdecode(b"\xff")).write_bytes(b"1")
+    assert len(fingerprint(store)) == 64
+
+
+def test_a_newer_manifest_is_refused_by_name(manifest, tmp_path):
+    path = tmp_path / "a.json"
+    write_manifest(path, manifest)
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "format": "napari-pathreason run 99"})
+    )
+    with pytest.raises(ExportError, match=r"run 99\), newer .* install a newer napari-pathreason"):
+        read_manifest(path)
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "format": "napari-pathreason run 3"})
+    )
+    with pytest.raises(ExportError, match=r"run 3\), whose .* ask again and write it anew"):
+        read_manifest(path)
 
 
 def test_a_digest_is_of_what_is_said(make_result):

@@ -89,6 +89,10 @@ class LoadFinder:
 
     folder: str
     delay: float = 0.0
+    sha256: str = USED.sha256
+
+    def identity(self):
+        return self.sha256
 
     def __call__(self):
         Path(self.folder, f"{os.getpid()}-{time.monotonic_ns()}").touch()

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from threading import Event
@@ -12,6 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from napari_pathreason import QueryError
+from napari_pathreason.errors import ModelError, SlideError
 from napari_pathreason.slide_run import (
     AnswersOnCluster,
     LoadModels,
@@ -89,6 +91,75 @@ def test_cancel_leaves_what_is_done(go, tmp_path):
             cancel.set()
     assert isinstance(event, RunCancelled)
     assert 0 < event.done < event.total
+
+
+def on(cluster, spots, path, tmp_path, **more):
+    """Answers of a model on the cluster, for a slide at ``path``."""
+    (tmp_path / "loads").mkdir(exist_ok=True)
+    load = spots.load_finder(str(tmp_path / "loads"), **more)
+    return AnswersOnCluster(cluster.scheduler_address, path, 0.5, load)
+
+
+@pytest.mark.slow
+def test_workers_answer_about_the_right_slide_and_model_only(
+    answers, cluster, spots, slide_path, tmp_path
+):
+    """A shared disk may be another one on a worker, and a name may lead to another model there."""
+    other = spots.write_slide(tmp_path / "other.png", spots.boxes[:2])
+    cases = (
+        (on(cluster, spots, other, tmp_path), SlideError, "another slide under the name other.png"),
+        (on(cluster, spots, slide_path, tmp_path, sha256="x"), ModelError, "another model under"),
+    )
+    for wrong, kind, told in cases:
+        with open_slide(slide_path, 0.5) as slide:
+            *_, end = run_slide(slide, tmp_path / "far", spots.settings, spots.used, wrong)
+        assert isinstance(end, RunFailed)
+        assert isinstance(end.error, kind)
+        assert told in end.reason
+        assert not (tmp_path / "far" / "tiles.jsonl").exists()
+        assert str(tmp_path) not in end.reason
+
+
+CLUSTER = """
+import sys, time
+from distributed import LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as made:
+        print(made.scheduler_address, flush=True)
+        time.sleep(300)
+"""
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_an_error_that_keeps_what_is_done(
+    answers, spots, slide_path, tmp_path, run
+):
+    program = tmp_path / "cluster.py"
+    program.write_text(CLUSTER)
+    settings = replace(spots.settings, tile=128)
+    words = [sys.executable, str(program)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        load = spots.load_finder(str(tmp_path / "loads"), 0.05)
+        far = AnswersOnCluster(address, slide_path, 0.5, load)
+        done = 0
+        with open_slide(slide_path, 0.5) as slide:
+            for event in run_slide(slide, tmp_path / "far", settings, spots.used, far):
+                done += isinstance(event, TileDone)
+                if done > 8:
+                    process.kill()
+        process.kill()
+    assert isinstance(event, RunFailed), event
+    assert isinstance(event.error, ModelError)
+    assert "the scheduler went away" in event.reason
+    finder = spots.batch_finder()
+    events = run(tmp_path / "far", performer=finder, settings=settings)
+    assert isinstance(events[-1], RunFinished)
+    assert len(finder.seen) <= events[0].total - done < events[0].total
+    run(performer=spots.batch_finder(), settings=settings)
+    assert spots.files_of(tmp_path / "far") == spots.files_of(tmp_path / "run")
 
 
 def test_no_scheduler_is_one_line(spots, slide_path, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def change(spots, tmp_path, what):
     if what == "slide":
         return {"path": spots.write_slide(tmp_path / "other.png", spots.boxes[:2])}
     if what == "model":
-        return {"used": replace(spots.used, weights_sha256="def")}
+        return {"used": replace(spots.used, sha256="def")}
     if what == "mpp":
         return {"mpp": 0.45}
     value = {
@@ -107,8 +107,8 @@ def test_every_group_says_to_what_its_answers_belong(run, spots, tmp_path, field
 
 
 def test_models_without_weights_are_told_apart_by_name(run, spots, tmp_path):
-    run(used=replace(spots.used, weights_sha256=""))
-    (event,) = run(used=replace(spots.used, weights_sha256="", name="another"))
+    run(used=replace(spots.used, sha256=""))
+    (event,) = run(used=replace(spots.used, sha256="", name="another"))
     assert isinstance(event, RunFailed)
     assert "another model" in event.reason
 
@@ -124,3 +124,30 @@ def test_too_many_tiles_are_refused_before_any_is_laid(run, spots, tmp_path):
     assert "\n" not in event.reason
     assert finder.seen == []
     assert not (tmp_path / "run" / "plan.json").exists()
+
+
+def test_groups_of_a_newer_version_are_refused_by_name(run, tmp_path):
+    run()
+    journal = tmp_path / "run" / "tiles.jsonl"
+    first, *rest = journal.read_text().splitlines()
+    group = json.loads(first)
+    for version, told in ((99, "slide run 99"), (3, None)):
+        group["key"]["format"] = f"napari-pathreason slide run {version}"
+        journal.write_text("\n".join([json.dumps(group), *rest]) + "\n")
+        *_, end = run()
+        if told is None:  # an earlier one is asked again
+            assert isinstance(end, RunFinished)
+        else:
+            assert isinstance(end, RunFailed)
+            assert told in end.reason
+            assert "install a newer napari-pathreason" in end.reason
+
+
+@pytest.mark.parametrize("version", [3, 99])
+def test_a_plan_of_another_version_is_refused_by_name(run, tmp_path, version):
+    run()
+    plan = tmp_path / "run" / "plan.json"
+    values = {**json.loads(plan.read_text()), "format": f"napari-pathreason slide run {version}"}
+    plan.write_text(json.dumps(values))
+    (event,) = run()
+    assert f"of another version (napari-pathreason slide run {version})" in event.reason

@@ -25,9 +25,10 @@ from napari_pathreason.engine import (
     result_of,
 )
 from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import locked
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import FixedAllocator, LoadedModels
-from napari_pathreason.slide_run import check_kept, locked
+from napari_pathreason.slide_run import check_kept
 from napari_pathreason.slides import open_slide
 from tests.support.kept_questions import (
     QUERIES,
@@ -192,7 +193,7 @@ def test_the_readings_of_something_else_are_refused(slide, spots, tmp_path, what
     if what == "slide":
         other = open_slide(spots.write_slide(tmp_path / "other.png", spots.boxes[:2]), 0.5)
     elif what == "model":
-        used = replace(used, weights_sha256="def")
+        used = replace(used, sha256="def")
     elif what == "encoder":
         used = replace(used, encoder="fast")
     else:

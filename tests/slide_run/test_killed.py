@@ -8,7 +8,7 @@ import time
 import pytest
 
 from napari_pathreason import ExportError
-from napari_pathreason.slide_run import locked
+from napari_pathreason.files import locked
 
 
 @pytest.fixture

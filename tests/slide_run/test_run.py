@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -10,6 +12,7 @@ import tifffile
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import (
+    Override,
     Progress,
     RunCancelled,
     RunFailed,
@@ -173,6 +176,78 @@ def test_a_lost_file_is_made_again_without_the_model(run, spots, tmp_path):
     assert spots.files_of(tmp_path / "run") == before
 
 
+RESULTS = ("findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif", "manifest.json")
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_changed_file_is_made_again_without_the_model(run, spots, tmp_path, name):
+    """Its name alone says nothing: a run that was cut leaves files of another one."""
+    run()
+    before = spots.files_of(tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes().replace(b"a", b"b"))
+    finder = spots.finder()
+    events = run(performer=finder)
+    assert not events[-1].already
+    assert finder.seen == []
+    assert spots.files_of(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("written", range(1, len(RESULTS)))
+def test_files_of_other_budgets_are_never_served(run, spots, tmp_path, monkeypatch, written):
+    """Killed while it was done anew with other budgets, then taken back to the first."""
+    budgets = (), (Override(0, 16), Override(1, 0))
+    first, other = (replace(spots.settings, overrides=each) for each in budgets)
+    run(settings=first)
+    before = spots.files_of(tmp_path / "run")
+    replaced = []
+
+    def dies(self, target):
+        if Path(target).name in RESULTS:
+            replaced.append(target)
+            if len(replaced) > written:
+                raise KeyboardInterrupt
+        return os.replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings=other)
+    finder = spots.finder()
+    end = run(settings=first, performer=finder)[-1]
+    assert isinstance(end, RunFinished)
+    assert finder.seen == []
+    assert spots.files_of(tmp_path / "run") == before
+
+
+def test_a_slide_that_changes_while_it_is_read_ends_the_run(run, spots, slide_path, tmp_path):
+    class Swapping(spots.finder):
+        def generate(self, *arguments):
+            if len(self.seen) == 4:
+                spots.write_slide(slide_path, spots.boxes[:1])
+            yield from super().generate(*arguments)
+
+    failed = run(performer=Swapping())[-1]
+    assert isinstance(failed, RunFailed)
+    assert "spots.png has changed since it was opened" in failed.reason
+    assert len((tmp_path / "run" / "tiles.jsonl").read_text().splitlines()) == 4
+    assert "another slide" in run()[-1].reason
+    spots.write_slide(slide_path)
+    assert isinstance(run()[-1], RunFinished)
+    run(tmp_path / "whole")
+    assert spots.files_of(tmp_path / "run") == spots.files_of(tmp_path / "whole")
+
+
+def test_nothing_is_written_inside_a_slide(run, slide_path, tmp_path):
+    store = tmp_path / "store.zarr"
+    store.mkdir()
+    (store / ".zattrs").write_text("{}")
+    (event,) = run(store / "run")
+    assert isinstance(event, RunFailed)
+    assert "would lie inside the slide store.zarr" in event.reason
+    assert [path.name for path in store.iterdir()] == [".zattrs"]
+
+
 def test_cancel_and_resume(run, spots, tmp_path):
     cancel = Event()
 
@@ -264,7 +339,7 @@ def test_another_slide_and_another_model_are_refused(run, spots, tmp_path):
     run()
     other = spots.write_slide(tmp_path / "spots2.png", spots.boxes[:2])
     assert "another slide" in run(path=other)[-1].reason
-    used = replace(spots.used, weights_sha256="def")
+    used = replace(spots.used, sha256="def")
     assert "another model" in run(used=used)[-1].reason
 
 

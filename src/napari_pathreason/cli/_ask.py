@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from napari_pathreason import engine, exports, models, slide_run, slides
 from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.files import plain_text, refuse_inside_slide
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import (
     GenerationSettings,
@@ -86,7 +87,7 @@ def add_parser(commands: Subparsers) -> None:
     where.add_argument("--regions", metavar="FILE", help="GeoJSON; one result for each polygon")
     what = parser.add_argument_group("what")
     what.add_argument("--task", choices=get_args(TaskName), default="vqa")
-    what.add_argument("--question", default="", metavar="TEXT")
+    what.add_argument("--question", type=plain_text, default="", metavar="TEXT")
     what.add_argument(
         "--choices",
         type=names_in,
@@ -118,7 +119,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Answer for every region; 2 if one of several could not be answered."""
     from napari_pathreason.budgets import parse_budget
 
-    args.budget = parse_budget(args.budget)
+    args.budget, args.resumes = parse_budget(args.budget), args.keep is not None
     if args.temperature < 0:
         raise QueryError(f"the temperature is {args.temperature:g}; give 0 or more")
     for file in (args.figure, args.json):
@@ -130,6 +131,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
     use_server(args)
+    written = (*files.values(), args.figure, args.keep, args.json, args.show_views)
+    for file in written:
+        if file not in (None, "-"):
+            refuse_inside_slide(Path(file), Path(args.slide))
     quiet_libraries()
     with StatusLine() as progress, slides.open_slide(args.slide, args.mpp) as slide:
         if manifest is not None:
@@ -278,11 +283,6 @@ def _answer_all(
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
             for line in _changes(entry, done):
                 print(f"pathreason: {which}{line}", file=sys.stderr)
-    except KeyboardInterrupt:
-        if keep is not None:
-            progress.clear()
-            print("pathreason: stopped; the same command goes on from here", file=sys.stderr)
-        raise
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and results:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason import engine, exports, models, slide_run, slides
+from napari_pathreason import engine, exports, files, models, slide_run, slides
 from napari_pathreason.errors import ModelError, PathreasonError, QueryError
 from napari_pathreason.types import GenerationSettings
 
@@ -98,7 +98,7 @@ def add_parser(commands: Subparsers) -> None:
         "a finished folder is written anew without the model",
     )
     parser.add_argument("--json", metavar="FILE", help="write a summary as JSON; - for stdout")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,19 +113,35 @@ def run(args: argparse.Namespace) -> int:
         overrides=None if args.tiles is None else slide_run.read_overrides(args.tiles),
     )
     settings.check()
-    names = [Path(slide).absolute().name for slide in args.slides]
+    names = [_name(slide) for slide in args.slides]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise QueryError(f"two slides are called {twice[0]}; run them into folders of their own")
     if args.tiles is not None and len(names) > 1:
         raise QueryError("--tiles is about the tiles of one slide; give one slide")
     if args.json not in (None, "-"):
         check_writable(Path(args.json))
+    for slide in args.slides:
+        files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()
     use_server(args)
     used = slide_run.used_model(args.model, args.device, args.encoder)
-    load = cache(lambda: models.load_models(args.model, args.device, args.encoder))
-    with StatusLine() as progress, slide_run.locked(args.output):
+    load = cache(
+        slide_run.LoadSame(
+            used,
+            args.model,
+            lambda: models.load_models(args.model, args.device, args.encoder),
+        )
+    )
+    with StatusLine() as progress, files.locked(args.output):
         return _Runs(args, settings, used, load, progress).all(names)
+
+
+def _name(slide: str) -> str:
+    """What a slide's folder is called."""
+    name = files.own_name(slide)
+    if not name:
+        raise QueryError(f"{slide} is no slide: it has no name; give a file or an OME-Zarr folder")
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +164,19 @@ class _Runs:
                 try:
                     end = self.one(name, slide)
                 except PathreasonError as error:
-                    summaries.append({"name": name, "state": "failed", "error": str(error)})
+                    shown = {"name": files.plain_text(name), "error": str(error)}
+                    summaries.append({**shown, "state": "failed"})
                     # no other slide fares better with a model that does not answer
                     if not args.skip_errors or isinstance(error, ModelError):
                         raise
                     failed.append(name)
                     progress.clear()
-                    print(f"pathreason: {name}: {printable(str(error))}", file=sys.stderr)
+                    print(printable(f"pathreason: {name}: {error}"), file=sys.stderr)
                     continue
                 summaries.append(_summary(name, end))
                 progress.clear()
                 if args.json != "-":
                     print(_line(name, end), flush=True)
-        except KeyboardInterrupt:
-            progress.clear()
-            print("pathreason: stopped; the same command goes on from here", file=sys.stderr)
-            raise
         finally:
             progress.clear()
             if args.json and summaries:
@@ -231,7 +244,7 @@ def _bar(event: Any, boxes: int, doubted: int) -> str:
 def _summary(name: str, end: slide_run.RunFinished) -> dict[str, Any]:
     outcome = end.outcome
     return {
-        "name": name,
+        "name": files.plain_text(name),
         "state": "finished before" if end.already else "finished",
         "run": outcome.plan.run,
         "tiles": outcome.counts,

@@ -178,17 +178,17 @@ def check_same_slide(manifest: exports.Manifest, slide: slides.Slide) -> None:
 
 
 def check_same_model(manifest: exports.Manifest, model_id: str) -> None:
-    """Refuse other weights, and warn of other versions.
+    """Refuse another model, and warn of other versions.
 
     Raises
     ------
     QueryError
-        If the weights differ from those of the run.
+        If anything of it differs from that of the run: weights, tokenizer, calibration and others.
     """
-    if slide_run.used_model(model_id).weights_sha256 != manifest.model.weights_sha256:
+    if slide_run.used_model(model_id).sha256 != manifest.model.sha256:
         raise QueryError(
-            f"the model is not that of the run ({manifest.model.name}); give its folder or server "
-            "with --model, or leave out --from"
+            f"the model is not that of the run ({manifest.model.name}), by its weights or by what "
+            "lies beside them; give its folder or server with --model, or leave out --from"
         )
     here = exports.versions_here()
     other = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import NoReturn, TypeAlias
 
 from napari_pathreason import PathreasonError, __version__, models
 
+from ._streams import Terminated, ends_by_signals, guarded
 from ._text import printable
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -73,23 +73,29 @@ def main(words: Sequence[str] | None = None) -> int:
     -------
     int
         0; 1 where ``doctor`` finds something missing; 2 for an error, with one line on stderr;
-        130 after Ctrl-C.
+        130 after Ctrl-C and 143 after SIGTERM, with a line too. What becomes of stdout and stderr
+        changes nothing, but that 0 becomes 2 where a disk was too full for what was printed.
     """
     words = sys.argv[1:] if words is None else list(words)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a narrow terminal encoding is no reason to fail
-            stream.reconfigure(errors="replace")
+    with guarded() as (out, said):
+        with ends_by_signals():
+            code = _run(words)
+        out.flush()
+        if out.failed:
+            print(f"pathreason: stdout cannot be written ({out.failed})", file=said)
+        return code or (2 if out.failed else 0)
+
+
+def _run(words: list[str]) -> int:
+    args = argparse.Namespace()
     try:
-        args = _parser(words).parse_args(words)
+        _parser(words).parse_args(words, args)
         run: Callable[[argparse.Namespace], int] = args.run
-        code = run(args)
-        sys.stdout.flush()  # a pipe that was closed shows here, not at exit
-        return code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return run(args)
+    except KeyboardInterrupt as ended:
+        again = "; the same command goes on from here" if getattr(args, "resumes", False) else ""
+        print(f"pathreason: stopped{again}", file=sys.stderr)
+        return 143 if isinstance(ended, Terminated) else 130
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
+from napari_pathreason.files import plain_text, refuse_inside_slide
 from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings
 
 Settings = TypeVar("Settings")
@@ -36,7 +37,7 @@ def add_setting(options: Options, defaults: object, name: str, words: str, **mor
     if isinstance(value, bool):
         more.setdefault("action", argparse.BooleanOptionalAction)
     elif "choices" not in more:
-        more.setdefault("type", type(value))
+        more.setdefault("type", plain_text if isinstance(value, str) else type(value))
     flag = f"--{name.replace('_', '-')}"
     options.add_argument(flag, default=value, help=words.format(value) or None, **more)
 
@@ -125,7 +126,7 @@ def use_server(args: argparse.Namespace) -> None:
 
 def names_in(text: str) -> tuple[str, ...]:
     """Names between commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(word.strip() for word in plain_text(text).split(",") if word.strip())
 
 
 def check_writable(file: Path) -> None:
@@ -134,6 +135,7 @@ def check_writable(file: Path) -> None:
         raise QueryError(f"{file} is a folder; give a file to write to")
     if not file.absolute().parent.is_dir():
         raise QueryError(f"there is no folder {file.parent} to write to; make it first")
+    refuse_inside_slide(file)
 
 
 def write_json(file: str, value: object) -> None:

@@ -28,7 +28,10 @@ MOST_VIEWS = 8
 
 
 def printable(line: str) -> str:
-    """A line without what could steer the terminal: models and files bring words of their own."""
+    """A line that stays one: models and files bring words of their own.
+
+    What could steer the terminal is replaced once more where all of it leaves (`_streams`).
+    """
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 

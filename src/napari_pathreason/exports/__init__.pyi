@@ -18,7 +18,6 @@ from ._manifest import (
     fingerprint as fingerprint,
     read_manifest as read_manifest,
     versions_here as versions_here,
-    weights_sha256 as weights_sha256,
     write_manifest as write_manifest,
 )
 from ._marks import (

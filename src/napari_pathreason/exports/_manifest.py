@@ -8,20 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import write_json
+from napari_pathreason.files import Format, write_json
 from napari_pathreason.types import Budget, Encoder, Reliability, Request, Result, SlideInfo, Views
 
-FORMAT = "napari-pathreason run 3"
+FORMAT = Format("run", 4, oldest=4)
+"""None before it was released."""
 PACKAGES = ("napari-pathreason", "torch", "transformers", "tokenizers", "numpy", "pillow")
 BLOCK = 1 << 16
-SAMPLES = 64
-"""A slide may hold 100 GB; its size and so many blocks of 64 KiB tell it from any other."""
+SAMPLES = 4096
+"""A slide may hold 100 GB: up to 256 MiB all of it counts, above so many blocks of 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,15 @@ class ManifestEntry:
 class UsedModel:
     """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves.
 
-    ``encoder`` is how its vision encoder computes, see `models.load_models`.
+    ``sha256`` is of all its files that can change an answer, see `models.checkpoint_sha256`; empty
+    where they are out of reach. ``encoder`` is how its vision encoder computes, see
+    `models.load_models`.
     """
 
     name: str
     model_id: str
     device: str
-    weights_sha256: str
+    sha256: str
     encoder: Encoder = "exact"
 
 
@@ -136,7 +140,7 @@ def write_manifest(path: str | Path, manifest: Manifest) -> None:
     ExportError
         If the file cannot be written.
     """
-    write_json(path, {"format": FORMAT, **asdict(manifest)})
+    write_json(path, {"format": str(FORMAT), **asdict(manifest)})
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -145,30 +149,30 @@ def read_manifest(path: str | Path) -> Manifest:
     Raises
     ------
     ExportError
-        If the file cannot be read or is no manifest.
+        If the file cannot be read, is no manifest, or of a version that is not read.
     """
     from pydantic import TypeAdapter
 
     path = Path(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise ValueError(value["format"])
+        FORMAT.check(value["format"], path.name, "ask again and write it anew")
         return TypeAdapter(Manifest).validate_python(value)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ExportError(f"{path.name} cannot be read ({why}); check its name") from error
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ExportError(
-            f"{path.name} is not a manifest of this version; give a file that --manifest wrote"
+            f"{path.name} is not a manifest; give a file that --manifest wrote"
         ) from error
 
 
 def fingerprint(path: str | Path) -> str:
-    """SHA-256 over the size and 64 evenly spaced blocks of a file; equal copies have equal ones.
+    """SHA-256 over the size and content of a slide; equal copies have equal ones.
 
-    Of a folder (OME-Zarr) every file's name and size count, and the first block of 64 of them. The
-    folder's or file's own name does not.
+    Of more than 256 MiB, 4,096 evenly spaced blocks of 64 KiB count. Of a folder (OME-Zarr) every
+    file's name and size count, and its files behind each other as if they were one. The folder's or
+    file's own name does not.
 
     Raises
     ------
@@ -179,49 +183,40 @@ def fingerprint(path: str | Path) -> str:
     digest = hashlib.sha256()
     try:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            for file in files:
-                digest.update(f"{file.relative_to(path).as_posix()} {_size(file)}\n".encode())
-            for index in _spread(len(files)):
-                digest.update(_block(files[index], 0))
+            sizes = {file: _size(file) for file in sorted(path.rglob("*")) if file.is_file()}
+            for file, size in sizes.items():
+                digest.update(f"{file.relative_to(path).as_posix()} {size}\n".encode(*_NAMES))
         else:
-            size = _size(path)
-            digest.update(f"{size}\n".encode())
-            for index in _spread(-(-size // BLOCK)):
-                digest.update(_block(path, index * BLOCK))
+            sizes = {path: _size(path)}
+            digest.update(f"{sizes[path]}\n".encode())
+        for block in _blocks(sizes):
+            digest.update(block)
     except OSError as error:
         raise ExportError(f"{path.name} cannot be read ({error.strerror}); check it") from error
     return digest.hexdigest()
 
 
-def weights_sha256(folder: str | Path) -> str:
-    """SHA-256 over names and whole contents of the weight files of a model's folder.
+_NAMES = ("utf-8", "surrogateescape")
+"""How names of files are bytes, also those that are no text."""
 
-    Raises
-    ------
-    ExportError
-        If one cannot be read.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(Path(folder).glob("*.safetensors")):
-        try:
+
+def _blocks(sizes: Mapping[Path, int]) -> Iterator[bytes]:
+    """Evenly spaced blocks of files that stand behind each other; of few, all."""
+    counts = [max(1, -(-size // BLOCK)) for size in sizes.values()]
+    chosen = iter(_spread(sum(counts)))
+    wanted, first = next(chosen, None), 0
+    for file, count in zip(sizes, counts, strict=True):
+        if wanted is not None and wanted < first + count:
             with file.open("rb") as raw:
-                digest.update(
-                    f"{file.name} {hashlib.file_digest(raw, 'sha256').hexdigest()}\n".encode()
-                )
-        except OSError as error:
-            raise ExportError(f"{file.name} cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
+                while wanted is not None and wanted < first + count:
+                    raw.seek((wanted - first) * BLOCK)
+                    yield raw.read(BLOCK)
+                    wanted = next(chosen, None)
+        first += count
 
 
 def _size(file: Path) -> int:
     return file.stat().st_size
-
-
-def _block(file: Path, start: int) -> bytes:
-    with file.open("rb") as raw:
-        raw.seek(start)
-        return raw.read(BLOCK)
 
 
 def _spread(count: int) -> list[int]:

@@ -22,7 +22,8 @@ from ._config import read_json
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 """What peft puts before the names of a model's parts in its files."""
-_BASE = "base_model_name_or_path"
+BASE_KEY = "base_model_name_or_path"
+"""Of an adapter's config: where its base lies."""
 
 
 def base_of(folder: Path, name: str) -> str | None:
@@ -42,7 +43,7 @@ def base_of(folder: Path, name: str) -> str | None:
     """
     if not (folder / CONFIG).is_file():
         return None
-    base = read_json(folder / CONFIG, name).get(_BASE)
+    base = read_json(folder / CONFIG, name).get(BASE_KEY)
     if not isinstance(base, str) or not base:
         raise ModelError(f"{CONFIG} of the model {name} names no base model; fetch it again")
     if base == "embedded":
@@ -84,7 +85,7 @@ def write_base(folder: Path, base: str) -> None:
         steps = os.path.relpath(Path(base).resolve(), folder.resolve())
         base = steps if steps.startswith(".") else os.path.join(".", steps)
     with atomic_text(folder / CONFIG) as file:
-        file.write(json.dumps(config | {_BASE: base}, indent=2) + "\n")
+        file.write(json.dumps(config | {BASE_KEY: base}, indent=2) + "\n")
 
 
 def save_matrices(folder: Path, matrices: Mapping[str, Any]) -> None:

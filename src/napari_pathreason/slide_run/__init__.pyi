@@ -1,7 +1,7 @@
 from ._answer import Answers as Answers, AnswersHere as AnswersHere, most_tokens as most_tokens
 from ._cluster import AnswersOnCluster as AnswersOnCluster, LoadModels as LoadModels
 from ._files import HeatMap as HeatMap
-from ._folder import holds_run as holds_run, locked as locked
+from ._folder import holds_run as holds_run
 from ._merge import Lesion as Lesion, lesions_of as lesions_of, merge as merge
 from ._outcome import Outcome as Outcome
 from ._plan import (
@@ -42,3 +42,4 @@ from ._tiles import (
     tile_layout as tile_layout,
     tile_side as tile_side,
 )
+from ._unchanged import LoadSame as LoadSame

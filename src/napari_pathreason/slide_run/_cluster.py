@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from asyncio import CancelledError as AsyncCancelledError
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Event as Flag, Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_pathreason import engine, models, slides
-from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.errors import (
+    ModelError,
+    QueryError,
+    SlideError,
+    WorkerError,
+)
 from napari_pathreason.types import Encoder, ModelInfo
 
 from ._answer import Group
-from ._plan import RunPlan, check_encoder
+from ._identity import model_identity, slide_fingerprint
+from ._plan import RunPlan, check_encoder, used_model
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
+from ._unchanged import SameSlide
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -30,6 +38,19 @@ WAIT = 30
 """Seconds within which a scheduler must answer and have a worker."""
 TICK = 0.5
 """Seconds between two checks of the cancel flag."""
+
+
+class Load(Protocol):
+    """Loads a model on a worker, and says by its content which one that is there."""
+
+    def __call__(self) -> engine.Models:
+        """Load."""
+
+    def identity(self) -> str:
+        """See `model_identity`."""
+
+    def __hash__(self) -> int:
+        """Equal ones load once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +65,17 @@ class LoadModels:
         """Load."""
         return models.load_models(self.model_id, self.device, self.encoder)
 
+    def identity(self) -> str:
+        """Of the model of that name where this is called."""
+        return model_identity(used_model(self.model_id, self.device, self.encoder))
+
 
 class AnswersOnCluster:
     """Answers on the workers of a cluster; each loads the model once.
 
-    Workers must have this package and see the slide under the same path. A worker that dies costs
-    the tiles that it had in hand, which others answer again. Satisfies `Answers`.
+    Workers must have this package and see the slide under the same path; each makes sure that slide
+    and model are by their content those of the run. A worker that dies costs the tiles that it had
+    in hand, which others answer again. Satisfies `Answers`.
 
     Parameters
     ----------
@@ -59,7 +85,7 @@ class AnswersOnCluster:
         Of the slide.
     mpp : float or (float, float), optional
         Micrometres per level-0 pixel, where the file does not say.
-    load : callable
+    load : Load
         Gives the model. Sent to the workers; equal ones load once, so it must be hashable.
     """
 
@@ -68,15 +94,21 @@ class AnswersOnCluster:
         address: str,
         path: Path,
         mpp: Mpp,
-        load: Callable[[], engine.Models],
+        load: Load,
     ) -> None:
         self._address = address
         self._slide = (path.absolute(), mpp)
         self._load = load
 
     def model(self) -> tuple[ModelInfo, bool]:
-        """See `Answers.model`; a worker is asked."""
-        with _connected(self._address) as client:
+        """See `Answers.model`; a worker is asked.
+
+        Raises
+        ------
+        ModelError
+            If the scheduler goes away.
+        """
+        with _scheduler_lives(), _connected(self._address) as client:
             model: tuple[ModelInfo, bool] = _result(
                 client.submit(_describe, self._load, pure=False)
             )
@@ -89,13 +121,15 @@ class AnswersOnCluster:
         from distributed import wait
 
         todo = iter(groups)
-        with _connected(self._address) as client:
+        wanted = (plan.identity.fingerprint, plan.identity.model)
+        with _scheduler_lives(), _connected(self._address) as client:
             pending: set[Future] = set()
             while True:
                 for tiles in _some(todo, 2 * _threads(client) - len(pending)):
-                    where = (*self._slide, plan.identity.fingerprint)
-                    arguments = (self._load, where, tiles, plan.settings, plan.model.encoder)
-                    pending.add(client.submit(_answer, *arguments, pure=False))
+                    asked = (tiles, plan.settings, plan.model.encoder)
+                    pending.add(
+                        client.submit(_answer, self._load, self._slide, wanted, *asked, pure=False)
+                    )
                 if not pending:
                     return
                 try:
@@ -106,7 +140,7 @@ class AnswersOnCluster:
                 for future in done:
                     yield _result(future)
                 if cancel.is_set():
-                    raise CancelledError
+                    raise _Stopped
 
 
 @contextmanager
@@ -153,9 +187,48 @@ def _result(future: Future) -> Any:
     try:
         return future.result()
     except KilledWorker as error:
-        raise ModelError(
+        raise WorkerError(
             "several workers died over the same tiles; look at their logs, give them more memory "
             "or a smaller --batch, and run again"
+        ) from error
+    except Exception as error:
+        if future.status == "error":  # of the task, whatever it is
+            raise _OfTask(error) from None
+        raise
+
+
+class _OfTask(Exception):
+    """What was raised where a group was answered."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Stopped(Exception):
+    """The run was cancelled here: tasks of a scheduler that is gone are called cancelled too."""
+
+
+@contextmanager
+def _scheduler_lives() -> Iterator[None]:
+    """Say when a scheduler is gone: that is no end that anybody wished for.
+
+    Raises
+    ------
+    ModelError
+        Names the remedy.
+    concurrent.futures.CancelledError
+        If the run was cancelled.
+    """
+    try:
+        yield
+    except _Stopped:
+        raise CancelledError from None
+    except _OfTask as of:
+        raise of.error from None
+    except (CancelledError, AsyncCancelledError, OSError, RuntimeError) as error:
+        raise ModelError(
+            "the scheduler went away while tiles were answered; what is done is kept: start it "
+            "again and run again, or leave out --scheduler"
         ) from error
 
 
@@ -163,39 +236,83 @@ _ONE_AT_A_TIME = Lock()
 
 
 @lru_cache(maxsize=1)
-def _load_here(load: Callable[[], engine.Models]) -> engine.Models:
-    return load()
+def _load_here(load: Load, model: str) -> engine.Models:
+    """Load a model once.
+
+    Raises
+    ------
+    ModelError
+        If that of its name is another one here; an empty ``model`` is any.
+    """
+    loaded = load()
+    if model and load.identity() != model:
+        raise ModelError(
+            "a worker has another model under the same name: its files differ from those of the "
+            "run; give all workers the same, and run again"
+        )
+    return loaded
 
 
 @lru_cache(maxsize=1)
-def _slide_here(path: Path, mpp: Mpp, fingerprint: str) -> slides.Slide:
-    """Open a slide; by the fingerprint another file of the same name is another slide."""
-    return slides.open_slide(path, mpp)
+def _slide_here(path: Path, mpp: Mpp, fingerprint: str, signature: str) -> slides.Slide:
+    """Open a slide once; another file of the same name is another slide.
+
+    Raises
+    ------
+    SlideError
+        If it is not the one of the run.
+    """
+    slide = slides.open_slide(path, mpp)
+    if slide_fingerprint(slide) != fingerprint or slide.signature != signature:
+        slide.close()
+        raise SlideError(
+            f"a worker has another slide under the name {slide.info.name}: its content is not that "
+            "of the run; let all workers see the same file, and run again"
+        )
+    return slide
 
 
-def _describe(load: Callable[[], engine.Models]) -> tuple[ModelInfo, bool]:
+def _describe(load: Load) -> tuple[ModelInfo, bool]:
     """On a worker: what its model is."""
     with _ONE_AT_A_TIME:
-        performer = _load_here(load).performer
+        performer = _load_here(load, "").performer
     return performer.info, isinstance(performer, engine.BatchPerformer)
 
 
 def _answer(
-    load: Callable[[], engine.Models],
-    where: tuple[Path, Mpp, str],
+    load: Load,
+    where: tuple[Path, Mpp],
+    wanted: tuple[str, str],
     tiles: Sequence[Tile],
     settings: DetectSettings,
     encoder: Encoder,
 ) -> list[TileRecord]:
     """On a worker: answer for a group of tiles.
 
+    Parameters
+    ----------
+    load : Load
+    where : (Path, float, (float, float) or None)
+        The slide and its um per pixel.
+    wanted : (str, str)
+        Fingerprint of the slide and identity of the model of the run.
+    tiles, settings
+    encoder : Encoder
+        That the other tiles were read by.
+
     Raises
     ------
+    SlideError, ModelError
+        If slide or model are not those of the run.
     QueryError
         If the vision encoder does not compute as that of the other tiles.
     """
+    fingerprint, model = wanted
     with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
-        loaded, slide = _load_here(load), _slide_here(*where)
+        slide = _slide_here(*where, fingerprint, slides.signature_of(where[0]))
+        loaded = _load_here(load, model)
     check_encoder(encoder, loaded.performer.info)
     group = Group(slide, tiles, settings, loaded.performer, loaded.allocator, Flag())
-    return group.read().answer()
+    records = group.read().answer()
+    SameSlide(slide).check()
+    return records

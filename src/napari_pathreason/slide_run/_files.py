@@ -74,11 +74,20 @@ def write_files(folder: Path, outcome: Outcome, unreliable_class: bool = False) 
 
 
 def is_finished(folder: Path, run: str, unreliable_class: bool) -> bool:
-    """Whether all files of a run are there; those of one with other overrides are not."""
-    if not all((folder / name).is_file() for name in (*_FILES, MANIFEST)):
-        return False
+    """Whether the files that lie there are those of a run, by their content.
+
+    A run that was killed while it wrote leaves some of its files beside the manifest of the run
+    before; files that someone has changed are none of any run.
+    """
     values = _read_manifest(folder)
-    return values.get("run") == run and values.get(_CLASS_KEY, False) == unreliable_class
+    if values.get("run") != run or values.get(_CLASS_KEY, False) != unreliable_class:
+        return False
+    sums = values.get("sha256")
+    if not isinstance(sums, dict) or values.get("format") != str(FORMAT):
+        return False
+    return all(
+        (folder / name).is_file() and sums.get(name) == _sha256(folder / name) for name in _FILES
+    )
 
 
 def has_unreliable_class(folder: Path) -> bool:
@@ -189,7 +198,7 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
     identity = asdict(plan.identity)
     on_server = plan.model.server is not None  # of it only what `used_model` names
     values = {
-        "format": FORMAT,
+        "format": str(FORMAT),
         "run": plan.run,
         "made": plan.made,
         "slide": identity["slide"],

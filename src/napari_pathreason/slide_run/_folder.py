@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import write_json
+from napari_pathreason.files import Format, write_json
 
 from ._journal import GroupJournal
 from ._plan import FORMAT, RunPlan
@@ -20,37 +18,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-LOCK, PLAN, JOURNAL = ".lock", "plan.json", "tiles.jsonl"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; it is made if it is missing.
-
-    The lock is the system's own: it is gone with the process that held it, however that ended.
-
-    Raises
-    ------
-    ExportError
-        If another process holds it, or the folder cannot be written to.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ExportError(
-            f"another process is at work in the folder {folder.name}; "
-            "wait for its end or choose another folder"
-        ) from None
-    except (OSError, NotImplementedError) as error:
-        raise _unwritable(folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+PLAN, JOURNAL = "plan.json", "tiles.jsonl"
 
 
 def write_plan(folder: Path, plan: RunPlan) -> None:
@@ -66,30 +34,25 @@ def read_plan(folder: Path) -> RunPlan | None:
     return read_own(folder / PLAN, FORMAT, _plans())
 
 
-def read_own(path: Path, form: str, adapter: TypeAdapter[T]) -> T | None:
+def read_own(path: Path, form: Format, adapter: TypeAdapter[T]) -> T | None:
     """What a file in a folder of ours says of it, None where there is none.
 
     Parameters
     ----------
     path : Path
-    form : str
-        Value of its ``format``.
+    form : Format
+        Of its ``format``.
     adapter : TypeAdapter
 
     Raises
     ------
     ExportError
-        If the file is damaged or of another version.
+        If the file is damaged, or of a version that is not read; see `files.Format`.
     """
     remedy = "choose another folder, or delete this one to begin anew"
     try:
         values = json.loads(path.read_bytes())
-        if values["format"] != form:
-            raise ExportError(
-                f"what the folder {path.parent.name} holds is of another version "
-                f"({values['format']}), whose answers are not kept as they are now ({form}); "
-                f"{remedy}"
-            )
+        form.check(values["format"], f"what the folder {path.parent.name} holds", remedy)
         return adapter.validate_python(values)
     except FileNotFoundError:
         return None
@@ -106,7 +69,7 @@ def holds_run(folder: Path) -> bool:
 
 def tile_journal(folder: Path, plan: RunPlan) -> GroupJournal[TileRecord]:
     """Records of finished tiles; the folder must be held by `locked`."""
-    return GroupJournal(folder / JOURNAL, plan.identity.key, "tiles", TileRecord)
+    return GroupJournal(folder / JOURNAL, FORMAT, plan.identity.key, "tiles", TileRecord)
 
 
 @cache
@@ -114,8 +77,3 @@ def _plans() -> TypeAdapter[RunPlan]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(RunPlan)
-
-
-def _unwritable(path: Path, error: Exception) -> ExportError:
-    why = getattr(error, "strerror", None) or type(error).__name__
-    return ExportError(f"{path.name} cannot be written ({why}); choose another folder")

@@ -84,8 +84,8 @@ def slide_fingerprint(slide: slides.Slide) -> str:
 
 
 def model_identity(used: exports.UsedModel) -> str:
-    """SHA-256 of a model's weights; its name where those are out of reach."""
-    return used.weights_sha256 or used.name
+    """SHA-256 of all of a model that can change an answer; its name where that is out of reach."""
+    return used.sha256 or used.name
 
 
 def differences(first: Mapping[str, object], this: Mapping[str, object]) -> list[str]:

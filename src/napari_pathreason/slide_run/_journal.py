@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_pathreason.files import Journal
+from napari_pathreason.files import Format, Journal
 
 from ._identity import AnswersKey
 
@@ -28,7 +28,9 @@ class GroupJournal(Generic[T]):
     Parameters
     ----------
     path : Path
-        Its folder must be held by `locked`.
+        Its folder must be held by `files.locked`.
+    form : Format
+        Of what is written; lines of a newer version are refused.
     key : AnswersKey
         Of the answers that are read and added.
     name : str
@@ -37,16 +39,23 @@ class GroupJournal(Generic[T]):
         Of an answer, a dataclass.
     """
 
-    def __init__(self, path: Path, key: AnswersKey, name: str, kind: type[T]) -> None:
+    def __init__(self, path: Path, form: Format, key: AnswersKey, name: str, kind: type[T]) -> None:
         from pydantic import TypeAdapter
 
         self._journal = Journal(path)
-        self._key, self._name = key, name
+        self._form, self._key, self._name = form, key, name
+        self._where = f"{path.name} in the folder {path.parent.name}"
         self._keys = TypeAdapter(AnswersKey)
         self._groups: TypeAdapter[tuple[T, ...]] = TypeAdapter(tuple[kind, ...])  # type: ignore[valid-type]
 
     def read(self) -> Iterator[tuple[T, ...]]:
-        """Whole groups of this key, in the order in which they came."""
+        """Whole groups of this key, in the order in which they came.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be read, or holds groups of a newer version.
+        """
         for line in self._journal.lines():
             if (group := self._parsed(line)) is not None:
                 yield group
@@ -66,6 +75,7 @@ class GroupJournal(Generic[T]):
         try:
             values: dict[str, Any] = json.loads(line)
             if values["key"] != asdict(self._key):
+                self._form.refuse_newer(values["key"]["format"], self._where)
                 return None
             return self._groups.validate_python(values[self._name])
         except (ValueError, TypeError, LookupError):  # a damaged disk; it is asked again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from napari_pathreason import exports, models, slides
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import Format
 from napari_pathreason.types import Encoder, ModelInfo, SlideInfo
 
 from ._identity import AnswersKey, Sources, differences, key_of, other_sources
@@ -18,13 +20,22 @@ from ._record import TileRecord
 from ._settings import DetectSettings, Override, apply_overrides
 from ._tiles import Tile, lay_tiles, tile_layout, tile_side
 
-FORMAT = "napari-pathreason slide run 3"
-"""Version 1 assessed no tile; answers of version 2 did not say to which run they belong."""
+FORMAT = Format("slide run", 4, oldest=4)
+"""Version 1 assessed no tile; answers of version 2 did not say to which run they belong, and those
+of version 3 knew a model by some of its weights alone. None of them was released."""
 MOST_TILES = 1_000_000
 """Of a run: all of them are held in memory, and in one plan."""
 TILE_BYTES = 4_000
 """Memory of a tile, its record and its lesion until the files are written: 2.7 kB were measured
 with one box and a rationale of one word, and rationales are longer."""
+MOST_BYTES = 16_000_000_000
+"""Of memory, for all tiles and for the pictures of those in hand."""
+PIXEL_BYTES = 16
+"""Memory of a pixel until its tile is answered: as it was decoded, resampled and in patches."""
+TOKEN_PIXELS = 32**2
+"""Of a visual token, in the family that has the largest."""
+_GROUPS = 2
+"""Groups of tiles in hand: the model is at one while the next one is read."""
 _MASK_OF_TILE = 16
 """Mask pixels along the side of a tile."""
 _MASK_MOST = 2048
@@ -63,7 +74,7 @@ class Identity:
     def key(self) -> AnswersKey:
         """Of the answers to this run's tiles, whatever budgets a user has set for some of them."""
         settings = asdict(replace(self.settings, overrides=()))
-        return key_of(FORMAT, self.sources, settings)
+        return key_of(str(FORMAT), self.sources, settings)
 
     @property
     def run(self) -> str:
@@ -136,6 +147,8 @@ class RunPlan:
 
     def counts(self, record: TileRecord) -> bool:
         """Whether a kept answer is still one to what this run asks of its tile."""
+        if not 0 <= record.index < len(self.tiles):  # a damaged disk
+            return False
         tile = self.tiles[record.index]
         return record.override == tile.override and tile.is_read(self.settings.min_tissue)
 
@@ -184,7 +197,7 @@ def make_plan(
     mask = slides.tissue_mask(slide, size)
     identity = replace(identity, settings=replace(settings, overrides=()))
     plan = RunPlan(
-        format=FORMAT,
+        format=str(FORMAT),
         run=identity.run,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         identity=identity,
@@ -199,7 +212,7 @@ def make_plan(
 
 
 def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
-    """Refuse a run of more tiles than can be held, before any of them is laid.
+    """Refuse a run of more tiles or larger ones than can be held, before any of them is laid.
 
     Raises
     ------
@@ -208,14 +221,34 @@ def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
     """
     side = tile_side(settings.tile, settings.mpp, slide.mpp)
     count = len(tile_layout(slide.width, slide.height, side, settings.overlap))
+    laid = count * TILE_BYTES
     if count > MOST_TILES:
         raise QueryError(
             f"the slide ({slide.width:,} x {slide.height:,} px) has {count:,} tiles of "
-            f"{side[0]:,} x {side[1]:,} px, which would take about "
-            f"{count * TILE_BYTES / 1e9:,.0f} GB of memory; a run has at most {MOST_TILES:,}: give "
-            f"larger tiles (--tile, now {settings.tile}), more um per pixel (--mpp, now "
-            f"{settings.mpp:g}) or less overlap (--overlap, now {settings.overlap:g})"
+            f"{side[0]:,} x {side[1]:,} px, which would take about {laid / 1e9:,.0f} GB of memory; "
+            f"a run has at most {MOST_TILES:,}: give larger tiles (--tile, now {settings.tile}), "
+            f"more um per pixel (--mpp, now {settings.mpp:g}) or less overlap (--overlap, now "
+            f"{settings.overlap:g})"
         )
+    pixels = _pixels_of_tile(slide, settings)
+    held = min(settings.batch, count) * _GROUPS * pixels * PIXEL_BYTES
+    if laid + held > MOST_BYTES:
+        raise QueryError(
+            f"the pictures of {_GROUPS} x {settings.batch:,} tiles of {settings.tile:,} px and "
+            f"{count:,} tiles would take about {(laid + held) / 1e9:,.0f} GB of memory; a run has "
+            f"at most {MOST_BYTES / 1e9:,.0f}: give smaller tiles (--tile, now {settings.tile}), "
+            f"fewer at once (--batch, now {settings.batch}) or a smaller --budget"
+        )
+
+
+def _pixels_of_tile(slide: SlideInfo, settings: DetectSettings) -> int:
+    """Of the largest picture that a tile is read at."""
+    x, y = slide.mpp or (settings.mpp, settings.mpp)
+    whole = slide.width * x / settings.mpp * slide.height * y / settings.mpp
+    most = min(settings.tile**2, math.ceil(whole))
+    if isinstance(settings.budget, int):
+        return min(most, settings.budget * TOKEN_PIXELS)
+    return most
 
 
 def check_same(first: Identity, this: Identity, folder: str) -> None:
@@ -262,7 +295,7 @@ def _settings(identity: Identity) -> dict[str, object]:
 def used_model(
     model_id: str, device: str = "auto", encoder: Encoder = "exact", named: bool = False
 ) -> exports.UsedModel:
-    """Name and hash of a model, told apart by its weights and not by where they lie.
+    """Name and hash of a model, told apart by what it holds and not by where that lies.
 
     Of a model on a server the hash is that of its address and name, which stand in it themselves
     only where they are asked for.
@@ -289,6 +322,5 @@ def used_model(
         return exports.UsedModel(name, place, "server", address.digest)
     folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
-    return exports.UsedModel(
-        name, model_id if is_id else "", device, exports.weights_sha256(folder), encoder
-    )
+    sha256 = models.checkpoint_sha256(folder, name)
+    return exports.UsedModel(name, model_id if is_id else "", device, sha256, encoder)

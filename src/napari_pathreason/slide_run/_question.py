@@ -17,10 +17,16 @@ from typing import TYPE_CHECKING
 
 from napari_pathreason import engine, exports
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import remove_drafts, write_json
+from napari_pathreason.files import (
+    Format,
+    locked,
+    refuse_inside_slide,
+    remove_drafts,
+    write_json,
+)
 from napari_pathreason.types import Encoder, Reading, Request, SlideInfo
 
-from ._folder import holds_run, locked, read_own
+from ._folder import holds_run, read_own
 from ._identity import (
     AnswersKey,
     Sources,
@@ -31,11 +37,13 @@ from ._identity import (
     slide_fingerprint,
 )
 from ._journal import GroupJournal
+from ._unchanged import SameSlide
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-FORMAT = "napari-pathreason kept readings 1"
+FORMAT = Format("kept readings", 2, oldest=2)
+"""Version 1, which was not released, knew a model by some of its weights alone."""
 HEADER, READINGS = "request.json", "readings.jsonl"
 
 
@@ -128,18 +136,20 @@ def run_kept(
     try:
         if job.before:
             raise QueryError("readings of another question cannot be kept with this one")
-        header = _header(job, used)
+        refuse_inside_slide(folder, job.slide.path)
+        same, header = SameSlide(job.slide), _header(job, used)
+        same.check()
         with locked(folder):
             remove_drafts(folder)
             if not _check_same(folder, header):
                 write_json(folder / HEADER, _headers().dump_python(header, mode="json"))
             journal = GroupJournal(
-                folder / READINGS, header.key(performer.info.encoder), "readings", Reading
+                folder / READINGS, FORMAT, header.key(performer.info.encoder), "readings", Reading
             )
             readings = tuple(reading for group in journal.read() for reading in group)
             steps = engine.run_job(replace(job, journal=readings), performer, allocator, cancel)
             with closing(steps) as events:
-                yield from _keeping(events, journal, readings)
+                yield from _keeping(events, journal, readings, same)
     except Exception as error:  # of the folder; whatever went wrong in the job is its own ending
         shown = engine.as_user_error(
             error, "while readings were kept", "what is read is kept, ask again, and report it"
@@ -151,6 +161,7 @@ def _keeping(
     events: Generator[engine.Event, None, None],
     journal: GroupJournal[Reading],
     before: tuple[Reading, ...],
+    same: SameSlide,
 ) -> Generator[engine.Event, None, None]:
     """Events of a job, each group of readings on the disk before its last one is passed on."""
     known = {one.views for one in before}
@@ -163,6 +174,7 @@ def _keeping(
         if event.more:
             continue
         if new := [one.reading for one in group if one.reading.views not in known]:
+            same.check(surely=False)
             journal.add(new)
         yield from group
         group = []
@@ -172,7 +184,7 @@ def _header(job: engine.Job, used: exports.UsedModel) -> Header:
     # a policy is told apart by all that it holds
     chosen_by = "" if job.policy is None else repr(job.policy)
     return Header(
-        FORMAT,
+        str(FORMAT),
         job.slide.info,
         slide_fingerprint(job.slide),
         model_identity(used),

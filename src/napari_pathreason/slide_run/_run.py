@@ -14,11 +14,12 @@ from pathlib import Path
 from threading import Event as Flag
 
 from napari_pathreason import engine, exports, slides
-from napari_pathreason.files import remove_drafts
+from napari_pathreason.errors import ExportError
+from napari_pathreason.files import locked, refuse_inside_slide, remove_drafts
 
 from ._answer import Answers
 from ._files import has_unreliable_class, is_finished, write_files
-from ._folder import locked, read_plan, tile_journal, write_plan
+from ._folder import read_plan, tile_journal, write_plan
 from ._identity import model_identity, slide_fingerprint
 from ._journal import GroupJournal
 from ._outcome import Outcome, outcome_of
@@ -26,6 +27,7 @@ from ._plan import Identity, RunPlan, check_same, check_tiles, make_plan
 from ._record import TileRecord
 from ._settings import DetectSettings
 from ._tiles import Tile
+from ._unchanged import SameSlide
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +132,18 @@ def run_slide(
     done = total = 0
     try:
         settings.check()
+        same = SameSlide(slide)
+        refuse_inside_slide(folder, slide.path)
         fingerprint, model = slide_fingerprint(slide), model_identity(used)
+        same.check()
         identity = Identity(slide.info, fingerprint, settings, model, used.encoder)
         with locked(folder):
             remove_drafts(folder)
             marked = unreliable_class
             if marked is None:
                 marked = has_unreliable_class(folder)
-            with closing(_run(slide, folder, identity, used, answers, flag, marked)) as events:
+            steps = _run(slide, folder, identity, used, answers, flag, marked, same)
+            with closing(steps) as events:
                 for event in events:
                     if isinstance(event, RunStarted | Progress):
                         done, total = event.done, event.total
@@ -191,8 +197,9 @@ def _run(
     answers: Answers,
     cancel: Flag,
     unreliable_class: bool,
+    same: SameSlide,
 ) -> Generator[RunEvent, None, None]:
-    plan = _plan(slide, folder, identity, used, answers)
+    plan = _plan(slide, folder, identity, used, answers, same)
     journal = tile_journal(folder, plan)
     done, total = _answered(plan, journal), len(plan.to_read)
     if len(done) == total and is_finished(folder, plan.run, unreliable_class):
@@ -205,15 +212,27 @@ def _run(
     if todo := [group for group in missing if group]:
         if cancel.is_set():
             raise CancelledError
-        yield from _answer(plan, todo, journal, answers, cancel, len(done))
+        yield from _answer(plan, todo, journal, answers, cancel, len(done), same)
+        same.check()
     # from the disk: a run that was cut and one that was not write the same digits
-    outcome = outcome_of(plan, list(_answered(plan, journal).values()))
+    answered = list(_answered(plan, journal).values())
+    if len(answered) != total:
+        raise ExportError(
+            f"answers of {total - len(answered):,} tiles are gone from the folder {folder.name}; "
+            "run again, and let no other program write there"
+        )
+    outcome = outcome_of(plan, answered)
     write_files(folder, outcome, unreliable_class)
     yield RunFinished(outcome)
 
 
 def _plan(
-    slide: slides.Slide, folder: Path, identity: Identity, used: exports.UsedModel, answers: Answers
+    slide: slides.Slide,
+    folder: Path,
+    identity: Identity,
+    used: exports.UsedModel,
+    answers: Answers,
+    same: SameSlide,
 ) -> RunPlan:
     """The plan of a folder where it is this run's, else a new one; overrides may have changed."""
     plan, settings = read_plan(folder), identity.settings
@@ -229,6 +248,7 @@ def _plan(
         )  # before anything is read
         engine.check_boxes(settings.query, model)
         plan = make_plan(slide, identity, used, model, batches)
+        same.check()
         write_plan(folder, plan)
     wanted = settings.overrides
     if wanted is not None and wanted != plan.settings.overrides:
@@ -251,6 +271,7 @@ def _answer(
     answers: Answers,
     cancel: Flag,
     before: int,
+    same: SameSlide,
 ) -> Iterator[RunEvent]:
     """Answer what is missing, each group kept before it is passed on; ``before`` were kept."""
     done, total, seconds = before, len(plan.to_read), 0.0
@@ -260,6 +281,7 @@ def _answer(
         records = next(groups, None)
         if records is None:
             return
+        same.check(surely=False)
         journal.add(records)
         seconds += time.perf_counter() - began
         for record in records:

@@ -1,6 +1,7 @@
 from ._display import display_levels as display_levels
 from ._mpp import mpp_of_ome as mpp_of_ome
 from ._resample import choose_level as choose_level
+from ._signature import signature_of as signature_of
 from ._slide import (
     RegionImage as RegionImage,
     Slide as Slide,

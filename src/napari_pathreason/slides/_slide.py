@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import RegionError, SlideError
+from napari_pathreason.files import name_of
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import SlideInfo
 
@@ -20,6 +21,7 @@ from ._display import DisplayLevel, display_levels
 from ._flat import SUFFIXES, open_picture
 from ._mpp import Mpp, checked_mpp
 from ._resample import read_resampled
+from ._signature import signature_of
 from ._source import ArraySource, Source
 from ._tiff import open_tiff
 
@@ -57,12 +59,18 @@ class Slide:
     info : SlideInfo
     path : Path, optional
         Where it came from; stays with the object and goes into no output.
+
+    Attributes
+    ----------
+    signature : str
+        See `signature_of`, as it was before anything was read; empty where there is no file.
     """
 
     def __init__(self, source: Source, info: SlideInfo, path: Path | None = None) -> None:
         self._source = source
         self._info = info
         self.path = path
+        self.signature = ""
 
     def __repr__(self) -> str:
         return f"<Slide {self.info.name!r} {self.width} x {self.height} px>"
@@ -158,6 +166,7 @@ def open_slide(
     source: Source
     if not path.exists():
         raise SlideError(f"{path.name} is not there; check the name and the folder")
+    signature = signature_of(path)  # before anything is read: what comes later may be another file
     if path.is_dir():
         from ._zarr import open_zarr
 
@@ -167,7 +176,9 @@ def open_slide(
         source = ArraySource([open_picture(path)])
     else:
         source, by_file = open_tiff(path, cache)
-    return Slide(source, _info(path.name, source, by_file, by_user), path)
+    slide = Slide(source, _info(name_of(path), source, by_file, by_user), path)
+    slide.signature = signature
+    return slide
 
 
 def slide_from_arrays(
