@@ -231,6 +231,12 @@ def add_data_parser(subparsers: Subparsers) -> None:
     add("--mpp", type=_size, help="um per pixel of those tiles")
     add("--slide-mpp", type=_size, metavar="UM", help="um per pixel of slides that do not say it")
     add(
+        "--masks",
+        choices=("binary", "instance", "class"),
+        help="what the values of masks are, where it cannot be seen",
+    )
+    add("--label", metavar="NAME", help="what objects of binary and instance masks are called")
+    add(
         "--splits",
         type=_splits,
         metavar="LIST",
@@ -238,6 +244,43 @@ def add_data_parser(subparsers: Subparsers) -> None:
         "published to evaluate on): `test` makes a set to evaluate on alone",
     )
     convert.set_defaults(run=_convert)
+
+    summary = steps.add_parser(
+        "summary", help="classes by split, sizes, um per pixel, and a contact sheet"
+    )
+    summary.add_argument("folder", type=Path, help="of data convert")
+    summary.add_argument("--sheet", type=Path, help="where the contact sheet goes (PNG)")
+    summary.set_defaults(run=_summarise)
+    export = steps.add_parser(
+        "export", help="samples for other trainers, pictures at drawn budgets"
+    )
+    add = export.add_argument
+    add("folder", type=Path, help="of data convert")
+    add("-o", "--out", type=Path, required=True)
+    add(
+        "--to",
+        choices=("messages", "huggingface"),
+        default="messages",
+        help="chats with pictures as the paper's code and ms-swift read them, or parquet files "
+        "that TRL and datasets.load_dataset read",
+    )
+    add(
+        "--budgets",
+        type=_weighed_budgets,
+        default="native",
+        metavar="LIST",
+        help="visual tokens of a picture to draw from, with weights: 16:1,64:2,256:1",
+    )
+    add("--token-px", type=_count, default=32, help="side of a visual token; 28 for Qwen2.5-VL")
+    add(
+        "--box-space",
+        choices=("relative", "resized"),
+        default="resized",
+        help="boxes from 0 to 1000 of the picture, or in pixels of the picture as it is written",
+    )
+    add("--answers", action="store_true", help="messages: add the answer as an assistant's turn")
+    add("--seed", type=int, default=0, help="of the budgets")
+    export.set_defaults(run=_export)
 
 
 def _add_seed_and_compute(parser: argparse.ArgumentParser) -> None:
@@ -355,11 +398,35 @@ def _list_layouts(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from .convert import Options, convert
+    from .convert import Options, convert, draw_sheet, summarise
 
     done = convert(args.sources, args.out, _filled(Options, args), args.kind)
     counts = ", ".join(f"{split}: {n:,} samples" for split, n in done.counts.items())
     print(f"{' + '.join(done.kinds)}: {counts}")  # noqa: T201
+    for note in done.notes:
+        print(f"note: {note}")  # noqa: T201
+    print(f"\n{summarise(args.out).markdown}")  # noqa: T201
+    draw_sheet(args.out, args.out / "contact_sheet.png")
+    return 0
+
+
+def _summarise(args: argparse.Namespace) -> int:
+    from .convert import draw_sheet, summarise
+
+    print(summarise(args.folder).markdown)  # noqa: T201
+    if args.sheet:
+        if broken := draw_sheet(args.folder, args.sheet):
+            print(f"\nwarning: {broken:,} of its pictures cannot be read")  # noqa: T201
+        print(f"\n{args.sheet}")  # noqa: T201
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from .convert import ExportPlan, export_samples
+
+    done = export_samples(args.folder, args.out, _filled(ExportPlan, args))
+    counts = ", ".join(f"{split}: {n:,} samples" for split, n in done.counts.items())
+    print(f"{args.to}: {counts}")  # noqa: T201
     for note in done.notes:
         print(f"note: {note}")  # noqa: T201
     return 0
@@ -391,6 +458,24 @@ def _budgets(words: str) -> tuple[int | None, ...]:
             raise QueryError("evaluate measures budgets; give numbers of visual tokens or native")
         budgets.append(None if budget == "native" else budget)
     return tuple(budgets)
+
+
+def _weighed_budgets(words: str) -> dict[int | None, float]:
+    from napari_pathreason.budgets import parse_budget
+
+    weights: dict[int | None, float] = {}
+    for word in words.split(","):
+        name, _, weight = word.partition(":")
+        try:
+            budget = parse_budget(name)
+            weights[None if budget == "native" else int(budget)] = float(weight or 1)
+        except (QueryError, ValueError):
+            raise argparse.ArgumentTypeError(
+                f"{word} is no budget; give visual tokens or native, such as 16:1,64:2"
+            ) from None
+    if not all(0 < weight < float("inf") for weight in weights.values()):
+        raise argparse.ArgumentTypeError(f"{words}: weights are above 0")
+    return weights
 
 
 def _count(word: str) -> int:

@@ -32,7 +32,9 @@ def test_convert_says_what_it_did_and_what_to_know(folder, tmp_path, capsys):
     (folder / "labels.csv").write_text((folder / "labels.csv").read_text().replace("patient", "x"))
     out = tmp_path / "out"
     assert main(["data", "convert", str(folder), "-o", str(out), "--question", "Tumour?"]) == 0
-    first, unused, note = capsys.readouterr().out.splitlines()
+    said, _, table = capsys.readouterr().out.partition("\n\n")
+    first, unused, note = said.splitlines()
+    assert "| mine | tumour |" in table
     assert first == "table: train: 10 samples, val: 1 samples, test: 1 samples"
     assert unused == "note: columns of labels.csv that were not used: x"
     assert note.startswith("note: dealt picture by picture")

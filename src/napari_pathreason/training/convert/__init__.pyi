@@ -3,7 +3,14 @@ from ._convert import (
     convert as convert,
     write_conversion as write_conversion,
 )
+from ._export import (
+    Exported as Exported,
+    ExportPlan as ExportPlan,
+    export_samples as export_samples,
+)
 from ._plan import ConversionPlan as ConversionPlan
+from ._sheet import draw_sheet as draw_sheet
+from ._summary import Summary as Summary, read_splits as read_splits, summarise as summarise
 from .sets import (
     BROKEN as BROKEN,
     CANNOT_TELL as CANNOT_TELL,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,12 +14,15 @@ from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.training.samples import Sample, Split
 
 from . import sets
-from .sets import BROKEN, LabelledEntry, LeftOut, Options, Store, shown
+from .sets import BROKEN, SLIDES, LabelledEntry, LeftOut, Options, Store, shown
 
 MISSING = "pictures are not in the folder and were left out"
 UNREADABLE = "pictures, or what belongs to them, cannot be read and were left out"
 OUTSIDE = "questions were left out, for their region does not lie in the picture"
 UNASKED = "boxes lie outside the region that is asked about"
+ALONE = "picture"
+"""What a group is where each picture is one of its own: nothing is known of what belongs together.
+"""
 BEYOND = "boxes reach beyond their pictures: boxes must be in pixels of these files"
 
 
@@ -100,6 +104,7 @@ def plan_of(
     opened = _OpenedFiles(source.path, left)
     if options.most is None:
         entries = opened.readable(entries)
+    known = _Known("" if group_is == ALONE else group_is, options.slide_mpp)
     closed = {entry.split for entry in pictures.entries} - {entry.split for entry in entries}
     closed |= set(elsewhere) if source.only else set()
     wanted = options.splits or kind.gives
@@ -112,7 +117,7 @@ def plan_of(
             notes.append(f"--most took {len(chosen):,} of {len(part):,} pictures of {split}")
         if options.most is not None:
             chosen = opened.readable(chosen)
-        samples[split] = _ask_all(chosen, split, options.seed, store, opened)
+        samples[split] = _ask_all(chosen, split, options.seed, store, opened, known)
     total = sum(len(part) for part in division.parts.values())
     return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), division.short)
 
@@ -185,8 +190,36 @@ class _OpenedFiles:
         return entry.named or (shown(entry.file, self._source) if entry.file else entry.key)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What all samples of a source say of their pictures.
+
+    ``group_is`` is empty where groups are single pictures; ``slide_mpp`` is um per level-0 pixel of
+    slides that do not state it.
+    """
+
+    group_is: str
+    slide_mpp: float | None
+
+    def of(self, entry: LabelledEntry) -> dict[str, Any]:
+        """Fields of the samples of a picture."""
+        fields: dict[str, Any] = {"group": entry.group} if self.group_is else {}
+        if (
+            self.slide_mpp is not None
+            and entry.file is not None
+            and entry.file.suffix.lower() in SLIDES
+        ):
+            fields["mpp"] = self.slide_mpp
+        return fields
+
+
 def _ask_all(
-    entries: list[LabelledEntry], split: Split, seed: int, store: Store, opened: _OpenedFiles
+    entries: list[LabelledEntry],
+    split: Split,
+    seed: int,
+    store: Store,
+    opened: _OpenedFiles,
+    known: _Known,
 ) -> Iterator[Sample]:
     """Questions of all pictures that can be used.
 
@@ -203,11 +236,12 @@ def _ask_all(
         except (OSError, SyntaxError, ValueError, SlideError):  # a mask, boxes, bytes of an archive
             opened.left.add(UNREADABLE, opened.name(entry))
             continue
+        fields = known.of(entry)
         for sample in samples:
             sets.refuse_alike_choices(opened.name(entry), sample.choices)
             size = opened.size(entry.file)
             if size is None or _inside(sample, size, opened, entry):
-                yield sample
+                yield sample.model_copy(update=fields) if fields else sample
 
 
 def _inside(sample: Sample, size: sets.Size, opened: _OpenedFiles, entry: LabelledEntry) -> bool:

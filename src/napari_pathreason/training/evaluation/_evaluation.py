@@ -52,7 +52,8 @@ class EvaluationPlan:
     that are asked alone. ``earlier`` are results of the stages of training before, ``known`` the
     items of an earlier evaluation of the same model and questions: scored anew and not asked again.
     ``goals`` is a YAML list of targets; ``groups`` a table of pictures and its column that tells
-    what they share, such as a slide: intervals are then over those.
+    what they share, such as a slide: intervals are then over those. Without it the groups are those
+    that the samples name.
     """
 
     model: str
@@ -150,7 +151,10 @@ def evaluate(plan: EvaluationPlan) -> Report:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")
     samples = pick(read_samples(plan.data), plan.per_topic, plan.seed)
-    groups = group_names(*plan.groups, samples, plan.data.parent) if plan.groups else ()
+    if plan.groups:
+        groups = group_names(*plan.groups, samples, plan.data.parent)
+    else:
+        groups = own_groups(samples)
     pictures = Pictures(plan.data.parent)
     models = load_models(plan.model, plan.device, plan.encoder)
     check_policies(plan.policies, models.allocator)
@@ -210,11 +214,11 @@ def evaluate(plan: EvaluationPlan) -> Report:
         earlier,
         group_table(shown, run, plan.seed),
         plan.groups[1] if plan.groups else "group",
-        (*models.performer.info.notes, *_notes(others, plan)),
+        (*models.performer.info.notes, *_notes(others, plan, grouped=any(groups))),
     )
 
 
-def _notes(left_out: Sequence[int | None], plan: EvaluationPlan) -> Iterator[str]:
+def _notes(left_out: Sequence[int | None], plan: EvaluationPlan, *, grouped: bool) -> Iterator[str]:
     """What a reader of the tables must know of them."""
     if left_out:
         names = ", ".join(map(budget_name, left_out))
@@ -222,10 +226,9 @@ def _notes(left_out: Sequence[int | None], plan: EvaluationPlan) -> Iterator[str
             f"Not shown: {names} tokens, where fewer than one question in twenty is shown another "
             "picture than at the next smaller budget or at native size."
         )
-    if plan.groups:
-        yield (
-            f"Intervals are over questions, and over {plan.groups[1]} where the pictures have one."
-        )
+    if plan.groups or grouped:
+        name = plan.groups[1] if plan.groups else "groups (patients, slides)"
+        yield f"Intervals are over questions, and over {name} where the pictures have one."
 
 
 def _plain(parts: Iterable[Row | GoalOutcome]) -> list[dict[str, Any]]:
@@ -275,6 +278,15 @@ def group_names(table: Path, column: str, samples: Sequence[Sample], folder: Pat
             "the data were converted from"
         )
     return names
+
+
+def own_groups(samples: Sequence[Sample]) -> list[str]:
+    """What each sample itself says that its picture shares with others (`Sample.group`).
+
+    Groups of different sources are different ones, whatever they are called.
+    """
+    several = len({sample.source for sample in samples}) > 1
+    return [f"{s.source}: {s.group}" if several and s.group else s.group for s in samples]
 
 
 def _with_size_of_file(rows: Sequence[Row], model: str) -> list[Row]:

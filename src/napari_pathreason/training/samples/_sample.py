@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import atomic_text
@@ -77,7 +77,9 @@ class Sample(BaseModel):
     wording of the question was kept out of training. ``views`` are shown in one prompt, in their
     order, where they are given, and the region is what they are of; else it is the one picture.
     Samples of one image, region and views are questions about the same pictures; training reads
-    them once for several of them.
+    them once for several of them. ``group`` names what must not be divided among splits and what
+    intervals are over, such as a patient or a slide; empty where nothing is known. ``mpp`` is um
+    per level-0 pixel where a table states it; else the file may.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +96,8 @@ class Sample(BaseModel):
     topic: str = ""
     phrasing: Phrasing = "trained"
     views: tuple[SampleView, ...] = ()
+    group: str = ""
+    mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
 
     @model_validator(mode="after")
     def _has_a_frame(self) -> Sample:

@@ -1,3 +1,4 @@
+from ._archives import optional as optional
 from ._bccd import (
     SMEAR_SIZE as SMEAR_SIZE,
     about_cells as about_cells,
@@ -11,12 +12,13 @@ from ._layout import (
     Kind as Kind,
     LabelledEntry as LabelledEntry,
     LeftOut as LeftOut,
+    MaskKind as MaskKind,
     Options as Options,
     PictureSet as PictureSet,
     Store as Store,
 )
 from ._lc25000 import lung_questions as lung_questions
-from ._messages import choices_in as choices_in, chosen as chosen
+from ._messages import LESION as LESION, choices_in as choices_in, chosen as chosen
 from ._nuinsseg import (
     SMALLEST_NUCLEUS as SMALLEST_NUCLEUS,
     Point as Point,
@@ -32,6 +34,7 @@ from ._patchcamelyon import (
 )
 from ._pictures import (
     BROKEN as BROKEN,
+    SLIDES as SLIDES,
     Size as Size,
     count_unused as count_unused,
     shown as shown,

@@ -31,6 +31,8 @@ CELL_NAMES = {"WBC": "white cell", "Platelets": "platelet", "RBC": "red cell"}
 SMEAR_SIZE = (640, 480)
 """(width, height) of every smear in pixels."""
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+LOOKED_AT = 20
+"""Files whose classes are looked at to tell the set from others."""
 BOTH = "trainval"
 TRAIN: Split = "train"
 VIEWS: dict[Split, int] = {"train": 6, "val": 2, "test": 2}
@@ -44,7 +46,20 @@ def _root(folder: Path) -> Path | None:
 
 def _matches(folder: Path) -> bool:
     root = _root(folder)
-    return root is not None and (root / "Annotations").is_dir()
+    known = root / "Annotations" if root is not None else None
+    if known is None or not known.is_dir():
+        return False
+    first = sorted(known.glob("[!.]*.xml"))[:LOOKED_AT]
+    found = set[str]().union(*map(_classes, first))
+    return not found or bool(found & CELL_NAMES.keys())  # else a lab's own VOC
+
+
+def _classes(path: Path) -> set[str]:
+    try:
+        items = ElementTree.parse(path).getroot().iter("object")
+        return {item.findtext("name") or "" for item in items} - {""}
+    except ElementTree.ParseError:
+        return set()
 
 
 def _read(folder: Path, options: Options) -> PictureSet:

@@ -20,28 +20,13 @@ from pathlib import Path
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Split
 
+from ._beside import names_labels, names_pictures, stem_of
 from ._labels import refuse_alike
 from ._layout import Kind, LabelledEntry, Options, PictureSet
 from ._pictures import pictures_in, subfolders
 from ._questions import ask_label
-from ._splits import NAMED_SO, SPELLINGS, split_of, split_of_source, words_of
+from ._splits import NAMED_SO, SPELLINGS, split_of, split_of_source
 
-PICTURES = {
-    *("image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "tile", "tiles"),
-    *("patch", "patches", "slide", "slides", "wsi", "original", "originals", "raw", "input"),
-    *("inputs", "he"),
-}
-LABELS = {
-    *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "groundtruth"),
-    *("bbox", "bboxes", "geojson"),
-}
-ONLY_LABELS = {
-    *("segmentation", "segmentations", "segmented", "seg", "target", "targets", "box", "boxes"),
-    *("truth", "ground", "outline", "outlines", "contour", "contours", "map", "maps", "overlay"),
-    *("overlays", "json", "xml"),
-}
-"""Words of folders that hold pictures; of those that hold what is known of them; and words that
-mean so only where nothing else is said: "segmented neutrophil" may be a class."""
 INSTEAD = (
     "name the pictures in a labels.csv (columns image and label, or image and boxes), or export "
     "annotations as GeoJSON beside the slides"
@@ -161,8 +146,8 @@ def _flat(folder: Path, one: _Class) -> _Class:
 
 def _refuse_labels(folder: Path, paths: Sequence[Path]) -> None:
     """Refuse pictures beside what is known of them: they are no two classes."""
-    labels = [path for path in paths if _names_labels(path)]
-    pictures = [p for p in paths if p not in labels and PICTURES & set(words_of(p.name))]
+    labels = [path for path in paths if names_labels(path)]
+    pictures = [p for p in paths if p not in labels and names_pictures(p)]
     twins = [
         (path, other)
         for path in labels
@@ -178,24 +163,11 @@ def _refuse_labels(folder: Path, paths: Sequence[Path]) -> None:
         )
 
 
-def _names_labels(path: Path) -> bool:
-    words = {word for word in words_of(path.name) if split_of(word) is None}
-    return bool(words & LABELS) or bool(words and words <= ONLY_LABELS)
-
-
 def _of_one_name(labels: Path, pictures: Path) -> bool:
     """Whether files of two folders go by the same names, for the most part."""
     names = {path.stem for path in pictures_in(pictures)}
-    twins = [p for p in labels.iterdir() if p.is_file() and _stem(p) in names]
+    twins = [p for p in labels.iterdir() if p.is_file() and stem_of(p) in names]
     return len(names) > 0 and len(twins) > len(names) / 2
-
-
-def _stem(path: Path) -> str:
-    """Name of a mask without ending and without what marks it as one: ``a_mask``, ``a-label``."""
-    *words, last = path.stem.replace("-", "_").split("_")
-    return (
-        path.stem[: -len(last) - 1] if words and last.lower() in LABELS | ONLY_LABELS else path.stem
-    )
 
 
 def _names(paths: Iterable[Path]) -> str:

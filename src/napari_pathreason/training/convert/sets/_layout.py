@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ NAMED = 3
 """Names that a line gives of what it counts."""
 TOLERATED = 0.25
 """Share of pictures that may be missing or broken; above it the folder itself is damaged."""
+
+MaskKind = Literal["binary", "instance", "class"]
+"""What the values of a mask are: one thing or nothing, a number for each, or one for each class."""
 
 Place = tuple[int, int, int, int]
 """(x, y, width, height) in level-0 pixels."""
@@ -248,6 +251,10 @@ class Options:
         Micrometres per pixel of those tiles.
     slide_mpp : float, optional
         Micrometres per level-0 pixel of slides that do not say it.
+    masks : {"binary", "instance", "class"}, optional
+        What the values of masks are; None to see it.
+    label : str
+        What objects of binary and instance masks are called; empty for "object".
     splits : tuple of {"train", "val", "test"}, optional
         Splits that must hold samples, and among which pictures of no published split are dealt;
         None for all that the kind is made for.
@@ -261,6 +268,8 @@ class Options:
     tile: int = 512
     mpp: float = 0.5
     slide_mpp: float | None = None
+    masks: MaskKind | None = None
+    label: str = ""
     splits: tuple[Split, ...] | None = None
 
 

@@ -12,7 +12,8 @@ The answer stands in ``solution``, or in the assistant's turn (the form for supe
 the token allocator carry the performer's question in ``<prompt>`` and give that question. Split
 and task follow from the file's name (``rldata_CLS_x_train.json``) or its folder's
 (``train/chats.json``), else pictures are dealt. The format names no lesion: boxes are of
-``lesion``. Tested on the published examples and a miniature.
+``lesion``; what `data export` wrote names them (``choices``, and boxes with a ``label``). Tested on
+the published examples and a miniature.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LESION = "lesion"
 SUBTYPING = {"cls", "subtyping", "diagnosis"}
 _OPTION = re.compile(r"\(([A-Z])\)\s*|^[ \t]*([A-Z])[).:][ \t]+", re.MULTILINE)
 _LEAD = re.compile(r"\s*(?:options?|choices?|answer choices)\s*:?\s*$", re.IGNORECASE)
-_BOXES = re.compile(r"\[\s*(\[.*\]\s*)?\]", re.DOTALL)
+_BOXES = re.compile(r"\[\s*([\[{].*[\]}]\s*)?\]", re.DOTALL)
 
 
 class _UnusableError(Exception):
@@ -149,12 +150,15 @@ def _sample(record: Any, where: str, choice: TaskName, pictures: PicturesByName)
         raise _UnusableError("several turns, or none, of the user")
     question = users[0] if prompt is None else prompt
     common: dict[str, Any] = {"image": str(_picture(record, pictures)), "source": "messages"}
+    if isinstance(record.get("group"), str):
+        common["group"] = record["group"]
     if _BOXES.fullmatch(answer):
         boxes, whole = parse_boxes("[]" if answer.replace(" ", "") == "[[]]" else answer, LESION)
         if not whole:
             raise _UnusableError("boxes that are not [[x1, y1, x2, y2], ...]")
         areas = tuple(Area(label=b.label, corners=(b.x1, b.y1, b.x2, b.y2)) for b in boxes)
-        names = tuple(dict.fromkeys([area.label for area in areas] or [LESION]))
+        sought = [name for name in record.get("choices") or () if isinstance(name, str)]
+        names = tuple(dict.fromkeys([*sought, *(area.label for area in areas)])) or (LESION,)
         return Sample(
             **common,
             task="detection",

@@ -7,11 +7,13 @@ from pathlib import Path
 from napari_pathreason.errors import QueryError
 
 from ._bccd import KIND as BCCD
+from ._coco import KIND as COCO
 from ._esca import KIND as ESCA
 from ._folders import KIND as FOLDERS
 from ._glas import KIND as GLAS
 from ._layout import Kind
 from ._lc25000 import KIND as LC25000
+from ._masks import KIND as MASKS
 from ._messages import KIND as MESSAGES
 from ._nuinsseg import KIND as NUINSSEG
 from ._patchcamelyon import KIND as PATCHCAMELYON
@@ -21,6 +23,8 @@ from ._quiltvqa import KIND as QUILTVQA
 from ._qupath import KIND as QUPATH
 from ._table import KIND as TABLE
 from ._unitopatho import KIND as UNITOPATHO
+from ._voc import KIND as VOC
+from ._yolo import KIND as YOLO
 
 SETS: tuple[Kind, ...] = (
     PATCHCAMELYON,
@@ -38,10 +42,12 @@ SETS: tuple[Kind, ...] = (
 )
 """Layouts that nothing else looks like."""
 
-FALLBACKS: tuple[Kind, ...] = (TABLE, FOLDERS)
-"""What a folder is taken for when it looks like none of them, in this order."""
+FALLBACKS: tuple[tuple[Kind, ...], ...] = ((TABLE,), (COCO, VOC, YOLO, MASKS), (FOLDERS,))
+"""What a folder is taken for when it looks like none of them: the first of these groups that has a
+layout like it."""
+ALL = (*SETS, *(kind for group in FALLBACKS for kind in group))
 
-KINDS = {kind.name: kind.layout for kind in (*SETS, *FALLBACKS)}
+KINDS = {kind.name: kind.layout for kind in ALL}
 """Names for ``--kind``, and what lies in such a folder."""
 
 
@@ -67,15 +73,16 @@ def kind_of(source: Path, name: str = "") -> Kind:
         return _find_kind(source)
     if name not in KINDS:
         raise QueryError(f"there is no kind {name}; take one of {', '.join(KINDS)}")
-    kind = next(one for one in (*SETS, *FALLBACKS) if one.name == name)
+    kind = next(one for one in ALL if one.name == name)
     if source.is_file() and not kind.matches(source):
         raise QueryError(f"{source.name} is not what {name} reads: {kind.layout}")
     return kind
 
 
 def _find_kind(source: Path) -> Kind:
-    fits = [kind for kind in SETS if kind.matches(source)]
-    fits = fits or [kind for kind in FALLBACKS if kind.matches(source)][:1]
+    fits: list[Kind] = []
+    for group in (SETS, *FALLBACKS):
+        fits = fits or [kind for kind in group if kind.matches(source)]
     if len(fits) > 1:
         names = " or ".join(kind.name for kind in fits)
         raise QueryError(f"{source.name} could be {names}; say which with --kind")

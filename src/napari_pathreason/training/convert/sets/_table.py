@@ -14,6 +14,7 @@ region     ``x y w h`` in level-0 pixels; else the whole picture
 task       vqa, subtyping or detection; else detection with boxes, subtyping with a label
 split      train, val, test or another name of them (or set, subset, partition)
 group      what belongs together (or patient, slide, source_tile); else each picture alone
+mpp        um per level-0 pixel of the picture, where the file does not state it
 ========== ====================================================================================
 
 Tables of one split each are read together: ``train.csv`` and ``test.csv`` in one folder, or a
@@ -44,7 +45,7 @@ from ._splits import COLUMNS, NAMED_SO, SPELLINGS, split_in, split_of, split_of_
 NAME = "labels.csv"
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 """The first counts if it is there; the others only if every cell names a split."""
-MEANT = {"image", "label", "question", "choices", "answer", "boxes", "region", "task"}
+MEANT = {"image", "label", "question", "choices", "answer", "boxes", "region", "task", "mpp"}
 TOPICS = {"vqa": ": questions", "detection": ": boxes"}
 """Questions that are worded one by one are scored together."""
 LOST = "pictures that rows name are not in the folder and were left out"
@@ -313,6 +314,7 @@ def _sample_of(row: _Row, labels: tuple[str, ...], topic: str, options: Options)
                 "answer": answer,
                 "boxes": boxes,
                 "region": _region(row.cells.get("region", ""), where),
+                "mpp": _mpp(row.cells.get("mpp", ""), where),
                 "source": topic,
                 "topic": topic + TOPICS.get(task, ""),
             }
@@ -346,6 +348,18 @@ def _region(text: str, where: str) -> tuple[int, int, int, int] | None:
     if w < 1 or h < 1:
         raise QueryError(f"{where}: a region is x y w h, whole level-0 pixels")
     return x, y, w, h
+
+
+def _mpp(text: str, where: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = 0.0
+    if not 0 < mpp < 1000:
+        raise QueryError(f"{where}: mpp is um per pixel, a number above 0; correct {text!r}")
+    return mpp
 
 
 KIND: Kind = Kind(
