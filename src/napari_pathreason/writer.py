@@ -1,4 +1,7 @@
-"""npe2 writers: a Shapes layer as QuPath GeoJSON or as a table."""
+"""npe2 writers: a Shapes layer as QuPath GeoJSON or as a table.
+
+What is written is what the name ends in, whichever of the two was chosen in the dialog.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,9 @@ def write_shapes_geojson(path: str, data: Any, attributes: dict[str, Any]) -> li
     ExportError
         If the file cannot be written.
     """
-    from napari_pathreason.exports import new_run, write_geojson
-    from napari_pathreason.viewer import features_of_shapes
-
-    write_geojson(path, features_of_shapes(data, attributes, new_run()))
-    return [path]
+    if path.lower().endswith(".csv"):
+        return _write_table(path, data, attributes)
+    return _write_objects(path, data, attributes)
 
 
 def write_shapes_csv(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -26,10 +27,25 @@ def write_shapes_csv(path: str, data: Any, attributes: dict[str, Any]) -> list[s
     Raises
     ------
     ExportError
-        If the file cannot be written.
+        If the file cannot be written, or would be empty.
     """
+    if path.lower().endswith((".geojson", ".geojson.gz")):
+        return _write_objects(path, data, attributes)
+    return _write_table(path, data, attributes)
+
+
+def _write_objects(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    from napari_pathreason.exports import new_run, write_geojson
+    from napari_pathreason.viewer import features_of_shapes
+
+    write_geojson(path, features_of_shapes(data, attributes, new_run()))
+    return [path]
+
+
+def _write_table(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     from napari_pathreason.exports import new_run, write_table
     from napari_pathreason.viewer import marks_of_shapes
 
-    write_table(path, marks_of_shapes(data, attributes, new_run()))
+    marks = marks_of_shapes(data, attributes, new_run())
+    write_table(path, marks, "the layer has no findings or drawings")
     return [path]

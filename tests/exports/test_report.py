@@ -6,7 +6,7 @@ import pytest
 from napari_pathreason.exports import write_report
 from napari_pathreason.types import Answer, Query
 
-PNG = b"\x89PNG\r\n\x1a\nnot drawn"
+JPEG = b"\xff\xd8\xffnot drawn"
 
 
 class Reader(HTMLParser):
@@ -34,7 +34,7 @@ def test_what_a_reader_needs_is_there(make_result, tmp_path, run):
         make_result(("tumour", 150, 250, 40, 20), ("stroma", 1, 2, 3, 4)),
         make_result(mpp=None, warnings=("the slide does not state its resolution",)),
     ]
-    write_report(path, results, lambda result: PNG, run, "2026-01-01")
+    write_report(path, results, lambda result: JPEG, run, "2026-01-01")
     told = read(path)
     text = " ".join(" ".join(told.text).split())
     for part in (
@@ -52,7 +52,7 @@ def test_what_a_reader_needs_is_there(make_result, tmp_path, run):
         assert part in text, part
     assert told.tags.count("section") == 2
     assert told.tags.count("tr") == 3
-    assert told.links == [f"data:image/png;base64,{base64.b64encode(PNG).decode()}"] * 2
+    assert told.links == [f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"] * 2
 
 
 @pytest.mark.parametrize("bad", ["<script>alert(1)</script>", '"><img src=http://x>', "{{ run }}"])
@@ -64,7 +64,7 @@ def test_what_a_model_writes_stays_text(make_result, tmp_path, run, bad):
         query=Query("detection", bad, (bad,)),
         warnings=(bad,),
     )
-    write_report(path, [result], lambda result: PNG, run)
+    write_report(path, [result], lambda result: JPEG, run)
     told = read(path)
     assert "script" not in told.tags
     assert told.tags.count("img") == 1
@@ -77,6 +77,6 @@ def test_confidence_is_shown_where_there_is_one(make_result, tmp_path, run, monk
     result = make_result(("x", 1, 2, 3, 4))
     for module in ("_report", "_marks"):
         monkeypatch.setattr(f"napari_pathreason.exports.{module}.confidence_of", lambda value: 0.75)
-    write_report(path, [result], lambda result: PNG, run)
+    write_report(path, [result], lambda result: JPEG, run)
     assert "75%" in path.read_text()
     assert "0.75" in path.read_text()

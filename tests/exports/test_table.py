@@ -4,6 +4,7 @@ import json
 import pytest
 
 from napari_pathreason.engine import result_to_dict
+from napari_pathreason.errors import ExportError
 from napari_pathreason.exports import marks_of, write_table, write_transcript
 
 
@@ -53,3 +54,11 @@ def test_a_line_for_each_result(make_result, tmp_path, run):
         assert told.pop("run") == run
         assert told.pop("result") == number
         assert told == json.loads(json.dumps(result_to_dict(result)))
+
+
+def test_a_table_without_rows_is_refused_where_one_says_why(tmp_path):
+    with pytest.raises(ExportError, match=r"a\.csv was not saved: nothing here"):
+        write_table(tmp_path / "a.csv", [], "nothing here")
+    assert not (tmp_path / "a.csv").exists()
+    assert write_table(tmp_path / "a.csv", []) == 0
+    assert (tmp_path / "a.csv").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,9 @@ from ._tables import write_table, write_transcript, write_views
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import Slide
+
+NO_FINDINGS = "these answers have no findings"
+NO_VIEWS = "these answers do not say what was read"
 
 FileKind = Literal["geojson", "csv", "views", "report", "manifest", "transcript"]
 ENDINGS: dict[str, FileKind] = {
@@ -86,8 +90,20 @@ class AnswerFiles:
     unreliable_class: bool = False
     windows: bool = False
 
-    def write(self, path: str | Path, kind: FileKind | None = None) -> None:
+    def write(
+        self,
+        path: str | Path,
+        kind: FileKind | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:
         """Write one file, whole or not at all; its kind follows from its name if not given.
+
+        Parameters
+        ----------
+        path : str or Path
+        kind : FileKind, optional
+        progress : callable, optional
+            Given how many answers of how many are written, of a report before each.
 
         Raises
         ------
@@ -101,18 +117,24 @@ class AnswerFiles:
             marks = marks_of(self.results, self.run, self.windows)
             write_geojson(path, features_of_marks(marks, self.unreliable_class))
         elif kind == "csv":
-            write_table(path, marks_of(self.results, self.run))
+            write_table(path, marks_of(self.results, self.run), NO_FINDINGS)
         elif kind == "views":
-            write_views(path, self.results, self.run)
+            write_views(path, self.results, self.run, NO_VIEWS)
         elif kind == "transcript":
             write_transcript(path, self.results, self.run)
         elif kind == "manifest":
             write_manifest(path, self._manifest())
         else:
-            from ._picture import region_png  # Pillow: only where there is something to draw
+            from ._picture import region_jpeg  # Pillow: only where there is something to draw
 
-            slide = self.slide()
-            write_report(path, self.results, lambda r: region_png(slide, r), self.run, self.made)
+            slide, done = self.slide(), count()
+
+            def picture(result: Result) -> bytes:
+                if progress is not None:
+                    progress(next(done), len(self.results))
+                return region_jpeg(slide, result)
+
+            write_report(path, self.results, picture, self.run, self.made)
 
     def _manifest(self) -> Manifest:
         slide, last, used = self.slide(), self.results[-1].model, self.model()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDE = 960
 """Longest side of the picture, pixels."""
+QUALITY = 88
+"""Of JPEG: lines of boxes stay sharp."""
 COLOURS = ("#e6194b", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """Box colours, told apart with colour-blind eyes and against pink and purple stains."""
 LEVEL_COLOURS: dict[Level, tuple[str, str]] = {
@@ -36,8 +38,10 @@ RULE = "#d9dee6"
 DARK = "#1d2430"
 
 
-def region_png(slide: Slide, result: Result) -> bytes:
-    """PNG of a result's region, windows and findings drawn in, 960 px on its longer side.
+def region_jpeg(slide: Slide, result: Result) -> bytes:
+    """JPEG of a result's region, windows and findings drawn in, 960 px on its longer side.
+
+    Of tissue it has a tenth of the bytes of a PNG, and its colours are not read by any model.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def region_png(slide: Slide, result: Result) -> bytes:
         If the region cannot be read.
     """
     out = io.BytesIO()
-    mark_findings(region_picture(slide, result), result).save(out, format="PNG")
+    mark_findings(region_picture(slide, result), result).save(out, format="JPEG", quality=QUALITY)
     return out.getvalue()
 
 

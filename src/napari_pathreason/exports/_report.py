@@ -82,7 +82,7 @@ def write_report(
     results : sequence of Result
         At least one; of one slide and one model.
     picture : callable
-        Gives a result's region with its findings drawn in, as PNG bytes; called once for each,
+        Gives a result's region with its findings drawn in, as JPEG bytes; called once for each,
         and only one picture is in memory at a time.
     run : str
         UUID.
@@ -126,7 +126,7 @@ def native_words(windows: int, picture: int) -> str:
     return f"{windows:,} as windows of native size, {picture:,} as one picture"
 
 
-def _section(number: int, result: Result, png: bytes) -> _Section:
+def _section(number: int, result: Result, jpeg: bytes) -> _Section:
     views = view_rows(result) if has_windows(result) else ()
     levels = sorted({(row.level, row.colour) for row in views})
     return _Section(
@@ -138,7 +138,7 @@ def _section(number: int, result: Result, png: bytes) -> _Section:
         line=token_line(result),
         confidence=confidence_of(result),
         rows=[_row(detection, result.slide.mpp) for detection in result.detections],
-        picture=b64encode(png).decode("ascii"),
+        picture=b64encode(jpeg).decode("ascii"),
         rationale=_lines(result.answer.rationale, {row.view.name for row in views}),
         how=views_line(result),
         cost=_cost(result.tokens) if views else "",

@@ -9,9 +9,11 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from napari_pathreason.engine import result_to_dict
+from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_text
 from napari_pathreason.geometry import Box
 from napari_pathreason.types import Result
@@ -43,7 +45,9 @@ ACCOUNT = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+def write_csv(
+    path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str = ""
+) -> int:
     """Write a CSV, whole or not at all.
 
     Parameters
@@ -54,6 +58,8 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
         The head.
     rows : iterable of sequences of str
         Taken one after the other; text of users and models as `plain` gives it.
+    empty : str
+        Why a table without rows is not to be written; where not given, it is.
 
     Returns
     -------
@@ -63,9 +69,14 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     Raises
     ------
     ExportError
-        If the file cannot be written.
+        If the file cannot be written, or would be empty.
     """
-    count = 0
+    count, rows = 0, iter(rows)
+    if empty:
+        first = next(rows, None)
+        if first is None:
+            raise ExportError(f"{Path(path).name} was not saved: {empty}")
+        rows = chain([first], rows)
     with atomic_text(path) as file:
         table = csv.writer(file)
         table.writerow(columns)
@@ -81,23 +92,23 @@ def plain(text: str) -> str:
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 
-def write_table(path: str | Path, marks: Iterable[Mark]) -> int:
+def write_table(path: str | Path, marks: Iterable[Mark], empty: str = "") -> int:
     """Write a row for each finding or drawing; parameters, result and errors as in `write_csv`.
 
     A region has a row where its answer has no findings: without one, an answer that could not be
     read would look like a place where nothing was found. Boxes are the bounds of the shape from
     the slide's upper left corner; um stay empty where the pixel size is not known.
     """
-    return write_csv(path, FINDINGS, _findings(marks))
+    return write_csv(path, FINDINGS, _findings(marks), empty)
 
 
-def write_views(path: str | Path, results: Iterable[Result], run: str) -> int:
+def write_views(path: str | Path, results: Iterable[Result], run: str, empty: str = "") -> int:
     """Write a row for each view that was read; parameters, result and errors as in `write_csv`.
 
     Answer, confidence and reliability are those of the view by itself. Views of one prompt have one
     answer, that of the result, so theirs stays empty.
     """
-    return write_csv(path, VIEWS, _views(results, run))
+    return write_csv(path, VIEWS, _views(results, run), empty)
 
 
 def write_account(path: str | Path, answers: Iterable[tuple[datetime, Result]]) -> int:
