@@ -89,8 +89,12 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         reader(str(path))
 
 
-def test_layer_in_a_viewer(make_napari_viewer_proxy: Callable[..., Any], picture: Path) -> None:
+def test_layer_in_a_viewer(
+    make_napari_viewer_proxy: Callable[..., Any], picture: Path, tmp_path: Path
+) -> None:
     viewer = make_napari_viewer_proxy(show=True)
+    picture = tmp_path / "a picture.tif"
+    Image.fromarray(np.asarray(Image.open(tmp_path / "a picture.png"))).save(picture)
     (layer,) = viewer.open(str(picture), plugin="napari-pathreason")
     assert layer.rgb
     shown = np.asarray(layer.data[0])[100:110, 100:110]

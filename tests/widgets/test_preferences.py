@@ -93,13 +93,13 @@ def test_a_bad_value_is_warned_of_once_and_the_question_is_answered(
     marked_image: NDArray[Any],
     messages: list[tuple[str, str]],
 ) -> None:
-    section.device = "toaster"
+    section.model = "toaster"
     viewer, dock = make_dock()
     viewer.add_image(marked_image, rgb=True)
     ask(dock, finish)
     ask(dock, finish)
     assert [severity for severity, _ in messages] == ["warning"]
-    assert "Device is 'toaster'; auto is used" in messages[0][1]
+    assert "Model is 'toaster'; embedded is used" in messages[0][1]
     assert factory.computes == [Compute()]
     assert len(dock.session.entries) == 2
 
@@ -160,8 +160,11 @@ def test_they_stand_in_napari_s_own_dialog(
     from qtpy.QtWidgets import QComboBox, QLabel
 
     shown = {label.text() for label in page.findChildren(QLabel)}
-    assert {"Device", "Encoder", "Model", "CPU threads", "Effort"} <= shown
-    encoder, effort = page.findChildren(QComboBox)
+    assert {"Device", "Encoder", "Model", "CPU threads (0", "Effort"} <= {
+        name.partition(":")[0] for name in shown
+    }
+    device, encoder, effort = page.findChildren(QComboBox)
+    assert device.findText("cuda:1") > 0
     encoder.setCurrentText("fast")
     effort.setCurrentText("low")
     assert (section.encoder, section.effort) == ("fast", "low")
