@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Layer, Shapes
 
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Result
+from napari_pathreason.types import Reliability, Result
 from napari_pathreason.viewer import (
     Session,
+    append_to_overlay,
     draw_entry,
     overlay_layer_data,
     shapes_of_result,
@@ -81,3 +82,16 @@ def test_overlay_follows_an_image_that_was_moved(make_result: Make) -> None:
     image.scale, image.translate = (0.5, 0.5), (9, 8)
     draw_entry(viewer, session, entry)
     assert overlay.data_to_world((3, 4)) == pytest.approx(image.data_to_world((3, 4)))
+
+
+def test_many_answers_about_one_region_are_counted(make_result: Make) -> None:
+    region = Region(0, 0, 20, 10)
+    levels = ["reliable", "none", "reliable", "reliable", "reliable"]
+    results = [make_result(region, reliability=Reliability(level)) for level in levels]
+    image = Image(np.zeros((30, 40, 3), np.uint8), rgb=True)
+    data, attributes, _ = overlay_layer_data(image, enumerate(results[:3], 1))
+    overlay = Shapes(data, **attributes)
+    assert overlay.features["caption"].tolist() == ["1, 2 (unreliable), 3", "", ""]
+    for number, result in enumerate(results[3:], 4):
+        append_to_overlay(overlay, number, result)
+    assert overlay.features["caption"].tolist() == ["5 answers (some unreliable)", *[""] * 4]

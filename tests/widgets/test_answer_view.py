@@ -53,7 +53,10 @@ def shown(qtbot: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("calibration", "line"),
-    [(Calibration(), "Confidence 0.83"), (None, "Confidence 0.83 (not calibrated)")],
+    [
+        (Calibration(), "Confidence: high (83\xa0%)"),
+        (None, "Confidence: high (83\xa0%, not calibrated)"),
+    ],
 )
 def test_confidence_stands_between_answer_and_rationale(
     shown: Any, calibration: Calibration | None, line: str

@@ -135,8 +135,9 @@ def test_answer_rationale_and_account_are_shown(
     ask_question(dock)
     finish(dock)
     text = dock.answer.toPlainText()
-    for part in ("Is it magenta?", "yes", "upper left: magenta", "visual tokens", "Mpx decoded"):
+    for part in ("Is it magenta?", "yes", "upper left: magenta", " tokens (", " %), "):
         assert part in text
+    assert "Mpx decoded" in dock.answer.toHtml()  # the rest is a tip
     assert dock.history.count() == 1
     assert "yes" in dock.history.item(0).text()
 

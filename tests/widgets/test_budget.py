@@ -125,7 +125,7 @@ def test_history_lists_exports_and_chooses(
     table = dock.history.table
     first = [table.item(0, column).text() for column in range(table.columnCount())]
     assert first[1:4] == ["64", "54", "174"]
-    assert first[5:] == ["Is it magenta?"]
+    assert first[5:] == ["Is it magenta?", "yes (uncertain)"]
     tip = table.item(0, 5).toolTip().splitlines()
     assert tip[0] == "Question: Is it magenta? \N{RIGHTWARDS ARROW} yes (uncertain)"
     assert tip[1].startswith("Uncertain: this model does not say what it was trained on")
@@ -148,7 +148,7 @@ def test_history_without_an_ask_dock(docks: Docks, finish: Callable[[Any], None]
     viewer, ask, dock = docks
     ask.ask()
     finish(ask)
-    dock.session.form = lambda: None
+    ask.close()
     dock.history.table.cellClicked.emit(0, 3)
     assert viewer.layers.selection.active.selected_data == {0}
 

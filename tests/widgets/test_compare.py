@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 
+from napari_pathreason.engine import result_to_dict
 from napari_pathreason.viewer import BUDGET_COLORS, is_overlay
 
 Docks = tuple[Any, Any, Any]
@@ -45,26 +49,43 @@ def test_budgets_side_by_side(docks: Docks, qtbot: Any, factory: Any) -> None:
         view.compare()
         wait(view, qtbot)
         layers = [layer for layer in viewer.layers if is_overlay(layer)]
-        assert [layer.name for layer in layers] == [
-            "compared, 64: slide",
-            "compared, native: slide",
-        ]
-    for layer, color in zip(layers, BUDGET_COLORS, strict=False):
-        assert layer.edge_color == pytest.approx(np.repeat(transform_color(color), 2, axis=0))
-        assert layer.features["label"].tolist() == ["region", "marker"]
-        assert layer.data_to_world((0, 0)) == pytest.approx((0, 0))
-        x1, y1 = layer.data[1].min(axis=0)[::-1] + 0.5
-        assert (x1, y1) == pytest.approx((320, 160), abs=12)  # a budget of 54 tokens is coarse
+        assert [layer.name for layer in layers] == ["compared: slide"]
+    (layer,) = layers
+    wanted = [BUDGET_COLORS[0], BUDGET_COLORS[0], BUDGET_COLORS[1]]
+    assert layer.edge_color == pytest.approx(np.vstack([transform_color(c) for c in wanted]))
+    assert layer.features["label"].tolist() == ["region", "marker", "marker"]
+    assert layer.features["caption"].tolist() == ["", "64: marker?", "native: marker?"]
+    assert layer.data_to_world((0, 0)) == pytest.approx((0, 0))
+    for box in layer.data[1:]:
+        assert box.min(axis=0)[::-1] + 0.5 == pytest.approx((320, 160), abs=12)  # 54 are coarse
     table = view.table
-    assert [table.horizontalHeaderItem(i).text() for i in range(2)] == ["64", "native"]
-    assert table.item(0, 0).text() == "Uncertain"
-    assert "does not say what it was trained on" in table.item(0, 0).toolTip()
-    assert "magenta" in table.item(2, 0).text()
-    assert [table.item(5, i).text() for i in range(2)] == ["70", "228"]  # a zoom at 54
+    assert [table.item(row, 0).text() for row in range(2)] == ["64", "native"]
+    assert table.item(0, 1).data(Qt.AccessibleTextRole).startswith("Uncertain: ")
+    tip = table.item(0, 1).toolTip()
+    assert "does not say what it was trained on" in tip
+    assert "magenta" in tip
+    assert [table.item(row, 4).text() for row in range(2)] == ["70", "228"]  # a zoom at 54
     assert len(factory.made) == 1  # the model is loaded once
     assert len(ask.session.entries) == 4
-    table.cellClicked.emit(0, 1)
+    table.cellClicked.emit(1, 1)
     assert ask.history.currentRow() == 3
+
+
+def test_the_answer_that_is_shown_stays_and_is_what_is_saved_and_copied(
+    docks: Docks, qtbot: Any, finish: Callable[[Any], None]
+) -> None:
+    _, ask, view = docks
+    ask.ask()
+    finish(ask)
+    check(view, 64, "native")
+    view.compare()
+    wait(view, qtbot)
+    assert len(ask.session.entries) == 3
+    assert ask.session.asked.shown.id == 1
+    assert ask.history.currentRow() == 0
+    ask.copy_json()
+    copied = json.loads(QGuiApplication.clipboard().text())
+    assert copied == json.loads(json.dumps(result_to_dict(ask.session.entries[0].result)))
 
 
 def test_layers_that_the_user_worked_on_stay(docks: Docks, qtbot: Any) -> None:
@@ -72,14 +93,13 @@ def test_layers_that_the_user_worked_on_stay(docks: Docks, qtbot: Any) -> None:
     check(view, 64, "native")
     view.compare()
     wait(view, qtbot)
-    kept, replaced = (layer for layer in viewer.layers if is_overlay(layer))
+    (kept,) = (layer for layer in viewer.layers if is_overlay(layer))
     kept.add_rectangles([[(10, 10), (10, 50), (50, 50), (50, 10)]])
     view.compare()
     wait(view, qtbot)
     assert kept in viewer.layers
-    assert kept.nshapes == 3
-    assert replaced not in viewer.layers
-    assert len([layer for layer in viewer.layers if is_overlay(layer)]) == 3
+    assert kept.nshapes == 4
+    assert len([layer for layer in viewer.layers if is_overlay(layer)]) == 2
 
 
 def test_cancel_keeps_what_is_answered(docks: Docks, qtbot: Any, factory: Any) -> None:
@@ -92,7 +112,7 @@ def test_cancel_keeps_what_is_answered(docks: Docks, qtbot: Any, factory: Any) -
     view.cancel()
     wait(view, qtbot)
     assert not ask.session.asking
-    assert view.table.columnCount() == 0
+    assert view.table.rowCount() == 0
     assert not ask.session.entries
     assert [layer.name for layer in viewer.layers] == ["slide"]
 
@@ -110,7 +130,7 @@ def test_one_question_at_a_time(
     finish(ask)
     view.compare()
     ask.ask()
-    assert "The model is at a comparison" in ask.answer.toPlainText()
+    assert "The model is busy with a comparison" in ask.answer.toPlainText()
     assert not ask.runner.running
     view.cancel()
     wait(view, qtbot)

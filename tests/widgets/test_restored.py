@@ -29,10 +29,11 @@ def change(dock: Any, budget: Any) -> None:
     budget.compare.check([4, "native"])
 
 
-def check(form: Any, budget: Any) -> None:
+def check(dock: Any, budget: Any) -> None:
+    form = dock.form
     assert form.task_box.value == "subtyping"
     assert form.question_edit.toPlainText() == "Which of them?\nReally"
-    draft = form.draft()
+    draft = dock.session.asked.resolve()
     assert draft.query.options == ("a", "b")
     assert (draft.source, draft.budget, draft.model_id) == ("view", 128, "nobody/model")
     assert budget.tabs.currentWidget() is budget.history
@@ -54,11 +55,11 @@ def test_in_the_same_session_and_in_the_next(make_dock: Make, config_folder: Pat
     viewer.window.remove_dock_widget(budget)
     again = AskWidget(viewer)
     viewer.window.add_dock_widget(again, name="Ask")
-    check(again.form, open_budget(viewer))
+    check(again, open_budget(viewer))
     next_session = Session()  # reads what another process left
     later = AskWidget(viewer, next_session)
     viewer.window.add_dock_widget(later, name="Ask later")
-    check(later.form, open_budget(viewer, next_session))
+    check(later, open_budget(viewer, next_session))
 
 
 def test_asking_keeps_it_even_if_napari_is_killed_then(

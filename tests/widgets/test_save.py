@@ -94,9 +94,14 @@ def test_one_answer_or_those_of_the_same_image(answered: Any, qtbot: Any, tmp_pa
     other = viewer.add_image(np.full((100, 100, 3), 255, np.uint8), rgb=True, name="other")
     dock.session.add(dock.session.entries[0].result, other)
     dock.history.itemClicked.emit(dock.history.item(1))
-    dock.save_button._fill()
-    titles = [a.text() for a in dock.save_button.menu().actions() if a.isSeparator()]
+    dock.save_button.menu().aboutToShow.emit()
+    titles = [action.text() for action in dock.save_button.menu().actions()]
     assert titles == ["Answer 2", "All 2 answers about this image"]
+    kinds = [
+        [a.text() for a in action.menu().actions()] for action in dock.save_button.menu().actions()
+    ]
+    assert kinds[0] == kinds[1]
+    assert len(set(kinds[0])) == 6
     assert not save(dock, qtbot, [dock.session.entries[1]], tmp_path / "one.jsonl")
     assert len((tmp_path / "one.jsonl").read_text().splitlines()) == 1
 
@@ -125,8 +130,9 @@ def test_the_menu_offers_both_tables(
     monkeypatch.setattr(QFileDialog, "exec", lambda self: True)
     monkeypatch.setattr(QFileDialog, "selectedFiles", lambda self: [str(tmp_path / name)])
     _, dock = answered
-    dock.save_button._fill()
-    (first, *_) = (a for a in dock.save_button.menu().actions() if a.text() == kind)
+    dock.save_button.menu().aboutToShow.emit()
+    (this, _) = dock.save_button.menu().actions()
+    (first,) = (a for a in this.menu().actions() if a.text() == kind)
     with qtbot.waitSignal(dock.save_button.saved) as saved:
         first.trigger()
     assert saved.args == [""]

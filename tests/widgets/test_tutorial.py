@@ -132,7 +132,7 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
     assert form.region_note.text() == "384 × 384 px = 0.37 × 0.37 mm"
     text = user.click_ask()
     assert "Confidence" in text
-    assert "visual tokens" in text
+    assert " tokens (" in text
     assert text.startswith(("Reliable", "Uncertain"))
     assert user.ask.session.entries[-1].result.query == sample("lymph_node").questions[0].query
     user.choose(form.task_box, "Lesion detection")

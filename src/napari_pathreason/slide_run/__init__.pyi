@@ -1,7 +1,11 @@
 from ._answer import Answers as Answers, AnswersHere as AnswersHere, most_tokens as most_tokens
 from ._cluster import AnswersOnCluster as AnswersOnCluster, LoadModels as LoadModels
-from ._files import HeatMap as HeatMap
-from ._folder import holds_run as holds_run
+from ._files import (
+    HeatMap as HeatMap,
+    has_unreliable_class as has_unreliable_class,
+    is_finished as is_finished,
+)
+from ._folder import holds_run as holds_run, read_plan as read_plan
 from ._merge import Lesion as Lesion, lesions_of as lesions_of, merge as merge
 from ._outcome import Outcome as Outcome
 from ._plan import (

@@ -18,12 +18,14 @@ from ._answers import (
     draw_entry as draw_entry,
     entries_like as entries_like,
     files_of as files_of,
+    go_to_entry as go_to_entry,
     prepare_overlay as prepare_overlay,
     show_cited as show_cited,
     show_entry as show_entry,
     show_windows as show_windows,
     write_answers as write_answers,
 )
+from ._asked import BUDGETS as BUDGETS, Asked as Asked, Draft as Draft, names_in as names_in
 from ._box_picture import BoxPicture as BoxPicture
 from ._budgets import (
     BudgetCost as BudgetCost,
@@ -45,11 +47,13 @@ from ._frame import (
 from ._layers import (
     SLIDE_KEY as SLIDE_KEY,
     is_slide as is_slide,
+    is_stack as is_stack,
     known_mpp as known_mpp,
     layer_size as layer_size,
     marked_region as marked_region,
     open_slide_layer as open_slide_layer,
     outline_of as outline_of,
+    plane_layer as plane_layer,
     region_in_view as region_in_view,
     region_note as region_note,
     region_of as region_of,
@@ -81,9 +85,8 @@ from ._overlay import (
     shapes_of_result as shapes_of_result,
 )
 from ._run_layers import RunLayers as RunLayers
+from ._runs import Run as Run, Runs as Runs, RunState as RunState
 from ._session import (
-    AskForm as AskForm,
-    Draft as Draft,
     Entry as Entry,
     ModelLoading as ModelLoading,
     Question as Question,
@@ -115,8 +118,10 @@ from ._shapes import (
 )
 from ._slide_run import (
     Ending as Ending,
+    FoundRun as FoundRun,
     RunSoFar as RunSoFar,
     SlideRequest as SlideRequest,
+    found_run as found_run,
     run_folder as run_folder,
     run_opener as run_opener,
     run_request as run_request,
@@ -136,6 +141,7 @@ from ._views import (
     reads_windows as reads_windows,
     realised_line as realised_line,
 )
+from ._watch import Watch as Watch
 from ._window_layer import WindowLayer as WindowLayer
 from ._window_map import (
     NEW_WINDOWS as NEW_WINDOWS,
@@ -148,6 +154,8 @@ from ._words import (
     LEVEL_WORDS as LEVEL_WORDS,
     LEVELS as LEVELS,
     answer_words as answer_words,
+    confidence_words as confidence_words,
+    cost_words as cost_words,
     planned_line as planned_line,
     reliability_words as reliability_words,
     short_answer as short_answer,

@@ -28,7 +28,8 @@ MAP_KEY = "pathreason_allocation"
 WAITING, SKIPPED, NATIVE, UNREADABLE = 0, 1, len(BUDGET_GRID) + 2, len(BUDGET_GRID) + 3
 KINDS = len(BUDGET_GRID) + 4
 """Of parts: waiting, skipped, one for each budget, native, unreadable."""
-COLOURS = {WAITING: (0, 0, 0, 0), SKIPPED: (0.35, 0.35, 0.35, 1), UNREADABLE: (1, 0, 0, 1)}
+# what is left out is dimmed, and its tissue seen: opaque, it looked like a damaged part
+COLOURS = {WAITING: (0, 0, 0, 0), SKIPPED: (0.35, 0.35, 0.35, 0.45), UNREADABLE: (1, 0, 0, 1)}
 NOTHING = (0.0, 0.0, 0.0, 0.0)
 PICK_COLOR = "#ff2fd0"
 FRAMES, PICKED = KINDS, 2 * KINDS

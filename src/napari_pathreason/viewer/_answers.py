@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -21,6 +21,7 @@ from ._overlay import (
     GREY,
     OVERLAY_KEY,
     RESULTS_KEY,
+    append_budget,
     append_to_overlay,
     budget_layer_data,
     overlay_layer_data,
@@ -28,7 +29,7 @@ from ._overlay import (
 )
 from ._session import Entry, Session
 from ._shapes import marks_of_shapes
-from ._undo import undoable
+from ._undo import forget_changes, undoable, was_changed
 from ._window_map import WindowMap, regions_by_name
 
 if TYPE_CHECKING:
@@ -101,6 +102,20 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     return overlay
 
 
+def go_to_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
+    """Show an answer: its boxes on the canvas, its words in the docks.
+
+    Raises
+    ------
+    PathreasonError
+        If its image was closed; its words are shown all the same.
+    """
+    try:
+        show_entry(viewer, session, entry)
+    finally:
+        session.asked.show(entry)
+
+
 def show_windows(viewer: Viewer, session: Session, entry: Entry) -> None:
     """Show the windows of an answer over its slide; none where it was read as one picture."""
     image, shown = entry.image(), WindowMap.of_result(entry.result)
@@ -110,8 +125,27 @@ def show_windows(viewer: Viewer, session: Session, entry: Entry) -> None:
         session.windows.show(viewer, image, shown, entry.id)
 
 
-def draw_budget(viewer: Viewer, source: Image, entry: Entry, color: str) -> Shapes:
-    """Add a layer with the boxes of an answer in one colour, to be compared with others."""
+def draw_budget(
+    viewer: Viewer, source: Image, entry: Entry, color: str, layer: Shapes | None = None
+) -> Shapes:
+    """Draw the boxes of an answer in one colour, to be compared with others.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    source : napari.layers.Image
+    entry : Entry
+    color : str
+        ``#rrggbb``.
+    layer : napari.layers.Shapes, optional
+        Has the boxes of other budgets; made where it is not given.
+    """
+    if layer is not None:
+        unchanged = not was_changed(layer)
+        append_budget(layer, source, entry.id, entry.result, color)
+        if unchanged:
+            forget_changes(layer)  # they are ours
+        return layer
     data, attributes, _ = budget_layer_data(source, entry.id, entry.result, color)
     return undoable(_add_shapes(viewer, data, **attributes))
 
@@ -227,10 +261,18 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
     return AnswerFiles([entry.result for entry in entries], slide_opener(image), model)
 
 
-def write_answers(files: AnswerFiles, path: str, kind: FileKind | None = None) -> str:
-    """Write a file, for a worker; returns why it could not be written, empty where it was."""
+def write_answers(
+    files: AnswerFiles,
+    path: str,
+    kind: FileKind | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> str:
+    """Write a file, for a worker; returns why it could not be written, empty where it was.
+
+    ``progress`` is as of `AnswerFiles.write`, and called in the worker.
+    """
     try:
-        files.write(path, kind)
+        files.write(path, kind, progress)
     except PathreasonError as error:
         return str(error)
     except Exception as error:  # a fault of ours; its own message may hold paths

@@ -172,7 +172,7 @@ def _allocation_note(loaded: bool, past: Sequence[Result], last: Allocation | No
         return "Probabilities are the allocator's for this region and question."
     if any(r.allocation.source == "fixed" and not r.allocation.tokens_spent for r in past):
         return "This model has a fixed budget in place of an allocator: no probabilities."
-    return "No probabilities: the allocator has not been asked about this yet."
+    return "Ask once to see which budget Auto prefers."
 
 
 def read_preview(

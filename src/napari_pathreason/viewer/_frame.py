@@ -107,6 +107,16 @@ class LayerFrame:
 
 def placement(source: Layer) -> dict[str, Any]:
     """Where a layer lies in the world, as keyword arguments of another 2D layer."""
+    if source.ndim > 2:  # what moves its planes against each other is no affair of one of them
+        affine = np.eye(3)
+        affine[:2, :2] = source.affine.affine_matrix[-3:-1, -3:-1]
+        affine[:2, 2] = source.affine.affine_matrix[-3:-1, -1]
+        return {
+            "scale": np.asarray(source.scale[-2:]),
+            "translate": np.asarray(source.translate[-2:]),
+            "affine": affine,
+            "units": tuple(source.units[-2:]),
+        }
     return {
         "scale": np.asarray(source.scale[-2:]),
         "rotate": np.asarray(source.rotate),

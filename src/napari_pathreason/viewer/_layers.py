@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SLIDE_KEY = "pathreason_slide"
 """Key of `layer.metadata` under which the reader leaves its `Slide`."""
+PLANE_KEY = "pathreason_plane"
+"""Of `layer.metadata` of a plane: the stack's id and the plane's numbers."""
 PREVIEW_KEY = "pathreason_preview"
 """Of `layer.metadata` of pictures that this plugin lays over a slide."""
 
@@ -53,14 +55,57 @@ def layer_size(layer: Image) -> tuple[int, int]:
         If the layer is not one plane.
     """
     if layer.ndim != 2:
-        hint = (
-            "add it again with rgb=True"
-            if layer.level_shapes[0][-1] in (3, 4)
-            else "choose one plane of it (right click on the layer, Split Stack)"
-        )
-        raise SlideError(f"the layer {layer.name!r} has {layer.ndim} axes, not two; {hint}")
+        if layer.level_shapes[0][-1] in (3, 4):
+            raise SlideError(f"{layer.name!r} is no colour image yet; add it again with rgb=True")
+        raise SlideError(f"{layer.name!r} is a stack: Ask takes the plane that is shown")
     height, width = (int(side) for side in layer.level_shapes[0][:2])
     return width, height
+
+
+def is_stack(layer: Any) -> bool:
+    """Whether a layer has planes, of which one is shown; colours along the last axis are none."""
+    return is_slide(layer) and layer.ndim > 2 and layer.level_shapes[0][-1] not in (3, 4)
+
+
+def plane_layer(viewer: Viewer, layer: Image) -> Image:
+    """The plane of a stack that a viewer shows, as a layer of its own over it.
+
+    An answer is about that plane alone, so it has a name of its own; asked for again, the same
+    layer is given.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : napari.layers.Image
+        See `is_stack`.
+    """
+    from napari.layers import Image
+
+    place = layer.world_to_data(viewer.dims.point[-layer.ndim :])
+    sizes = layer.level_shapes[0]
+    planes = tuple(
+        int(min(max(round(float(at)), 0), size - 1))
+        for at, size in zip(place[:-2], sizes[: layer.ndim - 2], strict=True)
+    )
+    key = (layer.unique_id, planes)
+    for other in viewer.layers:
+        if isinstance(other, Image) and other.metadata.get(PLANE_KEY) == key:
+            return other
+    levels = [level[planes] for level in (layer.data if layer.multiscale else [layer.data])]
+    numbers = ", ".join(str(plane + 1) for plane in planes)
+    return viewer.add_image(
+        levels if layer.multiscale else levels[0],
+        multiscale=layer.multiscale,
+        rgb=layer.rgb,
+        name=f"{layer.name}, plane {numbers}",
+        metadata={PLANE_KEY: key},
+        **(
+            {}
+            if layer.rgb
+            else {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits}
+        ),
+        **placement(layer),
+    )
 
 
 def layer_mpp(layer: Image) -> tuple[float, float] | None:

@@ -33,6 +33,8 @@ BUDGET_COLORS = ("#0072b2", "#e69f00", "#009e73", "#e6194b", "#56b4e9", "#cc79a7
 """Told apart with colour-blind eyes and against pink and purple stains."""
 GREY, VEIL = "#5f6368", "#5f636840"
 """Edge and face of boxes that may not be relied on: the slide is greyed where they lie."""
+MOST_IDS = 3
+"""Answers about one outline that are named one by one: the caption must not run over the slide."""
 CLEAR = "#00000000"
 USERS_OWN = {
     "label": "",
@@ -123,7 +125,7 @@ def budget_layer_data(
     ]
     colors = [GREY if former == GREY else color for former in features["color"]]
     attributes |= {
-        "name": f"compared, {title}: {source.name}",
+        "name": f"compared: {source.name}",
         "edge_color": colors,
         "features": {
             **features,
@@ -132,6 +134,23 @@ def budget_layer_data(
         },
     }
     return data, attributes, kind
+
+
+def append_budget(layer: Shapes, source: Image, result_id: int, result: Result, color: str) -> None:
+    """Add the boxes of one more answer to a layer of `budget_layer_data`; its region is there."""
+    data, attributes, _ = budget_layer_data(source, result_id, result, color)
+    before = layer.features.to_dict("list")
+    if len(data) > 1:
+        layer.add_rectangles(
+            data[1:],
+            edge_color=attributes["edge_color"][1:],
+            face_color=attributes["face_color"][1:],
+            edge_width=attributes["edge_width"][1:],
+        )
+        layer.selected_data = set()
+        added = attributes["features"]
+        layer.features = {name: [*before.get(name, []), *added[name][1:]] for name in added}
+    layer.metadata[RESULTS_KEY][result_id] = result
 
 
 def budget_title(result: Result) -> str:
@@ -178,7 +197,7 @@ def _with_captions(
         owners.setdefault(place, []).append((str(result), tag))
     captions = [""] * len(vertices)
     for i, results in owners.items():
-        label, ids = features["label"][i], ", ".join(_with_tag(*one) for one in results)
+        label, ids = features["label"][i], _ids(results)
         if label == REGION_LABEL:
             captions[i] = ids
         elif len(results) == 1 and label:
@@ -186,6 +205,15 @@ def _with_captions(
         elif label:  # a shape that the user added has no label, and no caption
             captions[i] = f"{ids}: {label}"
     return {**features, "caption": np.asarray(captions, dtype=object)}
+
+
+def _ids(results: Sequence[tuple[str, str]]) -> str:
+    """Numbers of answers; many are counted, and that some may not be relied on is said once."""
+    if len(results) <= MOST_IDS:
+        return ", ".join(_with_tag(*one) for one in results)
+    doubted = any(tag == TAGS["none"] for _, tag in results)
+    some = f" (some {TAGS['none']})" if doubted else ""
+    return f"{len(results):,} answers{some}"
 
 
 def _tag(level: Any) -> str:

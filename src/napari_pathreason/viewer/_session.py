@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from threading import Event as CancelFlag, Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
 from napari.utils.notifications import show_warning
@@ -30,17 +31,17 @@ from napari_pathreason.engine import (
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.slides import Slide
 from napari_pathreason.types import (
-    Budget,
     GenerationSettings,
     ModelInfo,
-    Query,
     Reading,
     Request,
     Result,
 )
 
+from ._asked import Asked, Draft
 from ._layers import outline_of, region_of, slide_opener
-from ._settings import EMBEDDED, Compute, DockMemory, Preferences, RegionSource, preferences
+from ._runs import Runs
+from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
 from ._steering import Steering
 from ._window_layer import WindowLayer
 
@@ -89,48 +90,6 @@ class Entry:
     former: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a form for questions says, as far as it is filled in.
-
-    Parameters
-    ----------
-    image : napari.layers.Image or None
-        Layer that is asked about; None where there is none.
-    source : {"shape", "view", "layer"}
-        Where its region comes from.
-    query : Query
-    budget : int or {"auto", "native"}
-    model_id : str
-        ``embedded``, a folder or a hub id.
-    """
-
-    image: Image | None
-    source: RegionSource
-    query: Query
-    budget: Budget
-    model_id: str
-
-
-class AskForm(Protocol):
-    """The form of the Ask dock, as far as other docks follow and set it."""
-
-    def draft(self) -> Draft:
-        """What it says now."""
-
-    def choose_image(self, image: Image) -> None:
-        """Ask about another image layer."""
-
-    def pin(self, budget: Budget) -> None:
-        """Set the budget; one that is not offered changes nothing."""
-
-    def step_budget(self, up: int) -> None:
-        """Set the next budget that is offered, up (1) or down (-1) the budget grid."""
-
-    def prefer(self, model_id: str) -> None:
-        """Offer the model of the preferences; taken where no other one was chosen."""
-
-
 class Session:
     """Answers and models of one viewer.
 
@@ -145,14 +104,12 @@ class Session:
     ----------
     added : psygnal signal
         Emitted with each new `Entry`, in the thread that added it.
-    chosen : psygnal signal
-        Emitted with an `Entry` that a dock wants shown.
+    asked : Asked
+        What is asked, and which answer is shown.
+    runs : Runs
+        What the model is doing.
     known_models : dict
         What the models that were loaded say of themselves, by model id.
-    asking : bool
-        Whether a question is on its way: one at a time, as they share a model.
-    form : callable
-        Gives the `AskForm` of the Ask dock, or None where it is closed; a weak reference.
     memory : DockMemory
         What the docks were set to.
     steering : Steering
@@ -162,7 +119,6 @@ class Session:
     """
 
     added = Signal(Entry)
-    chosen = Signal(Entry)
 
     def __init__(
         self, models_factory: ModelsFactory = spawn_models, describe: Describe = describe_model
@@ -171,8 +127,7 @@ class Session:
         self.entries: list[Entry] = []
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
-        self.form: Callable[[], AskForm | None] = lambda: None
-        self.asking = False
+        self.runs = Runs()
         self.memory = DockMemory()
         self.steering = Steering()
         self.windows = WindowLayer()
@@ -182,6 +137,27 @@ class Session:
         self._model_id: str | None = None
         self._compute = Compute()
         self._models: Models | None = None
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What is asked; begins as the docks were left."""
+        asked = Asked()
+        asked.prefer(self.preferences().model)
+        asked.restore(self.memory.state.ask)
+        asked.events.image.connect(self._show_last)
+        return asked
+
+    @property
+    def asking(self) -> bool:
+        """Whether the model is in use: one run at a time, as they share it."""
+        return self.runs.busy
+
+    def _show_last(self) -> None:
+        """Beside another image stands its own last answer, or none."""
+        image, shown = self.asked.image, self.asked.shown
+        if shown is None or shown.image() is not image:
+            entries = [] if image is None else self.entries_of(image)
+            self.asked.shown = entries[-1] if entries else None
 
     def add(self, result: Result, image: Image, former: Entry | None = None) -> Entry:
         """Keep a result about an image layer and tell everyone; see `Entry`."""

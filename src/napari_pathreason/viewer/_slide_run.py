@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -30,7 +30,10 @@ from napari_pathreason.slide_run import (
     RunStarted,
     TileDone,
     TileRecord,
+    has_unreliable_class,
+    is_finished,
     lesions_of,
+    read_plan,
     run_slide,
     used_model,
 )
@@ -111,6 +114,37 @@ def run_folder(parent: Path, layer: Image) -> Path:
     slide = slide_of(layer)
     name = layer.name if slide is None else slide.info.name
     return parent / (NO_NAME.sub("_", name).strip(" .") or "slide")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """The run that a folder holds.
+
+    Parameters
+    ----------
+    settings : DetectSettings
+        What it looks for, and how; without the budgets that a user has set for some tiles.
+    finished : bool
+        Whether all its files are there.
+    """
+
+    settings: DetectSettings
+    finished: bool
+
+
+def found_run(folder: Path) -> FoundRun | None:
+    """The run that was begun in a folder, or None; reads its plan.
+
+    Raises
+    ------
+    ExportError
+        If it is damaged or of another version.
+    """
+    plan = read_plan(folder)
+    if plan is None:
+        return None
+    finished = is_finished(folder, plan.run, has_unreliable_class(folder))
+    return FoundRun(replace(plan.settings, overrides=None), finished)
 
 
 def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterator[RunEvent]:

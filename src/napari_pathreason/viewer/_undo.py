@@ -38,6 +38,12 @@ def was_changed(layer: Shapes) -> bool:
     return layer in _histories and _histories[layer].changed
 
 
+def forget_changes(layer: Shapes) -> None:
+    """Take what an `undoable` layer holds now for what it was made with."""
+    if layer in _histories:
+        _histories[layer].forget()
+
+
 class ShapesHistory:
     """Former states of a layer; a step is what napari reports as one change of its data."""
 
@@ -50,6 +56,15 @@ class ShapesHistory:
         self.changed = False
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
+
+    def forget(self) -> None:
+        """Begin with what the layer holds now."""
+        self._past.clear()
+        self._future.clear()
+        layer = self._layer()
+        if layer is not None:
+            self._now = _State.of(layer, self._most_shapes)
+        self.changed = False
 
     def undo(self) -> None:
         """Go a step back; harmless where there is none."""

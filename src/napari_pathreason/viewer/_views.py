@@ -12,8 +12,9 @@ from napari_pathreason.errors import PathreasonError
 from napari_pathreason.models import find_windows
 from napari_pathreason.types import ModelInfo, Request, Result, Views, WindowChoice
 
+from ._asked import Draft
 from ._layers import slide_opener
-from ._session import Draft, Entry, Question, Session, request_of
+from ._session import Entry, Question, Session, request_of
 from ._settings import Preferences
 from ._steering import choices_line
 from ._window_map import USUAL

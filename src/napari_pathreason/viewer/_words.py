@@ -18,6 +18,8 @@ LEVEL_WORDS: dict[Level, str] = {
     "none": NO_ANSWER,
 }
 """What stands before an answer."""
+CONFIDENCE_WORDS = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
+"""Least confidence, and its word."""
 TAGS: dict[Level, str] = {"reliable": "", "uncertain": "?", "none": "unreliable"}
 """What stands behind the name of a box, or the number of an answer, on the canvas."""
 
@@ -48,6 +50,30 @@ def short_answer(result: Result) -> str:
 def shown_detections(result: Result) -> tuple[Detection, ...]:
     """Boxes of an answer; none where it could not be read."""
     return result.detections if result.answer.readable else ()
+
+
+def cost_words(result: Result) -> str:
+    """What an answer cost, in short: ``34 of 6,141 tokens (1 %), 2.2 s``; all counted."""
+    tokens = result.tokens
+    of = ""
+    if tokens.native_windows:
+        share = tokens.spent / tokens.native_windows
+        rounded = "<1" if 0 < share < 0.005 else f"{100 * share:.0f}"
+        of = f" of {tokens.native_windows:,} tokens ({rounded} %)"
+    return f"{tokens.spent:,}{of or ' tokens'}, {sum(result.seconds.values()):.1f} s"
+
+
+def confidence_words(result: Result) -> str:
+    """The confidence in a word and a number: ``Confidence: low (15 %)``; empty where there is none.
+
+    ``not calibrated`` stands behind it where nobody has measured it on known answers.
+    """
+    confidence = result.confidence
+    if confidence is None:
+        return ""
+    word = next(word for least, word in CONFIDENCE_WORDS if confidence >= least)
+    known = "" if result.model.calibration is not None else ", not calibrated"
+    return f"Confidence: {word} ({confidence:.0%}{known})".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def totals_line(results: Iterable[Result], before: Iterable[Result] = ()) -> str:

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, WeakSet, ref
+from weakref import WeakSet, ref
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
-from napari_pathreason.engine import confidence_line, token_line
+from napari_pathreason.engine import token_line
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.tasks import TASKS, Cited, cited_places, cited_views
 from napari_pathreason.types import Query, Result
-from napari_pathreason.viewer import Entry, Session, answer_words, cited_by_shape, show_cited
+from napari_pathreason.viewer import (
+    Entry,
+    Session,
+    answer_words,
+    cited_by_shape,
+    confidence_words,
+    cost_words,
+    show_cited,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -50,6 +58,11 @@ class AnswerView(QTextBrowser):
         self._result: Result | None = None
         self._former, self._raw = 0, False
         self.anchorClicked.connect(self._toggle)
+
+    def clear(self) -> None:
+        """Show no answer."""
+        self._query, self._written, self._result = None, "", None
+        super().clear()
 
     def begin(self, query: Query) -> None:
         """Empty the view for an answer that is about to be written."""
@@ -101,10 +114,11 @@ class AnswerView(QTextBrowser):
             size = "large" if len(text) <= LARGE_UP_TO else "medium"
             parts += [
                 f"<p style='font-size: {size}'><b>{text}</b></p>",
-                _paragraph(confidence_line(result)),
+                _paragraph(confidence_words(result)),
                 _lines(result.answer.rationale),
             ]
-        self._show(*parts, _muted(token_line(result)), *notes)
+        cost = _muted(cost_words(result), f"{token_line(result)}")
+        self._show(*parts, cost, *notes)
 
     def _reply(self, raw: str) -> str:
         """A link, and under it the raw reply once it was clicked."""
@@ -133,8 +147,6 @@ class EvidenceLinks(QObject):
     viewer : callable
         Gives the viewer, or None once it is gone.
     session : Session
-    show : bound method
-        Shows an `Entry` in the view; held weakly.
     """
 
     def __init__(
@@ -142,11 +154,9 @@ class EvidenceLinks(QObject):
         view: AnswerView,
         viewer: Callable[[], Viewer | None],
         session: Session,
-        show: Callable[[Entry], None],
     ) -> None:
         super().__init__(view)
         self._view, self._viewer, self._session = view, viewer, session
-        self._show = WeakMethod(show)  # a closed dock must be freed
         self._entry: Entry | None = None
         self._outline: ref[Shapes] | None = None
         self._watched: WeakSet[Shapes] = WeakSet()
@@ -166,6 +176,10 @@ class EvidenceLinks(QObject):
                     "Go to this window" if cited.view == cited.text else "Go to this place"
                 )
                 cursor.mergeCharFormat(link)
+
+    def unlink(self) -> None:
+        """No answer is shown."""
+        self._entry = None
 
     def watch(self, overlay: Shapes | None) -> None:
         """Follow which box of an overlay is selected."""
@@ -201,9 +215,8 @@ class EvidenceLinks(QObject):
             return
         owner, cited = citation
         entry = self._session.entries[owner - 1]
-        show = self._show()
-        if self._entry is not entry and show is not None:
-            show(entry)
+        if self._entry is not entry:
+            self._session.asked.show(entry)
         cursor = self._cursor(entry, cited)
         if cursor is not None:
             self._view.setTextCursor(cursor)
@@ -287,9 +300,12 @@ def _paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>" if text else ""
 
 
-def _muted(text: str) -> str:
-    return _colored(text, MUTED)
+def _muted(text: str, tip: str = "") -> str:
+    return _colored(text, MUTED, tip)
 
 
-def _colored(text: str, color: str) -> str:
-    return f"<p style='color: {color}'>{escape(text)}</p>"
+def _colored(text: str, color: str, tip: str = "") -> str:
+    words = escape(text)
+    if tip:
+        words = f"<span title='{escape(tip)}'>{words}</span>"
+    return f"<p style='color: {color}'>{words}</p>"

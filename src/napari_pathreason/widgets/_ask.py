@@ -29,13 +29,14 @@ from napari_pathreason.viewer import (
     Session,
     draw_entry,
     foresee,
-    is_slide,
+    go_to_entry,
+    is_stack,
     more_of,
+    plane_layer,
     prepare_overlay,
     question_of,
     reading_note,
     region_note,
-    show_entry,
     start_drawing,
     unwrapped,
 )
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
 
-BUSY = "the model is at a comparison or a slide; wait, or stop that"
+BUSY = "the model is busy with a comparison or slide run; wait, or stop that"
 DRAW_AFTER_MS = 60
 """The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
 
@@ -66,7 +67,7 @@ class AskWidget(Dock):
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self.runner = QuestionRunner(self.session, self)
-        self.form = QuestionForm(napari_viewer)
+        self.form = QuestionForm(napari_viewer, self.session.asked)
         self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
         self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
         self.copy_button = QPushButton("Copy as JSON", enabled=False)
@@ -75,7 +76,7 @@ class AskWidget(Dock):
         self.progress = StageProgress()
         self.reliability = ReliabilityStrip()
         self.answer = AnswerView()
-        self.evidence = EvidenceLinks(self.answer, self._viewer, self.session, self._show)
+        self.evidence = EvidenceLinks(self.answer, self._viewer, self.session)
         self.windows = AnswerWindows(self._viewer, self.session)
         self.history = History()
         self._former: Entry | None = None
@@ -104,9 +105,6 @@ class AskWidget(Dock):
         self.body.addLayout(outlets)
 
     def _connect(self, viewer: Viewer) -> None:
-        self.session.form = ref(self.form)
-        self.form.prefer(self.session.preferences().model)
-        self.form.restore(self.session.memory.state.ask)
         keys.bind(keys.ASK, self.ask, self)
         self._escape = keys.bind(keys.CANCEL, self.cancel, self)
         keys.name_in_tip(self.ask_button, keys.ASK)
@@ -121,7 +119,7 @@ class AskWidget(Dock):
         self.runner.happened.connect(self._follow)
         self._draw_timer.timeout.connect(self._draw_boxes)
         listen(self.session.added, self._list)
-        listen(self.session.chosen, self._go_back)
+        listen(self.session.asked.events.shown, self._show_shown)
         plain = unwrapped(viewer)
         plain.mouse_move_callbacks.append(weak_move(self.windows.hover))
         plain.mouse_drag_callbacks.append(weak_click(self._point))
@@ -129,11 +127,10 @@ class AskWidget(Dock):
         layers.events.inserted.connect(self.reset_choices)
         layers.events.removed.connect(self._on_removed)
         layers.events.renamed.connect(self.reset_choices)
-        layers.selection.events.active.connect(self._on_active)
         for entry in self.session.entries:
             self._list(entry)
-        self._on_active()
         self._set_running(False)
+        self._show_shown()
         self._foresee()
 
     @property
@@ -145,19 +142,23 @@ class AskWidget(Dock):
 
     def ask(self) -> None:
         """Ask what the form says; where something is missing yet, a hint says what."""
-        viewer, image = self._viewer(), self.form.image_box.image
+        viewer, image = self._viewer(), self.session.asked.image
         if viewer is None or self.runner.running:
             return
+        if is_stack(image):
+            # it becomes the active layer, and so what is asked about
+            image = self.session.asked.image = plane_layer(viewer, image)
         try:
             if image is not None and self.session.asking:
                 raise PathreasonError(BUSY)
             preferred = self.session.preferences()
-            self.form.prefer(preferred.model)
-            question = question_of(viewer, self.session, self.form.draft(), preferred)
+            self.session.asked.prefer(preferred.model)
+            question = question_of(viewer, self.session, self.session.asked.resolve(), preferred)
         except PathreasonError as error:
+            self.session.asked.shown = None  # a hint stands beside no answer of another question
             self.answer.note(sentence(error))
             return
-        self.session.memory.keep(ask=self.form.state())
+        self.session.memory.keep(ask=self.session.asked.state())
         self._begin(viewer, image, question)
 
     def read_more(self) -> None:
@@ -180,6 +181,7 @@ class AskWidget(Dock):
         self, viewer: Viewer, image: Image, question: Question, former: Entry | None = None
     ) -> None:
         self._asked_image, self._former = ref(image), former
+        self.session.asked.shown = None  # until there is another: nothing else is saved or copied
         prepare_overlay(viewer, self.session, image)
         self.reliability.clear()
         self.answer.begin(question.request.query)
@@ -196,13 +198,13 @@ class AskWidget(Dock):
 
     def copy_json(self) -> None:
         """Put the answer that is shown on the clipboard, as JSON."""
-        entry, clipboard = self.history.current, QGuiApplication.clipboard()
+        entry, clipboard = self.session.asked.shown, QGuiApplication.clipboard()
         if entry is not None and clipboard is not None:
             clipboard.setText(json.dumps(result_to_dict(entry.result), indent=2))
 
     def stop(self) -> None:
         """Drop a running question and end the model's process; the dock stays usable."""
-        self.session.memory.keep(ask=self.form.state())
+        self.session.memory.keep(ask=self.session.asked.state())
         if self.runner.running:
             self.progress.end("The dock was closed; the question was dropped.")
         self._asked_image = None
@@ -234,12 +236,14 @@ class AskWidget(Dock):
         self._set_running(False)
         self.progress.end()
         former = self._former
-        self._show_result(result, former)
         self._foresee()
-        if image is not None:
-            self._undrawn.append(self.session.add(result, image, former))
-            self.evidence.link(self._undrawn[-1])
-            self._draw_timer.start()
+        if image is None:
+            self._show_result(result, former)
+            return
+        entry = self.session.add(result, image, former)
+        self._undrawn.append(entry)
+        self.session.asked.shown = entry
+        self._draw_timer.start()
 
     def _draw_boxes(self) -> None:
         viewer = self._viewer()
@@ -277,38 +281,46 @@ class AskWidget(Dock):
 
     def _list(self, entry: Entry) -> None:
         self.history.add(entry)
-        self.copy_button.setEnabled(True)
-        self.save_button.choose(entry)
 
     def _go_back(self, entry: Entry) -> None:
+        """Show an answer of the list, and its place."""
         viewer = self._viewer()
         if viewer is None or self.runner.running:
             return
-        self._show(entry)
         try:
-            self.evidence.watch(show_entry(viewer, self.session, entry))
+            go_to_entry(viewer, self.session, entry)
         except PathreasonError as error:
             show_warning(str(error))
 
-    def _show(self, entry: Entry) -> None:
+    def _show_shown(self, *_: Any) -> None:
+        """Show the answer of the session that is to be shown, and save no other."""
+        entry = None if self.runner.running else self.session.asked.shown
         self.history.select(entry)
-        self._show_result(entry.result, entry.former)
-        self.evidence.link(entry)
-        self.windows.show_entry(entry)
         self.save_button.choose(entry)
+        self.copy_button.setEnabled(entry is not None)
+        if entry is not None:
+            self._show_result(entry.result, entry.former)
+            self.evidence.link(entry)
+            self._show_boxes(entry)
+        elif not self.runner.running:
+            self.reliability.clear()
+            self.answer.clear()
+            self.evidence.unlink()
+            self.windows.clear()
+
+    def _show_boxes(self, entry: Entry) -> None:
+        """Its windows, and which of its boxes is selected; boxes of a new answer come later."""
+        image = entry.image()
+        overlay = None if image is None else self.session.overlays.get(image)
+        self.evidence.watch(None if overlay is None else overlay())
+        if entry not in self._undrawn:
+            self.windows.show_entry(entry)
 
     # layers
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the image layers of the viewer; napari calls this when layers change."""
         self.form.image_box.reset_choices()
-
-    def _on_active(self, event: Any = None) -> None:
-        viewer = self._viewer()
-        active = None if viewer is None else viewer.layers.selection.active
-        self.form.image_box.reset_choices()
-        if is_slide(active):
-            self.form.choose_image(active)
 
     def _on_removed(self, event: Any) -> None:
         self.form.image_box.reset_choices()
@@ -319,7 +331,7 @@ class AskWidget(Dock):
             self.cancel()
 
     def _draw(self) -> None:
-        viewer, image = self._viewer(), self.form.image_box.image
+        viewer, image = self._viewer(), self.session.asked.image
         if viewer is None or image is None:
             self.answer.note("There is no image to draw on; open a slide first.")
         else:
@@ -329,7 +341,7 @@ class AskWidget(Dock):
 
     def _foresee(self) -> None:
         """Say whether the model was trained on this question."""
-        draft = self.form.draft()
+        draft = self.session.asked.resolve()
         outlook, self._info = foresee(self.session, draft.query, draft.model_id)
         self.form.outlook_line.show_outlook(outlook)
         self.look()
@@ -339,7 +351,7 @@ class AskWidget(Dock):
         viewer = self._viewer()
         if viewer is None:
             return
-        form, draft = self.form, self.form.draft()
+        form, draft = self.form, self.session.asked.resolve()
         note = region_note(viewer, draft.image, draft.source)
         if reading := reading_note(viewer, self.session, draft, self._info):
             note = f"{note}\n{reading}"

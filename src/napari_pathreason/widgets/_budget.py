@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
-from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -33,6 +34,8 @@ from napari_pathreason.viewer import (
     Session,
     estimate_costs,
     foresee,
+    go_to,
+    go_to_entry,
     grid_layer_data,
     planned_line,
     planned_question,
@@ -41,7 +44,6 @@ from napari_pathreason.viewer import (
     read_preview,
     reads_windows,
     region_of,
-    show_entry,
     slide_opener,
     totals_line,
     unwrapped,
@@ -54,6 +56,7 @@ from ._fields import ChoiceBox, Rows, text_line
 from ._history import HistoryTable
 from ._reliability import OutlookLine
 from ._views import ViewsPage
+from ._work import work
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -75,7 +78,7 @@ POLICIES = [
 
 
 class BudgetWidget(Dock):
-    """Foresees what the form of the viewer's Ask dock says; parameters as of `Dock`."""
+    """Foresees what is asked in the viewer; parameters as of `Dock`."""
 
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
@@ -125,6 +128,7 @@ class BudgetWidget(Dock):
         self.body.addWidget(self.totals)
         self.policy_box.activated.connect(self._choose_policy)
         self.views.budget_wanted.connect(self.pin)
+        self.views.planned.connect(self.look_soon)
         plain = unwrapped(napari_viewer)
         plain.mouse_move_callbacks.append(weak_move(self._hover))
         plain.mouse_drag_callbacks.append(weak_click(self._point, ("pan_zoom", "select")))
@@ -164,17 +168,13 @@ class BudgetWidget(Dock):
 
     def step(self, up: int) -> None:
         """Pin the next budget up (1) or down (-1); below the lowest one lies Auto."""
-        form = self.session.form()
-        if form is not None:
-            form.step_budget(up)
-            self.look()
+        self.session.asked.step_budget(up)
+        self.look()
 
     def pin(self, budget: Budget) -> None:
-        """Set the budget of the Ask dock."""
-        form = self.session.form()
-        if form is not None:
-            form.pin(budget)
-            self.look()
+        """Set the budget of what is asked."""
+        self.session.asked.pin(budget)
+        self.look()
 
     def _choose_policy(self, _: int) -> None:
         self.session.steering.policy = self.policy_box.value
@@ -195,13 +195,16 @@ class BudgetWidget(Dock):
 
     def look(self) -> None:
         """Follow region, question, budget, policy, model and theme: a budget grid, or windows."""
-        viewer, draft = self._viewer(), self._draft()
+        viewer, draft = self._viewer(), self.session.asked.resolve()
         if viewer is None:
+            return
+        if QGuiApplication.mouseButtons() != Qt.NoButton:
+            self.look_soon()  # not while a rectangle is drawn, or the view is dragged
             return
         self._count()
         self.policy_box.choose(self.session.steering.policy)
-        if draft is None or draft.image is None:
-            self._show_none("Open the Ask dock and an image: the budget grid follows its form.")
+        if draft.image is None:
+            self._show_none("Open a slide or any image first.")
             return
         session, model_id = self.session, draft.model_id
         try:
@@ -210,6 +213,7 @@ class BudgetWidget(Dock):
             moving, self._region = self._region != region, region
             shown = self._estimated is not None or self.views.plan is not None
             if moving and draft.source == "view" and shown:
+                self.look_soon()
                 return  # a drawing takes longer than a frame: not while the user pans
             if self._look_at_windows(question, draft):
                 return
@@ -243,11 +247,6 @@ class BudgetWidget(Dock):
         self.views.look(question, draft.image, info, draft.source == "view")
         return True
 
-    def _draft(self) -> Draft | None:
-        """What the form of the Ask dock says, where there is one."""
-        form = self.session.form()
-        return None if form is None else form.draft()
-
     def _count(self) -> None:
         results = [entry.result for entry in self.session.entries]
         before = [e.former.result for e in self.session.entries if e.former is not None]
@@ -272,8 +271,8 @@ class BudgetWidget(Dock):
 
     def preview(self) -> None:
         """Read the region at the pinned budget, off the main thread, and lay it over the slide."""
-        viewer, draft = self._viewer(), self._draft()
-        if viewer is None or draft is None or draft.image is None:
+        viewer, draft = self._viewer(), self.session.asked.resolve()
+        if viewer is None or draft.image is None:
             return
         image = draft.image
         cost = next((cost for cost in self.costs if cost.budget == draft.budget), None)
@@ -286,13 +285,13 @@ class BudgetWidget(Dock):
             show_info(sentence(error))
             return
         self.preview_button.setEnabled(False)
-        worker = create_worker(read_preview, opener, region, cost.plan.size)
+        worker = work("reading a preview", read_preview, opener, region, cost.plan.size)
         worker.returned.connect(lambda read: self._lay(image, region, cost, read))
         worker.start()
 
     def _lay(self, image: Image, region: Region, cost: BudgetCost, read: Any) -> None:
         self.preview_button.setEnabled(True)
-        viewer, form = self._viewer(), self.session.form()
+        viewer = self._viewer()
         if isinstance(read, str):
             show_error(read)
         elif viewer is not None and image in viewer.layers:
@@ -309,25 +308,23 @@ class BudgetWidget(Dock):
             for layer in self._layers:
                 viewer.add_layer(layer)
             viewer.layers.selection = selected & set(viewer.layers)
-            if form is not None:
-                form.choose_image(image)
+            go_to(viewer, image, region)
+            self.session.asked.image = image
 
     def _show_grid(self, shown: bool) -> None:
         if self._layers:
             self._layers[1].visible = shown
 
     def _show_entry(self, entry: Entry) -> None:
-        """Leave it to the Ask dock, which has the words too, where there is one."""
+        """Go to an answer; the Ask dock shows its words."""
         viewer = self._viewer()
-        if self.session.form() is not None:
-            self.session.chosen.emit(entry)
-        elif viewer is not None:
+        if viewer is not None:
             try:
-                show_entry(viewer, self.session, entry)
+                go_to_entry(viewer, self.session, entry)
             except PathreasonError as error:
                 show_warning(str(error))
 
     def stop(self) -> None:
         """End a comparison and keep what is set."""
-        self.session.memory.keep(budget=self.state())
+        self.session.memory.keep(ask=self.session.asked.state(), budget=self.state())
         self.compare.stop()

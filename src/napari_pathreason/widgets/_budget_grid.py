@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QTableWidgetItem
@@ -71,6 +71,7 @@ class BudgetChart(FigureCanvasQTAgg):
                         bar.set(facecolor="none", edgecolor=bar.get_facecolor(), linestyle=":")
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())  # of a short axis: 6 x 10^0
                 axes.set_ylabel("visual tokens", color=ink, fontsize=8)
             else:
                 axes.bar(places, probabilities, color=PROBABILITY)

@@ -11,12 +11,10 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
     QPushButton,
-    QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
     QWidget,
@@ -45,6 +43,7 @@ from napari_pathreason.viewer import (
 )
 
 from . import _keys as keys
+from ._fields import RowTable
 from ._progress import StageProgress
 from ._reliability import level_icon
 from ._runner import QuestionRunner
@@ -55,7 +54,15 @@ if TYPE_CHECKING:
 
 BUDGETS: tuple[Budget, ...] = (*BUDGET_GRID, "native")
 A_ROW = 5
-ROWS = ("Reliable?", "Answer", "Rationale", "Boxes", "Confidence", "Tokens", "Mpx", "s")
+COLUMNS = {
+    "Budget": "Most visual tokens; the colour of its boxes on the slide",
+    "Answer": "What was answered, and how far it may be relied on; the tip has the rationale",
+    "Boxes": "How many were drawn",
+    "Conf.": "Confidence of the answer",
+    "Tokens": "Visual tokens spent",
+    "s": "Seconds from asking to the answer",
+}
+ANSWER = 1
 NONE = "\N{EN DASH}"
 
 
@@ -101,7 +108,7 @@ class CompareView(QWidget):
         layout.addWidget(self.table)
         self._waiting: list[Question] = []
         self._image: ref[Image] | None = None
-        self._layers: list[ref[Shapes]] = []
+        self._layer: ref[Shapes] | None = None
         self.runner.happened.connect(self._follow)
         keys.bind(keys.ASK, self.compare, self)
         self._escape = keys.bind(keys.CANCEL, self.cancel, self)
@@ -129,18 +136,16 @@ class CompareView(QWidget):
                 self.boxes[cost.budget].setToolTip(words)
 
     def compare(self) -> None:
-        """Ask what the form of the Ask dock says at every checked budget, one after the other."""
-        viewer, form = self._viewer(), self.session.form()
+        """Ask the question at every checked budget, one after the other."""
+        viewer, asked = self._viewer(), self.session.asked
         if viewer is None or not self.compare_button.isEnabled():
             return
         try:
-            if form is None or form.draft().image is None:
-                raise PathreasonError("open the Ask dock and an image; Compare asks what they say")
             if self.session.asking:
                 raise PathreasonError("a question is running; wait for its answer or cancel it")
             preferred = self.session.preferences()
-            form.prefer(preferred.model)
-            draft = form.draft()
+            asked.prefer(preferred.model)
+            draft = asked.resolve()
             question = question_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:  # nothing went wrong yet: a hint
             show_info(sentence(error))
@@ -196,17 +201,18 @@ class CompareView(QWidget):
             self._waiting = []  # nobody asks any more
             return
         entry = self.session.add(result, image)
-        color = BUDGET_COLORS[len(self._layers) % len(BUDGET_COLORS)]
+        color = BUDGET_COLORS[self.table.rowCount() % len(BUDGET_COLORS)]
         self.table.add(entry, color)
-        self._layers.append(ref(draw_budget(viewer, image, entry, color)))
+        layer = None if self._layer is None else self._layer()
+        layer = layer if layer in viewer.layers else None
+        self._layer = ref(draw_budget(viewer, image, entry, color, layer))
 
     def _forget(self, viewer: Viewer) -> None:
-        """Take away what an earlier comparison left, but for layers that the user worked on."""
-        for reference in self._layers:
-            layer = reference()
-            if layer is not None and layer in viewer.layers and not was_changed(layer):
-                viewer.layers.remove(layer)
-        self._layers = []
+        """Take away what an earlier comparison left, unless the user worked on it."""
+        layer = None if self._layer is None else self._layer()
+        if layer is not None and layer in viewer.layers and not was_changed(layer):
+            viewer.layers.remove(layer)
+        self._layer = None
         self.table.clear_budgets()
 
     def _enable(self) -> None:
@@ -217,65 +223,71 @@ class CompareView(QWidget):
             key.setEnabled(running)
 
 
-class CompareTable(QTableWidget):
-    """A column for each budget; `chosen` is emitted with the `Entry` of a column."""
+class CompareTable(RowTable):
+    """A row for each budget; `chosen` is emitted with the `Entry` of a row."""
 
     chosen = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__(len(ROWS), 0)
-        self.setVerticalHeaderLabels(list(ROWS))
-        self.setWordWrap(True)
-        self.setEditTriggers(QAbstractItemView.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectColumns)
-        self.setSelectionMode(QAbstractItemView.SingleSelection)
+        super().__init__(COLUMNS)
+        self.setWordWrap(False)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.Stretch)
-        header.setMinimumSectionSize(96)  # a level with its icon
-        header.sectionResized.connect(self.resizeRowsToContents)
+        header.setSectionResizeMode(QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(ANSWER, QHeaderView.Stretch)
+        header.setMinimumSectionSize(20)
         self.setMinimumHeight(100)
         self._entries: list[Entry] = []
-        self.cellClicked.connect(lambda _, column: self.chosen.emit(self._entries[column]))
+        self.cellClicked.connect(lambda row, _: self.chosen.emit(self._entries[row]))
 
     def clear_budgets(self) -> None:
-        """Forget all columns."""
+        """Forget all rows."""
         self._entries = []
-        self.setColumnCount(0)
+        self.setRowCount(0)
 
     def add(self, entry: Entry, color: str) -> None:
-        """Append the column of an answer; ``color`` is that of its boxes."""
-        column = len(self._entries)
+        """Append the row of an answer; ``color`` is that of its boxes."""
+        row, result = len(self._entries), entry.result
         self._entries.append(entry)
-        self.setColumnCount(column + 1)
+        self.setRowCount(row + 1)
         mark = QPixmap(10, 10)
         mark.fill(QColor(color))
-        self.setHorizontalHeaderItem(
-            column, QTableWidgetItem(QIcon(mark), budget_title(entry.result))
+        rationale = (result.answer.readable and result.answer.rationale) or ""
+        tip = "\n".join(
+            filter(
+                None,
+                (
+                    reliability_words(result.reliability),
+                    rationale,
+                    f"{result.pixels_decoded / 1e6:.2f} Mpx decoded",
+                ),
+            )
         )
-        for row, text in enumerate(_texts(entry.result)):
+        for column, text in enumerate(_texts(result)):
             item = QTableWidgetItem(text)
-            item.setTextAlignment(int(Qt.AlignLeft | Qt.AlignVCenter))
-            item.setToolTip(reliability_words(entry.result.reliability) if row == 0 else text)
-            if row == 0:
-                item.setIcon(level_icon(entry.result.reliability.level))
+            side = Qt.AlignLeft if column == ANSWER else Qt.AlignRight
+            item.setTextAlignment(int(side | Qt.AlignVCenter))
+            item.setToolTip(tip)
+            if column == 0:
+                item.setIcon(QIcon(mark))
+            if column == ANSWER:
+                level = result.reliability.level
+                item.setIcon(level_icon(level))
+                item.setData(Qt.AccessibleTextRole, f"{LEVEL_WORDS[level]}: {text}")
             self.setItem(row, column, item)
-        self.resizeRowsToContents()
 
 
 def _texts(result: Result) -> tuple[str, ...]:
-    """In the order of `ROWS`; a guess is called one, and has no confidence to speak of."""
+    """In the order of `COLUMNS`; a guess is called one, and has no confidence to speak of."""
     tokens, readable, level = result.tokens, result.answer.readable, result.reliability.level
     guess = readable and level == "none"
     confident = None if level == "none" else result.confidence
     words, boxes = answer_words(result), len(shown_detections(result))
     detected = readable or result.query.task != "detection"
     return (
-        LEVEL_WORDS[level],
+        budget_title(result),
         f"Guess: {words}" if guess else words,
-        (readable and result.answer.rationale) or NONE,
         str(boxes) if detected else "unknown",
-        NONE if confident is None else f"{confident:.2f}",
+        NONE if confident is None else f"{confident:.0%}",
         f"{tokens.spent:,}",
-        f"{result.pixels_decoded / 1e6:.2f}",
         f"{sum(result.seconds.values()):.1f}",
     )

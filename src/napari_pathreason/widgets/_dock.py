@@ -12,12 +12,15 @@ from weakref import WeakMethod, ref
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
-from napari_pathreason.viewer import Session, session_of, until_released, unwrapped
+from napari_pathreason.viewer import Session, Watch, session_of, until_released, unwrapped
+
+from ._fields import listen
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-LOOK_EVERY_MS = 400
+LOOK_AFTER_MS = 80
+"""Changes that come together are looked at together."""
 LEAST_WIDTH = 310
 """Logical pixels."""
 NEEDED = (
@@ -55,9 +58,18 @@ class Dock(QWidget):
         super().__init__()
         self._viewer = ref(unwrapped(napari_viewer))
         self.session = session_of(napari_viewer) if session is None else session
-        self._look_timer = QTimer(self)
-        self._look_timer.setInterval(LOOK_EVERY_MS)
+        self.session.asked.follow(self._viewer())
+        self._look_timer = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_timer.timeout.connect(self.look)
+        self._watch = Watch(self._viewer())
+        for changed in (
+            self._watch.changed,
+            self.session.asked.events.all,
+            self.session.steering.changed,
+            self.session.added,
+            self.session.runs.changed,
+        ):
+            listen(changed, self.look_soon)
         self._placed = False
         self.body = _Column()
         inner = QWidget()
@@ -74,7 +86,12 @@ class Dock(QWidget):
         warm_up()
 
     def look(self) -> None:
-        """Follow what the user marked or set elsewhere; called often while the dock is seen."""
+        """Follow what the user marked or set; called soon after a change, while it is seen."""
+
+    def look_soon(self, *_: Any) -> None:
+        """Look in a moment, once for all that changes until then."""
+        if self.isVisible() and not self._look_timer.isActive():
+            self._look_timer.start()
 
     def stop(self) -> None:
         """End what runs and keep what was set; the dock stays usable."""
@@ -93,7 +110,6 @@ class Dock(QWidget):
             bar = self._scroll.verticalScrollBar().sizeHint().width()
             self._scroll.setMinimumWidth(max(LEAST_WIDTH, needed + bar))
             QTimer.singleShot(0, self._join_others)  # napari is still placing it
-        self._look_timer.start()
         self.look()
         super().showEvent(event)
 

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLineEdit, QPushButton, QTextEdit, QVBoxLayout, QWidget
 
-from napari_pathreason.sample_data import sample_questions, samples
-from napari_pathreason.types import Budget, Query
-from napari_pathreason.viewer import AskState, Draft
+from napari_pathreason.types import Query
+from napari_pathreason.viewer import EMBEDDED, Asked
 
-from ._fields import TOTALS, BudgetBox, ChoiceBox, ImageBox, ModelBox, Rows, side_by_side, text_line
+from ._fields import (
+    TOTALS,
+    BudgetBox,
+    ChoiceBox,
+    ImageBox,
+    ModelBox,
+    Rows,
+    listen,
+    side_by_side,
+    text_line,
+)
 from ._reliability import OutlookLine
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image
 
 REGIONS = [("Current view", "view"), ("Selected rectangle", "shape"), ("Whole layer", "layer")]
 TASK_NAMES = [("Question", "vqa"), ("Subtyping", "subtyping"), ("Lesion detection", "detection")]
@@ -29,13 +37,14 @@ SETTLED_MS = 350
 """Nothing is said of a word that is still being typed."""
 
 
-def names_in(text: str) -> tuple[str, ...]:
-    """Names that commas separate, without blanks around them; none is empty."""
-    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
-
-
 class QuestionForm(QWidget):
-    """Form that adapts to the task; an `AskForm` for the other docks.
+    """Form that shows and sets what is asked in a viewer, and adapts to the task.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    asked : Asked
+    parent : QWidget, optional
 
     Signals
     -------
@@ -48,8 +57,9 @@ class QuestionForm(QWidget):
     draw_wanted = Signal()
     settled = Signal()
 
-    def __init__(self, viewer: Viewer, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Viewer, asked: Asked, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._asked = asked
         self.image_box = ImageBox(viewer, "Image layer that is asked about")
         self.region_box = ChoiceBox(REGIONS, "Part of the image that is asked about")
         draw = QPushButton("Draw")
@@ -80,130 +90,102 @@ class QuestionForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._rows)
-        self.task_box.currentIndexChanged.connect(self._adapt)
-        self.image_box.changed.connect(self._offer_question)
-        self.question_edit.textChanged.connect(self._drop_choices)
-        self._sample_query = Query("vqa")
         self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
         self._settling.timeout.connect(self.settled)
-        for changed in (
-            self.task_box.currentIndexChanged,
-            self.question_edit.textChanged,
-            self.options_edit.textChanged,
-            self.model_box.changed,
-        ):
-            changed.connect(self._settle)
         self.outlook_line.wanted.connect(self.fill)
-        self._adapt()
+        self._set()
+        self._follow()
 
-    def draft(self) -> Draft:
-        """What it says now, as far as it is written."""
-        question = " ".join(self.question_edit.toPlainText().split())
-        options = tuple(dict.fromkeys(names_in(self.options_edit.text())))
-        return Draft(
-            self.image_box.image,
-            self.region_box.value,
-            Query(self.task_box.value, question, options),
-            self.budget_box.value,
-            self.model_box.model_id,
+    def _set(self) -> None:
+        """What the user sets goes to the model."""
+        asked = self._asked
+        self.image_box.changed.connect(self._set_image)
+        self.region_box.currentIndexChanged.connect(
+            lambda _: setattr(asked, "source", self.region_box.value)
         )
+        self.task_box.currentIndexChanged.connect(
+            lambda _: setattr(asked, "task", self.task_box.value)
+        )
+        self.question_edit.textChanged.connect(
+            lambda: setattr(asked, "question", self.question_edit.toPlainText())
+        )
+        self.options_edit.textChanged.connect(lambda text: setattr(asked, "options", text))
+        self.budget_box.currentIndexChanged.connect(
+            lambda _: setattr(asked, "budget", self.budget_box.value)
+        )
+        self.model_box.changed.connect(lambda: setattr(asked, "model", self.model_box.model_id))
 
-    def choose_image(self, image: Image) -> None:
-        """Ask about another image layer."""
-        self.image_box.image = image
-
-    def pin(self, budget: Budget) -> None:
-        """Set the budget; one that is not offered changes nothing."""
-        self.budget_box.choose(budget)
-
-    def step_budget(self, up: int) -> None:
-        """Set the next budget that is offered, up (1) or down (-1); below the lowest lies Auto."""
-        self.budget_box.step(up)
-
-    def prefer(self, model_id: str) -> None:
-        """Offer the model of the preferences; taken where no other one was chosen."""
-        self.model_box.prefer(model_id)
+    def _follow(self) -> None:
+        """What the model says is shown, whoever has set it."""
+        events = self._asked.events
+        for signal, show in (
+            (events.image, self._show_image),
+            (events.source, self._show_source),
+            (events.task, self._show_task),
+            (events.question, self._show_question),
+            (events.options, self._show_options),
+            (events.budget, self._show_budget),
+            (events.preferred, self._show_preferred),
+            (events.model, self._show_model),
+        ):
+            listen(signal, show)
+            show()
+        for signal in (events.task, events.question, events.options, events.model):
+            listen(signal, self._settle)
 
     def fill(self, query: Query) -> None:
-        """Set task, question and choices to those of a query."""
-        self.task_box.choose(query.task)
-        self.question_edit.setPlainText(query.question)
-        self.options_edit.setText(", ".join(query.options))
-        self._sample_query = query  # its choices go with it
+        """Ask an example."""
+        self._asked.fill(query)
         self._settling.stop()
         self.settled.emit()
 
-    def state(self) -> AskState:
-        """What is set, but for the image."""
-        return AskState(
-            self.task_box.value,
-            self.question_edit.toPlainText(),
-            self.options_edit.text(),
-            self.region_box.value,
-            self.budget_box.value,
-            self.model_box.own,
-        )
+    def _set_image(self) -> None:
+        self._asked.image = self.image_box.image
 
-    def restore(self, state: AskState) -> None:
-        """Set what `state` gave."""
-        self.task_box.choose(state.task)
-        self.question_edit.setPlainText(state.question)
-        self.options_edit.setText(state.options)
-        self.region_box.choose(state.region)
-        self.budget_box.choose(state.budget)
-        if state.model:
-            self.model_box.model_id = state.model
-        self._offer_question()
+    def _show_image(self, *_: Any) -> None:
+        image = self._asked.image
+        if self.image_box.image is not image:
+            self.image_box.reset_choices()
+            if image in self.image_box.choices:
+                self.image_box.image = image
+
+    def _show_source(self, *_: Any) -> None:
+        self.region_box.choose(self._asked.source)
+
+    def _show_task(self, *_: Any) -> None:
+        self.task_box.choose(self._asked.task)
+        self._adapt()
+
+    def _show_question(self, *_: Any) -> None:
+        if self.question_edit.toPlainText() != self._asked.question:
+            self.question_edit.setPlainText(self._asked.question)
+
+    def _show_options(self, *_: Any) -> None:
+        if self.options_edit.text() != self._asked.options:
+            self.options_edit.setText(self._asked.options)
+
+    def _show_budget(self, *_: Any) -> None:
+        self.budget_box.choose(self._asked.budget)
+
+    def _show_preferred(self, *_: Any) -> None:
+        self.model_box.prefer(self._asked.preferred)
+
+    def _show_model(self, *_: Any) -> None:
+        if self.model_box.model_id != (self._asked.model.strip() or EMBEDDED):
+            self.model_box.model_id = self._asked.model
 
     def _adapt(self) -> None:
-        label, example = OPTIONS[self.task_box.value]
+        label, example = OPTIONS[self._asked.task]
         self._rows.rename(self.options_edit, label)
         self.options_edit.setPlaceholderText(example)
-        needed = self.task_box.value == "vqa"
+        needed = self._asked.task == "vqa"
         self.question_edit.setPlaceholderText(
             "How many nuclei are there?" if needed else "optional: your own wording"
         )
-        self._show_question()
-
-    def _offer_question(self) -> None:
-        """Where a sample is shown, go to a task that it has a question of, and ask that."""
-        tasks = [query.task for query in self._sample_queries()]
-        if tasks:
-            task = self.task_box.value
-            self.task_box.choose(task if task in tasks else tasks[0])
-            self._show_question()
-
-    def _show_question(self) -> None:
-        """Write the sample's first question of the task, or nothing where it has none."""
-        queries, task = self._sample_queries(), self.task_box.value
-        if queries:
-            first = next((query for query in queries if query.task == task), Query(task))
-            self.question_edit.setPlainText(first.question)
-            self.options_edit.setText(", ".join(first.options))
-            self._sample_query = first
-
-    def _drop_choices(self) -> None:
-        """Take the choices of a sample's question away once the user asks something else."""
-        options = ", ".join(self._sample_query.options)
-        if self.task_box.value == "vqa" and options and self.options_edit.text() == options:
-            self.options_edit.clear()
-
-    def _sample_queries(self) -> tuple[Query, ...]:
-        """Questions of the sample that is shown; none once the user has written words."""
-        image = self.image_box.image
-        words = self.question_edit.toPlainText(), self.options_edit.text()
-        of_samples = {
-            (one.query.question, ", ".join(one.query.options))
-            for sample in samples()
-            for one in sample.questions
-        }
-        if image is None or not (words == ("", "") or words in of_samples):
-            return ()
-        return sample_questions(image.metadata)
 
     def _settle(self, *_: Any) -> None:
         self._settling.start()
 
     def _draw(self) -> None:
-        self.region_box.choose("shape")
+        self._asked.source = "shape"
         self.draw_wanted.emit()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from napari.qt.threading import create_worker
 from napari.utils.history import get_save_history, update_save_history
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QSize, Qt, Signal
@@ -39,6 +38,7 @@ from ._answer_view import question_text
 from ._fields import MORE, RowTable, listen
 from ._form import TASK_NAMES
 from ._reliability import ICON, level_icon
+from ._work import work
 
 COLUMNS = {
     "Time": "When the answer came, and whether it may be relied on",
@@ -47,8 +47,9 @@ COLUMNS = {
     "Saved": "Visual tokens not spent against native size",
     "s": "Seconds from asking to the answer",
     "Question": "What was asked",
+    "Answer": "What was answered, and how far it may be relied on",
 }
-TIME, QUESTION = 0, 5
+TIME, QUESTION, ANSWER = 0, 5, 6
 TASKS = {task: name for name, task in TASK_NAMES}
 KINDS = {
     "QuPath objects": "geojson",
@@ -75,7 +76,7 @@ class History(QListWidget):
         self.itemActivated.connect(self._choose)
 
     def add(self, entry: Entry) -> None:
-        """Append an answer and make it the current one, without choosing it."""
+        """Append an answer; which one is shown does not change by that."""
         result = entry.result
         answer = short_answer(result)
         more = "" if entry.former is None else f"more of {entry.former.id}: "
@@ -85,17 +86,10 @@ class History(QListWidget):
         item.setToolTip(f"{text}\n{reliability_words(result.reliability)}")
         item.setData(Qt.UserRole, entry)
         self.addItem(item)
-        self.setCurrentItem(item)
 
-    def select(self, entry: Entry) -> None:
-        """Make an answer the current one, without choosing it."""
-        self.setCurrentRow(entry.id - 1)
-
-    @property
-    def current(self) -> Entry | None:
-        """The entry that is highlighted."""
-        item = self.currentItem()
-        return None if item is None else item.data(Qt.UserRole)
+    def select(self, entry: Entry | None) -> None:
+        """Highlight an answer, or none, without choosing it."""
+        self.setCurrentRow(-1 if entry is None else entry.id - 1)
 
     def _choose(self, item: QListWidgetItem) -> None:
         self.chosen.emit(item.data(Qt.UserRole))
@@ -118,7 +112,8 @@ class HistoryTable(QWidget):
         self.table = RowTable(COLUMNS)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(QUESTION, QHeaderView.Stretch)  # its tip has all of it
+        for column in (QUESTION, ANSWER):  # their tip has all of them
+            header.setSectionResizeMode(column, QHeaderView.Stretch)
         header.setMinimumSectionSize(20)
         self.table.setWordWrap(False)
         self.table.cellClicked.connect(self._choose)
@@ -147,6 +142,7 @@ class HistoryTable(QWidget):
             f"{tokens.saved:,}",
             f"{sum(result.seconds.values()):.1f}",
             question,
+            answer,
         )
         self.table.insertRow(row)
         for column, text in enumerate(texts):
@@ -189,6 +185,8 @@ class SaveButton(QPushButton):
     """
 
     saved = Signal(str)
+    _told = Signal(int, int)
+    """How many answers of how many are written; from a worker."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(f"Save{MORE}", parent)
@@ -196,6 +194,7 @@ class SaveButton(QPushButton):
         self.setEnabled(False)
         self._session = session
         self._entry: Entry | None = None
+        self._told.connect(self._say)
         self._menu = QMenu(self)
         self._menu.aboutToShow.connect(self._fill)
         self.setMenu(self._menu)
@@ -216,11 +215,18 @@ class SaveButton(QPushButton):
             self._end(str(error), path)
             return
         self.setEnabled(False)
-        worker = create_worker(write_answers, files, path, kind)
+        worker = work(
+            f"saving {Path(path).name}", write_answers, files, path, kind, self._told.emit
+        )
         worker.returned.connect(lambda trouble: self._end(trouble, path))
         worker.start()
 
+    def _say(self, done: int, total: int) -> None:
+        if total > 1:
+            self.setText(f"Saving {done + 1:,} of {total:,}{MORE}")
+
     def _end(self, trouble: str, path: str) -> None:
+        self.setText(f"Save{MORE}")
         self.setEnabled(self._entry is not None)
         if trouble:
             show_error(trouble)
@@ -237,9 +243,10 @@ class SaveButton(QPushButton):
         if len(alike) > 1:
             wholes.append((f"All {len(alike)} answers about this image", alike))
         for title, entries in wholes:
-            self._menu.addSection(title)
+            # a menu of one whole needs no title; those of sections are not shown in every style
+            menu = self._menu if len(wholes) == 1 else self._menu.addMenu(title)
             for kind, ending in KINDS.items():
-                action = self._menu.addAction(f"{kind} (.{ending}){MORE}")
+                action = menu.addAction(f"{kind} (.{ending}){MORE}")
                 action.triggered.connect(partial(self._choose_file, entries, kind, ending))
 
     def _choose_file(self, entries: Sequence[Entry], kind: str, ending: str, _: bool) -> None:

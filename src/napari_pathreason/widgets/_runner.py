@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator
 from threading import Event as Flag, Thread
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_pathreason.engine import Cancelled, Event, Failed, Finished, Stage, StageStarted
@@ -17,11 +16,14 @@ from napari_pathreason.viewer import (
     ModelLoading,
     Question,
     RunSoFar,
+    RunState,
     Session,
     SlideRequest,
     answer_question,
     run_request,
 )
+
+from ._work import work
 
 PATIENCE_MS = 900
 """How long a cancelled run may take to stop by itself before its model's process is ended."""
@@ -35,22 +37,28 @@ class ModelRunner(QObject):
 
     Attributes
     ----------
-    running : bool
-        Whether a run waits for its ending.
+    run : Run
+        Where it stands, among the session's `Runs`.
     """
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.running = False
+        self.run = session.runs.add()
         self._session = session
         self._worker: Any = None
         self._cancel = Flag()
         self._patience = QTimer(self, interval=PATIENCE_MS, singleShot=True)
         self._patience.timeout.connect(self._end_model)
 
+    @property
+    def running(self) -> bool:
+        """Whether a run waits for its ending."""
+        return self.run.running
+
     def cancel(self) -> None:
         """Ask the run to stop; a model that does not react in time loses its process."""
         if self.running:
+            self.run.move(RunState.CANCELLING)
             self._cancel.set()
             self._patience.start()
 
@@ -83,16 +91,22 @@ class QuestionRunner(ModelRunner):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(session, parent)
         self._stage = Stage.OVERVIEW
-        self._run = 0
+        self._number = 0
 
     def ask(self, question: Question) -> None:
         """Start a question; its events follow through `happened`."""
-        self._run += 1
-        self.running = self._session.asking = True
+        self._number += 1
+        self.run.rest()
+        self.run.move(RunState.LOADING)
         self._stage = Stage.OVERVIEW
         self._cancel = Flag()
-        self._worker = create_worker(
-            _numbered_events, self._session, question, self._cancel, self._run
+        self._worker = work(
+            "a question to the model",
+            _numbered_events,
+            self._session,
+            question,
+            self._cancel,
+            self._number,
         )
         self._worker.yielded.connect(self._relay)
         self._worker.returned.connect(self._check_ended)
@@ -105,29 +119,30 @@ class QuestionRunner(ModelRunner):
         if self._worker is not None:
             self._worker.quit()
             self._worker = None
-        if self.running:
-            self.running = self._session.asking = False
-        self._run += 1  # whatever still arrives is of an older run
+        self.run.rest()
+        self._number += 1  # whatever still arrives is of an older run
         self._free_model()
 
     def _relay(self, numbered: tuple[int, ModelLoading | Event]) -> None:
-        run, event = numbered
-        if run != self._run or not self.running:
+        number, event = numbered
+        if number != self._number or not self.running:
             return
         if isinstance(event, StageStarted):
             self._stage = event.stage
+            if self.run.state is RunState.LOADING:
+                self.run.move(RunState.RUNNING)
         if isinstance(event, Finished | Cancelled | Failed):
             self._patience.stop()
-            self.running = self._session.asking = False
+            self.run.move(RunState.FAILED if isinstance(event, Failed) else RunState.IDLE)
             self._worker = None
         self.happened.emit(event)
 
-    def _check_ended(self, run: int) -> None:
+    def _check_ended(self, number: int) -> None:
         reason = "the question ended without an answer; ask again"
-        self._relay((run, Failed(self._stage, reason, ModelError(reason))))
+        self._relay((number, Failed(self._stage, reason, ModelError(reason))))
 
     def _cut_off(self) -> None:
-        self._relay((self._run, Cancelled(self._stage)))
+        self._relay((self._number, Cancelled(self._stage)))
 
 
 class SlideRunner(ModelRunner):
@@ -147,12 +162,12 @@ class SlideRunner(ModelRunner):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(session, parent)
         self.so_far = self._before = RunSoFar()
-        self._go, self._holds_model = Flag(), False
+        self._go, self._still = Flag(), Flag()
 
     @property
     def paused(self) -> bool:
         """Whether a pause is asked for; the tiles in hand are finished first."""
-        return self.running and not self._go.is_set()
+        return self.run.state in (RunState.PAUSING, RunState.PAUSED)
 
     @property
     def closing(self) -> bool:
@@ -178,21 +193,28 @@ class SlideRunner(ModelRunner):
         if self.closing:
             raise PathreasonError("the run before is still closing its folder; try again")
         self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
-        self.running = True
-        self._hold_model(True)
-        self._cancel, self._go = Flag(), Flag()
+        self.run.move(RunState.LOADING)
+        self._cancel, self._go, self._still = Flag(), Flag(), Flag()
         self._go.set()
-        self._worker = create_worker(
-            _followed, self._session, request, self.so_far, self._cancel, self._go
+        self._worker = work(
+            "a slide run",
+            _followed,
+            self._session,
+            request,
+            self.so_far,
+            self._cancel,
+            self._go,
+            self._still,
         )
         self._worker.finished.connect(self._let_go)
         self._worker.start()
 
     def pause(self) -> None:
         """Take no further tile in hand; meanwhile the model may be asked something else."""
-        if self.running:
+        if self.run.state in (RunState.LOADING, RunState.RUNNING):
+            self.run.move(RunState.PAUSING)
+            self._still.clear()
             self._go.clear()
-            self._hold_model(False)
 
     def resume(self) -> None:
         """Go on after a pause.
@@ -205,7 +227,7 @@ class SlideRunner(ModelRunner):
         if self.paused:
             if self._session.asking:
                 raise PathreasonError(BUSY)
-            self._hold_model(True)
+            self.run.move(RunState.RUNNING)
             self._go.set()
 
     def cancel(self) -> None:
@@ -223,28 +245,26 @@ class SlideRunner(ModelRunner):
         self._free_model()
 
     def look(self) -> None:
-        """Report the end if it has come; to be called by a timer."""
+        """Report how far it is, and its end if it has come; to be called by a timer."""
         ending = self.so_far.ending
+        if self.run.state is RunState.LOADING and self.so_far.progress is not None:
+            self.run.move(RunState.RUNNING)
+        if self.run.state is RunState.PAUSING and self._still.is_set():
+            self.run.move(RunState.PAUSED)
         if self.running and ending is not None:
             self._end(ending)
 
     def _end(self, ending: Ending) -> None:
         self._patience.stop()
-        self._stop()
+        self._stop(RunState.FAILED if isinstance(ending, RunFailed) else RunState.IDLE)
         self.so_far.ending = self.so_far.ending or ending
         if self.so_far.plan is None and self._before.plan is not None:
             self.so_far = self._before  # nothing came of it: what was shown still stands
         self.ended.emit(ending)
 
-    def _stop(self) -> None:
-        self._hold_model(False)
-        self.running = False
+    def _stop(self, state: RunState = RunState.IDLE) -> None:
+        self.run.move(state)
         self._go.set()
-
-    def _hold_model(self, hold: bool) -> None:
-        """Keep the model to this run, or let it go; a question asked in a pause has it itself."""
-        if hold != self._holds_model:
-            self._holds_model = self._session.asking = hold
 
     def _let_go(self) -> None:
         """The worker is gone, and with it the lock on the folder."""
@@ -259,19 +279,20 @@ class SlideRunner(ModelRunner):
 
 
 def _numbered_events(
-    session: Session, question: Question, cancel: Flag, run: int
+    session: Session, question: Question, cancel: Flag, number: int
 ) -> Generator[tuple[int, ModelLoading | Event], None, int]:
     for event in answer_question(session, question, cancel):
-        yield run, event
-    return run
+        yield number, event
+    return number
 
 
 def _followed(
-    session: Session, request: SlideRequest, so_far: RunSoFar, cancel: Flag, go: Flag
+    session: Session, request: SlideRequest, so_far: RunSoFar, cancel: Flag, go: Flag, still: Flag
 ) -> Iterator[None]:
     """Take event after event; each `yield` is where napari may end the thread."""
     for event in run_request(session, request, cancel):
         so_far.take(event)
         yield
         while not go.wait(WAIT):
+            still.set()
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -15,10 +16,12 @@ from napari_pathreason.errors import PathreasonError
 from napari_pathreason.slide_run import RunFailed, RunFinished, holds_run, overrides_of
 from napari_pathreason.viewer import (
     Ending,
+    FoundRun,
     RunLayers,
     Session,
     SlideRequest,
     foresee,
+    found_run,
     is_slide,
     unwrapped,
 )
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 SHOW_EVERY_MS = 100
 """One layer at a time, so each is brought up to date two or three times a second."""
 START = "Start", "Look for the lesions, tile by tile"
-RESUME = "Resume", "The folder holds a run of this slide: go on with it, or show its result"
+RESUME = "Resume", "The folder holds a run of this slide: go on with it, with its own settings"
+SHOW = "Show result", "The folder holds a finished run of this slide"
 
 
 class SlideRunWidget(Dock):
@@ -63,6 +67,9 @@ class SlideRunWidget(Dock):
         self._layers: WeakKeyDictionary[Image, RunLayers] = WeakKeyDictionary()
         self.tile_selection = TileSelection(self.map_view, self.runner, self._viewer)
         self._pending = False
+        self._offered: Any = None
+        self._adopted: Path | None = None
+        self._found: FoundRun | None = None
         self._timer = QTimer(self, interval=SHOW_EVERY_MS)
         self._lay_out()
         self._bind_keys()
@@ -256,11 +263,29 @@ class SlideRunWidget(Dock):
         self.form.show_outlook(*foresee(self.session, query, model_id))
 
     def _offer(self) -> None:
+        """Say what Start would do; the form takes on the settings of a run that a folder holds."""
         folder = self.form.folder
-        text, tip = RESUME if folder is not None and holds_run(folder) else START
+        held = folder is not None and holds_run(folder)
+        stamp = (folder, held, self.runner.run.state)
+        if stamp != self._offered:
+            self._offered = stamp
+            self._found = self._look_into(folder) if held and folder is not None else None
+        text, tip = START
+        if self._found is not None and self.form.says(self._found.settings):
+            text, tip = SHOW if self._found.finished else RESUME
         self.start_button.setText(text)
         self.start_button.setToolTip(tip)
         keys.name_in_tip(self.start_button, keys.ASK)
+
+    def _look_into(self, folder: Path) -> FoundRun | None:
+        try:
+            found = found_run(folder)
+        except PathreasonError:  # Start says what is wrong with it
+            return None
+        if found is not None and not self.runner.running and folder != self._adopted:
+            self._adopted = folder  # once: what the user sets then is the user's
+            self.form.take(found.settings)
+        return found
 
     # layers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,13 +24,14 @@ from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slide_run import DetectSettings, tile_layout, tile_side
-from napari_pathreason.types import Effort, GenerationSettings, ModelInfo, Query
+from napari_pathreason.types import Effort, ModelInfo, Query
 from napari_pathreason.viewer import (
     Outlook,
     Preferences,
     SlideRequest,
     known_mpp,
     layer_size,
+    names_in,
     run_folder,
     run_opener,
 )
@@ -44,7 +46,7 @@ from ._fields import (
     side_by_side,
     text_line,
 )
-from ._form import SETTLED_MS, names_in
+from ._form import SETTLED_MS
 from ._reliability import OutlookLine
 
 if TYPE_CHECKING:
@@ -75,19 +77,21 @@ class SlideRunForm(QWidget):
         self.image_box = ImageBox(viewer, "Slide that is run over")
         self._zoom = START.generation.zoom
         self._info: ModelInfo | None = None
+        self._kept = START
+        """Settings of the run that a folder holds: what the form does not show is taken from it."""
         self.lesions_edit = QLineEdit(", ".join(START.lesions))
         self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
         self.outlook_line = OutlookLine()
-        self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "um per pixel at which a tile is read")
+        self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "µm per pixel at which a tile is read")
         self.tile_box = QSpinBox(minimum=32, maximum=8192, value=START.tile, singleStep=32)
         self.tile_box.setSuffix(" px")
         self.tile_box.setToolTip("Side of a tile at that size of a pixel")
-        self.mpp_box.setSuffix(" um per pixel")
+        self.mpp_box.setSuffix(" µm per pixel")
         self.overlap_box = _decimal(0.1, 0.5, START.overlap, 2, "Share of a side in common")
         self.tissue_box = _decimal(0, 1, START.min_tissue, 2, "Tiles with less tissue are skipped")
-        self.slide_mpp_box = _decimal(0, 100, 0, 4, "um per pixel of the slide, as it tells none")
-        self.slide_mpp_box.setSpecialValueText("um per pixel unknown")
-        self.slide_mpp_box.setSuffix(" um per pixel")
+        self.slide_mpp_box = _decimal(0, 100, 0, 4, "µm per pixel of the slide, as it does not say")
+        self.slide_mpp_box.setSpecialValueText("µm per pixel unknown")
+        self.slide_mpp_box.setSuffix(" µm per pixel")
         self.budget_box = BudgetBox("Most visual tokens of a tile")
         efforts = [(name.capitalize(), name) for name in get_args(Effort)]
         self.effort_box = ChoiceBox(efforts, "How readily the allocator spends tokens on Auto")
@@ -151,16 +155,33 @@ class SlideRunForm(QWidget):
 
     def settings(self) -> DetectSettings:
         """What is looked for, and how; `DetectSettings.check` says whether it can be."""
-        return DetectSettings(
+        return replace(
+            self._kept,
             lesions=names_in(self.lesions_edit.text()),
-            mpp=self.mpp_box.value(),
+            mpp=_exact(self.mpp_box, self._kept.mpp),
             tile=self.tile_box.value(),
-            overlap=self.overlap_box.value(),
+            overlap=_exact(self.overlap_box, self._kept.overlap),
             budget=self.budget_box.value,
             effort=self.effort_box.value,
-            min_tissue=self.tissue_box.value(),
-            generation=GenerationSettings(zoom=self._zoom),
+            min_tissue=_exact(self.tissue_box, self._kept.min_tissue),
+            generation=replace(self._kept.generation, zoom=self._zoom),
         )
+
+    def take(self, settings: DetectSettings) -> None:
+        """Show the settings of another run."""
+        self._kept = settings
+        self.lesions_edit.setText(", ".join(settings.lesions))
+        self.mpp_box.setValue(settings.mpp)
+        self.tile_box.setValue(settings.tile)
+        self.overlap_box.setValue(settings.overlap)
+        self.tissue_box.setValue(settings.min_tissue)
+        self.budget_box.choose(settings.budget)
+        self.effort_box.choose(settings.effort)
+        self._zoom = settings.generation.zoom
+
+    def says(self, settings: DetectSettings) -> bool:
+        """Whether a run with these settings is what the form says."""
+        return self.settings() == settings
 
     def show_outlook(self, outlook: Outlook, info: ModelInfo | None) -> None:
         """Say whether the model can look for these lesions, and offer the budgets that hold."""
@@ -209,7 +230,7 @@ class SlideRunForm(QWidget):
             width, height = layer_size(self.image)
             mpp = known_mpp(self.image)
             if mpp is None and self.slide_mpp is None:
-                return "This slide does not tell how large its pixels are: give um per pixel."
+                return "This slide does not say how large its pixels are: enter µm per pixel."
             side = tile_side(
                 self.tile_box.value(),
                 self.mpp_box.value(),
@@ -218,7 +239,10 @@ class SlideRunForm(QWidget):
         except PathreasonError as error:
             return sentence(error)
         count = len(tile_layout(width, height, side, self.overlap_box.value()))
-        return f"{count:,} tiles, {side[0]:,} px a side."
+        known = mpp or (self.slide_mpp or math.nan, self.slide_mpp or math.nan)
+        across, down = (f"{pixels * size:,.0f}" for pixels, size in zip(side, known, strict=True))
+        tiles = "1 tile" if count == 1 else f"{count:,} tiles"
+        return f"{tiles} of {across} × {down} µm."
 
     def _offer(self) -> str:
         """Offer the budgets that the model's replies hold at; why the chosen one is not."""
@@ -255,3 +279,9 @@ def _decimal(low: float, high: float, value: float, digits: int, tip: str) -> QD
     box.setSingleStep(10.0 ** -min(digits, 2) * (5 if high <= 1 else 1))
     box.setToolTip(tip)
     return box
+
+
+def _exact(box: QDoubleSpinBox, kept: float) -> float:
+    """The value of a box, with all the digits of what it was set to where that was not changed."""
+    shown = float(box.value())
+    return kept if abs(shown - round(kept, box.decimals())) < 1e-9 else shown

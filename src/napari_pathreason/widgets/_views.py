@@ -11,9 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -51,6 +49,7 @@ from napari_pathreason.viewer import (
 from ._fields import TOTALS, BudgetBox, ChoiceBox, Rows, RowTable, listen, text_line
 from ._map_parts import PickedButtons, button, legend, patch_icon
 from ._reliability import level_icon
+from ._work import work
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -88,9 +87,12 @@ class ViewsPage(QWidget):
     -------
     budget_wanted : object
         The budget in total that the user has chosen.
+    planned
+        A plan was made, or could not be; what was set meanwhile has not been looked at.
     """
 
     budget_wanted = Signal(object)
+    planned = Signal()
 
     def __init__(self, viewer: Callable[[], Viewer | None], session: Session) -> None:
         super().__init__()
@@ -162,7 +164,7 @@ class ViewsPage(QWidget):
         Parameters
         ----------
         question : Question
-            What the form of the Ask dock says.
+            What is asked.
         image : napari.layers.Image
         model : ModelInfo
         follows_view : bool
@@ -201,13 +203,14 @@ class ViewsPage(QWidget):
 
     def _start(self, key: Any, question: Question, image: Image, model: ModelInfo) -> None:
         self._planning, entry, image_of = True, self._session.windows.entry, ref(image)
-        worker = create_worker(plan_of_windows, question, model)
+        worker = work("planning windows", plan_of_windows, question, model)
 
         def take(plan: Any) -> None:
             self._planning = False
             # an answer that came meanwhile stays
             if not self._session.asking and self._session.windows.entry == entry:
                 self._take(key, question, image_of, model, plan)
+            self.planned.emit()
 
         worker.returned.connect(take)
         worker.start()
@@ -277,8 +280,8 @@ class ViewsPage(QWidget):
         layer = None if viewer is None or image is None else picks_of(viewer, image, NEW_WINDOWS)
         if viewer is None or image is None or layer is None or self._model is None:
             return
-        if not len(layer.data) or QGuiApplication.mouseButtons() != Qt.NoButton:
-            return  # not while it is drawn
+        if not len(layer.data):
+            return
         least = self._model.dims.token_px
         width, height = layer_size(image)
         regions = []

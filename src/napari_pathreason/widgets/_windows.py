@@ -139,6 +139,14 @@ class AnswerWindows(QWidget):
         tip = f"Read the next windows; {left} not read yet" if unread else "All windows were read"
         self.more_button.setToolTip(tip)
 
+    def clear(self) -> None:
+        """No answer is shown, and its windows are not either; a plan's stay."""
+        viewer, windows = self._viewer(), self._session.windows
+        if viewer is not None and self._entry is not None and windows.entry == self._entry.id:
+            windows.hide(viewer)
+        self._entry = self._question = self._running = None
+        self.setVisible(False)
+
     def forget(self, layer: Layer) -> None:
         """A layer was closed; the windows of a slide go with it."""
         viewer = self._viewer()

@@ -31,8 +31,8 @@ def slide_file(tmp_path: Path) -> Path:
     pixels[300:, :150] = GLASS
     for x, y, w, h in MARKERS:
         pixels[y : y + h, x : x + w] = (255, 0, 255)
-    Image.fromarray(pixels).save(tmp_path / "slide.png")
-    return tmp_path / "slide.png"
+    Image.fromarray(pixels).save(tmp_path / "slide.tif")
+    return tmp_path / "slide.tif"
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_pinned_banned_and_raised_tiles_are_run_again(
     records = dock.runner.so_far.records
     assert clicked not in records
     assert {records[tile].allocation.budget for tile in raised} == {32}
-    manifest = json.loads((tmp_path / "dock" / "slide.png" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "dock" / "slide.tif" / "manifest.json").read_text())
     assert len(manifest["settings"]["overrides"]) == len(wanted)
     pick(dock, viewer, Box(x + w / 2, y + h / 2, 0, 0))
     view.buttons.release.click()

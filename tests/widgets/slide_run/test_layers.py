@@ -23,7 +23,7 @@ def test_what_a_run_shows(
 ) -> None:
     image = viewer.layers[0]
     viewer.layers.selection.active = image
-    assert "192 px a side" in dock.form.note.text()
+    assert "96 \N{MULTIPLICATION SIGN} 96 \N{MICRO SIGN}m." in dock.form.note.text()
     dock.start()
     wait()
     assert not messages
@@ -94,7 +94,7 @@ def test_boxes_are_saved_with_what_the_run_says(
     layer(viewer, "lesions").save(str(tmp_path / "a.geojson"), plugin="napari-pathreason")
     found = list(read_geojson(tmp_path / "a.geojson"))
     assert {one.label for one in found} == {"marker"}
-    assert {one.metadata["slide"] for one in found} == {"slide.png"}
+    assert {one.metadata["slide"] for one in found} == {"slide.tif"}
 
 
 def test_plugin_menu_opens_the_dock(make_napari_viewer_proxy: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason.viewer import session_of
+from napari_pathreason.viewer import RunState, session_of
 
 
 def start_gated(dock: Any, qtbot: Any, factory: Any) -> Any:
@@ -34,7 +34,7 @@ def test_the_same_files_as_the_shell(
     words = ["detect", str(slide_file), "-o", str(tmp_path / "shell"), "--lesions", "marker"]
     words += ["--slide-mpp", "0.5", "--mpp", "0.5", "--tile", "192", "--budget", "16"]
     assert main([*words, "--min-tissue", "0.5"]) == 0
-    assert files_of(tmp_path / "dock" / "slide.png") == files_of(tmp_path / "shell" / "slide.png")
+    assert files_of(tmp_path / "dock" / "slide.tif") == files_of(tmp_path / "shell" / "slide.png")
 
 
 def test_a_finished_folder_says_so_and_shows_its_result(
@@ -43,7 +43,7 @@ def test_a_finished_folder_says_so_and_shows_its_result(
     assert dock.start_button.text() == "Start"
     dock.start()
     wait()
-    assert dock.start_button.text() == "Resume"
+    assert dock.start_button.text() == "Show result"
     made = len(factory.made)
     session_of(viewer).close_models()
     dock.start()
@@ -132,9 +132,10 @@ def test_a_model_that_fails_is_one_line_and_what_is_done_is_kept(
 def test_a_busy_model_and_wrong_settings_are_one_line_each(
     dock: Any, messages: list[Any], factory: Any
 ) -> None:
-    dock.session.asking = True
+    other = dock.session.runs.add()
+    other.move(RunState.LOADING)
     dock.start()
-    dock.session.asking = False
+    other.rest()
     dock.form.lesions_edit.setText(" , ")
     dock.start()
     dock.form.lesions_edit.setText("marker")
@@ -154,3 +155,31 @@ def test_a_slide_that_is_closed_ends_its_run(
     viewer.layers.remove(dock.tile_selection.image())
     qtbot.waitUntil(lambda: not dock.runner.running, timeout=5000)
     assert "was closed" in messages[0][1]
+
+
+def test_a_folder_brings_its_own_settings(
+    dock: Any, wait: Any, tmp_path: Path, qtbot: Any, factory: Any, messages: list[Any]
+) -> None:
+    factory.behaviour = "slow"
+    dock.start()
+    qtbot.waitUntil(lambda: dock.runner.so_far.plan is not None)
+    dock.cancel()
+    wait()
+    assert dock.start_button.text() == "Resume"
+    folder = dock.form.folder_edit.text()
+    dock.form.folder_edit.setText(str(tmp_path / "other"))
+    assert dock.start_button.text() == "Start"
+    dock.form.tile_box.setValue(256)
+    dock.form.lesions_edit.setText("another")
+    dock.form.folder_edit.setText(folder)
+    assert (dock.form.tile_box.value(), dock.form.lesions_edit.text()) == (192, "marker")
+    assert dock.start_button.text() == "Resume"
+    dock.form.tile_box.setValue(256)  # what the user sets then is the user's
+    assert dock.start_button.text() == "Start"
+    dock.form.tile_box.setValue(192)
+    dock.session.close_models()
+    factory.behaviour = "answer"
+    dock.start()
+    wait()
+    assert dock.start_button.text() == "Show result"
+    assert messages == []

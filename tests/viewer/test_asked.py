@@ -1,0 +1,95 @@
+"""What is asked in a viewer: one state that docks set and follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from napari_pathreason.types import Query
+from napari_pathreason.viewer import Asked, Run, Runs, RunState, names_in
+
+
+def test_each_change_is_told_once() -> None:
+    asked, heard = Asked(), []
+    asked.events.all.connect(lambda info: heard.append(info.signal.name))
+    asked.task = "detection"
+    asked.options = "tumour, necrosis, tumour"
+    asked.options = "tumour, necrosis, tumour"
+    asked.pin(16)
+    asked.pin(17)  # not offered
+    assert heard == ["task", "options", "budget"]
+    draft = asked.resolve()
+    assert draft.query == Query("detection", "", ("tumour", "necrosis"))
+    assert (draft.budget, draft.source, draft.image) == (16, "view", None)
+    asked.task = "vqa"
+    assert draft.query.task == "detection"  # frozen
+
+
+def test_a_model_of_the_preferences_gives_way_to_the_users_own() -> None:
+    asked = Asked()
+    asked.prefer("lab/model")
+    assert (asked.model, asked.state().model) == ("lab/model", "")
+    asked.model = "own/model"
+    asked.prefer("lab/other")
+    assert (asked.model, asked.state().model) == ("own/model", "own/model")
+    again = Asked()
+    again.restore(asked.state())
+    assert again.state() == asked.state()
+
+
+def test_budgets_end_at_auto_and_native() -> None:
+    asked = Asked()
+    asked.step_budget(-1)
+    assert asked.budget == "auto"
+    steps = 0
+    while asked.budget != "native" and steps < 50:
+        asked.step_budget(1)
+        steps += 1
+    asked.step_budget(1)
+    assert (asked.budget, steps) == ("native", 14)
+
+
+@given(st.lists(st.text(alphabet="ab c,", max_size=8), max_size=6))
+def test_names_are_clean_and_single(parts: list[str]) -> None:
+    names = names_in(",".join(parts))
+    assert len(set(names)) == len(names)
+    assert all(name and name == name.strip() and "," not in name for name in names)
+    assert names_in(", ".join(names)) == names
+
+
+def test_a_run_goes_through_its_states() -> None:
+    runs = Runs()
+    run, told = runs.add(), []
+    run.changed.connect(told.append)
+    way: list[Any] = [RunState.LOADING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED]
+    holds = []
+    for state in (*way, RunState.RUNNING, RunState.CANCELLING, RunState.IDLE, RunState.IDLE):
+        run.move(state)
+        holds.append((run.holds_model, run.running, runs.busy))
+    assert told == [*way, RunState.RUNNING, RunState.CANCELLING, RunState.IDLE]
+    free, held = (False, True, False), (True, True, True)
+    assert holds == [held, held, free, free, held, held, *[(False, False, False)] * 2]
+
+
+def test_a_state_that_cannot_follow_is_refused() -> None:
+    run = Run()
+    with pytest.raises(ValueError, match="idle cannot become paused"):
+        run.move(RunState.PAUSED)
+    run.move(RunState.LOADING)
+    run.move(RunState.FAILED)
+    assert not run.running
+    run.move(RunState.LOADING)
+    assert run.running
+
+
+def test_a_paused_run_that_is_cancelled_takes_no_model() -> None:
+    runs = Runs()
+    run, other = runs.add(), runs.add()
+    for state in (RunState.LOADING, RunState.PAUSING, RunState.CANCELLING):
+        run.move(state)
+    assert run.running
+    assert not runs.busy
+    other.move(RunState.LOADING)
+    assert runs.busy
