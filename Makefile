@@ -49,7 +49,6 @@ napari: $(READY)
 	$(BIN)/napari $(SAMPLES)/lymph-node.ome.tif --plugin napari-pathreason --with napari-pathreason Ask
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/slides.py
 	$(BIN)/python benchmarks/ask.py
 	$(BIN)/python benchmarks/encoders.py

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OWN_WORDS = 80
+"""Characters of a library's own words that are passed on; more help nobody."""
+
 
 class PathreasonError(Exception):
     """Base of all errors that are shown to users as one line, without a traceback."""
@@ -33,3 +39,41 @@ class OutOfMemoryError(PathreasonError):
 
 class ExportError(PathreasonError):
     """A file of results cannot be written, or cannot be read back."""
+
+
+@contextmanager
+def reading(name: str, error: type[PathreasonError], remedy: str) -> Iterator[None]:
+    """Turn whatever a decoder or parser raises into the one-line error of the file it belongs to.
+
+    Libraries raise what they like for damaged input, also `RecursionError` and `MemoryError`: this
+    is the one seam where that ends. Errors of this project pass as they are.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, without its folder.
+    error : type
+        Kind of error that a user is to see.
+    remedy : str
+        What to do, the end of the line.
+    """
+    try:
+        yield
+    except PathreasonError:
+        raise
+    except MemoryError as fault:
+        raise error(f"{name} asks for more memory than there is; {remedy}") from fault
+    except Exception as fault:
+        raise error(f"{name} cannot be read ({_in_words(fault)}); {remedy}") from fault
+
+
+def _in_words(fault: Exception) -> str:
+    """One short line of what went wrong, without the folder that a library may have named."""
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    if isinstance(fault, RecursionError):
+        return "nested too deeply"
+    words = " ".join(str(fault).split())
+    if not words or len(words) > OWN_WORDS or "/" in words or "\\" in words:
+        return f"damaged: {type(fault).__name__}"
+    return words

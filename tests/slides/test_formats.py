@@ -165,9 +165,9 @@ def test_a_flat_picture_is_decoded_once_at_the_first_read(
     path = tmp_path / f"flat{suffix}"
     if suffix == ".png":
         Image.fromarray(RGB).save(path)
-    else:  # in planes, which are read as one picture
-        planes = np.moveaxis(RGB, -1, 0)
-        tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    else:  # in one strip that is too large to be decoded for a part of it
+        tifffile.imwrite(path, RGB, photometric="rgb", rowsperstrip=HEIGHT)
+        monkeypatch.setattr("napari_pathreason.slides._tiff.BLOCK", WIDTH * HEIGHT - 1)
     decoders = ((Image.Image, "convert"), (tifffile.TiffPageSeries, "asarray"))
     for owner, name in decoders:
         decode = getattr(owner, name)

@@ -1,4 +1,4 @@
-"""Micrometres per pixel: from the file, else from the user, else unknown; never guessed."""
+"""Micrometres per pixel: the user's, else the file's where it can be believed, else unknown."""
 
 from __future__ import annotations
 
@@ -21,10 +21,17 @@ def scale(path: Path, mpp=None) -> tuple:
         return slide.info.mpp, slide.info.mpp_source
 
 
-def test_the_file_goes_before_the_user(tmp_path: Path):
+def test_the_user_goes_before_the_file(tmp_path: Path):
     path = write_synthetic_slide(tmp_path / "a.ome.tif", 200, 100, (1,), tile=64, mpp=0.25)
     assert scale(path) == ((0.25, 0.25), "file")
-    assert scale(path, 0.5) == ((0.25, 0.25), "file")
+    assert scale(path, 0.5) == ((0.5, 0.5), "user")
+    assert "0.25" in "".join(notes(path, 0.5))
+    assert notes(path, 0.25) == notes(path) == ()
+
+
+def notes(path: Path, mpp=None) -> tuple[str, ...]:
+    with open_slide(path, mpp) as slide:
+        return slide.notes
 
 
 def test_without_both_it_is_unknown(tmp_path: Path):

@@ -34,7 +34,8 @@ class SameSlide:
         Parameters
         ----------
         surely : bool
-            Otherwise not where the last look was a moment ago and took long.
+            Otherwise, of a slide that is a folder, not where the last look was a moment ago and
+            took long: it may have a hundred thousand files.
 
         Raises
         ------
@@ -42,7 +43,8 @@ class SameSlide:
             If the slide has changed since it was opened.
         """
         path, began = self._slide.path, time.monotonic()
-        if path is None or (not surely and began - self._last < self._cost / _SHARE):
+        recent = began - self._last < self._cost / _SHARE
+        if path is None or (recent and not surely and path.is_dir()):
             return
         changed = slides.signature_of(path) != self._slide.signature
         self._last = time.monotonic()

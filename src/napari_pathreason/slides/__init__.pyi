@@ -1,5 +1,6 @@
+from ._arrays import ArraySource as ArraySource
 from ._display import display_levels as display_levels
-from ._mpp import mpp_of_ome as mpp_of_ome
+from ._ome import mpp_of_ome as mpp_of_ome
 from ._resample import choose_level as choose_level
 from ._signature import signature_of as signature_of
 from ._slide import (
@@ -8,7 +9,7 @@ from ._slide import (
     open_slide as open_slide,
     slide_from_arrays as slide_from_arrays,
 )
-from ._source import ArraySource as ArraySource, Decoded as Decoded, Source as Source
+from ._source import Decoded as Decoded, Source as Source
 from ._tissue import (
     TissueMask as TissueMask,
     is_tissue as is_tissue,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,8 +18,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_pathreason.errors import SlideError
 
+from . import _limits as limits
+
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+JPEGS = {".jpg", ".jpeg"}
+ORIENTATION = 274  # the tag of EXIF
 ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}  # Pillow's modes that hold transparency
 
 
@@ -51,7 +56,17 @@ class LazyPicture:
         return part
 
 
-def open_picture(path: Path) -> LazyPicture:
+@dataclass(frozen=True, slots=True)
+class FlatPicture:
+    """A flat picture: its pixels, which way it lies, its ICC profile, and what must be said."""
+
+    pixels: LazyPicture
+    orientation: int
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+
+def open_picture(path: Path) -> FlatPicture:
     """PNG, JPEG and the like; the header is checked, the pixels are decoded at the first slice.
 
     Raises
@@ -61,16 +76,31 @@ def open_picture(path: Path) -> LazyPicture:
     """
     from PIL import Image
 
+    broken = SlideError(f"{path.name} is not an image or is cut off; {HELP}")
     try:
         with _opened(path) as file:
             width, height = file.size
             mode = _mode(file)
+            orientation = _orientation(file)
+            profile = file.info.get("icc_profile")
+            frames = int(getattr(file, "n_frames", 1))
+            inks = file.mode == "CMYK"
+            lab = file.mode in ("LAB", "HSV")
     except Image.DecompressionBombError:
         raise SlideError(
             f"{path.name} is too large for a flat picture; save it as a tiled, pyramidal TIFF"
         ) from None
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged headers
-        raise SlideError(f"{path.name} is not an image or is cut off; {HELP}") from None
+    except SlideError:
+        raise
+    except Exception:  # what Pillow and its parsers raise for damaged headers
+        raise broken from None
+    if inks or lab:
+        held = "printing inks (CMYK)" if inks else "CIELAB colours"
+        raise SlideError(f"{path.name} holds {held}; save it as RGB")
+    if width * height > limits.FLAT_PIXELS:
+        raise SlideError(
+            f"{path.name} is too large for a flat picture; save it as a tiled, pyramidal TIFF"
+        )
     channels, dtype = {"L": (1, "u1"), "RGBA": (4, "u1"), "I;16": (1, "u2"), "I": (1, "i4")}.get(
         mode, (3, "u1")
     )
@@ -79,11 +109,50 @@ def open_picture(path: Path) -> LazyPicture:
         try:
             with _opened(path) as file:
                 pixels = np.asarray(file if mode.startswith("I") else file.convert(mode), dtype)
-        except (OSError, SyntaxError, ValueError):
+        except Exception:  # a cut stream, or one that is not what its header says
             raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
+        if path.suffix.lower() in JPEGS:
+            _check_jpeg(path)
         return pixels.reshape(height, width, channels)
 
-    return LazyPicture((height, width, channels), dtype, load)
+    return FlatPicture(
+        LazyPicture((height, width, channels), dtype, load),
+        orientation,
+        profile if isinstance(profile, bytes) else None,
+        (f"the file holds {frames} pictures; the first was opened",) if frames > 1 else (),
+    )
+
+
+def _orientation(file: Any) -> int:
+    """Which way a picture lies; the pixels are not decoded for it."""
+    from PIL import Image
+
+    if file.format == "PNG":  # whose own method loads all of it
+        exif = Image.Exif()
+        if "exif" in file.info:
+            exif.load(file.info["exif"])
+    else:
+        exif = file.getexif()
+    value = exif.get(ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _check_jpeg(path: Path) -> None:
+    """Raise for a JPEG that libjpeg only warns of: it fills what is broken with grey.
+
+    Raises
+    ------
+    SlideError
+        If it is damaged.
+    """
+    import simplejpeg
+
+    try:  # an eighth of the size costs little, and reads all codes
+        simplejpeg.decode_jpeg(path.read_bytes(), min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if "unsupported" in str(error).lower():
+            return
+        raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class Resampled:
     decoded: int
     unreadable: int
     wanted: int
+    lost: tuple[Window, ...]
 
 
 def choose_level(sizes: tuple[tuple[int, int], ...], region: Region, size: tuple[int, int]) -> int:
@@ -64,18 +65,18 @@ def read_resampled(source: Source, region: Region, size: tuple[int, int]) -> tup
     if across.exact and down.exact:
         window = (across.first, down.first, across.last, down.last)
         done = source.read(level, window, worth_keeping(window))
-        pixels, decoded, lost = done.pixels, done.decoded, done.unreadable
+        pixels, decoded, lost, where = done.pixels, done.decoded, done.unreadable, done.lost
     else:
         kernel = _kernel(across.step, down.step)
         reach = REACH[kernel]
         across, down = across.wider(reach, tile[0]), down.wider(reach, tile[1])
-        pixels, decoded, lost = _resize(source, level, across, down, kernel)
+        pixels, decoded, lost, where = _resize(source, level, across, down, kernel)
     wanted = (across.last - across.first) * (down.last - down.first)
     if pixels.shape[:2] != (size[1], size[0]):
         canvas = white(*size)
         canvas[down.start : down.stop, across.start : across.stop] = pixels
         pixels = canvas
-    return level, Resampled(pixels, decoded, lost, wanted)
+    return level, Resampled(pixels, decoded, lost, wanted, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,9 @@ def _axis(origin: int, extent: int, target: int, full: int, length: int) -> _Axi
 
 def _resize(
     source: Source, level: int, across: _Axis, down: _Axis, kernel: Image.Resampling
-) -> tuple[NDArray[np.uint8], int, int]:
-    """Antialiased pixels of the touched targets, pixels decoded, pixels that were unreadable."""
-    canvas, decoded, lost = _reduced(source, level, across, down)
+) -> tuple[NDArray[np.uint8], int, int, tuple[Window, ...]]:
+    """Antialiased pixels of the touched targets, pixels decoded, those unreadable and where."""
+    canvas, decoded, lost, where = _reduced(source, level, across, down)
     # white beyond the slide, as far as the touched targets look
     box = [
         (across.edge - across.first) / across.factor,
@@ -181,13 +182,13 @@ def _resize(
         out[start:stop] = np.asarray(part.resize((out.shape[1], stop - start), kernel, box))
 
     source.each(fill, range(0, out.shape[0], BAND))
-    return out, decoded, lost
+    return out, decoded, lost, where
 
 
 def _reduced(
     source: Source, level: int, across: _Axis, down: _Axis
-) -> tuple[NDArray[np.uint8], int, int]:
-    """The window of the level, averaged by `_Axis.factor`; pixels decoded and unreadable.
+) -> tuple[NDArray[np.uint8], int, int, tuple[Window, ...]]:
+    """The window of the level, averaged by `_Axis.factor`; pixels decoded, unreadable, and where.
 
     It keeps at least `GAP` times the detail of the target. Averaged is what was just read, block by
     block, so that memory does not grow with the slide where a file has no coarse level.
@@ -197,17 +198,18 @@ def _reduced(
     keep = worth_keeping(window)
     if unit == (1, 1):
         done = source.read(level, window, keep)
-        return done.pixels, done.decoded, done.unreadable
+        return done.pixels, done.decoded, done.unreadable, done.lost
     height, width = (-(-(axis.last - axis.first) // axis.factor) for axis in (down, across))
     out = np.empty((height, width, 3), np.uint8)
 
-    def fill(part: Window) -> tuple[int, int]:
+    def fill(part: Window) -> tuple[int, int, tuple[Window, ...]]:
         done = source.read(level, part, keep)
         pixels = np.asarray(Image.fromarray(done.pixels).reduce(unit))
         row, column = (part[1] - down.first) // unit[1], (part[0] - across.first) // unit[0]
         out[row : row + pixels.shape[0], column : column + pixels.shape[1]] = pixels
-        return done.decoded, done.unreadable
+        return done.decoded, done.unreadable, done.lost
 
     parts = list(blocks(window, source.tile_sizes[level], BLOCK, unit))
     counts = source.each(fill, parts)
-    return out, sum(each[0] for each in counts), sum(each[1] for each in counts)
+    where = tuple(window for each in counts for window in each[2])
+    return out, sum(each[0] for each in counts), sum(each[1] for each in counts), where

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,19 +12,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.errors import RegionError, SlideError
+from napari_pathreason.errors import RegionError, SlideError, reading
 from napari_pathreason.files import name_of
 from napari_pathreason.geometry import Region
-from napari_pathreason.types import SlideInfo
+from napari_pathreason.types import IccState, SlideInfo
 
+from ._arrays import ArraySource
 from ._cache import CACHE
 from ._display import DisplayLevel, display_levels
-from ._flat import SUFFIXES, open_picture
-from ._mpp import Mpp, checked_mpp
+from ._flat import HELP, SUFFIXES, open_picture
+from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES, dicom_fault, dicom_in, is_dicom
 from ._resample import read_resampled
+from ._scale import Scale, Stated, checked_mpp, decide_scale
 from ._signature import signature_of
-from ._source import ArraySource, Source
-from ._tiff import open_tiff
+from ._source import Source, Window
+from ._tiff import OpenedFile, open_tiff, open_with_openslide
+from ._wrapped import OrientedSource, ProfiledSource, transform_of
+from ._zarr import open_zarr
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,15 @@ class RegionImage:
         the slide's cache cost nothing and are not counted.
     unreadable : float
         Share (0 to 1) of the region whose tiles are damaged; it is white.
+    lost : tuple of Region
+        Where that is, level-0 pixels.
     """
 
     pixels: NDArray[np.uint8]
     level: int
     pixels_decoded: int
     unreadable: float
+    lost: tuple[Region, ...] = ()
 
 
 class Slide:
@@ -66,9 +74,16 @@ class Slide:
         See `signature_of`, as it was before anything was read; empty where there is no file.
     """
 
-    def __init__(self, source: Source, info: SlideInfo, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        info: SlideInfo,
+        path: Path | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self._source = source
         self._info = info
+        self._notes = notes
         self.path = path
         self.signature = ""
 
@@ -83,7 +98,7 @@ class Slide:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of results must know of how the pixels were read."""
-        return self._source.notes
+        return (*self._notes, *self._source.notes)
 
     @property
     def width(self) -> int:
@@ -123,7 +138,17 @@ class Slide:
         if min(size) < 1:
             raise RegionError(f"cannot read a region at {size[0]} x {size[1]} px; ask for more")
         level, done = read_resampled(self._source, region, size)
-        return RegionImage(done.pixels, level, done.decoded, done.unreadable / max(1, done.wanted))
+        share = min(1.0, done.unreadable / max(1, done.wanted))
+        lost = tuple(self._at_level_0(level, window) for window in done.lost)
+        return RegionImage(done.pixels, level, done.decoded, share, lost)
+
+    def _at_level_0(self, level: int, window: Window) -> Region:
+        """Whole level-0 pixels that a window of a level meets."""
+        across, down = self.level_sizes[level]
+        zoom = self.width / across, self.height / down
+        x1, y1, x2, y2 = (edge * zoom[i % 2] for i, edge in enumerate(window))
+        left, top = math.floor(x1), math.floor(y1)
+        return Region(left, top, max(1, math.ceil(x2) - left), max(1, math.ceil(y2) - top))
 
     def close(self) -> None:
         """Release the file, and what was kept of it."""
@@ -142,19 +167,31 @@ class Slide:
 
 
 def open_slide(
-    path: str | Path, mpp: float | tuple[float, float] | None = None, cache: int = CACHE
+    path: str | Path,
+    mpp: float | tuple[float, float] | None = None,
+    cache: int = CACHE,
+    channels: str = "",
+    icc: bool = False,
 ) -> Slide:
-    """Open a file for lazy reading; nothing is decoded yet.
+    """Open a file for lazy reading; of a pyramid a few tiles are checked, nothing else is decoded.
 
     Parameters
     ----------
     path : str or Path
-        SVS, tiled or flat TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr (0.4, 0.5), PNG, JPEG.
+        SVS, tiled or flat TIFF, OME-TIFF, NDPI, SCN, BIF, DICOM (a file or the folder of a slide),
+        OME-Zarr (0.4, 0.5), what bioformats2raw made, PNG, JPEG; by OpenSlide also MIRAX, VMS and
+        CZI, which were not tried.
     mpp : float or (float, float), optional
-        Micrometres per level-0 pixel (x, y), where the file does not say.
+        Micrometres per level-0 pixel (x, y); goes before what the file says.
     cache : int
         Bytes of decoded tiles that a TIFF keeps for the next read; 0 for none, as where many
         slides are open at once.
+    channels : str
+        Channels of fluorescence with their colours, ``"DAPI=blue,2=green"``, by name or by number
+        from 1; ``"rgb"`` takes the first three as red, green and blue. Empty where the file says
+        what its colours are.
+    icc : bool
+        Whether colours are turned into sRGB by the file's ICC profile, for display and model alike.
 
     Raises
     ------
@@ -162,23 +199,59 @@ def open_slide(
         If the file is missing, is not an image, or is cut off; names the remedy.
     """
     path = Path(path)
-    by_user, by_file = checked_mpp(mpp), None
-    source: Source
+    by_user = checked_mpp(mpp)
     if not path.exists():
         raise SlideError(f"{path.name} is not there; check the name and the folder")
     signature = signature_of(path)  # before anything is read: what comes later may be another file
-    if path.is_dir():
-        from ._zarr import open_zarr
+    with reading(name_of(path), SlideError, HELP):
+        file = _open_file(path, cache, channels)
+        source, notes = file.source, []
+        state: IccState = "none"
+        try:
+            if file.profile is not None:
+                transform = transform_of(file.profile) if icc else None
+                state = "ignored" if transform is None else "applied"
+                source = source if transform is None else ProfiledSource(source, transform)
+                if icc and transform is None:
+                    notes.append(
+                        "its ICC profile cannot be used, and colours are as they lie there"
+                    )
+            stated = file.stated
+            if file.orientation != 1:
+                source = OrientedSource(source, file.orientation)
+                if file.orientation >= 5:
+                    stated = tuple(replace(one, mpp=one.mpp[::-1]) for one in stated)
+            scale = decide_scale(by_user, stated)
+            info = _info(name_of(path), source, scale, channels, state)
+            slide = Slide(source, info, path, (*notes, *scale.notes))
+            slide.signature = signature
+            return slide
+        except BaseException:
+            source.close()
+            raise
 
-        levels, by_file = open_zarr(path)
-        source = ArraySource(levels)
-    elif path.suffix.lower() in SUFFIXES:
-        source = ArraySource([open_picture(path)])
-    else:
-        source, by_file = open_tiff(path, cache)
-    slide = Slide(source, _info(name_of(path), source, by_file, by_user), path)
-    slide.signature = signature
-    return slide
+
+def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
+    """What a path holds, by what lies there and not by its name alone."""
+    if path.is_dir():
+        if dicom := dicom_in(path):
+            return open_with_openslide(dicom)
+        image = open_zarr(path, channels)
+        stated = () if image.mpp is None else (Stated("OME", image.mpp),)
+        levels = ArraySource(image.levels, None, image.colours, path.name, image.notes)
+        return OpenedFile(levels, stated)
+    if path.suffix.lower() in SUFFIXES:
+        picture = open_picture(path)
+        source = ArraySource([picture.pixels], None, None, path.name, picture.notes)
+        return OpenedFile(source, (), picture.orientation, picture.profile)
+    if is_dicom(path):
+        try:
+            return open_with_openslide(path)
+        except SlideError:
+            raise dicom_fault(path, path.name) from None
+    if path.suffix.lower() in OPENSLIDE_SUFFIXES:
+        return open_with_openslide(path)
+    return open_tiff(path, cache, channels)
 
 
 def slide_from_arrays(
@@ -189,7 +262,8 @@ def slide_from_arrays(
     Parameters
     ----------
     levels : sequence of array-like
-        (H, W), (H, W, 3) or (H, W, 4) of any numeric type, level 0 first.
+        (H, W), (H, W, 3) or (H, W, 4) of any numeric type, level 0 first; a fourth channel is
+        alpha.
     name : str
         Shown with results.
     mpp : float or (float, float), optional
@@ -201,11 +275,9 @@ def slide_from_arrays(
         If a shape cannot be read as a picture.
     """
     source = ArraySource(levels)
-    return Slide(source, _info(name, source, None, checked_mpp(mpp)))
+    return Slide(source, _info(name, source, decide_scale(checked_mpp(mpp), ()), "", "none"))
 
 
-def _info(name: str, source: Source, by_file: Mpp, by_user: Mpp) -> SlideInfo:
+def _info(name: str, source: Source, scale: Scale, channels: str, icc: IccState) -> SlideInfo:
     width, height = source.level_sizes[0]
-    if by_file is not None:
-        return SlideInfo(name, width, height, by_file, "file")
-    return SlideInfo(name, width, height, by_user, "unknown" if by_user is None else "user")
+    return SlideInfo(name, width, height, scale.mpp, scale.source, channels.strip(), icc)

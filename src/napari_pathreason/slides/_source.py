@@ -1,20 +1,14 @@
-"""What a `Slide` reads from: a pyramid of RGB levels, decoded window by window.
-
-`ArraySource` is the plainest one, over whatever slices as an array; `_tiff` reads native tiles.
-"""
+"""What a `Slide` reads from: a pyramid of RGB levels, decoded window by window."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_pathreason.errors import SlideError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,12 +24,14 @@ class Decoded:
 
     ``pixels`` is uint8 (height, width, 3), the caller's own; ``decoded`` counts the pixels that had
     to be decoded for it now (whole native tiles, without those that were kept from an earlier
-    read), ``unreadable`` those of the window that could not be.
+    read), ``unreadable`` those of the window that could not be, and ``lost`` says where: parts of
+    native tiles, in pixels of the level.
     """
 
     pixels: NDArray[np.uint8]
     decoded: int
     unreadable: int = 0
+    lost: tuple[Window, ...] = ()
 
 
 class Source(Protocol):
@@ -54,7 +50,9 @@ class Source(Protocol):
         """(width, height) of a native tile, or strip, of each level."""
 
     def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
-        """Decode a window of a level; damaged tiles are white and counted, never an error.
+        """Decode a window of a level; damaged tiles are background and counted, never an error.
+
+        What passes (a busy disk, a network) is no damage: it is tried again, then a `SlideError`.
 
         With ``keep`` what is decoded may stay for the next read; a walk over more than is worth
         keeping goes without.
@@ -101,115 +99,3 @@ def _common(tile: int, unit: int, most: int) -> int:
 def white(width: int, height: int) -> NDArray[np.uint8]:
     """White pixels, uint8 (height, width, 3)."""
     return np.full((height, width, 3), 255, np.uint8)
-
-
-def over_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB of RGBA pixels (..., 4) laid over white."""
-    alpha = pixels[..., 3:].astype(np.uint16)
-    mixed = (pixels[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)
-
-
-class ArraySource:
-    """Levels of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of any numeric type.
-
-    Eight-bit pixels stay as they are. Other types are stretched to 8 bits between the 0.1 and the
-    99.9 percentile of the coarsest level (the same for all channels), and grey becomes RGB;
-    ``notes`` says so. Alpha is laid over white. Nothing is sliced before the first read.
-
-    Parameters
-    ----------
-    levels : sequence of array-like
-        Level 0 first.
-    close : callable, optional
-        Releases the file that the arrays read from.
-
-    Raises
-    ------
-    SlideError
-        If a shape is none of these.
-    """
-
-    def __init__(self, levels: Sequence[Any], close: Callable[[], None] | None = None) -> None:
-        if not levels:
-            raise SlideError("the layer holds no pixels; choose another image layer")
-        for level in levels:
-            shape = tuple(level.shape)
-            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
-                raise SlideError(
-                    f"the image has shape {shape}; give a 2D picture (height, width), RGB or RGBA, "
-                    "or choose one plane of the stack"
-                )
-            if min(shape[:2]) < 1:
-                raise SlideError("the image is empty; choose another one")
-        self._levels = tuple(levels)
-        self._close = close
-        notes = []
-        self._range: tuple[float, float] | None = None
-        self._lock = Lock()
-        dtype = np.dtype(levels[0].dtype)
-        if dtype != np.uint8:
-            notes.append(f"{dtype.name} pixels were stretched to 8 bits for the model")
-        if len(levels[0].shape) == 2 or levels[0].shape[2] == 1:
-            notes.append("a single channel was read as grey; the model was trained on RGB")
-        self._notes = tuple(notes)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """See `Source.notes`."""
-        return self._notes
-
-    @property
-    def level_sizes(self) -> tuple[tuple[int, int], ...]:
-        """See `Source.level_sizes`."""
-        return tuple((int(level.shape[1]), int(level.shape[0])) for level in self._levels)
-
-    @property
-    def tile_sizes(self) -> tuple[tuple[int, int], ...]:
-        """See `Source.tile_sizes`; arrays do not say, so these are squares of use."""
-        return tuple((min(512, width), min(512, height)) for width, height in self.level_sizes)
-
-    def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
-        """See `Source.read`."""
-        x1, y1, x2, y2 = window
-        area = (x2 - x1) * (y2 - y1)
-        try:
-            values = np.asarray(self._levels[level][y1:y2, x1:x2])
-            return Decoded(self._to_rgb(values), area)
-        except (OSError, ValueError, RuntimeError):  # a damaged or missing chunk
-            return Decoded(white(x2 - x1, y2 - y1), area, area)
-
-    def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-        """See `Source.each`; an array has no threads."""
-        return [work(part) for part in parts]
-
-    def close(self) -> None:
-        """Release the file, if there is one; plain arrays belong to the caller."""
-        if self._close is not None:
-            self._close()
-
-    def _stretch(self) -> tuple[float, float]:
-        """Range that becomes 0 to 255; taken once, at the first read."""
-        with self._lock:
-            if self._range is None:
-                coarse = self._levels[-1]
-                step = max(1, int(np.sqrt(coarse.shape[0] * coarse.shape[1] / SAMPLE)))
-                values = np.asarray(coarse[::step, ::step], np.float64)
-                values = values[np.isfinite(values)]
-                low, high = np.percentile(values, (0.1, 99.9)) if values.size else (0.0, 1.0)
-                self._range = float(low), float(high if high > low else low + 1.0)
-            return self._range
-
-    def _to_rgb(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        if values.ndim == 2:
-            values = values[..., None]
-        if values.dtype != np.uint8:
-            low, high = self._stretch()
-            finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
-            scaled = (finite - low) * (255.0 / (high - low))
-            values = np.minimum(np.maximum(np.rint(scaled), 0), 255).astype(np.uint8)
-        if values.shape[2] == 4:
-            return over_white(values)
-        if values.shape[2] == 1:
-            values = np.repeat(values, 3, axis=2)
-        return np.ascontiguousarray(values)

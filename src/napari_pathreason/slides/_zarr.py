@@ -1,7 +1,11 @@
-"""OME-Zarr images (0.4 and 0.5): levels as (height, width, channel), scale in micrometres."""
+"""OME-Zarr images (0.4, 0.5 and transformations of 0.6): levels, scale, and what channels mean."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,76 +13,354 @@ import numpy as np
 
 from napari_pathreason.errors import SlideError
 
-from ._mpp import MICROMETRES, Mpp
+from . import _limits as limits
+from ._colour import Colours, Rgb, channels_named, is_fluorescence
+from ._ome import parse_ome
+from ._scale import Mpp, number, um_of
+
+HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
+NOT_PICTURES = ("label", "macro", "thumbnail", "overview", "barcode")
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrImage:
+    """An image of an OME-Zarr folder.
+
+    Parameters
+    ----------
+    levels : list of array-like
+        (height, width, channels), level 0 first.
+    mpp : (float, float) or None
+        um (x, y) as it states them.
+    colours : Colours
+    notes : tuple of str
+        Of how it was opened.
+    """
+
+    levels: list[_Plane]
+    mpp: Mpp
+    colours: Colours
+    notes: tuple[str, ...]
 
 
 class _Plane:
-    """A (height, width[, channel]) view of one level, whatever the order of its axes.
+    """A (height, width, channels) view of one level, whatever the order of its axes.
 
-    Slicing reads just the chunks that are met.
+    Slicing reads just the chunks that are met. ``chunks`` are those of height and width.
     """
 
     def __init__(self, array: Any, axes: str) -> None:
         self._array, self._axes = array, axes
         size = dict(zip(axes, array.shape, strict=True))
+        chunk = dict(zip(axes, array.chunks, strict=True))
         channels = size.get("c", 1)
         self.shape = (size["y"], size["x"], channels)
+        self.chunks = (chunk["y"], chunk["x"])
         self.dtype = np.dtype(array.dtype)
+        self._folder: Path | None = None
+
+    def show_left_out_as_white(self, folder: Path) -> None:
+        """Give white where no channel has a chunk, as every other slide does.
+
+        Writers leave out chunks that hold the fill value alone, 0 by default; on a slide in colour
+        that is what was not scanned. ``folder`` is that of the group that the level lies in.
+        """
+        if self._array.fill_value in (None, 0):
+            self._folder = folder / str(self._array.path)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
         chosen = {"y": key[0], "x": key[1], "c": slice(None)}
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
         axes = [axis for axis in self._axes if axis in chosen]
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
-        return part if "c" in axes else part[..., None]
+        part = part if "c" in axes else part[..., None]
+        if self._folder is None or part[..., 0].all():
+            return part
+        return self._whitened(part, key)
+
+    def _whitened(
+        self, part: np.ndarray[Any, np.dtype[Any]], key: tuple[slice, slice]
+    ) -> np.ndarray[Any, np.dtype[Any]]:
+        rows, columns = (k.indices(n)[:2] for k, n in zip(key, self.shape[:2], strict=True))
+        if part.shape[:2] != (rows[1] - rows[0], columns[1] - columns[0]):
+            return part  # steps, as of a sample of values
+        part = np.array(part)
+        top: Any = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
+        for y in range(rows[0] // self.chunks[0], -(-rows[1] // self.chunks[0])):
+            for x in range(columns[0] // self.chunks[1], -(-columns[1] // self.chunks[1])):
+                across = _within(x, self.chunks[1], columns)
+                block = part[_within(y, self.chunks[0], rows), across]
+                if not block.any() and self._is_left_out(y, x):
+                    block[...] = top
+        return part
+
+    def _is_left_out(self, y: int, x: int) -> bool:
+        """Whether no channel has a file for a chunk."""
+        assert self._folder is not None  # asked only then
+        if getattr(self._array, "shards", None) is not None:
+            return False  # several chunks lie in one file
+        shape, chunks = self._array.shape, self._array.chunks
+        c = self._axes.find("c")
+        for channel in range(-(-shape[c] // chunks[c]) if c >= 0 else 1):
+            at = {"y": y, "x": x, "c": channel}
+            coordinates = tuple(at.get(axis, 0) for axis in self._axes)
+            try:
+                name = self._array.metadata.encode_chunk_key(coordinates)
+            except AttributeError:  # another version of zarr
+                return False
+            if (self._folder / name).exists():
+                return False
+        return True
 
 
-def open_zarr(path: Path) -> tuple[list[_Plane], Mpp]:
-    """Levels and scale of the first multiscale image of an OME-Zarr folder.
+def _within(index: int, side: int, bounds: tuple[int, int]) -> slice:
+    """Where a chunk lies in what was read from ``bounds[0]`` to ``bounds[1]``."""
+    start, stop = bounds
+    return slice(max(0, index * side - start), min(stop, (index + 1) * side) - start)
+
+
+def open_zarr(path: Path, channels: str = "") -> ZarrImage:
+    """First multiscale image of an OME-Zarr folder.
+
+    Parameters
+    ----------
+    path : Path
+        Of an image, or of what bioformats2raw made: several images, of which the first that is no
+        label is opened.
+    channels : str
+        What the user chose, see `channels_named`.
 
     Raises
     ------
     SlideError
-        If the folder is not OME-Zarr, or holds a stack or a number of channels that is no picture.
+        If the folder is not OME-Zarr, or holds a stack or channels that have to be chosen.
     """
     import zarr
 
-    refusal = SlideError(
-        f"{path.name} is not an OME-Zarr image (0.4 or 0.5); name the folder that holds .zattrs or "
-        "zarr.json with multiscales"
-    )
+    _check_json(path)
     try:
         group = zarr.open_group(path, mode="r")
         attributes: dict[str, Any] = dict(group.attrs)
-        multiscale = attributes.get("ome", attributes)["multiscales"][0]
-        axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale["axes"]]
-        names = "".join(str(axis["name"]).lower() for axis in axes)
-        arrays: list[Any] = [group[dataset["path"]] for dataset in multiscale["datasets"]]
     except Exception:  # zarr raises many kinds for folders that are not its own
-        raise refusal from None
-    sizes = dict(zip(names, arrays[0].shape, strict=True)) if arrays else {}
-    if not {"y", "x"} <= sizes.keys():
-        raise refusal
-    if any(sizes[axis] != 1 for axis in sizes if axis not in "yxc") or sizes.get("c", 1) not in (
-        1,
-        3,
-        4,
-    ):
-        raise SlideError(
-            f"{path.name} is a stack or has {sizes.get('c', 1)} channels; save one RGB plane of it"
-        )
-    return [_Plane(array, names) for array in arrays], _scale(multiscale, axes)
-
-
-def _scale(multiscale: Any, axes: list[dict[str, Any]]) -> Mpp:
-    """Scale of level 0 where both axes have a unit of length."""
-    by_axis: dict[str, float] = {}
+        raise _refusal(path) from None
+    ome = attributes.get("ome", attributes)
+    if not isinstance(ome, Mapping):
+        raise _refusal(path)
+    notes: tuple[str, ...] = ()
+    if "multiscales" not in ome and "bioformats2raw.layout" in ome:
+        group, ome, notes = _first_of_several(path, group)
+    if "plate" in ome or "well" in ome:
+        raise SlideError(f"{path.name} is a plate of wells; name the folder of one image in it")
     try:
-        steps = multiscale["datasets"][0]["coordinateTransformations"]
-        scale = next(step["scale"] for step in steps if step["type"] == "scale")
-        for axis, value in zip(axes, scale, strict=True):
-            if axis["name"].lower() in ("x", "y"):
-                by_axis[axis["name"].lower()] = float(value) * MICROMETRES[axis["unit"]]
-    except (KeyError, StopIteration, TypeError, ValueError):
+        multiscale = ome["multiscales"][0]
+        axes = [
+            axis if isinstance(axis, Mapping) else {"name": str(axis)}
+            for axis in multiscale.get("axes") or _axes_of_systems(multiscale)
+        ]
+        names = "".join(str(axis["name"]).lower()[:1] for axis in axes)
+        paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise _refusal(path) from None
+    if not paths or len(paths) > limits.LEVELS:
+        raise SlideError(
+            f"{path.name} names {len(paths)} levels; a pyramid has 1 to {limits.LEVELS}"
+        )
+    arrays = _arrays(path, group, paths)
+    levels = _planes(path, arrays, names)
+    sizes = [level.shape[:2] for level in levels]
+    if any(a[0] < b[0] or a[1] < b[1] for a, b in pairwise(sizes)):
+        raise SlideError(f"the levels of {path.name} do not become smaller; write the pyramid anew")
+    colours = _colours(path.name, ome, levels[0], channels)
+    if colours.kind == "rgb":
+        for level in levels:
+            level.show_left_out_as_white(path)
+    return ZarrImage(levels, _scale(ome, multiscale, axes), colours, notes)
+
+
+def _refusal(path: Path) -> SlideError:
+    return SlideError(f"{path.name} is not an OME-Zarr image (0.4 or 0.5); {HELP}")
+
+
+def _check_json(path: Path) -> None:
+    """Refuse metadata that no image needs, before a library reads them.
+
+    Raises
+    ------
+    SlideError
+        If they are longer than a limit, or cannot be parsed.
+    """
+    for name in (".zattrs", ".zgroup", "zarr.json", ".zmetadata"):
+        file = path / name
+        if not file.is_file():
+            continue
+        if file.stat().st_size > limits.JSON:
+            raise SlideError(
+                f"the {name} of {path.name} is longer than {limits.JSON / 2**20:.0f} MB, which no "
+                "image needs; write it anew"
+            )
+        try:
+            json.loads(file.read_bytes())
+        except (ValueError, RecursionError):
+            raise SlideError(
+                f"the {name} of {path.name} is no JSON or is cut off; copy the folder again"
+            ) from None
+
+
+def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], tuple[str, ...]]:
+    """Group, metadata and note of the first image of a bioformats2raw folder that is no label."""
+    keys = sorted((key for key in group.group_keys() if key.isdigit()), key=int)
+    listed = dict(group["OME"].attrs).get("series") if "OME" in group else None
+    if isinstance(listed, list):
+        keys = [str(key) for key in listed if str(key) in group] or keys
+    named: dict[str, str] = {}
+    xml = path / "OME" / "METADATA.ome.xml"
+    if xml.is_file() and xml.stat().st_size <= limits.XML:
+        ome = parse_ome(xml.read_text(encoding="utf-8", errors="replace"))
+        if ome is not None:
+            named = {key: image.name for key, image in zip(keys, ome.images, strict=False)}
+    pictures = [
+        key for key in keys if not any(word in named.get(key, "").lower() for word in NOT_PICTURES)
+    ]
+    for key in pictures:
+        chosen = group[key]
+        ome_of = dict(chosen.attrs)
+        ome_of = ome_of.get("ome", ome_of)
+        if isinstance(ome_of, Mapping) and "multiscales" in ome_of:
+            others = [other for other in keys if other != key]
+            if not others:
+                return chosen, ome_of, ()
+            listed_others = ", ".join(
+                f"{other} ({named[other]})" if named.get(other) else other for other in others[:8]
+            )
+            return (
+                chosen,
+                ome_of,
+                (f"of {len(keys)} images {key} was opened; the others are {listed_others}",),
+            )
+    raise SlideError(f"{path.name} holds no image (bioformats2raw); {HELP}")
+
+
+def _axes_of_systems(multiscale: Mapping[str, Any]) -> Sequence[Any]:
+    """Axes where they stand in coordinate systems (0.6)."""
+    axes: Sequence[Any] = multiscale["coordinateSystems"][0]["axes"]
+    return axes
+
+
+def _arrays(path: Path, group: Any, names: list[str]) -> list[Any]:
+    arrays = []
+    for name in names:
+        try:
+            array = group[name]
+            shape = tuple(int(side) for side in array.shape)
+            tuple(array.chunks)
+            np.dtype(array.dtype)
+        except Exception:  # zarr raises many kinds for what it cannot open
+            raise SlideError(
+                f"the level {name} of {path.name} is missing or cannot be opened; copy the folder "
+                "again"
+            ) from None
+        if not shape or max(shape) > limits.SIDE or min(shape) < 1:
+            raise SlideError(f"the level {name} of {path.name} has the shape {shape}, no picture")
+        arrays.append(array)
+    return arrays
+
+
+def _planes(path: Path, arrays: list[Any], names: str) -> list[_Plane]:
+    if len(set(names)) < len(names) or any(array.ndim != len(names) for array in arrays):
+        raise SlideError(
+            f"{path.name} names {len(names)} axes ({names}), but its levels have "
+            f"{arrays[0].ndim}; write its metadata anew"
+        )
+    sizes = dict(zip(names, arrays[0].shape, strict=True))
+    if not {"y", "x"} <= sizes.keys():
+        raise _refusal(path)
+    if any(sizes[axis] != 1 for axis in sizes if axis not in "yxc"):
+        raise SlideError(
+            f"{path.name} is a stack ({names} {arrays[0].shape}); save one plane of it"
+        )
+    if np.dtype(arrays[0].dtype).kind not in "buif":
+        raise SlideError(f"{path.name} holds {arrays[0].dtype} values, which are no picture")
+    return [_Plane(array, names) for array in arrays]
+
+
+def _colours(name: str, ome: Mapping[str, Any], plane: _Plane, wanted: str) -> Colours:
+    """What the channels mean, by the rendering settings (omero) and by what the user chose."""
+    count = plane.shape[2]
+    omero = ome.get("omero")
+    listed = omero.get("channels") if isinstance(omero, Mapping) else None
+    described = (
+        [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    )
+    names = [str(one.get("label") or "") for one in described][:count]
+    names += [""] * (count - len(names))
+    if (
+        count == 4
+        and not wanted
+        and [one.lower() for one in names]
+        in (
+            ["red", "green", "blue", "alpha"],
+            ["r", "g", "b", "a"],
+        )
+    ):
+        return Colours("rgb", plane.dtype, "straight")
+    colours = [_rgb(one.get("color")) for one in described][:count]
+    fluorescent = is_fluorescence(names, colours, ())
+    return channels_named(name, names, plane.dtype, wanted, fluorescent)
+
+
+def _rgb(text: Any) -> Rgb | None:
+    try:
+        value = int(str(text).lstrip("#"), 16)
+    except ValueError:
         return None
-    return (by_axis["x"], by_axis["y"]) if min(by_axis.values(), default=0) > 0 else None
+    return value >> 16 & 255, value >> 8 & 255, value & 255
+
+
+def _scale(ome: Mapping[str, Any], multiscale: Mapping[str, Any], axes: list[Any]) -> Mpp:
+    """Scale of level 0 where both axes have a unit of length.
+
+    Those of the dataset, of the image and of the document are applied one after the other.
+    """
+    steps: list[Any] = []
+    try:
+        dataset = multiscale["datasets"][0]
+        for owner in (dataset, multiscale, ome):
+            found = owner.get("coordinateTransformations") or []
+            steps += [step for step in found if isinstance(step, Mapping)]
+        factors = [1.0] * len(axes)
+        for step in steps:
+            factors = [a * b for a, b in zip(factors, _factors(step, len(axes)), strict=True)]
+        by_axis = {
+            str(axis["name"]).lower(): factor * um_of(axis["unit"])
+            for axis, factor in zip(axes, factors, strict=True)
+            if str(axis["name"]).lower() in ("x", "y")
+        }
+        return by_axis["x"], by_axis["y"]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+
+
+def _factors(step: Mapping[str, Any], count: int) -> list[float]:
+    """How much each axis grows by one transformation.
+
+    Raises
+    ------
+    ValueError
+        If it is of a kind that is not known, or mixes axes.
+    """
+    kind = step.get("type")
+    if kind in ("identity", "translation"):
+        return [1.0] * count
+    if kind == "scale":
+        return [number(value) for value in step["scale"]]
+    if kind == "sequence":
+        factors = [1.0] * count
+        for part in step["transformations"]:
+            factors = [a * b for a, b in zip(factors, _factors(part, count), strict=True)]
+        return factors
+    if kind == "affine":
+        matrix = np.asarray(step["affine"], float)[:count, :count]
+        if np.abs(matrix - np.diag(np.diag(matrix))).max() > 1e-9:
+            raise ValueError("axes are mixed")
+        return [float(abs(value)) for value in np.diag(matrix)]
+    raise ValueError(str(kind))

@@ -16,6 +16,10 @@ Level = Literal["reliable", "uncertain", "none"]
 """How far an answer may be relied on, the best first."""
 
 
+IccState = Literal["none", "ignored", "applied"]
+"""Of a slide: it has no ICC profile, colours are as they lie there, or were turned into sRGB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """How many visual tokens a region was given, and by whom.
@@ -37,13 +41,19 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class SlideInfo:
-    """Identity of a slide without its path: file name, level-0 size in px, mpp in um/px (x, y)."""
+    """Identity of a slide without its path: file name, level-0 size in px, mpp in um/px (x, y).
+
+    ``channels`` are those of fluorescence that the user chose, as `slides.open_slide` takes them;
+    ``icc`` says whether the file has an ICC profile, and whether colours were turned by it.
+    """
 
     name: str
     width: int
     height: int
     mpp: tuple[float, float] | None = None
     mpp_source: Literal["file", "user", "unknown"] = "unknown"
+    channels: str = ""
+    icc: IccState = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,210 @@
+"""Arrays as a pyramid: numpy, dask, zarr, or anything that slices like one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.errors import PathreasonError, SlideError
+
+from ._colour import Colours, Range, colours_of_array
+from ._files import patient
+from ._source import SAMPLE, Decoded, Window
+
+T = TypeVar("T")
+R = TypeVar("R")
+SQUARE = 512  # px, in place of the native tiles of an array that has none
+
+
+class ArraySource:
+    """Levels of shape (H, W) or (H, W, channels), of any numeric type.
+
+    Alpha is laid over white, other types than 8 bits are stretched, see `Colours`; ``notes`` says
+    so. Nothing is sliced before the first read. Where a read fails, its chunks are read one by one:
+    just those that fail count as unreadable.
+
+    Parameters
+    ----------
+    levels : sequence of array-like
+        Level 0 first.
+    close : callable, optional
+        Releases the file that the arrays read from.
+    colours : Colours, optional
+        What their numbers mean; by default (H, W) and (H, W, 1) are grey, (H, W, 3) RGB, and
+        (H, W, 4) RGBA.
+    name : str
+        Of the slide, for errors.
+    notes : tuple of str
+        Of how it was opened.
+
+    Raises
+    ------
+    SlideError
+        If a shape is none of these.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Any],
+        close: Callable[[], None] | None = None,
+        colours: Colours | None = None,
+        name: str = "the layer",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        if not levels:
+            raise SlideError("the layer holds no pixels; choose another image layer")
+        for level in levels:
+            shape = tuple(level.shape)
+            if len(shape) not in (2, 3) or (
+                colours is None and len(shape) == 3 and shape[2] not in (1, 3, 4)
+            ):
+                raise SlideError(
+                    f"the image has shape {shape}; give a 2D picture (height, width), RGB or RGBA, "
+                    "or choose one plane of the stack"
+                )
+            if min(shape[:2]) < 1:
+                raise SlideError("the image is empty; choose another one")
+        dtype = np.dtype(levels[0].dtype)
+        if dtype.kind not in "buif":
+            raise SlideError(f"the image holds {dtype.name} values; give whole or real numbers")
+        self._levels = tuple(levels)
+        self._name = name
+        self._close = close
+        self._colours = colours or colours_of_array(levels[0].shape, dtype)
+        self._range: Range | None = None
+        self._lock = Lock()
+        self._notes = (*notes, *self._colours.all_notes())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Source.notes`."""
+        return self._notes
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """See `Source.level_sizes`."""
+        return tuple((int(level.shape[1]), int(level.shape[0])) for level in self._levels)
+
+    @property
+    def tile_sizes(self) -> tuple[tuple[int, int], ...]:
+        """See `Source.tile_sizes`; squares of use, as chunks may be anything."""
+        return tuple(
+            (min(SQUARE, width), min(SQUARE, height)) for width, height in self.level_sizes
+        )
+
+    def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
+        """See `Source.read`."""
+        x1, y1, x2, y2 = window
+        area = (x2 - x1) * (y2 - y1)
+        bounds = self._bounds()
+        values = self._values(level, window)
+        if values is not None:
+            return Decoded(self._colours.to_rgb(values, bounds), area)
+        pixels = np.full((y2 - y1, x2 - x1, 3), self._colours.background, np.uint8)
+        lost = []
+        for part in chunks_in(self._levels[level], window):
+            left, top, right, bottom = part
+            values = None if part == window else self._values(level, part)
+            if values is None:
+                lost.append(part)
+                continue
+            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._colours.to_rgb(
+                values, bounds
+            )
+        missing = sum((right - left) * (bottom - top) for left, top, right, bottom in lost)
+        return Decoded(pixels, area, missing, tuple(lost))
+
+    def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+        """See `Source.each`; an array has no threads."""
+        return [work(part) for part in parts]
+
+    def close(self) -> None:
+        """Release the file, if there is one; plain arrays belong to the caller."""
+        if self._close is not None:
+            self._close()
+
+    def _values(self, level: int, window: Window) -> NDArray[Any] | None:
+        """Values (height, width, channels) of a window; None where a chunk of it is damaged."""
+        x1, y1, x2, y2 = window
+
+        def slice_it() -> NDArray[Any]:
+            return np.asarray(self._levels[level][y1:y2, x1:x2])
+
+        try:
+            values = patient(slice_it, self._name)
+        except PathreasonError:
+            raise
+        except MemoryError as error:
+            raise SlideError(
+                f"{self._name} asks for more memory than there is; ask about a smaller region"
+            ) from error
+        except Exception:  # codecs and graphs raise whatever they like
+            return None
+        if values.shape[:2] != (y2 - y1, x2 - x1):
+            return None  # the level is smaller than it says
+        return values[..., None] if values.ndim == 2 else values
+
+    def _bounds(self) -> Range | None:
+        """What becomes 0 and 255; taken once, at the first read."""
+        if not self._colours.needs_range:
+            return None
+        with self._lock:
+            if self._range is None:
+                self._range = self._colours.range_of(self._sample())
+            return self._range
+
+    def _sample(self) -> NDArray[Any]:
+        """Values (n, 1, channels) of the coarsest level, about `SAMPLE` of them."""
+        level = len(self._levels) - 1
+        width, height = self.level_sizes[level]
+        whole = (
+            self._values(level, (0, 0, width, height)) if width * height <= 16 * SAMPLE else None
+        )
+        if whole is not None:
+            step = max(1, int(np.sqrt(width * height / SAMPLE)))
+            return whole[::step, ::step]
+        parts = list(chunks_in(self._levels[level], (0, 0, width, height)))
+        some = parts[:: max(1, len(parts) // 64)]
+        read = (self._values(level, part) for part in some)
+        flat = [values.reshape(-1, values.shape[2]) for values in read if values is not None]
+        if not flat:
+            shape = self._levels[level].shape
+            return np.zeros((1, 1, shape[2] if len(shape) == 3 else 1), self._colours.dtype)
+        joined = np.concatenate(flat)
+        return joined[:: max(1, len(joined) // SAMPLE), None]
+
+
+def chunks_in(array: Any, window: Window) -> Iterator[Window]:
+    """Parts of a window that one chunk of an array each holds; squares where it has no chunks."""
+    x1, y1, x2, y2 = window
+    rows, columns = (_edges(array, axis) for axis in (0, 1))
+    for top, bottom in _spans(rows, y1, y2):
+        for left, right in _spans(columns, x1, x2):
+            yield left, top, right, bottom
+
+
+def _edges(array: Any, axis: int) -> int | tuple[int, ...]:
+    """Side of the chunks along an axis, or the sides where they differ (dask)."""
+    chunks = getattr(array, "chunks", None)
+    try:
+        side = chunks[axis]  # type: ignore[index]
+        sides = tuple(map(int, side)) if isinstance(side, Sequence) else int(side)
+    except (TypeError, IndexError, ValueError):
+        return SQUARE
+    return sides if sides else SQUARE
+
+
+def _spans(sides: int | tuple[int, ...], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    if isinstance(sides, int):
+        for begin in range(start // sides * sides, stop, sides):
+            yield max(begin, start), min(begin + sides, stop)
+        return
+    begin = 0
+    for side in sides:
+        if begin < stop and begin + side > start:
+            yield max(begin, start), min(begin + side, stop)
+        begin += side

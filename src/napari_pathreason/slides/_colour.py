@@ -1,0 +1,478 @@
+"""What the numbers of a picture mean: decided from what a file says, or refused by its name.
+
+`Colours` turns decoded values into 8-bit RGB. It is made from the tags of a TIFF page (compression
+and photometric interpretation together), from the channels of OME metadata, or from the shape of an
+array, whose fourth channel is alpha only where its owner says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pathreason.errors import SlideError
+
+Alpha = Literal["none", "straight", "premultiplied"]
+Kind = Literal["rgb", "grey", "palette", "channels"]
+Rgb = tuple[int, int, int]
+
+COLOURS: dict[str, Rgb] = {
+    **{"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (255, 255, 255)},
+    **{"white": (255, 255, 255), "cyan": (0, 255, 255), "magenta": (255, 0, 255)},
+    **{"yellow": (255, 255, 0), "orange": (255, 128, 0), "gray": (255, 255, 255)},
+}
+"""Names of colours that a channel can be given; others are #rrggbb."""
+PLAIN = {"r", "g", "b", "red", "green", "blue", "rgb", ""}
+"""Names of channels that mean nothing but red, green and blue, or nothing at all."""
+REFUSED = {
+    4: "a transparency mask",
+    5: "printing inks (CMYK)",
+    8: "CIELAB colours",
+    9: "ICCLAB colours",
+    10: "ITULAB colours",
+    32803: "raw values of a colour filter array",
+    32844: "logarithmic brightness (LogL)",
+    32845: "logarithmic colours (LogLuv)",
+    34892: "linear raw values",
+}
+"""Photometric interpretations that are refused, by their number in TIFF."""
+JPEG = {7, 33007}
+"""Compressions whose decoder turns YCbCr into RGB by itself; 33007 is what Aperio writes too."""
+WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+APERIO_YCBCR, APERIO_RGB = 33003, 33005
+"""JPEG 2000 as Aperio packs it: the compression says what the components are, no tag does."""
+JPEG_2000 = {34712, 33004}
+BITS = (10, 12, 14, 16)
+"""Bits of cameras whose values lie in 16; the glass around bright tissue nearly fills them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel that is shown: its index from 0, its name, its colour."""
+
+    index: int
+    name: str
+    colour: Rgb
+
+    def __str__(self) -> str:
+        known = {value: name for name, value in reversed(COLOURS.items())}
+        colour = known.get(self.colour) or "#{:02x}{:02x}{:02x}".format(*self.colour)
+        return f"{self.index + 1}={colour}"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Values that become 0 and 255, one pair for all channels or one for each."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """How decoded values (height, width, channels) become RGB.
+
+    Parameters
+    ----------
+    kind : {"rgb", "grey", "palette", "channels"}
+    dtype : numpy dtype
+        Of the values.
+    alpha : {"none", "straight", "premultiplied"}
+        Of the channel after the colours.
+    bits : int
+        That the values use of their type; 0 where the file does not say.
+    luma : (float, float, float), optional
+        Shares of red, green and blue in Y, where the values are Y, Cb, Cr.
+    inverted : bool
+        0 is white.
+    table : uint8 array (n, 3), optional
+        Colours of a palette.
+    channels : tuple of Channel
+        Of fluorescence, that are laid over each other.
+    notes : tuple of str
+        What a reader of results must know.
+    """
+
+    kind: Kind
+    dtype: np.dtype[Any]
+    alpha: Alpha = "none"
+    bits: int = 0
+    luma: tuple[float, float, float] | None = None
+    inverted: bool = False
+    table: NDArray[np.uint8] | None = None
+    channels: tuple[Channel, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def background(self) -> int:
+        """Value, 0 to 255, of what is left out: fluorescence lies on black, all else on white."""
+        return 0 if self.kind == "channels" else 255
+
+    @property
+    def needs_range(self) -> bool:
+        """Whether pixels must be looked at before any can be turned into 8 bits."""
+        if self.kind == "channels":
+            return True
+        return self.dtype != np.uint8 and self.kind != "palette"
+
+    def all_notes(self) -> tuple[str, ...]:
+        """Notes, and what was done to the values."""
+        notes = list(self.notes)
+        if self.kind == "channels":
+            shown = ", ".join(
+                f"{one.name or f'channel {one.index + 1}'} in {str(one).partition('=')[2]}"
+                for one in self.channels
+            )
+            notes.append(f"the picture was composed of single channels: {shown}")
+        elif self.needs_range:
+            notes.append(f"{self.dtype.name} pixels were stretched to 8 bits for the model")
+        if self.kind == "grey":
+            notes.append("a single channel was read as grey; the model was trained on RGB")
+        return tuple(notes)
+
+    def range_of(self, values: NDArray[Any]) -> Range:
+        """What becomes 0 and 255, from the values (height, width, channels) of a coarse level."""
+        if self.kind == "channels":
+            pairs = [_percentiles(values[..., one.index]) for one in self.channels]
+            low, high = zip(*pairs, strict=True)
+            return Range(np.array(low, np.float32), np.array(high, np.float32))
+        count = {"rgb": 3, "grey": 1, "palette": 1}[self.kind]
+        colours = values[..., :count]
+        limit = self._full(colours) if self.kind == "rgb" else None
+        bounds = (0.0, limit) if limit is not None else _percentiles(colours)
+        return Range(*(np.array([bound], np.float32) for bound in bounds))
+
+    def _full(self, values: NDArray[Any]) -> float | None:
+        """Value of white where it is known: the type's or the camera's; else None."""
+        if self.bits and self.dtype.kind == "u":
+            return float(2**self.bits - 1)
+        finite = values[np.isfinite(values)]
+        if not finite.size or finite.min() < 0:
+            return None
+        brightest = float(finite.max())
+        if self.dtype.kind == "f":
+            return 1.0 if 0.7 < brightest <= 1 else None
+        tops = [float(2**bits - 1) for bits in BITS] if self.dtype == np.uint16 else []
+        return next((top for top in tops if 0.7 * top < brightest <= top), None)
+
+    def to_rgb(self, values: NDArray[Any], bounds: Range | None) -> NDArray[np.uint8]:
+        """RGB, uint8 (height, width, 3), of values (height, width, channels)."""
+        if self.kind == "palette":
+            assert self.table is not None  # it is made with the kind
+            indices = np.minimum(values[..., 0], len(self.table) - 1)
+            looked_up: NDArray[np.uint8] = self.table[indices]
+            return looked_up
+        if self.kind == "channels":
+            return self._composed(values, bounds)
+        count = 3 if self.kind == "rgb" else 1
+        alpha = values[..., count] if self.alpha != "none" else None
+        colours = values[..., :count]
+        if self.luma is not None:
+            colours = _rgb_of_ycbcr(colours, self.luma)
+        if colours.dtype != np.uint8:
+            colours = _scaled(colours, bounds)
+        if alpha is not None:
+            colours = _over_white(colours, self._opacity(alpha), self.alpha == "premultiplied")
+        if self.inverted:
+            colours = 255 - colours
+        if count == 1:
+            colours = np.repeat(colours, 3, axis=2)
+        return np.ascontiguousarray(colours)
+
+    def _opacity(self, alpha: NDArray[Any]) -> NDArray[np.uint16]:
+        """Alpha as 0 to 255."""
+        if alpha.dtype == np.uint8:
+            return alpha[..., None].astype(np.uint16)
+        top = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+        part = np.clip(np.nan_to_num(alpha.astype(np.float32)) / top, 0, 1)
+        opacity: NDArray[np.uint16] = np.rint(part[..., None] * 255).astype(np.uint16)
+        return opacity
+
+    def _composed(self, values: NDArray[Any], bounds: Range | None) -> NDArray[np.uint8]:
+        total = np.zeros((*values.shape[:2], 3), np.float32)
+        for number, one in enumerate(self.channels):
+            each = None if bounds is None else Range(bounds.low[number:], bounds.high[number:])
+            part = _scaled(values[..., one.index : one.index + 1], each, rounded=False)
+            total += part * (np.array(one.colour, np.float32) / 255)
+        return np.clip(np.rint(total), 0, 255).astype(np.uint8)
+
+
+def _scaled(values: NDArray[Any], bounds: Range | None, rounded: bool = True) -> NDArray[Any]:
+    low, high = (0.0, 255.0) if bounds is None else (float(bounds.low[0]), float(bounds.high[0]))
+    finite = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+    scaled = np.clip((finite - low) * (255.0 / (high - low)), 0, 255)
+    whole: NDArray[Any] = np.rint(scaled).astype(np.uint8) if rounded else scaled
+    return whole
+
+
+def _percentiles(values: NDArray[Any]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(finite.astype(np.float64), (0.1, 99.9)))
+    return low, high if high > low else low + 1.0
+
+
+def _over_white(
+    colours: NDArray[np.uint8], opacity: NDArray[np.uint16], premultiplied: bool
+) -> NDArray[np.uint8]:
+    """Colours (..., n) laid over white; premultiplied ones hold their share already."""
+    own = colours.astype(np.uint16)
+    own = own * 255 if premultiplied else own * opacity
+    mixed = (own + 255 * (255 - opacity) + 127) // 255
+    laid: NDArray[np.uint8] = np.minimum(mixed, 255).astype(np.uint8)
+    return laid
+
+
+def _rgb_of_ycbcr(values: NDArray[Any], luma: tuple[float, float, float]) -> NDArray[np.uint8]:
+    """RGB of full-range Y, Cb, Cr, uint8 (..., 3)."""
+    red, green, blue = luma
+    y, cb, cr = (values[..., index].astype(np.float32) for index in range(3))
+    r = y + (2 - 2 * red) * (cr - 128)
+    b = y + (2 - 2 * blue) * (cb - 128)
+    g = (y - red * r - blue * b) / green
+    turned: NDArray[np.uint8] = np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, 255).astype(
+        np.uint8
+    )
+    return turned
+
+
+def colours_of_array(shape: Sequence[int], dtype: Any) -> Colours:
+    """Of an array whose owner calls it a picture: (H, W) or (H, W, 1) grey, RGB, or RGBA."""
+    channels = shape[2] if len(shape) == 3 else 1
+    return Colours(
+        "rgb" if channels >= 3 else "grey",
+        np.dtype(dtype),
+        "straight" if channels == 4 else "none",
+    )
+
+
+def colours_of_page(page: Any, name: str) -> Colours:
+    """Of a tifffile page of one plane; its channels lie in it.
+
+    Raises
+    ------
+    SlideError
+        If its colours are none that are read right, by their name.
+    """
+    photometric, compression = int(page.photometric), int(page.compression)
+    samples = int(page.samplesperpixel)
+    if photometric in REFUSED:
+        raise SlideError(f"{name} holds {REFUSED[photometric]}; save it as RGB")
+    dtype = np.dtype(page.dtype)
+    if dtype.kind not in "buif":
+        raise SlideError(f"{name} holds {dtype.name} values, which are no picture; save it as RGB")
+    extra = tuple(int(value) for value in page.extrasamples)
+    own = 3 if photometric in (IS_RGB, YCBCR) else 1
+    if samples < own:
+        raise SlideError(f"{name} calls itself RGB but has {samples} channels; save it as RGB")
+    alpha: Alpha = "none"
+    if samples > own and extra[:1] in ((1,), (2,)):
+        alpha = "premultiplied" if extra[0] == 1 else "straight"
+    bits = _bits_of(page, dtype)
+    if photometric == PALETTE:
+        return _palette(page, dtype, name)
+    if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+        if samples - (alpha != "none") > 1:
+            raise Unnamed(samples, dtype, bits)
+        return Colours("grey", dtype, alpha, bits, inverted=photometric == WHITE_IS_ZERO)
+    notes: tuple[str, ...] = ()
+    if samples > own and alpha == "none":
+        notes = (f"only red, green and blue of {samples} channels were read",)
+    luma = None
+    if compression == APERIO_YCBCR:
+        luma = _luma(page)
+    elif photometric == YCBCR and compression not in JPEG:
+        luma = _luma_unpacked(page, compression, name)
+    if luma is not None and dtype != np.uint8:
+        raise SlideError(f"{name} holds YCbCr colours of {dtype.name}; save it as RGB of 8 bits")
+    return Colours("rgb", dtype, alpha, bits, luma, notes=notes)
+
+
+class Unnamed(Exception):
+    """Several channels that are not red, green and blue by the file's own word."""
+
+    def __init__(self, count: int, dtype: np.dtype[Any], bits: int = 0) -> None:
+        super().__init__(count)
+        self.count, self.dtype, self.bits = count, dtype, bits
+
+
+def _bits_of(page: Any, dtype: np.dtype[Any]) -> int:
+    """Bits that a page says its values use, where they are fewer than those of their type."""
+    if dtype.kind != "u" or dtype == np.uint8:
+        return 0
+    stated = page.bitspersample
+    bits = max(stated) if isinstance(stated, tuple) else int(stated)
+    if bits < 8 * dtype.itemsize:
+        return bits
+    most = page.tags.valueof("MaxSampleValue", 0)
+    most = max(most) if isinstance(most, tuple) else most
+    try:
+        top = int(most)
+    except (TypeError, ValueError):
+        return 0
+    return top.bit_length() if top > 255 and top + 1 == 1 << top.bit_length() else 0
+
+
+def _palette(page: Any, dtype: np.dtype[Any], name: str) -> Colours:
+    table = page.colormap
+    if table is None or dtype.kind != "u":
+        raise SlideError(f"{name} names colours of a palette that it lacks; save it as RGB")
+    return Colours("palette", dtype, table=(np.asarray(table) >> 8).astype(np.uint8).T)
+
+
+def _luma(page: Any) -> tuple[float, float, float]:
+    """Shares of red, green and blue in Y: those of the tag, else of television, as JPEG's."""
+    value = page.tags.valueof("YCbCrCoefficients", None)
+    try:
+        parts = [value[i] / value[i + 1] for i in (0, 2, 4)]
+    except (TypeError, IndexError, ZeroDivisionError):
+        parts = []
+    if len(parts) == 3 and min(parts) > 0 and abs(sum(parts) - 1) < 0.01:
+        return parts[0], parts[1], parts[2]
+    return 0.299, 0.587, 0.114
+
+
+def _luma_unpacked(page: Any, compression: int, name: str) -> tuple[float, float, float] | None:
+    """Of YCbCr that no JPEG decoder turns into RGB; None where that of JPEG 2000 does."""
+    subsampling = tuple(page.tags.valueof("YCbCrSubSampling", (2, 2)))
+    if compression in JPEG_2000:
+        return None if _turns_colours(page) else _luma(page)
+    if subsampling != (1, 1):
+        raise SlideError(
+            f"{name} holds YCbCr colours without JPEG, at a lower resolution than brightness; "
+            "save it as RGB"
+        )
+    levels = page.tags.valueof("ReferenceBlackWhite", None)
+    if levels is not None:
+        try:
+            bounds = [levels[i] / levels[i + 1] for i in range(0, 12, 2)]
+        except (IndexError, TypeError, ZeroDivisionError):
+            bounds = []
+        if bounds and not np.allclose(bounds, (0, 255, 128, 255, 128, 255), atol=1.5):
+            raise SlideError(f"{name} holds YCbCr colours of a narrow range; save it as RGB")
+    return _luma(page)
+
+
+def _turns_colours(page: Any) -> bool:
+    """Whether JPEG 2000 of a page carries its own colour transform, which its decoder undoes."""
+    try:
+        offset = next(o for o, n in zip(page.dataoffsets, page.databytecounts, strict=True) if n)
+        handle = page.parent.filehandle
+        handle.seek(offset)
+        head = handle.read(512)
+    except (StopIteration, OSError, ValueError):
+        return False
+    at = head.find(b"\xff\x52")
+    return bool(at >= 0 and len(head) > at + 8 and head[at + 8] == 1)
+
+
+# Channels that are not red, green and blue
+
+
+def is_fluorescence(
+    names: Sequence[str], colours: Sequence[Rgb | None], wavelengths: Sequence[bool]
+) -> bool:
+    """Whether three channels are something else than red, green and blue, as far as is known."""
+    if any(wavelengths) or any(_plain(name) not in PLAIN for name in names):
+        return True
+    plain = [_plain(name)[:1] for name in names]
+    if all(plain) and plain != ["r", "g", "b"]:
+        return True
+    known = [colour for colour in colours if colour is not None and colour != (255, 255, 255)]
+    return bool(known) and known != [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+def _plain(name: str) -> str:
+    """A channel's name without what programs put around a number."""
+    word = name.strip().lower()
+    return "" if re.fullmatch(r"(ch|channel|c)?[ _:-]*\d+([ _:-]+\d+)*", word) else word
+
+
+def channels_named(
+    name: str,
+    names: Sequence[str],
+    dtype: Any,
+    wanted: str,
+    fluorescent: bool,
+    bits: int = 0,
+) -> Colours:
+    """Colours of a picture of single channels, as the user chose them.
+
+    Parameters
+    ----------
+    name : str
+        Of the slide.
+    names : sequence of str
+        Of its channels, as many as there are; "" where it has none.
+    dtype : numpy dtype
+    wanted : str
+        ``"1=blue,DAPI=#00ffff"``: channels by number or name with their colours; ``"rgb"`` for the
+        first three as red, green and blue; empty where the user chose nothing.
+    fluorescent : bool
+        Whether something speaks against red, green and blue.
+    bits : int
+        That the values use of their type.
+
+    Raises
+    ------
+    SlideError
+        If channels have to be chosen, or those that were are not there.
+    """
+    count, kind = len(names), np.dtype(dtype)
+    if wanted.strip().lower() == "rgb":
+        if count < 3:
+            raise SlideError(f"{name} has {count} channels, too few for RGB; choose among them")
+        return Colours("rgb", kind, bits=bits, notes=("the first three channels were read as RGB",))
+    if wanted.strip():
+        return Colours("channels", kind, channels=_chosen(name, names, wanted))
+    if count == 1:
+        return Colours("grey", kind, bits=bits)
+    if count == 3 and not fluorescent:
+        if all(_plain(one) for one in names):
+            return Colours("rgb", kind, bits=bits)
+        listing = "three channels without names were read as red, green and blue"
+        return Colours("rgb", kind, bits=bits, notes=(listing,))
+    listing = ", ".join(f"{i} {one}".strip() for i, one in enumerate(names[:12], 1))
+    raise SlideError(
+        f"{name} has {count} channels ({listing}), not RGB; choose channels and colours: "
+        '--channels "1=blue,2=green" in the shell, Channels in the Ask dock, or --channels rgb'
+    )
+
+
+def _chosen(name: str, names: Sequence[str], wanted: str) -> tuple[Channel, ...]:
+    lower = [one.strip().lower() for one in names]
+    chosen = []
+    for part in wanted.split(","):
+        which, _, colour = (word.strip().lower() for word in part.rpartition("="))
+        if not which:
+            which, colour = colour, "grey"
+        if which.isdigit() and 1 <= int(which) <= len(names):
+            index = int(which) - 1
+        elif which in lower:
+            index = lower.index(which)
+        else:
+            there = ", ".join(f"{i} {one}".strip() for i, one in enumerate(names[:12], 1))
+            raise SlideError(f"{name} has no channel {which!r}; it has {there}")
+        chosen.append(Channel(index, names[index], _rgb(colour)))
+    return tuple(chosen)
+
+
+def _rgb(text: str) -> Rgb:
+    if text in COLOURS:
+        return COLOURS[text]
+    if re.fullmatch(r"#[0-9a-f]{6}", text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    raise SlideError(f"{text!r} is no colour; give {', '.join(list(COLOURS)[:3])} or #rrggbb")
+
+
+def with_bits(colours: Colours, bits: int) -> Colours:
+    """Take over the bits that other metadata state, where they are fewer than the type's."""
+    if not bits or bits >= 8 * colours.dtype.itemsize or colours.dtype.kind != "u":
+        return colours
+    return replace(colours, bits=bits)

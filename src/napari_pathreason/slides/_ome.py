@@ -1,0 +1,135 @@
+"""What OME-XML says of the pictures of a file: sizes, scale, channels, and the files of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from . import _limits as limits
+from ._scale import Mpp, number, um_of
+
+
+@dataclass(frozen=True, slots=True)
+class OmeChannel:
+    """A channel: its name, its colour (red, green, blue), whether a wavelength is named."""
+
+    name: str
+    colour: tuple[int, int, int] | None
+    wavelength: bool
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """A picture: ``planes`` is the product of z, t and channels that lie apart."""
+
+    name: str
+    planes: int
+    bits: int
+    mpp: Mpp
+    channels: tuple[OmeChannel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ome:
+    """A document: its pictures, the files that it names, and whether its metadata lie elsewhere."""
+
+    images: tuple[OmeImage, ...]
+    files: tuple[str, ...]
+    elsewhere: str
+
+
+def parse_ome(xml: str | None) -> Ome | None:
+    """Read OME-XML; None where there is none that can be read."""
+    if not xml or len(xml) > limits.XML:
+        return None
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError):
+        return None
+    if _name(root) != "OME":
+        return None
+    only = next(_children(root, "BinaryOnly"), None)
+    own = root.attrib.get("UUID", "").strip()
+    files = {
+        item.attrib["FileName"]
+        for item in root.iter()
+        if _name(item) == "UUID"
+        and item.attrib.get("FileName")
+        and (not own or (item.text or "").strip() != own)  # itself, whatever it is called now
+    }
+    if len(files) == 1 and not own:
+        files = set()
+    return Ome(
+        tuple(filter(None, map(_image, _children(root, "Image")))),
+        tuple(sorted(files)),
+        "" if only is None else only.attrib.get("MetadataFile", "another file"),
+    )
+
+
+def mpp_of_ome(xml: str | None) -> Mpp:
+    """Scale that OME-XML states for its first picture; None if it states none."""
+    ome = parse_ome(xml)
+    return ome.images[0].mpp if ome is not None and ome.images else None
+
+
+def _image(item: Any) -> OmeImage | None:
+    pixels = next(_children(item, "Pixels"), None)
+    if pixels is None:
+        return None
+    channels = tuple(map(_channel, _children(pixels, "Channel")))
+    apart = len(channels) or _whole(pixels, "SizeC", 1)
+    planes = _whole(pixels, "SizeZ", 1) * _whole(pixels, "SizeT", 1) * apart
+    return OmeImage(
+        item.attrib.get("Name", ""),
+        planes,
+        _whole(pixels, "SignificantBits", 0),
+        _mpp(pixels),
+        channels,
+    )
+
+
+def _channel(item: Any) -> OmeChannel:
+    named = item.attrib
+    colour = None
+    if "Color" in named:
+        try:
+            packed = int(named["Color"]) & 0xFFFFFFFF  # red is the highest byte, alpha the lowest
+            colour = (packed >> 24, packed >> 16 & 255, packed >> 8 & 255)
+        except ValueError:
+            colour = None
+    wave = "EmissionWavelength" in named or "ExcitationWavelength" in named
+    text = named.get("Name") or named.get("Fluor") or ""
+    return OmeChannel(
+        text, colour, wave or "Fluor" in named, max(1, _whole(item, "SamplesPerPixel", 1))
+    )
+
+
+def _mpp(pixels: Any) -> Mpp:
+    try:
+        x, y = (
+            number(pixels.attrib[f"PhysicalSize{axis}"])
+            * um_of(pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "XY"
+        )
+    except (KeyError, ValueError):
+        return None
+    return (x, y) if x > 0 and y > 0 else None
+
+
+def _whole(item: Any, name: str, default: int) -> int:
+    try:
+        return int(item.attrib.get(name, default))
+    except ValueError:
+        return default
+
+
+def _children(item: Any, name: str) -> Iterator[Any]:
+    return (child for child in item if _name(child) == name)
+
+
+def _name(item: Any) -> str:
+    """Name of an element without its namespace."""
+    return str(item.tag).rpartition("}")[2]
