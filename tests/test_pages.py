@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "napari_pathreason"
 PATH = re.compile(r"`([\w./-]+(?:\.pyi?|/))`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
 USERS = {
-    "docs/data.md": {"masks/", "labels/", "annotations/", "imagesTr/", "labelsTr/"},
+    "docs/data.md": {"Annotations/", "JPEGImages/", "annotations/", "images/", "labels/"},
     "docs/training.md": {"module.py", "smoothed.py", "allocator/"},
 }
 """What lies with a page's reader, or is left by a run, or is checked elsewhere."""

@@ -7,6 +7,7 @@ keeps the plan's own (`_filled`).
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -67,7 +68,22 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         "but fixed ask every budget of the budget grid",
     )
     add("--figure", type=Path, default=None, help="draw score against cost as a PNG")
-    add("--per-topic", type=int, help="questions of each kind")
+    add(
+        "--per-topic",
+        type=_count,
+        help="questions of each kind, drawn by the seed; all of them if left out",
+    )
+    add(
+        "--thresholds",
+        type=Path,
+        metavar="JSON",
+        help="results of --choose-thresholds, to read sensitivity and specificity at",
+    )
+    add(
+        "--choose-thresholds",
+        action="store_true",
+        help="choose the thresholds of questions with two choices; refused on test",
+    )
     add(
         "--together",
         type=int,
@@ -338,7 +354,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _check_pages((args.markdown, args.card), FIGURES)
     table = args.groups and (Path(args.groups[0]), args.groups[1])
-    report = evaluate(_filled(EvaluationPlan, args, budgets=_budgets(args.budgets), groups=table))
+    report = evaluate(
+        _filled(
+            EvaluationPlan,
+            args,
+            budgets=_budgets(args.budgets),
+            groups=table,
+            command=" ".join(["pathreason", *sys.argv[1:]]),
+        )
+    )
     print(report.markdown)  # noqa: T201
     if args.json:
         write_whole(args.json, report.json)

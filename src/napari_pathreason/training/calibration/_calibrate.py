@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from napari_pathreason import models
 from napari_pathreason.errors import ModelError
-from napari_pathreason.training.evaluation import pick, write_whole
+from napari_pathreason.training.evaluation import pick, refuse_on_test, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
@@ -67,8 +67,10 @@ def calibrate(plan: CalibrationPlan) -> str:
     Raises
     ------
     PathreasonError
-        If the model is no folder, or data is missing; names the remedy.
+        If the model is no folder, data is missing, or is of ``test``; names the remedy.
     """
+    for data, flag in ((plan.val, "calibrate --data"), (plan.train, "calibrate --train")):
+        refuse_on_test(data, flag)
     if plan.model != "embedded" and not Path(plan.model).is_dir():
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
     folder, name = models.find_checkpoint(plan.model)

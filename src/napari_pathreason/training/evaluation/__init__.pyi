@@ -8,9 +8,31 @@ from ._baselines import (
     grid_of as grid_of,
     tile_labels as tile_labels,
 )
-from ._evaluation import EvaluationPlan as EvaluationPlan, evaluate as evaluate
-from ._evaluator import Evaluator as Evaluator, pick as pick, relative as relative
+from ._classes import (
+    Confusion as Confusion,
+    balanced_accuracy as balanced_accuracy,
+    class_figures as class_figures,
+    confusion as confusion,
+    f1_of_classes as f1_of_classes,
+    grade_of as grade_of,
+    kappa as kappa,
+    macro_f1 as macro_f1,
+    recalls as recalls,
+)
+from ._draws import group_figures as group_figures, with_bounds as with_bounds
+from ._evaluation import EvaluationPlan as EvaluationPlan, Report as Report, evaluate as evaluate
+from ._evaluator import (
+    Evaluator as Evaluator,
+    pick as pick,
+    relative as relative,
+    uncalibrated as uncalibrated,
+)
 from ._goals import Goal as Goal, outcomes as outcomes, read_goals as read_goals
+from ._honesty import (
+    chosen_thresholds as chosen_thresholds,
+    made_by as made_by,
+    refuse_on_test as refuse_on_test,
+)
 from ._measures import (
     best_guess as best_guess,
     calibration_error as calibration_error,
@@ -49,6 +71,17 @@ from ._predictions import (
     matches as matches,
     others as others,
     to_line as to_line,
+)
+from ._ranking import (
+    RankedBoxes as RankedBoxes,
+    auc as auc,
+    average_precision as average_precision,
+    best_threshold as best_threshold,
+    box_figures as box_figures,
+    froc as froc,
+    positive_of as positive_of,
+    ranked_boxes as ranked_boxes,
+    two_choice_figures as two_choice_figures,
 )
 from ._reliability import (
     Assessed as Assessed,

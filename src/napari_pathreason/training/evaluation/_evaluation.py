@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,13 @@ from napari_pathreason.types import Encoder
 from ._baselines import baseline_items, check_installed, constant_items
 from ._evaluator import Evaluator, pick
 from ._goals import GoalOutcome, outcomes, read_goals
+from ._honesty import (
+    chosen_thresholds,
+    made_by,
+    provenance_notes,
+    read_thresholds,
+    refuse_on_test,
+)
 from ._page import markdown, short_markdown
 from ._policies import allocations, check_policies, policy_rows
 from ._predictions import ModelCondition, Scorer, open_record, read_known, record
@@ -53,13 +60,16 @@ class EvaluationPlan:
     items of an earlier evaluation of the same model and questions: scored anew and not asked again.
     ``goals`` is a YAML list of targets; ``groups`` a table of pictures and its column that tells
     what they share, such as a slide: intervals are then over those. Without it the groups are those
-    that the samples name.
+    that the samples name. ``choose_thresholds`` chooses the probability from which the positive one
+    of two choices counts as said, on these questions, which must not be those of ``test``;
+    ``thresholds`` are results of such an evaluation, whose thresholds are taken. ``per_topic`` None
+    asks everything. ``command`` is what was typed, for the record.
     """
 
     model: str
     data: Path
     budgets: tuple[int | None, ...]
-    per_topic: int = 60
+    per_topic: int | None = None
     blank: bool = True
     baseline: bool = False
     stage: str = "sft"
@@ -73,6 +83,9 @@ class EvaluationPlan:
     known: Path | None = None
     goals: Path | None = None
     groups: tuple[Path, str] | None = None
+    thresholds: Path | None = None
+    choose_thresholds: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,8 @@ class Report:
     """Figures of an evaluation; ``sizes`` are rows by the size of the region.
 
     ``policies`` are rows of the ways to choose the budget, beside those of each budget; ``groups``
-    are rows by what ``grouped_by`` names. ``notes`` say what is left out.
+    are rows by what ``grouped_by`` names. ``notes`` say what is left out. ``made`` says by which
+    command, version and commit the figures were made; ``thresholds`` are those that were chosen.
     """
 
     rows: Sequence[Row]
@@ -92,6 +106,8 @@ class Report:
     groups: Sequence[Row] = ()
     grouped_by: str = "group"
     notes: tuple[str, ...] = ()
+    made: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def markdown(self) -> str:
@@ -117,6 +133,8 @@ class Report:
         """``rows``, ``sizes``, ``groups``, ``targets`` and what was run, a row a line."""
         parts = [
             f'"about": {json.dumps(self.about)}',
+            f'"made": {json.dumps(dict(self.made))}',
+            f'"thresholds": {json.dumps(dict(self.thresholds))}',
             *(
                 f'"{name}": [\n' + ",\n".join(map(json.dumps, listed)) + "\n]"
                 for name, listed in (
@@ -146,6 +164,9 @@ def evaluate(plan: EvaluationPlan) -> Report:
     }
     if plan.encoder != "exact":
         about["encoder"] = plan.encoder
+    if plan.choose_thresholds:
+        refuse_on_test(plan.data, "--choose-thresholds")
+    thresholds = read_thresholds(plan.thresholds, plan.data)
     earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
     if plan.baseline:
         check_installed()
@@ -192,7 +213,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
                 for item in record(evaluator.run(budget, condition), file):
                     items.append(item)
                     bar.update()
-    run = Run(models.performer.info.name, plan.stage)
+    run, made = Run(models.performer.info.name, plan.stage), made_by(plan.command)
     policies: list[Row] = []
     if set(plan.policies) - {"fixed", "native"}:
         policies = policy_rows(
@@ -204,7 +225,9 @@ def evaluate(plan: EvaluationPlan) -> Report:
         )
     own, others = own_budgets(items)
     shown = [item for item in items if item.condition in WITHOUT_A_BUDGET or item.budget in own]
-    rows = _with_size_of_file(table(shown, run, plan.seed), plan.model)
+    if plan.choose_thresholds:
+        thresholds = chosen_thresholds(shown)
+    rows = _with_size_of_file(table(shown, run, plan.seed, thresholds), plan.model)
     return Report(
         rows,
         size_table(shown, run, plan.seed),
@@ -214,7 +237,13 @@ def evaluate(plan: EvaluationPlan) -> Report:
         earlier,
         group_table(shown, run, plan.seed),
         plan.groups[1] if plan.groups else "group",
-        (*models.performer.info.notes, *_notes(others, plan, grouped=any(groups))),
+        (
+            *models.performer.info.notes,
+            *_notes(others, plan, grouped=any(groups)),
+            *provenance_notes(about, made, len(samples), rows),
+        ),
+        made,
+        thresholds if plan.choose_thresholds else {},
     )
 
 

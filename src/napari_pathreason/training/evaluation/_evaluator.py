@@ -14,10 +14,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together
+from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together, scaled
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.samples import Pictures, Sample, shown_size
-from napari_pathreason.types import Answer, GenerationSettings, Request, Result
+from napari_pathreason.types import (
+    Answer,
+    Calibration,
+    GenerationSettings,
+    Request,
+    Result,
+    Scale,
+)
 
 from ._predictions import ModelCondition, Prediction, Scorer
 from ._several import ask_views
@@ -35,15 +42,16 @@ TIMED = 3
 """Questions of each kind that are asked alone where others are asked together."""
 
 
-def pick(samples: Sequence[Sample], per_topic: int, seed: int) -> list[Sample]:
-    """At most ``per_topic`` samples of each topic, drawn by ``seed``."""
+def pick(samples: Sequence[Sample], per_topic: int | None, seed: int) -> list[Sample]:
+    """At most ``per_topic`` samples of each topic, drawn by ``seed``; None for all of them."""
     topics: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         topics[sample.kind].append(sample)
     chosen = []
     for topic in sorted(topics):
         items = topics[topic]
-        chosen += Random(f"{seed}-{topic}").sample(items, min(per_topic, len(items)))
+        number = len(items) if per_topic is None else min(per_topic, len(items))
+        chosen += Random(f"{seed}-{topic}").sample(items, number)
     return chosen
 
 
@@ -174,9 +182,16 @@ class Evaluator:
                     flops_native=one.flops_native,
                     seconds=done.seconds if index in self._timed else math.nan,
                     confidence=one.confidence,
+                    probability=self._probability(index, one.confidence),
                     ood=None if done.ood is None else done.ood.score,
                 )
         return items
+
+    def _probability(self, index: int, confidence: float | None) -> float | None:
+        """Of an answer among its choices, before calibration; None where there are none."""
+        if not self.samples[index].choices:
+            return None
+        return uncalibrated(confidence, self._performer.info.calibration)
 
     def _job(self, index: int, budget: int | None, condition: ModelCondition) -> Job:
         sample = self.samples[index]
@@ -213,7 +228,28 @@ class Evaluator:
             seconds=sum(result.seconds.values()) if timed else math.nan,
             confidence=result.confidence,
             ood=None if result.ood is None else result.ood.score,
+            probability=self._probability(index, result.confidence),
+            box_confidences=_box_confidences(result),
         )
+
+
+def uncalibrated(confidence: float | None, calibration: Calibration | None) -> float | None:
+    """The probability of an answer among its choices that a calibrated confidence was made of.
+
+    A calibration may call both of two choices likely, so that its complement is no probability of
+    the other one.
+    """
+    if confidence is None or calibration is None:
+        return confidence
+    scale = calibration.choice
+    return scaled(confidence, Scale(1 / scale.temperature, -scale.offset * scale.temperature))
+
+
+def _box_confidences(result: Result) -> tuple[float, ...] | None:
+    """Confidence of each box of the answer, in their order; None where one is not known."""
+    each = [detection.confidence for detection in result.detections]
+    known = tuple(confidence for confidence in each if confidence is not None)
+    return known if len(known) == len(each) == len(result.answer.boxes) else None
 
 
 def _first_of_each_kind(samples: Sequence[Sample], most: int) -> set[int]:

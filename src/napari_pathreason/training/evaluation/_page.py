@@ -19,6 +19,8 @@ from ._table import ALL, Row
 FIGURES, RELIABILITY = "figures", "reliability"
 """What stands between the marks of a page."""
 
+MOST_GROUPS = 30
+"""Groups of a kind of question up to which each has a line of its own."""
 RowDict = Mapping[str, Any]
 Values = Mapping[str, float]
 Groups = Mapping[tuple[str, str], dict[str, Row]]
@@ -44,6 +46,11 @@ def markdown(
     return _page(
         _titled_main(spans, budgets, notes),
         _titled_goals(goals, grouped_by),
+        ("Choices, at the best budget of each kind of question", _choices(topics)),
+        ("F1 of each class, at the same budget", _classes(topics)),
+        ("Two choices: how the positive one is told, at the same budget", _two_choices(topics)),
+        ("Boxes by confidence, at the same budget", _ranked(topics)),
+        (f"Each {grouped_by} counted once, at the same budget", _by_groups(topics)),
         (
             f"By {grouped_by}, at the best budget of each kind of question",
             _group_lines(topics, groups, grouped_by),
@@ -189,6 +196,7 @@ def _group_lines(topics: Groups, groups: Sequence[Row], grouped_by: str) -> str:
     for (task, topic), group in topics.items():
         whole = best(group)
         own = [r for r in groups if (r.topic, r.budget) == (topic, whole.budget)]
+        own = own if len(own) <= MOST_GROUPS else []  # the JSON has them all
         for name, v in [*((row.group, row.values) for row in own), ("**all**", whole.values)]:
             if own:
                 figures = [_value(v, key) for key in ("score", "within_20", "counted_of_true")]
@@ -260,6 +268,73 @@ def _boxes(groups: Groups, budgets: Sequence[str]) -> str:
                     [topic, label, *(_at(group, budget, name) for budget in budgets), *free]
                 )
     return _grid(["boxes", "label", *budgets, f"free ones right at {' / '.join(budgets)}"], lines)
+
+
+def _choices(groups: Groups) -> str:
+    lines = []
+    for (_, topic), group in groups.items():
+        row = best(group)
+        if "balanced" in row.values:
+            figures = [
+                _with_bounds(row.values, name)
+                for name in ("score", "balanced", "macro_f1", "kappa", "kappa_quadratic")
+            ]
+            own = _value(row.values, "baseline_balanced")
+            lines.append([topic, row.budget, f"{row.values['n']:.0f}", *figures, own])
+    head = ["question", "budget", "n", "accuracy", "balanced accuracy", "macro F1", "kappa"]
+    return _grid([*head, "quadratic kappa", "colour + texture, balanced"], lines)
+
+
+def _classes(groups: Groups) -> str:
+    lines = []
+    for (_, topic), group in groups.items():
+        row = best(group)
+        for name in row.values:
+            if name.startswith("class_f1_") and not name.endswith(("_low", "_high")):
+                label = name.removeprefix("class_f1_").replace("_", " ")
+                lines.append([topic, label, _with_bounds(row.values, name)])
+    return _grid(["question", "class", "F1 (95 %)"], lines)
+
+
+def _two_choices(groups: Groups) -> str:
+    lines = []
+    for (_, topic), group in groups.items():
+        row = best(group)
+        if "auc" in row.values:
+            names = ("auc", "sensitivity", "specificity")
+            figures = [_with_bounds(row.values, name) for name in names]
+            lines.append([topic, row.budget, *figures, _value(row.values, "threshold", 3)])
+    head = ["question", "budget", "AUC (95 %)", "sensitivity", "specificity"]
+    return _grid([*head, "at a probability of"], lines)
+
+
+def _ranked(groups: Groups) -> str:
+    lines = []
+    for (_, topic), group in groups.items():
+        row = best(group)
+        if "ap" in row.values:
+            figures = [_with_bounds(row.values, name) for name in ("ap", "froc")]
+            lines.append([topic, row.budget, *figures])
+    head = ["boxes", "budget", "mean AP at an overlap of 0.5 (95 %)"]
+    return _grid([*head, "FROC: mean sensitivity at 1/4 to 8 false boxes a picture"], lines)
+
+
+def _by_groups(groups: Groups) -> str:
+    lines = []
+    for (_, topic), group in groups.items():
+        row = best(group)
+        if "by_group" in row.values:
+            figures = [_with_bounds(row.values, name) for name in ("by_group", "by_vote")]
+            number = _value(row.values, "groups", 0)
+            lines.append([topic, row.budget, number, *figures])
+    head = ["question", "budget", "groups", "mean of their scores (95 %)"]
+    return _grid([*head, "most frequent answer right"], lines)
+
+
+def _with_bounds(values: Values, name: str) -> str:
+    prefix = "" if name == "score" else f"{name}_"
+    bounds = f" ({_bounds(values, prefix)})" if f"{prefix}low" in values else ""
+    return _value(values, name) + bounds
 
 
 def _evidence(groups: Groups) -> str:

@@ -69,7 +69,9 @@ class Prediction:
     question shared its pass with others.
     ``confidence`` is 0 to 1, ``ood`` the OOD score, above 1 for a picture that is out of
     distribution; None where the model has neither. ``group`` names what the picture shares with
-    others, such as a slide or an organ; empty where nothing is known of it.
+    others, such as a slide or an organ; empty where nothing is known of it. ``probability`` is
+    that of the answer among its choices before it is calibrated, and ``box_confidences`` are those
+    of ``boxes`` in their order; None where they are not known.
     """
 
     index: int
@@ -101,6 +103,8 @@ class Prediction:
     confidence: float | None = None
     ood: float | None = None
     group: str = ""
+    probability: float | None = None
+    box_confidences: tuple[float, ...] | None = None
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -209,6 +213,8 @@ class Scorer:
                 b for b in item.boxes or () if tasks.whole_choice(b.label, labels) is not None
             )
             answer = replace(answer, boxes=boxes, text=tasks.summary(boxes))
+        if item.boxes is not None and len(answer.boxes) != len(item.boxes):
+            item = replace(item, box_confidences=None)  # they are of boxes that are left out
         return replace(item, boxes=answer.boxes, **self._scores(item.index, item.condition, answer))
 
     def _scores(self, index: int, condition: Condition, answer: Answer) -> dict[str, Any]:
@@ -290,8 +296,8 @@ def from_line(line: str) -> Prediction:
     for name in ("boxes", "truth_boxes"):
         if values.get(name) is not None:
             values[name] = tuple(AnswerBox(*box) for box in values[name])
-    for name in ("choices", "size"):
-        if name in values:
+    for name in ("choices", "size", "box_confidences"):
+        if values.get(name) is not None:
             values[name] = tuple(values[name])
     names = {field.name for field in fields(Prediction)}
     return Prediction(**{name: value for name, value in values.items() if name in names})

@@ -8,12 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from napari_pathreason.errors import QueryError
 
+from ._classes import class_figures
+from ._draws import group_figures
 from ._measures import (
     EVERY,
     TOLERANCES,
@@ -26,6 +29,7 @@ from ._measures import (
     topic_measures,
 )
 from ._predictions import Condition, Prediction
+from ._ranking import THRESHOLD, box_figures, two_choice_figures
 
 ALL = "all"
 OWN = 0.05
@@ -58,7 +62,9 @@ class Row:
     with ``low`` and ``high`` (95 %, bootstrap; see `interval`), means of ``tokens`` and ``flops``,
     the median of ``seconds``, ``groups`` where the interval is over several of pictures, and what
     else the questions have; ``X_low`` and ``X_high`` bound a measure X. Bounds are missing where
-    all questions are of one group. ``constant``, ``text_only``,
+    all questions are of one group. Of a topic stand the figures of `class_figures`,
+    `two_choice_figures` and `box_figures` too, and those of `group_figures` in every row.
+    ``constant``, ``text_only``,
     ``unreasoned`` and ``baseline`` are the scores of those conditions on the same questions,
     ``constant_X`` and ``baseline_X`` their other figures.
     """
@@ -88,10 +94,19 @@ class Row:
         return identity | {name: _short(value) for name, value in self.values.items()}
 
 
-def table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Row]:
-    """Rows of every topic, every task and of all questions, at each budget."""
+def table(
+    items: Sequence[Prediction],
+    run: Run,
+    seed: int = 0,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
+) -> list[Row]:
+    """Rows of every topic, every task and of all questions, at each budget.
+
+    ``thresholds`` are probabilities by topic from which the positive one of two choices counts as
+    said; `THRESHOLD` where there is none.
+    """
     return [
-        _row(group, run, key, seed)
+        _row(group, run, key, seed, thresholds=thresholds)
         for key, group in _groups(items)
         if any(i.condition == "model" for i in group)
     ]
@@ -236,7 +251,12 @@ def _groups(items: Sequence[Prediction]) -> Iterator[tuple[tuple[str, str, str],
 
 
 def _row(
-    group: Sequence[Prediction], run: Run, key: tuple[str, str, str], seed: int, side: str = ALL
+    group: Sequence[Prediction],
+    run: Run,
+    key: tuple[str, str, str],
+    seed: int,
+    side: str = ALL,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> Row:
     task, topic, budget = key
     conditions: dict[Condition, list[Prediction]] = defaultdict(list)
@@ -255,8 +275,16 @@ def _row(
     values |= phrasing_gap(ours, seed)
     if (error := calibration_error(ours)) is not None:
         values["ece"] = error
+    if topic != ALL:
+        values |= class_figures(ours, seed) | box_figures(ours, seed)
+        values |= two_choice_figures(ours, seed, thresholds.get(topic, THRESHOLD))
+    values |= group_figures(ours, seed)
     for condition in ("constant", "text_only", "unreasoned", "baseline"):
         values |= _beside(condition, conditions[condition], ours, measures)
+        own = conditions[condition]
+        if topic != ALL and condition != "text_only" and len(own) == len(ours):
+            figures = class_figures(own, seed)
+            values |= {f"{condition}_{n}": figures[n] for n in ("balanced",) if n in figures}
     return Row(run, budget, task, topic, side, values)
 
 

@@ -1,0 +1,134 @@
+"""Nothing is chosen on ``test``, and every figure says of what, how and by what it was made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason import __version__
+from napari_pathreason.errors import QueryError
+from napari_pathreason.training.convert import split_of
+
+from ._predictions import Prediction
+from ._ranking import best_threshold
+from ._table import Row
+
+
+def refuse_on_test(data: Path, flag: str) -> None:
+    """Refuse to choose something by the labels of ``test``.
+
+    Parameters
+    ----------
+    data : Path
+        A file of samples; its name says its split.
+    flag : str
+        What would choose, for the message.
+
+    Raises
+    ------
+    QueryError
+        If the file is of ``test``.
+    """
+    if split_of(data.stem) == "test":
+        raise QueryError(
+            f"{flag} chooses by labels, and what is chosen on {data.name} cannot be measured there "
+            "any more; name val.jsonl"
+        )
+
+
+def chosen_thresholds(items: Sequence[Prediction]) -> dict[str, float]:
+    """The best threshold of each topic with two choices, at the budget that scores best there."""
+    by_budget: dict[str, dict[int | None, list[Prediction]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for item in items:
+        if item.condition == "model":
+            by_budget[item.topic][item.budget].append(item)
+    found = {}
+    for topic, budgets in by_budget.items():
+        best = max(budgets.values(), key=lambda own: sum(i.score for i in own) / len(own))
+        if (threshold := best_threshold(best)) is not None:
+            found[topic] = threshold
+    return found
+
+
+def read_thresholds(file: Path | None, data: Path) -> dict[str, float]:
+    """Thresholds out of the JSON of an evaluation that chose them; none without a file.
+
+    Raises
+    ------
+    QueryError
+        If the file is none, chose nothing, or chose on ``test``.
+    """
+    if file is None:
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        thresholds, split = content["thresholds"], content["about"]["split"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise QueryError(
+            f"{file.name} is no result of `pathreason evaluate --choose-thresholds --json`"
+        ) from None
+    if not thresholds:
+        raise QueryError(
+            f"{file.name} chose no thresholds; evaluate val.jsonl with --choose-thresholds"
+        )
+    refuse_on_test(Path(split), "--thresholds")
+    return {str(topic): float(value) for topic, value in thresholds.items()}
+
+
+def made_by(command: str) -> dict[str, str]:
+    """By which command, version and commit figures are made; empty parts are left out.
+
+    Names no folder: of paths in the command the last part stands alone.
+    """
+    words = [word.rpartition("/")[2] if "/" in word else word for word in command.split()]
+    parts = {"command": " ".join(words), "version": __version__, "commit": _commit()}
+    return {name: text for name, text in parts.items() if text}
+
+
+def _commit() -> str:
+    """Of the source that runs, with ``+`` where it was changed since; empty if installed."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here), *words],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return done.stdout.strip()
+
+    if git("ls-files", "--error-unmatch", Path(__file__).name) == "":
+        return ""  # not of a repository, or of another project's
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if git("diff", "--stat", "HEAD") else "")
+
+
+def provenance_notes(
+    about: Mapping[str, Any], made: Mapping[str, str], number: int, rows: Sequence[Row]
+) -> Iterator[str]:
+    """What stands below the main table: n, split, seed, command, commit."""
+    parts = [
+        f"n {number:,}",
+        f"split {about['split']}",
+        f"seed {about['seed']}",
+        f"data {str(about['data_sha256'])[:12]}",
+        *(f"{name} {made[name]}" for name in ("version", "commit") if name in made),
+    ]
+    command = f"; `{made['command']}`" if "command" in made else ""
+    yield f"All figures: {', '.join(parts)}{command}."
+    budgets = {row.budget for row in rows}
+    if len(budgets) > 1 and split_of(str(about["split"])) == "test":
+        yield (
+            "Figures at the best budget are at the best one of these questions, and so optimistic; "
+            "a budget that was chosen on val has its own column."
+        )
