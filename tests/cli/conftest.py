@@ -80,7 +80,7 @@ def picture(tmp_path):
     """File of 640 x 480 px, white with one dark spot."""
     pixels = np.full((480, 640, 3), 255, np.uint8)
     x, y, w, h = SPOT
-    pixels[y : y + h, x : x + w] = 0
+    pixels[y : y + h, x : x + w] = (40, 20, 50)  # black would be padding
     file = tmp_path / "spot.png"
     Image.fromarray(pixels).save(file)
     return str(file)
