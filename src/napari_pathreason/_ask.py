@@ -44,6 +44,7 @@ def ask(
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
     zoom: bool = True,
+    check_order: bool = False,
     policy: PolicyName = "auto",
     windows: Sequence[WindowChoice | View | Region | tuple[int, int, int, int]] = (),
     keep: str | Path | None = None,
@@ -66,8 +67,8 @@ def ask(
     effort : {"low", "balanced", "high"}
         How readily a learned allocator spends tokens.
     model : str, Path or Models
-        ``embedded``, a folder, a hub id, or what `models.load_models` returned: with that, several
-        questions load the model once.
+        ``embedded``, a folder, a hub id, a server such as ``http://host:8000/v1#name``, or what
+        `models.load_models` returned: with that, several questions load the model once.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
     encoder : {"exact", "fast", "openvino"}
@@ -78,6 +79,9 @@ def ask(
         Micrometres per level-0 pixel, where the file does not say.
     zoom : bool
         Zoom at small detections, on top of the budget, where the model knows how.
+    check_order : bool
+        Ask a question with choices again with these reversed; `Result.order` says whether the
+        answer holds.
     policy : PolicyName
         How a large region is read: as one picture (``one_view``), or which windows of it; ``auto``
         decides by its size and the kind of question.
@@ -114,7 +118,7 @@ def ask(
         elif not isinstance(region, Region):
             region = Region(*region)
         query = Query(task, question, tuple(choices))
-        settings = GenerationSettings(seed=seed, zoom=zoom)
+        settings = GenerationSettings(seed=seed, zoom=zoom, check_order=check_order)
         chosen = tuple(map(_window, windows))
         job = Job(source, Request(region, query, budget, settings, effort, policy, chosen))
         if not isinstance(model, str | Path):

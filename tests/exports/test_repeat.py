@@ -6,14 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_pathreason.engine import Choice, Job, Pick, ask, result_to_dict
+from napari_pathreason.engine import (
+    Choice,
+    Job,
+    Pick,
+    RepeatedViews,
+    ask,
+    repeated_views,
+    result_to_dict,
+)
 from napari_pathreason.exports import (
     AnswerFiles,
-    RepeatedViews,
     UsedModel,
     entry_of,
     read_manifest,
-    repeated_views,
 )
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import slide_from_arrays

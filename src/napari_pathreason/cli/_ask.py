@@ -36,7 +36,6 @@ from ._options import (
     check_writable,
     names_in,
     settings_of,
-    use_server,
     write_json,
 )
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
@@ -101,6 +100,12 @@ def add_parser(commands: Subparsers) -> None:
     defaults = GenerationSettings()
     add_setting(how, defaults, "temperature", "{:g}: always the likeliest word")
     add_setting(how, defaults, "seed", "of the draw at a temperature above 0")
+    add_setting(
+        how,
+        defaults,
+        "check_order",
+        "ask a question with choices again with these reversed, and say whether the answer holds",
+    )
     how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
     how.add_argument(
         "--keep",
@@ -126,11 +131,13 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if file not in (None, "-"):
             check_writable(Path(file))
     check_views(args)
+    if args.check_order and args.from_ is None and (args.task == "detection" or not args.choices):
+        raise QueryError("--check-order is about questions with choices; give --choices")
     files = wanted_files(args)
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
-    use_server(args)
+    models.prepare_server(args.model, args.allow_host, args.boxes)
     written = (*files.values(), args.figure, args.keep, args.json, args.show_views)
     for file in written:
         if file not in (None, "-"):

@@ -21,7 +21,6 @@ from ._options import (
     check_writable,
     names_in,
     settings_of,
-    use_server,
     write_json,
 )
 from ._text import StatusLine, estimate_costs, printable, quiet_libraries
@@ -123,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     for slide in args.slides:
         files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()
-    use_server(args)
+    models.prepare_server(args.model, args.allow_host, args.boxes)
     used = slide_run.used_model(args.model, args.device, args.encoder)
     load = cache(
         slide_run.LoadSame(

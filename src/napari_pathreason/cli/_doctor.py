@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_pathreason import models
 from napari_pathreason.errors import PathreasonError
 
-from ._options import add_server, use_server
+from ._options import add_server
 
 if TYPE_CHECKING:
     from napari_pathreason.models.server import Capabilities
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     sick = False
     if args.model is not None or args.allow_host or args.boxes:
         args.model = args.model or ""
-        use_server(args)
+        models.prepare_server(args.model, args.allow_host, args.boxes)
     for one in examine() if args.model is None else examine_server(args.model):
         sick |= one.state == "missing"
         print(f"{marks[one.state]:<9}{one.name:<19}{one.text}".rstrip())

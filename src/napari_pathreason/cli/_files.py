@@ -35,6 +35,7 @@ _IN_MANIFEST = (
     "temperature",
     "seed",
     "zoom",
+    "check_order",
     "mpp",
 )
 """Options whose values stand in the manifest."""

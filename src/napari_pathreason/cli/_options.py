@@ -101,29 +101,6 @@ def add_server(options: Options) -> None:
     )
 
 
-def use_server(args: argparse.Namespace) -> None:
-    """Remember what the options say of a server.
-
-    Raises
-    ------
-    QueryError
-        If they are given for a model that is on no server.
-    ModelError
-        If the host is none, or the server cannot say which model it has.
-    """
-    if args.allow_host is None and args.boxes is None:
-        return
-    from napari_pathreason import models
-
-    if not models.is_address(args.model):
-        what = "--allow-host" if args.allow_host is not None else "--boxes"
-        raise QueryError(f"{what} is about a model on a server; leave it out, or give its address")
-    if args.allow_host is not None:
-        models.allow_host(args.allow_host)
-    if args.boxes is not None:
-        models.set_boxes(args.model, args.boxes)
-
-
 def names_in(text: str) -> tuple[str, ...]:
     """Names between commas."""
     return tuple(word.strip() for word in plain_text(text).split(",") if word.strip())

@@ -105,6 +105,7 @@ def describe(result: Result) -> str:
             "Confidence",
             "" if doubted else engine.confidence_line(result).removeprefix("Confidence "),
         ),
+        ("Order", engine.order_line(result)),
         *_lines("Rationale", result.answer.rationale.splitlines()),
         *(
             (box, f"{one.label}: {_numbers(one.box)}{_confident(one.confidence)}")

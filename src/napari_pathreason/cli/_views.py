@@ -273,7 +273,7 @@ class Planner:
 
 def job_of(entry: exports.ManifestEntry, slide: Slide) -> engine.Job:
     """The job of a request; where it was answered before, with the windows that were read then."""
-    return engine.Job(slide, entry.request, policy=exports.repeated_views(entry.views))
+    return engine.Job(slide, entry.request, policy=engine.repeated_views(entry.views))
 
 
 def _plan(job: engine.Job, performer: engine.Performer, allocator: engine.Allocator) -> Planned:

@@ -25,6 +25,7 @@ from ._job import (
     as_user_error as as_user_error,
     sentence as sentence,
 )
+from ._order import FLIPS as FLIPS, other_order as other_order
 from ._plan import (
     Cost as Cost,
     budget_flops as budget_flops,
@@ -69,8 +70,10 @@ from ._reliability import (
     join_reliability as join_reliability,
     picture_doubts as picture_doubts,
 )
+from ._repeat import RepeatedViews as RepeatedViews, repeated_views as repeated_views
 from ._report import (
     confidence_line as confidence_line,
+    order_line as order_line,
     result_to_dict as result_to_dict,
     sum_tokens as sum_tokens,
     token_line as token_line,

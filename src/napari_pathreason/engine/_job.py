@@ -62,6 +62,7 @@ class Stage(StrEnum):
     GENERATE = "generate"
     ZOOM = "zoom"
     PARSE = "parse"
+    CHECK = "check"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,15 @@ def assess(doubts: list[Doubt]) -> types.Reliability:
     return types.Reliability("none" if worst else "uncertain" if others else "reliable", reasons)
 
 
+def join_doubt(reliability: types.Reliability, doubt: Doubt) -> types.Reliability:
+    """A reliability with one more doubt; worse where that is."""
+    if reliability.level == "reliable":
+        return types.Reliability(doubt.level, (doubt.reason,))
+    if doubt.level == "none" and reliability.level != "none":
+        return types.Reliability("none", (doubt.reason, *reliability.reasons))
+    return types.Reliability(reliability.level, (*reliability.reasons, doubt.reason))
+
+
 def question_doubts(query: types.Query, model: types.ModelInfo) -> Iterator[Doubt]:
     """What is known before anything is read: whether the model can answer at all.
 

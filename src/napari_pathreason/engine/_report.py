@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from napari_pathreason.budgets import flops
@@ -54,6 +55,19 @@ def token_report(
     )
 
 
+def with_check(report: TokenReport, dims: ModelDims, readings: Sequence[Reading]) -> TokenReport:
+    """The account of an answer that was asked for a second time, with its choices reversed."""
+    visual = sum(one.visual_tokens for one in readings)
+    return replace(
+        report,
+        check=visual,
+        encoder_patches=report.encoder_patches + visual * dims.merge**2,
+        prompt_tokens=report.prompt_tokens + sum(one.prompt_tokens for one in readings),
+        new_tokens=report.new_tokens + sum(one.new_tokens for one in readings),
+        flops=report.flops + sum(_flops(dims, one) for one in readings),
+    )
+
+
 def sum_tokens(reports: Sequence[TokenReport], native_picture: int) -> TokenReport:
     """One account of several answers about parts of a region, such as the tiles of a slide.
 
@@ -79,6 +93,7 @@ def sum_tokens(reports: Sequence[TokenReport], native_picture: int) -> TokenRepo
         flops_native_picture=sum(one.flops_native_picture for one in reports),
         flops_native_windows=sum(one.flops_native_windows for one in reports),
         zoom=sum(one.zoom for one in reports),
+        check=sum(one.check for one in reports),
     )
 
 
@@ -100,6 +115,8 @@ def token_line(result: Result) -> str:
     spent = f"{tokens.realised:,}"
     if tokens.zoom:
         spent += f" + {tokens.zoom:,} zoom"
+    if tokens.check:
+        spent += f" + {tokens.check:,} check"
     if tokens.allocator:
         spent += f" + {tokens.allocator:,}"
     whole = result.region.width * result.region.height
@@ -137,6 +154,16 @@ def confidence_line(result: Result) -> str:
     return line if result.model.calibration is not None else f"{line} (not calibrated)"
 
 
+def order_line(result: Result) -> str:
+    """Whether an answer held with its choices reversed; empty where that was not asked."""
+    if result.order is None:
+        return ""
+    if not result.order.flipped:
+        return "the answer holds with the choices reversed"
+    other = result.order.answer or "no readable answer"
+    return f"the answer flips: with the choices reversed it is {other}"
+
+
 def result_to_dict(result: Result) -> dict[str, Any]:
     """Turn a result into values that `json.dumps` takes.
 
@@ -156,6 +183,9 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "reply": "" if result.answer.readable else result.answer.reply,
         "confidence": _short(result.confidence),
         "calibrated": result.model.calibration is not None,
+        "order": None
+        if result.order is None
+        else {"answer": result.order.answer, "flipped": result.order.flipped},
         "ood": None
         if result.ood is None
         else {
@@ -177,6 +207,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "requested": tokens.requested,
             "realised": tokens.realised,
             "zoom": tokens.zoom,
+            "check": tokens.check,
             "native_picture": tokens.native_picture,
             "native_windows": tokens.native_windows,
             "saved": tokens.saved,

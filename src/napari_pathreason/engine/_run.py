@@ -49,6 +49,7 @@ from ._job import (
     StageStarted,
     as_user_error,
 )
+from ._order import check_order
 from ._picture import read_picture
 from ._protocols import Allocator, Performer
 from ._reading import Found, Read
@@ -205,19 +206,31 @@ def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Step
     check_boxes(request.query, model)
     query = as_trained(request.query, model.metadata)
     worded = replace(job, request=replace(request, region=region, query=query))
-    most = model.max_visual_tokens if job.bounded else None
-    found = None
-    if by_windows(worded, model, most):
-        learned = learned_windows(allocator)
-        found = yield from read_windows(worded, model, learned, most, run.begin)
-    if found is None:  # small, or without any tissue that windows could be laid over
-        found = yield from read_picture(worded, model, allocator, most, run.begin)
+    found = yield from _find(worded, model, allocator, run.begin)
     run.took(Stage.GENERATE, found.reads)
     zoom = yield from _look_again(worded, model, found, run)
     yield run.begin(Stage.PARSE)
     result = _result(worded, request, model, found, zoom)
+    if request.settings.check_order:
+        yield run.begin(Stage.CHECK)
+        result = yield from check_order(
+            worded, model, result, lambda again: _find(again, model, allocator, StageStarted)
+        )
     run.end()
     yield Finished(replace(result, seconds=run.seconds))
+
+
+def _find(
+    job: Job, model: ModelInfo, allocator: Allocator, begin: Callable[[Stage], StageStarted]
+) -> Generator[Event | Need, list[Completion], Found]:
+    """What the views of a job's region show; its region lies on the slide, its words are worded."""
+    most = model.max_visual_tokens if job.bounded else None
+    found = None
+    if by_windows(job, model, most):
+        found = yield from read_windows(job, model, learned_windows(allocator), most, begin)
+    if found is None:  # small, or without any tissue that windows could be laid over
+        found = yield from read_picture(job, model, allocator, most, begin)
+    return found
 
 
 def _look_again(

@@ -52,7 +52,6 @@ from ._reliability import (
     reliability_sentence as reliability_sentence,
     to_reliability as to_reliability,
 )
-from ._repeat import RepeatedViews as RepeatedViews, repeated_views as repeated_views
 from ._report import write_report as write_report
 from ._tables import (
     plain as plain,

@@ -148,6 +148,7 @@ from .process import ModelProcess as ModelProcess
 from .server import (
     allow_host as allow_host,
     is_address as is_address,
+    prepare_server as prepare_server,
     resolve_address as resolve_address,
     set_boxes as set_boxes,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.types import Encoder
+from napari_pathreason.types import BoxSpace, Encoder
 
 if TYPE_CHECKING:
     from napari_pathreason.training.samples import Split
@@ -58,8 +58,20 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
         "evaluate", help="scores per kind of question and per budget", argument_default=OPTIONAL
     )
     add = parser.add_argument
-    add("model", help="embedded, a folder or a hub id")
+    add("model", help="embedded, a folder, a hub id, or a server: http://host:8000/v1#NAME")
     add("--data", type=Path, required=True, help="JSONL of `data convert`")
+    add(
+        "--allow-host",
+        default=None,
+        metavar="NAME",
+        help="send pixels and words to this host, which is not this machine; remembered",
+    )
+    add("--boxes", choices=get_args(BoxSpace), default=None, help="as for `pathreason ask`")
+    add(
+        "--check-order",
+        action="store_true",
+        help="ask questions with choices again with these reversed: the share of answers that flip",
+    )
     add("--budgets", default="4,16,64,256", help="budgets, or native")
     add(
         "--policies",
@@ -344,6 +356,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    from napari_pathreason.models import prepare_server
     from napari_pathreason.training.evaluation import (
         FIGURES,
         EvaluationPlan,
@@ -353,6 +366,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
 
     _check_pages((args.markdown, args.card), FIGURES)
+    prepare_server(args.model, args.allow_host, args.boxes)
     table = args.groups and (Path(args.groups[0]), args.groups[1])
     report = evaluate(
         _filled(

@@ -45,7 +45,8 @@ class GenerationSettings:
 
     ``begin`` is what the answer begins with, as if the model had written it. With ``zoom`` small
     detections get a zoom on top of the budget, where the model knows how; see
-    `Metadata.zoom_labels`.
+    `Metadata.zoom_labels`. ``check_order`` asks a question with choices once more with these
+    reversed, to see whether the answer holds.
     """
 
     max_new_tokens: int = 256
@@ -53,6 +54,7 @@ class GenerationSettings:
     seed: int = 0
     begin: str = ""
     zoom: bool = True
+    check_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ class TokenReport:
     """Account of one answer; all counts are visual tokens unless named otherwise.
 
     ``realised`` of the ``requested`` are those of the views that the budget is for; ``zoom`` is
-    what zooms at their detections took besides, ``allocator`` the overview that chose the budget.
+    what zooms at their detections took besides, ``check`` the same question asked again with its
+    choices reversed, ``allocator`` the overview that chose the budget.
     Native size has two names: ``native_picture`` is the region as one picture, ``native_windows``
     the windows that cover its tissue, each at native size. Of a region that is read as one picture
     both are the same; ``flops_native_picture`` and ``flops_native_windows`` are the same answer's.
@@ -122,11 +123,12 @@ class TokenReport:
     flops_native_picture: float
     flops_native_windows: float
     zoom: int = 0
+    check: int = 0
 
     @property
     def read(self) -> int:
         """Tokens that the performer read, in all its views."""
-        return self.realised + self.zoom
+        return self.realised + self.zoom + self.check
 
     @property
     def spent(self) -> int:
@@ -206,6 +208,22 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderCheck:
+    """What was answered with the choices reversed.
+
+    Parameters
+    ----------
+    answer : str
+        Empty where it could not be read.
+    flipped : bool
+        Whether it is another one than with the choices as they were given.
+    """
+
+    answer: str
+    flipped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One question about one region, answered; `engine.result_to_dict` gives its JSON form.
 
@@ -219,6 +237,7 @@ class Result:
     in the order in which the policy would go on. ``picture_size`` (width, height) in px is the
     picture's, or the frame of the answer's boxes where there are several. ``request`` is what was
     asked, its region cut to the slide; None where a result stands for several, such as a slide run.
+    ``order`` says whether the answer held with its choices reversed; None where that was not asked.
     """
 
     query: Query
@@ -242,3 +261,4 @@ class Result:
     readings: tuple[Reading, ...] = ()
     unread: tuple[Region, ...] = ()
     request: Request | None = None
+    order: OrderCheck | None = None

@@ -24,6 +24,7 @@ WORDS = {
     Stage.GENERATE: "Writing the answer",
     Stage.ZOOM: "Zooming in on detections",
     Stage.PARSE: "Placing the boxes",
+    Stage.CHECK: "Asking with the choices reversed",
 }
 PAINT_EVERY_MS = 50
 FINE = 20

@@ -24,6 +24,8 @@ from napari_pathreason.models.server import family_named
         ("OpenGVLab/InternVL3_5-8B", "InternVL", "relative"),
         ("Qwen/Qwen3-8B", "unknown", None),
         ("llava", "unknown", None),
+        ("/home/me/pathreason/qwen3-vl/llava.gguf", "unknown", None),
+        ("/srv/pathreason/models/embedded", "PathReason", "relative"),
     ],
 )
 def test_a_name_tells_the_family(model, family, boxes):

@@ -10,9 +10,11 @@ from ._families import ServedFamily as ServedFamily, family_named as family_name
 from ._load import (
     SPACES as SPACES,
     ServerReport as ServerReport,
+    chosen_boxes as chosen_boxes,
     list_models as list_models,
     load_server as load_server,
     look_at_server as look_at_server,
+    prepare_server as prepare_server,
     read_server_info as read_server_info,
     resolve_address as resolve_address,
     set_boxes as set_boxes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 
 from napari_pathreason.types import BoxSpace
 
@@ -42,12 +43,20 @@ _FAMILIES: tuple[tuple[str, ServedFamily], ...] = (
     (r"medgemma|gemma-?3", ServedFamily("Gemma 3", None, 56)),
     (r"gemma-?4", ServedFamily("Gemma 4", "relative_yx")),
     (r"internvl", ServedFamily("InternVL", "relative", 28)),
-    (r"pathreason", ServedFamily("PathReason", "relative")),
+    (r"pathreason|^embedded$", ServedFamily("PathReason", "relative")),
 )
 """Pattern in a served model's name -> family; the first that is found."""
 
 
+def short_name(model: str) -> str:
+    """How a model is called; where its server knows it by a path, without the folders."""
+    if re.match(r"[/\\~.]|[A-Za-z]:\\", model):
+        name = PureWindowsPath(model).name if "\\" in model else PurePosixPath(model).name
+        return name or "model"
+    return model
+
+
 def family_named(model: str) -> ServedFamily:
     """The family of a served model, as far as its name tells; see `ServedFamily`."""
-    name = model.casefold()
+    name = short_name(model).casefold()
     return next((one for pattern, one in _FAMILIES if re.search(pattern, name)), UNKNOWN)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import get_args
+from typing import Literal, get_args
 
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.types import BoxSpace, ModelInfo, ServerInfo, unknown_dims
 
-from ._address import Address, parse_address
+from ._address import Address, is_address, parse_address
 from ._client import Client, Served
-from ._families import ServedFamily, family_named
-from ._memory import check_allowed, key_of, recall, remember
+from ._families import ServedFamily, family_named, short_name
+from ._memory import allow_host, check_allowed, key_of, recall, remember
 from ._performer import ServerPerformer
 from ._probe import Capabilities, capabilities, keep, probe, remembered
 
@@ -141,6 +139,42 @@ def set_boxes(model_id: str, space: str) -> None:
     remember(resolve_address(model_id), BOXES, {"space": space})
 
 
+def prepare_server(model: str, host: str | None = None, boxes: str | None = None) -> None:
+    """Remember what a user says of a server together with its address.
+
+    Parameters
+    ----------
+    model : str
+        As it was chosen.
+    host : str, optional
+        See `allow_host`.
+    boxes : str, optional
+        See `set_boxes`.
+
+    Raises
+    ------
+    QueryError
+        If either is given for a model that is on no server.
+    ModelError
+        If the host is none, or the server cannot say which model it has.
+    """
+    if host is None and boxes is None:
+        return
+    if not is_address(model):
+        what = "--allow-host" if host is not None else "--boxes"
+        raise QueryError(f"{what} is about a model on a server; leave it out, or give its address")
+    if host is not None:
+        allow_host(host)
+    if boxes is not None:
+        set_boxes(model, boxes)
+
+
+def chosen_boxes(address: Address) -> BoxSpace | Literal[""]:
+    """How its user says that a model on a server writes boxes; empty where nothing is said."""
+    own = recall(address, BOXES).get("space")
+    return next((space for space in get_args(BoxSpace) if space == own), "")
+
+
 def _connected(model_id: str, key: str) -> tuple[Client, tuple[Served, ...]]:
     address = parse_address(model_id)
     check_allowed(address)
@@ -179,7 +213,7 @@ def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
     if not found.usage:
         notes.append("the server does not count tokens; visual tokens are those that were planned")
     return ModelInfo(
-        name=_name(address.model),
+        name=short_name(address.model),
         family=family.name,
         box_space=space,
         dims=unknown_dims(found.token_px or family.token_px),
@@ -200,20 +234,10 @@ def _boxes(
     address: Address, family: ServedFamily, found: Capabilities
 ) -> tuple[BoxSpace | None, str]:
     """How boxes are written, and who says so: the user, the family, or the answer to a probe."""
-    own = recall(address, BOXES).get("space")
-    for space in get_args(BoxSpace):
-        if own == space:
-            return space, f"{SPACES[space]}, as you said"
+    if own := chosen_boxes(address):
+        return own, f"{SPACES[own]}, as you said"
     if family.boxes is not None:
         return family.boxes, f"{SPACES[family.boxes]}, as {family.name} models do"
     if found.boxes is not None:
         return found.boxes, f"{SPACES[found.boxes]}, as it boxed a test picture"
     return None, ""
-
-
-def _name(model: str) -> str:
-    """How a model is called; where its server knows it by a path, without the folders."""
-    if re.match(r"[/\\~.]|[A-Za-z]:\\", model):
-        name = PureWindowsPath(model).name if "\\" in model else PurePosixPath(model).name
-        return name or "model"
-    return model

@@ -47,6 +47,9 @@ WITHOUT_A_BUDGET = ("constant", "baseline")
 """Conditions that were asked at no budget, and stand beside every one."""
 
 
+NOT_BEGUN = "Not asked without a rationale: this server cannot go on with an answer that was begun."
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
     """What to evaluate.
@@ -63,7 +66,9 @@ class EvaluationPlan:
     that the samples name. ``choose_thresholds`` chooses the probability from which the positive one
     of two choices counts as said, on these questions, which must not be those of ``test``;
     ``thresholds`` are results of such an evaluation, whose thresholds are taken. ``per_topic`` None
-    asks everything. ``command`` is what was typed, for the record.
+    asks everything. ``command`` is what was typed, for the record. ``check_order``
+    asks questions with choices again with these reversed, and reports the share of answers that
+    flip.
     """
 
     model: str
@@ -86,6 +91,7 @@ class EvaluationPlan:
     thresholds: Path | None = None
     choose_thresholds: bool = False
     command: str = ""
+    check_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +205,15 @@ def evaluate(plan: EvaluationPlan) -> Report:
             plan.seed,
             plan.together,
             scorer,
+            plan.check_order,
         )
         evaluator.remember(known.items)
+        server = models.performer.info.server
+        begins = server is None or server.continues
         conditions: list[ModelCondition] = [
             "model",
-            *(("text_only", "unreasoned") if plan.blank else ()),
+            *(("text_only",) if plan.blank else ()),
+            *(("unreasoned",) if plan.blank and begins else ()),
         ]
         runs = [(budget, condition) for budget in plan.budgets for condition in conditions]
         if set(plan.policies) - {"fixed"}:
@@ -240,6 +250,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
         (
             *models.performer.info.notes,
             *_notes(others, plan, grouped=any(groups)),
+            *(() if begins or not plan.blank else (NOT_BEGUN,)),
             *provenance_notes(about, made, len(samples), rows),
         ),
         made,

@@ -14,7 +14,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from napari_pathreason.engine import Allocator, Job, Performer, ask, ask_together, scaled
+from napari_pathreason.engine import (
+    Allocator,
+    Job,
+    Performer,
+    ask,
+    ask_together,
+    other_order,
+    scaled,
+)
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.samples import Pictures, Sample, shown_size
 from napari_pathreason.types import (
@@ -73,6 +81,8 @@ class Evaluator:
         each kind are asked alone, and the others tell no seconds.
     scorer : Scorer, optional
         Of the same samples; made here if left out.
+    check_order : bool
+        Ask questions with choices again with these reversed; see `Prediction.other_order`.
     """
 
     def __init__(
@@ -84,7 +94,9 @@ class Evaluator:
         seed: int = 0,
         together: int = 1,
         scorer: Scorer | None = None,
+        check_order: bool = False,
     ) -> None:
+        self._check_order = check_order
         self.samples = samples
         self._pictures = pictures
         self._performer = performer
@@ -112,7 +124,44 @@ class Evaluator:
             new = [key for key in window if key not in self._answers]
             answers = self.ask([index for index, _, _ in new], budget, condition)
             self._answers.update(zip(new, answers, strict=True))
+            if self._check_order and condition == "model":
+                self._reverse(window, budget)
             yield from (replace(self._answers[key], budget=budget) for key in window)
+
+    def _reverse(
+        self, keys: Sequence[tuple[int, ModelCondition, Size]], budget: int | None
+    ) -> None:
+        """Ask those of some questions that have choices with these reversed, once each."""
+        due = {
+            key[0]: key
+            for key in keys
+            if self._answers[key].other_order is None
+            and other_order(self.samples[key[0]].query) is not None
+        }
+        if not due:
+            return
+        turned = {
+            index: self.samples[index].model_copy(
+                update={"choices": self.samples[index].choices[::-1]}
+            )
+            for index in due
+        }
+        texts = {}
+        plain = [index for index in due if not turned[index].views]
+        jobs = [self._job(turned[index], budget, "model") for index in plain]
+        results = ask_together(jobs, self._performer, self._allocator, most=MOST_TOKENS)
+        texts |= {index: one.answer.text for index, one in zip(plain, results, strict=True)}
+        viewed = [index for index in due if turned[index].views]
+        answers = ask_views(
+            self._performer,
+            [turned[index] for index in viewed],
+            self._pictures,
+            budget,
+            GenerationSettings(max_new_tokens=MAX_NEW_TOKENS),
+        )
+        texts |= {index: one.answer.text for index, one in zip(viewed, answers, strict=True)}
+        for index, key in due.items():
+            self._answers[key] = replace(self._answers[key], other_order=texts[index])
 
     def windows(self, questions: Sequence[T], sizes: Sequence[Size]) -> Iterator[Sequence[T]]:
         """Questions in groups that the model takes at once, by the sizes of their pictures."""
@@ -133,7 +182,7 @@ class Evaluator:
         viewed = [index for index in indexes if self.samples[index].views]
         items = self._ask_views(viewed, budget, condition)
         plain = [index for index in indexes if index not in items]
-        jobs = {index: self._job(index, budget, condition) for index in plain}
+        jobs = {index: self._job(self.samples[index], budget, condition) for index in plain}
         alone = {
             index: ask(job, self._performer, self._allocator)
             for index, job in jobs.items()
@@ -193,8 +242,7 @@ class Evaluator:
             return None
         return uncalibrated(confidence, self._performer.info.calibration)
 
-    def _job(self, index: int, budget: int | None, condition: ModelCondition) -> Job:
-        sample = self.samples[index]
+    def _job(self, sample: Sample, budget: int | None, condition: ModelCondition) -> Job:
         slide = self._pictures.slide(sample)
         if condition == "text_only":  # as large as the picture, without taking its memory
             white = np.broadcast_to(np.uint8(255), (slide.height, slide.width, 3))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.tasks import is_right
+from napari_pathreason.tasks import is_right, same_choice
 from napari_pathreason.training.convert import CANNOT_TELL
 
 from ._predictions import Prediction
@@ -94,6 +94,13 @@ def _missed(item: Prediction) -> Part | None:
     return float(item.ood <= 1), 1.0
 
 
+def _flips(item: Prediction) -> Part | None:
+    """Answers that are others with the choices reversed; unreadable ones are none that hold."""
+    if item.other_order is None:
+        return None
+    return float(not same_choice(item.answer, item.other_order, item.choices)), 1.0
+
+
 EVERY: dict[str, Measure] = {
     "score": lambda item: (item.score, 1.0),
     "tokens": lambda item: (item.tokens, 1.0),
@@ -105,6 +112,7 @@ EVERY: dict[str, Measure] = {
     "shuffled": _shuffled,
     "flagged": _flagged,
     "missed": _missed,
+    "flips": _flips,
 }
 """Measures that stand in every row."""
 

@@ -150,8 +150,8 @@ def _costs(group: Mapping[str, Row]) -> str:
         "text only": lambda v: _value(v, "text_only"),
         "without rationale": lambda v: _value(v, "unreasoned"),
         "tokens": lambda v: f"{v['tokens']:.0f}",
-        "GFLOPs": lambda v: f"{v['flops'] / 1e9:.2f}",
-        "of native": lambda v: f"{100 * v['share_of_native']:.0f} %",
+        "GFLOPs": _gflops,
+        "of native": _of_native,
         "median s": lambda v: _value(v, "seconds"),
         "well formed": lambda v: _value(v, "well_formed"),
         "unreadable": lambda v: _value(v, "unreadable", 3),
@@ -161,10 +161,22 @@ def _costs(group: Mapping[str, Row]) -> str:
         "false OOD alarms": lambda v: _value(v, "flagged", 3),
         "OOD missed": lambda v: _value(v, "missed", 3),
     }
+    if any("flips" in row.values for row in group.values()):
+        columns["flips"] = lambda v: _value(v, "flips", 3)
     lines = [
         [budget, *(show(row.values) for show in columns.values())] for budget, row in group.items()
     ]
     return _grid(["budget", *columns], lines)
+
+
+def _gflops(values: Values) -> str:
+    """FLOPs; of a model on a server nobody knows them."""
+    return f"{values['flops'] / 1e9:.2f}" if values["flops"] else "-"
+
+
+def _of_native(values: Values) -> str:
+    share = values.get("share_of_native")
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
@@ -179,8 +191,8 @@ def _policies(rows: Sequence[Row], policies: Sequence[Row]) -> str:
             row.budget if row.run.policy == "fixed" else "-",
             f"{v['score']:.3f} ({_bounds(v, digits=3)})",
             f"{v['tokens']:.0f}",
-            f"{v['flops'] / 1e9:.2f}",
-            f"{100 * v['share_of_native']:.0f} %",
+            _gflops(v),
+            _of_native(v),
             _value(v, "seconds"),
         ]
         for row in whole

@@ -71,7 +71,8 @@ class Prediction:
     distribution; None where the model has neither. ``group`` names what the picture shares with
     others, such as a slide or an organ; empty where nothing is known of it. ``probability`` is
     that of the answer among its choices before it is calibrated, and ``box_confidences`` are those
-    of ``boxes`` in their order; None where they are not known.
+    of ``boxes`` in their order; None where they are not known. ``other_order`` is the
+    answer to the same question with its choices reversed; None where that was not asked.
     """
 
     index: int
@@ -105,6 +106,7 @@ class Prediction:
     group: str = ""
     probability: float | None = None
     box_confidences: tuple[float, ...] | None = None
+    other_order: str | None = None
 
     @property
     def lacks(self) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from napari_pathreason.budgets import budget_of
-from napari_pathreason.engine import LEARNED, Choice, Pick, State, policy_named
 from napari_pathreason.types import PolicyName, View, Views
+
+from ._policies import LEARNED, Choice, Pick, State, policy_named
 
 
 @dataclass(frozen=True, slots=True)
