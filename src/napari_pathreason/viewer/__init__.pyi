@@ -92,9 +92,11 @@ from ._session import (
     Question as Question,
     Session as Session,
     answer_question as answer_question,
+    describe_model as describe_model,
     question_of as question_of,
     request_of as request_of,
     session_of as session_of,
+    spawn_models as spawn_models,
     unwrapped as unwrapped,
 )
 from ._settings import (

@@ -38,7 +38,9 @@ class Draft:
     query : Query
     budget : int or {"auto", "native"}
     model_id : str
-        ``embedded``, a folder or a hub id.
+        ``embedded``, a folder, a hub id or the address of a server.
+    check_order : bool
+        Whether a question with choices is asked again with these reversed.
     """
 
     image: Image | None
@@ -46,6 +48,7 @@ class Draft:
     query: Query
     budget: Budget
     model_id: str
+    check_order: bool = False
 
 
 @dataclass(eq=False)
@@ -69,6 +72,8 @@ class Asked:
         ``embedded``, a folder or a hub id.
     preferred : str
         Model of the preferences.
+    check_order : bool
+        Whether a question with choices is asked again with these reversed.
     shown : Entry or None
         The answer that is shown; what Save and Copy write.
     """
@@ -83,6 +88,7 @@ class Asked:
     budget: Budget = "auto"
     model: str = EMBEDDED
     preferred: str = EMBEDDED
+    check_order: bool = False
     shown: Any = None
     _sample_query: Query = field(default=Query("vqa"), init=False, repr=False)
     _viewer_ref: ReferenceType[Viewer] | None = field(default=None, init=False, repr=False)
@@ -95,7 +101,8 @@ class Asked:
     def resolve(self) -> Draft:
         """What it says now, frozen."""
         query = Query(self.task, " ".join(self.question.split()), names_in(self.options))
-        return Draft(self.image, self.source, query, self.budget, self.model.strip() or EMBEDDED)
+        model = self.model.strip() or EMBEDDED
+        return Draft(self.image, self.source, query, self.budget, model, self.check_order)
 
     def fill(self, query: Query) -> None:
         """Set task, question and choices to those of a query."""
@@ -131,7 +138,15 @@ class Asked:
         """What is set, but for the image and the answer."""
         model = self.model.strip()
         own = "" if model == self.preferred else model
-        return AskState(self.task, self.question, self.options, self.source, self.budget, own)
+        return AskState(
+            self.task,
+            self.question,
+            self.options,
+            self.source,
+            self.budget,
+            own,
+            self.check_order,
+        )
 
     def restore(self, state: AskState) -> None:
         """Set what `state` gave."""
@@ -140,6 +155,7 @@ class Asked:
         self.options = state.options
         self.source = state.region
         self.pin(state.budget)
+        self.check_order = state.check_order
         if state.model:
             self.model = state.model
         self._offer_question()

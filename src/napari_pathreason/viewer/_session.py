@@ -26,6 +26,7 @@ from napari_pathreason.engine import (
     StageStarted,
     as_user_error,
     check_query,
+    other_order,
     run_job,
 )
 from napari_pathreason.errors import PathreasonError, QueryError
@@ -55,9 +56,11 @@ Describe = Callable[[str], ModelInfo | None]
 
 
 def spawn_models(model_id: str, compute: Compute) -> Models:
-    """Models of a folder, hub id or ``embedded``, served from a child process."""
-    from napari_pathreason.models import ModelProcess
+    """Models of a folder, hub id or ``embedded``, served from a child process; of a server here."""
+    from napari_pathreason.models import ModelProcess, is_address, load_models
 
+    if is_address(model_id):  # to wait for a server takes a thread and no process
+        return load_models(model_id)
     return ModelProcess(
         model_id,
         compute.device,
@@ -309,7 +312,10 @@ def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Prefer
         region,
         draft.query,
         draft.budget,
-        GenerationSettings(zoom=preferred.zoom),
+        GenerationSettings(
+            zoom=preferred.zoom,
+            check_order=draft.check_order and other_order(draft.query) is not None,
+        ),
         preferred.effort,
         session.steering.policy,
         session.steering.within(image, region),

@@ -27,7 +27,8 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MOST_THREADS = 256
 FILE = "napari-pathreason-docks.json"
-"""Beside the plugin's preferences; holds no name of a slide and no path but a model's folder."""
+"""Beside the plugin's preferences; holds no name of a slide, no key, and no path but a model's
+folder or the address of its server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ def checked(values: dict[str, Any]) -> Preferences:
         use("encoder", "Encoder", "exact", get_args(Encoder).__contains__, one_of_list),
     )
     model = use(
-        "model", "Model", EMBEDDED, _is_model, "give embedded, a folder that exists or a hub id"
+        *("model", "Model", EMBEDDED, _is_model),
+        "give embedded, a folder that exists, a hub id or the address of a server",
     )
     effort = use("effort", "Effort", "balanced", get_args(Effort).__contains__, one_of_list)
     zoom = use("zoom", "Zoom", True, lambda v: isinstance(v, bool), "check it or do not")
@@ -134,6 +136,7 @@ class AskState:
     region: RegionSource = "view"
     budget: Budget = "auto"
     model: str = ""
+    check_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,4 +246,7 @@ def _is_count(value: Any) -> bool:
 def _is_model(value: Any) -> bool:
     if not isinstance(value, str):
         return False
-    return HUB_ID.fullmatch(value) is not None or Path(value).expanduser().is_dir()
+    from napari_pathreason.models import is_address
+
+    known = is_address(value) or HUB_ID.fullmatch(value) is not None
+    return known or Path(value).expanduser().is_dir()

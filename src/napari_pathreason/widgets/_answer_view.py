@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import order_line, sentence, token_line
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.tasks import TASKS, Cited, cited_places, cited_views
 from napari_pathreason.types import Query, Result
@@ -115,6 +115,7 @@ class AnswerView(QTextBrowser):
             parts += [
                 f"<p style='font-size: {size}'><b>{text}</b></p>",
                 _paragraph(confidence_words(result)),
+                _paragraph(sentence(order_line(result)) if result.order is not None else ""),
                 _lines(result.answer.rationale),
             ]
         cost = _muted(cost_words(result), f"{token_line(result)}")

@@ -50,6 +50,7 @@ from ._history import History, SaveButton
 from ._progress import StageProgress
 from ._reliability import ReliabilityStrip
 from ._runner import QuestionRunner
+from ._server import may_send
 from ._windows import AnswerWindows
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class AskWidget(Dock):
         except PathreasonError as error:
             self.session.asked.shown = None  # a hint stands beside no answer of another question
             self.answer.note(sentence(error))
+            return
+        if not may_send(question.model, self):
+            self.answer.note("Nothing was asked, as nothing may be sent to that host.")
             return
         self.session.memory.keep(ask=self.session.asked.state())
         self._begin(viewer, image, question)

@@ -47,6 +47,7 @@ from ._fields import RowTable
 from ._progress import StageProgress
 from ._reliability import level_icon
 from ._runner import QuestionRunner
+from ._server import may_send
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -149,6 +150,8 @@ class CompareView(QWidget):
             question = question_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:  # nothing went wrong yet: a hint
             show_info(sentence(error))
+            return
+        if not may_send(question.model, self):
             return
         self._forget(viewer)
         self._image = None if draft.image is None else ref(draft.image)

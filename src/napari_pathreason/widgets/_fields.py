@@ -46,6 +46,7 @@ TOTALS: list[tuple[str, Budget]] = [
 ]
 """Of a region that may be large: beyond one picture's they are spread over its windows."""
 MORE = "\N{HORIZONTAL ELLIPSIS}"
+SERVER = f"Server{MORE}"
 """On buttons that ask for something first."""
 
 
@@ -300,7 +301,7 @@ class ImageBox(QWidget):
 
 
 class ModelBox(QWidget):
-    """Embedded, a folder with a checkpoint, or a hub id.
+    """Embedded, a folder with a checkpoint, a hub id, or a model on a server.
 
     Signals
     -------
@@ -315,9 +316,13 @@ class ModelBox(QWidget):
         self._box = CalmBox()
         self._box.setEditable(True)
         self._box.addItem(EMBEDDED)
-        self._box.setToolTip("embedded, a folder with a checkpoint, or a hub id")
-        self._box.editTextChanged.connect(self.changed)
-        self._preferred = EMBEDDED
+        self._box.addItem(SERVER)
+        self._box.setToolTip(
+            "embedded, a folder with a checkpoint, a hub id, or a server's address"
+        )
+        self._box.editTextChanged.connect(self._edited)
+        self._box.activated.connect(self._activated)
+        self._preferred = self._last = EMBEDDED
         browse = QPushButton(MORE)
         browse.setToolTip("Choose a folder with a checkpoint")
         browse.clicked.connect(self._choose_folder)
@@ -329,8 +334,9 @@ class ModelBox(QWidget):
 
     @property
     def model_id(self) -> str:
-        """``embedded``, a folder or a hub id."""
-        return self._box.currentText().strip() or EMBEDDED
+        """``embedded``, a folder, a hub id or the address of a server."""
+        text = self._box.currentText().strip()
+        return self._last if text == SERVER else text or EMBEDDED
 
     @model_id.setter
     def model_id(self, model_id: str) -> None:
@@ -344,15 +350,39 @@ class ModelBox(QWidget):
     @property
     def offered(self) -> list[str]:
         """Those in the list."""
-        return [self._box.itemText(place) for place in range(self._box.count())]
+        texts = [self._box.itemText(place) for place in range(self._box.count())]
+        return [text for text in texts if text != SERVER]
 
     def prefer(self, model_id: str) -> None:
         """Offer the model of the preferences; taken where no other one was chosen."""
         text, former = self._box.currentText(), self._preferred
-        if self._box.findText(model_id) < 0:
-            self._box.addItem(model_id)
+        self._offer(model_id)
         self._preferred = model_id
         self.model_id = model_id if text.strip() in ("", former) else text
+
+    def choose_server(self) -> None:
+        """Ask for the address of a server, and take its model."""
+        from ._server import ServerDialog
+
+        dialog = ServerDialog(self.model_id, self)
+        if dialog.exec():
+            self._offer(dialog.model_id)
+            self.model_id = dialog.model_id
+
+    def _offer(self, model_id: str) -> None:
+        """Put a model into the list, before the entry that asks for a server."""
+        if self._box.findText(model_id) < 0:
+            self._box.insertItem(self._box.findText(SERVER), model_id)
+
+    def _edited(self, text: str) -> None:
+        if text != SERVER:  # an entry that is chosen stands there for a moment
+            self._last = text.strip() or EMBEDDED
+            self.changed.emit()
+
+    def _activated(self, place: int) -> None:
+        if self._box.itemText(place) == SERVER:
+            self.model_id = self._last
+            self.choose_server()
 
     def _choose_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder with a checkpoint")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLineEdit, QPushButton, QTextEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QPushButton, QTextEdit, QVBoxLayout, QWidget
 
 from napari_pathreason.types import Query
 from napari_pathreason.viewer import EMBEDDED, Asked
@@ -73,6 +73,10 @@ class QuestionForm(QWidget):
         self.question_edit.setFixedHeight(54)
         self.options_edit = QLineEdit()
         self.options_edit.setToolTip("Names, separated by commas")
+        self.order_tick = QCheckBox("Check the order of choices")
+        self.order_tick.setToolTip(
+            "Ask again with the choices reversed, and say if the answer flips"
+        )
         self.outlook_line = OutlookLine()
         tip = "Most visual tokens to spend; Auto leaves it to the model. Large ones become windows"
         self.budget_box = BudgetBox(tip, TOTALS)
@@ -84,6 +88,7 @@ class QuestionForm(QWidget):
         self._rows.add("Task", self.task_box)
         self._rows.add("Question", self.question_edit)
         self._rows.add("Choices", self.options_edit)
+        self._rows.addRow(self.order_tick)
         self._rows.addRow(self.outlook_line)
         self._rows.add("Budget", self.budget_box)
         self._rows.add("Model", self.model_box)
@@ -113,6 +118,7 @@ class QuestionForm(QWidget):
         self.budget_box.currentIndexChanged.connect(
             lambda _: setattr(asked, "budget", self.budget_box.value)
         )
+        self.order_tick.toggled.connect(lambda on: setattr(asked, "check_order", on))
         self.model_box.changed.connect(lambda: setattr(asked, "model", self.model_box.model_id))
 
     def _follow(self) -> None:
@@ -127,6 +133,7 @@ class QuestionForm(QWidget):
             (events.budget, self._show_budget),
             (events.preferred, self._show_preferred),
             (events.model, self._show_model),
+            (events.check_order, self._show_order),
         ):
             listen(signal, show)
             show()
@@ -174,10 +181,14 @@ class QuestionForm(QWidget):
         if self.model_box.model_id != (self._asked.model.strip() or EMBEDDED):
             self.model_box.model_id = self._asked.model
 
+    def _show_order(self, *_: Any) -> None:
+        self.order_tick.setChecked(self._asked.check_order)
+
     def _adapt(self) -> None:
         label, example = OPTIONS[self._asked.task]
         self._rows.rename(self.options_edit, label)
         self.options_edit.setPlaceholderText(example)
+        self.order_tick.setVisible(self._asked.task != "detection")
         needed = self._asked.task == "vqa"
         self.question_edit.setPlaceholderText(
             "How many nuclei are there?" if needed else "optional: your own wording"

@@ -32,6 +32,7 @@ from ._fields import text_line
 from ._progress import TileProgress, summary
 from ._reliability import ReliabilityStrip
 from ._runner import SlideRunner
+from ._server import may_send
 from ._slide_run_form import SlideRunForm
 from ._slide_run_map import AllocationView, TileSelection
 
@@ -157,6 +158,8 @@ class SlideRunWidget(Dock):
         self._start(replace(so_far.request, settings=settings), image)
 
     def _start(self, request: SlideRequest, image: Image) -> bool:
+        if not may_send(request.model, self):
+            return False
         try:
             self.runner.start(request, keep=self.tile_selection.image() is image)
         except PathreasonError as error:
