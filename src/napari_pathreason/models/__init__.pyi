@@ -46,6 +46,7 @@ from ._head_allocator import (
     save_allocator as save_allocator,
     to_tensor as to_tensor,
 )
+from ._index import read_index as read_index, write_index as write_index
 from ._inputs import (
     CONTROL_TOKENS as CONTROL_TOKENS,
     IMAGE_PAD as IMAGE_PAD,

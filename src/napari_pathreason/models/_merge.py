@@ -12,6 +12,7 @@ from ._adapter import CONFIG, find_base, merge_adapter
 from ._allocators import FOLDER, SETTINGS
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import CALIBRATION, read_info
+from ._index import write_index
 from ._loading import described_in, load_weights
 from ._metadata import METADATA
 from ._runtime import quiet_transformers
@@ -56,6 +57,7 @@ def write_merged(model_id: str | Path, out: Path) -> Path:
     with atomic_folder(out) as draft:
         with quiet_transformers():
             model.save_pretrained(draft)
+        write_index(draft)
         files = [file for pattern in (*_OF_MODEL, "*.safetensors") for file in folder.glob(pattern)]
         of_base = [file for pattern in _OF_MODEL for file in base.glob(pattern)]
         files += [file for file in of_base if file.name not in _OF_TRAINING]

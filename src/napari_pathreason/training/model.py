@@ -243,6 +243,7 @@ def save_checkpoint(
         if not (tied and key == "lm_head.weight")
     }
     model.save_pretrained(folder, state_dict=half)
+    models.write_index(folder)
     tokenizer.save_pretrained(folder)
     dims = models.read_dims(model.config.to_dict())
     pixels = models.NORMALISATION[model.config.model_type]
