@@ -26,7 +26,7 @@ TABLES = --budgets 64 --baseline --policies native,fixed,random,cascade,oracle,a
 	--card $(EMBEDDED)/README.md
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test test-slow lint env system napari bench embedded results reproduce clean
+.PHONY: demo test test-slow acceptance lint env system napari bench embedded results reproduce clean
 
 demo: $(READY)
 	$(BIN)/python docs/demo.py
@@ -38,6 +38,11 @@ test: lint system
 # What takes longer: the docks and whole slides end to end, the tutorial, two processes.
 test-slow: $(READY) system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0
+
+# The embedded model behind a real server, `transformers serve` on loopback; no part of .ci/run.
+acceptance: $(READY)
+	$(BIN)/python -m pip install --quiet --group acceptance
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m acceptance -n 0 -s tests/acceptance
 
 lint: $(READY)
 	$(BIN)/ruff check .

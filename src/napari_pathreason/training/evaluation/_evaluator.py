@@ -146,7 +146,7 @@ class Evaluator:
             )
             for index in due
         }
-        texts = {}
+        texts: dict[int, str] = {}
         plain = [index for index in due if not turned[index].views]
         jobs = [self._job(turned[index], budget, "model") for index in plain]
         results = ask_together(jobs, self._performer, self._allocator, most=MOST_TOKENS)
