@@ -55,6 +55,7 @@ from .types import (
     Scale as Scale,
     SlideInfo as SlideInfo,
     TaskName as TaskName,
+    TokenLevel as TokenLevel,
     TokenReport as TokenReport,
     Topic as Topic,
     View as View,

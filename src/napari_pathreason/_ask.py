@@ -16,6 +16,7 @@ from .types import (
     Encoder,
     GenerationSettings,
     PolicyName,
+    Precision,
     Query,
     Request,
     Result,
@@ -41,6 +42,7 @@ def ask(
     model: str | Path | Models = "embedded",
     device: str = "auto",
     encoder: Encoder = "exact",
+    precision: Precision = "auto",
     seed: int = 0,
     mpp: float | tuple[float, float] | None = None,
     zoom: bool = True,
@@ -73,6 +75,8 @@ def ask(
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
     encoder : {"exact", "fast", "openvino"}
         See `models.load_models`; not used where ``model`` is loaded.
+    precision : Precision
+        What its weights are loaded as; not used where ``model`` is loaded.
     seed : int
         For models that sample; greedy answers do not depend on it.
     mpp : float or (float, float), optional
@@ -126,11 +130,11 @@ def ask(
                 raise QueryError(KNOWN_BY_WEIGHTS)
             return run(job, model.performer, model.allocator)
         if keep is None:
-            loaded = load_models(model, device, encoder)
+            loaded = load_models(model, device, encoder, precision)
             return run(job, loaded.performer, loaded.allocator)
-        folder, used = Path(keep), used_model(str(model), device, encoder)
+        folder, used = Path(keep), used_model(str(model), device, encoder, precision)
         check_kept(folder, job, used)
-        loaded = load_models(model, device, encoder)
+        loaded = load_models(model, device, encoder, precision)
         return result_of(run_kept(job, folder, used, loaded.performer, loaded.allocator))
 
 

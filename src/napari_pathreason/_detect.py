@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ._ask import KNOWN_BY_WEIGHTS, opened
 from .errors import QueryError
 from .slide_run import DetectSettings
-from .types import Budget, Effort, Encoder, GenerationSettings
+from .types import Budget, Effort, Encoder, GenerationSettings, Precision
 
 if TYPE_CHECKING:
     from .engine import Models
@@ -33,6 +33,7 @@ def detect(
     model: str | Path | Models = "embedded",
     device: str = "auto",
     encoder: Encoder = "exact",
+    precision: Precision = "auto",
     mpp: float = _DEFAULTS.mpp,
     tile: int = _DEFAULTS.tile,
     overlap: float = _DEFAULTS.overlap,
@@ -67,6 +68,8 @@ def detect(
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; not used where ``model`` is loaded.
     encoder : {"exact", "fast", "openvino"}
         See `models.load_models`; not used where ``model`` is loaded.
+    precision : Precision
+        What its weights are loaded as; not used where ``model`` is loaded.
     mpp : float
         Micrometres per pixel at which a tile is read at most.
     tile : int
@@ -125,10 +128,13 @@ def detect(
         if folder is not None:
             raise QueryError(KNOWN_BY_WEIGHTS)
         info, loaded = model.performer.info, model
-        used, load = UsedModel(info.name, "", info.device, "", info.encoder), lambda: loaded
+        used, load = (
+            UsedModel(info.name, "", info.device, "", info.encoder, info.precision),
+            lambda: loaded,
+        )
     else:
-        used = used_model(str(model), device, encoder)
-        load = partial(load_models, model, device, encoder)
+        used = used_model(str(model), device, encoder, precision)
+        load = partial(load_models, model, device, encoder, precision)
     with (
         opened(slide, slide_mpp, "slide_mpp") as source,
         TemporaryDirectory() if folder is None else nullcontext(str(folder)) as where,

@@ -101,7 +101,7 @@ def loads(monkeypatch):
     """Put the finder in place of every model; the list tells what was asked for."""
     asked = []
 
-    def load_models(model_id="embedded", device="auto", encoder="exact"):
+    def load_models(model_id="embedded", device="auto", encoder="exact", precision="auto"):
         asked.append((model_id, device, encoder))
         if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
@@ -125,7 +125,7 @@ def old_processor(loads, monkeypatch):
 
     load_models = models.load_models
 
-    def load_exactly(model_id="embedded", device="auto", encoder="exact"):
+    def load_exactly(model_id="embedded", device="auto", encoder="exact", precision="auto"):
         loaded = load_models(model_id, device)
         loads[-1] = (model_id, device, encoder)
         if encoder != "exact":

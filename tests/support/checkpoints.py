@@ -1,4 +1,4 @@
-"""Random-weight checkpoints of both families, made in code."""
+"""Random-weight checkpoints of Qwen's families, made in code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["qwen3_vl", "qwen2_5_vl"]
+Family = Literal["qwen3_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"]
+EXPERTS = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "router_aux_loss_coef": 0.0,
+}
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -51,8 +57,9 @@ def byte_tokenizer() -> Any:
 
 def tiny_config(family: Family, tokenizer: Any) -> Any:
     """Transformers config of a model below 1 M parameters that speaks ``tokenizer``."""
-    from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
+    from transformers import CONFIG_MAPPING
 
+    made = CONFIG_MAPPING[family]
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in _ID_NAMES}
     text: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -81,13 +88,27 @@ def tiny_config(family: Family, tokenizer: Any) -> Any:
         "vision_end_token_id": ids["vision_end"],
         "tie_word_embeddings": True,
     }
-    if family == "qwen3_vl":
-        text |= {"head_dim": 16}
-        text["rope_parameters"]["mrope_interleaved"] = True
-        vision |= {"patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
-        return Qwen3VLConfig(text_config=text, vision_config=vision, **shared)
-    vision |= {"patch_size": 14, "window_size": 112, "fullatt_block_indexes": [1]}
-    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, **shared)
+    if family == "qwen2_vl":
+        vision = {"depth": 2, "embed_dim": 64, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 2}
+        return made(text_config=text, vision_config=vision, **shared)
+    if family == "qwen2_5_vl":
+        vision |= {"patch_size": 14, "window_size": 112, "fullatt_block_indexes": [1]}
+        return made(text_config=text, vision_config=vision, **shared)
+    text |= {"head_dim": 16}
+    text["rope_parameters"]["mrope_interleaved"] = True
+    vision |= {"patch_size": 16, "num_position_embeddings": 64}
+    if family in ("qwen3_vl", "qwen3_vl_moe"):
+        vision["deepstack_visual_indexes"] = [0]
+    else:
+        text["rope_parameters"]["partial_rotary_factor"] = 1.0
+        text |= {"num_hidden_layers": 4, "linear_conv_kernel_dim": 4}
+        text |= {f"linear_{part}_head_dim": 16 for part in ("key", "value")}
+        text |= {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+    if family.endswith("moe"):
+        text |= EXPERTS
+    if family == "qwen3_5_moe":
+        text["shared_expert_intermediate_size"] = 32
+    return made(text_config=text, vision_config=vision, **shared)
 
 
 _ID_NAMES = ("image_pad", "video_pad", "vision_start", "vision_end")
@@ -100,7 +121,7 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
     ----------
     folder : str or Path
         Made if missing.
-    family : {"qwen3_vl", "qwen2_5_vl"}
+    family : Family
     seed : int
         Of the weights; the caller's own random state is left as it was.
 
@@ -110,18 +131,15 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
         ``folder``, with config, tokenizer, chat template, preprocessor config and safetensors.
     """
     import torch
-    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+    import transformers
 
-    from napari_pathreason.models import NORMALISATION, TEMPORAL_PATCH
+    from napari_pathreason.models import FAMILIES, TEMPORAL_PATCH
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
     config = tiny_config(family, tokenizer)
-    made = {
-        "qwen3_vl": Qwen3VLForConditionalGeneration,
-        "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-    }[family]
+    made = getattr(transformers, FAMILIES[family].architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = made(config)
@@ -133,7 +151,7 @@ def make_tiny_checkpoint(folder: str | Path, family: Family = "qwen3_vl", seed: 
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    pixels = NORMALISATION[family]
+    pixels = FAMILIES[family].normalisation
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "image_mean": list(pixels.mean),

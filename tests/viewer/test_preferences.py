@@ -20,6 +20,7 @@ def test_the_manifest_begins_with_our_defaults():
     assert set(section().model_dump()) == {
         "device",
         "encoder",
+        "precision",
         "model",
         "offline",
         "threads",
@@ -34,8 +35,9 @@ def test_what_napari_stores_is_read_and_survives(config_folder: Path, tmp_path: 
     values = section()
     values.device, values.offline, values.threads = "cuda:1", True, 3
     values.effort, values.model, values.zoom = "high", str(tmp_path), False
-    values.encoder = "fast"
-    expected = Preferences(Compute("cuda:1", 3, True, "fast"), str(tmp_path), "high", False)
+    values.encoder, values.precision = "fast", "4bit"
+    compute = Compute("cuda:1", 3, True, "fast", "4bit")
+    expected = Preferences(compute, str(tmp_path), "high", False)
     assert preferences() == expected
     assert "cuda:1" in (config_folder / "napari-pathreason.yaml").read_text()
     _clear_plugin_settings_cache()  # as a new session does
@@ -49,6 +51,8 @@ def test_napari_refuses_what_the_manifest_excludes():
         section().effort = "huge"
     with pytest.raises(ValueError, match="encoder"):
         section().encoder = "quick"
+    with pytest.raises(ValueError, match="precision"):
+        section().precision = "8bit"
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,11 @@ def test_they_stand_in_napari_s_own_dialog(
     assert {"Device", "Encoder", "Model", "CPU threads (0", "Effort"} <= {
         name.partition(":")[0] for name in shown
     }
-    device, encoder, effort = page.findChildren(QComboBox)
+    device, encoder, precision, effort = page.findChildren(QComboBox)
     assert device.findText("cuda:1") > 0
     encoder.setCurrentText("fast")
+    precision.setCurrentText("bfloat16")
     effort.setCurrentText("low")
-    assert (section.encoder, section.effort) == ("fast", "low")
+    assert (section.encoder, section.precision, section.effort) == ("fast", "bfloat16", "low")
     dialog.reject()  # Cancel brings back what was there
-    assert (section.encoder, section.effort) == ("exact", "balanced")
+    assert (section.encoder, section.precision, section.effort) == ("exact", "auto", "balanced")

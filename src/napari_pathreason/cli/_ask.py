@@ -35,6 +35,7 @@ from ._options import (
     add_setting,
     check_writable,
     names_in,
+    precision_of,
     settings_of,
     write_json,
 )
@@ -153,7 +154,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
         def load() -> engine.Models:
             progress.show("loading the model")
-            loaded = models.load_models(args.model, args.device, args.encoder)
+            loaded = models.load_models(args.model, args.device, args.encoder, precision_of(args))
             progress.clear()
             return loaded
 
@@ -220,7 +221,7 @@ def _keep(
     """
     if args.keep is None:
         return None
-    used = slide_run.used_model(args.model, args.device, args.encoder)
+    used = slide_run.used_model(args.model, args.device, args.encoder, precision_of(args))
     several = len(entries) > 1
     keep = []
     for number, entry in enumerate(entries, 1):

@@ -20,6 +20,7 @@ from ._options import (
     add_setting,
     check_writable,
     names_in,
+    precision_of,
     settings_of,
     write_json,
 )
@@ -123,12 +124,13 @@ def run(args: argparse.Namespace) -> int:
         files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()
     models.prepare_server(args.model, args.allow_host, args.boxes)
-    used = slide_run.used_model(args.model, args.device, args.encoder)
+    precision = precision_of(args)
+    used = slide_run.used_model(args.model, args.device, args.encoder, precision)
     load = cache(
         slide_run.LoadSame(
             used,
             args.model,
-            lambda: models.load_models(args.model, args.device, args.encoder),
+            lambda: models.load_models(args.model, args.device, args.encoder, precision),
         )
     )
     with StatusLine() as progress, files.locked(args.output):
@@ -213,7 +215,9 @@ class _Runs:
             progress.show(f"{name}: looking for tissue")
             answers: slide_run.Answers = slide_run.AnswersHere(slide, self.load)
             if args.scheduler:
-                load = slide_run.LoadModels(args.model, args.device, args.encoder)
+                load = slide_run.LoadModels(
+                    args.model, args.device, args.encoder, precision_of(args)
+                )
                 answers = slide_run.AnswersOnCluster(
                     args.scheduler, Path(path), args.slide_mpp, load
                 )

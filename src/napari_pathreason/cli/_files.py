@@ -158,6 +158,10 @@ def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> expo
         args.device = manifest.model.device
     if args.encoder == parser.get_default("encoder"):
         args.encoder = manifest.model.encoder
+    if args.dtype == parser.get_default("dtype") and args.load_in is None:
+        packed = manifest.model.precision == "4bit"
+        args.load_in = "4bit" if packed else None
+        args.dtype = "auto" if packed else manifest.model.precision
     if manifest.slide.mpp_source == "user":
         args.mpp = manifest.slide.mpp
     return manifest

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
 from napari_pathreason.files import plain_text, refuse_inside_slide
-from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings
+from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings, Precision
 
 Settings = TypeVar("Settings")
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -83,6 +83,33 @@ def add_model(
         help="of pictures on a processor: fast multiplies in bfloat16 where it has units for that, "
         "openvino wants the package",
     )
+    options.add_argument(
+        "--dtype",
+        choices=[one for one in get_args(Precision) if one != "4bit"],
+        default="auto",
+        help="of the weights; auto: float32 on a processor and of small models, else bfloat16",
+    )
+    options.add_argument(
+        "--load-in",
+        choices=["4bit"],
+        help="pack the weights, on a CUDA device, with the package bitsandbytes",
+    )
+
+
+def precision_of(args: argparse.Namespace) -> Precision:
+    """What `add_model` was told of the weights.
+
+    Raises
+    ------
+    QueryError
+        If they were told to be two things.
+    """
+    if args.load_in is None:
+        precision: Precision = args.dtype
+        return precision
+    if args.dtype != "auto":
+        raise QueryError("weights in four bits have no --dtype of their own; leave one of both out")
+    return "4bit"
 
 
 def add_server(options: Options) -> None:

@@ -122,7 +122,8 @@ def describe(result: Result) -> str:
 
 def _model(model: ModelInfo) -> str:
     words = f"{model.name} on {model.device}"
-    return words if model.encoder == "exact" else f"{words}, {model.encoder} encoder"
+    words += "" if model.encoder == "exact" else f", {model.encoder} encoder"
+    return words if model.precision == "float32" else f"{words}, {model.precision}"
 
 
 def _views(result: Result) -> Iterator[tuple[str, str]]:

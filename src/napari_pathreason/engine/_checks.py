@@ -74,10 +74,14 @@ def check_boxes(query: Query, model: ModelInfo) -> None:
         If its box space is not known.
     """
     if query.task == "detection" and model.box_space is None:
+        say = (
+            'ask a question instead, or say so in its pathreason.json: "box_space": "relative"'
+            if model.server is None
+            else "say so with --boxes, or in the dock's Server dialog: relative (0 to 1000), "
+            "resized (pixels of the picture) or relative_yx (0 to 1000, y first)"
+        )
         raise QueryError(
-            f"nobody knows how the model {model.name} writes boxes; say so with --boxes, or in "
-            "the dock's Server dialog: relative (0 to 1000), resized (pixels of the picture) or "
-            "relative_yx (0 to 1000, y first)"
+            f"nobody knows how the model {model.name} writes boxes, if it was taught any; {say}"
         )
 
 
@@ -172,11 +176,13 @@ def realised_warnings(readings: Sequence[Reading], model: ModelInfo) -> list[str
     readings : sequence of Reading
     model : ModelInfo
     """
+    if model.server is None and not model.levels:
+        return []
     planned = [sum(view.tokens for view in reading.views) for reading in readings]
     more = [r for r, own in zip(readings, planned, strict=True) if r.visual_tokens > own]
     fewer = [r for r, own in zip(readings, planned, strict=True) if r.visual_tokens < own]
     notes = []
-    for other, why in ((more, _why_more(more, model)), (fewer, "it has a cap on their pixels")):
+    for other, why in ((more, _why_more(more, model)), (fewer, _why_fewer(model))):
         if other:
             read = sum(reading.visual_tokens for reading in other)
             wanted = sum(view.tokens for reading in other for view in reading.views)
@@ -188,10 +194,23 @@ def realised_warnings(readings: Sequence[Reading], model: ModelInfo) -> list[str
 
 
 def _why_more(readings: Sequence[Reading], model: ModelInfo) -> str:
+    if model.levels:
+        return _levels(model)
     least = 1 if model.server is None else model.server.least
     if any(view.tokens < least for reading in readings for view in reading.views):
         return f"it takes at least {least:,} for a picture"
     return "it makes pictures larger"
+
+
+def _why_fewer(model: ModelInfo) -> str:
+    return _levels(model) if model.levels else "it has a cap on their pixels"
+
+
+def _levels(model: ModelInfo) -> str:
+    """What a picture may have by the processor of the model's family."""
+    levels = [level.tokens for level in model.levels]
+    can = f"{levels[0]:,}" if len(levels) == 1 else f"{levels[0]:,} to {levels[-1]:,}, in steps"
+    return f"by the processor of its family ({model.family}) a picture has {can}"
 
 
 def boxes_warnings(query: Query, model: ModelInfo) -> list[str]:

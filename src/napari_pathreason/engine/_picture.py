@@ -62,15 +62,16 @@ def read_picture(
     else:
         yield begin(Stage.ALLOCATE)
         allocation = Allocation(None if request.budget == "native" else request.budget, "user")
-    plan = make_plan(region, allocation.budget, token_px)
+    fitting = None if allocation.budget is None else model.fit(allocation.budget)
+    plan = make_plan(region, fitting, token_px)
     check_plan(plan, most)
-    views = one_view(region, allocation.budget, token_px)
+    views = one_view(region, fitting, token_px)
     yield Planned(allocation, views, cost_of(views.views, model, job.slide.level_sizes))
 
     yield begin(Stage.READ)
     image = read(job, region, plan.size)
     yield begin(Stage.GENERATE)
-    (completion,) = yield Need((prompt_of(request.query, [image]),), streams=True)
+    (completion,) = yield Need((prompt_of(request.query, model, [image]),), streams=True)
     one = reading_of(job, model, views.views, [image], completion)
     return Found(
         allocation=allocation,

@@ -61,20 +61,21 @@ def one_view(region: Region, tokens: int | None, token_px: int) -> Views:
     return Views((view_of(region, tokens, token_px),), native, native)
 
 
-def window_budgets(window: Region, token_px: int, most: int) -> tuple[int, ...]:
+def window_budgets(window: Region, model: ModelInfo, most: int) -> tuple[int, ...]:
     """What a window may be read with, rising; the last is native size or the most of a picture.
 
     Parameters
     ----------
     window : Region
         Level-0 pixels.
-    token_px : int
-        Side of a visual token in pixels.
+    model : ModelInfo
+        Whose pictures may have certain numbers of visual tokens alone.
     most : int
         Visual tokens of one picture, see `most_of_picture`.
     """
-    highest = min(native_tokens(window, token_px), most)
-    return (*(budget for budget in BUDGET_GRID if budget < highest), highest)
+    highest = min(native_tokens(window, model.dims.token_px), most)
+    levels = [level.detail for level in model.levels] or BUDGET_GRID
+    return (*(budget for budget in levels if budget < highest), highest)
 
 
 def budget_flops(budgets: Iterable[int], model: ModelInfo) -> tuple[float, ...]:

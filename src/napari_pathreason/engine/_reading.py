@@ -125,9 +125,11 @@ def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
     return image
 
 
-def prompt_of(query: Query, images: Sequence[RegionImage], captions: Sequence[str] = ()) -> Prompt:
+def prompt_of(
+    query: Query, model: ModelInfo, images: Sequence[RegionImage], captions: Sequence[str] = ()
+) -> Prompt:
     """The prompt of a question about pictures; several are each introduced by a caption."""
-    messages = TASKS[query.task].messages(query, captions)
+    messages = TASKS[query.task].messages(query, captions, model.box_space or "relative")
     return Prompt(tuple(image.pixels for image in images), messages)
 
 
@@ -211,7 +213,7 @@ def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
         if images:
             seconds = (time.perf_counter() - began) / len(images)
             completions = yield Need(
-                tuple(prompt_of(job.request.query, [image]) for image in images.values())
+                tuple(prompt_of(job.request.query, model, [image]) for image in images.values())
             )
             for (view, image), completion in zip(images.items(), completions, strict=True):
                 reads[view] = reading_of(job, model, (view,), [image], completion, seconds)

@@ -227,6 +227,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "family": result.model.family,
             "device": result.model.device,
             "encoder": result.model.encoder,
+            "precision": result.model.precision,
         },
         "slide": {
             "name": slide.name,

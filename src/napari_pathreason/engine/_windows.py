@@ -238,8 +238,7 @@ class _Rounds:
         self.views: list[View] = [] if self.joint else shown
         self.order: tuple[Region, ...] = ()
         self.lowered: dict[Region, int] = {}  # windows that had more tokens than a picture may
-        window, token_px = scene.grid.window(0), model.dims.token_px
-        self.budgets = window_budgets(window, token_px, self.most)
+        self.budgets = window_budgets(scene.grid.window(0), model, self.most)
         self.native = len(scene.cover) * self.budgets[-1]
         self._window_flops = budget_flops(self.budgets, model)
         mpp = job.slide.info.mpp
@@ -294,14 +293,17 @@ class _Rounds:
         if self.joint and server is not None and shown > server.pictures and not self._again:
             self.joint = False
         if self.joint and (views or self._again):
-            overview = view_of(request.region, JOINT_OVERVIEW, token_px, "overview")
+            overview = view_of(
+                request.region, self.model.holding(JOINT_OVERVIEW), token_px, "overview"
+            )
             views = (overview, *self._again, *views)
         return views
 
     def _view(self, pick: Pick, token_px: int) -> View:
         slide = self.job.slide.info
         region = pick.region.clipped(slide.width, slide.height)
-        view = view_of(region, min(pick.tokens, self.most), token_px, "window")
+        fitting = self.model.holding(min(pick.tokens, self.most))
+        view = view_of(region, fitting, token_px, "window")
         native = native_tokens(region, token_px)
         wanted = min(pick.tokens, native)
         if self.job.request.budget == "native" and all(one.region != region for one in self.pins):
@@ -517,7 +519,7 @@ def _ask_jointly(
     images = [read(job, view.region, view.size) for view in views]
     seconds = time.perf_counter() - began
     captions = [caption(view, job.request.region) for view in views]
-    prompt = prompt_of(job.request.query, images, captions)
+    prompt = prompt_of(job.request.query, model, images, captions)
     (completion,) = yield Need((prompt,), streams=True)
     one = reading_of(job, model, views, images, completion, seconds)
     yield ViewRead(one.reading)

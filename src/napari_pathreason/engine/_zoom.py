@@ -137,7 +137,7 @@ def zoom_in(
     views = numbered(
         (
             replace(
-                view_of(window, VIEW_TOKENS, model.dims.token_px, "zoom"),
+                view_of(window, model.holding(VIEW_TOKENS), model.dims.token_px, "zoom"),
                 why=f"a closer view of one {detections[place].label}",
             )
             for place, window in due.items()

@@ -144,7 +144,13 @@ class AnswerFiles:
             made=self.made,
             slide=self.results[-1].slide,
             fingerprint="" if slide.path is None else fingerprint(slide.path),
-            model=replace(used, name=name, device=last.device, encoder=last.encoder),
+            model=replace(
+                used,
+                name=name,
+                device=last.device,
+                encoder=last.encoder,
+                precision=used.precision if last.server is not None else last.precision,
+            ),
             entries=tuple(self.entries or map(entry_of, self.results)),
             versions=versions_here(),
         )

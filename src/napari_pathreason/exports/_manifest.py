@@ -16,7 +16,16 @@ from typing import Any
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import Format, write_json
-from napari_pathreason.types import Budget, Encoder, Reliability, Request, Result, SlideInfo, Views
+from napari_pathreason.types import (
+    Budget,
+    Encoder,
+    Precision,
+    Reliability,
+    Request,
+    Result,
+    SlideInfo,
+    Views,
+)
 
 FORMAT = Format("run", 4, oldest=4)
 """None before it was released."""
@@ -53,8 +62,8 @@ class UsedModel:
     """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves.
 
     ``sha256`` is of all its files that can change an answer, see `models.checkpoint_sha256`; empty
-    where they are out of reach. ``encoder`` is how its vision encoder computes, see
-    `models.load_models`.
+    where they are out of reach. ``encoder`` is how its vision encoder computes and ``precision``
+    what its weights are loaded as, see `models.load_models`.
     """
 
     name: str
@@ -62,6 +71,7 @@ class UsedModel:
     device: str
     sha256: str
     encoder: Encoder = "exact"
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from ._checkpoint import (
 )
 from ._config import (
     CALIBRATION as CALIBRATION,
-    read_dims as read_dims,
     read_info as read_info,
     read_json as read_json,
     read_metadata as read_metadata,
@@ -35,6 +34,8 @@ from ._decode import (
     prefill as prefill,
     stop_ids as stop_ids,
 )
+from ._dims import read_dims as read_dims
+from ._generate import GeneratePerformer as GeneratePerformer
 from ._head_allocator import (
     BUDGETS as BUDGETS,
     EFFORTS as EFFORTS,
@@ -50,11 +51,9 @@ from ._index import read_index as read_index, write_index as write_index
 from ._inputs import (
     CONTROL_TOKENS as CONTROL_TOKENS,
     IMAGE_PAD as IMAGE_PAD,
-    NORMALISATION as NORMALISATION,
     TEMPORAL_PATCH as TEMPORAL_PATCH,
     VISION_TOKENS as VISION_TOKENS,
     ModelInputs as ModelInputs,
-    Normalisation as Normalisation,
     build_inputs as build_inputs,
     embed_by_product as embed_by_product,
     patchify as patchify,
@@ -62,14 +61,15 @@ from ._inputs import (
 )
 from ._loading import (
     LoadedModels as LoadedModels,
+    check_fits as check_fits,
     described_in as described_in,
     find_windows as find_windows,
     load_models as load_models,
     load_performer as load_performer,
     load_tokenizer as load_tokenizer,
-    load_weights as load_weights,
     read_model_info as read_model_info,
 )
+from ._memory import check_memory as check_memory, weight_bytes as weight_bytes
 from ._merge import write_merged as write_merged
 from ._metadata import (
     METADATA as METADATA,
@@ -90,6 +90,7 @@ from ._ood import (
     words_of as words_of,
 )
 from ._performer import VLMPerformer as VLMPerformer
+from ._pretrained import load_weights as load_weights
 from ._prompts import (
     PromptBatch as PromptBatch,
     batch_prompts as batch_prompts,
@@ -100,6 +101,7 @@ from ._runtime import (
     choose_dtype as choose_dtype,
     resolve_device as resolve_device,
     resolve_encoder as resolve_encoder,
+    resolve_precision as resolve_precision,
     use_threads as use_threads,
     wait_passively as wait_passively,
 )
@@ -144,6 +146,13 @@ from ._window_net import (
     see as see,
     window_net_flops as window_net_flops,
     worth as worth,
+)
+from .families import (
+    FAMILIES as FAMILIES,
+    NORMALISATION as NORMALISATION,
+    Family as Family,
+    Normalisation as Normalisation,
+    family_of as family_of,
 )
 from .process import ModelProcess as ModelProcess
 from .server import (

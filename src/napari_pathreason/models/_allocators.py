@@ -8,19 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.engine import Allocator, Performer
+from napari_pathreason.errors import ModelError
 from napari_pathreason.types import Allocation, Effort, Query
 
 from ._config import read_json
-
-if TYPE_CHECKING:
-    from ._performer import VLMPerformer
 
 SETTINGS = "allocator.json"
 """Optional file beside the weights that says of which form the learned allocator is."""
@@ -62,7 +59,7 @@ class FixedAllocator:
         return Allocation(self.budget, "fixed")
 
 
-def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Performer, Allocator]:
+def load_beside(folder: Path, name: str, performer: Performer) -> tuple[Performer, Allocator]:
     """The allocator of a checkpoint's folder, and the performer that goes with it.
 
     Parameters
@@ -70,7 +67,7 @@ def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Perfo
     folder : Path
     name : str
         How the checkpoint is called.
-    performer : VLMPerformer
+    performer : Performer
         Loaded from the folder. Not to be asked any more: the one returned takes its place, since an
         allocator that writes shares its weights.
 
@@ -86,12 +83,17 @@ def load_beside(folder: Path, name: str, performer: VLMPerformer) -> tuple[Perfo
     return own, allocator if windows is None else WithWindows(allocator, windows)
 
 
-def _of_one_picture(
-    folder: Path, name: str, performer: VLMPerformer
-) -> tuple[Performer, Allocator]:
+def _of_one_picture(folder: Path, name: str, performer: Performer) -> tuple[Performer, Allocator]:
     settings = read_json(folder / SETTINGS, name) if (folder / SETTINGS).is_file() else {}
     if settings.get("form") == "text":
+        from ._performer import VLMPerformer
         from ._text_allocator import load_text_allocator
+
+        if not isinstance(performer, VLMPerformer):
+            raise ModelError(
+                f"the allocator of the model {name} writes its budget, which models of the family "
+                f"{performer.info.family} cannot be asked for here; move {SETTINGS} elsewhere"
+            )
 
         return load_text_allocator(folder, performer, settings)
     if (folder / WEIGHTS).is_file():

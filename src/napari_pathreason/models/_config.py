@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import BoxSpace, Calibration, ModelDims, ModelInfo, Scale
+from napari_pathreason.types import BoxSpace, Calibration, ModelInfo, Scale, TokenLevel
 
+from ._dims import read_dims
 from ._metadata import METADATA, metadata_of
+from .families import family_of
 
-Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
-BOX_SPACES: dict[Family, BoxSpace] = {"qwen3_vl": "relative", "qwen2_5_vl": "resized"}
-"""Where each family writes boxes: 0 to 1000 of the picture, or pixels of the resized picture."""
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how confidence follows from probability."""
 
+_OF_PICTURES = {"image_mean", "size", "image_processor_type"}
+"""Keys of which a preprocessor's file has one; what sets the processor beside it has none."""
 LEAST = 0.5
 """Confidence below which an answer is uncertain where no calibration says."""
 
@@ -61,11 +61,7 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
         If a file is missing or damaged, or the family is not served.
     """
     config = read_json(folder / "config.json", name)
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        raise ModelError(
-            f"the model {name} is of the family {family!r}; choose a Qwen3-VL or Qwen2.5-VL one"
-        )
+    family = family_of(config.get("model_type"), name)
     try:
         dims = read_dims(config)
     except (KeyError, TypeError) as error:
@@ -74,14 +70,37 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
         ) from error
     trained = folder if trained is None else trained
     metadata_json = read_metadata(trained, name)
+    box_space = metadata_json.get("box_space", family.box_space)
+    levels: tuple[TokenLevel, ...] = ()
+    if family.levels is not None:
+        levels = family.levels(config, read_preprocessor(folder, name))
     return ModelInfo(
         name=metadata_json.get("name", name),
-        family=family,
-        box_space=metadata_json.get("box_space", BOX_SPACES[family]),
+        family=family.model_type,
+        box_space=box_space,
         dims=dims,
         calibration=read_calibration(trained, name),
         metadata=metadata_of(metadata_json, name),
+        levels=levels,
+        several=family.several,
     )
+
+
+def read_preprocessor(folder: Path, name: str) -> dict[str, Any]:
+    """How a checkpoint's pictures are prepared, of its own file under either name; else empty.
+
+    Raises
+    ------
+    ModelError
+        If a file is damaged.
+    """
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / file).exists():
+            values = read_json(folder / file, name)
+            own = values.get("image_processor", values)
+            if isinstance(own, dict) and own.keys() & _OF_PICTURES:
+                return own
+    return {}
 
 
 def read_metadata(folder: Path, name: str) -> dict[str, Any]:
@@ -137,30 +156,3 @@ def _share(value: Any) -> float:
     if not 0 <= share <= 1:
         raise ValueError("no share")
     return share
-
-
-def read_dims(config: dict[str, Any]) -> ModelDims:
-    """Dimensions out of ``config.json``, nested (Qwen3-VL, transformers 5) or flat (older).
-
-    Raises
-    ------
-    KeyError
-        If the config lacks one of them.
-    """
-    vision, text = config["vision_config"], config.get("text_config", config)
-    heads = text["num_attention_heads"]
-    return ModelDims(
-        patch=vision["patch_size"],
-        merge=vision["spatial_merge_size"],
-        vision_depth=vision["depth"],
-        vision_hidden=vision["hidden_size"],
-        vision_mlp=vision["intermediate_size"],
-        text_depth=text["num_hidden_layers"],
-        text_hidden=text["hidden_size"],
-        text_mlp=text["intermediate_size"],
-        text_heads=heads,
-        text_kv_heads=text.get("num_key_value_heads", heads),
-        head_dim=text.get("head_dim") or text["hidden_size"] // heads,
-        vocabulary=text["vocab_size"],
-        vision_gated=config["model_type"] == "qwen2_5_vl",
-    )

@@ -25,6 +25,8 @@ from ._prompts import PromptBatch
 
 BESIDE = 16
 """Likeliest tokens that are kept beside the one drawn, for the confidence of the choice."""
+TURN_ENDS = ("<|im_end|>", "<end_of_turn>", "<turn|>", "<|eot_id|>", "<end_of_utterance>")
+"""How chat templates end a turn: Qwen and InternVL, Gemma 3, Gemma 4, Llama, Idefics."""
 BLOCK = 512
 """Words of the vocabulary that are summed up together where one is drawn."""
 
@@ -49,7 +51,7 @@ def prefill(model: Any, prompts: PromptBatch, num_generations: int = 1) -> Prefi
 
     Parameters
     ----------
-    model : transformers model of either family
+    model : transformers model of one of Qwen's families
     prompts : PromptBatch
         On the model's device.
     num_generations : int
@@ -68,7 +70,8 @@ def prefill(model: Any, prompts: PromptBatch, num_generations: int = 1) -> Prefi
     ends = torch.tensor(prompts.lengths, device=prompts.input_ids.device) - 1
     last, position = output.last_hidden_state[rows, ends], prompts.next_positions
     if num_generations > 1:
-        key_values.batch_repeat_interleave(num_generations)
+        rows_of_each = torch.arange(len(last), device=last.device)
+        _take_rows(key_values, rows_of_each.repeat_interleave(num_generations))
         last, position = (x.repeat_interleave(num_generations, 0) for x in (last, position))
         mask = None if mask is None else mask.repeat_interleave(num_generations, 0)
     return Prefill(key_values, mask, last, position, prompts.input_ids.shape[1])
@@ -102,6 +105,16 @@ def pick_pictures(features: Any, pictures: Sequence[int]) -> Any:
             [layer[i] for i in pictures] for layer in features.deepstack_features
         ]
     return picked
+
+
+def _take_rows(cache: Any, rows: torch.Tensor) -> None:
+    """Let a cache hold these of its rows, some of them several times."""
+    for layer in cache.layers:
+        if hasattr(layer, "batch_select_indices"):
+            layer.batch_select_indices(rows)
+            continue
+        for states in (layer.conv_states, layer.recurrent_states):  # of a running state
+            states.update({place: state[rows] for place, state in states.items()})
 
 
 def decode_step(model: Any, read: Prefill, tokens: torch.Tensor) -> torch.Tensor:
@@ -237,7 +250,7 @@ def decode_rows(
             staying = (~ended).nonzero()[:, 0]
             if not left:  # one goes on for the others' sake
                 staying = staying.new_zeros(1)
-            read.cache.batch_select_indices(staying)
+            _take_rows(read.cache, staying)
             attention = None if read.attention is None else read.attention[staying]
             read = read._replace(attention=attention, position=read.position[staying])
             rows, tokens, ended = rows[staying], tokens[staying], ended[staying]
@@ -270,7 +283,7 @@ def decode(
 
     Parameters
     ----------
-    model : transformers model of either family
+    model : transformers model of one of Qwen's families
     prompts : PromptBatch
         On any device.
     settings : GenerationSettings
@@ -317,22 +330,36 @@ def _same_for_all(seed: int, rows: int) -> Iterator[torch.Tensor]:
 
 def _sampled(step: DecodingStep, count: int) -> list[SampledToken | None]:
     """What was drawn, by the row of the prefill."""
-    logits = step.logits
+    tokens = beside_of(step.logits, step.tokens)
+    sampled: list[SampledToken | None] = [None] * count
+    rows = torch.stack([step.rows, step.going.long()], 1).tolist()
+    for one, (row, going) in zip(tokens, rows, strict=True):
+        if going:
+            sampled[row] = one
+    return sampled
+
+
+def beside_of(logits: torch.Tensor, tokens: torch.Tensor) -> list[SampledToken]:
+    """Tokens with what stood beside them, one for each row.
+
+    Parameters
+    ----------
+    logits : float32 tensor (rows, vocabulary)
+    tokens : int64 tensor (rows,)
+    """
     whole = logits.logsumexp(-1, keepdim=True)
     values, beside = logits.topk(min(BESIDE, logits.shape[-1]))
     probabilities = values - whole
-    own = logits.gather(-1, step.tokens[:, None])[:, 0] - whole[:, 0]
-    sampled: list[SampledToken | None] = [None] * count
-    rows = torch.stack([step.rows, step.tokens, step.going.long()], 1).tolist()
-    for at, (row, token, going) in enumerate(rows):
-        if going:
-            sampled[row] = SampledToken(token, beside[at], probabilities[at], own[at])
-    return sampled
+    own = logits.gather(-1, tokens[:, None])[:, 0] - whole[:, 0]
+    return [
+        SampledToken(token, beside[at], probabilities[at], own[at])
+        for at, token in enumerate(tokens.tolist())
+    ]
 
 
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Ids that end an answer: the checkpoint's own, and the end of a turn."""
     named = model.generation_config.eos_token_id
     ids = {*named} if isinstance(named, list) else {named}
-    ids |= {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    ids |= {tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, TURN_ENDS)}
     return frozenset(ids - {None, tokenizer.unk_token_id})

@@ -6,7 +6,6 @@ Pixels are normalised, cut into patches and embedded; texts go through the chat 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
 
@@ -17,29 +16,14 @@ from torch.nn import functional
 
 from napari_pathreason.types import Messages, ModelDims, Prompt
 
+from .families import Normalisation
+
 IMAGE_PAD = "<|image_pad|>"
 VISION_TOKENS = (IMAGE_PAD, "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 """Tokens that stand for pictures: never to be sampled, a forward pass breaks on them."""
 CONTROL_TOKENS = (*VISION_TOKENS, "<|im_start|>", "<|im_end|>", "<|endoftext|>")
 TEMPORAL_PATCH = 2
-"""Frames in one patch of both families; a still picture stands in each of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """Mean and standard deviation of each channel, for pixels scaled to 0..1."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-NORMALISATION: dict[str, Normalisation] = {
-    "qwen3_vl": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "qwen2_5_vl": Normalisation(
-        (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-    ),
-}
-"""What the published checkpoints of each family were trained with."""
+"""Frames in one patch of Qwen's families; a still picture stands in each of them."""
 
 
 def patchify(
@@ -100,7 +84,7 @@ def _table(normalisation: Normalisation) -> NDArray[np.float32]:
 def embed_by_product(visual: Any) -> None:
     """Let the vision encoder of a Qwen model embed its patches by a matrix product.
 
-    Both families write it as a convolution whose stride is its kernel; on a CPU the convolution
+    They write it as a convolution whose stride is its kernel; on a CPU the convolution
     costs several times the product, and far more in a backward pass.
 
     Parameters
@@ -146,7 +130,7 @@ def build_inputs(
     prompt : Prompt
         Sides of its pictures are multiples of ``dims.token_px``.
     normalisation : Normalisation
-        Of the checkpoint; `NORMALISATION` has the families' own.
+        Of the checkpoint; `NORMALISATION` has those of the released ones.
     begin : str
         What the answer begins with.
 
@@ -196,9 +180,10 @@ def prompt_ids(
     if not visual_tokens:
         raise ValueError("a prompt needs a picture; it has 0 pictures")
     text = tokenizer.apply_chat_template(
-        _with_counts(_defuse(messages), visual_tokens),
+        _with_counts(defuse(messages), visual_tokens),
         tokenize=False,
         add_generation_prompt=True,
+        enable_thinking=False,  # the rationale that the question asks for is enough
         visual_tokens=sum(visual_tokens),
     )
     ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
@@ -244,17 +229,17 @@ def _is_image(part: dict[str, Any]) -> bool:
     return part.get("type") == "image"
 
 
-def _defuse(messages: Messages) -> Messages:
+def defuse(messages: Messages, tokens: Sequence[str] = CONTROL_TOKENS) -> Messages:
     """Messages whose texts cannot pose as control tokens, whatever a user typed."""
-    return [{**message, "content": _defused(message["content"])} for message in messages]
+    return [{**message, "content": _defused(message["content"], tokens)} for message in messages]
 
 
-def _defused(content: Any) -> Any:
+def _defused(content: Any, tokens: Sequence[str]) -> Any:
     if isinstance(content, str):
-        for token in CONTROL_TOKENS:
-            content = content.replace(token, token.replace("<|", "< |"))
+        for token in tokens:
+            content = content.replace(token, f"{token[:1]} {token[1:]}")
         return content
     return [
-        {**part, "text": _defused(part["text"])} if part.get("type") == "text" else part
+        {**part, "text": _defused(part["text"], tokens)} if part.get("type") == "text" else part
         for part in content
     ]

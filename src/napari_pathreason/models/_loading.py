@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_pathreason.engine import Allocator, Performer
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import Encoder, Messages, ModelInfo
+from napari_pathreason.types import Encoder, Messages, ModelInfo, Precision
 
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
 from ._allocators import FixedAllocator, load_beside
-from ._checkpoint import check_whole, find_checkpoint, is_hub_id
-from ._config import read_info, read_json
+from ._checkpoint import check_whole, find_checkpoint, is_hub_id, weight_files
+from ._config import read_info, read_json, read_preprocessor
+from ._memory import check_memory, free_memory, weight_bytes
+from ._pretrained import from_pretrained, load_weights
+from ._processor import check_installed
 from ._runtime import (
-    choose_dtype,
     encode_in_bfloat16,
     memory_errors,
-    quiet_transformers,
     resolve_device,
     resolve_encoder,
+    resolve_precision,
     wait_passively,
 )
+from .families import FAMILIES, Normalisation
 from .server import is_address, load_server, read_server_info
 
 if TYPE_CHECKING:
-    from ._inputs import Normalisation
+    from ._generate import GeneratePerformer
     from ._ood import FeatureHook, OODDetector
     from ._performer import VLMPerformer
     from ._window_allocator import WindowAllocator
@@ -49,7 +52,10 @@ class LoadedModels:
 
 
 def load_models(
-    model_id: str | Path = "embedded", device: str = "auto", encoder: Encoder = "exact"
+    model_id: str | Path = "embedded",
+    device: str = "auto",
+    encoder: Encoder = "exact",
+    precision: Precision = "auto",
 ) -> LoadedModels:
     """Load a performer and its allocator: the learned one beside the weights, else a fixed one.
 
@@ -67,22 +73,24 @@ def load_models(
         OpenVINO compute it, in bfloat16 too where that is fast: the package must be installed, and
         the model a Qwen3-VL. Where one cannot be had the exact one runs, and the notes of
         `ModelInfo` say so.
+    precision : Precision
+        What the weights are loaded as; ``4bit`` needs bitsandbytes and a CUDA device.
 
     Raises
     ------
     ModelError
         If the model is unknown, incomplete, damaged, of another family, or not in the cache while
-        offline; if the device is not there, or the encoder not understood or not to be had of this
-        family.
+        offline; if the device is not there, or the encoder or precision not understood or not to
+        be had of this family.
     OutOfMemoryError
-        If the weights do not fit.
+        If the weights do not fit; known before they are read.
     """
     if is_address(model_id):
         served = load_server(str(model_id))
         usual, least = FixedAllocator(), served.capabilities.least
         allocator = FixedAllocator(max(usual.budget or 0, least))  # less would cost no less
         return LoadedModels(served, allocator, served.close)
-    performer = load_performer(model_id, device, encoder=encoder)
+    performer = load_performer(model_id, device, encoder=encoder, precision=precision)
     folder, name = find_checkpoint(model_id)
     return LoadedModels(*load_beside(folder, name, performer))
 
@@ -93,7 +101,8 @@ def load_performer(
     *,
     detector: bool = True,
     encoder: Encoder = "exact",
-) -> VLMPerformer:
+    precision: Precision = "auto",
+) -> VLMPerformer | GeneratePerformer:
     """Load the performer alone; parameters and errors as in `load_models`.
 
     Without ``detector`` no picture is held against the training pictures.
@@ -102,20 +111,57 @@ def load_performer(
     base = find_base(folder, name)
     about = described_in(folder, base)
     info = read_info(about, name, folder)  # cheap, and fails before torch is loaded
-    weight_bytes = check_whole(folder, info.name, base)
+    family = FAMILIES[info.family]
+    check_installed(family)
+    on_disk = check_whole(folder, info.name, base)
 
     wait_passively()
-    from ._performer import VLMPerformer
-
     place = resolve_device(device)
-    chosen, note = resolve_encoder(encoder, str(place))
+    dtype, loaded_as = resolve_precision(precision, place, on_disk)
+    shards = weight_files(folder, info.name, base)
+    check_fits(info.name, shards, place, loaded_as)
     tokenizer = load_tokenizer(about, info)
-    normalisation = read_normalisation(about, info)
+    if loaded_as == "4bit" and (folder / ADAPTER).is_file():
+        raise ModelError(
+            f"the adapter {info.name} cannot be added to weights in four bits; merge it first: "
+            "pathreason merge"
+        )
     with memory_errors("choose a smaller model or close other programs"):
-        model = load_weights(base, info, choose_dtype(place, weight_bytes))
+        model = load_weights(base, info, dtype, place if loaded_as == "4bit" else None)
         if (folder / ADAPTER).is_file():
             model = merge_adapter(model, folder, info.name)
-        model = model.to(place)
+        if loaded_as != "4bit":
+            model = model.to(place)
+    info = replace(info, device=str(place), precision=loaded_as)
+    if family.loader == "generate":
+        return _by_generate(about, info, model, tokenizer, encoder)
+    return _by_decoder(folder, about, info, model, tokenizer, encoder, detector)
+
+
+def _by_generate(
+    about: Path, info: ModelInfo, model: Any, tokenizer: Any, encoder: Encoder
+) -> GeneratePerformer:
+    from ._generate import GeneratePerformer
+    from ._processor import load_processor
+
+    if encoder != "exact":
+        note = f"the vision encoder runs exact, not {encoder}: that one is for Qwen's families"
+        info = replace(info, notes=(note,))
+    return GeneratePerformer(model, load_processor(about, info, tokenizer), info)
+
+
+def _by_decoder(
+    folder: Path,
+    about: Path,
+    info: ModelInfo,
+    model: Any,
+    tokenizer: Any,
+    encoder: Encoder,
+    detector: bool,
+) -> VLMPerformer:
+    from ._performer import VLMPerformer
+
+    chosen, note = resolve_encoder(encoder, info.device)
     if chosen == "openvino":
         from ._openvino import encode_in_openvino
 
@@ -125,8 +171,30 @@ def load_performer(
         encode_in_bfloat16(model.model.visual)
     ood, comparable = _load_detector(folder, info, model) if detector else (None, None)
     notes = (note,) if note else ()
-    info = replace(info, device=str(place), comparable=comparable, encoder=chosen, notes=notes)
-    return VLMPerformer(model, tokenizer, info, normalisation, ood)
+    info = replace(info, comparable=comparable, encoder=chosen, notes=notes)
+    return VLMPerformer(model, tokenizer, info, read_normalisation(about, info), ood)
+
+
+def check_fits(name: str, shards: Sequence[Path], device: Any, precision: Precision) -> None:
+    """Refuse weights that do not fit a device's free memory, with the numbers.
+
+    Parameters
+    ----------
+    name : str
+        How the model is called.
+    shards : sequence of Path
+        Of its weights.
+    device : torch.device
+    precision : Precision
+        What they would be loaded as, not ``auto``.
+
+    Raises
+    ------
+    OutOfMemoryError
+    """
+    needed = weight_bytes(shards, precision, name)
+    small = weight_bytes(shards, "4bit", name)
+    check_memory(name, needed, free_memory(device), str(device), precision, small)
 
 
 def described_in(folder: Path, base: Path) -> Path:
@@ -160,7 +228,7 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
     from ._inputs import IMAGE_PAD, prompt_ids
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = from_pretrained(AutoTokenizer, folder)
     except Exception as error:  # whatever a damaged file makes the tokenizer libraries raise
         raise ModelError(
             f"the tokenizer of the model {info.name} cannot be read; fetch the whole model"
@@ -169,6 +237,12 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
         # older checkpoints keep the template that knows pictures beside the tokenizer's own
         template = read_json(folder / "chat_template.json", info.name)["chat_template"]
         tokenizer.chat_template = template
+    if FAMILIES[info.family].loader == "generate":  # its processor checks the rest
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"the chat template of the model {info.name} is missing; fetch the whole model"
+            )
+        return tokenizer
     pad = read_json(folder / "config.json", info.name).get("image_token_id")
     if pad is None or tokenizer.convert_tokens_to_ids(IMAGE_PAD) != pad:
         raise ModelError(
@@ -186,54 +260,10 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
 
 def read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
     """Of the checkpoint's own preprocessor file, under either name; else its family's."""
-    from ._inputs import NORMALISATION, Normalisation
-
-    for file in ("preprocessor_config.json", "processor_config.json"):
-        if (folder / file).exists():
-            values = read_json(folder / file, info.name)
-            values = values.get("image_processor", values)
-            if "image_mean" in values and "image_std" in values:
-                mean, std = values["image_mean"], values["image_std"]
-                return Normalisation(tuple(mean), tuple(std))
-    return NORMALISATION[info.family]
-
-
-def load_weights(folder: Path, info: ModelInfo, dtype: Any) -> Any:
-    """The transformers model of a folder with weights of its own, in evaluation mode.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the config.
-    """
-    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
-
-    from ._inputs import embed_by_product
-
-    kind = {
-        "qwen3_vl": Qwen3VLForConditionalGeneration,
-        "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-    }[info.family]
-    damaged = f"the weights of the model {info.name} do not fit its config; fetch the whole model"
-    with quiet_transformers():
-        try:
-            model, report = kind.from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except MemoryError:
-            raise
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if "memory" in str(error).lower():
-                raise
-            raise ModelError(damaged) from error
-    if report["missing_keys"]:  # transformers would go on with random numbers in their place
-        raise ModelError(damaged)
-    embed_by_product(model.model.visual)
-    return model.eval()
+    values = read_preprocessor(folder, info.name)
+    if "image_mean" in values and "image_std" in values:
+        return Normalisation(tuple(values["image_mean"]), tuple(values["image_std"]))
+    return FAMILIES[info.family].normalisation
 
 
 def read_model_info(model: str | Path) -> ModelInfo | None:

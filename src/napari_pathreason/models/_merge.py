@@ -13,8 +13,9 @@ from ._allocators import FOLDER, SETTINGS
 from ._checkpoint import check_whole, find_checkpoint
 from ._config import CALIBRATION, read_info
 from ._index import write_index
-from ._loading import described_in, load_weights
+from ._loading import described_in
 from ._metadata import METADATA
+from ._pretrained import load_weights
 from ._runtime import quiet_transformers
 
 _OF_MODEL = ("*.json", "*.jinja", "*.txt")

@@ -25,7 +25,8 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_bytes
 from napari_pathreason.types import Messages, OODScore
 
-from ._inputs import Normalisation, patchify
+from ._inputs import patchify
+from .families import Normalisation
 
 DETECTOR = "ood.safetensors"
 """Optional file beside the weights."""
@@ -51,7 +52,7 @@ class FeatureHook:
 
     Parameters
     ----------
-    visual : vision encoder of either family
+    visual : vision encoder of one of Qwen's families
     """
 
     def __init__(self, visual: Any) -> None:

@@ -1,4 +1,4 @@
-"""A vision-language model of the Qwen3-VL or Qwen2.5-VL family."""
+"""A vision-language model of one of Qwen's families, read and decoded by our own loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any, Literal, TypeAlias
 from napari_pathreason import types
 
 from ._decode import SampledToken, decode, stop_ids
-from ._inputs import VISION_TOKENS, ModelInputs, Normalisation, build_inputs
+from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._ood import FeatureHook, OODDetector, colours, detail, words_of
 from ._prompts import batch_prompts
 from ._runtime import Interrupted, Interrupts, memory_errors
 from ._text import LogprobsReader, TextStream, text_of
+from .families import FAMILIES, Normalisation
 
 Mode: TypeAlias = Callable[[], AbstractContextManager[None]]
 """Entered for each forward pass, as where two performers share weights."""
@@ -29,7 +30,7 @@ class VLMPerformer:
 
     Parameters
     ----------
-    model : transformers model of either family
+    model : transformers model of one of Qwen's families
         In evaluation mode, on its device.
     tokenizer : transformers tokenizer
         With the checkpoint's chat template.
@@ -108,7 +109,7 @@ class VLMPerformer:
         """
         began = time.perf_counter()
         inputs = self._inputs(prompt, settings)
-        stream, text, row = TextStream(self._tokenizer), settings.begin, _Row()
+        stream, text, row = TextStream(self._tokenizer), settings.begin, Row()
         ood: types.OODScore | None = None
         remedy = "ask with a smaller budget or close other programs"
         if text:
@@ -135,9 +136,33 @@ class VLMPerformer:
 
         Errors as in `generate`. The seconds of each are its share of all.
         """
-        began = time.perf_counter()
         inputs = [self._inputs(prompt, settings) for prompt in prompts]
-        rows = [_Row() for _ in prompts]
+        done: dict[int, types.Completion] = {}
+        for places in self._passes(inputs):
+            own = [prompts[place] for place in places]
+            answers = self._together(own, [inputs[place] for place in places], settings, cancel)
+            done.update(zip(places, answers, strict=True))
+        return [done[place] for place in range(len(prompts))]
+
+    def _passes(self, inputs: Sequence[ModelInputs]) -> list[list[int]]:
+        """Places of prompts that go through the model as one batch."""
+        if not FAMILIES[self._info.family].hybrid:
+            return [[*range(len(inputs))]]
+        lengths: dict[int, list[int]] = {}  # padding would enter the state that a row carries on
+        for place, one in enumerate(inputs):
+            lengths.setdefault(one["input_ids"].shape[1], []).append(place)
+        return [*lengths.values()]
+
+    def _together(
+        self,
+        prompts: Sequence[types.Prompt],
+        inputs: Sequence[ModelInputs],
+        settings: types.GenerationSettings,
+        cancel: Event,
+    ) -> list[types.Completion]:
+        """Answers to prompts of one batch."""
+        began = time.perf_counter()
+        rows = [Row() for _ in prompts]
         ood: list[types.OODScore | None] = [None] * len(rows)
         remedy = "answer fewer tiles at once or ask with a smaller budget"
         for step, last in enumerate(self._tokens(inputs, settings, cancel, remedy)):
@@ -180,7 +205,7 @@ class VLMPerformer:
         self,
         inputs: ModelInputs,
         settings: types.GenerationSettings,
-        row: _Row,
+        row: Row,
         text: str,
         seconds: float,
         ood: types.OODScore | None,
@@ -237,7 +262,7 @@ class VLMPerformer:
         return furthest
 
 
-class _Row:
+class Row:
     """One answer as it grows."""
 
     def __init__(self) -> None:

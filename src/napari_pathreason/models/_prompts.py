@@ -131,7 +131,7 @@ def pad_rows(
 def rope_positions(
     visual: Sequence[Sequence[int]], grids: Sequence[tuple[int, int]]
 ) -> list[torch.Tensor]:
-    """Positions of tokens in time, height and width (M-RoPE), as both families count them.
+    """Positions of tokens in time, height and width (M-RoPE), as Qwen's families count them.
 
     Text goes on by one on all three axes. The tokens of a picture stand at their rows and columns
     from where it begins, and move what follows on by its longer side alone. They are given to the

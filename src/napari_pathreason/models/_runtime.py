@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError, OutOfMemoryError
-from napari_pathreason.types import Encoder
+from napari_pathreason.types import Encoder, Precision
 
 _SMALL = 1 << 30
 """Bytes of weights up to which float32 is kept on an accelerator too."""
@@ -68,6 +68,48 @@ def choose_dtype(device: Any, weight_bytes: int) -> Any:
     return torch.bfloat16
 
 
+def resolve_precision(precision: Precision, device: Any, on_disk: int) -> tuple[Any, Precision]:
+    """What a model computes in, and what its weights are loaded as.
+
+    Parameters
+    ----------
+    precision : Precision
+        ``auto`` chooses as `choose_dtype`.
+    device : torch.device
+    on_disk : int
+        Bytes of the weights as they lie.
+
+    Returns
+    -------
+    (torch.dtype, Precision)
+
+    Raises
+    ------
+    ModelError
+        If the precision is not understood, or cannot be had here.
+    """
+    import torch
+
+    if precision not in get_args(Precision):
+        raise ModelError(
+            f"the precision {precision!r} is not understood; give {', '.join(get_args(Precision))}"
+        )
+    if precision == "4bit":
+        if device.type != "cuda":
+            raise ModelError(
+                f"weights in four bits need a CUDA device, and the model would be on {device}; "
+                "choose a smaller model, or one on a server"
+            )
+        if find_spec("bitsandbytes") is None:
+            raise ModelError(
+                "weights in four bits need bitsandbytes; pip install 'napari-pathreason[4bit]'"
+            )
+        return choose_dtype(device, 2 * _SMALL), "4bit"
+    dtype = choose_dtype(device, on_disk) if precision == "auto" else getattr(torch, precision)
+    named: Precision = str(dtype).removeprefix("torch.")  # type: ignore[assignment]
+    return dtype, named
+
+
 def resolve_encoder(encoder: Encoder, device: str) -> tuple[Encoder, str]:
     """What runs where an encoder was chosen, and in a line why it is another one.
 
@@ -119,7 +161,7 @@ def encode_in_bfloat16(visual: Any) -> None:
 
     Parameters
     ----------
-    visual : vision encoder of either family
+    visual : vision encoder of one of Qwen's families
         On a processor.
     """
     import torch
@@ -196,13 +238,17 @@ class Interrupts:
 
     Parameters
     ----------
-    model : transformers model of either family
+    model : transformers model
     """
 
     def __init__(self, model: Any) -> None:
         self._own = threading.local()  # answers of several threads may be in the model at once
-        for layer in (*model.model.visual.blocks, *model.model.language_model.layers):
-            layer.register_forward_pre_hook(self._check)
+        from torch.nn import ModuleList
+
+        for part in model.modules():
+            if isinstance(part, ModuleList):
+                for layer in part:
+                    layer.register_forward_pre_hook(self._check)
 
     @contextmanager
     def by(self, cancel: threading.Event) -> Iterator[None]:

@@ -19,7 +19,7 @@ from napari_pathreason.errors import (
     SlideError,
     WorkerError,
 )
-from napari_pathreason.types import Encoder, ModelInfo
+from napari_pathreason.types import Encoder, ModelInfo, Precision
 
 from ._answer import Group
 from ._identity import model_identity, slide_fingerprint
@@ -60,14 +60,15 @@ class LoadModels:
     model_id: str = "embedded"
     device: str = "auto"
     encoder: Encoder = "exact"
+    precision: Precision = "auto"
 
     def __call__(self) -> engine.Models:
         """Load."""
-        return models.load_models(self.model_id, self.device, self.encoder)
+        return models.load_models(self.model_id, self.device, self.encoder, self.precision)
 
     def identity(self) -> str:
         """Of the model of that name where this is called."""
-        return model_identity(used_model(self.model_id, self.device, self.encoder))
+        return model_identity(used_model(self.model_id, self.device, self.encoder, self.precision))
 
 
 class AnswersOnCluster:

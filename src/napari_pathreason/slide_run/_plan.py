@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_pathreason import exports, models, slides
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Format
-from napari_pathreason.types import Encoder, ModelInfo, SlideInfo
+from napari_pathreason.types import Encoder, ModelInfo, Precision, SlideInfo
 
 from ._identity import AnswersKey, Sources, differences, key_of, other_sources
 from ._record import TileRecord
@@ -293,7 +293,11 @@ def _settings(identity: Identity) -> dict[str, object]:
 
 
 def used_model(
-    model_id: str, device: str = "auto", encoder: Encoder = "exact", named: bool = False
+    model_id: str,
+    device: str = "auto",
+    encoder: Encoder = "exact",
+    precision: Precision = "auto",
+    named: bool = False,
 ) -> exports.UsedModel:
     """Name and hash of a model, told apart by what it holds and not by where that lies.
 
@@ -310,6 +314,8 @@ def used_model(
         As it was chosen.
     named : bool
         Whether a server and its model are named.
+    precision : Precision
+        As it was chosen.
 
     Raises
     ------
@@ -323,4 +329,4 @@ def used_model(
     folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
     sha256 = models.checkpoint_sha256(folder, name)
-    return exports.UsedModel(name, model_id if is_id else "", device, sha256, encoder)
+    return exports.UsedModel(name, model_id if is_id else "", device, sha256, encoder, precision)

@@ -9,6 +9,8 @@ from napari_pathreason.types import AnswerBox
 
 _FRAME = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_CORNERS = ("bbox_2d", "bbox", "box_2d")
+"""Keys that a box's corners stand under; the last where a model writes y first."""
 _JSON = re.compile(r"\[\s*(?:[\[{\"\d-]|\])|\{\s*[\"}]")
 
 
@@ -81,7 +83,7 @@ def _read_box(item: object, default_label: str | None) -> AnswerBox | None:
     label: object = default_label
     if isinstance(item, dict):
         label = item.get("label", default_label)
-        item = item.get("bbox_2d", item.get("bbox"))
+        item = next((item[key] for key in _CORNERS if key in item), None)
     if not _is_corners(item):
         return None
     x1, y1, x2, y2 = (float(value) for value in item)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from napari_pathreason.types import Answer, AnswerBox, Messages, Query, TaskName
+from napari_pathreason.types import Answer, AnswerBox, BoxSpace, Messages, Query, TaskName
 
 from ._choices import find_option, same_choice, whole_choice
 from ._metrics import count_score, iou_score, token_f1
@@ -27,6 +27,10 @@ SUBTYPING_QUESTION = "Which subtype does this tissue show?"
 DETECTION_FORMAT = (
     'Answer with a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": name}, [] if none.'
 )
+Y_FIRST_FORMAT = (
+    'Answer with a JSON list of {"box_2d": [ymin, xmin, ymax, xmax], "label": name}, [] if none.'
+)
+"""As models ask for it that were taught boxes with y first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class Target:
 class Task(Protocol):
     """One kind of question."""
 
-    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
+    def messages(
+        self, query: Query, captions: Sequence[str] = (), box_space: BoxSpace = "relative"
+    ) -> Messages:
         """Build the chat messages.
 
         Parameters
@@ -53,6 +59,8 @@ class Task(Protocol):
         captions : sequence of str
             Of several pictures in their order, such as ``Window 2, upper right.``; each stands
             before its picture, and an empty one leaves nothing there. None at all: of one picture.
+        box_space : BoxSpace
+            How the model writes boxes.
         """
 
     def parse(self, text: str, query: Query) -> Answer:
@@ -77,7 +85,9 @@ def _chat(instruction: str, captions: Sequence[str] = ()) -> Messages:
 class _VQA:
     """Questions in plain words; the answer is one of the choices or a short text."""
 
-    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
+    def messages(
+        self, query: Query, captions: Sequence[str] = (), box_space: BoxSpace = "relative"
+    ) -> Messages:
         """See `Task.messages`."""
         question = self._question(query)
         choices = f" Choices: {', '.join(query.options)}." if query.options else ""
@@ -135,13 +145,16 @@ class _Subtyping(_VQA):
 class _LesionDetection:
     """Boxes around everything that bears one of the given names; an empty list is an answer too."""
 
-    def messages(self, query: Query, captions: Sequence[str] = ()) -> Messages:
+    def messages(
+        self, query: Query, captions: Sequence[str] = (), box_space: BoxSpace = "relative"
+    ) -> Messages:
         """See `Task.messages`."""
         names = " and ".join(query.options) or "lesion"
         question = query.question.strip() or f"Find every {names}."
         if query.question.strip() and query.options:
             question = f"{question} Names: {', '.join(query.options)}."
-        return _chat(f"{question} {DETECTION_FORMAT}", captions)
+        form = Y_FIRST_FORMAT if box_space == "relative_yx" else DETECTION_FORMAT
+        return _chat(f"{question} {form}", captions)
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`.

@@ -100,6 +100,12 @@ def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
     base = models.find_base(folder, name)
     about = models.described_in(folder, base)
     info = models.read_info(about, name, folder)
+    family = models.FAMILIES[info.family]
+    if family.loader != "decoder":
+        raise ModelError(
+            f"models of the family {family.name} answer here but cannot be trained; "
+            "start from one of Qwen's"
+        )
     models.check_whole(folder, info.name, base)
     tokenizer = models.load_tokenizer(about, info)
     return models.load_weights(base, info, dtype), tokenizer, folder, info.name

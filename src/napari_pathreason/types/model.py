@@ -17,6 +17,10 @@ BoxSpace = Literal["relative", "resized", "relative_yx"]
 Encoder = Literal["exact", "fast", "openvino"]
 """How the vision encoder computes on a processor: in float32, in bfloat16 where that is fast, or by
 OpenVINO where it is installed."""
+Precision = Literal["auto", "float32", "bfloat16", "float16", "4bit"]
+"""What weights are loaded as; ``auto`` is float32 on a processor and of small models, else
+bfloat16, or float16 where the device has no other. In ``4bit`` they are packed, and computed with
+in bfloat16."""
 Messages = list[dict[str, Any]]
 
 
@@ -77,6 +81,22 @@ class ModelDims:
 def unknown_dims(token_px: int) -> ModelDims:
     """Dimensions of a model of which only the side of a visual token is known; its FLOPs are 0."""
     return ModelDims(token_px, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLevel:
+    """A number of visual tokens that a picture may have, where not every number can be had.
+
+    Parameters
+    ----------
+    tokens : int
+        That are spent, at the most: a thumbnail beside tiles counts.
+    detail : int
+        Visual tokens of a picture that shows all the detail that these can hold; it is read so.
+    """
+
+    tokens: int
+    detail: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +224,11 @@ class ModelInfo:
     are. ``metadata`` is what it says of its training; None for a model that says nothing, such as
     a foreign checkpoint. ``comparable`` is the number of visual tokens from which on a picture can
     be compared with the training images; None where none can. ``encoder`` is how its vision encoder
-    computes; ``notes`` say in a line each what is otherwise than was asked for. ``box_space`` is
-    None where nobody knows how the model writes boxes. ``server`` is None for a model that is
-    computed on this machine.
+    computes; ``notes`` say in a line each what is otherwise than was asked for. ``levels`` are the
+    numbers of visual tokens that a picture may have, rising; empty where any can be had.
+    ``several`` is whether its family reads several pictures in one prompt. ``precision`` is what
+    its weights are loaded as. ``box_space`` is None where nobody knows how the model writes boxes.
+    ``server`` is None for a model that is computed on this machine.
     """
 
     name: str
@@ -220,6 +242,45 @@ class ModelInfo:
     encoder: Encoder = "exact"
     notes: tuple[str, ...] = ()
     server: ServerInfo | None = None
+    levels: tuple[TokenLevel, ...] = ()
+    several: bool = True
+    precision: Precision = "float32"
+
+    def fit(self, budget: int) -> int:
+        """Visual tokens to read a picture with for a budget.
+
+        Parameters
+        ----------
+        budget : int
+            Most visual tokens to spend on the picture.
+
+        Returns
+        -------
+        int
+            The budget itself where any number can be had; else the detail of the highest level
+            within it, or of the lowest, which then costs more than the budget.
+        """
+        if not self.levels:
+            return budget
+        within = [level.detail for level in self.levels if level.tokens <= budget]
+        return within[-1] if within else self.levels[0].detail
+
+    def holding(self, detail: int) -> int:
+        """Visual tokens to read a picture with that shall show some detail.
+
+        Parameters
+        ----------
+        detail : int
+            Visual tokens of a picture that would show just that.
+
+        Returns
+        -------
+        int
+            The same where any number can be had; else the detail of the lowest level that holds
+            it, or of the highest.
+        """
+        holds = (level.detail for level in self.levels if level.detail >= detail)
+        return next(holds, self.levels[-1].detail) if self.levels else detail
 
     @property
     def zoom_labels(self) -> tuple[str, ...]:
@@ -235,16 +296,19 @@ class ModelInfo:
     def joint(self) -> bool:
         """Whether several pictures in one prompt are read together; see `Metadata.joint`.
 
-        A model that says nothing of its training is a large one, which all families trained so.
+        A model that says nothing of its training is a large one, which most families trained so.
         """
         if self.server is not None and self.server.pictures < 2:
             return False
-        return self.metadata is None or self.metadata.joint
+        return self.several and (self.metadata is None or self.metadata.joint)
 
     @property
     def max_visual_tokens(self) -> int | None:
-        """See `Metadata.max_visual_tokens`; None where it says nothing."""
-        return self.metadata.max_visual_tokens if self.metadata is not None else None
+        """See `Metadata.max_visual_tokens`, no more than the highest level; None if unbounded."""
+        own = self.metadata.max_visual_tokens if self.metadata is not None else None
+        if not self.levels:
+            return own
+        return self.levels[-1].detail if own is None else min(own, self.levels[-1].detail)
 
 
 @dataclass(frozen=True, slots=True)

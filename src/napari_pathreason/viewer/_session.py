@@ -67,6 +67,7 @@ def spawn_models(model_id: str, compute: Compute) -> Models:
         threads=compute.threads,
         offline=compute.offline,
         encoder=compute.encoder,
+        precision=compute.precision,
     )
 
 

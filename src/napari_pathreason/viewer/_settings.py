@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_text
-from napari_pathreason.types import Budget, Effort, Encoder, TaskName
+from napari_pathreason.types import Budget, Effort, Encoder, Precision, TaskName
 
 RegionSource = Literal["shape", "view", "layer"]
 """Where the region of a question comes from: a selected shape, the current view, all of a layer."""
@@ -45,12 +45,15 @@ class Compute:
         Take hub models from the cache alone.
     encoder : Encoder
         How the vision encoder computes; see `models.load_models`.
+    precision : Precision
+        What weights are loaded as.
     """
 
     device: str = "auto"
     threads: int = 0
     offline: bool = False
     encoder: Encoder = "exact"
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ def checked(values: dict[str, Any]) -> Preferences:
         use("threads", "CPU threads", 0, _is_count, f"give 0 to {MOST_THREADS}"),
         use("offline", "Offline", False, lambda v: isinstance(v, bool), "check it or do not"),
         use("encoder", "Encoder", "exact", get_args(Encoder).__contains__, one_of_list),
+        use("precision", "Precision", "auto", get_args(Precision).__contains__, one_of_list),
     )
     model = use(
         *("model", "Model", EMBEDDED, _is_model),

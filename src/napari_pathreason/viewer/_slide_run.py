@@ -154,7 +154,7 @@ def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterat
     """
     try:
         compute = preferences().compute
-        used = used_model(request.model, compute.device, compute.encoder)
+        used = used_model(request.model, compute.device, compute.encoder, compute.precision)
         with request.slide() as slide:
             answers = AnswersHere(slide, lambda: session.models(request.model, compute))
             yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)

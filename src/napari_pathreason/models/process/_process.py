@@ -45,6 +45,8 @@ class ModelProcess:
         Take hub models from the cache alone, as with ``HF_HUB_OFFLINE``.
     encoder : {"exact", "fast", "openvino"}
         See `load_models`.
+    precision : Precision
+        What the weights are loaded as.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class ModelProcess:
         threads: int = 0,
         offline: bool = False,
         encoder: types.Encoder = "exact",
+        precision: types.Precision = "auto",
     ) -> None:
-        self._load = _wire.Load(str(model_id), device, threads, offline, encoder)
+        self._load = _wire.Load(str(model_id), device, threads, offline, encoder, precision)
         self._child: Child | None = None
         self._ready: _wire.Ready | None = None
         self._windows: WindowAllocator | None = None

@@ -40,7 +40,7 @@ def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_mode
         if load.threads:  # before the model: an encoder of OpenVINO is built for them
             wait_passively()
             use_threads(load.threads)
-        models = load_models(load.model_id, load.device, load.encoder)
+        models = load_models(load.model_id, load.device, load.encoder, load.precision)
         ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it
         traceback.print_exc()

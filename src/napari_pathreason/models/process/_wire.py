@@ -24,6 +24,7 @@ class Load:
     threads: int = 0
     offline: bool = False
     encoder: types.Encoder = "exact"
+    precision: types.Precision = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

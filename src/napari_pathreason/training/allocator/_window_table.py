@@ -195,7 +195,7 @@ def _asked_of(
     scene = scenes[where]
     if not scene.worth.any():
         return None
-    budgets = window_budgets(scene.grid.window(0), info.dims.token_px, most_of_picture(most))
+    budgets = window_budgets(scene.grid.window(0), info, most_of_picture(most))
     mpp = pictures.slide(sample).info.mpp
     state = State(
         query,

@@ -101,6 +101,10 @@ def calibrate(plan: CalibrationPlan) -> str:
         f"{h.tokens:,} visual tokens: {h.readable} of {h.questions} replies read" for h in held
     ]
 
+    if not isinstance(performer, models.VLMPerformer):
+        family = models.FAMILIES[performer.info.family].name
+        lines.append(f"no picture is held against the training images: not of the family {family}")
+        return "\n".join([*performer.info.notes, *lines])
     hook = models.FeatureHook(performer.model.model.visual)
     try:
         names = plan.recipe.metadata.domains if plan.recipe is not None else {}

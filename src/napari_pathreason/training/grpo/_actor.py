@@ -100,7 +100,7 @@ class LogProbs(NamedTuple):
 
 
 class Actor(torch.nn.Module):
-    """A model of either family that completes each prompt several times.
+    """A model of one of Qwen's families that completes each prompt several times.
 
     A picture goes through the vision encoder once, and a prompt through the language model once,
     however many completions follow: they share its keys and values, with gradient too. Vision

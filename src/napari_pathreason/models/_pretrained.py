@@ -1,0 +1,95 @@
+"""The one place where a file of a checkpoint becomes an object of transformers.
+
+Whatever it is: from a folder on this machine, without a network, without code of the checkpoint's
+author, and weights as safetensors, which hold numbers alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_pathreason.errors import ModelError
+from napari_pathreason.types import ModelInfo
+
+from ._runtime import quiet_transformers
+from .families import FAMILIES
+
+
+def from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
+    """``kind.from_pretrained(folder)`` as this module says.
+
+    Parameters
+    ----------
+    kind : class of transformers
+    folder : Path
+        Of a checkpoint whose family `family_of` knows.
+    **options
+        As for the class.
+    """
+    return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+
+
+def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = None) -> Any:
+    """The transformers model of a folder with weights of its own, in evaluation mode.
+
+    Parameters
+    ----------
+    folder : Path
+    info : ModelInfo
+    dtype : torch.dtype or "auto"
+        ``auto`` is that of the files.
+    four_bits_on : torch.device, optional
+        Where to put the model with its matrices in four bits each; ``dtype`` is then what it
+        computes in.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the config.
+    """
+    import transformers
+
+    family = FAMILIES[info.family]
+    damaged = f"the weights of the model {info.name} do not fit its config; fetch the whole model"
+    kind = getattr(transformers, family.architecture, None)
+    if kind is None:
+        raise ModelError(
+            f"models of the family {family.name} need a newer transformers than "
+            f"{transformers.__version__}; pip install --upgrade transformers"
+        )
+    options: dict[str, Any] = {}
+    if four_bits_on is not None:
+        options["device_map"] = {"": four_bits_on}
+        options["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+    with quiet_transformers():
+        try:
+            model, report = from_pretrained(
+                kind,
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+        except MemoryError:
+            raise
+        except ImportError as error:  # of weights that were packed by who wrote them
+            raise ModelError(
+                f"the weights of the model {info.name} are packed in a way that needs a package "
+                "which is not installed; pip install 'napari-pathreason[4bit]', or take the "
+                "model's unpacked weights"
+            ) from error
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if "memory" in str(error).lower():
+                raise
+            raise ModelError(damaged) from error
+    if report["missing_keys"]:  # transformers would go on with random numbers in their place
+        raise ModelError(damaged)
+    if family.loader == "decoder" and four_bits_on is None:
+        from ._inputs import embed_by_product
+
+        embed_by_product(model.model.visual)
+    return model.eval()
