@@ -147,6 +147,12 @@ from ._window_net import (
     window_net_flops as window_net_flops,
     worth as worth,
 )
+from .catalogue import (
+    LISTED as LISTED,
+    CachedModel as CachedModel,
+    ListedModel as ListedModel,
+    cached_models as cached_models,
+)
 from .families import (
     FAMILIES as FAMILIES,
     NORMALISATION as NORMALISATION,

@@ -93,6 +93,7 @@ from ._session import (
     Session as Session,
     answer_question as answer_question,
     describe_model as describe_model,
+    models_here as models_here,
     question_of as question_of,
     request_of as request_of,
     session_of as session_of,

@@ -78,6 +78,13 @@ def describe_model(model_id: str) -> ModelInfo | None:
     return read_model_info(model_id)
 
 
+def models_here() -> list[str]:
+    """Hub ids of the models in this machine's cache that load; see `cached_models`."""
+    from napari_pathreason.models import cached_models
+
+    return [model.hub_id for model in cached_models()]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One answer of a session; the image may have been closed since.

@@ -26,7 +26,14 @@ from qtpy.QtWidgets import (
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.types import Budget
-from napari_pathreason.viewer import EMBEDDED, is_slide, largest_offered, unwrapped, why_not_offered
+from napari_pathreason.viewer import (
+    EMBEDDED,
+    is_slide,
+    largest_offered,
+    models_here,
+    unwrapped,
+    why_not_offered,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -316,9 +323,10 @@ class ModelBox(QWidget):
         self._box = CalmBox()
         self._box.setEditable(True)
         self._box.addItem(EMBEDDED)
+        self._box.addItems(models_here())
         self._box.addItem(SERVER)
         self._box.setToolTip(
-            "embedded, a folder with a checkpoint, a hub id, or a server's address"
+            "embedded, a model in the cache, a folder, a hub id, or a server's address"
         )
         self._box.editTextChanged.connect(self._edited)
         self._box.activated.connect(self._activated)
