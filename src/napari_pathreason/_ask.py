@@ -34,6 +34,7 @@ def ask(
     slide: str | Path | Slide,
     *,
     region: Region | tuple[int, int, int, int] | None = None,
+    regions: Sequence[Region | tuple[int, int, int, int]] = (),
     question: str = "",
     task: TaskName = "vqa",
     choices: Sequence[str] = (),
@@ -59,6 +60,9 @@ def ask(
         A file that is opened and closed again, or an open slide.
     region : Region or (x, y, width, height), optional
         Level-0 pixels; the whole slide if not given.
+    regions : sequence of Region or (x, y, width, height)
+        Several regions of one question, in place of ``region``: each is shown as one picture of
+        one prompt, as ``region 1`` and so on. The model must read several.
     question : str
         Plain words; may be empty for subtyping and detection.
     task : {"vqa", "subtyping", "detection"}
@@ -111,7 +115,7 @@ def ask(
     >>> result = ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
     >>> result.answer.text, result.tokens.saved
     """
-    from .engine import Job, ask as run, result_of
+    from .engine import Job, ask as run, regions_together, result_of
     from .models import load_models
     from .slide_run import check_kept, run_kept, used_model
 
@@ -124,7 +128,13 @@ def ask(
         query = Query(task, question, tuple(choices))
         settings = GenerationSettings(seed=seed, zoom=zoom, check_order=check_order)
         chosen = tuple(map(_window, windows))
-        job = Job(source, Request(region, query, budget, settings, effort, policy, chosen))
+        request = Request(region, query, budget, settings, effort, policy, chosen)
+        if regions:
+            if region != whole or chosen or policy != "auto":
+                raise QueryError("regions stand alone; leave out region, windows and policy")
+            several = [r if isinstance(r, Region) else Region(*r) for r in regions]
+            request = regions_together(request, several)
+        job = Job(source, request)
         if not isinstance(model, str | Path):
             if keep is not None:
                 raise QueryError(KNOWN_BY_WEIGHTS)

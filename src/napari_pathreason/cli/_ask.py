@@ -54,6 +54,8 @@ EXAMPLES = """examples:
   pathreason ask slide.svs --task detection --choices tumour --policy again --show-views plan.json
   pathreason ask slide.svs --question "Is there tumour?" --report a.html --manifest a.json
   pathreason ask slide.svs --question "How many nuclei are there?" --budget native --keep read
+  pathreason ask slide.svs --region 0 0 900 900 --region 5000 0 900 900 --together \\
+      --question "Compare these two." --model Qwen/Qwen3-VL-8B-Instruct
   pathreason ask --from a.json --json -
 """
 
@@ -83,6 +85,11 @@ def add_parser(commands: Subparsers) -> None:
         default=[],
         metavar=("X", "Y", "W", "H"),
         help="level-0 pixels; may be given several times",
+    )
+    where.add_argument(
+        "--together",
+        action="store_true",
+        help="one question about all these regions, in one prompt, such as: compare them",
     )
     where.add_argument("--regions", metavar="FILE", help="GeoJSON; one result for each polygon")
     what = parser.add_argument_group("what")
@@ -180,6 +187,8 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
     regions: list[tuple[Region, engine.Outline]] = [(Region(*n), ()) for n in args.region]
     if args.regions:
         regions += engine.read_outlines(args.regions)
+    if args.together:
+        return [exports.ManifestEntry(_together(args, [region for region, _ in regions]))]
     regions = regions or [(Region(0, 0, slide.width, slide.height), ())]
     windows = () if args.views is None else read_views(args.views)
     chosen = windows_in([region for region, _ in regions], windows, args.views)
@@ -199,6 +208,24 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
         )
         for (region, outline), some in zip(regions, chosen, strict=True)
     ]
+
+
+def _together(args: argparse.Namespace, regions: list[Region]) -> Request:
+    """One question about several regions.
+
+    Raises
+    ------
+    QueryError
+        If other options say what is read of them, or they are too few.
+    """
+    if args.views is not None or args.policy != "auto":
+        raise QueryError(
+            "--together reads each region as one picture; leave out --views and --policy"
+        )
+    query = Query(args.task, args.question, args.choices)
+    settings = settings_of(GenerationSettings, args)
+    whole = Request(Region(0, 0, 1, 1), query, args.budget, settings, args.effort)
+    return engine.regions_together(whole, regions)
 
 
 @dataclass(frozen=True, slots=True)

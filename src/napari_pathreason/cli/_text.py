@@ -131,7 +131,9 @@ def _views(result: Result) -> Iterator[tuple[str, str]]:
     if not exports.has_windows(result):
         return
     rows = exports.telling_rows(result, len(exports.view_rows(result)))
-    yield from _lines("Windows", [exports.views_line(result), *map(_view, rows)], MOST_VIEWS + 1)
+    together = result.views is not None and result.views.policy == engine.TOGETHER
+    name = "Regions" if together else "Windows"
+    yield from _lines(name, [exports.views_line(result), *map(_view, rows)], MOST_VIEWS + 1)
 
 
 def _lines(name: str, lines: list[str], most: int = MOST_VIEWS) -> Iterator[tuple[str, str]]:

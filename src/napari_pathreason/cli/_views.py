@@ -54,7 +54,7 @@ def add_views(options: Options) -> None:
     """Add the policy, the file of views and the plan."""
     options.add_argument(
         "--policy",
-        choices=get_args(PolicyName),
+        choices=[name for name in get_args(PolicyName) if name != engine.TOGETHER],
         default="auto",
         help="how a large region is read: as one picture (one_view), or which windows of it; auto "
         "decides by its size and the kind of question",

@@ -89,6 +89,7 @@ from ._scene import (
     overview_size as overview_size,
     window_side as window_side,
 )
+from ._several import TOGETHER as TOGETHER, regions_together as regions_together
 from ._together import (
     ParkedJob as ParkedJob,
     answer_parked as answer_parked,

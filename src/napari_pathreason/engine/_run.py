@@ -55,6 +55,7 @@ from ._protocols import Allocator, Performer
 from ._reading import Found, Read
 from ._reliability import assess, question_doubts, reply_doubts
 from ._report import token_report
+from ._several import TOGETHER, read_together
 from ._windows import by_windows, learned_windows, read_windows
 from ._zoom import VIEW_TOKENS, Zoomed, answer_of, zoom_in, zoom_windows
 
@@ -226,7 +227,9 @@ def _find(
     """What the views of a job's region show; its region lies on the slide, its words are worded."""
     most = model.max_visual_tokens if job.bounded else None
     found = None
-    if by_windows(job, model, most):
+    if job.request.policy == TOGETHER:
+        found = yield from read_together(job, model, most, begin)
+    elif by_windows(job, model, most):
         found = yield from read_windows(job, model, learned_windows(allocator), most, begin)
     if found is None:  # small, or without any tissue that windows could be laid over
         found = yield from read_picture(job, model, allocator, most, begin)

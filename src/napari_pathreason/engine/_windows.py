@@ -122,9 +122,15 @@ def plan_windows(job: Job, model: ModelInfo, learned: Policy | None = None) -> P
     query = as_trained(request.query, model.metadata)
     worded = replace(job, request=replace(request, region=region, query=query))
     most = model.max_visual_tokens if job.bounded else None
-    if not by_windows(worded, model, most):
+    steps: Generator[Event | Need, list[Completion], Found | None]
+    if request.policy == "together":
+        from ._several import read_together  # it needs this module
+
+        steps = read_together(worded, model, most, StageStarted)
+    elif by_windows(worded, model, most):
+        steps = read_windows(worded, model, learned, most, StageStarted)
+    else:
         return None
-    steps = read_windows(worded, model, learned, most, StageStarted)
     try:
         return next((event for event in steps if isinstance(event, Planned)), None)
     finally:
@@ -228,7 +234,7 @@ class _Rounds:
         self._asks_each = asks_each
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS
-        self.pins = _pins(request, model)
+        self.pins = pinned_windows(request, model)
         before = tuple(one for one in job.before if one.view.role != "zoom")
         shown = [view for one in before for view in one.views if view.role == "window"]
         # one prompt holds all windows, so those of before stand in it again
@@ -446,7 +452,7 @@ def _policy(request: Request, model: ModelInfo, learned: Policy | None) -> Polic
     return policy_named(request.policy, learned)
 
 
-def _pins(request: Request, model: ModelInfo) -> list[WindowChoice]:
+def pinned_windows(request: Request, model: ModelInfo) -> list[WindowChoice]:
     """Windows that the user wants read, as far as they lie in the region, each once.
 
     Raises

@@ -118,10 +118,11 @@ def views_line(result: Result) -> str:
 
     Empty where it was read as one picture.
     """
-    windows = [row.view for row in view_rows(result) if row.view.role == "window"]
+    windows = [row.view for row in view_rows(result) if row.view.role in ("window", "region")]
     if not windows:
         return ""
-    count = f"{len(windows):,} {'window' if len(windows) == 1 else 'windows'}"
+    what = windows[0].role
+    count = f"{len(windows):,} {what}{'' if len(windows) == 1 else 's'}"
     prompt = ", in one prompt" if result.views is not None and result.views.joint else ""
     places = Counter(view.region for view in windows)
     twice = sum(times > 1 for times in places.values())

@@ -24,7 +24,7 @@ from ._numbers import MOST_DIGITS
 from ._sum_counts import CountEstimate, outermost, share_read, sum_counts
 from ._topics import form_of
 
-RANKS = {"overview": 0, "picture": 1, "window": 1, "zoom": 2}
+RANKS = {"overview": 0, "picture": 1, "region": 1, "window": 1, "zoom": 2}
 """How finely a view looks; see `merge_boxes`."""
 WITHIN = 0.2
 """Confidence of a count is the probability that it lies no further from the truth than this share

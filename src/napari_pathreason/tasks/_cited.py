@@ -33,7 +33,7 @@ _PLACE = re.compile(
     rf"|(?P<middle>centre|center)|(?P<all>{THROUGHOUT}))\b",
     re.IGNORECASE,
 )
-_VIEW = re.compile(r"^((?:window|zoom) \d+|overview|picture):[ \t]", re.MULTILINE)
+_VIEW = re.compile(r"^((?:window|zoom|region) \d+|overview|picture):[ \t]", re.MULTILINE)
 _END = re.compile(r"[;\n]|\.(?:\s|$)|$")
 
 

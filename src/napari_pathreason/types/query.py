@@ -11,7 +11,16 @@ TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
 PolicyName = Literal[
-    "auto", "one_view", "uniform", "random", "surprise", "again", "table", "learned", "listed"
+    "auto",
+    "one_view",
+    "uniform",
+    "random",
+    "surprise",
+    "again",
+    "table",
+    "learned",
+    "listed",
+    "together",
 ]
 """Who chooses what is read of a large region; docs/using/views.md says what each does."""
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
@@ -106,7 +115,8 @@ class Request:
         and the kind of question.
     windows : tuple of WindowChoice
         Parts that the user wants read, in this order and first of all, or left out; the policy
-        chooses beside them, ``listed`` nothing else.
+        chooses beside them, ``listed`` nothing else. With the policy ``together`` they are the
+        regions of one question, which are shown in one prompt.
     outline : tuple of (float, float)
         Corners (x, y) of an annotation within the region, level-0 pixels; windows off it are not
         read. Empty: all of the region.

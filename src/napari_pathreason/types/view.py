@@ -7,9 +7,10 @@ from typing import Literal
 
 from napari_pathreason.geometry import Region
 
-Role = Literal["picture", "overview", "window", "zoom"]
+Role = Literal["picture", "overview", "window", "zoom", "region"]
 """``picture``: all of a region at once; ``overview``: the same, beside windows of it; ``window``: a
-part of it; ``zoom``: a part about something that an earlier view showed."""
+part of it; ``zoom``: a part about something that an earlier view showed; ``region``: one of several
+that one question is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class View:
         (width, height) of the picture in pixels, whole tokens.
     tokens : int
         Visual tokens.
-    role : {"picture", "overview", "window", "zoom"}
+    role : Role
     number : int
-        By which answers cite a window or a zoom, from 1; 0 for a picture and an overview.
+        By which answers cite a window, a zoom or a region, from 1; 0 for a picture and an overview.
     why : str
         In plain words, why it is read; empty where that goes without saying.
     """

@@ -1,0 +1,208 @@
+"""Several regions of one slide in one question, such as "compare these two": one prompt, all named.
+
+Nothing is chosen here: the user marked the regions. A budget is shared by them in equal parts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+
+from napari_pathreason.budgets import native_tokens
+from napari_pathreason.errors import QueryError
+from napari_pathreason.geometry import Region
+from napari_pathreason.types import (
+    Allocation,
+    Completion,
+    ModelInfo,
+    PolicyName,
+    Query,
+    Request,
+    View,
+    Views,
+    WindowChoice,
+)
+
+from ._asking import Need
+from ._checks import MOST_TOKENS, most_of_picture
+from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
+from ._plan import cost_of, numbered, view_of
+from ._policies import USUAL
+from ._reading import Found, Read, prompt_of, read, reading_of
+from ._windows import pinned_windows, place_in
+
+TOGETHER: PolicyName = "together"
+"""The policy of a request that asks about its windows in one prompt."""
+LEAST = 2
+"""Regions of such a question, at the least."""
+
+
+def regions_together(request: Request, regions: Sequence[Region]) -> Request:
+    """A request as one question about several regions of a slide.
+
+    Parameters
+    ----------
+    request : Request
+        Whose question, budget and settings are taken.
+    regions : sequence of Region
+        Level-0 pixels, in the order in which they are numbered.
+
+    Raises
+    ------
+    QueryError
+        If they are fewer than two, or one stands there twice.
+    """
+    if len(set(regions)) < max(LEAST, len(regions)):
+        raise QueryError(
+            "a question about several regions needs two or more, each once; mark another one, or "
+            "ask about the one alone"
+        )
+    left, top = min(r.x for r in regions), min(r.y for r in regions)
+    right = max(r.x + r.width for r in regions)
+    bottom = max(r.y + r.height for r in regions)
+    return replace(
+        request,
+        region=Region(left, top, right - left, bottom - top),
+        policy=TOGETHER,
+        windows=tuple(WindowChoice(region) for region in regions),
+        outline=(),
+    )
+
+
+def read_together(
+    job: Job,
+    model: ModelInfo,
+    most: int | None,
+    begin: Callable[[Stage], StageStarted],
+) -> Generator[Event | Need, list[Completion], Found]:
+    """Read the regions of a job, each as one picture, and ask about all of them in one prompt.
+
+    Parameters
+    ----------
+    job : Job
+        Its request's windows are the regions; its region holds them.
+    model : ModelInfo
+    most : int or None
+        Visual tokens of one picture up to which the model's replies hold.
+    begin : callable
+        Notes that a stage begins.
+
+    Raises
+    ------
+    QueryError
+        If the model reads one picture in a prompt, boxes are asked for, the regions are fewer than
+        two, or they are more than can be answered.
+    SlideError
+        If nothing of one can be read.
+    """
+    request, token_px = job.request, model.dims.token_px
+    _check(request.query, model)
+    yield begin(Stage.ALLOCATE)
+    pins = pinned_windows(request, model)
+    if len(pins) < LEAST:
+        raise QueryError(
+            f"{len(pins)} of the regions lies on the slide, and a question about several needs "
+            "two; mark another one, or ask about the one alone"
+        )
+    tokens = _tokens_of_each(request, len(pins))
+    limit = most_of_picture(most)
+    views = numbered((_view(one.region, tokens, limit, model) for one in pins), 1)
+    if (spent := sum(view.tokens for view in views)) > MOST_TOKENS:
+        raise QueryError(
+            f"the regions have {spent:,} visual tokens together, more than the {MOST_TOKENS:,} "
+            "that can be answered; give a budget, or mark smaller ones"
+        )
+    native = sum(native_tokens(view.region, token_px) for view in views)
+    planned = Views(views, native, native, joint=True, policy=TOGETHER)
+    allocation = _allocation(request, spent)
+    cost = cost_of(views, model, job.slide.level_sizes, joint=True)
+    yield Planned(allocation, planned, cost)
+    one = yield from _ask(job, model, views, begin)
+    return Found(
+        allocation=allocation,
+        views=planned,
+        reads=(one,),
+        before=(),
+        answer=one.reading.answer,
+        detections=(),
+        confidence=one.reading.confidence,
+        picture_size=views[0].size,
+        pixels_decoded=one.reading.pixels_decoded,
+        doubts=one.doubts,
+        warnings=_lowered(views, tokens, limit, token_px),
+    )
+
+
+def _lowered(
+    views: Sequence[View], tokens: int | None, limit: int, token_px: int
+) -> tuple[str, ...]:
+    """Which regions were read coarser than was asked, as one picture may have no more."""
+    if tokens is not None and tokens <= limit:
+        return ()
+    count = sum(native_tokens(view.region, token_px) > limit for view in views)
+    if not count:
+        return ()
+    return (
+        f"{count:,} of {len(views):,} regions were read with at most {limit:,} visual tokens, as "
+        "many as one picture may have; mark smaller ones to see more",
+    )
+
+
+def caption(view: View, among: Region) -> str:
+    """What a picture in the prompt is, in words."""
+    place = place_in(view.region, among)
+    return f"Region {view.number}, {place} of all that is shown."
+
+
+def _ask(
+    job: Job, model: ModelInfo, views: tuple[View, ...], begin: Callable[[Stage], StageStarted]
+) -> Generator[Event | Need, list[Completion], Read]:
+    for known in job.journal or ():
+        if known.views == views:
+            yield ViewRead(known)
+            return Read(known)
+    yield begin(Stage.READ)
+    began = time.perf_counter()
+    images = [read(job, view.region, view.size) for view in views]
+    seconds = time.perf_counter() - began
+    yield begin(Stage.GENERATE)
+    captions = [caption(view, job.request.region) for view in views]
+    prompt = prompt_of(job.request.query, model, images, captions)
+    (completion,) = yield Need((prompt,), streams=True)
+    one = reading_of(job, model, views, images, completion, seconds)
+    yield ViewRead(one.reading)
+    return one
+
+
+def _check(query: Query, model: ModelInfo) -> None:
+    if query.task == "detection":
+        raise QueryError(
+            "boxes are looked for in one region at a time; ask about each by itself, without "
+            "--together in the shell"
+        )
+    if not model.joint:
+        raise QueryError(
+            f"the model {model.name} reads one picture in a prompt, so it cannot compare regions; "
+            "ask about each by itself (without --together in the shell), or choose a model that "
+            "reads several, see `pathreason models`"
+        )
+
+
+def _tokens_of_each(request: Request, count: int) -> int | None:
+    """Most visual tokens of each region; None for its native size."""
+    if request.budget == "native":
+        return None
+    return USUAL if request.budget == "auto" else max(1, request.budget // count)
+
+
+def _view(region: Region, tokens: int | None, limit: int, model: ModelInfo) -> View:
+    token_px = model.dims.token_px
+    wanted = native_tokens(region, token_px) if tokens is None else model.fit(tokens)
+    return replace(view_of(region, min(wanted, limit), token_px), role="region")
+
+
+def _allocation(request: Request, spent: int) -> Allocation:
+    if request.budget == "auto":
+        return Allocation(spent, "rule", effort=request.effort)
+    return Allocation(None if request.budget == "native" else request.budget, "user")

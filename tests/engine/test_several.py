@@ -1,0 +1,134 @@
+"""One question about several regions: one prompt, each region named, each read as one picture."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from napari_pathreason.engine import (
+    Failed,
+    Job,
+    Planned,
+    ask,
+    plan_windows,
+    regions_together,
+    run_job,
+)
+from napari_pathreason.errors import QueryError
+from napari_pathreason.geometry import Region
+from napari_pathreason.tasks import cited_views
+from napari_pathreason.types import (
+    Completion,
+    GenerationSettings,
+    Metadata,
+    ModelInfo,
+    Query,
+    Request,
+    TokenLevel,
+)
+from tests.engine.conftest import DIMS
+
+FIRST, SECOND = Region(0, 0, 640, 640), Region(1200, 700, 800, 400)
+QUERY = Query("vqa", "Which of the two has more nuclei?")
+JOINT = ModelInfo("large", "qwen3_vl", "relative", DIMS)
+
+
+@dataclass
+class Comparer:
+    """Reads several pictures, and says that the first has more; keeps the prompts."""
+
+    info: ModelInfo = JOINT
+
+    def __post_init__(self):
+        self.prompts = []
+
+    def generate(self, prompt, settings, cancel):
+        self.prompts.append(prompt)
+        visual = sum(h * w for h, w in prompt.shapes) // DIMS.token_px**2
+        text = "<think>region 1: centre: crowded nuclei</think><answer>region 1</answer>"
+        yield Completion(text, 40 + visual, visual, 9, "stop", 0.1)
+
+
+def together(budget=128, regions=(FIRST, SECOND), query=QUERY, **more):
+    return regions_together(Request(FIRST, query, budget, **more), regions)
+
+
+def test_all_regions_stand_in_one_prompt_each_named(slide, allocator):
+    performer = Comparer()
+    result = ask(Job(slide, together()), performer, allocator)
+    (prompt,) = performer.prompts
+    assert len(prompt.pictures) == 2
+    words = [part.get("text") for part in prompt.messages[-1]["content"]]
+    assert words[0].startswith("Region 1, upper left")
+    assert words[2].startswith("Region 2, lower right")
+    assert words[1] is words[3] is None
+    assert result.answer.text == "region 1"
+    assert [view.name for view in result.views.views] == ["region 1", "region 2"]
+    assert [view.region for view in result.views.views] == [FIRST, SECOND]
+    assert cited_views(result.answer.rationale)[0].view == "region 1"
+    assert result.views.joint
+    assert result.region == Region(0, 0, 2000, 1100)
+    assert result.unread == ()
+
+
+def test_a_budget_is_shared_in_equal_parts_and_the_account_adds_up(slide, allocator):
+    result = ask(Job(slide, together(128)), Comparer(), allocator)
+    assert all(0 < view.tokens <= 64 for view in result.views.views)
+    assert result.tokens.realised == result.views.tokens <= result.tokens.requested == 128
+    native = ask(Job(slide, together("native")), Comparer(), allocator)
+    assert native.tokens.realised == native.tokens.native_picture == 20 * 20 + 25 * 12
+    assert native.tokens.saved == 0
+
+
+def test_pictures_have_the_levels_of_the_family(slide, allocator):
+    levels = (TokenLevel(64, 64), TokenLevel(256, 256))
+    performer = Comparer(replace(JOINT, levels=levels))
+    result = ask(Job(slide, together(1000, (FIRST, SECOND))), performer, allocator)
+    assert all(64 < view.tokens <= 256 for view in result.views.views)
+    native = ask(Job(slide, together("native")), performer, allocator)
+    assert all(view.tokens <= 256 for view in native.views.views)
+    assert any("at most 256 visual tokens" in note for note in native.warnings)
+
+
+def test_the_plan_is_known_before_anything_is_spent(slide, allocator):
+    performer = Comparer()
+    (planned,) = (e for e in run_job(Job(slide, together()), performer, allocator)
+                  if isinstance(e, Planned))  # fmt: skip
+    assert planned.views.tokens == planned.cost.tokens
+    assert plan_windows(Job(slide, together()), JOINT).views == planned.views
+
+
+def test_what_was_read_before_is_not_asked_again(slide, allocator):
+    performer = Comparer()
+    first = ask(Job(slide, together()), performer, allocator)
+    again = ask(Job(slide, together(), journal=first.readings), performer, allocator)
+    assert len(performer.prompts) == 1
+    assert again.answer == first.answer
+
+
+@pytest.mark.parametrize(
+    ("model", "request_", "told"),
+    [
+        (replace(JOINT, metadata=Metadata()), together(), "reads one picture in a prompt"),
+        (replace(JOINT, several=False), together(), "reads one picture in a prompt"),
+        (JOINT, together(query=Query("detection", "", ("a",))), "one region at a time"),
+        (JOINT, together(regions=(FIRST, Region(0, 0, 8, 8))), "thinner than one visual token"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_one_line(slide, allocator, model, request_, told):
+    performer = Comparer(model)
+    *_, last = run_job(Job(slide, request_), performer, allocator)
+    assert isinstance(last, Failed)
+    assert told in last.reason
+    assert "\n" not in last.reason
+    assert not performer.prompts
+
+
+@pytest.mark.parametrize("regions", [(), (FIRST,), (FIRST, FIRST)])
+def test_a_question_about_several_needs_several(regions):
+    with pytest.raises(QueryError, match="two or more"):
+        together(regions=regions)
+
+
+def test_settings_go_with_the_question():
+    settings = GenerationSettings(seed=3)
+    assert together(settings=settings).settings == settings
