@@ -84,7 +84,7 @@ def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(
     train_sft(recipe)
     cut = recipe.model_copy(update={"output": str(tmp_path / "cut")})
     train_sft(cut.model_copy(update={"sft": recipe.sft.model_copy(update={"stop_after": 3})}))
-    assert json.loads((tmp_path / "cut/checkpoint/step.json").read_text()) == {"step": 3}
+    assert json.loads((tmp_path / "cut/checkpoint/step.json").read_text())["step"] == 3
     train_sft(cut)
     a, b = _weights(tmp_path / "run"), _weights(tmp_path / "cut")
     assert a.keys() == b.keys()

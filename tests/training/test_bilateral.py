@@ -1,5 +1,7 @@
 """Both branches in turn: the real loops on a tiny model."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,36 @@ def test_chances_beyond_the_rungs_of_training_go_to_the_largest(recipe):
 
     probabilities = learned_policy(Even(), Pictures(data), 32, {16: 1.0, 4: 1.0})(sample)
     assert probabilities == pytest.approx([1 - 1 / len(BUDGETS), 1 / len(BUDGETS)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["allocator", "bilateral"])
+def test_two_processes_train_one_model(
+    recipe, one_picture, train_in_two_processes, stage, blank_model, tmp_path
+):
+    """All real: the first process asks the performer and trains the head, and the other waits."""
+    allocator = AllocatorRecipe.model_validate(ALLOCATOR)
+    if stage == "allocator":
+        start = shutil.copytree(blank_model, tmp_path / "start")
+        allocator = allocator.model_copy(update={"start": str(start)})
+    parts = {
+        "data": recipe.data.model_copy(update={"folder": str(one_picture)}),
+        "sft": recipe.sft.model_copy(update={"steps": 2, "batch": 1, "validate_samples": 1}),
+        "grpo": GRPORecipe.model_validate(GRPO),
+        "allocator": allocator,
+        "bilateral": BilateralRecipe(rounds=1),
+    }
+    both = recipe.model_copy(update=parts)
+    train_in_two_processes(stage, both)
+    out = Path(both.output)
+    folder = out / "bilateral" if stage == "bilateral" else start
+    assert load_models(folder, "cpu").allocator.overview_budget > 0
+    where = (out / "round-1" if stage == "bilateral" else out) / "allocator"
+    log = (where / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
+    (table,) = where.glob("scores-train-*.jsonl")
+    asked = [tuple(json.loads(line)["size"]) for line in table.read_text().splitlines()]
+    assert len(asked) == len(set(asked))  # each once
 
 
 def test_the_shell_knows_it(tmp_path, capsys):

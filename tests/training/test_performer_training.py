@@ -80,7 +80,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     elsewhere = _elsewhere(recipe, tmp_path / "cut")
     with dies_at(4):  # two after the last checkpoint
         train_performer(elsewhere)
-    assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text()) == {"step": 2}
+    assert json.loads((tmp_path / "cut/grpo/checkpoint/step.json").read_text())["step"] == 2
     cut = train_performer(elsewhere)
     a, b = _weights(whole), _weights(cut)
     assert a.keys() == b.keys()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import own_name
 
 from ._config import read_json
 from .server import is_address
@@ -45,7 +46,7 @@ def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
         return EMBEDDED, "embedded"
     folder = Path(model_id).expanduser()
     if str(model_id) and folder.is_dir():
-        return folder, folder.resolve().name
+        return folder, own_name(folder)
     if folder.is_file():
         raise ModelError(f"the model {folder.name} is a file; give the folder that holds it")
     if isinstance(model_id, str) and is_hub_id(model_id):

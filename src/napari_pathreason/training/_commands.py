@@ -49,7 +49,7 @@ def add_train_parser(subparsers: Subparsers) -> None:
             choices=("tensorboard", "wandb", "trackio"),
             help="tell a tracker what the log holds, beside the JSONL and the curve",
         )
-        one.set_defaults(run=_train)
+        one.set_defaults(run=_train, resumes=True)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:

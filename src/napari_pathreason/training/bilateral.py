@@ -20,10 +20,11 @@ from napari_pathreason.training.samples import Pictures, Sample
 
 from .allocator import train_allocator
 from .performer import train_performer
-from .run import BudgetPolicy, copy_checkpoint, model_name
+from .run import BudgetPolicy, alone, by_first, copy_checkpoint, join, model_name
 from .sft import train_sft
 
 
+@alone
 def train_bilateral(recipe: Recipe) -> Path:
     """Train both branches; every stage resumes by itself, a finished one is passed over quickly.
 
@@ -48,7 +49,9 @@ def train_bilateral(recipe: Recipe) -> Path:
         folder = train_allocator(turn)
         if number < recipe.bilateral.rounds:
             policy = _policy_of(folder, turn)
-    return copy_checkpoint(Path(begin), Path(recipe.output) / "bilateral")
+    target = Path(recipe.output) / "bilateral"
+    by_first(join(recipe, target), lambda: copy_checkpoint(Path(begin), target))
+    return target
 
 
 def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:

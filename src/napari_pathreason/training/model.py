@@ -5,7 +5,6 @@ The reference of reinforcement learning is a second adapter on the same frozen w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from napari_pathreason import models
 from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.files import atomic_folder, write_json
 from napari_pathreason.training.recipe import LoraRecipe, Recipe
 from napari_pathreason.types import Metadata
 
@@ -232,6 +232,8 @@ def save_checkpoint(
 ) -> None:
     """Write weights in half precision, tokenizer and configs as `load_models` reads them.
 
+    The folder is there as a whole or not at all; what was fitted beside a former one goes along.
+
     Parameters
     ----------
     folder : Path
@@ -248,7 +250,21 @@ def save_checkpoint(
         for key, value in model.state_dict().items()
         if not (tied and key == "lm_head.weight")
     }
-    model.save_pretrained(folder, state_dict=half)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(folder) as draft:
+        _write(draft, model, half, tokenizer, name, metadata)
+        models.copy_beside(folder, draft)
+
+
+def _write(
+    folder: Path,
+    model: Any,
+    weights: dict[str, torch.Tensor],
+    tokenizer: Any,
+    name: str,
+    metadata: Metadata | None,
+) -> None:
+    model.save_pretrained(folder, state_dict=weights)
     models.write_index(folder)
     tokenizer.save_pretrained(folder)
     dims = models.read_dims(model.config.to_dict())
@@ -261,5 +277,5 @@ def save_checkpoint(
         "merge_size": dims.merge,
         "temporal_patch_size": models.TEMPORAL_PATCH,
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2))
+    write_json(folder / "preprocessor_config.json", preprocessor)
     models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     budgets: list[int]
 
 
+@run.alone
 def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> Path:
     """Train until ``recipe.grpo.steps``; continues from the last checkpoint of ``output``/grpo.
 
@@ -48,7 +50,8 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     ----------
     recipe : Recipe
     policy : BudgetPolicy, optional
-        An allocator's; without one budgets are sampled by the recipe's weights.
+        Of the allocator beside the model that the loop begins with; without one budgets are sampled
+        by the recipe's weights.
 
     Returns
     -------
@@ -58,7 +61,8 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     Raises
     ------
     QueryError
-        If there is no model to start from, or a reward function is not there.
+        If there is no model to start from, a reward function is not there, or ``output``/grpo holds
+        the state of another run.
     ModelError
         If that model cannot be read.
     """
@@ -70,13 +74,22 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     dims, refiner = info.dims, grpo.BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
     functions = grpo.Rewards(settings, recipe.beside, refiner)
     accelerator = grpo.join_processes(recipe, settings, out)
+    processes = accelerator.num_processes
+    identify = partial(
+        run.identity_of,
+        *(recipe, "grpo", settings, begin, processes),
+        performer_alone=policy is None,
+    )
+    of = identify()
+    run.check_same_run(run.last_checkpoint(out), of, out)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     metadata = run.build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
     learner = grpo.Learner(accelerator, recipe, settings, lambda: start_model(copied))
+    run.check_unchanged(of, identify())
     tokenizer = learner.tokenizer
-    loop = run.TrainingLoop(accelerator, recipe, settings, out, "grpo", grpo.PANELS)
+    loop = run.TrainingLoop(accelerator, recipe, settings, out, "grpo", grpo.PANELS, of)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
     data = recipe.data.model_copy(update={"questions": settings.questions})

@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
 from napari_pathreason.models import find_checkpoint, read_dims
@@ -26,6 +25,7 @@ from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
 
 
+@run.alone
 def train_sft(recipe: Recipe) -> Path:
     """Train until ``recipe.sft.steps``; continues from the last checkpoint of ``output``.
 
@@ -42,7 +42,8 @@ def train_sft(recipe: Recipe) -> Path:
     ------
     QueryError
         If no model to start from is named, the objective is not there or refuses its options or
-        the model, or samples are missing or do not fit what the recipe states.
+        the model, samples are missing or do not fit what the recipe states, or ``output`` holds
+        the state of another run.
     ModelError
         If the model to start from is not there or cannot be read.
     """
@@ -50,15 +51,18 @@ def train_sft(recipe: Recipe) -> Path:
     find_checkpoint(starting_model(recipe))  # better named now than after the samples are read
     objective = load_objective(settings.objective, recipe.beside)(settings)
     ddp = DistributedDataParallelKwargs(find_unused_parameters=objective.sparse)
-    accelerator = Accelerator(
-        mixed_precision=settings.precision, kwargs_handlers=[ddp], **run.tracking(recipe, out)
-    )
+    accelerator = run.join(recipe, out, settings.precision, [ddp])
+    begin, processes = starting_model(recipe), accelerator.num_processes
+    identify = partial(run.identity_of, recipe, "sft", settings, begin, processes)
+    of = identify()
+    run.check_same_run(run.last_checkpoint(out), of, out)
     set_seed(recipe.seed)
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     metadata = run.build_metadata(recipe, train, settings.budgets)
     start, tokenizer = start_model(recipe)
     token_px = read_dims(start.config.to_dict()).token_px
+    run.check_unchanged(of, identify())
     objective.attach(start, tokenizer)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
@@ -86,7 +90,7 @@ def train_sft(recipe: Recipe) -> Path:
     model, optimizer = accelerator.prepare(objective.module, optimizer)
     names = tuple(objective.weights)
     weights = torch.tensor([*objective.weights.values()], device=accelerator.device)
-    loop = run.TrainingLoop(accelerator, recipe, settings, out, "sft", objective.panels)
+    loop = run.TrainingLoop(accelerator, recipe, settings, out, "sft", objective.panels, of)
 
     def losses(batch: Batch, at: int) -> torch.Tensor:
         return objective.losses(model, batch.to(accelerator.device), at)

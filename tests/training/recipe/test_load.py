@@ -178,3 +178,14 @@ def test_set_needs_a_recipe_to_change(capsys):
     words = ["--data", "val.jsonl", "--train", "train.jsonl", "--set", "seed=1"]
     assert main(["calibrate", "embedded", *words]) != 0
     assert "name it with --recipe" in capsys.readouterr().err
+
+
+def test_a_newer_recipe_is_refused_by_name(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("format_version: 1\noutput: x\ndata: {folder: y}\n")
+    assert load_recipe(path).format_version == 1
+    path.write_text("format_version: 2\noutput: x\ndata: {folder: y}\n")
+    with pytest.raises(
+        QueryError, match=r"mine\.yaml: format_version: .* version 2, newer than .*1"
+    ):
+        load_recipe(path)

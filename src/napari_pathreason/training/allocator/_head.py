@@ -5,7 +5,7 @@ expected reward over the budget grid is exact, and its gradient is the policy gr
 single rollout more. A ranking of the budgets warms the policy up; one head for each effort learns
 at its own lambda. The weights that do best on held-out questions are kept.
 Left out on purpose: minibatches (the net is so small that all questions fit in a step), several
-processes, a value model, sampling.
+processes (the first one does it all, and others wait), a value model, sampling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
 from napari_pathreason.training.recipe import Cost, Recipe
-from napari_pathreason.training.run import start_log, tracking
+from napari_pathreason.training.run import alone, by_first, join, start_log
 
 from ._head_data import Overviews, Returns, read_overviews, returns
 from ._rewards import entropy, expected_gain, ranking_loss
@@ -37,6 +37,7 @@ PANELS = {
 }
 
 
+@alone
 def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
@@ -58,9 +59,14 @@ def train_allocator(recipe: Recipe) -> Path:
         return train_text_allocator(recipe)
     if recipe.allocator.form == "windows":
         return train_windows_allocator(recipe)
+    accelerator = join(recipe, Path(recipe.output) / "allocator")
+    by_first(accelerator, lambda: _train(recipe, accelerator))
+    return performer_folder(recipe)
+
+
+def _train(recipe: Recipe, tracker: Accelerator) -> None:
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
-    tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None
     folder = performer_folder(recipe)
     tables = train_val_tables(recipe, folder)
     (overviews, train), (val_overviews, val) = (_tensors(one, settings.cost) for one in tables)
@@ -102,7 +108,6 @@ def train_allocator(recipe: Recipe) -> Path:
     log.close()
     net.load_state_dict(best_weights)
     save_allocator(folder, PolicyAllocator(net.eval(), int(overviews.native.max())))
-    return folder
 
 
 def figures(logits: torch.Tensor, outcome: Returns, rewards: torch.Tensor) -> dict[str, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zlib import crc32
@@ -168,9 +169,10 @@ def _scores_in(journal: Journal) -> dict[tuple[int, tuple[int, int]], Scored]:
     """What an earlier run wrote, by place of the question and size of the picture."""
     scores = {}
     for line in journal.lines():
-        record = json.loads(line)
-        at, (width, height) = record.pop("index"), record.pop("size")
-        scores[at, (width, height)] = Scored(**record)
+        with suppress(ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
+            record = json.loads(line)
+            at, (width, height) = record.pop("index"), record.pop("size")
+            scores[at, (width, height)] = Scored(**record)
     return scores
 
 

@@ -24,7 +24,7 @@ from napari_pathreason.tasks import allocation_messages
 from napari_pathreason.training.grpo import Learner, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.run import TrainingLoop, learnt_adapter
+from napari_pathreason.training.run import TrainingLoop, alone, learnt_adapter
 
 from ._rewards import ScoredAllocation, score_allocation, text_figures, text_rewards
 from ._state import make_room, text_identity
@@ -43,6 +43,7 @@ PANELS = {
 """Panels of the learning curve."""
 
 
+@alone
 def train_text_allocator(recipe: Recipe) -> Path:
     """Train until ``allocator.text.steps``; continues from ``output``/allocator/text.
 
@@ -73,8 +74,9 @@ def train_text_allocator(recipe: Recipe) -> Path:
     )
     tokenizer = learner.tokenizer
     with accelerator.main_process_first():
-        make_room(out, text_identity(recipe, (train.file, val.file)))
-    loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS)
+        of = text_identity(recipe, (train.file, val.file))
+        make_room(out, of)
+    loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS, {"run": of})
     rank, processes = accelerator.process_index, accelerator.num_processes
 
     def make(source: ScoreTable, places: Sequence[int]) -> PromptBatch:

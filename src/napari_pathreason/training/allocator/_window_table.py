@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -287,10 +288,9 @@ def _reading(line: dict[str, Any], view: View) -> Reading:
 
 def _answers_in(journal: Journal) -> dict[str, dict[str, Any]]:
     """What an earlier run wrote, by question, window and size."""
-    return {line["key"]: line for line in _lines(journal)}
-
-
-def _lines(journal: Journal) -> Iterator[dict[str, Any]]:
+    answers = {}
     for line in journal.lines():
-        record: dict[str, Any] = json.loads(line)
-        yield record
+        with suppress(ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
+            record: dict[str, Any] = json.loads(line)
+            answers[record["key"]] = record
+    return answers

@@ -30,7 +30,7 @@ from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windo
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.recipe import Recipe, WindowsRecipe
-from napari_pathreason.training.run import start_log, tracking
+from napari_pathreason.training.run import alone, by_first, join, start_log
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Effort
 
@@ -54,6 +54,7 @@ PANELS = {
 _VALIDATED = 32  # questions that are chosen for at once
 
 
+@alone
 def train_windows_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.windows.steps``; continues from ``output``/allocator/windows.
 
@@ -70,10 +71,15 @@ def train_windows_allocator(recipe: Recipe) -> Path:
     QueryError
         If there is no performer to allocate for, or no question is about a large region.
     """
+    accelerator = join(recipe, Path(recipe.output) / "allocator/windows")
+    by_first(accelerator, lambda: _train(recipe, accelerator))
+    return performer_folder(recipe)
+
+
+def _train(recipe: Recipe, tracker: Accelerator) -> None:
     settings, out = recipe.allocator.windows, Path(recipe.output) / "allocator/windows"
     folder = performer_folder(recipe)
     train, val, of = _questions(recipe, folder)
-    tracker = Accelerator(**tracked) if (tracked := tracking(recipe, out)) else None
     torch.manual_seed(recipe.seed)
     net = WindowNet(recipe.seed)
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
@@ -116,7 +122,6 @@ def train_windows_allocator(recipe: Recipe) -> Path:
     log.close()
     net.load_state_dict(best_weights)
     save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
-    return folder
 
 
 def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 
 from napari_pathreason.models import VISION_TOKENS, PromptBatch, stop_ids
 from napari_pathreason.training import run
@@ -25,9 +24,6 @@ from ._actor import Actor, LogProbs
 from ._loss import aggregate, clipped_surrogate, group_advantages, k3, zero_variance
 from ._rollout import Rollout, roll_out
 
-PROCESS_TIMEOUT = timedelta(days=2)
-"""That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
-
 
 def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Accelerator:
     """Take part in a run, as one of the processes that learn together; ``out`` is its folder.
@@ -35,13 +31,9 @@ def join_processes(recipe: Recipe, settings: PolicyRecipe, out: Path) -> Acceler
     Raises
     ------
     QueryError
-        Where the model would be sharded as `prepare_shards` cannot, or as in `tracking`.
+        Where the model would be sharded as `prepare_shards` cannot, or as in `run.join`.
     """
-    accelerator = Accelerator(
-        mixed_precision=settings.precision,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)],
-        **run.tracking(recipe, out),
-    )
+    accelerator = run.join(recipe, out, settings.precision)
     run.prepare_shards(accelerator, adapted=recipe.lora is not None)
     return accelerator
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from napari_pathreason.training.samples import Augmentation
 from napari_pathreason.types import Effort
 
+FORMAT_VERSION = 1
 Positive = Annotated[int, Field(gt=0)]
 Above = Annotated[float, Field(gt=0)]
 NotBelow = Annotated[float, Field(ge=0)]
@@ -337,9 +338,11 @@ class BilateralRecipe(Strict):
 class Recipe(Strict):
     """A whole run.
 
+    ``format_version`` is that of the keys and of what they mean; a newer one is refused.
     ``log_with`` names a tracker that gets what the log holds, beside it; None is none.
     """
 
+    format_version: Positive = FORMAT_VERSION
     seed: int = 0
     output: str
     log_with: Literal["tensorboard", "wandb", "trackio"] | None = None
@@ -352,6 +355,16 @@ class Recipe(Strict):
     allocator: AllocatorRecipe = AllocatorRecipe()
     bilateral: BilateralRecipe = BilateralRecipe()
     _beside: tuple[Path, ...] = PrivateAttr(default=())
+
+    @field_validator("format_version")
+    @classmethod
+    def _known(cls, version: int) -> int:
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"the recipe is of version {version}, newer than this installation knows "
+                f"({FORMAT_VERSION}); install a newer napari-pathreason"
+            )
+        return version
 
     @model_validator(mode="after")
     def _fits_large(self) -> Recipe:

@@ -8,6 +8,12 @@ from ._checkpoints import (
     save_model as save_model,
     save_state as save_state,
 )
+from ._identity import (
+    STEP as STEP,
+    check_same_run as check_same_run,
+    check_unchanged as check_unchanged,
+    identity_of as identity_of,
+)
 from ._log import (
     RunLog as RunLog,
     start_log as start_log,
@@ -26,6 +32,7 @@ from ._metadata import (
     model_name as model_name,
     provenance as provenance,
 )
+from ._processes import alone as alone, by_first as by_first, join as join
 from ._sampling import (
     BudgetPolicy as BudgetPolicy,
     PictureSampler as PictureSampler,

@@ -6,8 +6,8 @@ Either is written whole or not at all. Under LoRA both hold adapters, not the fr
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from napari_pathreason.files import atomic_folder, former_folder, replace_folder
+from napari_pathreason.files import atomic_folder, former_folder, replace_folder, write_json
 from napari_pathreason.models import (
-    WEIGHTS,
     base_of,
+    copy_beside,
     described_in,
     find_base,
     find_checkpoint,
@@ -30,13 +30,26 @@ from napari_pathreason.training.model import EMBEDDINGS, LEARNING, save_checkpoi
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.types import Metadata
 
+from ._identity import FORMAT, STEP
 from ._log import RunLog, start_log
+from ._processes import by_first
 
 STATE = "adapters.safetensors"
 
 
-def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
-    """Write the whole state beside the last one, then let it take its place."""
+def save_state(accelerator: Accelerator, out: Path, step: int, of: Mapping[str, Any]) -> None:
+    """Write the whole state beside the last one, then let it take its place.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    out : Path
+        Folder of the run.
+    step : int
+        Steps done.
+    of : mapping
+        To which run it belongs, see `check_same_run`.
+    """
     fresh, last = out / "checkpoint.partial", out / "checkpoint"
     if accelerator.is_main_process:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -44,7 +57,7 @@ def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
     accelerator.save_state(str(fresh))
     accelerator.wait_for_everyone()  # nor is it moved while another still writes
     if accelerator.is_main_process:
-        (fresh / "step.json").write_text(json.dumps({"step": step}))
+        write_json(fresh / STEP, {"format": str(FORMAT), "step": step, "of": dict(of)})
         replace_folder(fresh, last)
     accelerator.wait_for_everyone()
 
@@ -53,7 +66,7 @@ def last_checkpoint(out: Path) -> Path | None:
     """Folder of the last whole checkpoint; None where there is none."""
     last = out / "checkpoint"
     folders = (last, former_folder(last))
-    return next((folder for folder in folders if (folder / "step.json").is_file()), None)
+    return next((folder for folder in folders if (folder / STEP).is_file()), None)
 
 
 def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, RunLog]:
@@ -67,7 +80,7 @@ def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, Ru
     folder, step = last_checkpoint(out), 0
     if folder is not None:
         accelerator.load_state(str(folder))
-        step = int(json.loads((folder / "step.json").read_text())["step"])
+        step = int(json.loads((folder / STEP).read_text(encoding="utf-8"))["step"])
     if accelerator.is_main_process:  # two would replace one file at once
         return step, start_log(accelerator, out, recipe, step)
     return step, RunLog(out)
@@ -83,6 +96,8 @@ def save_model(
     adapted: str | None,
 ) -> None:
     """Write what was trained as `load_models` reads it; to be called in every process.
+
+    It is there, whole, when any of them goes on.
 
     Parameters
     ----------
@@ -101,13 +116,13 @@ def save_model(
     """
     plain = accelerator.unwrap_model(model).model
     if adapted is None:
-        if accelerator.is_main_process:
-            save_checkpoint(folder, plain, tokenizer, name, metadata)
+        by_first(accelerator, lambda: save_checkpoint(folder, plain, tokenizer, name, metadata))
         return
     state = accelerator.get_state_dict(model)  # where the model is sharded, all give their part
     if accelerator.is_main_process:
         own = {key.removeprefix("model."): value for key, value in state.items()}
         save_adapter(folder, own, plain, tokenizer, adapted, name, metadata)
+    accelerator.wait_for_everyone()  # the next stage may begin with it
 
 
 def keep_adapters_alone(accelerator: Accelerator) -> None:
@@ -182,6 +197,8 @@ def save_adapter(
 ) -> None:
     """Write an adapter as `load_models` and peft read it, with config, tokenizer and metadata.
 
+    The folder is there as a whole or not at all; what was fitted beside a former one goes along.
+
     Parameters
     ----------
     folder : Path
@@ -198,20 +215,16 @@ def save_adapter(
         What it shall say of its training.
     """
     begun, called = find_checkpoint(start)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    model.config.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    preprocessor = described_in(begun, find_base(begun, called)) / "preprocessor_config.json"
-    if preprocessor.is_file():
-        shutil.copy(preprocessor, partial)
-    write_metadata(partial, name, metadata, "relative")  # training writes boxes so
-    config, matrices = _adapter_of(model, state)
-    config.save_pretrained(str(partial))
-    save_matrices(partial, matrices)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_base(partial, base_of(begun, called) or start)  # both lie at one depth
-    for file in sorted(partial.iterdir(), key=lambda file: file.name == WEIGHTS):
-        os.replace(file, folder / file.name)
-    partial.rmdir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(folder) as draft:
+        model.config.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        preprocessor = described_in(begun, find_base(begun, called)) / "preprocessor_config.json"
+        if preprocessor.is_file():
+            shutil.copy(preprocessor, draft)
+        write_metadata(draft, name, metadata, "relative")  # training writes boxes so
+        config, matrices = _adapter_of(model, state)
+        config.save_pretrained(str(draft))
+        save_matrices(draft, matrices)
+        write_base(draft, base_of(begun, called) or start)  # both lie at one depth
+        copy_beside(folder, draft)

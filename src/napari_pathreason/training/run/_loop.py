@@ -87,6 +87,8 @@ class TrainingLoop:
         In front of the progress bar.
     panels : mapping
         Of the learning curve; see `RunLog.draw`.
+    of : mapping
+        To which run its states belong; see `check_same_run`.
     """
 
     def __init__(
@@ -97,9 +99,10 @@ class TrainingLoop:
         out: Path,
         name: str,
         panels: Mapping[str, str],
+        of: Mapping[str, Any],
     ) -> None:
         self._accelerator, self._settings = accelerator, settings
-        self._out, self._panels = out, panels
+        self._out, self._panels, self._of = out, panels, of
         self.last = min(settings.steps, settings.stop_after or settings.steps)
         self.step, self._log = resume(accelerator, out, recipe)
         self._bar = tqdm(total=self.last, initial=self.step, desc=name, unit="step", mininterval=5)
@@ -142,7 +145,7 @@ class TrainingLoop:
             self._bar.update()
             self._bar.set_postfix({key: record[key] for key in shown}, refresh=False)
         if self._is_time(self._settings.checkpoint_every):
-            save_state(self._accelerator, self._out, self.step)
+            save_state(self._accelerator, self._out, self.step, self._of)
             if self._accelerator.is_main_process:
                 self._log.draw(self._panels)
 

@@ -7,7 +7,6 @@ stays with the run (run.json).
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import own_name, write_json
 from napari_pathreason.models import metadata_of, read_metadata, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
 from napari_pathreason.training.recipe import Recipe, file_beside
@@ -28,7 +28,7 @@ PACKAGES = ("napari-pathreason", "torch", "transformers", "accelerate", "tokeniz
 
 def model_name(recipe: Recipe) -> str:
     """What a run's model is called: as the recipe states, else as the folder ``output``."""
-    return recipe.metadata.name or Path(recipe.output).resolve().name or "model"
+    return recipe.metadata.name or own_name(recipe.output) or "model"
 
 
 def build_metadata(
@@ -192,7 +192,7 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
         The resolved recipe, as it is written.
     """
     resolved = recipe.model_dump(mode="json")
-    resolved["output"], resolved["data"]["folder"] = out.name, data.name
+    resolved["output"], resolved["data"]["folder"] = out.name, own_name(data)
     starts = {
         "model": recipe.model.start,
         "grpo": recipe.grpo.start,
@@ -200,7 +200,7 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
     }
     for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
-            resolved[part]["start"] = "/".join(Path(start).parts[-2:])
+            resolved[part]["start"] = own_name(start)
     packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
     record = {
         "recipe": resolved,
@@ -213,5 +213,5 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
-    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_json(out / "run.json", record)
     return resolved

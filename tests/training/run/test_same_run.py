@@ -1,0 +1,179 @@
+"""A state is taken up only by the run that wrote it, and one run at a time has the folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+
+from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import locked
+from napari_pathreason.training import read_samples, write_samples
+from napari_pathreason.training.recipe import LoraRecipe
+from napari_pathreason.training.run import (
+    STEP,
+    alone,
+    check_same_run,
+    identity_of,
+    join,
+    last_checkpoint,
+    save_state,
+)
+
+
+@pytest.fixture
+def of(recipe):
+    """Identity of the stage sft with changes."""
+
+    def identify(changed=recipe, **settings):
+        sft = changed.sft.model_copy(update=settings)
+        start = changed.model.start
+        return identity_of(changed, "sft", sft, start, 1)
+
+    return identify
+
+
+@pytest.fixture
+def state(recipe, of):
+    """A state of that stage."""
+    out = Path(recipe.output)
+    save_state(Accelerator(), out, 3, of())
+    return last_checkpoint(out)
+
+
+def refused(state, of, out="run"):
+    with pytest.raises(QueryError) as told:
+        check_same_run(state, of, Path(out))
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_the_same_run_goes_on(state, of):
+    check_same_run(None, of(), Path("run"))
+    check_same_run(state, of(), Path("run"))
+    check_same_run(state, of(stop_after=2, checkpoint_every=1, validate_every=9), Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"lr": 0.5}, "sft.lr 0.0006 (now 0.5)"),
+        ({"steps": 9}, "sft.steps 6 (now 9)"),
+        ({"budgets": {4: 2.0}}, 'sft.budgets {"4": 1.0, "16": 1.0} (now {"4": 2.0})'),
+    ],
+)
+def test_other_settings_are_named(state, of, settings, told):
+    assert told in refused(state, of(**settings))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 7}, "seed 0 (now 7)"),
+        ({"lora": LoraRecipe(rank=2)}, "lora.rank null (now 2)"),
+    ],
+)
+def test_what_a_recipe_says_beside_its_stage_counts_too(state, of, recipe, changes, told):
+    assert told in refused(state, of(recipe.model_copy(update=changes)))
+
+
+def test_another_start_and_other_data_are_named(state, of, recipe, converted, tmp_path):
+    start = tmp_path / "other"
+    start.mkdir()
+    for file in Path(recipe.model.start).iterdir():
+        (start / file.name).write_bytes(file.read_bytes())
+    moved = recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"start": str(start)})}
+    )
+    check_same_run(state, of(moved), Path("run"))  # a copy is the same
+    (start / "allocator.json").write_text("{}")  # nor does the run hang on what lies beside
+    check_same_run(state, of(moved), Path("run"))
+    (start / "tokenizer_config.json").write_text("{}")
+    assert "another model to start from" in refused(state, of(moved))
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "val"):
+        write_samples(data / f"{split}.jsonl", read_samples(converted / f"{split}.jsonl")[:-1])
+    other = recipe.data.model_copy(update={"folder": str(data)})
+    said = refused(state, of(recipe.model_copy(update={"data": other})))
+    assert "other data" in said
+    assert str(tmp_path) not in said
+
+
+def test_code_beside_the_recipe_counts(state, recipe, tmp_path):
+    out, places = Path(recipe.output), [tmp_path]
+    (tmp_path / "mine.py").write_text("one = 1\n")
+    grpo = recipe.grpo.model_copy(update={"rewards": ("mine:one",)})
+    own = recipe.model_copy(update={"grpo": grpo}).beside_folders(places)
+
+    def identify():
+        return identity_of(own, "grpo", grpo, recipe.model.start, 1)
+
+    save_state(Accelerator(), out, 3, identify())
+    check_same_run(last_checkpoint(out), identify(), out)
+    (tmp_path / "mine.py").write_text("one = 2\n")
+    assert "other code of mine:one" in refused(last_checkpoint(out), identify())
+
+
+def test_states_of_a_newer_version_and_damaged_ones_are_one_line(state, of):
+    values = json.loads((state / STEP).read_text())
+    newer = {**values, "format": "napari-pathreason training state 99"}
+    (state / STEP).write_text(json.dumps(newer))
+    with pytest.raises(ExportError, match="install a newer napari-pathreason"):
+        check_same_run(state, of(), Path("run"))
+    (state / STEP).write_text('{"step": 3}')
+    with pytest.raises(ExportError, match="the state in the folder run is damaged; choose"):
+        check_same_run(state, of(), Path("run"))
+
+
+def test_one_run_at_a_time(recipe):
+    @alone
+    def inner(recipe):
+        return Path(recipe.output)
+
+    @alone
+    def outer(recipe):
+        with pytest.raises(ExportError, match="another process is at work in the folder run"):
+            locked(Path(recipe.output)).__enter__()
+        return inner(recipe)  # of the same run
+
+    assert outer(recipe) == Path(recipe.output)
+    with locked(Path(recipe.output)), pytest.raises(ExportError, match="another process"):
+        outer(recipe)
+    assert inner(recipe) == Path(recipe.output)  # let go of
+
+
+def test_processes_that_accelerate_does_not_see_are_refused(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(QueryError, match="2 processes were launched, but accelerate sees 1"):
+        join(recipe, tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert join(recipe, tmp_path).num_processes == 1
+
+
+def test_stages_of_one_run_may_differ_in_precision(recipe, tmp_path):
+    assert join(recipe, tmp_path, "bf16").mixed_precision == "bf16"
+    assert join(recipe, tmp_path, "no").mixed_precision == "no"
+
+
+@pytest.mark.slow
+def test_torchrun_without_its_setting_is_refused_and_writes_nothing(recipe, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.model_dump_json())
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = ["-m", "napari_pathreason.cli", "train", "sft", "--recipe", str(path)]
+    told = subprocess.run(
+        [sys.executable, *launch, *words],
+        env={k: v for k, v in os.environ.items() if k != "ACCELERATE_USE_CPU"}
+        | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert told.returncode != 0
+    assert "set ACCELERATE_USE_CPU=true" in told.stderr
+    assert {path.name for path in Path(recipe.output).iterdir()} <= {".lock"}
