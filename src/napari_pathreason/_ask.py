@@ -117,7 +117,7 @@ def ask(
     """
     from .engine import Job, ask as run, regions_together, result_of
     from .models import load_models
-    from .slide_run import check_kept, run_kept, used_model
+    from .slide_run import LoadSame, check_kept, run_kept, used_model
 
     with opened(slide, mpp, "mpp") as source:
         whole = Region(0, 0, source.info.width, source.info.height)
@@ -144,8 +144,8 @@ def ask(
             return run(job, loaded.performer, loaded.allocator)
         folder, used = Path(keep), used_model(str(model), device, encoder, precision)
         check_kept(folder, job, used)
-        loaded = load_models(model, device, encoder, precision)
-        return result_of(run_kept(job, folder, used, loaded.performer, loaded.allocator))
+        same = LoadSame(used, str(model), lambda: load_models(model, device, encoder, precision))()
+        return result_of(run_kept(job, folder, used, same.performer, same.allocator))
 
 
 KNOWN_BY_WEIGHTS = (

@@ -107,7 +107,7 @@ def detect(
     """
     from .exports import UsedModel
     from .models import load_models
-    from .slide_run import AnswersHere, follow, overrides_of, run_slide, used_model
+    from .slide_run import AnswersHere, LoadSame, follow, overrides_of, run_slide, used_model
 
     settings = DetectSettings(
         lesions=(labels,) if isinstance(labels, str) else tuple(labels),
@@ -134,7 +134,7 @@ def detect(
         )
     else:
         used = used_model(str(model), device, encoder, precision)
-        load = partial(load_models, model, device, encoder, precision)
+        load = LoadSame(used, str(model), partial(load_models, model, device, encoder, precision))
     with (
         opened(slide, slide_mpp, "slide_mpp") as source,
         TemporaryDirectory() if folder is None else nullcontext(str(folder)) as where,

@@ -43,6 +43,7 @@ def test_training_commands_are_there(shell, command):
         (MemoryError(), 2, "choose a smaller model"),
         (ModuleNotFoundError("No module", name="torch"), 2, "run pathreason doctor"),
         (KeyError("secret"), 2, "unexpected KeyError; run again with PATHREASON_TRACEBACK=1"),
+        (OSError(28, "No space left on device", "/secret/x"), 2, "(No space left on device)"),
         (KeyboardInterrupt(), 130, "pathreason: stopped\n"),
     ],
 )

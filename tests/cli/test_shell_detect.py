@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_pathreason.errors import ModelError, WorkerError
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.files import locked
 
@@ -114,6 +115,30 @@ def test_skip_errors_goes_on_and_sums_up(shell, loads, stained, tmp_path):
     assert why.startswith("pathreason: broken.svs: ")
     assert summary == "pathreason: 1 of 2 slides failed: broken.svs"
     assert [one["state"] for one in json.loads(told.read_text())] == ["failed", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("error", "others"), [(WorkerError("died"), True), (ModelError("x"), False)]
+)
+def test_skip_errors_goes_on_where_another_slide_may_fare_better(
+    shell, loads, stained, tmp_path, monkeypatch, error, others
+):
+    from napari_pathreason.slide_run import AnswersHere
+
+    other = tmp_path / "other.png"
+    other.write_bytes(stained.read_bytes())
+    answer = AnswersHere.run
+
+    def fails(self, plan, *arguments):
+        if plan.slide.name == "stained.png":
+            raise error
+        return answer(self, plan, *arguments)
+
+    monkeypatch.setattr(AnswersHere, "run", fails)
+    done = shell("detect", stained, other, "-o", tmp_path / "out", *RUN, "--skip-errors")
+    assert done.code == 2
+    assert str(error) in done.err
+    assert (tmp_path / "out" / "other.png" / "manifest.json").exists() == others
 
 
 def test_other_settings_are_one_error(shell, loads, stained, tmp_path):

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from napari_pathreason.slide_run import RunFailed, RunFinished, TileDone
+from napari_pathreason.errors import ModelError
+from napari_pathreason.slide_run import (
+    LoadSame,
+    RunFailed,
+    RunFinished,
+    TileDone,
+    used_model,
+)
 
 
 def resumed(events):
@@ -151,3 +158,44 @@ def test_a_plan_of_another_version_is_refused_by_name(run, tmp_path, version):
     plan.write_text(json.dumps(values))
     (event,) = run()
     assert f"of another version (napari-pathreason slide run {version})" in event.reason
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"tile": 40_000, "batch": 1, "budget": "native"}, None),  # no larger than the slide
+        ({"tile": 1_000, "batch": 1_000, "budget": "native"}, None),  # there are not so many
+        ({"tile": 200, "batch": 1_000_000, "overlap": 0.5}, "2 x 1,000,000 tiles of 200 px"),
+    ],
+)
+def test_more_memory_than_the_bound_is_refused_with_the_numbers(
+    run, spots, tmp_path, monkeypatch, more, told
+):
+    monkeypatch.setattr("napari_pathreason.slide_run._plan.MOST_BYTES", 50_000_000)
+    finder = spots.finder()
+    events = run(performer=finder, settings=replace(spots.settings, **more))
+    if told is None:
+        assert isinstance(events[-1], RunFinished)
+        return
+    (event,) = events
+    assert isinstance(event, RunFailed)
+    assert told in event.reason
+    assert "would take about 0 GB of memory; a run has at most 0" in event.reason
+    assert "--batch, now 1000000" in event.reason
+    assert finder.seen == []
+    assert not (tmp_path / "run" / "plan.json").exists()
+
+
+def test_a_model_that_changes_while_it_is_loaded_is_refused(spots, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"1")
+    used = used_model(str(folder))
+    assert LoadSame(used, str(folder), lambda: "loaded")() == "loaded"
+
+    def load():
+        (folder / "tokenizer.json").write_text("{}")
+        return "loaded"
+
+    with pytest.raises(ModelError, match="model has changed while it was loaded"):
+        LoadSame(used, str(folder), load)()

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -159,11 +160,24 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         requests = [entry.request for entry in entries]
         keep = _keep(args, entries, slide)
 
+        precision = precision_of(args)
+        used = cache(
+            lambda: slide_run.used_model(
+                args.model, args.device, args.encoder, precision, args.name_server
+            )
+        )
+
         def load() -> engine.Models:
             progress.show("loading the model")
-            loaded = models.load_models(args.model, args.device, args.encoder, precision_of(args))
+            if "manifest" in files or keep is not None:  # what is kept is known by its content
+                loaded = slide_run.LoadSame(used(), args.model, load_any)()
+            else:
+                loaded = load_any()
             progress.clear()
             return loaded
+
+        def load_any() -> engine.Models:
+            return models.load_models(args.model, args.device, args.encoder, precision)
 
         if args.show_views is not None:
             planner = Planner(args.model, load, keep is not None)
@@ -171,14 +185,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return show_plans(entries, slide, planner, args.show_views)
         loaded = load()
         _estimate(requests, loaded.performer.info)
-        log = AnswerLog(
-            slide,
-            args.model,
-            files,
-            args.unreliable_class,
-            args.geojson_windows,
-            args.name_server,
-        )
+        log = AnswerLog(slide, used, files, args.unreliable_class, args.geojson_windows)
         return _answer_all(args, log, entries, loaded, progress, keep)
 
 

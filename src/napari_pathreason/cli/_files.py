@@ -79,22 +79,19 @@ class AnswerLog:
     Parameters
     ----------
     slide : Slide
-    model_id : str
-        The model as it was chosen.
+    used : callable
+        Gives the model as it was before it was loaded; only a manifest needs it.
     files : dict of Path
         Kind -> file.
     unreliable_class, windows : bool
         See `exports.AnswerFiles`.
-    name_server : bool
-        Whether the manifest names the address of a server.
     """
 
     slide: slides.Slide
-    model_id: str
+    used: Callable[[], exports.UsedModel]
     files: dict[exports.FileKind, Path]
     unreliable_class: bool = False
     windows: bool = False
-    name_server: bool = False
     entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -118,7 +115,7 @@ class AnswerLog:
         answers = exports.AnswerFiles(
             self.results,
             lambda: self.slide,
-            lambda: slide_run.used_model(self.model_id, named=self.name_server),
+            self.used,
             self.entries,
             made=self.made,
             unreliable_class=self.unreliable_class,

@@ -78,12 +78,12 @@ def main(words: Sequence[str] | None = None) -> int:
         changes nothing, but that 0 becomes 2 where a disk was too full for what was printed.
     """
     words = sys.argv[1:] if words is None else list(words)
-    with guarded() as (out, said):
+    with guarded() as (out, errors):
         with ends_by_signals():
             code = _run(words)
         out.flush()
         if out.failed:
-            print(f"pathreason: stdout cannot be written ({out.failed})", file=said)
+            print(f"pathreason: stdout cannot be written ({out.failed})", file=errors)
         return code or (2 if out.failed else 0)
 
 
@@ -126,6 +126,8 @@ def _line(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory; choose a smaller model or budget"
+    if isinstance(error, OSError) and error.strerror:  # its own words hold a path
+        return f"a file cannot be read or written ({error.strerror}); check the disk and run again"
     if isinstance(error, ModuleNotFoundError):
         return f"the module {error.name} is missing; run pathreason doctor"
     return (

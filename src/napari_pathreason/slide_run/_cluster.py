@@ -50,7 +50,7 @@ class Load(Protocol):
         """See `model_identity`."""
 
     def __hash__(self) -> int:
-        """Equal ones load once."""
+        """Of equal ones the same: they load once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,9 @@ class AnswersOnCluster:
             pending: set[Future] = set()
             while True:
                 for tiles in _some(todo, 2 * _threads(client) - len(pending)):
-                    asked = (tiles, plan.settings, plan.model.encoder)
+                    what = (tiles, plan.settings, plan.model.encoder)
                     pending.add(
-                        client.submit(_answer, self._load, self._slide, wanted, *asked, pure=False)
+                        client.submit(_answer, self._load, self._slide, wanted, *what, pure=False)
                     )
                 if not pending:
                     return
