@@ -64,14 +64,14 @@ def test_a_line_tells_while_one_types_and_a_click_fills_the_form(
     assert not line.isHidden()
     assert line.examples == (ASKED, FIND)
     line.linkActivated.emit("0")
-    assert (dock.session.asked.resolve().query, line.words) == (
+    assert (dock.session.inquiry.resolve().query, line.words) == (
         ASKED,
         "Trained on questions like this.",
     )
     words = wait_settled(dock, qtbot, lambda: form.question_edit.setPlainText("What is this?"))
     assert words.startswith("The question names nothing that the model was trained on.")
     line.linkActivated.emit("1")
-    assert dock.session.asked.resolve().query == FIND
+    assert dock.session.inquiry.resolve().query == FIND
     assert line.words == "Trained on questions like this."
     assert not factory.made  # nothing was loaded for it
 
@@ -101,7 +101,7 @@ def test_labels_that_the_model_cannot_look_for_are_told_and_refused(
     assert not factory.made  # no model is loaded to say so
     assert not dock.session.entries
     line.linkActivated.emit("0")
-    assert dock.session.asked.resolve().query == FIND
+    assert dock.session.inquiry.resolve().query == FIND
     dock.ask()
     finish(dock)
     assert dock.session.entries[0].result.answer.text == "1 marker"

@@ -81,7 +81,7 @@ def test_the_answer_that_is_shown_stays_and_is_what_is_saved_and_copied(
     view.compare()
     wait(view, qtbot)
     assert len(ask.session.entries) == 3
-    assert ask.session.asked.shown.id == 1
+    assert ask.session.inquiry.shown.id == 1
     assert ask.history.currentRow() == 0
     ask.copy_json()
     copied = json.loads(QGuiApplication.clipboard().text())

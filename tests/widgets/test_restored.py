@@ -33,7 +33,7 @@ def check(dock: Any, budget: Any) -> None:
     form = dock.form
     assert form.task_box.value == "subtyping"
     assert form.question_edit.toPlainText() == "Which of them?\nReally"
-    draft = dock.session.asked.resolve()
+    draft = dock.session.inquiry.resolve()
     assert draft.query.options == ("a", "b")
     assert (draft.source, draft.budget, draft.model_id) == ("view", 128, "nobody/model")
     assert budget.tabs.currentWidget() is budget.history

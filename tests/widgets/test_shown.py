@@ -25,7 +25,7 @@ def ask(dock: Any, question: str = "Is it magenta?") -> None:
 
 def says_nothing(dock: Any) -> bool:
     return (
-        dock.session.asked.shown is None
+        dock.session.inquiry.shown is None
         and "yes" not in dock.answer.toPlainText()
         and not dock.reliability.text
         and not dock.save_button.isEnabled()

@@ -25,7 +25,6 @@ from ._answers import (
     show_windows as show_windows,
     write_answers as write_answers,
 )
-from ._asked import BUDGETS as BUDGETS, Asked as Asked, Draft as Draft, names_in as names_in
 from ._box_picture import BoxPicture as BoxPicture
 from ._budgets import (
     BudgetCost as BudgetCost,
@@ -44,6 +43,7 @@ from ._frame import (
     slide_to_data as slide_to_data,
     until_released as until_released,
 )
+from ._inquiry import BUDGETS as BUDGETS, Draft as Draft, Inquiry as Inquiry, names_in as names_in
 from ._layers import (
     SLIDE_KEY as SLIDE_KEY,
     is_slide as is_slide,

@@ -113,7 +113,7 @@ def go_to_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
     try:
         show_entry(viewer, session, entry)
     finally:
-        session.asked.show(entry)
+        session.inquiry.show(entry)
 
 
 def show_windows(viewer: Viewer, session: Session, entry: Entry) -> None:

@@ -39,7 +39,7 @@ from napari_pathreason.types import (
     Result,
 )
 
-from ._asked import Asked, Draft
+from ._inquiry import Draft, Inquiry
 from ._layers import outline_of, region_of, slide_opener
 from ._runs import Runs
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
@@ -115,7 +115,7 @@ class Session:
     ----------
     added : psygnal signal
         Emitted with each new `Entry`, in the thread that added it.
-    asked : Asked
+    inquiry : Inquiry
         What is asked, and which answer is shown.
     runs : Runs
         What the model is doing.
@@ -150,13 +150,13 @@ class Session:
         self._models: Models | None = None
 
     @cached_property
-    def asked(self) -> Asked:
+    def inquiry(self) -> Inquiry:
         """What is asked; begins as the docks were left."""
-        asked = Asked()
-        asked.prefer(self.preferences().model)
-        asked.restore(self.memory.state.ask)
-        asked.events.image.connect(self._show_last)
-        return asked
+        inquiry = Inquiry()
+        inquiry.prefer(self.preferences().model)
+        inquiry.restore(self.memory.state.ask)
+        inquiry.events.image.connect(self._show_last)
+        return inquiry
 
     @property
     def asking(self) -> bool:
@@ -165,10 +165,10 @@ class Session:
 
     def _show_last(self) -> None:
         """Beside another image stands its own last answer, or none."""
-        image, shown = self.asked.image, self.asked.shown
+        image, shown = self.inquiry.image, self.inquiry.shown
         if shown is None or shown.image() is not image:
             entries = [] if image is None else self.entries_of(image)
-            self.asked.shown = entries[-1] if entries else None
+            self.inquiry.shown = entries[-1] if entries else None
 
     def add(self, result: Result, image: Image, former: Entry | None = None) -> Entry:
         """Keep a result about an image layer and tell everyone; see `Entry`."""

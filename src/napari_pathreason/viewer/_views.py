@@ -12,7 +12,7 @@ from napari_pathreason.errors import PathreasonError
 from napari_pathreason.models import find_windows
 from napari_pathreason.types import ModelInfo, Request, Result, Views, WindowChoice
 
-from ._asked import Draft
+from ._inquiry import Draft
 from ._layers import slide_opener
 from ._session import Entry, Question, Session, request_of
 from ._settings import Preferences

@@ -217,7 +217,7 @@ class EvidenceLinks(QObject):
         owner, cited = citation
         entry = self._session.entries[owner - 1]
         if self._entry is not entry:
-            self._session.asked.show(entry)
+            self._session.inquiry.show(entry)
         cursor = self._cursor(entry, cited)
         if cursor is not None:
             self._view.setTextCursor(cursor)

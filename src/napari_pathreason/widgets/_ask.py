@@ -68,7 +68,7 @@ class AskWidget(Dock):
     def __init__(self, napari_viewer: Viewer, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self.runner = QuestionRunner(self.session, self)
-        self.form = QuestionForm(napari_viewer, self.session.asked)
+        self.form = QuestionForm(napari_viewer, self.session.inquiry)
         self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
         self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
         self.copy_button = QPushButton("Copy as JSON", enabled=False)
@@ -81,7 +81,7 @@ class AskWidget(Dock):
         self.windows = AnswerWindows(self._viewer, self.session)
         self.history = History()
         self._former: Entry | None = None
-        self._asked_image: ref[Image] | None = None
+        self._inquiry_image: ref[Image] | None = None
         self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
         self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
@@ -120,7 +120,7 @@ class AskWidget(Dock):
         self.runner.happened.connect(self._follow)
         self._draw_timer.timeout.connect(self._draw_boxes)
         listen(self.session.added, self._list)
-        listen(self.session.asked.events.shown, self._show_shown)
+        listen(self.session.inquiry.events.shown, self._show_shown)
         plain = unwrapped(viewer)
         plain.mouse_move_callbacks.append(weak_move(self.windows.hover))
         plain.mouse_drag_callbacks.append(weak_click(self._point))
@@ -143,26 +143,26 @@ class AskWidget(Dock):
 
     def ask(self) -> None:
         """Ask what the form says; where something is missing yet, a hint says what."""
-        viewer, image = self._viewer(), self.session.asked.image
+        viewer, image = self._viewer(), self.session.inquiry.image
         if viewer is None or self.runner.running:
             return
         if is_stack(image):
             # it becomes the active layer, and so what is asked about
-            image = self.session.asked.image = plane_layer(viewer, image)
+            image = self.session.inquiry.image = plane_layer(viewer, image)
         try:
             if image is not None and self.session.asking:
                 raise PathreasonError(BUSY)
             preferred = self.session.preferences()
-            self.session.asked.prefer(preferred.model)
-            question = question_of(viewer, self.session, self.session.asked.resolve(), preferred)
+            self.session.inquiry.prefer(preferred.model)
+            question = question_of(viewer, self.session, self.session.inquiry.resolve(), preferred)
         except PathreasonError as error:
-            self.session.asked.shown = None  # a hint stands beside no answer of another question
+            self.session.inquiry.shown = None  # a hint stands beside no answer of another question
             self.answer.note(sentence(error))
             return
         if not may_send(question.model, self):
             self.answer.note("Nothing was asked, as nothing may be sent to that host.")
             return
-        self.session.memory.keep(ask=self.session.asked.state())
+        self.session.memory.keep(ask=self.session.inquiry.state())
         self._begin(viewer, image, question)
 
     def read_more(self) -> None:
@@ -184,8 +184,8 @@ class AskWidget(Dock):
     def _begin(
         self, viewer: Viewer, image: Image, question: Question, former: Entry | None = None
     ) -> None:
-        self._asked_image, self._former = ref(image), former
-        self.session.asked.shown = None  # until there is another: nothing else is saved or copied
+        self._inquiry_image, self._former = ref(image), former
+        self.session.inquiry.shown = None  # until there is another: nothing else is saved or copied
         prepare_overlay(viewer, self.session, image)
         self.reliability.clear()
         self.answer.begin(question.request.query)
@@ -202,16 +202,16 @@ class AskWidget(Dock):
 
     def copy_json(self) -> None:
         """Put the answer that is shown on the clipboard, as JSON."""
-        entry, clipboard = self.session.asked.shown, QGuiApplication.clipboard()
+        entry, clipboard = self.session.inquiry.shown, QGuiApplication.clipboard()
         if entry is not None and clipboard is not None:
             clipboard.setText(json.dumps(result_to_dict(entry.result), indent=2))
 
     def stop(self) -> None:
         """Drop a running question and end the model's process; the dock stays usable."""
-        self.session.memory.keep(ask=self.session.asked.state())
+        self.session.memory.keep(ask=self.session.inquiry.state())
         if self.runner.running:
             self.progress.end("The dock was closed; the question was dropped.")
-        self._asked_image = None
+        self._inquiry_image = None
         self._set_running(False)
         self.runner.close()
 
@@ -246,7 +246,7 @@ class AskWidget(Dock):
             return
         entry = self.session.add(result, image, former)
         self._undrawn.append(entry)
-        self.session.asked.shown = entry
+        self.session.inquiry.shown = entry
         self._draw_timer.start()
 
     def _draw_boxes(self) -> None:
@@ -264,7 +264,7 @@ class AskWidget(Dock):
 
     def _image(self) -> Image | None:
         """The image that the running question is about, while it is open."""
-        return None if self._asked_image is None else self._asked_image()
+        return None if self._inquiry_image is None else self._inquiry_image()
 
     def _show_result(self, result: Result, former: Entry | None) -> None:
         self.reliability.show_reliability(result.reliability)
@@ -298,7 +298,7 @@ class AskWidget(Dock):
 
     def _show_shown(self, *_: Any) -> None:
         """Show the answer of the session that is to be shown, and save no other."""
-        entry = None if self.runner.running else self.session.asked.shown
+        entry = None if self.runner.running else self.session.inquiry.shown
         self.history.select(entry)
         self.save_button.choose(entry)
         self.copy_button.setEnabled(entry is not None)
@@ -330,12 +330,12 @@ class AskWidget(Dock):
         self.form.image_box.reset_choices()
         self.windows.forget(event.value)
         if self.runner.running and self._image() is event.value:
-            self._asked_image = None
+            self._inquiry_image = None
             show_warning("The image was closed, so the question about it was cancelled.")
             self.cancel()
 
     def _draw(self) -> None:
-        viewer, image = self._viewer(), self.session.asked.image
+        viewer, image = self._viewer(), self.session.inquiry.image
         if viewer is None or image is None:
             self.answer.note("There is no image to draw on; open a slide first.")
         else:
@@ -345,7 +345,7 @@ class AskWidget(Dock):
 
     def _foresee(self) -> None:
         """Say whether the model was trained on this question."""
-        draft = self.session.asked.resolve()
+        draft = self.session.inquiry.resolve()
         outlook, self._info = foresee(self.session, draft.query, draft.model_id)
         self.form.outlook_line.show_outlook(outlook)
         self.look()
@@ -355,7 +355,7 @@ class AskWidget(Dock):
         viewer = self._viewer()
         if viewer is None:
             return
-        form, draft = self.form, self.session.asked.resolve()
+        form, draft = self.form, self.session.inquiry.resolve()
         note = region_note(viewer, draft.image, draft.source)
         if reading := reading_note(viewer, self.session, draft, self._info):
             note = f"{note}\n{reading}"

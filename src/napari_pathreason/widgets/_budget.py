@@ -168,12 +168,12 @@ class BudgetWidget(Dock):
 
     def step(self, up: int) -> None:
         """Pin the next budget up (1) or down (-1); below the lowest one lies Auto."""
-        self.session.asked.step_budget(up)
+        self.session.inquiry.step_budget(up)
         self.look()
 
     def pin(self, budget: Budget) -> None:
         """Set the budget of what is asked."""
-        self.session.asked.pin(budget)
+        self.session.inquiry.pin(budget)
         self.look()
 
     def _choose_policy(self, _: int) -> None:
@@ -195,7 +195,7 @@ class BudgetWidget(Dock):
 
     def look(self) -> None:
         """Follow region, question, budget, policy, model and theme: a budget grid, or windows."""
-        viewer, draft = self._viewer(), self.session.asked.resolve()
+        viewer, draft = self._viewer(), self.session.inquiry.resolve()
         if viewer is None:
             return
         if QGuiApplication.mouseButtons() != Qt.NoButton:
@@ -271,7 +271,7 @@ class BudgetWidget(Dock):
 
     def preview(self) -> None:
         """Read the region at the pinned budget, off the main thread, and lay it over the slide."""
-        viewer, draft = self._viewer(), self.session.asked.resolve()
+        viewer, draft = self._viewer(), self.session.inquiry.resolve()
         if viewer is None or draft.image is None:
             return
         image = draft.image
@@ -309,7 +309,7 @@ class BudgetWidget(Dock):
                 viewer.add_layer(layer)
             viewer.layers.selection = selected & set(viewer.layers)
             go_to(viewer, image, region)
-            self.session.asked.image = image
+            self.session.inquiry.image = image
 
     def _show_grid(self, shown: bool) -> None:
         if self._layers:
@@ -326,5 +326,5 @@ class BudgetWidget(Dock):
 
     def stop(self) -> None:
         """End a comparison and keep what is set."""
-        self.session.memory.keep(ask=self.session.asked.state(), budget=self.state())
+        self.session.memory.keep(ask=self.session.inquiry.state(), budget=self.state())
         self.compare.stop()

@@ -138,15 +138,15 @@ class CompareView(QWidget):
 
     def compare(self) -> None:
         """Ask the question at every checked budget, one after the other."""
-        viewer, asked = self._viewer(), self.session.asked
+        viewer, inquiry = self._viewer(), self.session.inquiry
         if viewer is None or not self.compare_button.isEnabled():
             return
         try:
             if self.session.asking:
                 raise PathreasonError("a question is running; wait for its answer or cancel it")
             preferred = self.session.preferences()
-            asked.prefer(preferred.model)
-            draft = asked.resolve()
+            inquiry.prefer(preferred.model)
+            draft = inquiry.resolve()
             question = question_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:  # nothing went wrong yet: a hint
             show_info(sentence(error))
@@ -285,11 +285,11 @@ def _texts(result: Result) -> tuple[str, ...]:
     guess = readable and level == "none"
     confident = None if level == "none" else result.confidence
     words, boxes = answer_words(result), len(shown_detections(result))
-    detected = readable or result.query.task != "detection"
+    found = NONE if result.query.task != "detection" else str(boxes) if readable else "unknown"
     return (
         budget_title(result),
         f"Guess: {words}" if guess else words,
-        str(boxes) if detected else "unknown",
+        found,
         NONE if confident is None else f"{confident:.0%}",
         f"{tokens.spent:,}",
         f"{sum(result.seconds.values()):.1f}",

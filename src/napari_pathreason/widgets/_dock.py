@@ -58,13 +58,13 @@ class Dock(QWidget):
         super().__init__()
         self._viewer = ref(unwrapped(napari_viewer))
         self.session = session_of(napari_viewer) if session is None else session
-        self.session.asked.follow(self._viewer())
+        self.session.inquiry.follow(self._viewer())
         self._look_timer = QTimer(self, interval=LOOK_AFTER_MS, singleShot=True)
         self._look_timer.timeout.connect(self.look)
         self._watch = Watch(self._viewer())
         for changed in (
             self._watch.changed,
-            self.session.asked.events.all,
+            self.session.inquiry.events.all,
             self.session.steering.changed,
             self.session.added,
             self.session.runs.changed,

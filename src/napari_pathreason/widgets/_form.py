@@ -8,7 +8,7 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QLineEdit, QPushButton, QTextEdit, QVBoxLayout, QWidget
 
 from napari_pathreason.types import Query
-from napari_pathreason.viewer import EMBEDDED, Asked
+from napari_pathreason.viewer import EMBEDDED, Inquiry
 
 from ._fields import (
     TOTALS,
@@ -43,7 +43,7 @@ class QuestionForm(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
-    asked : Asked
+    inquiry : Inquiry
     parent : QWidget, optional
 
     Signals
@@ -57,9 +57,9 @@ class QuestionForm(QWidget):
     draw_wanted = Signal()
     settled = Signal()
 
-    def __init__(self, viewer: Viewer, asked: Asked, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: Viewer, inquiry: Inquiry, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._asked = asked
+        self._inquiry = inquiry
         self.image_box = ImageBox(viewer, "Image layer that is asked about")
         self.region_box = ChoiceBox(REGIONS, "Part of the image that is asked about")
         draw = QPushButton("Draw")
@@ -103,27 +103,27 @@ class QuestionForm(QWidget):
 
     def _set(self) -> None:
         """What the user sets goes to the model."""
-        asked = self._asked
+        inquiry = self._inquiry
         self.image_box.changed.connect(self._set_image)
         self.region_box.currentIndexChanged.connect(
-            lambda _: setattr(asked, "source", self.region_box.value)
+            lambda _: setattr(inquiry, "source", self.region_box.value)
         )
         self.task_box.currentIndexChanged.connect(
-            lambda _: setattr(asked, "task", self.task_box.value)
+            lambda _: setattr(inquiry, "task", self.task_box.value)
         )
         self.question_edit.textChanged.connect(
-            lambda: setattr(asked, "question", self.question_edit.toPlainText())
+            lambda: setattr(inquiry, "question", self.question_edit.toPlainText())
         )
-        self.options_edit.textChanged.connect(lambda text: setattr(asked, "options", text))
+        self.options_edit.textChanged.connect(lambda text: setattr(inquiry, "options", text))
         self.budget_box.currentIndexChanged.connect(
-            lambda _: setattr(asked, "budget", self.budget_box.value)
+            lambda _: setattr(inquiry, "budget", self.budget_box.value)
         )
-        self.order_tick.toggled.connect(lambda on: setattr(asked, "check_order", on))
-        self.model_box.changed.connect(lambda: setattr(asked, "model", self.model_box.model_id))
+        self.order_tick.toggled.connect(lambda on: setattr(inquiry, "check_order", on))
+        self.model_box.changed.connect(lambda: setattr(inquiry, "model", self.model_box.model_id))
 
     def _follow(self) -> None:
         """What the model says is shown, whoever has set it."""
-        events = self._asked.events
+        events = self._inquiry.events
         for signal, show in (
             (events.image, self._show_image),
             (events.source, self._show_source),
@@ -142,54 +142,54 @@ class QuestionForm(QWidget):
 
     def fill(self, query: Query) -> None:
         """Ask an example."""
-        self._asked.fill(query)
+        self._inquiry.fill(query)
         self._settling.stop()
         self.settled.emit()
 
     def _set_image(self) -> None:
-        self._asked.image = self.image_box.image
+        self._inquiry.image = self.image_box.image
 
     def _show_image(self, *_: Any) -> None:
-        image = self._asked.image
+        image = self._inquiry.image
         if self.image_box.image is not image:
             self.image_box.reset_choices()
             if image in self.image_box.choices:
                 self.image_box.image = image
 
     def _show_source(self, *_: Any) -> None:
-        self.region_box.choose(self._asked.source)
+        self.region_box.choose(self._inquiry.source)
 
     def _show_task(self, *_: Any) -> None:
-        self.task_box.choose(self._asked.task)
+        self.task_box.choose(self._inquiry.task)
         self._adapt()
 
     def _show_question(self, *_: Any) -> None:
-        if self.question_edit.toPlainText() != self._asked.question:
-            self.question_edit.setPlainText(self._asked.question)
+        if self.question_edit.toPlainText() != self._inquiry.question:
+            self.question_edit.setPlainText(self._inquiry.question)
 
     def _show_options(self, *_: Any) -> None:
-        if self.options_edit.text() != self._asked.options:
-            self.options_edit.setText(self._asked.options)
+        if self.options_edit.text() != self._inquiry.options:
+            self.options_edit.setText(self._inquiry.options)
 
     def _show_budget(self, *_: Any) -> None:
-        self.budget_box.choose(self._asked.budget)
+        self.budget_box.choose(self._inquiry.budget)
 
     def _show_preferred(self, *_: Any) -> None:
-        self.model_box.prefer(self._asked.preferred)
+        self.model_box.prefer(self._inquiry.preferred)
 
     def _show_model(self, *_: Any) -> None:
-        if self.model_box.model_id != (self._asked.model.strip() or EMBEDDED):
-            self.model_box.model_id = self._asked.model
+        if self.model_box.model_id != (self._inquiry.model.strip() or EMBEDDED):
+            self.model_box.model_id = self._inquiry.model
 
     def _show_order(self, *_: Any) -> None:
-        self.order_tick.setChecked(self._asked.check_order)
+        self.order_tick.setChecked(self._inquiry.check_order)
 
     def _adapt(self) -> None:
-        label, example = OPTIONS[self._asked.task]
+        label, example = OPTIONS[self._inquiry.task]
         self._rows.rename(self.options_edit, label)
         self.options_edit.setPlaceholderText(example)
-        self.order_tick.setVisible(self._asked.task != "detection")
-        needed = self._asked.task == "vqa"
+        self.order_tick.setVisible(self._inquiry.task != "detection")
+        needed = self._inquiry.task == "vqa"
         self.question_edit.setPlaceholderText(
             "How many nuclei are there?" if needed else "optional: your own wording"
         )
@@ -198,5 +198,5 @@ class QuestionForm(QWidget):
         self._settling.start()
 
     def _draw(self) -> None:
-        self._asked.source = "shape"
+        self._inquiry.source = "shape"
         self.draw_wanted.emit()

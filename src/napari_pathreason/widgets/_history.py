@@ -185,7 +185,7 @@ class SaveButton(QPushButton):
     """
 
     saved = Signal(str)
-    _told = Signal(int, int)
+    _progress = Signal(int, int)
     """How many answers of how many are written; from a worker."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -194,7 +194,7 @@ class SaveButton(QPushButton):
         self.setEnabled(False)
         self._session = session
         self._entry: Entry | None = None
-        self._told.connect(self._say)
+        self._progress.connect(self._say)
         self._menu = QMenu(self)
         self._menu.aboutToShow.connect(self._fill)
         self.setMenu(self._menu)
@@ -216,7 +216,7 @@ class SaveButton(QPushButton):
             return
         self.setEnabled(False)
         worker = work(
-            f"saving {Path(path).name}", write_answers, files, path, kind, self._told.emit
+            f"saving {Path(path).name}", write_answers, files, path, kind, self._progress.emit
         )
         worker.returned.connect(lambda trouble: self._end(trouble, path))
         worker.start()

@@ -272,6 +272,8 @@ class SlideRunWidget(Dock):
         stamp = (folder, held, self.runner.run.state)
         if stamp != self._offered:
             self._offered = stamp
+            if folder != self._adopted:
+                self._adopted = None
             self._found = self._look_into(folder) if held and folder is not None else None
         text, tip = START
         if self._found is not None and self.form.says(self._found.settings):
@@ -285,7 +287,7 @@ class SlideRunWidget(Dock):
             found = found_run(folder)
         except PathreasonError:  # Start says what is wrong with it
             return None
-        if found is not None and not self.runner.running and folder != self._adopted:
+        if found is not None and not self.runner.running and self._adopted is None:
             self._adopted = folder  # once: what the user sets then is the user's
             self.form.take(found.settings)
         return found

@@ -77,7 +77,7 @@ class SlideRunForm(QWidget):
         self.image_box = ImageBox(viewer, "Slide that is run over")
         self._zoom = START.generation.zoom
         self._info: ModelInfo | None = None
-        self._kept = START
+        self._base = START
         """Settings of the run that a folder holds: what the form does not show is taken from it."""
         self.lesions_edit = QLineEdit(", ".join(START.lesions))
         self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
@@ -156,20 +156,20 @@ class SlideRunForm(QWidget):
     def settings(self) -> DetectSettings:
         """What is looked for, and how; `DetectSettings.check` says whether it can be."""
         return replace(
-            self._kept,
+            self._base,
             lesions=names_in(self.lesions_edit.text()),
-            mpp=_exact(self.mpp_box, self._kept.mpp),
+            mpp=_exact(self.mpp_box, self._base.mpp),
             tile=self.tile_box.value(),
-            overlap=_exact(self.overlap_box, self._kept.overlap),
+            overlap=_exact(self.overlap_box, self._base.overlap),
             budget=self.budget_box.value,
             effort=self.effort_box.value,
-            min_tissue=_exact(self.tissue_box, self._kept.min_tissue),
-            generation=replace(self._kept.generation, zoom=self._zoom),
+            min_tissue=_exact(self.tissue_box, self._base.min_tissue),
+            generation=replace(self._base.generation, zoom=self._zoom),
         )
 
     def take(self, settings: DetectSettings) -> None:
         """Show the settings of another run."""
-        self._kept = settings
+        self._base = settings
         self.lesions_edit.setText(", ".join(settings.lesions))
         self.mpp_box.setValue(settings.mpp)
         self.tile_box.setValue(settings.tile)
@@ -281,7 +281,7 @@ def _decimal(low: float, high: float, value: float, digits: int, tip: str) -> QD
     return box
 
 
-def _exact(box: QDoubleSpinBox, kept: float) -> float:
+def _exact(box: QDoubleSpinBox, exact: float) -> float:
     """The value of a box, with all the digits of what it was set to where that was not changed."""
     shown = float(box.value())
-    return kept if abs(shown - round(kept, box.decimals())) < 1e-9 else shown
+    return exact if abs(shown - round(exact, box.decimals())) < 1e-9 else shown

@@ -14,10 +14,13 @@ from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
 
 
 class _Named:
-    """A function with a text."""
+    """A function with a text; `inspect` takes it for the function itself, as workers ask there."""
 
-    def __init__(self, words: str, do: Callable[..., Any]) -> None:
+    def __init__(self, words: str, do: Any) -> None:
         self._words, self._do = words, do
+        self.__name__, self.__code__ = do.__name__, do.__code__
+        self.__defaults__, self.__kwdefaults__ = do.__defaults__, do.__kwdefaults__
+        self.__annotations__ = do.__annotations__
 
     def __call__(self, *args: Any) -> Any:
         return self._do(*args)
@@ -34,7 +37,7 @@ def work(words: str, do: Callable[..., Any], *args: Any) -> Any:
     words : str
         What it does, such as ``saving a.csv``.
     do : callable
-        A function, or a generator function whose values are signalled one after the other.
+        A plain function, or a generator function whose values are signalled one after the other.
     *args
         Of that.
     """

@@ -34,7 +34,7 @@ def test_the_same_files_as_the_shell(
     words = ["detect", str(slide_file), "-o", str(tmp_path / "shell"), "--lesions", "marker"]
     words += ["--slide-mpp", "0.5", "--mpp", "0.5", "--tile", "192", "--budget", "16"]
     assert main([*words, "--min-tissue", "0.5"]) == 0
-    assert files_of(tmp_path / "dock" / "slide.tif") == files_of(tmp_path / "shell" / "slide.png")
+    assert files_of(tmp_path / "dock" / "slide.tif") == files_of(tmp_path / "shell" / "slide.tif")
 
 
 def test_a_finished_folder_says_so_and_shows_its_result(

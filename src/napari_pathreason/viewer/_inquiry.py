@@ -52,7 +52,7 @@ class Draft:
 
 
 @dataclass(eq=False)
-class Asked:
+class Inquiry:
     """What is asked in a viewer, and which answer is shown; `resolve` gives it frozen.
 
     ``events`` has a signal for each field (psygnal), which is emitted where it gets another value;

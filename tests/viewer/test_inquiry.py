@@ -8,47 +8,47 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason.types import Query
-from napari_pathreason.viewer import Asked, Run, Runs, RunState, names_in
+from napari_pathreason.viewer import Inquiry, Run, Runs, RunState, names_in
 
 
 def test_each_change_is_told_once() -> None:
-    asked, heard = Asked(), []
-    asked.events.all.connect(lambda info: heard.append(info.signal.name))
-    asked.task = "detection"
-    asked.options = "tumour, necrosis, tumour"
-    asked.options = "tumour, necrosis, tumour"
-    asked.pin(16)
-    asked.pin(17)  # not offered
+    inquiry, heard = Inquiry(), []
+    inquiry.events.all.connect(lambda info: heard.append(info.signal.name))
+    inquiry.task = "detection"
+    inquiry.options = "tumour, necrosis, tumour"
+    inquiry.options = "tumour, necrosis, tumour"
+    inquiry.pin(16)
+    inquiry.pin(17)  # not offered
     assert heard == ["task", "options", "budget"]
-    draft = asked.resolve()
+    draft = inquiry.resolve()
     assert draft.query == Query("detection", "", ("tumour", "necrosis"))
     assert (draft.budget, draft.source, draft.image) == (16, "view", None)
-    asked.task = "vqa"
+    inquiry.task = "vqa"
     assert draft.query.task == "detection"  # frozen
 
 
 def test_a_model_of_the_preferences_gives_way_to_the_users_own() -> None:
-    asked = Asked()
-    asked.prefer("lab/model")
-    assert (asked.model, asked.state().model) == ("lab/model", "")
-    asked.model = "own/model"
-    asked.prefer("lab/other")
-    assert (asked.model, asked.state().model) == ("own/model", "own/model")
-    again = Asked()
-    again.restore(asked.state())
-    assert again.state() == asked.state()
+    inquiry = Inquiry()
+    inquiry.prefer("lab/model")
+    assert (inquiry.model, inquiry.state().model) == ("lab/model", "")
+    inquiry.model = "own/model"
+    inquiry.prefer("lab/other")
+    assert (inquiry.model, inquiry.state().model) == ("own/model", "own/model")
+    again = Inquiry()
+    again.restore(inquiry.state())
+    assert again.state() == inquiry.state()
 
 
 def test_budgets_end_at_auto_and_native() -> None:
-    asked = Asked()
-    asked.step_budget(-1)
-    assert asked.budget == "auto"
+    inquiry = Inquiry()
+    inquiry.step_budget(-1)
+    assert inquiry.budget == "auto"
     steps = 0
-    while asked.budget != "native" and steps < 50:
-        asked.step_budget(1)
+    while inquiry.budget != "native" and steps < 50:
+        inquiry.step_budget(1)
         steps += 1
-    asked.step_budget(1)
-    assert (asked.budget, steps) == ("native", 14)
+    inquiry.step_budget(1)
+    assert (inquiry.budget, steps) == ("native", 14)
 
 
 @given(st.lists(st.text(alphabet="ab c,", max_size=8), max_size=6))
