@@ -25,6 +25,7 @@ def test_every_command_can_be_imported(manifest: PluginManifest) -> None:
         "napari-pathreason.ask",
         "napari-pathreason.budget",
         "napari-pathreason.slide_run",
+        "napari-pathreason.answers",
         "napari-pathreason.read_geojson",
         "napari-pathreason.write_geojson",
         "napari-pathreason.write_csv",

@@ -130,16 +130,18 @@ def test_no_image_and_no_region_name_the_remedy(
     dock.ask()  # says it once
     hints = [dock.answer.toPlainText()]
     viewer.add_image(marked_image, rgb=True)
-    dock.form.region_box.choose("shape")
-    dock.ask()
-    hints.append(dock.answer.toPlainText())
+    for source in ("shape", "annotations"):
+        dock.form.region_box.choose(source)
+        dock.ask()
+        hints.append(dock.answer.toPlainText().splitlines()[-1])
     viewer.add_image(np.zeros((64, 64, 3)))
     dock.form.region_box.choose("layer")
     dock.ask()
     hints.append(dock.answer.toPlainText())
     assert hints[0] == "There is no image to ask about; open a slide first."
     assert "rectangle is selected" in hints[1]
-    assert "rgb=True" in hints[2]
+    assert "no annotations" in hints[2]
+    assert "rgb=True" in hints[3]
     assert not messages
 
 

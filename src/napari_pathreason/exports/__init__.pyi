@@ -3,6 +3,13 @@ from ._answer_files import (
     AnswerFiles as AnswerFiles,
     FileKind as FileKind,
 )
+from ._answer_table import (
+    RESEARCH_ONLY as RESEARCH_ONLY,
+    AnswerRow as AnswerRow,
+    Review as Review,
+    write_answer_table as write_answer_table,
+    write_labels as write_labels,
+)
 from ._geojson import (
     Feature as Feature,
     Shape as Shape,

@@ -17,6 +17,7 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import cited_views
 from napari_pathreason.types import Detection, Level, Result, TokenReport
 
+from ._answer_table import RESEARCH_ONLY
 from ._marks import box_um, confidence_of
 from ._reliability import guess, headline, reliability_sentence
 from ._views import ViewRow, budget_name, has_windows, view_rows, views_line
@@ -115,6 +116,7 @@ def write_report(
             most=MOST_LINES,
             seconds=sum(sum(result.seconds.values()) for result in results),
             sections=sections,
+            use=RESEARCH_ONLY,
         ):
             file.write(part)
 

@@ -24,7 +24,9 @@ from ._answers import (
     show_entry as show_entry,
     show_windows as show_windows,
     write_answers as write_answers,
+    write_training_labels as write_training_labels,
 )
+from ._archive import AnswerArchive as AnswerArchive, ArchivedAnswer as ArchivedAnswer
 from ._box_picture import BoxPicture as BoxPicture
 from ._budgets import (
     BudgetCost as BudgetCost,
@@ -46,19 +48,14 @@ from ._frame import (
 from ._inquiry import BUDGETS as BUDGETS, Draft as Draft, Inquiry as Inquiry, names_in as names_in
 from ._layers import (
     SLIDE_KEY as SLIDE_KEY,
+    info_of as info_of,
     is_slide as is_slide,
     is_stack as is_stack,
     known_mpp as known_mpp,
     layer_size as layer_size,
-    marked_region as marked_region,
     open_slide_layer as open_slide_layer,
-    outline_of as outline_of,
     plane_layer as plane_layer,
-    region_in_view as region_in_view,
-    region_note as region_note,
-    region_of as region_of,
     slide_opener as slide_opener,
-    start_drawing as start_drawing,
 )
 from ._lesions import (
     MOST_BOXES as MOST_BOXES,
@@ -84,6 +81,17 @@ from ._overlay import (
     overlay_layer_data as overlay_layer_data,
     shapes_of_result as shapes_of_result,
 )
+from ._regions import (
+    Marked as Marked,
+    annotation_layer as annotation_layer,
+    marked_region as marked_region,
+    next_region as next_region,
+    region_in_view as region_in_view,
+    region_note as region_note,
+    region_of as region_of,
+    regions_of as regions_of,
+    start_drawing as start_drawing,
+)
 from ._run_layers import RunLayers as RunLayers
 from ._runs import Run as Run, Runs as Runs, RunState as RunState
 from ._session import (
@@ -95,6 +103,7 @@ from ._session import (
     describe_model as describe_model,
     models_here as models_here,
     question_of as question_of,
+    questions_of as questions_of,
     request_of as request_of,
     session_of as session_of,
     spawn_models as spawn_models,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -10,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.exports import AnswerFiles, FileKind, UsedModel
+from napari_pathreason.exports import AnswerFiles, FileKind, UsedModel, write_labels
 from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import Cited, citing
 
 from ._frame import box_to_data, go_to, place_like, placement
-from ._layers import slide_opener
+from ._layers import slide_of, slide_opener
 from ._overlay import (
     CLEAR,
     GREY,
@@ -278,6 +280,28 @@ def write_answers(
     except Exception as error:  # a fault of ours; its own message may hold paths
         return f"unexpected {type(error).__name__} while saving; please report it"
     return ""
+
+
+def write_training_labels(path: str, entries: Sequence[Entry]) -> int:
+    """Write answers as labels for training, beside slides that are files.
+
+    Raises
+    ------
+    PathreasonError
+        If a slide is no file or its image was closed, or the table cannot be written.
+    """
+    folder = Path(path).parent
+    answers = []
+    for entry in entries:
+        image = entry.image()
+        slide = None if image is None else slide_of(image)
+        if slide is None or slide.path is None:
+            raise PathreasonError(
+                f"answer {entry.id} is about an image that is no file, or was closed; open the "
+                "slide by PathReason, or take the answer out by a filter"
+            )
+        answers.append((os.path.relpath(slide.path, folder), entry.result))
+    return write_labels(path, answers)
 
 
 def _add_shapes(viewer: Viewer, data: Sequence[NDArray[np.float64]], **attributes: Any) -> Shapes:

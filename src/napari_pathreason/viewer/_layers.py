@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_pathreason.engine import sentence
-from napari_pathreason.errors import PathreasonError, RegionError, SlideError
-from napari_pathreason.geometry import Region
+from napari_pathreason.errors import SlideError
 from napari_pathreason.slides import Slide, slide_from_arrays
+from napari_pathreason.types import SlideInfo
 
-from ._allocation import MAP_KEY
-from ._frame import LayerFrame, placement
-from ._overlay import is_overlay
-from ._settings import RegionSource
-from ._shapes import outline_of_shape
-from ._undo import undoable
+from ._frame import placement
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image, Shapes
+    from napari.layers import Image
 
 SLIDE_KEY = "pathreason_slide"
 """Key of `layer.metadata` under which the reader leaves its `Slide`."""
@@ -124,6 +115,22 @@ def known_mpp(layer: Image) -> tuple[float, float] | None:
     return layer_mpp(layer) if slide is None else slide.info.mpp
 
 
+def info_of(layer: Image) -> SlideInfo:
+    """Name, size and scale of the slide behind an image layer, as its answers have them.
+
+    Raises
+    ------
+    SlideError
+        If the layer is not one plane.
+    """
+    slide = slide_of(layer)
+    if slide is not None:
+        return slide.info
+    mpp = layer_mpp(layer)
+    source: Literal["unknown", "user"] = "unknown" if mpp is None else "user"
+    return SlideInfo(layer.name, *layer_size(layer), mpp, source)
+
+
 def slide_opener(layer: Image) -> Callable[[], Slide]:
     """What gives, in any thread, the slide behind an image layer.
 
@@ -161,155 +168,3 @@ def arrays_opener(layer: Image, mpp: float | tuple[float, float] | None) -> Call
     """What opens the arrays of an image layer as a slide of so many um per pixel."""
     levels = list(layer.data) if layer.multiscale else [layer.data]
     return partial(slide_from_arrays, levels, layer.name, mpp)
-
-
-def region_of(viewer: Viewer, layer: Image, source: RegionSource) -> Region:
-    """Region of an image layer that the user means, clipped to the layer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    layer : napari.layers.Image
-    source : {"shape", "view", "layer"}
-        The selected shape, what the canvas shows, or all of the layer.
-
-    Raises
-    ------
-    RegionError
-        If nothing is marked, or it lies outside the layer.
-    """
-    if source == "shape":
-        return marked_region(viewer, layer)
-    if source == "view":
-        return region_in_view(viewer, layer)
-    return Region(0, 0, *layer_size(layer))
-
-
-def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> str:
-    """Size of the region that the user means in pixels and mm, or why there is none."""
-    if image is None:
-        return "Open a slide or any image first."
-    try:
-        region = region_of(viewer, image, source)
-    except PathreasonError as error:
-        return sentence(error)
-    size = f"{region.width:,} \N{MULTIPLICATION SIGN} {region.height:,} px"
-    mpp = known_mpp(image)
-    if mpp is None:
-        return f"{size}; pixel size unknown, the scale is in pixels."
-    width, height = region.width * mpp[0] / 1000, region.height * mpp[1] / 1000
-    return f"{size} = {width:.2f} \N{MULTIPLICATION SIGN} {height:.2f} mm"
-
-
-def marked_region(viewer: Viewer, layer: Image) -> Region:
-    """Bounding box, in the image layer's level-0 pixels, of the selected shape.
-
-    The layers may differ in scale, translate, rotate, affine and units.
-    """
-    shapes, marked = _marked_shapes(viewer)
-    vertices = np.concatenate([shapes.data[index] for index in marked])
-    return _bounding_region(_on_slide(viewer, shapes, layer, vertices), layer)
-
-
-def outline_of(
-    viewer: Viewer, layer: Image, source: RegionSource
-) -> tuple[tuple[float, float], ...]:
-    """Corners (x, y), level-0 pixels, of the one selected shape that is no upright rectangle.
-
-    Empty for any other region: all of it counts.
-    """
-    if source != "shape":
-        return ()
-    shapes, marked = _marked_shapes(viewer)
-    if len(marked) != 1:
-        return ()
-    points = _on_slide(viewer, shapes, layer, np.asarray(shapes.data[marked[0]]))
-    return outline_of_shape(points, str(shapes.shape_type[marked[0]]))
-
-
-def _on_slide(
-    viewer: Viewer, shapes: Shapes, layer: Image, vertices: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Vertices of a Shapes layer as level-0 pixels (x, y) of an image layer."""
-    units = viewer.dims.units
-    world = LayerFrame.of(shapes, units).data_to_world(vertices)
-    return LayerFrame.of(layer, units).world_to_slide(world)
-
-
-def region_in_view(viewer: Viewer, layer: Image) -> Region:
-    """Part of the image layer that the canvas shows.
-
-    Taken from the camera and the canvas: `Layer.corner_pixels` is wider since napari 0.9, as
-    requests grow to whole chunks.
-    """
-    if viewer.dims.ndisplay != 2:
-        raise RegionError("the current view is 3D; switch to 2D or mark a rectangle")
-    if tuple(viewer.dims.displayed[-2:]) != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
-        raise RegionError("the view shows other axes than the image's; reset the axis order")
-    centre = np.asarray(viewer.scene.camera.center[-2:], dtype=float)
-    half = np.asarray(viewer.canvas.size, dtype=float) / viewer.scene.camera.zoom / 2
-    (top, left), (bottom, right) = centre - half, centre + half
-    corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
-    frame = LayerFrame.of(layer, viewer.dims.units)
-    return _bounding_region(frame.world_to_slide(corners), layer)
-
-
-def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
-    """Make a Shapes layer over an image layer active, ready to draw a rectangle.
-
-    Uses the top-most Shapes layer that holds no answers, else adds one that lies as the image.
-    """
-    from napari.layers import Shapes
-
-    own = [x for x in viewer.layers if isinstance(x, Shapes) and not is_overlay(x)]
-    shapes = own[-1] if own else None
-    if shapes is None:
-        width = max(layer_size(layer)) / 500
-        shapes = undoable(
-            viewer.add_shapes(
-                None,
-                name="regions",
-                edge_color="black",
-                face_color="transparent",
-                edge_width=width,
-                **placement(layer),
-            )
-        )
-    viewer.layers.selection.active = shapes
-    shapes.visible = True
-    shapes.mode = "add_rectangle"
-    return shapes
-
-
-def _marked_shapes(viewer: Viewer) -> tuple[Shapes, list[int]]:
-    """Layer and indices of the shapes that are selected, the active layer first."""
-    from napari.layers import Shapes
-
-    every = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
-    layers = [layer for layer in every if MAP_KEY not in layer.metadata]  # those only pick
-    active = viewer.layers.selection.active
-    if active not in layers and layers and len(every) > len(layers) and active in every:
-        active = layers[0]  # the region stays marked while windows of it are picked
-    # among the rest, what the user drew goes before the overlay of earlier answers
-    layers.sort(key=lambda layer: (layer is not active, is_overlay(layer)))
-    for layer in layers:
-        if layer.selected_data:
-            return layer, sorted(layer.selected_data)
-    if layers and layers[0] is active and len(layers[0].data):
-        return layers[0], [len(layers[0].data) - 1]
-    raise RegionError(
-        "no rectangle is selected; draw one in a Shapes layer, or choose the current view"
-    )
-
-
-def _bounding_region(points: NDArray[np.float64], layer: Image) -> Region:
-    """Whole-pixel bounding box of level-0 points (n, 2), clipped to the layer."""
-    x1, y1 = (int(v) for v in np.round(points.min(axis=0)))
-    x2, y2 = (int(v) for v in np.round(points.max(axis=0)))
-    width, height = layer_size(layer)
-    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        raise RegionError(
-            f"the region lies outside the image {layer.name!r} ({width} x {height} px); "
-            "mark a place on it, or move it into view"
-        )
-    return Region(x1, y1, x2 - x1, y2 - y1).clipped(width, height)

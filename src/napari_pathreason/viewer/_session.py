@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from threading import Event as CancelFlag, Lock
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
 
 from napari.utils.notifications import show_warning
@@ -30,6 +31,7 @@ from napari_pathreason.engine import (
     run_job,
 )
 from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.exports import AnswerRow, Review
 from napari_pathreason.slides import Slide
 from napari_pathreason.types import (
     GenerationSettings,
@@ -39,8 +41,10 @@ from napari_pathreason.types import (
     Result,
 )
 
+from ._archive import AnswerArchive, ArchivedAnswer
 from ._inquiry import Draft, Inquiry
-from ._layers import outline_of, region_of, slide_opener
+from ._layers import info_of, slide_opener
+from ._regions import Marked, regions_of
 from ._runs import Runs
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
 from ._steering import Steering
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
+NO_IMAGE = "there is no image to ask about; open a slide first"
 ModelsFactory = Callable[[str, Compute], Models]
 Describe = Callable[[str], ModelInfo | None]
 
@@ -91,6 +96,7 @@ class Entry:
 
     ``model_id`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
     ``former`` is the answer that it goes on from: what that one has read is part of it.
+    ``name`` is that of the annotation that was asked about, empty where it was none.
     """
 
     id: int
@@ -99,6 +105,8 @@ class Entry:
     model_id: str = EMBEDDED
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
     former: Entry | None = None
+    name: str = ""
+    uid: str = field(default_factory=lambda: uuid4().hex)
 
 
 class Session:
@@ -115,6 +123,12 @@ class Session:
     ----------
     added : psygnal signal
         Emitted with each new `Entry`, in the thread that added it.
+    reviewed : psygnal signal
+        Emitted with an `Entry` of which a reader has said something else than before.
+    reviews : dict
+        What a reader says of answers, by their `Entry.uid`.
+    archive : AnswerArchive
+        Answers on disk.
     inquiry : Inquiry
         What is asked, and which answer is shown.
     runs : Runs
@@ -130,6 +144,7 @@ class Session:
     """
 
     added = Signal(Entry)
+    reviewed = Signal(Entry)
 
     def __init__(
         self, models_factory: ModelsFactory = spawn_models, describe: Describe = describe_model
@@ -139,6 +154,8 @@ class Session:
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
         self.runs = Runs()
+        self.reviews: dict[str, Review] = {}
+        self.archive = AnswerArchive()
         self.memory = DockMemory()
         self.steering = Steering()
         self.windows = WindowLayer()
@@ -170,17 +187,59 @@ class Session:
             entries = [] if image is None else self.entries_of(image)
             self.inquiry.shown = entries[-1] if entries else None
 
-    def add(self, result: Result, image: Image, former: Entry | None = None) -> Entry:
+    def add(
+        self, result: Result, image: Image, former: Entry | None = None, name: str = ""
+    ) -> Entry:
         """Keep a result about an image layer and tell everyone; see `Entry`."""
         with self._lock:
             model_id = self._model_id
             if model_id is not None:
                 self.known_models[model_id] = result.model
         number = len(self.entries) + 1
-        entry = Entry(number, result, ref(image), model_id or EMBEDDED, former=former)
+        entry = Entry(number, result, ref(image), model_id or EMBEDDED, former=former, name=name)
         self.entries.append(entry)
+        self.archive.keep(entry)
         self.added.emit(entry)
         return entry
+
+    def review(self, entry: Entry, review: Review) -> None:
+        """Say whether an answer is right; the same again takes it back."""
+        before = self.reviews.get(entry.uid, "")
+        self.reviews[entry.uid] = now = "" if review == before else review
+        self.archive.keep_review(entry, now)
+        self.reviewed.emit(entry)
+
+    def row_of(self, entry: Entry) -> AnswerRow:
+        """An entry as tables have it."""
+        review = self.reviews.get(entry.uid, "")
+        return AnswerRow(entry.id, entry.made, entry.name, entry.result, review)
+
+    def earlier_answers(self, image: Image) -> list[ArchivedAnswer]:
+        """Answers about a slide that are on disk, and not in this session."""
+        known = {entry.uid for entry in self.entries}
+        return [one for one in self.archive.answers_of(info_of(image)) if one.uid not in known]
+
+    def bring_back(self, image: Image) -> int:
+        """Take `earlier_answers` into this session, as answers; how many they were."""
+        earlier = self.earlier_answers(image)
+        by_uid = {entry.uid: entry for entry in self.entries}
+        for one in earlier:
+            if one.review:
+                self.reviews[one.uid] = one.review
+            entry = Entry(
+                len(self.entries) + 1,
+                one.result,
+                ref(image),
+                one.model_id,
+                one.made,
+                by_uid.get(one.former),
+                one.name,
+                one.uid,
+            )
+            by_uid[one.uid] = entry
+            self.entries.append(entry)
+            self.added.emit(entry)
+        return len(earlier)
 
     def entries_of(self, image: Image) -> list[Entry]:
         """Entries about one image layer, oldest first."""
@@ -276,6 +335,8 @@ class Question:
         What the model computes with; the user's preferences where not given.
     before : tuple of Reading
         What was read for it already, see `engine.Job`.
+    name : str
+        Of the annotation that is asked about; empty where it is none.
     """
 
     slide: Callable[[], Slide]
@@ -283,29 +344,46 @@ class Question:
     model: str = EMBEDDED
     compute: Compute | None = None
     before: tuple[Reading, ...] = ()
+    name: str = ""
 
 
-def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Question:
-    """The question that a form says, with the user's preferences.
+def questions_of(
+    viewer: Viewer, session: Session, draft: Draft, preferred: Preferences
+) -> list[Question]:
+    """The questions that a form says, one for each region, with the user's preferences.
 
     Raises
     ------
     PathreasonError
         If something is missing yet, or the model cannot be asked this; it is not loaded for that.
     """
-    query = draft.query
-    if draft.image is None:
-        raise PathreasonError("there is no image to ask about; open a slide first")
+    query, image = draft.query, draft.image
+    if image is None:
+        raise PathreasonError(NO_IMAGE)
     if query.task == "detection" and not query.options:
         raise QueryError("name at least one lesion to look for, such as: tumour")
     info = session.info_of(draft.model_id)
     check_query(query, draft.budget, None if info is None else info.metadata)
-    request = request_of(viewer, session, draft, preferred)
-    return Question(slide_opener(draft.image), request, draft.model_id, preferred.compute)
+    opener = slide_opener(image)
+    return [
+        Question(
+            opener,
+            _request(session, draft, preferred, image, marked),
+            draft.model_id,
+            preferred.compute,
+            name=marked.name,
+        )
+        for marked in regions_of(viewer, image, draft.source)
+    ]
+
+
+def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Question:
+    """The first of `questions_of`."""
+    return questions_of(viewer, session, draft, preferred)[0]
 
 
 def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Request:
-    """What a form says as a request, whether or not it can be asked yet.
+    """What a form says of the first region as a request, whether or not it can be asked yet.
 
     Raises
     ------
@@ -314,10 +392,16 @@ def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Prefer
     """
     image = draft.image
     if image is None:
-        raise PathreasonError("there is no image to ask about; open a slide first")
-    region = region_of(viewer, image, draft.source)
+        raise PathreasonError(NO_IMAGE)
+    marked = regions_of(viewer, image, draft.source)[0]
+    return _request(session, draft, preferred, image, marked)
+
+
+def _request(
+    session: Session, draft: Draft, preferred: Preferences, image: Image, marked: Marked
+) -> Request:
     return Request(
-        region,
+        marked.region,
         draft.query,
         draft.budget,
         GenerationSettings(
@@ -326,8 +410,8 @@ def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Prefer
         ),
         preferred.effort,
         session.steering.policy,
-        session.steering.within(image, region),
-        outline_of(viewer, image, draft.source),
+        session.steering.within(image, marked.region),
+        marked.outline,
     )
 
 

@@ -1,4 +1,5 @@
 from ._answer_view import AnswerView as AnswerView
+from ._answers import AnswersWidget as AnswersWidget
 from ._ask import AskWidget as AskWidget
 from ._budget import BudgetWidget as BudgetWidget
 from ._compare import CompareView as CompareView

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -32,9 +33,10 @@ from napari_pathreason.viewer import (
     go_to_entry,
     is_stack,
     more_of,
+    next_region,
     plane_layer,
     prepare_overlay,
-    question_of,
+    questions_of,
     reading_note,
     region_note,
     start_drawing,
@@ -48,7 +50,9 @@ from ._fields import listen
 from ._form import QuestionForm
 from ._history import History, SaveButton
 from ._progress import StageProgress
+from ._queue import Queue
 from ._reliability import ReliabilityStrip
+from ._review import ReviewButtons, research_line
 from ._runner import QuestionRunner
 from ._server import may_send
 from ._windows import AnswerWindows
@@ -71,6 +75,9 @@ class AskWidget(Dock):
         self.form = QuestionForm(napari_viewer, self.session.inquiry)
         self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
         self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
+        self.pause_button = QPushButton("Pause", toolTip="Finish this region, and wait")
+        self.pause_button.hide()
+        self.review_buttons = ReviewButtons(self.session)
         self.copy_button = QPushButton("Copy as JSON", enabled=False)
         self.copy_button.setToolTip("Copy the answer that is shown, as pathreason ask prints it")
         self.save_button = SaveButton(self.session)
@@ -81,9 +88,11 @@ class AskWidget(Dock):
         self.windows = AnswerWindows(self._viewer, self.session)
         self.history = History()
         self._former: Entry | None = None
-        self._inquiry_image: ref[Image] | None = None
+        self._name = ""
+        self._asked_image: ref[Image] | None = None
         self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
+        self._queue = Queue()
         self._draw_timer = QTimer(self, interval=DRAW_AFTER_MS, singleShot=True)
         self._lay_out()
         self._connect(napari_viewer)
@@ -91,10 +100,12 @@ class AskWidget(Dock):
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
         buttons.addWidget(self.ask_button, 2)
+        buttons.addWidget(self.pause_button, 1)
         buttons.addWidget(self.cancel_button, 1)
         outlets = QHBoxLayout()
         outlets.addWidget(self.save_button)
         outlets.addWidget(self.copy_button)
+        outlets.addWidget(self.review_buttons)
         self.body.setSpacing(6)
         self.body.addWidget(self.form)
         self.body.addLayout(buttons)
@@ -104,14 +115,25 @@ class AskWidget(Dock):
         self.body.addWidget(self.windows)
         self.body.addWidget(self.history, 1)
         self.body.addLayout(outlets)
+        self.body.addWidget(research_line())
 
     def _connect(self, viewer: Viewer) -> None:
         keys.bind(keys.ASK, self.ask, self)
         self._escape = keys.bind(keys.CANCEL, self.cancel, self)
+        keys.bind(keys.DRAW, self.form.draw_button.click, self, anywhere=True)
+        keys.bind(keys.NEXT, partial(self.go_to_region, 1), self, anywhere=True)
+        keys.bind(keys.BEFORE, partial(self.go_to_region, -1), self, anywhere=True)
+        keys.name_in_tip(self.form.draw_button, keys.DRAW)
+        self.form.region_box.setToolTip(
+            f"{self.form.region_box.toolTip()}; the annotation before and the next one"
+        )
+        keys.name_in_tip(self.form.region_box, keys.BEFORE, keys.NEXT)
+        self.review_buttons.bind_keys(self)
         keys.name_in_tip(self.ask_button, keys.ASK)
         keys.name_in_tip(self.cancel_button, keys.CANCEL)
         self.ask_button.clicked.connect(self.ask)
         self.cancel_button.clicked.connect(self.cancel)
+        self.pause_button.clicked.connect(self.pause)
         self.copy_button.clicked.connect(self.copy_json)
         self.form.draw_wanted.connect(self._draw)
         self.form.settled.connect(self._foresee)
@@ -137,7 +159,7 @@ class AskWidget(Dock):
     @property
     def busy(self) -> bool:
         """Whether a question runs or its boxes are still to be drawn."""
-        return self.runner.running or bool(self._undrawn)
+        return self.runner.running or bool(self._undrawn) or self._queue.goes_on
 
     # what the user does
 
@@ -154,16 +176,49 @@ class AskWidget(Dock):
                 raise PathreasonError(BUSY)
             preferred = self.session.preferences()
             self.session.inquiry.prefer(preferred.model)
-            question = question_of(viewer, self.session, self.session.inquiry.resolve(), preferred)
+            draft = self.session.inquiry.resolve()
+            questions = questions_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:
             self.session.inquiry.shown = None  # a hint stands beside no answer of another question
             self.answer.note(sentence(error))
             return
-        if not may_send(question.model, self):
+        if not may_send(questions[0].model, self):
             self.answer.note("Nothing was asked, as nothing may be sent to that host.")
             return
         self.session.memory.keep(ask=self.session.inquiry.state())
-        self._begin(viewer, image, question)
+        self._queue.begin(questions)
+        self._begin(viewer, image, self._queue.take())
+
+    def pause(self) -> None:
+        """Finish the region that is asked about and wait, or go on with the next."""
+        if not self._queue.left:
+            return
+        self._queue.paused = not self._queue.paused
+        self._show_queue()
+        if not self.runner.running:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Ask about the next region, where one waits."""
+        viewer, image = self._viewer(), self._image()
+        if viewer is None or image is None:
+            self._queue.clear()
+        elif self._queue.goes_on and self.session.asking:  # something else came between
+            self._queue.paused = True
+            self.answer.note(sentence(BUSY))
+        elif self._queue.goes_on:
+            self._begin(viewer, image, self._queue.take())
+            return
+        self._show_queue()
+
+    def _show_queue(self) -> None:
+        queue = self._queue
+        self.pause_button.setVisible(queue.total > 1 and bool(queue.left))
+        self.pause_button.setText("Resume" if queue.paused else "Pause")
+        self.progress.prefix = f"{queue.number:,} of {queue.total:,}: " if queue.total > 1 else ""
+        if queue.paused and not self.runner.running:
+            self.progress.say(f"Paused, {queue.left:,} regions left")
+        self.cancel_button.setEnabled(self.runner.running or bool(queue.left))
 
     def read_more(self) -> None:
         """Read the next windows of the answer that is shown, which becomes another answer."""
@@ -184,18 +239,24 @@ class AskWidget(Dock):
     def _begin(
         self, viewer: Viewer, image: Image, question: Question, former: Entry | None = None
     ) -> None:
-        self._inquiry_image, self._former = ref(image), former
+        self._asked_image, self._former = ref(image), former
         self.session.inquiry.shown = None  # until there is another: nothing else is saved or copied
         prepare_overlay(viewer, self.session, image)
         self.reliability.clear()
         self.answer.begin(question.request.query)
         self.windows.begin(question, self._image)
+        self._name = question.name
         self._set_running(True)
+        self._show_queue()
         self.runner.ask(question)
 
     def cancel(self) -> None:
-        """Stop the question that runs."""
-        if self.runner.running:
+        """Stop the question that runs, and ask none that waits."""
+        self._queue.clear()
+        self._show_queue()
+        if not self.runner.running:
+            self.progress.end()
+        else:
             self.cancel_button.setEnabled(False)
             self.progress.say("Cancelling\N{HORIZONTAL ELLIPSIS}")
             self.runner.cancel()
@@ -209,9 +270,10 @@ class AskWidget(Dock):
     def stop(self) -> None:
         """Drop a running question and end the model's process; the dock stays usable."""
         self.session.memory.keep(ask=self.session.inquiry.state())
+        self._queue.clear()
         if self.runner.running:
             self.progress.end("The dock was closed; the question was dropped.")
-        self._inquiry_image = None
+        self._asked_image = None
         self._set_running(False)
         self.runner.close()
 
@@ -223,7 +285,8 @@ class AskWidget(Dock):
         elif isinstance(event, Finished):
             self._finish(event.result)
         elif isinstance(event, Failed) and isinstance(event.error, QueryError | RegionError):
-            self._end(sentence(event.error))  # the form can mend it
+            of_this_region = isinstance(event.error, RegionError) and self._queue.left > 0
+            self._end(sentence(event.error), pause=not of_this_region)  # the form can mend it
             self._foresee()  # a model that refuses is loaded, and says what it can answer
         elif isinstance(event, Failed):
             self._end(f"Failed: {event.reason}")
@@ -244,10 +307,11 @@ class AskWidget(Dock):
         if image is None:
             self._show_result(result, former)
             return
-        entry = self.session.add(result, image, former)
+        entry = self.session.add(result, image, former, self._name)
         self._undrawn.append(entry)
         self.session.inquiry.shown = entry
         self._draw_timer.start()
+        self._go_on()
 
     def _draw_boxes(self) -> None:
         viewer = self._viewer()
@@ -257,14 +321,17 @@ class AskWidget(Dock):
                 self.evidence.watch(draw_entry(viewer, self.session, entry))
                 self.windows.show_entry(entry)
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, pause: bool = True) -> None:
+        """A question ended without an answer; the others wait until the user goes on."""
         self._set_running(False)
         self.progress.end()
         self.answer.note(text)
+        self._queue.paused = pause and self._queue.left > 0
+        self._go_on()
 
     def _image(self) -> Image | None:
         """The image that the running question is about, while it is open."""
-        return None if self._inquiry_image is None else self._inquiry_image()
+        return None if self._asked_image is None else self._asked_image()
 
     def _show_result(self, result: Result, former: Entry | None) -> None:
         self.reliability.show_reliability(result.reliability)
@@ -277,7 +344,7 @@ class AskWidget(Dock):
 
     def _set_running(self, running: bool) -> None:
         self.ask_button.setEnabled(not running)
-        self.cancel_button.setEnabled(running)
+        self.cancel_button.setEnabled(running or bool(self._queue.left))
         for key in self._escape:  # otherwise it is napari's
             key.setEnabled(running)
 
@@ -302,6 +369,7 @@ class AskWidget(Dock):
         self.history.select(entry)
         self.save_button.choose(entry)
         self.copy_button.setEnabled(entry is not None)
+        self.review_buttons.show_entry(entry)
         if entry is not None:
             self._show_result(entry.result, entry.former)
             self.evidence.link(entry)
@@ -330,7 +398,7 @@ class AskWidget(Dock):
         self.form.image_box.reset_choices()
         self.windows.forget(event.value)
         if self.runner.running and self._image() is event.value:
-            self._inquiry_image = None
+            self._asked_image = None
             show_warning("The image was closed, so the question about it was cancelled.")
             self.cancel()
 
@@ -340,6 +408,14 @@ class AskWidget(Dock):
             self.answer.note("There is no image to draw on; open a slide first.")
         else:
             start_drawing(viewer, image)
+
+    def go_to_region(self, step: int) -> None:
+        """Go to the next annotation, or the one before."""
+        viewer, image = self._viewer(), self.session.inquiry.image
+        if viewer is not None and image is not None and not is_stack(image):
+            self.session.inquiry.source = "shape"
+            if next_region(viewer, image, step) is None:
+                self.answer.note("There are no annotations on this image.")
 
     # before a question is asked
 

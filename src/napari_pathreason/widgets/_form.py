@@ -26,7 +26,12 @@ from ._reliability import OutlookLine
 if TYPE_CHECKING:
     from napari import Viewer
 
-REGIONS = [("Current view", "view"), ("Selected rectangle", "shape"), ("Whole layer", "layer")]
+REGIONS = [
+    ("Current view", "view"),
+    ("Selected shapes", "shape"),
+    ("All annotations", "annotations"),
+    ("Whole layer", "layer"),
+]
 TASK_NAMES = [("Question", "vqa"), ("Subtyping", "subtyping"), ("Lesion detection", "detection")]
 OPTIONS = {
     "vqa": ("Choices", "optional: yes, no"),
@@ -62,10 +67,10 @@ class QuestionForm(QWidget):
         self._inquiry = inquiry
         self.image_box = ImageBox(viewer, "Image layer that is asked about")
         self.region_box = ChoiceBox(REGIONS, "Part of the image that is asked about")
-        draw = QPushButton("Draw")
-        draw.setToolTip("Draw a rectangle on the image")
-        draw.clicked.connect(self._draw)
-        self.region_note = text_line()
+        self.draw_button = QPushButton("Draw")
+        self.draw_button.setToolTip("Draw a rectangle on the image")
+        self.draw_button.clicked.connect(self._draw)
+        self.region_note = text_line("", 2)  # what stands below must not move under the cursor
         self.task_box = ChoiceBox(TASK_NAMES, "Kind of question")
         self.question_edit = QTextEdit()
         self.question_edit.setAcceptRichText(False)
@@ -83,7 +88,7 @@ class QuestionForm(QWidget):
         self.model_box = ModelBox()
         self._rows = Rows()
         self._rows.add("Image", self.image_box)
-        self._rows.add("Region", side_by_side(self.region_box, draw))
+        self._rows.add("Region", side_by_side(self.region_box, self.draw_button))
         self._rows.addRow(self.region_note)
         self._rows.add("Task", self.task_box)
         self._rows.add("Question", self.question_edit)

@@ -170,7 +170,7 @@ class HistoryTable(QWidget):
 
     def _choose_file(self) -> None:
         title, kinds = "Export the history", "Tables (*.csv)"
-        path = _ask_for_file(self, title, "token-history.csv", kinds, "csv")
+        path = ask_for_file(self, title, "token-history.csv", kinds, "csv")
         if path is not None:
             self.export(path)
 
@@ -252,7 +252,7 @@ class SaveButton(QPushButton):
     def _choose_file(self, entries: Sequence[Entry], kind: str, ending: str, _: bool) -> None:
         name = f"{Path(entries[-1].result.slide.name).stem}.{ending}"
         kinds = f"{kind} (*.{ending});;All files (*)"
-        path = _ask_for_file(self, "Save answers", name, kinds, ending)
+        path = ask_for_file(self, "Save answers", name, kinds, ending)
         if path is None:
             return
         # of two kinds of table the menu says which, however the file is called
@@ -260,7 +260,7 @@ class SaveButton(QPushButton):
         self.save(entries, path, ENDINGS[f".{ending}"] if is_table else None)
 
 
-def _ask_for_file(parent: QWidget, title: str, name: str, kinds: str, ending: str) -> str | None:
+def ask_for_file(parent: QWidget, title: str, name: str, kinds: str, ending: str) -> str | None:
     """Path that the user chooses to write to, in the folder last saved to; None for none."""
     start = Path(get_save_history()[0]) / name
     dialog = QFileDialog(parent, title, str(start), kinds)

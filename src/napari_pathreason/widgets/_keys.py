@@ -17,8 +17,15 @@ ASK = ("Ctrl+Return", "Ctrl+Enter")
 CANCEL = ("Esc",)
 LOWER, HIGHER = ("Alt+Left",), ("Alt+Right",)
 PREVIEW, GRID = ("Ctrl+Shift+V",), ("Ctrl+Shift+G",)
+DRAW = ("Ctrl+Shift+D",)
+BEFORE, NEXT = ("Alt+Up",), ("Alt+Down",)
+"""Of the annotations."""
+ACCEPT, REJECT = ("Ctrl+Shift+Y",), ("Ctrl+Shift+X",)
 PAUSE, PICK = ("Ctrl+Shift+Space",), ("Ctrl+Shift+K",)
-ALL = (*ASK, *CANCEL, *LOWER, *HIGHER, *PREVIEW, *GRID, *PAUSE, *PICK)
+ALL = (
+    *(*ASK, *CANCEL, *LOWER, *HIGHER, *PREVIEW, *GRID, *PAUSE, *PICK),
+    *(*DRAW, *BEFORE, *NEXT, *ACCEPT, *REJECT),
+)
 
 
 def bind(

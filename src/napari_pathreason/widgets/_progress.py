@@ -61,6 +61,11 @@ class StageProgress(LineOverBar):
     """Progress of one answer.
 
     What happened is shown by a timer, so stages that are over by then are left out.
+
+    Attributes
+    ----------
+    prefix : str
+        Stands before each line, such as which of several questions it is.
     """
 
     def __init__(self) -> None:
@@ -69,7 +74,7 @@ class StageProgress(LineOverBar):
         policy = self.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.setSizePolicy(policy)
-        self._step, self._text = 0, ""
+        self._step, self._text, self.prefix = 0, "", ""
         self._windows = 0
         self._timer = QTimer(self, interval=PAINT_EVERY_MS, singleShot=True)
         self._timer.timeout.connect(self._show)
@@ -117,7 +122,7 @@ class StageProgress(LineOverBar):
 
     def _show(self) -> None:
         self.setVisible(bool(self._text))
-        self.paint(self._text, self._step)
+        self.paint(f"{self.prefix}{self._text}", self._step)
 
 
 class TileProgress(LineOverBar):
