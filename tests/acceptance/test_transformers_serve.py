@@ -75,7 +75,6 @@ def test_what_the_server_does_is_found_out(server: str) -> None:
     assert (found.token_px, found.marks) == (32, 2)
     assert found.usage
     assert not found.logprobs
-    assert found.thinks_in in ("reasoning_content", "content")
     assert found.pictures > 1
     assert found.pixels == "chat_template_kwargs"
     assert found.least == 1

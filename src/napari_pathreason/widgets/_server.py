@@ -231,10 +231,10 @@ def _summary(report: ServerReport) -> str:
         )
     pictures = "one picture" if info.server.pictures == 1 else "several pictures"
     least = f", at least {found.least:,} visual tokens each" if found.least > 1 else ""
-    sure = "confidence" if found.logprobs else "no confidence: it gives no probabilities"
+    confidence = "confidence" if found.logprobs else "no confidence: it gives no probabilities"
     boxes = (
         f"boxes as {info.server.boxes_by}"
         if info.server.boxes_by
         else ("boxes: nobody knows how it writes them, choose that for lesion detection")
     )
-    return f"It works: {info.name} takes {pictures} in a question{least}; {sure}; {boxes}."
+    return f"It works: {info.name} takes {pictures} in a question{least}; {confidence}; {boxes}."

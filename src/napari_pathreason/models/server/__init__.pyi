@@ -36,4 +36,5 @@ from ._probe import (
     probe as probe,
     remembered as remembered,
 )
+from ._request import as_url as as_url, body_of as body_of
 from ._trouble import NoPictures as NoPictures, Refused as Refused

@@ -155,7 +155,9 @@ class ServerPerformer:
     def _body(self, prompt: types.Prompt, settings: types.GenerationSettings) -> dict[str, Any]:
         found = self._found
         body: dict[str, Any] = {
-            "messages": body_of(prompt.messages, prompt.pictures),
+            "messages": body_of(
+                prompt.messages, prompt.pictures, near=self._client.address.is_here
+            ),
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             **optional_fields(found),
