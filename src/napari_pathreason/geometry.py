@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import RegionError
+
+FAR = 1e12
+"""Pixels from which a coordinate lies on no slide, and sums of its squares lose what is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +121,31 @@ def iou(a: Box, b: Box) -> float:
     inter = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
     union = a.area + b.area - inter
     return inter / union if union > 0 else 0.0
+
+
+def count_points(coordinates: Any) -> int:
+    """Points of the coordinates of a GeoJSON geometry, however nested.
+
+    Parsers of geometry accept numbers that are not finite, and fail later or not at all.
+
+    Raises
+    ------
+    ValueError
+        If a coordinate is no finite number.
+    """
+    points = 0
+    left = [coordinates]
+    while left:
+        value = left.pop()
+        if not isinstance(value, list | tuple):
+            raise ValueError("a coordinate is missing")
+        if value and all(isinstance(part, list | tuple) for part in value):
+            left.extend(value)
+            continue
+        for part in value:
+            if isinstance(part, bool) or not isinstance(part, int | float):
+                raise ValueError("a coordinate is no number")
+            if not math.isfinite(part) or abs(part) > FAR:
+                raise ValueError("a coordinate is not finite")
+        points += bool(value)
+    return points

@@ -2,13 +2,17 @@
 
 import gzip
 import json
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import shape
 
-from napari_pathreason.errors import ExportError
+from napari_pathreason.engine import read_outlines
+from napari_pathreason.errors import ExportError, RegionError
 from napari_pathreason.exports import (
     Feature,
     detections_in,
@@ -17,7 +21,7 @@ from napari_pathreason.exports import (
     read_geojson,
     write_geojson,
 )
-from napari_pathreason.geometry import Box
+from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import Detection
 
 places = st.floats(-10, 300_000)
@@ -288,3 +292,104 @@ def test_detections_of_another_program(tmp_path):
     path = tmp_path / "a.geojson"
     path.write_text(FEATURE.replace("null", '{"classification": {"name": "gland"}}'))
     assert list(detections_in(read_geojson(path))) == [Detection("gland", Box(0, 0, 4, 5))]
+
+
+# hostile or broken
+
+
+def refusal(path: Path, text: str | bytes) -> str:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    start = time.process_time()
+    with pytest.raises(ExportError) as caught:
+        list(read_geojson(path))
+    assert time.process_time() - start < 3
+    message = str(caught.value)
+    assert "\n" not in message
+    assert path.name in message
+    assert str(path.parent) not in message
+    return message
+
+
+RING = "[[[0,0],[%s,0],[10,10],[0,0]]]"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"5"', "null", "true"])
+def test_a_coordinate_that_is_no_number(tmp_path: Path, number: str):
+    geometry = f'{{"type":"Polygon","coordinates":{RING % number}}}'
+    text = f'{{"type":"Feature","properties":{{}},"geometry":{geometry}}}'
+    assert "broken coordinates" in refusal(tmp_path / "a.geojson", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"Feature","geometry":null,"properties":{"childObjects":5}}',
+        '{"type":"FeatureCollection","features":5}',
+        '{"type":"FeatureCollection","features":[5]}',
+        '{"type":"Feature","geometry":5,"properties":{}}',
+        '{"type":"Feature","geometry":{"type":"Polygon"},"properties":{}}',
+        '{"type":"Feature","geometry":{"type":"Polygon","coordinates":[5]},"properties":{}}',
+        '{"type":"Feature","geometry":{"type":"GeometryCollection","geometries":5},"properties":{}}',
+        "[" * 1_000_000,
+        '{"features":' * 100_000,
+        '{"type":"FeatureCollection","features":[' + "[" * 1_000_000,
+    ],
+    ids=lambda text: text[:60],
+)
+def test_something_else_where_an_object_belongs(tmp_path: Path, text: str):
+    refusal(tmp_path / "a.geojson", text)
+
+
+def test_a_polygon_that_crosses_itself_without_end(tmp_path: Path):
+    ring = np.random.default_rng(0).uniform(0, 1000, (6000, 2)).round(2).tolist()
+    ring.append(ring[0])
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    text = json.dumps({"type": "Feature", "properties": {}, "geometry": geometry})
+    assert "crosses itself" in refusal(tmp_path / "a.geojson", text)
+
+
+def test_a_long_outline_that_crosses_itself_once_is_mended(tmp_path: Path):
+    turn = np.linspace(0, 2 * np.pi, 6000)
+    ring = np.stack([1000 + 900 * np.cos(turn), 1000 + 900 * np.sin(2 * turn)], axis=1).tolist()
+    ring[-1] = ring[0]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": geometry}))
+    (feature,) = read_geojson(path)
+    assert feature.shape.is_valid
+
+
+def test_a_bomb(tmp_path: Path):
+    path = tmp_path / "a.geojson.gz"
+    with gzip.open(path, "wb") as file:
+        for _ in range(80):
+            file.write(b" " * 2**20)
+    start = time.process_time()
+    with pytest.raises(ExportError, match="unpacks to far more"):
+        list(read_geojson(path))
+    assert time.process_time() - start < 3
+
+
+def test_features_without_a_place_are_counted(tmp_path: Path):
+    path = tmp_path / "a.geojson"
+    box = '{"type":"Polygon","coordinates":[[[10,10],[110,10],[110,60],[10,60],[10,10]]]}'
+    path.write_text(
+        '{"type":"FeatureCollection","features":[{"type":"Feature","geometry":null,'
+        f'"properties":{{}}}},{{"type":"Feature","properties":{{}},"geometry":{box}}}]}}'
+    )
+    placeless: list[str] = []
+    (feature,) = read_geojson(path, placeless)
+    assert feature.box.corners == (10, 10, 110, 60)
+    assert placeless == [""]
+    placeless = []
+    ((region, outline),) = read_outlines(path, placeless)
+    assert (region, outline) == (Region(10, 10, 100, 50), ())
+    assert placeless == [""]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"5"', "null"])
+def test_regions_with_a_coordinate_that_is_no_number(tmp_path: Path, number: str):
+    path = tmp_path / "a.geojson"
+    path.write_text(f'{{"type":"Polygon","coordinates":{RING % number}}}')
+    with pytest.raises(RegionError, match="broken coordinates"):
+        read_outlines(path)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_pathreason.errors import RegionError
-from napari_pathreason.geometry import Region
+from napari_pathreason.errors import RegionError, reading
+from napari_pathreason.geometry import Region, count_points
 
 Outline = tuple[tuple[float, float], ...]
 """Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
@@ -20,7 +20,9 @@ def read_regions(path: str | Path) -> list[Region]:
     return [region for region, _ in read_outlines(path)]
 
 
-def read_outlines(path: str | Path) -> list[tuple[Region, Outline]]:
+def read_outlines(
+    path: str | Path, placeless: list[str] | None = None
+) -> list[tuple[Region, Outline]]:
     """Read the bounds and the outline of every polygon of a GeoJSON file; see `parse_outlines`.
 
     Raises
@@ -40,7 +42,8 @@ def read_outlines(path: str | Path) -> list[tuple[Region, Outline]]:
         raise RegionError(
             f"the regions file {path.name} is not GeoJSON; export the regions again as GeoJSON"
         ) from error
-    return parse_outlines(value)
+    with reading(f"the regions file {path.name}", RegionError, "export the regions again"):
+        return parse_outlines(value, placeless)
 
 
 def parse_regions(value: Any) -> list[Region]:
@@ -48,13 +51,16 @@ def parse_regions(value: Any) -> list[Region]:
     return [region for region, _ in parse_outlines(value)]
 
 
-def parse_outlines(value: Any) -> list[tuple[Region, Outline]]:
+def parse_outlines(value: Any, placeless: list[str] | None = None) -> list[tuple[Region, Outline]]:
     """Bounds and outline of every polygon of a FeatureCollection, Feature, geometry, or a list.
 
     Parameters
     ----------
     value : dict or list
         Parsed GeoJSON with coordinates in level-0 pixels, (x, y).
+    placeless : list of str, optional
+        Gets the id of each feature without a geometry, which is legal and is left out; "" where it
+        has none.
 
     Returns
     -------
@@ -67,24 +73,28 @@ def parse_outlines(value: Any) -> list[tuple[Region, Outline]]:
     RegionError
         If anything in it is not a polygon, or there is none.
     """
-    regions = [one for geometry in _geometries(value) for one in _bounds(geometry)]
+    found = _geometries(value, [] if placeless is None else placeless)
+    regions = [one for geometry in found for one in _bounds(geometry)]
     if not regions:
         raise RegionError("the GeoJSON holds no region; draw at least one rectangle or polygon")
     return regions
 
 
-def _geometries(value: Any) -> Iterator[Any]:
+def _geometries(value: Any, placeless: list[str]) -> Iterator[Any]:
     if isinstance(value, list):
         for item in value:
-            yield from _geometries(item)
+            yield from _geometries(item, placeless)
         return
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "FeatureCollection":
-        yield from _geometries(value.get("features") or [])
+        yield from _geometries(value.get("features") or [], placeless)
     elif kind == "GeometryCollection":
-        yield from _geometries(value.get("geometries") or [])
+        yield from _geometries(value.get("geometries") or [], placeless)
     elif kind == "Feature":
-        yield value.get("geometry")
+        if value.get("geometry") is None:
+            placeless.append(value["id"] if isinstance(value.get("id"), str) else "")
+        else:
+            yield value["geometry"]
     else:
         yield value
 
@@ -100,6 +110,7 @@ def _bounds(geometry: Any) -> Iterator[tuple[Region, Outline]]:
             f"the GeoJSON holds {geometry_type} where a polygon is needed; keep only closed shapes"
         )
     try:
+        count_points(geometry["coordinates"])
         polygons = shape(geometry)
         parts = list(getattr(polygons, "geoms", [polygons]))
         corners = [(part.bounds, _outline(part)) for part in parts]

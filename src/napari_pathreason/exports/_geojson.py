@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from napari_pathreason.errors import ExportError
+from napari_pathreason.errors import ExportError, reading
 from napari_pathreason.files import atomic_text
-from napari_pathreason.geometry import Box
+from napari_pathreason.geometry import Box, count_points
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -32,6 +32,15 @@ GRID = 1e-3
 DECIMALS = 3
 CHUNK = 1 << 20
 """Characters that are read at a time."""
+ONE_VALUE = 1 << 26
+"""Characters of one object: a polygon of a million points takes 30 million."""
+UNPACKED, RATIO = 1 << 26, 200
+"""Characters of a packed file: so many anyway, or so many for each packed byte. GeoJSON packs to a
+tenth; a bomb to a thousandth."""
+CROSSINGS = 200_000
+"""Of the sides of one polygon: taking it apart takes a second, and grows with their square."""
+FEW, SAMPLED = 1000, 200
+"""Points of a polygon below which its crossings are not counted, and sides they are counted of."""
 
 _TYPES: dict[str, ObjectType] = {name: name for name in get_args(ObjectType)}
 _TYPES |= {
@@ -172,22 +181,24 @@ def read_geojson(path: str | Path, placeless: list[str] | None = None) -> Iterat
         If the file cannot be read, is not GeoJSON or is cut off.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        opener = gzip.open if packed else open
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            for value in _elements(file, "features"):
-                yield from _features_of(value, placeless)
-    except ExportError as error:
-        raise ExportError(f"{path.name}: {error}") from error
-    except (OSError, EOFError) as error:
-        why = getattr(error, "strerror", None) or "it is damaged"
-        raise ExportError(f"{path.name} cannot be read ({why}); check its name") from error
-    except (ValueError, RecursionError) as error:
-        raise ExportError(
-            f"{path.name} is not GeoJSON or is cut off; export the file again as GeoJSON"
-        ) from error
+    with reading(path.name, ExportError, "export the file again as GeoJSON"):
+        try:
+            with path.open("rb") as raw:
+                packed = raw.read(2) == b"\x1f\x8b"
+            most = max(UNPACKED, path.stat().st_size * RATIO) if packed else None
+            opener = gzip.open if packed else open
+            with opener(path, "rt", encoding="utf-8-sig") as file:
+                for value in _elements(file, "features", most):
+                    yield from _features_of(value, placeless)
+        except ExportError as error:
+            raise ExportError(f"{path.name}: {error}") from error
+        except (OSError, EOFError) as error:
+            why = getattr(error, "strerror", None) or "it is damaged"
+            raise ExportError(f"{path.name} cannot be read ({why}); check its name") from error
+        except (ValueError, RecursionError) as error:
+            raise ExportError(
+                f"{path.name} is not GeoJSON or is cut off; export the file again as GeoJSON"
+            ) from error
 
 
 def _features_of(value: Any, placeless: list[str] | None = None) -> Iterator[Feature]:
@@ -197,7 +208,7 @@ def _features_of(value: Any, placeless: list[str] | None = None) -> Iterator[Fea
     """
     kind = value.get("type") if isinstance(value, dict) else None
     if kind == "FeatureCollection":
-        for item in value.get("features") or ():
+        for item in _list(value.get("features")):
             yield from _features_of(item, placeless)
         return
     if kind != "Feature":
@@ -213,8 +224,23 @@ def _features_of(value: Any, placeless: list[str] | None = None) -> Iterator[Fea
         yield _feature(shape, _text(value.get("id")), properties)
     elif placeless is not None:
         placeless.append(_text(value.get("id")))
-    for child in properties.get("childObjects") or properties.get("children") or ():
+    for child in _list(properties.get("childObjects") or properties.get("children")):
         yield from _features_of(child, placeless)
+
+
+def _list(value: Any) -> list[Any]:
+    """Objects of a list, none where there is none.
+
+    Raises
+    ------
+    ExportError
+        If something else stands in its place.
+    """
+    if not value:
+        return []
+    if not isinstance(value, list):
+        raise ExportError("a list of objects is broken; export the file again as GeoJSON")
+    return value
 
 
 def _feature(shape: Any, id_: str, properties: dict[str, Any]) -> Feature:
@@ -377,15 +403,49 @@ def _shape_of(geometry: Any) -> Shape | None:
     from shapely.geometry import shape
 
     try:
+        for part in _parts(geometry):
+            count_points(part["coordinates"])
         read = shape(geometry)
         if read.is_empty:
             return None
-        finite = all(map(math.isfinite, read.bounds))
+        if read.geom_type not in _POLYGONS or read.is_valid:
+            return read
+        if _crossings(read) > CROSSINGS:
+            raise ExportError(
+                "a polygon crosses itself too often to be taken apart; draw it again, or export "
+                "it simplified"
+            )
+        return _valid(read)
     except (ShapelyError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ExportError(_BROKEN) from error
-    if not finite:
-        raise ExportError(_BROKEN)
-    return read if read.geom_type not in _POLYGONS or read.is_valid else _valid(read)
+
+
+def _parts(geometry: Any) -> Iterator[Any]:
+    """Geometries that have coordinates, of one or of a collection of them."""
+    left = [geometry]
+    while left:
+        one = left.pop()
+        if one["type"] == "GeometryCollection":
+            left.extend(one["geometries"])
+        else:
+            yield one
+
+
+def _crossings(polygons: BaseGeometry) -> float:
+    """About how often the sides of polygons meet, from the bounds of some of them."""
+    import numpy as np
+    import shapely
+
+    count = 0.0
+    for polygon in shapely.get_parts(polygons):
+        points = shapely.get_coordinates(polygon)
+        if len(points) < FEW:
+            continue
+        sides: Any = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1))
+        some = sides[:: max(1, len(sides) // SAMPLED)]
+        met = shapely.STRtree(sides).query(some)
+        count += met.shape[1] * len(sides) / len(some)
+    return count
 
 
 def _as_box(geometry: Any) -> Box | None:
@@ -416,17 +476,20 @@ def _rounded(value: Any) -> Any:
 # A long array of JSON, one element at a time
 
 
-def _elements(file: IO[str], key: str) -> Iterator[Any]:
+def _elements(file: IO[str], key: str, most: int | None = None) -> Iterator[Any]:
     """Elements of a top-level array, or of the array under ``key`` of a top-level object.
 
-    An object without that array is given as a whole, as the only element.
+    An object without that array is given as a whole, as the only element. ``most`` characters are
+    read.
 
     Raises
     ------
+    ExportError
+        If there are more.
     ValueError
         If the text is not JSON or is cut off.
     """
-    text = _JsonText(file)
+    text = _JsonText(file, most)
     if text.peek() == "[":
         yield from text.array()
     elif text.peek() == "{":
@@ -459,14 +522,22 @@ def _members(text: _JsonText, key: str) -> Iterator[Any]:
 class _JsonText:
     """A window on the file that moves forward."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], most: int | None = None) -> None:
         self.file, self.window, self.at = file, "", 0
+        self.most, self.read = most, 0
         self.decode = json.JSONDecoder().raw_decode
 
     def more(self) -> bool:
         """Widen the window, at least to twice what is still in it; False at the end."""
         ahead = self.window[self.at :]
+        if len(ahead) > ONE_VALUE:
+            raise ExportError("one object of it is larger than any shape; export the file again")
         more = self.file.read(max(CHUNK, len(ahead)))
+        self.read += len(more)
+        if self.most is not None and self.read > self.most:
+            raise ExportError(
+                "it unpacks to far more than GeoJSON does; unpack it and look at what it holds"
+            )
         self.window, self.at = ahead + more, 0
         return bool(more)
 
