@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
+from napari_pathreason import slides
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import slide_from_arrays, tissue_mask
 
@@ -35,3 +39,68 @@ def test_a_region_below_a_mask_pixel_takes_that_one():
     mask = tissue_mask(slide(PINK), (6, 4))
     assert mask.share(Region(599, 0, 1, 1)) == 1
     assert mask.share(Region(599, 399, 1, 1)) == 0
+
+
+SAMPLE = Path(slides.__file__).parents[1] / "sample_data/CMU-1-Small-Region.svs"
+SIDE = 512
+
+
+@pytest.fixture(scope="module")
+def specimen() -> np.ndarray:
+    """The sample slide at an eighth of its size, its glass cut away to white."""
+    with slides.open_slide(SAMPLE) as source:
+        region = Region(0, 0, source.width, source.height)
+        pixels = source.read_region(region, (277, 370)).pixels
+    pixels[~slides.is_tissue(pixels)] = 255
+    return pixels
+
+
+def on_background(specimen: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """The specimen in the middle of a slide, and where its tissue is."""
+    rng = np.random.default_rng(0)
+    level = {"white": 255, "black": 0, "grey": 190, "dark grey": 140}.get(kind, 243)
+    pixels = np.full((SIDE, SIDE, 3), level, np.float64)
+    rows, columns = slice(60, 60 + specimen.shape[0]), slice(100, 100 + specimen.shape[1])
+    tissue = np.zeros((SIDE, SIDE), bool)
+    tissue[rows, columns] = slides.is_tissue(specimen)
+    lit = specimen if kind == "black" else specimen * (level / 255)
+    pixels[rows, columns] = lit
+    if kind == "noisy":
+        pixels += rng.normal(0, 12, pixels.shape)
+    if kind == "black and noisy":
+        pixels[:, :50] = 0
+        pixels += rng.normal(0, 6, pixels.shape)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8), tissue
+
+
+@pytest.mark.parametrize(
+    "kind", ["white", "black", "grey", "dark grey", "noisy", "black and noisy"]
+)
+@pytest.mark.parametrize("zoom", [1, 4])
+def test_the_sample_on_every_background(specimen: np.ndarray, kind: str, zoom: int):
+    pixels, tissue = on_background(specimen, kind)
+    with slide_from_arrays([pixels], "slide") as one:
+        mask = tissue_mask(one, (SIDE // zoom, SIDE // zoom))
+    found = np.repeat(np.repeat(mask.mask, zoom, 0), zoom, 1)
+    # what is far from tissue, as thin edges are a matter of taste
+    grown = np.asarray(Image.fromarray(tissue).convert("L").filter(ImageFilter.MaxFilter(11))) > 0
+    deep = np.asarray(Image.fromarray(tissue).convert("L").filter(ImageFilter.MinFilter(5))) > 0
+    assert found[~grown].mean() < 0.01
+    assert found[deep].mean() > 0.9
+    assert mask.unknown == 0
+
+
+@pytest.mark.parametrize("level", [0, 90, 140, 190, 230, 255])
+@pytest.mark.parametrize("noise", [0, 8])
+def test_glass_alone_is_no_tissue(level: int, noise: int):
+    drawn = np.random.default_rng(0).normal(level, noise, (400, 600, 3))
+    pixels = np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
+    with slide_from_arrays([pixels], "slide") as one:
+        mask = tissue_mask(one, (150, 100))
+    assert mask.mask.mean() < 0.01
+
+
+def test_black_is_no_tissue_of_a_picture_either():
+    pixels = np.zeros((10, 10, 3), np.uint8)
+    pixels[:5] = PINK
+    assert slides.tissue_share(pixels) == 0.5

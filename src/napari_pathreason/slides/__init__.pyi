@@ -1,7 +1,9 @@
 from ._arrays import ArraySource as ArraySource
+from ._colour import ChannelsError as ChannelsError
 from ._display import display_levels as display_levels
 from ._ome import mpp_of_ome as mpp_of_ome
 from ._resample import choose_level as choose_level
+from ._scale import layer_scale as layer_scale
 from ._signature import signature_of as signature_of
 from ._slide import (
     RegionImage as RegionImage,

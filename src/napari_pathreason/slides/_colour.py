@@ -46,7 +46,7 @@ JPEG = {7, 33007}
 WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 APERIO_YCBCR, APERIO_RGB = 33003, 33005
 """JPEG 2000 as Aperio packs it: the compression says what the components are, no tag does."""
-JPEG_2000 = {34712, 33004}
+JPEG_2000 = {34712, 33004, APERIO_YCBCR, APERIO_RGB}
 BITS = (10, 12, 14, 16)
 """Bits of cameras whose values lie in 16; the glass around bright tissue nearly fills them."""
 
@@ -294,6 +294,14 @@ def colours_of_page(page: Any, name: str) -> Colours:
     return Colours("rgb", dtype, alpha, bits, luma, notes=notes)
 
 
+class ChannelsError(SlideError):
+    """Channels have to be chosen; ``offer`` is a choice that can be shown until the user did."""
+
+    def __init__(self, message: str, offer: str) -> None:
+        super().__init__(message)
+        self.offer = offer
+
+
 class Unnamed(Exception):
     """Several channels that are not red, green and blue by the file's own word."""
 
@@ -340,7 +348,7 @@ def _luma(page: Any) -> tuple[float, float, float]:
 
 def _luma_unpacked(page: Any, compression: int, name: str) -> tuple[float, float, float] | None:
     """Of YCbCr that no JPEG decoder turns into RGB; None where that of JPEG 2000 does."""
-    subsampling = tuple(page.tags.valueof("YCbCrSubSampling", (2, 2)))
+    subsampling = page.tags.valueof("YCbCrSubSampling", (2, 2))
     if compression in JPEG_2000:
         return None if _turns_colours(page) else _luma(page)
     if subsampling != (1, 1):
@@ -401,6 +409,7 @@ def channels_named(
     wanted: str,
     fluorescent: bool,
     bits: int = 0,
+    colours: Sequence[Rgb | None] = (),
 ) -> Colours:
     """Colours of a picture of single channels, as the user chose them.
 
@@ -418,11 +427,15 @@ def channels_named(
         Whether something speaks against red, green and blue.
     bits : int
         That the values use of their type.
+    colours : sequence of (int, int, int) or None
+        Of the channels, as the file states them.
 
     Raises
     ------
+    ChannelsError
+        If channels have to be chosen.
     SlideError
-        If channels have to be chosen, or those that were are not there.
+        If those that were are not there.
     """
     count, kind = len(names), np.dtype(dtype)
     if wanted.strip().lower() == "rgb":
@@ -439,10 +452,27 @@ def channels_named(
         listing = "three channels without names were read as red, green and blue"
         return Colours("rgb", kind, bits=bits, notes=(listing,))
     listing = ", ".join(f"{i} {one}".strip() for i, one in enumerate(names[:12], 1))
-    raise SlideError(
-        f"{name} has {count} channels ({listing}), not RGB; choose channels and colours: "
-        '--channels "1=blue,2=green" in the shell, Channels in the Ask dock, or --channels rgb'
+    raise ChannelsError(
+        f"{name} has {count} channels ({listing}), not RGB; choose channels and colours, as in "
+        '--channels "1=blue,2=green" or Channels of the Ask dock; rgb takes the first three',
+        _offer(names, colours),
     )
+
+
+SHOWN: tuple[Rgb, ...] = tuple(
+    COLOURS[name] for name in ("blue", "green", "red", "cyan", "magenta", "yellow")
+)
+"""Colours of channels that state none, the first where nuclei mostly are."""
+
+
+def _offer(names: Sequence[str], colours: Sequence[Rgb | None]) -> str:
+    """A choice of the first channels in their own colours, else in those of `SHOWN`."""
+    offered = []
+    for index, default in enumerate(SHOWN[: len(names)]):
+        own = colours[index] if index < len(colours) else None
+        colour = default if own is None or own == COLOURS["white"] else own
+        offered.append(str(Channel(index, names[index], colour)))
+    return ",".join(offered)
 
 
 def _chosen(name: str, names: Sequence[str], wanted: str) -> tuple[Channel, ...]:

@@ -110,6 +110,11 @@ def decide_scale(user: Mpp, stated: Sequence[Stated]) -> Scale:
     return Scale(believed.mpp, "file", tuple(notes))
 
 
+def layer_scale(mpp: tuple[float, float]) -> Mpp:
+    """Scale of a layer that someone else has placed, where it can be believed; else None."""
+    return mpp if all(map(math.isfinite, mpp)) and _plausible(mpp) else None
+
+
 def checked_mpp(mpp: float | tuple[float, float] | None) -> Mpp:
     """Scale that a user gave, as a pair.
 

@@ -86,6 +86,8 @@ class Slide:
         self._notes = notes
         self.path = path
         self.signature = ""
+        self.reservation = ""
+        """Why it is shown, but cannot be asked about yet; empty for nothing."""
 
     def __repr__(self) -> str:
         return f"<Slide {self.info.name!r} {self.width} x {self.height} px>"
@@ -99,6 +101,22 @@ class Slide:
     def notes(self) -> tuple[str, ...]:
         """What a reader of results must know of how the pixels were read."""
         return (*self._notes, *self._source.notes)
+
+    def with_mpp(self, mpp: float | tuple[float, float] | None) -> Slide:
+        """The same open slide, of another scale; without one, that of the file is gone too.
+
+        Both read from one file, which `close` of either releases.
+
+        Raises
+        ------
+        SlideError
+            If the scale makes no sense.
+        """
+        pair = checked_mpp(mpp)
+        info = replace(self._info, mpp=pair, mpp_source="unknown" if pair is None else "user")
+        other = Slide(self._source, info, self.path, self._notes)
+        other.reservation = self.reservation
+        return other
 
     @property
     def width(self) -> int:

@@ -289,7 +289,7 @@ def _colours(name: str, tiff: Any, level: Level, image: OmeImage | None, wanted:
             names[index], known[index], waves[index] = one.name, one.colour, one.wavelength
     about = tiff.imagej_metadata or {}
     fluorescent = is_fluorescence(names, known, waves) or about.get("mode") == "composite"
-    return channels_named(name, names, dtype, wanted, fluorescent, bits)
+    return channels_named(name, names, dtype, wanted, fluorescent, bits, known)
 
 
 def _orientation(page: Any) -> int:
@@ -302,8 +302,8 @@ def _stated(
 ) -> Iterator[Stated]:
     """What a file says of its scale, part by part."""
     vendor = None
-    if chosen.kind == "svs":
-        texts = (str(one.description) for one in (page, tiff.pages[0]))
+    texts = [str(one.description) for one in (page, tiff.pages[0])]
+    if any(text.startswith("Aperio") for text in texts):
         vendor = next(filter(None, map(mpp_of_aperio, texts)), None)
     elif chosen.kind == "ndpi":
         vendor = mpp_of_tags(page)

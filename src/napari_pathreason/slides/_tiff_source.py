@@ -23,7 +23,7 @@ from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
 from ._cache import TileCache
-from ._colour import Colours, Range
+from ._colour import JPEG_2000, Colours, Range
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import declared_size, strict_decoder
 from ._source import SAMPLE, Decoded, Window
@@ -159,6 +159,7 @@ class TiffSource:
         return (
             colours.kind in ("rgb", "grey")
             and len(self._levels[0].pages) == 1
+            and int(self._levels[0].page.samplesperpixel) in (1, 3)
             and int(self._levels[0].page.tags.valueof(ORIENTATION, 1)) == 1
             and colours.alpha == "none"
             and not colours.needs_range
@@ -437,6 +438,8 @@ def _decoder(key: Any, page: Any) -> Callable[[bytes, int], NDArray[Any] | None]
 
         return decode_jpeg
     decode_any = key.decode
+    if int(key.compression) in JPEG_2000:  # what its tags say of subsampling means nothing for it
+        decode_any = _jpeg_2000
 
     def decode(data: bytes, at: int) -> NDArray[Any] | None:
         size = declared_size(data)
@@ -447,3 +450,11 @@ def _decoder(key: Any, page: Any) -> Callable[[bytes, int], NDArray[Any] | None]
         return values
 
     return decode
+
+
+def _jpeg_2000(data: bytes, at: int, **_: Any) -> tuple[NDArray[Any]]:
+    """Tile (1, height, width, samples), as tifffile gives others."""
+    import imagecodecs
+
+    values: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
+    return (values[None, ..., None] if values.ndim == 2 else values[None],)

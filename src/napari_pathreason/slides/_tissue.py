@@ -21,7 +21,7 @@ NEUTRAL = 20
 """Channels of glass, or of padding that was mixed with it, are no further apart."""
 DIM = 90
 """Glass is at least so bright, even where a lamp is weak."""
-WHITE = 230
+WHITE = 238
 """Glass that is as bright as this needs no balance: pixels are compared with white as they are."""
 NOISY = 4.0
 """Standard deviation from which noise is averaged away before tissue is looked for."""
@@ -96,8 +96,8 @@ def tissue_mask(slide: Slide, size: tuple[int, int]) -> TissueMask:
     known = ~(lost | padding)
     pixels = _balanced(_smooth(image.pixels), known)
     stained = _stained(pixels)
-    judged = stained[known] if known.any() else np.zeros(1, np.uint8)
-    threshold = int(min(max(threshold_otsu(judged), LEAST), MOST))
+    values = stained[known] if known.any() else np.zeros(1, np.uint8)
+    threshold = int(min(max(threshold_otsu(values), LEAST), MOST))
     mask = ((stained > threshold) & ~padding) | lost
     unknown = float(lost.mean())
     notes: tuple[str, ...] = ()

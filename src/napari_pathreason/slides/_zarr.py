@@ -178,6 +178,8 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
 
 
 def _refusal(path: Path) -> SlideError:
+    if not any((path / name).exists() for name in (".zattrs", ".zgroup", ".zarray", "zarr.json")):
+        return SlideError(f"{path.name} holds neither a DICOM slide nor an OME-Zarr image; {HELP}")
     return SlideError(f"{path.name} is not an OME-Zarr image (0.4 or 0.5); {HELP}")
 
 
@@ -208,10 +210,14 @@ def _check_json(path: Path) -> None:
 
 def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], tuple[str, ...]]:
     """Group, metadata and note of the first image of a bioformats2raw folder that is no label."""
-    keys = sorted((key for key in group.group_keys() if key.isdigit()), key=int)
-    listed = dict(group["OME"].attrs).get("series") if "OME" in group else None
-    if isinstance(listed, list):
-        keys = [str(key) for key in listed if str(key) in group] or keys
+    keys = [folder.name for folder in path.iterdir() if folder.is_dir() and folder.name.isdigit()]
+    keys.sort(key=int)
+    try:
+        listed = dict(group["OME"].attrs)
+        listed = listed.get("ome", listed)["series"]
+        keys = [str(key) for key in listed if str(key) in keys] or keys
+    except (KeyError, TypeError, AttributeError):
+        pass  # without it, they are numbered
     named: dict[str, str] = {}
     xml = path / "OME" / "METADATA.ome.xml"
     if xml.is_file() and xml.stat().st_size <= limits.XML:
@@ -305,7 +311,7 @@ def _colours(name: str, ome: Mapping[str, Any], plane: _Plane, wanted: str) -> C
         return Colours("rgb", plane.dtype, "straight")
     colours = [_rgb(one.get("color")) for one in described][:count]
     fluorescent = is_fluorescence(names, colours, ())
-    return channels_named(name, names, plane.dtype, wanted, fluorescent)
+    return channels_named(name, names, plane.dtype, wanted, fluorescent, 0, colours)
 
 
 def _rgb(text: Any) -> Rgb | None:

@@ -1,0 +1,341 @@
+"""What is damaged: exactly the native tiles or chunks that failed, and nothing that passes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
+from napari_pathreason.slides import RegionImage, Slide, open_slide, slide_from_arrays, tissue_mask
+from tests.support import coded_pixels
+
+WIDTH, HEIGHT = 512, 384
+RGB = coded_pixels(np.arange(WIDTH) * 4.0, np.arange(HEIGHT) * 4.0)
+RGB[:8, :8] = 255
+
+
+def whole(slide: Slide) -> RegionImage:
+    return slide.read_region(Region(0, 0, slide.width, slide.height), (slide.width, slide.height))
+
+
+def write(path: Path, pixels=RGB, compression="zlib", **options) -> Path:
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", tile=(128, 128), compression=compression, **options
+    )
+    return path
+
+
+def segment(path: Path, index: int, page: int = 0) -> tuple[int, int]:
+    with tifffile.TiffFile(path) as tiff:
+        one = tiff.pages[page]
+        return one.dataoffsets[index], one.databytecounts[index]
+
+
+def patch(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("compression", ["zlib", "lzw"])
+def test_only_the_tile_that_failed(tmp_path: Path, dtype: str, compression: str):
+    pixels = RGB if dtype == "u1" else (RGB * (1 / 255 if dtype == "f4" else 257.0)).astype(dtype)
+    path = write(tmp_path / "a.tif", pixels, compression)
+    at, count = segment(path, 5)
+    patch(path, at, b"\xa5" * count)
+    with open_slide(path) as slide:
+        image = whole(slide)
+        assert image.unreadable == 1 / 12
+        assert image.lost == (Region(128, 128, 128, 128),)
+        expected = RGB.copy()
+        expected[128:256, 128:256] = 255
+        assert np.abs(image.pixels.astype(int) - expected).max() <= 1
+        assert slide.read_region(Region(0, 0, 100, 100), (50, 50)).unreadable == 0
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_what_is_left_out_is_white_in_every_type(tmp_path: Path, dtype: str):
+    scaled = (RGB.astype(dtype) * (257 if dtype == "u2" else 1)).astype(dtype)
+    tiles = [
+        scaled[y : y + 128, x : x + 128].tobytes()
+        for y in range(0, HEIGHT, 128)
+        for x in range(0, WIDTH, 128)
+    ]
+    tiles[1] = b""
+    path = tmp_path / "a.tif"
+    options = {"shape": RGB.shape, "dtype": np.dtype(dtype), "tile": (128, 128)}
+    tifffile.imwrite(path, iter(tiles), photometric="rgb", compression=None, **options)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.unreadable == 0
+    assert (image.pixels[:128, 128:256] == 255).all()
+    np.testing.assert_array_equal(image.pixels[128:], RGB[128:])
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_half_a_jpeg_tile_is_damage_and_not_grey(tmp_path: Path, share: float):
+    path = write(tmp_path / "a.tif", compression="jpeg")
+    with open_slide(path) as slide:
+        before = whole(slide)
+        assert before.unreadable == 0
+    at, count = segment(path, 6)
+    cut = int(count * share)
+    patch(path, at + cut, bytes(count - cut))
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.unreadable == 1 / 12
+    assert (image.pixels[128:256, 256:384] == 255).all()
+    np.testing.assert_array_equal(image.pixels[:128], before.pixels[:128])
+
+
+def test_a_jpeg_tile_larger_than_declared_is_damage(tmp_path: Path):
+    """Its header would have memory for 65,500 x 65,500 px."""
+    path = write(tmp_path / "a.tif", compression="jpeg")
+    at, count = segment(path, 6)
+    with path.open("rb") as file:
+        file.seek(at)
+        data = file.read(count)
+    frame = data.index(b"\xff\xc0")
+    patch(path, at + frame + 5, b"\xff\xdc\xff\xdc")
+    with open_slide(path) as slide:
+        assert whole(slide).unreadable == 1 / 12
+
+
+def test_a_damaged_flat_jpeg_is_an_error(tmp_path: Path):
+    from PIL import Image
+
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, quality=90)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3] + b"\xff\xd9")
+    with open_slide(path) as slide, pytest.raises(SlideError, match="copy the file again"):
+        whole(slide)
+
+
+def write_zarr(path: Path, pixels=RGB, zarr_format=2) -> Path:
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=(128, 128, 3))
+    array[:] = pixels
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    axes.append({"name": "c", "type": "channel"})
+    about = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]}
+    group.attrs.update(about if zarr_format == 2 else {"ome": {"version": "0.5"} | about})
+    return path
+
+
+def chunk(path: Path, y: int, x: int, zarr_format: int) -> Path:
+    return path / "0" / (f"{y}.{x}.0" if zarr_format == 2 else f"c/{y}/{x}/0")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_only_the_chunk_that_failed(tmp_path: Path, zarr_format: int, dtype: str):
+    pixels = (RGB.astype(dtype) * (257 if dtype == "u2" else 1)).astype(dtype)
+    path = write_zarr(tmp_path / "a.zarr", pixels, zarr_format)
+    chunk(path, 1, 1, zarr_format).write_bytes(b"\x01\x02")
+    with open_slide(path) as slide:
+        image = whole(slide)
+        assert image.unreadable == 1 / 12
+        assert image.lost == (Region(128, 128, 128, 128),)
+        expected = RGB.copy()
+        expected[128:256, 128:256] = 255
+        assert np.abs(image.pixels.astype(int) - expected).max() <= 1
+        half = slide.read_region(Region(64, 128, 128, 128), (64, 64))
+        assert 0.4 < half.unreadable < 0.6
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_chunks_that_were_left_out_are_white(tmp_path: Path, zarr_format: int):
+    path = write_zarr(tmp_path / "a.zarr", RGB, zarr_format)
+    chunk(path, 0, 2, zarr_format).unlink()
+    with open_slide(path) as slide:
+        image = whole(slide)
+        part = slide.read_region(Region(300, 100, 100, 100), (100, 100)).pixels
+    expected = RGB.copy()
+    expected[:128, 256:384] = 255
+    assert image.unreadable == 0
+    np.testing.assert_array_equal(image.pixels, expected)
+    np.testing.assert_array_equal(part, expected[100:200, 300:400])
+
+
+def test_parts_of_a_graph_that_fail(tmp_path: Path):
+    import dask.array as da
+
+    def fail_there(block, block_info=None):
+        if block_info[0]["chunk-location"][:2] == (1, 2):
+            raise KeyError("a part is missing")
+        return block
+
+    array = da.from_array(RGB, chunks=(128, 128, 3)).map_blocks(fail_there, dtype="u1")
+    with slide_from_arrays([array], "layer") as slide:
+        image = whole(slide)
+    assert image.lost == (Region(256, 128, 128, 128),)
+    np.testing.assert_array_equal(image.pixels[:128], RGB[:128])
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_what_passes_is_tried_again_then_raised(tmp_path: Path, code: int, monkeypatch):
+    monkeypatch.setattr("napari_pathreason.slides._files.PAUSES", (0.0, 0.0))
+    pread, failures = os.pread, [2]
+
+    def flaky(*where):
+        if failures[0]:
+            failures[0] -= 1
+            raise OSError(code, os.strerror(code))
+        return pread(*where)
+
+    with open_slide(write(tmp_path / "a.tif"), cache=0) as slide:
+        monkeypatch.setattr(os, "pread", flaky)
+        assert whole(slide).unreadable == 0
+        failures[0] = 10**9
+        with pytest.raises(SlideError, match="check the disk or the network"):
+            whole(slide)
+        failures[0] = 0
+        assert whole(slide).unreadable == 0
+
+
+def test_what_passes_is_no_damage_of_an_array_either(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("napari_pathreason.slides._files.PAUSES", (0.0,))
+
+    class Busy:
+        shape, dtype, left = RGB.shape, RGB.dtype, 1
+
+        def __getitem__(self, key):
+            if self.left:
+                self.left -= 1
+                raise OSError(errno.EIO, "busy")
+            return RGB[key]
+
+    busy = Busy()
+    with slide_from_arrays([busy], "layer") as slide:
+        assert whole(slide).unreadable == 0
+        busy.left = 10**9
+        with pytest.raises(SlideError, match="check the disk"):
+            whole(slide)
+
+
+# said at open
+
+
+def tag_at(path: Path, code: int) -> int:
+    """Where the entry of a tag of the first directory begins."""
+    with tifffile.TiffFile(path) as tiff:
+        return tiff.pages[0].tags[code].offset
+
+
+@pytest.mark.parametrize("code", [324, 325])
+def test_a_lost_table_is_said_at_open(tmp_path: Path, code: int):
+    path = write(tmp_path / "a.tif")
+    patch(path, tag_at(path, code), (65000).to_bytes(2, "little"))
+    with pytest.raises(SlideError, match=r"table of the .* of its tiles is lost"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("code", [324, 325])
+def test_a_table_that_is_too_short_is_said_at_open(tmp_path: Path, code: int):
+    path = write(tmp_path / "a.tif")
+    patch(path, tag_at(path, code) + 4, (7).to_bytes(4, "little"))
+    with pytest.raises(SlideError, match=r"needs 12 tiles.*holds 7"):
+        open_slide(path)
+
+
+def test_a_size_that_the_table_cannot_hold_is_said_at_open(tmp_path: Path):
+    path = write(tmp_path / "a.tif")
+    patch(path, tag_at(path, 257) + 8, (200_000).to_bytes(4, "little"))
+    with pytest.raises(SlideError, match="needs"):
+        open_slide(path)
+
+
+def test_a_codec_that_is_not_served_is_said_at_open(tmp_path: Path):
+    path = write(tmp_path / "a.tif")
+    patch(path, tag_at(path, 259) + 8, (34718).to_bytes(2, "little"))
+    with pytest.raises(SlideError, match="not served"):
+        open_slide(path)
+
+
+def test_tiles_that_none_can_decode_are_said_at_open(tmp_path: Path):
+    path = write(tmp_path / "a.tif")
+    for index in range(12):
+        at, count = segment(path, index)
+        patch(path, at, b"\xa5" * count)
+    with pytest.raises(SlideError, match="none of the tiles"):
+        open_slide(path)
+
+
+def test_a_cut_file_is_said_at_open(tmp_path: Path):
+    path = write(tmp_path / "a.tif")
+    at, _ = segment(path, 10)
+    with path.open("r+b") as file:
+        file.truncate(at)
+    with open_slide(path) as slide:
+        assert any("2 of 12 tiles are missing" in note for note in slide.notes)
+
+
+def test_a_missing_file_of_a_set_is_said_at_open(tmp_path: Path):
+    path = tmp_path / "first.ome.tif"
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{n}" for n in (1, 2)]
+    data = "".join(
+        f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID>'
+        "</TiffData>"
+        for c, (name, uuid) in enumerate(
+            zip(("first.ome.tif", "second.ome.tif"), uuids, strict=True)
+        )
+    )
+    about = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        f'UUID="{uuids[0]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+        f'Type="uint8" SizeX="{WIDTH}" SizeY="{HEIGHT}" SizeC="2" SizeZ="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0"/><Channel ID="Channel:0:1"/>{data}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(path, RGB[..., 0], description=about, tile=(128, 128), metadata=None)
+    with pytest.raises(SlideError, match=r"second\.ome\.tif is missing"):
+        open_slide(path)
+
+
+# levels
+
+
+def write_pyramid(path: Path) -> Path:
+    small = np.ascontiguousarray(RGB[::2, ::2])
+    with tifffile.TiffWriter(path) as writer:
+        options = {"photometric": "rgb", "tile": (64, 64), "compression": "zlib"}
+        writer.write(RGB, subifds=1, **options)
+        writer.write(small, subfiletype=1, **options)
+    return path
+
+
+def coarse_table(path: Path) -> tuple[list[int], list[int], int]:
+    """Offsets and sizes of the tiles of the coarse level, and where the table of sizes lies."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.series[0].levels[1].keyframe
+        return list(page.dataoffsets), list(page.databytecounts), page.tags[325].valueoffset
+
+
+@pytest.mark.parametrize("how", ["damaged", "left out"])
+def test_a_mask_knows_what_it_could_not_judge(tmp_path: Path, how: str):
+    path = write_pyramid(tmp_path / "a.tif")
+    offsets, counts, table = coarse_table(path)
+    lost = [i for i in range(len(counts)) if i not in (0, 1, 2, 3)]
+    for index in lost:
+        if how == "damaged":
+            patch(path, offsets[index], b"\xa5" * counts[index])
+        else:
+            with tifffile.TiffFile(path) as tiff:
+                tag = tiff.series[0].levels[1].keyframe.tags[325]
+                kind = {3: 2, 4: 4, 16: 8}[int(tag.dtype)]
+            patch(path, table + kind * index, bytes(kind))
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((512, 384), (256, 192))
+        mask = tissue_mask(slide, (64, 48))
+        assert mask.unknown == pytest.approx(2 / 3, abs=0.05)
+        assert mask.mask[16:].all()
+        assert any("could not be judged" in note for note in mask.notes)
+        assert whole(slide).unreadable == 0

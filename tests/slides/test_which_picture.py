@@ -1,0 +1,159 @@
+"""Which picture of a file is the slide, and which pages are levels of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from PIL import Image
+
+from napari_pathreason.errors import SlideError
+from napari_pathreason.geometry import Region
+from napari_pathreason.slides import Slide, open_slide
+from tests.support import coded_pixels
+
+WIDTH, HEIGHT = 640, 480
+RGB = coded_pixels(np.arange(WIDTH) * 3.0, np.arange(HEIGHT) * 4.0)
+LABEL = np.zeros((100, 150, 3), np.uint8)
+LABEL[::7] = 255
+OPTIONS = {"photometric": "rgb", "compression": "zlib"}
+
+
+def whole(slide: Slide) -> np.ndarray:
+    return slide.read_region(
+        Region(0, 0, slide.width, slide.height), (slide.width, slide.height)
+    ).pixels
+
+
+def half(pixels: np.ndarray, zoom: int = 2) -> np.ndarray:
+    size = pixels.shape[1] // zoom, pixels.shape[0] // zoom
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", ["label", "Macro", "thumbnail image"])
+def test_the_label_of_an_ome_tiff_is_never_the_slide(tmp_path: Path, first: bool, name: str):
+    path = tmp_path / "a.ome.tif"
+    pictures = [(LABEL, name, None), (RGB, "slide", (64, 64))]
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for pixels, called, tile in pictures if first else pictures[::-1]:
+            about = {"axes": "YXS", "Name": called, "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+            if called != "slide":
+                about |= {"PhysicalSizeX": 20.0, "PhysicalSizeY": 20.0}
+            writer.write(pixels, tile=tile, metadata=about, **OPTIONS)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert slide.info.mpp == (0.25, 0.25)
+
+
+def test_a_label_larger_than_the_slide_is_not_the_slide(tmp_path: Path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(RGB, tile=(64, 64), metadata={"axes": "YXS", "Name": "label"}, **OPTIONS)
+        small = half(RGB)
+        writer.write(small, tile=(64, 64), metadata={"axes": "YXS", "Name": "scan"}, **OPTIONS)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), small)
+
+
+def test_a_label_alone_is_refused(tmp_path: Path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, RGB, metadata={"axes": "YXS", "Name": "label"}, tile=(64, 64), **OPTIONS)
+    with pytest.raises(SlideError, match="only a label"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_the_largest_page_is_the_slide_and_smaller_ones_are_levels(tmp_path: Path, order):
+    path = tmp_path / "a.tif"
+    levels = [RGB, half(RGB), half(RGB, 4)]
+    with tifffile.TiffWriter(path) as writer:
+        for index in order:
+            writer.write(levels[index], tile=(64, 64), metadata=None, **OPTIONS)
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((640, 480), (320, 240), (160, 120))
+        np.testing.assert_array_equal(whole(slide), RGB)
+
+
+def noise(width: int, height: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (height // 20, width // 20, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST))
+
+
+@pytest.mark.parametrize("subifds", [True, False])
+def test_another_picture_of_the_right_size_is_no_level(tmp_path: Path, subifds: bool):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB, tile=(64, 64), subifds=2 if subifds else None, metadata=None, **OPTIONS)
+        for level in (noise(320, 240), half(RGB, 4)):
+            writer.write(level, tile=(64, 64), subfiletype=1, metadata=None, **OPTIONS)
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((640, 480), (160, 120))
+        assert any("another picture" in note for note in slide.notes)
+        coarse = slide.read_region(Region(0, 0, 640, 480), (160, 120)).pixels
+        np.testing.assert_array_equal(coarse, half(RGB, 4))
+
+
+@pytest.mark.parametrize("quality", [30, 90])
+def test_a_level_is_the_same_picture_for_all_its_artefacts(tmp_path: Path, quality: int):
+    path = tmp_path / "a.tif"
+    sharp = np.ascontiguousarray(RGB[::4, ::4])  # picked, not averaged
+    with tifffile.TiffWriter(path) as writer:
+        options = {"photometric": "rgb", "compression": "jpeg", "tile": (64, 64), "metadata": None}
+        writer.write(RGB, subifds=1, compressionargs={"level": quality}, **options)
+        writer.write(sharp, subfiletype=1, compressionargs={"level": quality}, **options)
+    with open_slide(path) as slide:
+        assert len(slide.level_sizes) == 2
+
+
+def test_several_large_pictures_are_said(tmp_path: Path):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for name, pixels in (("one", half(RGB)), ("two", RGB), ("three", noise(640, 400))):
+            about = {"axes": "YXS", "Name": name}
+            writer.write(pixels, tile=(64, 64), metadata=about, **OPTIONS)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert any("3 large pictures" in note for note in slide.notes)
+
+
+def write_raw(path: Path, names: list[str]) -> Path:
+    """A folder as bioformats2raw makes it: images by number, described by one OME-XML."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    for number, name in enumerate(names):
+        pixels = LABEL if name == "label image" else RGB
+        image = group.create_group(str(number))
+        array = image.create_array("0", shape=pixels.shape, dtype="u1", chunks=(64, 64, 3))
+        array[:] = pixels
+        axes = [{"name": n, "type": "space"} for n in "yx"] + [{"name": "c", "type": "channel"}]
+        datasets = [{"path": "0"}]
+        image.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    (path / "OME").mkdir()
+    images = "".join(f'<Image Name="{name}"><Pixels/></Image>' for name in names)
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    (path / "OME" / "METADATA.ome.xml").write_text(f"<OME {space}>{images}</OME>")
+    return path
+
+
+@pytest.mark.parametrize("names", [["scan", "label image"], ["label image", "scan"], ["scan"]])
+def test_the_first_image_of_a_bioformats_folder(tmp_path: Path, names: list[str]):
+    with open_slide(write_raw(tmp_path / "a.zarr", names)) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        others = [note for note in slide.notes if "the others are" in note]
+        assert len(others) == len(names) - 1
+        assert all("label image" in note for note in others)
+
+
+def test_folders_are_refused_by_what_they_are(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SlideError, match="neither a DICOM slide nor an OME-Zarr"):
+        open_slide(tmp_path / "empty")
+    group = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=2)
+    group.attrs["plate"] = {"wells": []}
+    with pytest.raises(SlideError, match="plate of wells"):
+        open_slide(tmp_path / "plate.zarr")
