@@ -84,7 +84,7 @@ def ask(
     seed : int
         For models that sample; greedy answers do not depend on it.
     mpp : float or (float, float), optional
-        Micrometres per level-0 pixel, where the file does not say.
+        Micrometres per level-0 pixel, which go before what the file says.
     zoom : bool
         Zoom at small detections, on top of the budget, where the model knows how.
     check_order : bool

@@ -85,7 +85,7 @@ def detect(
     tiles : mapping of int to int or "native", optional
         Budgets of single tiles by index, 0 to leave one out. None: those that ``folder`` keeps.
     slide_mpp : float or (float, float), optional
-        Micrometres per level-0 pixel, where the file does not say.
+        Micrometres per level-0 pixel, which go before what the file says.
     watch : callable, optional
         Called with each event of the run, such as `slide_run.Progress`.
 

@@ -32,12 +32,24 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
 
 
 def slide_layer(path: str | Path) -> LayerData:
-    """Layer data of one slide, see `read_layers`."""
+    """Layer data of one slide, see `read_layers`.
+
+    What must be known of how it is read is said at once. Fluorescence whose channels have to be
+    chosen is shown in colours that are offered, and can be asked about after they were chosen.
+    """
+    from napari.utils.notifications import show_warning
+
     from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
-    from napari_pathreason.slides import open_slide
+    from napari_pathreason.slides import ChannelsError, open_slide
     from napari_pathreason.viewer import SLIDE_KEY
 
-    slide = open_slide(path)
+    try:
+        slide = open_slide(path)
+    except ChannelsError as error:
+        slide = open_slide(path, channels=error.offer)
+        slide.reservation = str(error)
+    for note in [slide.reservation] if slide.reservation else slide.notes:
+        show_warning(f"{slide.info.name}: {note}" if not slide.reservation else note)
     shown = sample_at(path)
     levels = slide.display_levels()
     mpp = slide.info.mpp
@@ -78,13 +90,18 @@ def read_shapes(path: str | list[str]) -> list[LayerData]:
 
 def shapes_layer(path: str | Path) -> LayerData:
     """Layer data of one GeoJSON file, see `read_shapes`."""
+    from napari.utils.notifications import show_warning
+
     from napari_pathreason.exports import read_geojson
     from napari_pathreason.viewer import objects_layer_data, open_slide_layer, placement
 
+    placeless: list[str] = []
     name = Path(path).name
     for suffix in (".gz", ".geojson"):
         name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    data, attributes, kind = objects_layer_data(read_geojson(path), name)
+    data, attributes, kind = objects_layer_data(read_geojson(path, placeless), name)
+    if placeless:
+        show_warning(f"{len(placeless)} objects of {name} have no place and were left out")
     slide = open_slide_layer()
     return data, attributes if slide is None else {**placement(slide), **attributes}, kind
 

@@ -34,8 +34,10 @@ from ._files import (
 from ._options import (
     add_model,
     add_setting,
+    add_slide,
     check_writable,
     names_in,
+    open_with,
     precision_of,
     settings_of,
     write_json,
@@ -115,7 +117,7 @@ def add_parser(commands: Subparsers) -> None:
         "check_order",
         "ask a question with choices again with these reversed, and say whether the answer holds",
     )
-    how.add_argument("--mpp", type=float, help="um per level-0 pixel, if the file does not say")
+    add_slide(how, "--mpp")
     how.add_argument(
         "--keep",
         type=Path,
@@ -152,7 +154,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if file not in (None, "-"):
             refuse_inside_slide(Path(file), Path(args.slide))
     quiet_libraries()
-    with StatusLine() as progress, slides.open_slide(args.slide, args.mpp) as slide:
+    with StatusLine() as progress, open_with(args.slide, args.mpp, args) as slide:
         if manifest is not None:
             check_same_slide(manifest, slide)
             check_same_model(manifest, args.model)
@@ -193,7 +195,14 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
     """What the options ask, once for each region."""
     regions: list[tuple[Region, engine.Outline]] = [(Region(*n), ()) for n in args.region]
     if args.regions:
-        regions += engine.read_outlines(args.regions)
+        placeless: list[str] = []
+        regions += engine.read_outlines(args.regions, placeless)
+        if placeless:
+            print(
+                f"pathreason: {len(placeless)} objects without a place were left out of "
+                f"{Path(args.regions).name}",
+                file=sys.stderr,
+            )
     if args.together:
         return [exports.ManifestEntry(_together(args, [region for region, _ in regions]))]
     regions = regions or [(Region(0, 0, slide.width, slide.height), ())]

@@ -11,15 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_pathreason import engine, exports, files, models, slide_run, slides
+from napari_pathreason import engine, exports, files, models, slide_run
 from napari_pathreason.errors import ModelError, PathreasonError, QueryError
 from napari_pathreason.types import GenerationSettings
 
 from ._options import (
     add_model,
     add_setting,
+    add_slide,
     check_writable,
     names_in,
+    open_with,
     precision_of,
     settings_of,
     write_json,
@@ -72,9 +74,7 @@ def add_parser(commands: Subparsers) -> None:
     add_setting(tiles, defaults, "overlap", "of it ({})", metavar="SHARE")
     add_setting(tiles, defaults, "min_tissue", "to be read at all ({})", metavar="SHARE")
     add_setting(tiles, defaults, "batch", "answered at once ({})", metavar="N")
-    tiles.add_argument(
-        "--slide-mpp", type=float, metavar="UM", help="of level 0, if the file does not say"
-    )
+    add_slide(tiles, "--slide-mpp")
     tiles.add_argument(
         "--tiles",
         type=Path,
@@ -202,7 +202,7 @@ class _Runs:
             if isinstance(event, slide_run.RunStarted):
                 progress.clear()
                 costs = estimate_costs(event.plan.settings.query, event.plan.model)
-                for lines in (*event.plan.model.notes, costs):
+                for lines in (*slide.notes, *event.plan.model.notes, *event.plan.notes, costs):
                     if lines:
                         print(f"pathreason: {name}: {lines}", file=sys.stderr, flush=True)
             elif isinstance(event, slide_run.TileDone):
@@ -211,7 +211,7 @@ class _Runs:
             elif isinstance(event, slide_run.Progress):
                 progress.show(f"{name}: {_bar(event, boxes, doubted)}")
 
-        with slides.open_slide(path, args.slide_mpp) as slide:
+        with open_with(path, args.slide_mpp, args) as slide:
             progress.show(f"{name}: looking for tissue")
             answers: slide_run.Answers = slide_run.AnswersHere(slide, self.load)
             if args.scheduler:
@@ -219,7 +219,7 @@ class _Runs:
                     args.model, args.device, args.encoder, precision_of(args)
                 )
                 answers = slide_run.AnswersOnCluster(
-                    args.scheduler, Path(path), args.slide_mpp, load
+                    args.scheduler, Path(path), args.slide_mpp, load, args.channels, args.icc
                 )
             events = slide_run.run_slide(
                 slide,

@@ -37,6 +37,8 @@ _IN_MANIFEST = (
     "zoom",
     "check_order",
     "mpp",
+    "channels",
+    "icc",
 )
 """Options whose values stand in the manifest."""
 
@@ -161,6 +163,8 @@ def take_over(args: argparse.Namespace, parser: argparse.ArgumentParser) -> expo
         args.dtype = "auto" if packed else manifest.model.precision
     if manifest.slide.mpp_source == "user":
         args.mpp = manifest.slide.mpp
+    args.channels = manifest.slide.channels
+    args.icc = manifest.slide.icc == "applied"
     return manifest
 
 

@@ -9,11 +9,14 @@ import argparse
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
 from napari_pathreason.files import plain_text, refuse_inside_slide
 from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings, Precision
+
+if TYPE_CHECKING:
+    from napari_pathreason.slides import Slide
 
 Settings = TypeVar("Settings")
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -126,6 +129,32 @@ def add_server(options: Options) -> None:
         "(relative), pixels of the picture (resized), or 0 to 1000 with y first (relative_yx); "
         "remembered",
     )
+
+
+def add_slide(options: Options, mpp: str) -> None:
+    """Add how a slide is read: its scale under the name ``mpp``, channels, colour profile."""
+    options.add_argument(
+        mpp, type=float, metavar="UM", help="um per level-0 pixel; goes before what the file says"
+    )
+    options.add_argument(
+        "--channels",
+        default="",
+        metavar="A=COLOUR,B=COLOUR",
+        help='of fluorescence, by number or name: "1=blue,FITC=green"; rgb takes the first three',
+    )
+    options.add_argument(
+        "--icc",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="turn colours into sRGB by the ICC profile of the slide",
+    )
+
+
+def open_with(path: str | Path, mpp: Any, args: argparse.Namespace) -> Slide:
+    """Open a slide as the options of `add_slide` say."""
+    from napari_pathreason.slides import open_slide
+
+    return open_slide(path, mpp, channels=args.channels, icc=args.icc)
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -235,6 +235,8 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "height": slide.height,
             "mpp": _list(slide.mpp),
             "mpp_source": slide.mpp_source,
+            **({"channels": slide.channels} if slide.channels else {}),
+            **({"icc": slide.icc} if slide.icc != "none" else {}),
         },
         "region": [result.region.x, result.region.y, result.region.width, result.region.height],
         "query": {

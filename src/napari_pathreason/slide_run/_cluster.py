@@ -85,9 +85,12 @@ class AnswersOnCluster:
     path : Path
         Of the slide.
     mpp : float or (float, float), optional
-        Micrometres per level-0 pixel, where the file does not say.
+        Micrometres per level-0 pixel, where the user gave them.
     load : Load
         Gives the model. Sent to the workers; equal ones load once, so it must be hashable.
+    channels : str
+    icc : bool
+        As the slide was opened here, see `slides.open_slide`.
     """
 
     def __init__(
@@ -96,9 +99,11 @@ class AnswersOnCluster:
         path: Path,
         mpp: Mpp,
         load: Load,
+        channels: str = "",
+        icc: bool = False,
     ) -> None:
         self._address = address
-        self._slide = (path.absolute(), mpp)
+        self._slide = (path.absolute(), mpp, channels, icc)
         self._load = load
 
     def model(self) -> tuple[ModelInfo, bool]:
@@ -255,7 +260,9 @@ def _load_here(load: Load, model: str) -> engine.Models:
 
 
 @lru_cache(maxsize=1)
-def _slide_here(path: Path, mpp: Mpp, fingerprint: str, signature: str) -> slides.Slide:
+def _slide_here(
+    path: Path, mpp: Mpp, channels: str, icc: bool, fingerprint: str, signature: str
+) -> slides.Slide:
     """Open a slide once; another file of the same name is another slide.
 
     Raises
@@ -263,7 +270,7 @@ def _slide_here(path: Path, mpp: Mpp, fingerprint: str, signature: str) -> slide
     SlideError
         If it is not the one of the run.
     """
-    slide = slides.open_slide(path, mpp)
+    slide = slides.open_slide(path, mpp, channels=channels, icc=icc)
     if slide_fingerprint(slide) != fingerprint or slide.signature != signature:
         slide.close()
         raise SlideError(
@@ -282,7 +289,7 @@ def _describe(load: Load) -> tuple[ModelInfo, bool]:
 
 def _answer(
     load: Load,
-    where: tuple[Path, Mpp],
+    where: tuple[Path, Mpp, str, bool],
     wanted: tuple[str, str],
     tiles: Sequence[Tile],
     settings: DetectSettings,
@@ -293,8 +300,8 @@ def _answer(
     Parameters
     ----------
     load : Load
-    where : (Path, float, (float, float) or None)
-        The slide and its um per pixel.
+    where : (Path, float or (float, float) or None, str, bool)
+        The slide, its um per pixel, channels and whether its ICC profile counts.
     wanted : (str, str)
         Fingerprint of the slide and identity of the model of the run.
     tiles, settings

@@ -110,7 +110,7 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
         level=min((record.level for record in records), default=0),
         pixels_decoded=plan.mask_pixels + sum(record.pixels_decoded for record in records),
         seconds=_seconds(records),
-        warnings=_warnings(records),
+        warnings=(*plan.notes, *_warnings(records)),
         settings=settings.generation,
         confidence=sum(values) / len(values) if values and len(values) == len(confident) else None,
         reliability=assessed,

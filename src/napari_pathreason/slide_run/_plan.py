@@ -103,6 +103,8 @@ class RunPlan:
         Pixels that were decoded to find the tissue.
     tiles : tuple of Tile
         All of them, those without tissue too.
+    notes : tuple of str
+        What a reader of results must know of how tissue was looked for.
     """
 
     format: str
@@ -115,6 +117,7 @@ class RunPlan:
     group: int
     mask_pixels: int
     tiles: tuple[Tile, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def slide(self) -> SlideInfo:
@@ -207,6 +210,7 @@ def make_plan(
         group=settings.batch if batches else 1,
         mask_pixels=mask.pixels_decoded,
         tiles=tuple(replace(tile, tissue=round(mask.share(tile.region), 4)) for tile in tiles),
+        notes=mask.notes,
     )
     return plan.with_overrides(settings.overrides or (), slide.info.name)
 

@@ -55,6 +55,7 @@ from ._layers import (
     layer_size as layer_size,
     open_slide_layer as open_slide_layer,
     plane_layer as plane_layer,
+    set_up_slide as set_up_slide,
     slide_opener as slide_opener,
 )
 from ._lesions import (

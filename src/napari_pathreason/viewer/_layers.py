@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from napari_pathreason.errors import SlideError
-from napari_pathreason.slides import Slide, slide_from_arrays
+from napari_pathreason.slides import Slide, layer_scale, open_slide, slide_from_arrays
 from napari_pathreason.types import SlideInfo
 
-from ._frame import placement
+from ._frame import LayerFrame, placement
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -100,13 +102,18 @@ def plane_layer(viewer: Viewer, layer: Image) -> Image:
 
 
 def layer_mpp(layer: Image) -> tuple[float, float] | None:
-    """Size of a level-0 pixel in um (x, y) from the layer's scale and units; None if unknown."""
-    sizes = []
-    for step, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
+    """Size of a level-0 pixel in um (x, y) by where the layer lies, and its units.
+
+    Scale, rotation, shear and affine count together. None if unknown: units of no length, or a size
+    that no microscope has.
+    """
+    factors = []
+    for unit in layer.units[-2:]:
         if not unit.is_compatible_with("micrometer"):
             return None
-        sizes.append(abs(float((float(step) * unit).to("micrometer").magnitude)))
-    return sizes[1], sizes[0]
+        factors.append(float((1.0 * unit).to("micrometer").magnitude))
+    down, right = (LayerFrame.of(layer).matrix[:2, :2] * np.reshape(factors, (2, 1))).T
+    return layer_scale((float(np.hypot(*right)), float(np.hypot(*down))))
 
 
 def known_mpp(layer: Image) -> tuple[float, float] | None:
@@ -131,6 +138,48 @@ def info_of(layer: Image) -> SlideInfo:
     return SlideInfo(layer.name, *layer_size(layer), mpp, source)
 
 
+def set_up_slide(
+    layer: Image, mpp: float | None = None, channels: str = "", icc: bool = False
+) -> None:
+    """Read the slide behind an image layer otherwise, and show it so.
+
+    Display and model read from one `Slide`, so both change alike.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    mpp : float, optional
+        Micrometres per level-0 pixel; None for what the file says.
+    channels : str
+    icc : bool
+        See `slides.open_slide`; a layer of arrays has neither.
+
+    Raises
+    ------
+    SlideError
+        If that makes no sense; the layer is as it was.
+    """
+    slide = slide_of(layer)
+    if slide is None or slide.path is None:
+        if mpp is not None:
+            layer.scale = [*layer.scale[:-2], mpp, mpp]
+            layer.affine = np.eye(layer.ndim + 1)
+            layer.units = (*layer.units[:-2], "um", "um")
+        return
+    info = slide.info
+    same = channels.strip() == info.channels and icc == (info.icc == "applied")
+    if same and mpp is not None and not slide.reservation:
+        other = slide.with_mpp(mpp)
+    else:
+        other = open_slide(slide.path, mpp, channels=channels, icc=icc)
+        layer.data = other.display_levels()
+        slide.close()
+    layer.metadata[SLIDE_KEY] = other
+    known = other.info.mpp
+    layer.scale = (1.0, 1.0) if known is None else (known[1], known[0])
+    layer.units = ("pixel", "pixel") if known is None else ("um", "um")
+
+
 def slide_opener(layer: Image) -> Callable[[], Slide]:
     """What gives, in any thread, the slide behind an image layer.
 
@@ -141,10 +190,13 @@ def slide_opener(layer: Image) -> Callable[[], Slide]:
     Raises
     ------
     SlideError
-        If the layer is not one plane; the opener does, if its values are no picture.
+        If the layer is not one plane, or its channels have to be chosen first; the opener does, if
+        its values are no picture.
     """
     slide = slide_of(layer)
     if slide is not None:
+        if slide.reservation:
+            raise SlideError(slide.reservation)
         return lambda: slide
     layer_size(layer)
     return arrays_opener(layer, layer_mpp(layer))

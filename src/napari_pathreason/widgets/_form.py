@@ -22,6 +22,7 @@ from ._fields import (
     text_line,
 )
 from ._reliability import OutlookLine
+from ._slide_fields import SlideFields
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -90,6 +91,7 @@ class QuestionForm(QWidget):
         self._rows.add("Image", self.image_box)
         self._rows.add("Region", side_by_side(self.region_box, self.draw_button))
         self._rows.addRow(self.region_note)
+        self.slide_fields = SlideFields(self._rows)
         self._rows.add("Task", self.task_box)
         self._rows.add("Question", self.question_edit)
         self._rows.add("Choices", self.options_edit)
@@ -103,6 +105,7 @@ class QuestionForm(QWidget):
         self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
         self._settling.timeout.connect(self.settled)
         self.outlook_line.wanted.connect(self.fill)
+        self.slide_fields.changed.connect(self._settle)
         self._set()
         self._follow()
 
@@ -160,6 +163,7 @@ class QuestionForm(QWidget):
             self.image_box.reset_choices()
             if image in self.image_box.choices:
                 self.image_box.image = image
+        self.slide_fields.show_image(image)
 
     def _show_source(self, *_: Any) -> None:
         self.region_box.choose(self._inquiry.source)
