@@ -105,7 +105,11 @@ from ._runtime import (
     use_threads as use_threads,
     wait_passively as wait_passively,
 )
-from ._sha256 import checkpoint_sha256 as checkpoint_sha256, copy_beside as copy_beside
+from ._sha256 import (
+    checkpoint_sha256 as checkpoint_sha256,
+    copy_beside as copy_beside,
+    folder_signature as folder_signature,
+)
 from ._text import LogprobsReader as LogprobsReader, TextStream as TextStream
 from ._text_allocator import (
     FALLBACK as FALLBACK,

@@ -164,6 +164,7 @@ class Session:
         self._lock = Lock()
         self._model_id: str | None = None
         self._compute = Compute()
+        self._content = ""
         self._models: Models | None = None
 
     @cached_property
@@ -268,20 +269,27 @@ class Session:
     def models(self, model_id: str, compute: Compute | None = None) -> Models:
         """Models of an id, kept between questions; another id frees the former first.
 
-        So does another ``compute``; without one it is that of the preferences.
+        So does another ``compute``; without one it is that of the preferences. A folder that was
+        written to is another model.
         """
+        from napari_pathreason.models import folder_signature
+
         compute = preferences().compute if compute is None else compute
         with self._loading:  # one load at a time; `close_models` must not wait for it
+            content = folder_signature(model_id)
+            wanted = model_id, compute, content
             with self._lock:
-                if self._models is not None and (self._model_id, self._compute) == (
-                    model_id,
-                    compute,
+                if self._models is not None and wanted == (
+                    self._model_id,
+                    self._compute,
+                    self._content,
                 ):
                     return self._models
                 self._drop()
             models = self.models_factory(model_id, compute)
             with self._lock:
                 self._models, self._model_id, self._compute = models, model_id, compute
+                self._content = content
             return models
 
     def close_models(self) -> None:

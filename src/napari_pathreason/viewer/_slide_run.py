@@ -21,6 +21,7 @@ from napari_pathreason.slide_run import (
     DetectSettings,
     HeatMap,
     Lesion,
+    LoadSame,
     Progress,
     RunCancelled,
     RunEvent,
@@ -156,7 +157,8 @@ def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterat
         compute = preferences().compute
         used = used_model(request.model, compute.device, compute.encoder, compute.precision)
         with request.slide() as slide:
-            answers = AnswersHere(slide, lambda: session.models(request.model, compute))
+            load = LoadSame(used, request.model, lambda: session.models(request.model, compute))
+            answers = AnswersHere(slide, load)
             yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
         shown = as_user_error(error, "before the slide run")
