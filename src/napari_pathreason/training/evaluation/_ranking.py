@@ -74,11 +74,11 @@ def two_choice_figures(
 
         return figure
 
-    said = scores >= threshold
+    positive = scores >= threshold
     figures: dict[str, Figure] = {
         "auc": lambda weights: auc(scores, truths, weights),
-        "sensitivity": at_threshold(truths, said),
-        "specificity": at_threshold(~truths, ~said),
+        "sensitivity": at_threshold(truths, positive),
+        "specificity": at_threshold(~truths, ~positive),
     }
     return {**bounded(figures, items, seed), "threshold": threshold}
 
@@ -95,8 +95,8 @@ def best_threshold(items: Sequence[Prediction]) -> float | None:
     if truths.all() or not truths.any():
         return None
     candidates = np.unique(scores)
-    said = scores[None] >= candidates[:, None]
-    youden = said[:, truths].mean(1) + (~said[:, ~truths]).mean(1)
+    positive = scores[None] >= candidates[:, None]
+    youden = positive[:, truths].mean(1) + (~positive[:, ~truths]).mean(1)
     return float(candidates[int(youden.argmax())])
 
 
@@ -235,8 +235,8 @@ def average_precision(ranked: RankedBoxes, weights: Weights) -> NDArray[np.float
     if not hits.shape[1]:
         return np.where(total > 0, 0.0, np.nan)
     recall = hits / np.where(total > 0, total, 1)[:, None]
-    seen = hits + false
-    precision = hits / np.where(seen > 0, seen, 1)
+    listed = hits + false
+    precision = hits / np.where(listed > 0, listed, 1)
     highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     steps = np.diff(recall, axis=1, prepend=0.0)
     return np.where(total > 0, (steps * highest).sum(1), np.nan)
