@@ -52,6 +52,9 @@ def test_frame_is_whole_only_when_nothing_surrounds_it():
     assert split_frame("<think>a</think><answer>b</answer> and more") == ("a", "b", False)
     assert split_frame("<think>a</think>b") == ("a", "b", False)
     assert split_frame("b") == ("", "b", False)
+    assert split_frame(" <answer>b</answer>\n") == ("", "b", True)
+    assert split_frame("so <answer>b</answer>") == ("", "b", False)
+    assert split_frame("<answer>a</answer><answer>b</answer>")[2] is False
     assert split_frame("<think>cut off") == ("cut off", "", False)
 
 

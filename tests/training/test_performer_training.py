@@ -269,3 +269,13 @@ def test_a_recipe_refuses_unknown_keys(tmp_path):
     assert math.isclose(settings.temperature, 1)
     assert settings.scaled
     assert not GRPORecipe(loss_type="dr_grpo").scaled
+
+
+def test_a_step_may_learn_from_several_batches(begun):
+    own = begun(gradient_accumulation=2, steps=2, validate_every=2)
+    assert load_models(train_performer(own)).performer
+    log = (Path(own.output) / "grpo/log.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in log]
+    assert [record["step"] for record in records] == [1, 2]
+    assert all(record["groups"] > TINY["batch_size"] for record in records)
+    assert "val_score" in records[-1]

@@ -8,6 +8,7 @@ import re
 from napari_pathreason.types import AnswerBox
 
 _FRAME = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+_ANSWER_ALONE = re.compile(r"\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _CORNERS = ("bbox_2d", "bbox", "box_2d")
 """Keys that a box's corners stand under; the last where a model writes y first."""
@@ -21,11 +22,15 @@ def split_frame(text: str) -> tuple[str, str, bool]:
     -------
     tuple
         (rationale, answer, whole): ``whole`` is False where the frame is broken; then whatever
-        follows ``</think>`` (or everything) counts as the answer.
+        follows ``</think>`` (or everything) counts as the answer. An answer without a rationale is
+        whole: so writes a model that learnt answers alone.
     """
     match = _FRAME.fullmatch(text)
     if match and text.count("<answer>") == 1 and text.count("<think>") == 1:
         return match[1].strip(), match[2].strip(), True
+    alone = _ANSWER_ALONE.fullmatch(text)
+    if alone and text.count("<answer>") == 1:
+        return "", alone[1].strip(), True
     rationale, closed, rest = text.partition("</think>")
     if not closed:
         rationale, rest = "", text

@@ -240,6 +240,7 @@ def parse_allocation(text: str) -> WrittenAllocation:
     question. Fractions and negative numbers are none.
     """
     _, answer, whole = split_frame(text)
+    whole = whole and "<think>" in text  # as its form asks for a reason
     for match in _NUMBER.finditer(answer):
         digits = match[1].replace(",", "").lstrip("0")
         if digits:

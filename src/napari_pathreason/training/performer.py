@@ -4,7 +4,7 @@ Each step samples pictures, a budget and questions, lets the model answer each q
 times, scores the answers by their labels, and makes those that did better than the others of their
 group more likely. No rationale is ever shown to it: what it thinks is its own.
 Left out on purpose: a value model, resampling of groups that teach nothing (they are counted),
-gradient accumulation, sharding of a model that learns as a whole (`prepare_shards` is for
+sharding of a model that learns as a whole (`prepare_shards` is for
 adapters), and old log-probabilities of a second model: the first of several steps on the same
 completions gives them for nothing.
 """
@@ -72,7 +72,7 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     about = models.described_in(begun, models.find_base(begun, name))
     info = models.read_info(about, name, begun)
     dims, refiner = info.dims, grpo.BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
-    functions = grpo.Rewards(settings, recipe.beside, refiner)
+    functions = grpo.Rewards(settings, recipe.beside, refiner, info.box_space)
     accelerator = grpo.join_processes(recipe, settings, out)
     processes = accelerator.num_processes
     identify = partial(
@@ -96,6 +96,7 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     taught = run.PictureSampler(train, data, settings.budgets, recipe.seed)
     held_out = run.PictureSampler(val, data, settings.budgets, recipe.seed)
     rank, device = accelerator.process_index, accelerator.device
+    parts = settings.gradient_accumulation
 
     def make(source: run.PictureSampler, at: int, change: Augmentation | None) -> Step:
         by_picture, budgets = [], []
@@ -122,39 +123,43 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
 
     def validate() -> dict[str, float]:
         """Greedy answers to held-out questions."""
-        sums: dict[str, list[float]] = {}
+        found = []
         for at in range(max(1, settings.validate_samples // settings.batch_size)):
             step = make(held_out, at, None)
             rollout = learner.sample_greedily(step.prompts.to(device))
-            for name, value in reward(rollout, step.questions)[1].items():
-                sums.setdefault(f"val_{name}", []).append(value)
-        return {name: round(sum(values) / len(values), 4) for name, values in sums.items()}
+            found.append((len(step.questions), reward(rollout, step.questions)[1]))
+        figures = grpo.over_processes(accelerator, found)
+        return {f"val_{name}": value for name, value in figures.items()}
 
     with loop, ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(make, taught, loop.step, augmentation)
+        coming = reader.submit(make, taught, loop.step * parts, augmentation)
         while loop.step < loop.last:
-            started = time.perf_counter()
-            step = coming.result()
-            coming = reader.submit(make, taught, loop.step + 1, augmentation)
-            prompts = step.prompts.to(device)
+            started, sampled = time.perf_counter(), 0.0
+            answered, scored, budgets = [], [], []
+            for at in range(loop.step * parts, (loop.step + 1) * parts):
+                step = coming.result()
+                coming = reader.submit(make, taught, at + 1, augmentation)
+                prompts = step.prompts.to(device)
 
-            # answer every question several times
-            rollout = learner.sample(prompts, loop.step)
-            sampled = time.perf_counter() - started
+                # answer every question several times
+                since = time.perf_counter()
+                rollout = learner.sample(prompts, at)
+                sampled += time.perf_counter() - since
 
-            # score the answers by the labels
-            questions = [each for each in step.questions for _ in range(settings.num_generations)]
-            rewards, scored = reward(rollout, questions)
-            rewards = rewards.view(-1, settings.num_generations)
+                # score the answers by the labels
+                questions = [q for q in step.questions for _ in range(settings.num_generations)]
+                rewards, figures = reward(rollout, questions)
+                answered.append((prompts, rollout, rewards.view(-1, settings.num_generations)))
+                scored.append((len(questions), figures))
+                budgets += step.budgets
 
             # make the better ones of each group more likely
-            learnt = learner.learn(
-                prompts, rollout, rewards, loop.step, scale_rewards=settings.scaled
-            )
+            learnt = learner.learn_from(answered, loop.step, scale_rewards=settings.scaled)
+            own = (sum(number for number, _ in scored), learnt)
             record = {
-                **scored,
-                **learnt,
-                "budget": round(sum(step.budgets) / len(step.budgets), 1),
+                **grpo.over_processes(accelerator, scored),
+                **grpo.over_processes(accelerator, [own]),
+                "budget": round(sum(budgets) / len(budgets), 1),
                 "seconds": round(time.perf_counter() - started, 3),
                 "seconds_sampling": round(sampled, 3),
             }
@@ -162,6 +167,8 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     adapted = begin if recipe.lora is not None else None
     named = run.model_name(recipe)
     run.save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
+    if info.box_space != "relative" and accelerator.is_main_process:  # it learnt to write its own
+        models.write_metadata(out / "model", named, metadata, info.box_space)
     return out / "model"
 
 

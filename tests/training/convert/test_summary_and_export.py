@@ -16,6 +16,7 @@ from napari_pathreason.training.convert import (
     export_samples,
     summarise,
 )
+from napari_pathreason.training.grpo import make_reward
 
 
 @pytest.fixture
@@ -159,3 +160,21 @@ def test_an_export_never_goes_over_the_samples(data):
     with pytest.raises(QueryError, match="choose another folder"):
         export_samples(data, data, ExportPlan())
     assert (data / "train.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("space", ["relative", "resized"])
+def test_what_is_exported_is_rewarded_as_here(data, tmp_path, space):
+    datasets = pytest.importorskip("datasets", reason="comes with trl, of the dev group")
+    export_samples(data, tmp_path / "hub", ExportPlan("huggingface", {6: 1.0}, box_space=space))
+    rows = datasets.load_dataset(
+        str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"), split="train"
+    )
+    reward = make_reward("task", format_weight=0.5, box_space=space)
+    right = [row["completion"] for row in rows]
+    columns = rows.remove_columns(["completion", "prompt"])[:]
+    assert reward(right, **columns) == pytest.approx([1.0] * len(right), abs=0.1)
+    thought = [f"<think>so</think>{turns[0]['content']}" for turns in right]
+    assert reward(thought, **columns) == pytest.approx([1.5] * len(right), abs=0.1)
+    assert max(reward(["<answer>none of it</answer>"] * len(right), **columns)) == 0.0
+    with pytest.raises(ValueError, match="take one of task, paper"):
+        make_reward("mine")

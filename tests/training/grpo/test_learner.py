@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from napari_pathreason.models import NORMALISATION, read_dims
-from napari_pathreason.training.grpo import Learner, Rollout, build_prompts, join_processes
+from napari_pathreason.training.grpo import (
+    Learner,
+    Rollout,
+    build_prompts,
+    join_processes,
+    over_processes,
+)
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Sample, View
 from tests.support import make_tiny_checkpoint
@@ -24,7 +31,7 @@ def learnt(tmp_path):
     """Figures of three steps of the same completions."""
     AcceleratorState._reset_state(reset_partial_state=True)
 
-    def steps(**grpo):
+    def steps(apart=False, **grpo):
         folder = make_tiny_checkpoint(tmp_path / "tiny")
         recipe = Recipe.model_validate(
             {
@@ -57,6 +64,18 @@ def learnt(tmp_path):
         prompts = build_prompts([asked], learner.tokenizer, dims, NORMALISATION[config.model_type])
         drawn = Rollout(TOKENS, MASK, torch.ones(6, dtype=torch.bool))
         scale = settings.scaled
+        if apart:
+            parts = [
+                (
+                    build_prompts([[one]], learner.tokenizer, dims, NORMALISATION["qwen3_vl"]),
+                    Rollout(TOKENS[rows], MASK[rows], torch.ones(3, dtype=torch.bool)),
+                    rewards[None],
+                )
+                for one, rows, rewards in zip(
+                    asked, (slice(0, 3), slice(3, 6)), REWARDS, strict=True
+                )
+            ]
+            return [learner.learn_from(parts, step, scale_rewards=scale) for step in range(3)]
         return [
             learner.learn(prompts, drawn, REWARDS, step, scale_rewards=scale) for step in range(3)
         ]
@@ -98,3 +117,20 @@ def test_steps_are_those_that_were_pinned(learnt, settings, pinned):
         assert {k: record[k] for k in values} == pytest.approx(values, rel=2e-2, abs=1e-4)
         assert ("kl" in record) == ("kl" in values)
         assert (record["reward"], record["groups"], record["zero_variance"]) == (0.5833, 2, 0)
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo"])
+def test_parts_of_a_step_teach_what_the_whole_does(learnt, loss_type):
+    whole = learnt(loss_type=loss_type, beta=0.05)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    parts = learnt(apart=True, loss_type=loss_type, beta=0.05)
+    for one, other in zip(whole, parts, strict=True):
+        assert other == pytest.approx(one, rel=2e-3, abs=2e-4)
+
+
+def test_figures_of_parts_are_weighed_by_their_completions():
+    accelerator = Accelerator(cpu=True)
+    parts = [(6, {"score": 0.5, "groups": 2}), (2, {"score": 1.0, "groups": 1, "kl": 0.1})]
+    merged = over_processes(accelerator, parts)
+    assert merged == {"score": pytest.approx(0.625), "groups": 3, "kl": 0.1}
+    assert over_processes(accelerator, parts[:1]) == parts[0][1]

@@ -104,3 +104,25 @@ def test_ap50_in_listing_order():
     assert ap50(truth[:1], truth) == 0.5
     assert ap50([truth[0], truth[0]], truth) == 0.5
     assert ap50([], truth) == ap50(truth, []) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["task", "paper"])
+def test_boxes_in_pixels_of_the_picture_score_as_those_of_a_thousand(view, kind):
+    sample = _sample("detection", ("tumour",))
+    height, width = view.pixels.shape[:2]
+    ((label, corners),) = view.boxes
+    thousand = [round(1000 * corner) for corner in corners]
+    pixels = [c * side for c, side in zip(corners, (width, height) * 2, strict=True)]
+    texts = [_said(f'[{{"bbox_2d":{box},"label":"{label}"}}]') for box in (thousand, pixels)]
+    assert score_completion(texts[0], sample, view, kind).score == pytest.approx(1.0, abs=0.01)
+    own = score_completion(texts[1], sample, view, kind, box_space="resized")
+    assert own.score == pytest.approx(1.0, abs=0.01)
+    assert score_completion(texts[1], sample, view, kind).score < 0.1
+    assert score_completion(texts[0], sample, view, kind, box_space="resized").score < 0.1
+
+
+def test_an_answer_alone_scores_and_is_not_paid_for_its_form(view):
+    sample = _sample(choices=("upper left", "upper right"))
+    for kind in ("task", "paper"):
+        alone = score_completion("<answer>upper left</answer>", sample, view, kind)
+        assert (alone.score, alone.well_formed) == (1.0, False)

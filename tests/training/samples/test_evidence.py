@@ -9,6 +9,7 @@ import pytest
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.samples import (
+    SILENT,
     Augmentation,
     Pictures,
     View,
@@ -80,7 +81,8 @@ def test_nuclei_are_crowded_where_they_cover_much():
 
 def test_targets_have_no_rationale(views):
     sample, view = views[0]
-    assert target_text(sample, view).startswith("<think></think><answer>")
+    assert target_text(sample, view).startswith("<answer>")
+    assert target_text(sample, view, before=SILENT).startswith("<think></think><answer>")
 
 
 def _view(areas, grid=(4, 2), lesions=(), centres=(), known=("tumour",)):

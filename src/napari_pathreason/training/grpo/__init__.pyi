@@ -3,6 +3,7 @@ from ._actor import (
     build_prompts as build_prompts,
     prompts_of as prompts_of,
 )
+from ._elsewhere import make_reward as make_reward
 from ._learner import (
     AdaptedReference as AdaptedReference,
     Learner as Learner,
@@ -29,5 +30,6 @@ from ._rollout import (
     PANELS as PANELS,
     Rollout as Rollout,
     figures as figures,
+    over_processes as over_processes,
     roll_out as roll_out,
 )

@@ -5,8 +5,9 @@ Beside it stands the reference, which it may not stray far from: itself as it be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
@@ -152,15 +153,26 @@ class Learner:
         *,
         scale_rewards: bool,
     ) -> dict[str, Any]:
-        """Make the better completions of each group more likely.
+        """Make the better completions of each group more likely; see `learn_from`."""
+        return self.learn_from([(prompts, rollout, rewards)], step, scale_rewards=scale_rewards)
+
+    def learn_from(
+        self,
+        parts: Sequence[tuple[PromptBatch, Rollout, torch.Tensor]],
+        step: int,
+        *,
+        scale_rewards: bool,
+    ) -> dict[str, Any]:
+        """Make the better completions of each group more likely, of all parts in one step.
+
+        Parts are learnt one behind the other and their gradients added, which takes the memory of
+        one of them. Every completion counts as it would in one part, on one process.
 
         Parameters
         ----------
-        prompts : PromptBatch
-        rollout : Rollout
-            What `sample` gave for them.
-        rewards : float tensor (prompts, num_generations)
-            NaN where a completion cannot be rewarded.
+        parts : sequence of (PromptBatch, Rollout, float tensor (prompts, num_generations))
+            Prompts, what `sample` gave for them, and its rewards, NaN where a completion cannot be
+            rewarded.
         step : int
             How many came before.
         scale_rewards : bool
@@ -172,50 +184,104 @@ class Learner:
             Figures for the log.
         """
         settings, accelerator = self._settings, self.accelerator
-        advantages = group_advantages(rewards, scale_rewards=scale_rewards).view(-1)
-        advantages = advantages.to(accelerator.device)
-        reference_log_p = None
-        if self._reference is not None:
-            with torch.no_grad(), accelerator.autocast():
-                reference_log_p = self._reference(
-                    prompts, rollout.tokens, rollout.mask, settings.num_generations
-                ).log_p
-        tokens = accelerator.reduce(rollout.mask.sum().float(), reduction="mean").item()
+        rows = accelerator.reduce(
+            torch.tensor(float(sum(len(r.tokens) for _, r, _ in parts)), device=accelerator.device),
+            reduction="mean",
+        ).item()
+        written = torch.stack([rollout.mask.sum().float() for _, rollout, _ in parts]).sum()
+        tokens = accelerator.reduce(written, reduction="mean").item()
         share = run.schedule(step, settings.warmup, settings.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.lr * group["share"] * share
-        high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
-        old_log_p = distance = None
-        for _ in range(settings.num_iterations):
-            with accelerator.autocast():  # where the model is sharded, `prepare` leaves it out
-                now = self.model(prompts, rollout.tokens, rollout.mask, settings.num_generations)
-            if old_log_p is None:
-                old_log_p = now.log_p.detach()
-            each = clipped_surrogate(now.log_p, old_log_p, advantages, settings.epsilon, high)
-            if reference_log_p is not None:
-                distance = k3(now.log_p, reference_log_p)
-                each = each + settings.beta * distance
-            loss = aggregate(
-                each,
-                rollout.mask,
-                settings.loss_type,
-                tokens=tokens,
-                max_completion_length=settings.max_completion_length,
+        learning = [
+            _Part(
+                *part,
+                group_advantages(part[2], scale_rewards=scale_rewards)
+                .view(-1)
+                .to(accelerator.device),
+                self._reference_log_p(part[0], part[1]),
             )
-            accelerator.backward(loss)
+            for part in parts
+        ]
+        for _ in range(settings.num_iterations):
+            loss = torch.zeros((), device=accelerator.device)
+            for number, part in enumerate(learning, 1):
+                last = number == len(learning)  # gradients of the others wait for it
+                with nullcontext() if last else accelerator.no_sync(self.model):
+                    loss = loss + self._learn_part(part, tokens, rows)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
             self._optimizer.step()
             self._optimizer.zero_grad()
+        rewards = torch.cat([part.rewards for part in learning])
+        entropy, distance = (_mean_of_tokens(learning, name) for name in ("entropy", "distance"))
         record = {
             "groups": len(rewards),
             "zero_variance": int(zero_variance(rewards).sum()),
-            "entropy": round(float(now.entropy[rollout.mask].mean()), 4),
-            "loss": round(float(loss.detach()), 5),
+            "entropy": round(entropy or 0.0, 4),
+            "loss": round(float(loss), 5),
             "norm": round(run.full_value(norm), 4),
             "lr": settings.lr * share,
         }
         if not rewards.isnan().all():
             record["reward"] = round(float(rewards.nanmean()), 4)
         if distance is not None:
-            record["kl"] = round(float(distance[rollout.mask].mean()), 6)
+            record["kl"] = round(distance, 6)
         return record
+
+    def _reference_log_p(self, prompts: PromptBatch, rollout: Rollout) -> torch.Tensor | None:
+        if self._reference is None:
+            return None
+        with torch.no_grad(), self.accelerator.autocast():
+            return self._reference(
+                prompts, rollout.tokens, rollout.mask, self._settings.num_generations
+            ).log_p
+
+    def _learn_part(self, part: _Part, tokens: float, rows: float) -> torch.Tensor:
+        """Add the gradient of a part; gives its share of the loss, without a gradient.
+
+        ``tokens`` and ``rows`` are those of all completions of the step, a process's mean.
+        """
+        settings, accelerator, rollout = self._settings, self.accelerator, part.rollout
+        with accelerator.autocast():  # where the model is sharded, `prepare` leaves it out
+            now = self.model(part.prompts, rollout.tokens, rollout.mask, settings.num_generations)
+        if part.old_log_p is None:
+            part.old_log_p = now.log_p.detach()
+        high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
+        each = clipped_surrogate(now.log_p, part.old_log_p, part.advantages, settings.epsilon, high)
+        part.entropy = now.entropy.detach()
+        if part.reference_log_p is not None:
+            distance = k3(now.log_p, part.reference_log_p)
+            each = each + settings.beta * distance
+            part.distance = distance.detach()
+        loss = aggregate(
+            each,
+            rollout.mask,
+            settings.loss_type,
+            tokens=tokens,
+            max_completion_length=settings.max_completion_length,
+        )
+        if settings.loss_type != "dapo":  # a mean over the completions of this part alone
+            loss = loss * (len(each) / rows)
+        accelerator.backward(loss)
+        return loss.detach()
+
+
+@dataclass(slots=True)
+class _Part:
+    """Completions that are learnt from at once, and what is known of them."""
+
+    prompts: PromptBatch
+    rollout: Rollout
+    rewards: torch.Tensor
+    advantages: torch.Tensor
+    reference_log_p: torch.Tensor | None
+    old_log_p: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
+    distance: torch.Tensor | None = None
+
+
+def _mean_of_tokens(parts: Sequence[_Part], name: str) -> float | None:
+    """Mean over all tokens of all parts; None where it is not known."""
+    known = [(part, getattr(part, name)) for part in parts]
+    values = [value[part.rollout.mask] for part, value in known if value is not None]
+    return float(torch.cat(values).mean()) if values else None

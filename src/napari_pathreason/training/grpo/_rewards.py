@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -31,7 +31,7 @@ from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.tasks import TASKS, Target, same_choice, split_frame
 from napari_pathreason.training.recipe import GRPORecipe, load_object
 from napari_pathreason.training.samples import MOST_FACTS, Sample, View, confirmed, score_target
-from napari_pathreason.types import Answer, AnswerBox, TaskName
+from napari_pathreason.types import Answer, AnswerBox, BoxSpace, TaskName
 
 RewardFunction: TypeAlias = Callable[..., Sequence[float | None]]
 """``f(prompts, completions, **columns)``, a reward for each completion; see `Rewards.score`."""
@@ -123,7 +123,12 @@ def _contains(window: Box, thing: Box) -> bool:
 
 
 def score_completion(
-    text: str, sample: Sample, view: View, kind: RewardKind, refiner: BoxRefiner | None = None
+    text: str,
+    sample: Sample,
+    view: View,
+    kind: RewardKind,
+    refiner: BoxRefiner | None = None,
+    box_space: BoxSpace = "relative",
 ) -> RewardBreakdown:
     """Score a completion by the labels.
 
@@ -138,23 +143,39 @@ def score_completion(
         two tags alone.
     refiner : BoxRefiner, optional
         Of a model whose boxes are refined; they are scored as that leaves them.
+    box_space : {"relative", "resized"}
+        How the model writes boxes: 0 to 1000 of the picture, or its pixels as it was shown, as a
+        base Qwen2.5-VL does.
     """
     task = TASKS[sample.task]
     answer, target = task.parse(text, sample.query), score_target(sample, view)
+    if box_space == "resized":
+        height, width = view.pixels.shape[:2]
+        answer = replace(answer, boxes=on_thousand(answer.boxes, (width, height)))
     right, cited = confirmed(answer.rationale, view)
     paper = kind == "paper"
     if refiner is not None and not paper:
         answer = refiner.refined(answer, target.boxes, view)
     return RewardBreakdown(
-        score=_paper_score(answer, target, sample.task) if paper else task.score(answer, target),
-        well_formed=split_frame(text)[2] if paper else answer.well_formed,
+        score=paper_score(answer, target, sample.task) if paper else task.score(answer, target),
+        # an answer alone is no fault, and no form with a rationale either, which is what pays
+        well_formed="<think>" in text and (split_frame(text)[2] if paper else answer.well_formed),
         words=len(answer.rationale.split()),
         cited=cited,
         confirmed=right,
     )
 
 
-def _paper_score(answer: Answer, target: Target, task: TaskName) -> float:
+def on_thousand(boxes: Sequence[AnswerBox], size: tuple[int, int]) -> tuple[AnswerBox, ...]:
+    """Boxes 0 to 1000 of a picture that were in its pixels; ``size`` is its (width, height)."""
+    x, y = (1000 / side for side in size)
+    return tuple(
+        replace(box, x1=box.x1 * x, x2=box.x2 * x, y1=box.y1 * y, y2=box.y2 * y) for box in boxes
+    )
+
+
+def paper_score(answer: Answer, target: Target, task: TaskName) -> float:
+    """What the paper's public code gives: AP50, the exact choice, or BLEU-4."""
     if task == "detection":
         return ap50(answer.boxes, target.boxes)
     if target.choices:
@@ -191,7 +212,8 @@ class Rewards:
     beside : sequence of Path
         Folders in which own functions are looked for; see `load_object`.
     refiner : BoxRefiner, optional
-        See `score_completion`.
+    box_space : {"relative", "resized"}
+        Both as of `score_completion`.
 
     Raises
     ------
@@ -204,8 +226,9 @@ class Rewards:
         settings: GRPORecipe,
         beside: Sequence[Path] = (),
         refiner: BoxRefiner | None = None,
+        box_space: BoxSpace = "relative",
     ) -> None:
-        self._settings, self._refiner = settings, refiner
+        self._settings, self._refiner, self._box_space = settings, refiner, box_space
         # how answers score in the log: as the paper has it where that is what they are paid for
         paper = "paper" in settings.rewards and "task" not in settings.rewards
         self._shown: RewardKind = "paper" if paper else "task"
@@ -241,7 +264,7 @@ class Rewards:
         kind: RewardKind,
     ) -> list[RewardBreakdown]:
         return [
-            score_completion(text, sample, view, kind, self._refiner)
+            score_completion(text, sample, view, kind, self._refiner, self._box_space)
             for text, sample, view in zip(texts, samples, views, strict=True)
         ]
 

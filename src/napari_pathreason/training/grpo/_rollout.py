@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from napari_pathreason import models
 from napari_pathreason.training.samples import Sample
@@ -142,6 +144,36 @@ def figures(
     if cited:
         record["confirmed"] = sum(each.confirmed for each in breakdowns) / cited
     return {name: round(value, 4) for name, value in record.items()}
+
+
+SUMMED = ("groups", "zero_variance")
+"""Figures that are numbers of things, which add up."""
+
+
+def over_processes(
+    accelerator: Accelerator, parts: Sequence[tuple[int, Mapping[str, float]]]
+) -> dict[str, Any]:
+    """Figures of all parts of a step and of all processes; to be called in every process.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+    parts : sequence of (int, mapping)
+        Of each part of this process, how many completions it has, and their figures. Means are
+        weighed by those numbers; a part that lacks a figure leaves it to the others.
+    """
+    everywhere = gather_object(list(parts))
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for _, figures in everywhere for name in figures):
+        own = [(number, figures[name]) for number, figures in everywhere if name in figures]
+        if name in SUMMED:
+            merged[name] = sum(value for _, value in own)
+        elif len(own) == 1:
+            merged[name] = own[0][1]
+        else:
+            whole = sum(number for number, _ in own)
+            merged[name] = round(sum(number * value for number, value in own) / whole, 6)
+    return merged
 
 
 def _mean(values: Sequence[float]) -> float:

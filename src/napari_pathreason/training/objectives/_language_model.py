@@ -11,14 +11,17 @@ from torch.nn import functional
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, Normalisation, read_dims
 from napari_pathreason.training.recipe import SFTRecipe
-from napari_pathreason.training.samples import Sample, View, target_text
+from napari_pathreason.training.samples import SILENT, Sample, View, target_text
 from napari_pathreason.types import ModelDims
 
 from ._batch import IGNORE, Batch, TrainingQuestion, collate
 
 
 class LanguageModelObjective:
-    """Cross-entropy of the answers, with an empty rationale, which is left to GRPO.
+    """Cross-entropy of the answers alone: a rationale is left to GRPO.
+
+    A model whose vocabulary holds the empty rationale and the beginning of an answer as one token,
+    as that of the model that ships, goes on to begin so.
 
     The parts are those of `Objective`. Another objective may derive from it and change one of
     them, such as `target`.
@@ -41,6 +44,7 @@ class LanguageModelObjective:
     tokenizer: Any
     dims: ModelDims
     normalisation: Normalisation
+    before: str = ""
 
     def __init__(self, settings: SFTRecipe) -> None:
         if type(self) is LanguageModelObjective and settings.objective_options:
@@ -55,6 +59,8 @@ class LanguageModelObjective:
         self.tokenizer = tokenizer
         self.dims = read_dims(model.config.to_dict())
         self.normalisation = NORMALISATION[model.config.model_type]
+        opening = tokenizer(f"{SILENT}<answer>", add_special_tokens=False)["input_ids"]
+        self.before = SILENT if len(opening) == 1 else ""
         self.module = AnswerModel(model)
 
     def begin(self, batches: Iterable[Batch]) -> None:
@@ -66,7 +72,7 @@ class LanguageModelObjective:
 
     def target(self, sample: Sample, view: View) -> str:
         """Completion that should be written for a sample in the frame of a view."""
-        return target_text(sample, view, self.settings.box_quantum)
+        return target_text(sample, view, self.settings.box_quantum, self.before)
 
     def collate(self, pictures: Sequence[Sequence[tuple[Sample, View]]]) -> Batch:
         """Tokens and labels alone."""

@@ -6,6 +6,7 @@ from ._recipe import (
     Cost as Cost,
     DataRecipe as DataRecipe,
     GRPORecipe as GRPORecipe,
+    LabRecipe as LabRecipe,
     LoraRecipe as LoraRecipe,
     MetadataRecipe as MetadataRecipe,
     ModelRecipe as ModelRecipe,

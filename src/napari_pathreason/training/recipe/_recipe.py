@@ -80,9 +80,14 @@ class MetadataRecipe(Strict):
 
 
 class ModelRecipe(Strict):
-    """``start``: the model that training begins with: ``embedded``, a folder or a hub id."""
+    """Where training begins.
+
+    ``start`` is ``embedded``, a folder or a hub id. ``words`` adds the names of classes to its
+    tokenizer as whole words, which supervised fine-tuning without ``lora`` can learn.
+    """
 
     start: str | None = None
+    words: bool = False
 
 
 class LoraRecipe(Strict):
@@ -111,7 +116,12 @@ class SFTRecipe(Strict):
     ``objective_options`` are handed to that class, which checks them. A step reads at most
     ``batch`` pictures and about ``tokens`` visual tokens. ``vision_encoder_lr`` is the vision
     encoder's share of the learning rate. Coordinates of boxes are written as multiples of
-    ``box_quantum``.
+    ``box_quantum``. A step of the optimiser learns from ``gradient_accumulation`` such batches.
+
+    At each validation ``score_samples`` questions of each kind of ``val`` are answered greedily, at
+    the largest budget; 0 leaves it at the losses. ``best`` keeps the weights that did best at that
+    measure (`training.validation.Measure`), else the last ones are; ``patience`` validations
+    without a better score end the run.
     """
 
     objective: str | None = None
@@ -120,6 +130,7 @@ class SFTRecipe(Strict):
     steps: Positive = 4000
     stop_after: Positive | None = None
     batch: Positive = 32
+    gradient_accumulation: Positive = 1
     tokens: Positive = 1024
     precision: Literal["no", "bf16"] = "no"
     lr: float = 6e-4
@@ -131,6 +142,17 @@ class SFTRecipe(Strict):
     checkpoint_every: Positive = 200
     validate_every: Positive = 200
     validate_samples: Positive = 128
+    score_samples: Annotated[int, Field(ge=0)] = 0
+    best: Literal["score", "balanced", "macro_f1"] | None = None
+    patience: Positive | None = None
+
+    @model_validator(mode="after")
+    def _best_is_scored(self) -> SFTRecipe:
+        if self.best is not None and not self.score_samples:
+            raise ValueError("best needs answers to score; set score_samples above 0")
+        if self.patience is not None and self.best is None:
+            raise ValueError("patience waits for a better score; name one as best")
+        return self
 
 
 class PolicyRecipe(Strict):
@@ -176,7 +198,8 @@ class GRPORecipe(PolicyRecipe):
     """Of the performer, from labels alone; the rest as in `PolicyRecipe`.
 
     ``start`` is ``embedded``, a folder or a hub id; None continues from the model that supervised
-    fine-tuning of the same recipe wrote. A step asks at most ``questions`` of each picture and
+    fine-tuning of the same recipe wrote. A step learns from ``gradient_accumulation`` batches, and
+    asks at most ``questions`` of each picture and
     reads about ``tokens`` visual tokens. ``budgets`` are weights of budgets, of which an
     allocator's policy leaves ``floor``.
 
@@ -188,6 +211,7 @@ class GRPORecipe(PolicyRecipe):
     """
 
     start: str | None = None
+    gradient_accumulation: Positive = 1
     rewards: Annotated[tuple[str, ...], Field(min_length=1)] = ("task",)
     reward_weights: tuple[float, ...] | None = None
     evidence_weight: NotBelow = 0.0
@@ -335,6 +359,22 @@ class BilateralRecipe(Strict):
     rounds: Positive = 2
 
 
+class LabRecipe(Strict):
+    """What ``train lab`` does behind supervised fine-tuning.
+
+    ``grpo`` goes on with reinforcement learning, and is kept where ``val`` says so; ``allocator``
+    trains one for the model that was kept. ``budgets`` are what the model is measured at, native
+    beside them; on ``val`` the best of them is chosen. ``baseline`` fits colour and texture beside.
+    ``margin`` is by how much a later stage must score better on ``val`` to be kept.
+    """
+
+    grpo: bool = True
+    allocator: bool = True
+    budgets: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 64)
+    baseline: bool = True
+    margin: NotBelow = 0.0
+
+
 class Recipe(Strict):
     """A whole run.
 
@@ -354,6 +394,7 @@ class Recipe(Strict):
     grpo: GRPORecipe = GRPORecipe()
     allocator: AllocatorRecipe = AllocatorRecipe()
     bilateral: BilateralRecipe = BilateralRecipe()
+    lab: LabRecipe = LabRecipe()
     _beside: tuple[Path, ...] = PrivateAttr(default=())
 
     @field_validator("format_version")
@@ -368,6 +409,10 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_large(self) -> Recipe:
+        if self.lora is not None and self.model.words:
+            raise ValueError(
+                "model.words adds embeddings, which lora leaves frozen; leave one of both out"
+            )
         if self.lora is not None:
             if self.model.start is None and self.grpo.start is None:
                 raise ValueError("lora adapts a checkpoint; name it as model.start")

@@ -35,6 +35,7 @@ from ._sample import (
     write_samples as write_samples,
 )
 from ._view import (
+    SILENT as SILENT,
     Augmentation as Augmentation,
     TargetPiece as TargetPiece,
     View as View,

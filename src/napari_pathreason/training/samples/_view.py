@@ -250,23 +250,29 @@ class TargetPiece(NamedTuple):
     corners: Corners | None = None
 
 
-def target_text(sample: Sample, view: View, quantum: int = 10) -> str:
-    """Target completion: an empty rationale, which is left to GRPO, and the answer.
+SILENT = "<think></think>"
+"""A rationale with nothing in it."""
+
+
+def target_text(sample: Sample, view: View, quantum: int = 10, before: str = "") -> str:
+    """Target completion: the answer alone; its rationale is left to GRPO.
 
     Parameters
     ----------
     sample, view : Sample, View
     quantum : int
         Box coordinates (0-1000) are rounded to multiples of it.
+    before : str
+        What stands before the answer: `SILENT` for a model that always begins so.
     """
     pieces = answer_pieces(sample, view, quantum)
-    return f"<think></think>{''.join(piece.text for piece in pieces)}"
+    return before + "".join(piece.text for piece in pieces)
 
 
 def answer_pieces(sample: Sample, view: View, quantum: int = 10) -> list[TargetPiece]:
     """The answer of a target with its tags, cut where it begins to speak of another place.
 
-    Parameters as in `target_text`.
+    Parameters but ``before`` as in `target_text`.
     """
     answer = _boxes(view, quantum) if sample.task == "detection" else [TargetPiece(view.answer)]
     return [TargetPiece("<answer>"), *answer, TargetPiece("</answer>")]

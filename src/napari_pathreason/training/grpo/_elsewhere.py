@@ -1,0 +1,91 @@
+"""The rewards of this project for other trainers: functions of texts and columns alone.
+
+TRL's ``GRPOTrainer`` calls them as its ``reward_funcs`` with the columns of a data set that
+`data export --to huggingface` wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from napari_pathreason.tasks import TASKS, Target, split_frame
+from napari_pathreason.types import AnswerBox, BoxSpace, Query
+
+from ._rewards import KINDS, RewardKind, on_thousand, paper_score
+
+Completion = str | Sequence[Mapping[str, Any]]
+"""A text, or a conversation whose last turn is it."""
+
+
+def make_reward(
+    kind: RewardKind = "task", format_weight: float = 1.0, box_space: BoxSpace = "relative"
+) -> Callable[..., list[float]]:
+    """A reward function in TRL's signature.
+
+    Parameters
+    ----------
+    kind : {"task", "paper"}
+        See `score_completion`.
+    format_weight : float
+        What the whole form ``<think>...</think><answer>...</answer>`` adds.
+    box_space : {"relative", "resized"}
+        How the model writes boxes; the latter needs the column ``images``.
+
+    Returns
+    -------
+    callable
+        ``f(completions, task, question, choices, answer, boxes, **columns)``, a reward for each.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no reward {kind!r}; take one of {', '.join(KINDS)}")
+
+    def reward(
+        completions: Sequence[Completion],
+        task: Sequence[Any],
+        question: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        answer: Sequence[str],
+        boxes: Sequence[Sequence[Mapping[str, Any]]],
+        images: Sequence[Sequence[Any]] | None = None,
+        **_: Any,
+    ) -> list[float]:
+        rewards = []
+        for place, completion in enumerate(completions):
+            text = _text_of(completion)
+            query = Query(task[place], question[place], tuple(choices[place]))
+            true = tuple(AnswerBox(box["label"], *box["bbox_2d"]) for box in boxes[place])
+            offered = () if query.task == "detection" else query.options
+            target = Target(answer[place], true, offered)
+            reply = TASKS[query.task].parse(text, query)
+            whole = split_frame(text)[2] if kind == "paper" else reply.well_formed
+            if box_space == "resized" and reply.boxes:
+                if images is None:
+                    raise ValueError("boxes in pixels need the column images")
+                size = images[place][0].size
+                reply = replace(reply, boxes=on_thousand(reply.boxes, size))
+            score = (
+                paper_score(reply, target, query.task)
+                if kind == "paper"
+                else TASKS[query.task].score(reply, target)
+            )
+            rewards.append(score + format_weight * ("<think>" in text and whole))
+        return rewards
+
+    reward.__name__ = f"{kind}_reward"
+    return reward
+
+
+def _text_of(completion: Completion) -> str:
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content", "") if completion else ""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
