@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from napari_pathreason.models import read_dims
-from napari_pathreason.training.objectives import process_weights
+from napari_pathreason.training.objectives import part_weights
 from napari_pathreason.training.samples import Sample, View
 
 HALVES = (("Is it?", "no", 1), ("What lies there?", "seven white cells and more", 3))
@@ -47,5 +47,5 @@ def compare_sft(accelerator, objective, model, tokenizer):
     ddp = torch.nn.parallel.DistributedDataParallel(module)
     own = objective.collate([pictures[accelerator.process_index]])
     each = objective.losses(ddp, own, 0)
-    (process_weights(accelerator, objective.counts(own)) * each).sum().backward()
+    (part_weights(accelerator, [objective.counts(own)])[0] * each).sum().backward()
     compare(alone, gradients(ddp))

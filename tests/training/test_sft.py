@@ -22,7 +22,10 @@ def _weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
 
-def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path):
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path, parts):
+    own = recipe.sft.model_copy(update={"gradient_accumulation": parts})
+    recipe = recipe.model_copy(update={"sft": own})
     train_sft(recipe)
     cut = recipe.model_copy(update={"output": str(tmp_path / "cut")})
     train_sft(cut.model_copy(update={"sft": recipe.sft.model_copy(update={"stop_after": 3})}))

@@ -8,7 +8,11 @@ from ._adapter import (
     save_matrices as save_matrices,
     write_base as write_base,
 )
-from ._allocators import FixedAllocator as FixedAllocator, word_ids as word_ids
+from ._allocators import (
+    ALLOCATOR_FILES as ALLOCATOR_FILES,
+    FixedAllocator as FixedAllocator,
+    word_ids as word_ids,
+)
 from ._checkpoint import (
     EMBEDDED as EMBEDDED,
     check_whole as check_whole,
@@ -97,6 +101,7 @@ from ._prompts import (
     pad_rows as pad_rows,
     rope_positions as rope_positions,
 )
+from ._registry import remember_model as remember_model, remembered_models as remembered_models
 from ._runtime import (
     choose_dtype as choose_dtype,
     resolve_device as resolve_device,

@@ -23,6 +23,8 @@ SETTINGS = "allocator.json"
 """Optional file beside the weights that says of which form the learned allocator is."""
 WEIGHTS = "allocator.safetensors"
 """Weights of an allocator that is a head."""
+ALLOCATOR_FILES = (SETTINGS, WEIGHTS)
+"""What lies beside a performer's weights of an allocator that is a head."""
 WORD_BUCKETS = 4096
 """That the words of a question are hashed into."""
 FOLDER = "allocator"

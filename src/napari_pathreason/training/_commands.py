@@ -50,6 +50,15 @@ def add_train_parser(subparsers: Subparsers) -> None:
             help="tell a tracker what the log holds, beside the JSONL and the curve",
         )
         one.set_defaults(run=_train, resumes=True)
+    lab = stages.add_parser(
+        "lab", help="from labelled pictures to a measured model in the docks; resumes by itself"
+    )
+    lab.add_argument("source", type=Path, metavar="FOLDER", help="labelled pictures, or samples")
+    lab.add_argument("-o", "--out", type=Path, required=True, help="where the run and its page go")
+    lab.add_argument("--recipe", type=Path, help="in place of the one that ships")
+    lab.add_argument("--question", default="", help="what to ask where a set only has labels")
+    _add_changes(lab)
+    lab.set_defaults(run=_train_lab, resumes=True)
 
 
 def add_evaluate_parser(subparsers: Subparsers) -> None:
@@ -352,6 +361,15 @@ def _train(args: argparse.Namespace) -> int:
         "bilateral": train_bilateral,
     }
     print(train[args.stage](recipe))  # noqa: T201
+    return 0
+
+
+def _train_lab(args: argparse.Namespace) -> int:
+    from .lab import lab_recipe, train_lab
+
+    recipe = lab_recipe(args.out, args.recipe, args.set)
+    command = " ".join(["pathreason", *sys.argv[1:]])
+    print(train_lab(args.source, recipe, args.question, command))  # noqa: T201
     return 0
 
 

@@ -3,13 +3,15 @@
 Each step samples a budget of the grid and pictures by source, reads the regions just as an answer
 would, and asks several questions of each. What is learnt from them is the objective's
 (`objectives`): by default to write the answers, as the paper has it; an own one may teach more.
-Left out on purpose: epochs (pictures are sampled, not walked through) and gradient accumulation.
+What comes of it is scored on ``val`` by what the model writes, and the best weights are kept.
+Left out on purpose: epochs (pictures are sampled, not walked through).
 """
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,12 +19,14 @@ from pathlib import Path
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
-from napari_pathreason.models import find_checkpoint, read_dims
+from napari_pathreason.models import NORMALISATION, find_checkpoint, read_dims
 from napari_pathreason.training import run
 from napari_pathreason.training.model import start_model, starting_model
-from napari_pathreason.training.objectives import Batch, load_objective, process_weights
+from napari_pathreason.training.objectives import Batch, load_objective, part_weights
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
+from napari_pathreason.training.validation import PANELS, BestWeights, ValScorer
+from napari_pathreason.training.words import add_words, class_names
 
 
 @run.alone
@@ -61,8 +65,11 @@ def train_sft(recipe: Recipe) -> Path:
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
     metadata = run.build_metadata(recipe, train, settings.budgets)
     start, tokenizer = start_model(recipe)
-    token_px = read_dims(start.config.to_dict()).token_px
     run.check_unchanged(of, identify())
+    dims = read_dims(start.config.to_dict())
+    token_px = dims.token_px
+    if recipe.model.words:
+        add_words(start, tokenizer, class_names(train))
     objective.attach(start, tokenizer)
     pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
@@ -82,6 +89,11 @@ def train_sft(recipe: Recipe) -> Path:
             questions.append(list(zip(samples, views, strict=True)))
         return objective.collate(questions)
 
+    parts = settings.gradient_accumulation
+
+    def make_parts(at: int) -> list[Batch]:
+        return [make(taught, at * parts + number, augmentation) for number in range(parts)]
+
     if run.last_checkpoint(out) is None:
         objective.begin(make(taught, at, augmentation, 0) for at in count())
     if recipe.lora is not None:
@@ -90,7 +102,27 @@ def train_sft(recipe: Recipe) -> Path:
     model, optimizer = accelerator.prepare(objective.module, optimizer)
     names = tuple(objective.weights)
     weights = torch.tensor([*objective.weights.values()], device=accelerator.device)
-    loop = run.TrainingLoop(accelerator, recipe, settings, out, "sft", objective.panels, of)
+    panels = objective.panels if not settings.score_samples else {**objective.panels, **PANELS}
+    loop = run.TrainingLoop(accelerator, recipe, settings, out, "sft", panels, of)
+    named = run.model_name(recipe)
+    adapted = recipe.model.start if recipe.lora is not None else None
+    best = None
+    if settings.best is not None:
+        best = BestWeights(out / "best.json", settings.best, settings.patience, loop.step)
+    scorer = None
+    if settings.score_samples:
+        scorer = ValScorer(
+            accelerator,
+            val,
+            settings.score_samples,
+            pictures,
+            max(settings.budgets),
+            tokenizer,
+            dims,
+            NORMALISATION[start.config.model_type],
+            recipe.seed,
+            settings.tokens,
+        )
 
     def losses(batch: Batch, at: int) -> torch.Tensor:
         return objective.losses(model, batch.to(accelerator.device), at)
@@ -99,35 +131,53 @@ def train_sft(recipe: Recipe) -> Path:
         model.eval()
         batches = max(1, settings.validate_samples // settings.batch)
         with torch.no_grad():
-            sums = sum(losses(make(held_out, number, None), at).cpu() for number in range(batches))
+            sums = sum(losses(make(held_out, number, None), at) for number in range(batches))
         model.train()
-        each = zip(names, sums, strict=True)
-        return {f"val_{name}": round(float(value) / batches, 4) for name, value in each}
+        each = zip(names, accelerator.reduce(sums, "mean").tolist(), strict=True)
+        found = {f"val_{name}": round(value / batches, 4) for name, value in each}
+        scores = scorer(accelerator.unwrap_model(model).model) if scorer is not None else {}
+        if best is not None and best.is_better(at + 1, scores.get(best.measure, scores["score"])):
+            save("best")
+        if best is not None and accelerator.is_main_process:
+            best.write()
+        return found | {f"val_{name}": value for name, value in scores.items()}
+
+    def save(folder: str) -> None:
+        run.save_model(accelerator, model, tokenizer, out / folder, named, metadata, adapted)
 
     model.train()
     with loop, ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(make, taught, loop.step, augmentation)
-        while loop.step < loop.last:
+        coming = reader.submit(make_parts, loop.step)
+        while loop.step < loop.last and not (best is not None and best.exhausted):
             started, step = time.perf_counter(), loop.step
-            batch = coming.result()
-            coming = reader.submit(make, taught, step + 1, augmentation)
+            batches = coming.result()
+            coming = reader.submit(make_parts, step + 1)
             rate = run.schedule(step, settings.warmup, settings.steps) * objective.rate(step)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * group["share"] * rate
-            each = losses(batch, step)
-            shares = weights * process_weights(accelerator, objective.counts(batch))
-            accelerator.backward((shares * each).sum())
+            counts = [objective.counts(batch).to(accelerator.device) for batch in batches]
+            shares = part_weights(accelerator, counts)
+            means = torch.zeros_like(weights)
+            for number, (batch, share) in enumerate(zip(batches, shares, strict=True), 1):
+                last = number == parts  # gradients of the others wait for it
+                with nullcontext() if last else accelerator.no_sync(model):
+                    each = losses(batch, step)
+                    accelerator.backward((weights * share * each).sum())
+                means += (share * each.detach()).nan_to_num()
+            means = accelerator.reduce(means, "mean")
             accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
             record = {
-                **{n: round(v, 4) for n, v in zip(names, each.tolist(), strict=True)},
+                **{n: round(v, 4) for n, v in zip(names, means.tolist(), strict=True)},
                 "lr": settings.lr * rate,
                 "seconds": round(time.perf_counter() - started, 3),
             }
             # by the losses of this step, not of the next
             loop.end_step(record, partial(validate, step), names[:2])
-    adapted = recipe.model.start if recipe.lora is not None else None
-    name = run.model_name(recipe)
-    run.save_model(accelerator, model, tokenizer, out / "model", name, metadata, adapted)
+    if best is None:
+        save("model")
+    elif accelerator.is_main_process:
+        run.copy_checkpoint(out / "best", out / "model")
+    accelerator.wait_for_everyone()
     return out / "model"

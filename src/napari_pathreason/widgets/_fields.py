@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_pathreason.budgets import BUDGET_GRID
+from napari_pathreason.models import remembered_models
 from napari_pathreason.types import Budget
 from napari_pathreason.viewer import (
     EMBEDDED,
@@ -322,9 +323,8 @@ class ModelBox(QWidget):
         super().__init__()
         self._box = CalmBox()
         self._box.setEditable(True)
-        self._box.addItem(EMBEDDED)
-        self._box.addItems(models_here())
-        self._box.addItem(SERVER)
+        offered = dict.fromkeys((EMBEDDED, *remembered_models(), *models_here()))
+        self._box.addItems([*offered, SERVER])
         self._box.setToolTip(
             "embedded, a model in the cache, a folder, a hub id, or a server's address"
         )

@@ -5,10 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate import Accelerator
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.objectives import LanguageModelObjective, load_objective
+from napari_pathreason.training.objectives import (
+    LanguageModelObjective,
+    load_objective,
+    part_weights,
+)
 from napari_pathreason.training.recipe import SFTRecipe
 
 PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text(encoding="utf-8")
@@ -106,3 +112,11 @@ def test_an_objective_never_comes_from_a_checkpoints_folder(tmp_path, blank_mode
     (tmp_path / "mine.py").write_text("from napari_pathreason.training.objectives import *\n")
     with pytest.raises(QueryError, match="checkpoint's folder"):
         load_objective("mine:Mine", [tmp_path])
+
+
+def test_parts_of_a_step_weigh_as_their_targets():
+    counts = [torch.tensor([3.0, 0.0]), torch.tensor([1.0, 2.0])]
+    shares = part_weights(Accelerator(cpu=True), counts)
+    assert [share.tolist() for share in shares] == [[0.75, 0.0], [0.25, 1.0]]
+    (alone,) = part_weights(Accelerator(cpu=True), counts[1:])
+    assert alone.tolist() == [1.0, 1.0]

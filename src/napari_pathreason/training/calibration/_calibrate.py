@@ -113,6 +113,11 @@ def calibrate(plan: CalibrationPlan) -> str:
             groups[file.name] = [*slide_features(performer, hook, file, REGIONS, plan.seed)]
     finally:
         hook.close()
+    if detector is None:
+        lines.append(
+            f"no picture has {models.LEAST_TOKENS} visual tokens: nothing tells unlike ones"
+        )
+        return "\n".join([*performer.info.notes, *lines])
     models.save_detector(folder, detector)
     return "\n".join([*performer.info.notes, *lines, *_ood_lines(detector, groups)])
 
@@ -124,8 +129,11 @@ def _fit_detector(
     train: Sequence[Sample],
     val: Sequence[Sample],
     names: Mapping[str, str],
-) -> tuple[models.OODDetector, dict[str, list[ImageFeatures]]]:
-    """The fit, and by domain the pictures of ``val`` that it was held against."""
+) -> tuple[models.OODDetector | None, dict[str, list[ImageFeatures]]]:
+    """The fit, and by domain the pictures of ``val`` that it was held against.
+
+    None where the pictures of a domain are too small to tell anything.
+    """
     domains, wording = learn_domains(train, names)
 
     def images(samples: Sequence[Sample], file: Path, most: int) -> list[ImageFeatures]:
@@ -135,6 +143,8 @@ def _fit_detector(
 
     fitting = images(train, plan.train, plan.pictures)
     other = images(val, plan.val, -(-plan.pictures // 4))
+    if {image.domain for image in fitting} < set(range(len(domains))) or not other:
+        return None, {}
     detector = fit_detector(fitting, other, domains, wording, hook.signature())
     groups = {
         f"{domain} of val": [i for i in other if i.domain == place]

@@ -13,6 +13,6 @@ from ._language_model import (
 from ._objective import (
     Objective as Objective,
     load_objective as load_objective,
-    process_weights as process_weights,
+    part_weights as part_weights,
     read_options as read_options,
 )

@@ -161,18 +161,22 @@ def read_options(form: type[Options], settings: SFTRecipe) -> Options:
         raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def process_weights(accelerator: Accelerator, counts: torch.Tensor) -> torch.Tensor:
-    """How much the means of this process weigh among all, float (losses,); 1 where it is alone.
+def part_weights(accelerator: Accelerator, counts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """How much the means of each part of a step weigh among all, each float (losses,).
 
-    Gradients are averaged over processes. Weighed so, their average is the gradient of one process
-    that has all of the batch, however unevenly targets fall.
+    A step may be learnt in parts, one behind the other (gradient accumulation) and on several
+    processes. Gradients of parts are added and those of processes averaged: weighed so, what comes
+    out is the gradient of one process that has all of the step, however unevenly targets fall. All
+    weights are 1 where there is one part of one process.
 
     Parameters
     ----------
     accelerator : Accelerator
-    counts : float tensor (losses,)
-        `Objective.counts` of this process.
+    counts : sequence of float tensor (losses,)
+        `Objective.counts` of the parts of this process.
     """
-    counts = counts.to(accelerator.device)
+    each = [own.to(accelerator.device) for own in counts]
+    whole = torch.stack(each).sum(0)
     # a mean of less than one stands where some processes have nothing, and divides all the same
-    return counts / accelerator.reduce(counts.clone(), reduction="mean").clamp(min=1e-9)
+    among = accelerator.reduce(whole.clone(), reduction="mean").clamp(min=1e-9)
+    return [own / among for own in each]

@@ -1,0 +1,5 @@
+"""From a folder of labelled pictures to a scored model in the dock, by one command."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
