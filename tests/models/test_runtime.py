@@ -1,10 +1,14 @@
 """Threads sleep at their barriers, unless the user or an earlier torch decided otherwise."""
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+
+from napari_pathreason import models
+from napari_pathreason.errors import ModelError
 
 ASK = (
     "import os; import napari_pathreason.models as m; {}; "
@@ -49,3 +53,26 @@ def test_loading_asks_for_it_before_torch(tmp_path):
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[False]"
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_garbage_is_not_collected_while_a_model_loads_and_then_as_before(
+    checkpoints, monkeypatch, was
+):
+    seen = []
+
+    def watch(*words):
+        seen.append(gc.isenabled())
+        return load_weights(*words)
+
+    load_weights = models.load_weights
+    monkeypatch.setattr("napari_pathreason.models._loading.load_weights", watch)
+    (gc.enable if was else gc.disable)()
+    try:
+        models.load_performer(checkpoints["qwen3_vl"], "cpu")
+        assert (seen, gc.isenabled()) == ([False], was)
+        with pytest.raises(ModelError):
+            models.load_performer("nowhere at all", "cpu")
+        assert gc.isenabled() is was
+    finally:
+        gc.enable()

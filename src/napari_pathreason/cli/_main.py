@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -77,10 +78,13 @@ def main(words: Sequence[str] | None = None) -> int:
         130 after Ctrl-C and 143 after SIGTERM, with a line too. What becomes of stdout and stderr
         changes nothing, but that 0 becomes 2 where a disk was too full for what was printed.
     """
+    as_program = words is None
     words = sys.argv[1:] if words is None else list(words)
     with guarded() as (out, errors):
         with ends_by_signals():
             code = _run(words)
+        if as_program:
+            gc.freeze()  # at exit the collector would look through all of torch once more
         out.flush()
         if out.failed:
             print(f"pathreason: stdout cannot be written ({out.failed})", file=errors)

@@ -21,6 +21,7 @@ from ._processor import check_installed
 from ._runtime import (
     encode_in_bfloat16,
     memory_errors,
+    no_collection,
     resolve_device,
     resolve_encoder,
     resolve_precision,
@@ -107,6 +108,13 @@ def load_performer(
 
     Without ``detector`` no picture is held against the training pictures.
     """
+    with no_collection():
+        return _load(model_id, device, detector, encoder, precision)
+
+
+def _load(
+    model_id: str | Path, device: str, detector: bool, encoder: Encoder, precision: Precision
+) -> VLMPerformer | GeneratePerformer:
     folder, name = find_checkpoint(model_id)
     base = find_base(folder, name)
     about = described_in(folder, base)

@@ -5,6 +5,7 @@ No torch at import: how its threads wait must be said before it is loaded.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -183,6 +184,22 @@ def wait_passively() -> None:
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the collector of cyclic garbage while the block runs.
+
+    Importing torch and transformers makes hundreds of thousands of objects and no garbage; looking
+    through them again and again took 0.8 of 4.3 s.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def use_threads(count: int) -> None:

@@ -7,6 +7,7 @@ parent closed it or died, the process ends at once.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,7 @@ def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_mode
         traceback.print_exc()
         wire.send(_wire.Failure.of(0, error))
         return
+    gc.freeze()  # what is imported stays: no collection need look through it any more
     wire.send(ready)
     while True:
         request, cancel = requests.get()
