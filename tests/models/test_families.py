@@ -14,6 +14,7 @@ from napari_pathreason.models import (
     build_inputs,
     family_of,
     load_performer,
+    read_dims,
 )
 from napari_pathreason.types import AnswerBox, Completion, GenerationSettings, Prompt
 from tests.support import make_tiny_checkpoint
@@ -70,6 +71,40 @@ def test_a_family_that_does_not_load_is_refused_with_a_remedy(model_type, remedy
         family_of(model_type, "mine")
     assert remedy in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+MEDGEMMA = {
+    "model_type": "gemma3",
+    "mm_tokens_per_image": 256,
+    "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34},
+    "vision_config": {
+        "hidden_size": 1152,
+        "image_size": 896,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "patch_size": 14,
+    },
+}
+"""As the released config has it: what is the default of transformers is left out."""
+
+
+def test_released_configs_leave_out_what_is_known():
+    dims = read_dims(MEDGEMMA)
+    assert (dims.patch, dims.merge, dims.token_px) == (14, 4, 56)
+    assert (dims.text_heads, dims.text_kv_heads, dims.head_dim) == (8, 4, 256)
+    assert dims.vocabulary == 262208
+
+
+@pytest.mark.parametrize("model_type", ["gemma3", "gemma4", "idefics3", "smolvlm"])
+def test_what_is_left_out_is_the_default_of_transformers(model_type):
+    import transformers
+
+    config = transformers.CONFIG_MAPPING[model_type]
+    vision = {"gemma4": transformers.Gemma4VisionConfig()}.get(model_type)
+    whole = (config() if vision is None else config(vision_config=vision)).to_dict()
+    assert read_dims({"model_type": model_type, "text_config": {}, "vision_config": {}}) == (
+        read_dims(whole)
+    )
 
 
 @pytest.mark.parametrize("sizes", [[(3, 5)], [(2, 3), (4, 1)]])

@@ -177,6 +177,12 @@ def test_an_error_of_the_model_comes_out_where_it_is_waited_for(one_family, monk
         answer(one_family, asked((112, 112)))
 
 
+def test_another_encoder_than_the_exact_one_is_not_there_and_told(folders):
+    info = load_performer(folders("gemma3"), "cpu", encoder="fast").info
+    assert info.encoder == "exact"
+    assert "for Qwen's families" in info.notes[0]
+
+
 def test_a_family_of_one_picture_is_not_read_jointly(folders):
     info = read_model_info(folders("mllama"))
     assert info is not None
