@@ -125,7 +125,7 @@ import sys, time
 from distributed import LocalCluster
 if __name__ == "__main__":
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, processes=False, protocol="tcp", dashboard_address=None
     ) as made:
         print(made.scheduler_address, flush=True)
         time.sleep(300)

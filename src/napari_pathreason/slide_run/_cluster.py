@@ -242,21 +242,19 @@ _ONE_AT_A_TIME = Lock()
 
 
 @lru_cache(maxsize=1)
-def _load_here(load: Load, model: str) -> engine.Models:
-    """Load a model once.
+def _load_here(load: Load) -> tuple[engine.Models, str]:
+    """Load a model once; with its identity, which is that of what was loaded.
 
     Raises
     ------
     ModelError
-        If that of its name is another one here; an empty ``model`` is any.
+        If it was changed while it was loaded.
     """
+    identity = load.identity()
     loaded = load()
-    if model and load.identity() != model:
-        raise ModelError(
-            "a worker has another model under the same name: its files differ from those of the "
-            "run; give all workers the same, and run again"
-        )
-    return loaded
+    if load.identity() != identity:
+        raise ModelError("a worker's model has changed while it was loaded; run again")
+    return loaded, identity
 
 
 @lru_cache(maxsize=1)
@@ -283,7 +281,7 @@ def _slide_here(
 def _describe(load: Load) -> tuple[ModelInfo, bool]:
     """On a worker: what its model is."""
     with _ONE_AT_A_TIME:
-        performer = _load_here(load, "").performer
+        performer = _load_here(load)[0].performer
     return performer.info, isinstance(performer, engine.BatchPerformer)
 
 
@@ -318,7 +316,12 @@ def _answer(
     fingerprint, model = wanted
     with _ONE_AT_A_TIME:  # threads of a worker share one model and one slide
         slide = _slide_here(*where, fingerprint, slides.signature_of(where[0]))
-        loaded = _load_here(load, model)
+        loaded, identity = _load_here(load)
+    if identity != model:
+        raise ModelError(
+            "a worker has another model under the same name: its files differ from those of the "
+            "run; give all workers the same, and run again"
+        )
     check_encoder(encoder, loaded.performer.info)
     group = Group(slide, tiles, settings, loaded.performer, loaded.allocator, Flag())
     records = group.read().answer()
