@@ -134,7 +134,7 @@ def test_no_image_and_no_region_name_the_remedy(
         dock.form.region_box.choose(source)
         dock.ask()
         hints.append(dock.answer.toPlainText().splitlines()[-1])
-    viewer.add_image(np.zeros((64, 64, 3)))
+    viewer.add_image(np.zeros((64, 64, 3)), rgb=False)
     dock.form.region_box.choose("layer")
     dock.ask()
     hints.append(dock.answer.toPlainText())

@@ -18,7 +18,7 @@ CANCEL = ("Esc",)
 LOWER, HIGHER = ("Alt+Left",), ("Alt+Right",)
 PREVIEW, GRID = ("Ctrl+Shift+V",), ("Ctrl+Shift+G",)
 DRAW = ("Ctrl+Shift+D",)
-BEFORE, NEXT = ("Alt+Up",), ("Alt+Down",)
+BEFORE, NEXT = ("Ctrl+Shift+B",), ("Ctrl+Shift+F",)
 """Of the annotations."""
 ACCEPT, REJECT = ("Ctrl+Shift+Y",), ("Ctrl+Shift+X",)
 PAUSE, PICK = ("Ctrl+Shift+Space",), ("Ctrl+Shift+K",)
