@@ -63,7 +63,8 @@ def question_doubts(query: types.Query, model: types.ModelInfo) -> Iterator[Doub
     elif why := untrained(query, model.metadata):
         yield Doubt("none", why)
     if model.calibration is None:
-        remedy = "; `pathreason calibrate` does" if model.server is None else ""
+        can = model.server is None or model.server.logprobs
+        remedy = "; `pathreason calibrate` does" if can else ""
         yield Doubt("uncertain", f"nobody has measured how reliable this model is{remedy}")
 
 

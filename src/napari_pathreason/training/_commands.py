@@ -69,13 +69,7 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     add = parser.add_argument
     add("model", help="embedded, a folder, a hub id, or a server: http://host:8000/v1#NAME")
     add("--data", type=Path, required=True, help="JSONL of `data convert`")
-    add(
-        "--allow-host",
-        default=None,
-        metavar="NAME",
-        help="send pixels and words to this host, which is not this machine; remembered",
-    )
-    add("--boxes", choices=get_args(BoxSpace), default=None, help="as for `pathreason ask`")
+    _add_server(parser)
     add(
         "--check-order",
         action="store_true",
@@ -161,7 +155,12 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         argument_default=OPTIONAL,
     )
     add = parser.add_argument
-    add("model", help="embedded or a folder; the fits are written into it")
+    add(
+        "model",
+        help="embedded or a folder, which the fits are written into; or a server, whose confidence "
+        "alone is fitted and remembered",
+    )
+    _add_server(parser)
     add(
         "--data",
         type=Path,
@@ -170,7 +169,7 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         metavar="DATA",
         help="val.jsonl of `data convert`",
     )
-    add("--train", type=Path, required=True, help="train.jsonl beside it")
+    add("--train", type=Path, help="train.jsonl beside it; not for a server")
     add(
         "--recipe",
         type=Path,
@@ -221,6 +220,18 @@ def add_reliability_parser(subparsers: Subparsers) -> None:
     add("--figure", type=Path, default=None, help="draw risk against coverage as a PNG")
     add("--items", type=Path, default=None, help="write every question as JSONL")
     parser.set_defaults(run=_reliability)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-host",
+        default=None,
+        metavar="NAME",
+        help="send pixels and words to this host, which is not this machine; remembered",
+    )
+    parser.add_argument(
+        "--boxes", choices=get_args(BoxSpace), default=None, help="as for `pathreason ask`"
+    )
 
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:
@@ -406,11 +417,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import wait_passively
+    from napari_pathreason.models import prepare_server, wait_passively
     from napari_pathreason.training.recipe import load_recipe
 
     if args.set and args.recipe is None:
         raise QueryError("--set changes a recipe; name it with --recipe")
+    prepare_server(args.model, args.allow_host, args.boxes)
     recipe = load_recipe(args.recipe, args.set) if args.recipe is not None else None
     wait_passively()
     from napari_pathreason.training.calibration import CalibrationPlan, calibrate

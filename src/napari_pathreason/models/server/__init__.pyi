@@ -11,6 +11,7 @@ from ._load import (
     SPACES as SPACES,
     ServerReport as ServerReport,
     chosen_boxes as chosen_boxes,
+    keep_calibration as keep_calibration,
     list_models as list_models,
     load_server as load_server,
     look_at_server as look_at_server,

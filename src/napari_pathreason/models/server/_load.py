@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.types import BoxSpace, ModelInfo, ServerInfo, unknown_dims
+from napari_pathreason.types import (
+    BoxSpace,
+    Calibration,
+    ModelInfo,
+    Scale,
+    ServerInfo,
+    unknown_dims,
+)
 
 from ._address import Address, is_address, parse_address
 from ._client import Client, Served
@@ -16,6 +23,7 @@ from ._performer import ServerPerformer
 from ._probe import Capabilities, capabilities, keep, probe, remembered
 
 BOXES = "boxes"
+CALIBRATED = "calibration"
 AT_ONCE = 4
 """Requests in flight, at the most."""
 SPACES: dict[BoxSpace, str] = {
@@ -43,7 +51,9 @@ class ServerReport:
     found: Capabilities | None = None
 
 
-def load_server(model_id: str, key: str = "", at_once: int = AT_ONCE) -> ServerPerformer:
+def load_server(
+    model_id: str, key: str = "", at_once: int = AT_ONCE, *, calibrated: bool = True
+) -> ServerPerformer:
     """A performer of a model on a server; nothing is sent but words and white pictures.
 
     Parameters
@@ -54,6 +64,8 @@ def load_server(model_id: str, key: str = "", at_once: int = AT_ONCE) -> ServerP
         In place of that of the environment or the keyring.
     at_once : int
         Requests in flight, at the most.
+    calibrated : bool
+        Whether its probabilities are scaled, where somebody has calibrated it.
 
     Raises
     ------
@@ -64,7 +76,8 @@ def load_server(model_id: str, key: str = "", at_once: int = AT_ONCE) -> ServerP
     client, listed = _connected(model_id, key)
     client, served = _chosen(client, listed)
     found = capabilities(client, served.context)
-    return ServerPerformer(client, found, _info(client.address, found, at_once))
+    info = _info(client.address, found, at_once)
+    return ServerPerformer(client, found, info if calibrated else replace(info, calibration=None))
 
 
 def list_models(model_id: str, key: str = "") -> tuple[str, ...]:
@@ -175,6 +188,44 @@ def chosen_boxes(address: Address) -> BoxSpace | Literal[""]:
     return next((space for space in get_args(BoxSpace) if space == own), "")
 
 
+def keep_calibration(model_id: str, values: dict[str, Any]) -> None:
+    """Remember how confidence follows from the probabilities of a model on a server.
+
+    Parameters
+    ----------
+    model_id : str
+        Its address.
+    values : dict
+        A `Scale` under each of ``choice``, ``open`` and ``box``, and ``least``; see `Calibration`.
+
+    Raises
+    ------
+    ModelError
+        As `resolve_address`.
+    """
+    remember(resolve_address(model_id), CALIBRATED, values)
+
+
+def _calibration(address: Address) -> Calibration | None:
+    """What `keep_calibration` remembered; None where that is nothing, or is damaged."""
+    values = recall(address, CALIBRATED)
+    try:
+        scales = {
+            form: Scale(
+                float(values[form]["temperature"]),
+                float(values[form]["offset"]),
+                bool(values[form]["rationale"]),
+            )
+            for form in ("choice", "open", "box")
+        }
+        least = float(values["least"])
+    except (LookupError, TypeError, ValueError):
+        return None
+    if any(scale.temperature <= 0 for scale in scales.values()):
+        return None
+    return Calibration(**scales, least=least)
+
+
 def _connected(model_id: str, key: str) -> tuple[Client, tuple[Served, ...]]:
     address = parse_address(model_id)
     check_allowed(address)
@@ -218,6 +269,7 @@ def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
         box_space=space,
         dims=unknown_dims(found.token_px or family.token_px),
         device="server",
+        calibration=_calibration(address) if found.logprobs else None,
         notes=tuple(notes),
         server=ServerInfo(
             pictures=found.pictures,

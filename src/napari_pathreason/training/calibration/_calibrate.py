@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from napari_pathreason import models
-from napari_pathreason.errors import ModelError
+from napari_pathreason.engine import Performer
+from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.models.server import keep_calibration, load_server
 from napari_pathreason.training.evaluation import pick, refuse_on_test, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
@@ -43,12 +46,13 @@ class CalibrationPlan:
     of each kind read (a quarter as many of ``val``). ``unlike`` are slides of what the model
     was not trained on, read only to say how many of their regions are called unlike the training
     images. ``recipe`` is the one that the model was trained by; see `describe_checkpoint`;
-    it names what the images of each source show, too.
+    it names what the images of each source show, too. Of a model on a server only the confidence is
+    fitted, and ``val`` is all that it takes.
     """
 
     model: str
     val: Path
-    train: Path
+    train: Path | None = None
     unlike: tuple[Path, ...] = ()
     per_topic: int = 50
     pictures: int = 1200
@@ -67,10 +71,15 @@ def calibrate(plan: CalibrationPlan) -> str:
     Raises
     ------
     PathreasonError
-        If the model is no folder, data is missing, or is of ``test``; names the remedy.
+        If the model is no folder and on no server, data is missing, or is of ``test``; names the
+        remedy.
     """
-    for data, flag in ((plan.val, "calibrate --data"), (plan.train, "calibrate --train")):
-        refuse_on_test(data, flag)
+    refuse_on_test(plan.val, "calibrate --data")
+    if models.is_address(plan.model):
+        return _calibrate_server(plan)
+    if plan.train is None:
+        raise QueryError("the detector is fitted on training pictures; give --train")
+    refuse_on_test(plan.train, "calibrate --train")
     if plan.model != "embedded" and not Path(plan.model).is_dir():
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
     folder, name = models.find_checkpoint(plan.model)
@@ -80,15 +89,8 @@ def calibrate(plan: CalibrationPlan) -> str:
     performer = models.load_performer(plan.model, plan.device, detector=False, encoder=plan.encoder)
 
     questions = pick(val, plan.per_topic, plan.seed)
-    outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
-    errors = calibration_errors(outcomes)
-    about = {"questions": len(questions), "seed": plan.seed, "ece": errors}
-    values = {**asdict(fit_confidence(outcomes)), **about}
+    values, lines = _confidence(plan, performer, questions)
     write_whole(folder / models.CALIBRATION, json.dumps(values, indent=2) + "\n")
-    lines = [
-        f"{form}: {error['answers']:,} answers, ECE {error['before']:.3f} -> {error['after']:.3f}"
-        for form, error in errors.items()
-    ]
 
     held = readable_by_size(performer, own(val), Pictures(plan.val.parent), plan.seed)
     if performer.info.metadata is not None:
@@ -108,7 +110,8 @@ def calibrate(plan: CalibrationPlan) -> str:
     hook = models.FeatureHook(performer.model.model.visual)
     try:
         names = plan.recipe.metadata.domains if plan.recipe is not None else {}
-        detector, groups = _fit_detector(plan, performer, hook, train, own(val), names)
+        files = (plan.train, plan.val)
+        detector, groups = _fit_detector(plan, files, performer, hook, train, own(val), names)
         for file in plan.unlike:
             groups[file.name] = [*slide_features(performer, hook, file, REGIONS, plan.seed)]
     finally:
@@ -122,8 +125,43 @@ def calibrate(plan: CalibrationPlan) -> str:
     return "\n".join([*performer.info.notes, *lines, *_ood_lines(detector, groups)])
 
 
+def _confidence(
+    plan: CalibrationPlan, performer: Performer, questions: Sequence[Sample]
+) -> tuple[dict[str, Any], list[str]]:
+    """What is to be kept of the fit, and what came of it in words."""
+    outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
+    errors = calibration_errors(outcomes)
+    about = {"questions": len(questions), "seed": plan.seed, "ece": errors}
+    lines = [
+        f"{form}: {error['answers']:,} answers, ECE {error['before']:.3f} -> {error['after']:.3f}"
+        for form, error in errors.items()
+    ]
+    return {**asdict(fit_confidence(outcomes)), **about}, lines
+
+
+def _calibrate_server(plan: CalibrationPlan) -> str:
+    """Fit the confidence of a model on a server; it is remembered on this machine."""
+    performer = load_server(plan.model, calibrated=False)
+    info = performer.info
+    if not performer.capabilities.logprobs:
+        raise ModelError(
+            "this server gives no probabilities, so there is no confidence to fit; serve the model "
+            "with vLLM or llama.cpp, which do"
+        )
+    questions = pick(read_samples(plan.val), plan.per_topic, plan.seed)
+    wants_boxes = [one for one in questions if one.task == "detection"]
+    if info.box_space is None:
+        questions = [one for one in questions if one.task != "detection"]
+    values, lines = _confidence(plan, performer, questions)
+    keep_calibration(plan.model, values)
+    if wants_boxes and info.box_space is None:
+        lines.append("boxes were not asked for: nobody knows how it writes them; give --boxes")
+    return "\n".join([*info.notes, *lines])
+
+
 def _fit_detector(
     plan: CalibrationPlan,
+    files: tuple[Path, Path],
     performer: models.VLMPerformer,
     hook: models.FeatureHook,
     train: Sequence[Sample],
@@ -141,8 +179,9 @@ def _fit_detector(
         each = sample_features(performer, hook, samples, pictures, domains, names, most, plan.seed)
         return list(tqdm(each, unit="picture", mininterval=5))
 
-    fitting = images(train, plan.train, plan.pictures)
-    other = images(val, plan.val, -(-plan.pictures // 4))
+    of_train, of_val = files
+    fitting = images(train, of_train, plan.pictures)
+    other = images(val, of_val, -(-plan.pictures // 4))
     if {image.domain for image in fitting} < set(range(len(domains))) or not other:
         return None, {}
     detector = fit_detector(fitting, other, domains, wording, hook.signature())
