@@ -81,10 +81,6 @@ def test_the_refusal_names_numbers_and_a_remedy(precision, device, free, told):
         assert words in str(caught.value)
 
 
-def test_nothing_is_refused_where_nobody_knows_what_is_free():
-    check_memory("m", 10**15, None, "mps", "float32", 10**14)
-
-
 def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(checkpoint, monkeypatch):
     monkeypatch.setattr("napari_pathreason.models._loading.free_memory", lambda device: 1000)
     monkeypatch.setattr("napari_pathreason.models._loading.load_weights", pytest.fail)

@@ -85,8 +85,8 @@ def read_header(shard: Path, name: str = "") -> dict[str, Any]:
         ) from error
 
 
-def free_memory(device: Any) -> int | None:
-    """Bytes that are free on a device; None where that is not known.
+def free_memory(device: Any) -> int:
+    """Bytes that are free on a device.
 
     Parameters
     ----------
@@ -97,16 +97,13 @@ def free_memory(device: Any) -> int | None:
 
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    try:  # a Mac's GPU has the memory of its processor
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
+    import psutil
+
+    return int(psutil.virtual_memory().available)  # a Mac's GPU has that of its processor
 
 
 def check_memory(
-    name: str, needed: int, free: int | None, device: str, precision: Precision, small: int
+    name: str, needed: int, free: int, device: str, precision: Precision, small: int
 ) -> None:
     """Refuse a model that cannot fit, with the numbers.
 
@@ -115,8 +112,8 @@ def check_memory(
     name : str
     needed : int
         Bytes of its weights once loaded.
-    free : int or None
-        Bytes that are free; None where nobody knows: then nothing is refused.
+    free : int
+        Bytes that are free.
     device : str
     precision : Precision
         Of the weights, not ``auto``.
@@ -127,7 +124,7 @@ def check_memory(
     ------
     OutOfMemoryError
     """
-    if free is None or needed * BESIDE <= free:
+    if needed * BESIDE <= free:
         return
     remedy = "choose a smaller model, or one on a server"
     if precision != "4bit" and device.startswith("cuda") and small * BESIDE <= free:

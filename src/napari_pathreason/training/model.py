@@ -101,10 +101,10 @@ def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
     about = models.described_in(folder, base)
     info = models.read_info(about, name, folder)
     family = models.FAMILIES[info.family]
-    if family.loader != "decoder":
+    if family.loader != "decoder" or family.hybrid:  # rollouts pad rows, see `Family.hybrid`
         raise ModelError(
             f"models of the family {family.name} answer here but cannot be trained; "
-            "start from one of Qwen's"
+            "start from a Qwen3-VL or Qwen2.5-VL"
         )
     models.check_whole(folder, info.name, base)
     tokenizer = models.load_tokenizer(about, info)
