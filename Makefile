@@ -26,7 +26,7 @@ TABLES = --budgets 64 --baseline --policies native,fixed,random,cascade,oracle,a
 	--card $(EMBEDDED)/README.md
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test test-slow acceptance lint env system napari bench embedded results reproduce clean
+.PHONY: demo test test-slow acceptance fuzz lint env system napari bench embedded results reproduce clean
 
 demo: $(READY)
 	$(BIN)/python docs/demo.py
@@ -43,6 +43,10 @@ test-slow: $(READY) system
 acceptance: $(READY)
 	$(BIN)/python -m pip install --quiet --group acceptance
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m acceptance -n 0 -s tests/acceptance
+
+# Damaged copies of every kind of file: no error but the project's own, no hang, no memory without end.
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz -n 2 tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

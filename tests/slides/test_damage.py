@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from zarr.codecs import BloscCodec
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
@@ -150,6 +151,26 @@ def test_only_the_chunk_that_failed(tmp_path: Path, zarr_format: int, dtype: str
         assert np.abs(image.pixels.astype(int) - expected).max() <= 1
         half = slide.read_region(Region(64, 128, 128, 128), (64, 64))
         assert 0.4 < half.unreadable < 0.6
+
+
+def test_a_chunk_that_promises_more_than_it_holds(tmp_path: Path):
+    """Blosc would read past the end of it, and the process would die."""
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(write_zarr(path), mode="r+")
+    pixels = np.random.default_rng(0).integers(0, 255, RGB.shape, dtype=np.uint8)
+    packed = BloscCodec(cname="lz4")
+    group3 = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=3)
+    array = group3.create_array(
+        "0", shape=RGB.shape, dtype="u1", chunks=(128, 128, 3), compressors=packed
+    )
+    array[:] = pixels
+    group3.attrs["ome"] = {"version": "0.5", "multiscales": group.attrs["multiscales"]}
+    file = chunk(tmp_path / "b.zarr", 1, 1, 3)
+    file.write_bytes(file.read_bytes()[:530])
+    with open_slide(tmp_path / "b.zarr") as slide:
+        image = whole(slide)
+    assert image.lost == (Region(128, 128, 128, 128),)
+    np.testing.assert_array_equal(image.pixels[:128], pixels[:128])
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

@@ -113,3 +113,40 @@ def test_openslide_takes_over_where_tiles_differ(tmp_path: Path, monkeypatch: py
 def test_the_sample_needs_no_other_reader():
     with open_slide(SAMPLE) as slide:
         assert slide.notes == ()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg", "jpeg2000", "webp"])
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr", "minisblack", "miniswhite"])
+def test_tiles_are_what_openslide_reads(tmp_path: Path, compression: str, photometric: str):
+    """Of every kind of tiled TIFF that both read, by two grey levels at most."""
+    import openslide
+
+    if photometric == "ycbcr" and compression != "jpeg":
+        pytest.skip("tifffile writes it with JPEG alone")
+    path = tmp_path / "a.tif"
+    pixels = RGB[..., 0] if photometric.startswith("minis") else RGB
+    if compression == "webp" and pixels.ndim == 2:
+        pytest.skip("WebP has three channels")
+    options = {"tile": (64, 64), "compression": compression, "metadata": None}
+    tifffile.imwrite(path, pixels, photometric=photometric, **options)
+    try:
+        peer = openslide.OpenSlide(path)
+    except openslide.OpenSlideError:
+        pytest.skip("OpenSlide does not read it")
+    with peer:
+        expected = np.asarray(peer.read_region((0, 0), 0, (300, 200)).convert("RGB"))
+    with open_slide(path) as slide:
+        assert not any("OpenSlide" in note for note in slide.notes)
+        ours = slide.read_region(Region(0, 0, 300, 200), (300, 200)).pixels
+    assert np.abs(ours.astype(int) - expected).max() <= 2
+
+
+def test_an_svs_is_what_openslide_reads():
+    import openslide
+
+    with openslide.OpenSlide(SAMPLE) as peer, open_slide(SAMPLE) as slide:
+        for x, y in ((0, 0), (1000, 1300), (1900, 2700)):
+            size = min(300, slide.width - x), min(250, slide.height - y)
+            expected = np.asarray(peer.read_region((x, y), 0, size).convert("RGB"))
+            ours = slide.read_region(Region(x, y, *size), size).pixels
+            assert np.abs(ours.astype(int) - expected).max() <= 2

@@ -104,3 +104,13 @@ def test_black_is_no_tissue_of_a_picture_either():
     pixels = np.zeros((10, 10, 3), np.uint8)
     pixels[:5] = PINK
     assert slides.tissue_share(pixels) == 0.5
+
+
+@pytest.mark.parametrize(("colour", "said"), [((30, 60, 180), 1), ((20, 130, 60), 1), (PINK, 0)])
+def test_pen_marks_are_said(colour, said: int):
+    assert len(tissue_mask(slide(colour), (60, 40)).notes) == said
+
+
+def test_the_sample_has_no_pen_marks():
+    with slides.open_slide(SAMPLE) as one:
+        assert tissue_mask(one, (277, 370)).notes == ()

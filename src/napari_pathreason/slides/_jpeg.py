@@ -106,18 +106,32 @@ def _append_plain(stream: bytearray, data: bytes) -> tuple[int, int, int]:
 
 
 def declared_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that a stream of JPEG 2000, PNG or WebP declares; None for others.
+    """(width, height) that a stream of JPEG, JPEG 2000, PNG or WebP declares; None for others.
 
     Looked at before it is decoded: a stream may declare more than memory holds.
     """
     if data[:4] == b"\x89PNG" and len(data) >= 24:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data[:2] == _START:
+        return _jpeg_frame(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
     at = data.find(b"\xff\x51", 0, 4096)
     if at >= 0 and (data[:2] == b"\xff\x4f" or data[4:8] == b"jP  ") and len(data) >= at + 22:
         x, y, left, top = np.frombuffer(data[at + 6 : at + 22], ">u4").astype(int)
         return int(x - left), int(y - top)
+    return None
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
+    """Of a JPEG of any kind: lossless and 12-bit ones are not read by `strict_decoder`."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        mark = data[at + 1]
+        if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            return width, height
+        at += 1 if mark == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
 
 

@@ -24,6 +24,10 @@ FLAT_PIXELS = 300_000_000
 XML = 64 * 2**20
 """Characters of OME-XML; 10,000 planes with their times and places take 10 MB."""
 
+SHOWN_PIXELS = 4_000_000_000
+"""Of the coarsest level of a slide that is shown: a viewer needs a small one, which is made of it.
+It takes about a minute."""
+
 SIDE = 2**31 - 1
 """Pixels of a side: more fit in no table, and not in the integers of most libraries."""
 

@@ -17,6 +17,7 @@ from napari_pathreason.files import name_of
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import IccState, SlideInfo
 
+from . import _limits as limits
 from ._arrays import ArraySource
 from ._cache import CACHE
 from ._display import DisplayLevel, display_levels
@@ -134,7 +135,19 @@ class Slide:
         return self._source.level_sizes
 
     def display_levels(self) -> list[DisplayLevel]:
-        """Lazy arrays for a multiscale layer, level 0 first, the last at most about 1 Mpx."""
+        """Lazy arrays for a multiscale layer, level 0 first, the last at most about 1 Mpx.
+
+        Raises
+        ------
+        SlideError
+            If the file has no level that is small enough to make the coarsest one of.
+        """
+        width, height = self.level_sizes[-1]
+        if width * height > limits.SHOWN_PIXELS:
+            raise SlideError(
+                f"{self._info.name} has {width:,} x {height:,} px and no coarser level, too many "
+                "to be shown; save it as a pyramid"
+            )
         return display_levels(self._source)
 
     def read_region(self, region: Region, size: tuple[int, int]) -> RegionImage:

@@ -23,6 +23,8 @@ DIM = 90
 """Glass is at least so bright, even where a lamp is weak."""
 WHITE = 238
 """Glass that is as bright as this needs no balance: pixels are compared with white as they are."""
+PEN = 0.005
+"""Share of a slide from which pen marks are said."""
 NOISY = 4.0
 """Standard deviation from which noise is averaged away before tissue is looked for."""
 
@@ -100,9 +102,9 @@ def tissue_mask(slide: Slide, size: tuple[int, int]) -> TissueMask:
     threshold = int(min(max(threshold_otsu(values), LEAST), MOST))
     mask = ((stained > threshold) & ~padding) | lost
     unknown = float(lost.mean())
-    notes: tuple[str, ...] = ()
+    notes = _pen_marks(image.pixels)
     if unknown:
-        notes = (
+        notes += (
             f"{max(1, round(100 * unknown))} % of the slide could not be judged, as a coarse level "
             "of it is damaged; all of that counts as tissue and is read",
         )
@@ -154,6 +156,20 @@ def _lost_cells(slide: Slide, image: RegionImage) -> NDArray[np.bool_]:
     if image.unreadable >= 1:
         lost[:] = True
     return lost
+
+
+def _pen_marks(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+    """What to say of blue or green ink on a bright slide: neither is the colour of a stain."""
+    if float(np.median(pixels)) < 128:
+        return ()
+    red, green, blue = (pixels[..., i].astype(np.int16) for i in range(3))
+    ink = ((blue - red > 90) & (red < 110)) | ((green - red > 40) & (green - blue > 15))
+    share = float(ink.mean())
+    if share < PEN:
+        return ()
+    return (
+        f"about {100 * share:.1f} % of the slide looks like marks of a pen; it counts as tissue",
+    )
 
 
 def _padding(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -49,7 +50,7 @@ class _Plane:
     Slicing reads just the chunks that are met. ``chunks`` are those of height and width.
     """
 
-    def __init__(self, array: Any, axes: str) -> None:
+    def __init__(self, array: Any, axes: str, folder: Path) -> None:
         self._array, self._axes = array, axes
         size = dict(zip(axes, array.shape, strict=True))
         chunk = dict(zip(axes, array.chunks, strict=True))
@@ -57,60 +58,94 @@ class _Plane:
         self.shape = (size["y"], size["x"], channels)
         self.chunks = (chunk["y"], chunk["x"])
         self.dtype = np.dtype(array.dtype)
-        self._folder: Path | None = None
+        self._folder = folder / str(array.path)
+        self._channel_chunks = -(-channels // chunk.get("c", channels))
+        single = getattr(array, "shards", None) is None  # else several chunks lie in one file
+        self._has_files = single and hasattr(array.metadata, "encode_chunk_key")
+        self._is_blosc = self._has_files and "blosc" in repr(_packed_by(array)).lower()
+        self._is_white = False
 
-    def show_left_out_as_white(self, folder: Path) -> None:
+    def show_left_out_as_white(self) -> None:
         """Give white where no channel has a chunk, as every other slide does.
 
         Writers leave out chunks that hold the fill value alone, 0 by default; on a slide in colour
-        that is what was not scanned. ``folder`` is that of the group that the level lies in.
+        that is what was not scanned.
         """
-        if self._array.fill_value in (None, 0):
-            self._folder = folder / str(self._array.path)
+        self._is_white = self._has_files and self._array.fill_value in (None, 0)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
+        if self._is_blosc:
+            for y, x in self._chunks_in(key):
+                for file in self._files(y, x):
+                    _check_blosc(file)
         chosen = {"y": key[0], "x": key[1], "c": slice(None)}
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
         axes = [axis for axis in self._axes if axis in chosen]
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
         part = part if "c" in axes else part[..., None]
-        if self._folder is None or part[..., 0].all():
+        if not self._is_white or part[..., 0].all():
             return part
         return self._whitened(part, key)
+
+    def _bounds(self, key: tuple[slice, slice]) -> tuple[tuple[int, int], ...]:
+        """Start and stop of a key, for rows and columns."""
+        return tuple(k.indices(n)[:2] for k, n in zip(key, self.shape[:2], strict=True))
+
+    def _chunks_in(self, key: tuple[slice, slice]) -> Iterator[tuple[int, int]]:
+        """Row and column of the chunks that a key meets."""
+        (top, bottom), (left, right) = self._bounds(key)
+        height, width = self.chunks
+        for y in range(top // height, -(-bottom // height)):
+            for x in range(left // width, -(-right // width)):
+                yield y, x
+
+    def _files(self, y: int, x: int) -> Iterator[Path]:
+        """Where the chunks of all channels lie, whether they are there or not."""
+        for channel in range(self._channel_chunks):
+            at = {"y": y, "x": x, "c": channel}
+            coordinates = tuple(at.get(axis, 0) for axis in self._axes)
+            yield self._folder / self._array.metadata.encode_chunk_key(coordinates)
 
     def _whitened(
         self, part: np.ndarray[Any, np.dtype[Any]], key: tuple[slice, slice]
     ) -> np.ndarray[Any, np.dtype[Any]]:
-        rows, columns = (k.indices(n)[:2] for k, n in zip(key, self.shape[:2], strict=True))
+        rows, columns = self._bounds(key)
         if part.shape[:2] != (rows[1] - rows[0], columns[1] - columns[0]):
             return part  # steps, as of a sample of values
         part = np.array(part)
         top: Any = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
-        for y in range(rows[0] // self.chunks[0], -(-rows[1] // self.chunks[0])):
-            for x in range(columns[0] // self.chunks[1], -(-columns[1] // self.chunks[1])):
-                across = _within(x, self.chunks[1], columns)
-                block = part[_within(y, self.chunks[0], rows), across]
-                if not block.any() and self._is_left_out(y, x):
-                    block[...] = top
+        for y, x in self._chunks_in(key):
+            across = _within(x, self.chunks[1], columns)
+            block = part[_within(y, self.chunks[0], rows), across]
+            if not block.any() and not any(file.exists() for file in self._files(y, x)):
+                block[...] = top
         return part
 
-    def _is_left_out(self, y: int, x: int) -> bool:
-        """Whether no channel has a file for a chunk."""
-        assert self._folder is not None  # asked only then
-        if getattr(self._array, "shards", None) is not None:
-            return False  # several chunks lie in one file
-        shape, chunks = self._array.shape, self._array.chunks
-        c = self._axes.find("c")
-        for channel in range(-(-shape[c] // chunks[c]) if c >= 0 else 1):
-            at = {"y": y, "x": x, "c": channel}
-            coordinates = tuple(at.get(axis, 0) for axis in self._axes)
-            try:
-                name = self._array.metadata.encode_chunk_key(coordinates)
-            except AttributeError:  # another version of zarr
-                return False
-            if (self._folder / name).exists():
-                return False
-        return True
+
+def _packed_by(array: Any) -> Any:
+    """The codec whose output the files of an array hold, whatever the version of its format."""
+    codecs = getattr(array.metadata, "codecs", None)
+    return codecs[-1] if codecs else getattr(array.metadata, "compressor", None)
+
+
+def _check_blosc(file: Path) -> None:
+    """Refuse a chunk whose header promises more bytes than there are.
+
+    The library believes the header, reads past the end of what it was given, and the process dies.
+
+    Raises
+    ------
+    ValueError
+        If it is cut off.
+    """
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(16)
+            size = os.fstat(opened.fileno()).st_size
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return  # left out
+    if len(head) < 16 or int.from_bytes(head[12:16], "little") != size:
+        raise ValueError(f"{file.name} is cut off")
 
 
 def _within(index: int, side: int, bounds: tuple[int, int]) -> slice:
@@ -173,7 +208,7 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     colours = _colours(path.name, ome, levels[0], channels)
     if colours.kind == "rgb":
         for level in levels:
-            level.show_left_out_as_white(path)
+            level.show_left_out_as_white()
     return ZarrImage(levels, _scale(ome, multiscale, axes), colours, notes)
 
 
@@ -286,7 +321,7 @@ def _planes(path: Path, arrays: list[Any], names: str) -> list[_Plane]:
         )
     if np.dtype(arrays[0].dtype).kind not in "buif":
         raise SlideError(f"{path.name} holds {arrays[0].dtype} values, which are no picture")
-    return [_Plane(array, names) for array in arrays]
+    return [_Plane(array, names, path) for array in arrays]
 
 
 def _colours(name: str, ome: Mapping[str, Any], plane: _Plane, wanted: str) -> Colours:
