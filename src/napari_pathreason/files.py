@@ -28,6 +28,8 @@ DRAFT = ".pathreason-"
 """How the name of a file begins until it is whole."""
 LOCK = ".lock"
 """File of a folder that one process at a time may write to."""
+_RENAMES_CLOSED = os.name == "nt"
+"""Whether the system renames no file that is open."""
 STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -152,6 +154,9 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
                 raw.flush()
                 os.fsync(raw.fileno())
                 Path(name).chmod(_mode(target))  # mkstemp shuts others out
+                if not _RENAMES_CLOSED:  # held until it has its name
+                    Path(name).replace(target)
+            if _RENAMES_CLOSED:
                 Path(name).replace(target)
         finally:
             with suppress(OSError):
