@@ -29,8 +29,8 @@ CLASSES = {"clear cell": (200, 60, 140), "papillary": (230, 170, 200)}
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Where models are remembered during a test: never where the user's own are."""
+def own_home(tmp_path, monkeypatch):
+    """An empty list of remembered models."""
     monkeypatch.setenv("PATHREASON_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -183,7 +183,7 @@ def test_the_recipe_that_ships_is_whole(tmp_path):
     assert copied.model_dump() == load_recipe(RECIPE).model_dump()
 
 
-def test_models_are_remembered_while_they_are_there(home, tmp_path):
+def test_models_are_remembered_while_they_are_there(own_home, tmp_path):
     assert remembered_models() == []
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -193,12 +193,12 @@ def test_models_are_remembered_while_they_are_there(home, tmp_path):
     assert remembered_models() == [str(tmp_path / "a"), str(tmp_path / "b")]
     (tmp_path / "a/config.json").unlink()
     assert remembered_models() == [str(tmp_path / "b")]
-    (home / "models.json").write_text("no list")
+    (own_home / "models.json").write_text("no list")
     assert remembered_models() == []
 
 
 @pytest.mark.slow
-def test_one_command_goes_from_pictures_to_a_page(kidneys, home, blank_model, tmp_path, capsys):
+def test_one_command_goes_from_pictures_to_a_page(kidneys, own_home, blank_model, tmp_path, capsys):
     out = tmp_path / "run"
     changes = {
         "model.start": str(blank_model),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_pathreason.models import remember_model
 from napari_pathreason.viewer import Compute
 from napari_pathreason.widgets import CompareView
 
@@ -118,6 +119,18 @@ def test_the_preferred_model_is_offered_and_a_chosen_one_stays(
     dock.form.prefer(dock.session.preferences().model)
     assert dock.form.model_box.model_id == "embedded"
     assert dock.form.model_box.offered == ["embedded", str(tmp_path), "nobody/another"]
+
+
+def test_models_that_were_trained_here_are_offered(
+    make_dock: Make, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATHREASON_HOME", str(tmp_path / "home"))
+    (tmp_path / "kidney").mkdir()
+    (tmp_path / "kidney/config.json").write_text("{}")
+    remember_model(tmp_path / "kidney")
+    _, dock = make_dock()
+    assert dock.form.model_box.offered == ["embedded", str(tmp_path / "kidney")]
+    assert dock.form.model_box.model_id == "embedded"
 
 
 def test_compare_follows_them_too(

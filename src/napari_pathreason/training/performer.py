@@ -167,7 +167,9 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     adapted = begin if recipe.lora is not None else None
     named = run.model_name(recipe)
     run.save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
-    if info.box_space != "relative" and accelerator.is_main_process:  # it learnt to write its own
+    if (
+        info.box_space not in ("relative", None) and accelerator.is_main_process
+    ):  # it learnt to write its own
         models.write_metadata(out / "model", named, metadata, info.box_space)
     return out / "model"
 

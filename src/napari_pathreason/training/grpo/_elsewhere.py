@@ -30,8 +30,8 @@ def make_reward(
         See `score_completion`.
     format_weight : float
         What the whole form ``<think>...</think><answer>...</answer>`` adds.
-    box_space : {"relative", "resized"}
-        How the model writes boxes; the latter needs the column ``images``.
+    box_space : BoxSpace
+        How the model writes boxes; pixels ("resized") need the column ``images``.
 
     Returns
     -------
@@ -65,11 +65,11 @@ def make_reward(
             target = Target(answer[place], true, offered)
             reply = TASKS[query.task].parse(text, query)
             whole = split_frame(text)[2] if kind == "paper" else reply.well_formed
-            if box_space == "resized" and reply.boxes:
-                if images is None:
+            if reply.boxes:
+                if box_space == "resized" and images is None:
                     raise ValueError("boxes in pixels need the column images")
-                size = images[place][0].size
-                reply = replace(reply, boxes=on_thousand(reply.boxes, size))
+                size = (1000, 1000) if images is None else images[place][0].size
+                reply = replace(reply, boxes=on_thousand(reply.boxes, box_space, size))
             score = (
                 paper_score(reply, target, query.task)
                 if kind == "paper"

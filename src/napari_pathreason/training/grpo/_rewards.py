@@ -143,15 +143,15 @@ def score_completion(
         two tags alone.
     refiner : BoxRefiner, optional
         Of a model whose boxes are refined; they are scored as that leaves them.
-    box_space : {"relative", "resized"}
-        How the model writes boxes: 0 to 1000 of the picture, or its pixels as it was shown, as a
-        base Qwen2.5-VL does.
+    box_space : BoxSpace
+        How the model writes boxes: 0 to 1000 of the picture, x or y first, or its pixels as it was
+        shown, as a base Qwen2.5-VL does.
     """
     task = TASKS[sample.task]
     answer, target = task.parse(text, sample.query), score_target(sample, view)
-    if box_space == "resized":
+    if answer.boxes:
         height, width = view.pixels.shape[:2]
-        answer = replace(answer, boxes=on_thousand(answer.boxes, (width, height)))
+        answer = replace(answer, boxes=on_thousand(answer.boxes, box_space, (width, height)))
     right, cited = confirmed(answer.rationale, view)
     paper = kind == "paper"
     if refiner is not None and not paper:
@@ -166,8 +166,17 @@ def score_completion(
     )
 
 
-def on_thousand(boxes: Sequence[AnswerBox], size: tuple[int, int]) -> tuple[AnswerBox, ...]:
-    """Boxes 0 to 1000 of a picture that were in its pixels; ``size`` is its (width, height)."""
+def on_thousand(
+    boxes: Sequence[AnswerBox], space: BoxSpace, size: tuple[int, int]
+) -> tuple[AnswerBox, ...]:
+    """Boxes 0 to 1000 of a picture, x first, that a model wrote in its own space.
+
+    ``size`` is the (width, height) of the picture as it was shown.
+    """
+    if space == "relative":
+        return tuple(boxes)
+    if space == "relative_yx":
+        return tuple(replace(b, x1=b.y1, y1=b.x1, x2=b.y2, y2=b.x2) for b in boxes)
     x, y = (1000 / side for side in size)
     return tuple(
         replace(box, x1=box.x1 * x, x2=box.x2 * x, y1=box.y1 * y, y2=box.y2 * y) for box in boxes
@@ -212,7 +221,7 @@ class Rewards:
     beside : sequence of Path
         Folders in which own functions are looked for; see `load_object`.
     refiner : BoxRefiner, optional
-    box_space : {"relative", "resized"}
+    box_space : BoxSpace
         Both as of `score_completion`.
 
     Raises
