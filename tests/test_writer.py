@@ -33,6 +33,12 @@ from napari_pathreason.viewer import Session, append_to_overlay, draw_entry
 
 Make = Callable[..., Any]
 
+
+@pytest.fixture(autouse=True)
+def _own_config(config_folder: Path) -> None:
+    """Answers of a session are kept beside the settings: no test writes to the user's."""
+
+
 QUPATH = {
     "type": "FeatureCollection",
     "features": [

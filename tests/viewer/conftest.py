@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,11 @@ from napari_pathreason.types import (
 )
 
 RELIABLE = Reliability("reliable")
+
+
+@pytest.fixture(autouse=True)
+def _own_config(config_folder: Path) -> None:
+    """Answers of a session are kept beside the settings: no test writes to the user's."""
 
 
 @pytest.fixture

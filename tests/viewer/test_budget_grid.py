@@ -45,7 +45,7 @@ ONE_BUDGET = tuple(float(budget == 32) for budget in (*BUDGET_GRID, "native"))
         (Allocation(256, "fixed", 16), "The allocator wrote no number"),
         (Allocation(64, "policy", 4, (0.1,) * 10), "Probabilities are the allocator's"),
         (Allocation(64, "fixed"), "This model has a fixed budget"),
-        (Allocation(64, "user"), "Ask once to see which budget Auto prefers."),
+        (Allocation(64, "user"), "Ask once to see which budget Auto prefers"),
     ],
 )
 def test_the_note_says_why_there_are_probabilities_or_none(

@@ -137,7 +137,8 @@ def test_answer_rationale_and_account_are_shown(
     text = dock.answer.toPlainText()
     for part in ("Is it magenta?", "yes", "upper left: magenta", " tokens (", " %), "):
         assert part in text
-    assert "Mpx decoded" in dock.answer.toHtml()  # the rest is a tip
+    tip = dock.answer.document().find(" tokens (").charFormat().toolTip()
+    assert "Mpx decoded" in tip  # the rest
     assert dock.history.count() == 1
     assert "yes" in dock.history.item(0).text()
 

@@ -182,10 +182,10 @@ class Session:
         return self.runs.busy
 
     def _show_last(self) -> None:
-        """Beside another image stands its own last answer, or none."""
+        """Beside another image stands its own last answer, or none; the last one may be closed."""
         image, shown = self.inquiry.image, self.inquiry.shown
-        if shown is None or shown.image() is not image:
-            entries = [] if image is None else self.entries_of(image)
+        if image is not None and (shown is None or shown.image() is not image):
+            entries = self.entries_of(image)
             self.inquiry.shown = entries[-1] if entries else None
 
     def add(
