@@ -125,12 +125,12 @@ def test_one_question_at_a_time(
     ask.ask()
     view.compare()
     assert messages[-1][0] == "info"
-    assert "A question is running" in messages[-1][1]
+    assert "The model is busy" in messages[-1][1]
     ask.cancel()
     finish(ask)
     view.compare()
     ask.ask()
-    assert "The model is busy with a comparison" in ask.answer.toPlainText()
+    assert "The model is busy" in ask.answer.toPlainText()
     assert not ask.runner.running
     view.cancel()
     wait(view, qtbot)

@@ -30,6 +30,7 @@ from napari_pathreason.viewer import (
     write_training_labels,
 )
 
+from . import _words as words
 from ._answer_view import question_text
 from ._dock import Dock
 from ._fields import MORE, listen, text_line
@@ -248,7 +249,7 @@ class AnswersWidget(Dock):
         except PathreasonError as error:
             show_warning(str(error))
         else:
-            show_info(f"{Path(path).name} was saved: {_answers(count)}.")
+            show_info(words.saved(Path(path).name, _answers(count)))
 
     def _choose_table(self) -> None:
         path = ask_for_file(self, "Export the table", "answers.csv", "Tables (*.csv)", "csv")

@@ -43,7 +43,7 @@ from napari_pathreason.viewer import (
     unwrapped,
 )
 
-from . import _keys as keys
+from . import _keys as keys, _words as words
 from ._answer_view import AnswerView, EvidenceLinks
 from ._dock import Dock, weak_click, weak_move
 from ._fields import listen
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
 
-BUSY = "the model is busy with a comparison or slide run; wait, or stop that"
 DRAW_AFTER_MS = 60
 """The words of an answer are painted first, the boxes then: two short stalls, not a long one."""
 
@@ -173,7 +172,7 @@ class AskWidget(Dock):
             image = self.session.inquiry.image = plane_layer(viewer, image)
         try:
             if image is not None and self.session.asking:
-                raise PathreasonError(BUSY)
+                raise PathreasonError(words.BUSY)
             preferred = self.session.preferences()
             self.session.inquiry.prefer(preferred.model)
             draft = self.session.inquiry.resolve()
@@ -205,7 +204,7 @@ class AskWidget(Dock):
             self._queue.clear()
         elif self._queue.goes_on and self.session.asking:  # something else came between
             self._queue.paused = True
-            self.answer.note(sentence(BUSY))
+            self.answer.note(sentence(words.BUSY))
         elif self._queue.goes_on:
             self._begin(viewer, image, self._queue.take())
             return
@@ -217,7 +216,7 @@ class AskWidget(Dock):
         self.pause_button.setText("Resume" if queue.paused else "Pause")
         self.progress.prefix = f"{queue.number:,} of {queue.total:,}: " if queue.total > 1 else ""
         if queue.paused and not self.runner.running:
-            self.progress.say(f"Paused, {queue.left:,} regions left")
+            self.progress.say(words.paused(queue.left))
         self.cancel_button.setEnabled(self.runner.running or bool(queue.left))
 
     def read_more(self) -> None:
@@ -227,7 +226,7 @@ class AskWidget(Dock):
             return
         try:
             if self.session.asking:
-                raise PathreasonError(BUSY)
+                raise PathreasonError(words.BUSY)
             more = more_of(self.session, entry, self.session.preferences())
         except PathreasonError as error:
             show_warning(str(error))
@@ -258,7 +257,7 @@ class AskWidget(Dock):
             self.progress.end()
         else:
             self.cancel_button.setEnabled(False)
-            self.progress.say("Cancelling\N{HORIZONTAL ELLIPSIS}")
+            self.progress.say(words.CANCELLING)
             self.runner.cancel()
 
     def copy_json(self) -> None:
@@ -272,7 +271,7 @@ class AskWidget(Dock):
         self.session.memory.keep(ask=self.session.inquiry.state())
         self._queue.clear()
         if self.runner.running:
-            self.progress.end("The dock was closed; the question was dropped.")
+            self.progress.end(words.QUESTION_DROPPED)
         self._asked_image = None
         self._set_running(False)
         self.runner.close()
@@ -399,13 +398,13 @@ class AskWidget(Dock):
         self.windows.forget(event.value)
         if self.runner.running and self._image() is event.value:
             self._asked_image = None
-            show_warning("The image was closed, so the question about it was cancelled.")
+            show_warning(words.IMAGE_CLOSED)
             self.cancel()
 
     def _draw(self) -> None:
         viewer, image = self._viewer(), self.session.inquiry.image
         if viewer is None or image is None:
-            self.answer.note("There is no image to draw on; open a slide first.")
+            self.answer.note(words.NOTHING_TO_DRAW_ON)
         else:
             start_drawing(viewer, image)
 
@@ -415,7 +414,7 @@ class AskWidget(Dock):
         if viewer is not None and image is not None and not is_stack(image):
             self.session.inquiry.source = "shape"
             if next_region(viewer, image, step) is None:
-                self.answer.note("There are no annotations on this image.")
+                self.answer.note(words.NO_ANNOTATIONS)
 
     # before a question is asked
 

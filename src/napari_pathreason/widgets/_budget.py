@@ -49,7 +49,7 @@ from napari_pathreason.viewer import (
     unwrapped,
 )
 
-from . import _keys as keys
+from . import _keys as keys, _words as words
 from ._compare import CompareView
 from ._dock import Dock, weak_click, weak_move
 from ._fields import ChoiceBox, Rows, text_line
@@ -204,7 +204,7 @@ class BudgetWidget(Dock):
         self._count()
         self.policy_box.choose(self.session.steering.policy)
         if draft.image is None:
-            self._show_none("Open a slide or any image first.")
+            self._show_none(words.OPEN_FIRST)
             return
         session, model_id = self.session, draft.model_id
         try:

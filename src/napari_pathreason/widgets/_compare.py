@@ -42,7 +42,7 @@ from napari_pathreason.viewer import (
     was_changed,
 )
 
-from . import _keys as keys
+from . import _keys as keys, _words as words
 from ._fields import RowTable
 from ._progress import StageProgress
 from ._reliability import level_icon
@@ -143,7 +143,7 @@ class CompareView(QWidget):
             return
         try:
             if self.session.asking:
-                raise PathreasonError("a question is running; wait for its answer or cancel it")
+                raise PathreasonError(words.BUSY)
             preferred = self.session.preferences()
             inquiry.prefer(preferred.model)
             draft = inquiry.resolve()
@@ -165,7 +165,7 @@ class CompareView(QWidget):
         """Stop; what is answered stays."""
         self._waiting = []
         if self.runner.running:
-            self.progress.say("Cancelling\N{HORIZONTAL ELLIPSIS}")
+            self.progress.say(words.CANCELLING)
             self.runner.cancel()
 
     def stop(self) -> None:
@@ -173,7 +173,7 @@ class CompareView(QWidget):
         self._waiting = []
         if self.runner.running:
             self.runner.close()
-            self.progress.end("The dock was closed; the comparison was dropped.")
+            self.progress.end(words.COMPARISON_DROPPED)
             self._enable()
 
     def _next(self) -> None:
@@ -189,7 +189,8 @@ class CompareView(QWidget):
             self._next()
         elif isinstance(event, Failed | Cancelled):
             self._waiting = []
-            self.progress.end("Cancelled." if isinstance(event, Cancelled) else "Failed.")
+            cancelled = isinstance(event, Cancelled)
+            self.progress.end(words.CANCELLED if cancelled else words.FAILED)
             self._enable()
             if isinstance(event, Failed) and isinstance(event.error, QueryError):
                 show_info(sentence(event.error))  # a hint

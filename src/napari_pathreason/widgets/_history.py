@@ -34,6 +34,7 @@ from napari_pathreason.viewer import (
     write_answers,
 )
 
+from . import _words as words
 from ._answer_view import question_text
 from ._fields import MORE, RowTable, listen
 from ._form import TASK_NAMES
@@ -163,7 +164,7 @@ class HistoryTable(QWidget):
         except ExportError as error:
             show_error(str(error))
         else:
-            show_info(f"{Path(path).name} was saved.")
+            show_info(words.saved(Path(path).name))
 
     def _choose(self, row: int, _: int) -> None:
         self.chosen.emit(self._session.entries[row])
@@ -231,7 +232,7 @@ class SaveButton(QPushButton):
         if trouble:
             show_error(trouble)
         else:
-            show_info(f"{Path(path).name} was saved.")
+            show_info(words.saved(Path(path).name))
         self.saved.emit(trouble)
 
     def _fill(self) -> None:

@@ -17,6 +17,8 @@ from napari_pathreason.engine import (
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
 from napari_pathreason.viewer import MOST_BOXES, Ending, ModelLoading, RunSoFar, short_answer
 
+from . import _words
+
 WORDS = {
     Stage.OVERVIEW: "Looking at the overview",
     Stage.ALLOCATE: "Choosing the budget",
@@ -155,11 +157,11 @@ class TileProgress(LineOverBar):
         at = so_far.progress
         done, total = (at.done, at.total) if at is not None else (0, 0)
         if isinstance(ending, RunFinished):
-            self.say("Finished before, nothing to do." if ending.already else "Done.", 1)
+            self.say(_words.DONE_BEFORE if ending.already else _words.DONE, 1)
         elif isinstance(ending, RunCancelled):
-            self.say(f"Cancelled, {done:,} of {total:,} tiles are kept.", done / max(total, 1))
+            self.say(_words.cancelled_run(done, total), done / max(total, 1))
         else:
-            self.say("Failed; what is done is kept.", done / max(total, 1))
+            self.say(_words.RUN_FAILED, done / max(total, 1))
 
 
 def summary(ending: Ending) -> str:

@@ -23,13 +23,13 @@ from napari_pathreason.viewer import (
     run_request,
 )
 
+from . import _words as words
 from ._work import work
 
 PATIENCE_MS = 900
 """How long a cancelled run may take to stop by itself before its model's process is ended."""
 WAIT = 0.05
 """Seconds after which a paused run asks again whether it goes on."""
-BUSY = "the model is answering; wait for its end or cancel that"
 
 
 class ModelRunner(QObject):
@@ -138,7 +138,7 @@ class QuestionRunner(ModelRunner):
         self.happened.emit(event)
 
     def _check_ended(self, number: int) -> None:
-        reason = "the question ended without an answer; ask again"
+        reason = words.NO_ENDING
         self._relay((number, Failed(self._stage, reason, ModelError(reason))))
 
     def _cut_off(self) -> None:
@@ -189,9 +189,9 @@ class SlideRunner(ModelRunner):
             If the model is busy, or a cancelled run has not let go of its folder yet.
         """
         if self._session.asking or self.running:
-            raise PathreasonError(BUSY)
+            raise PathreasonError(words.BUSY)
         if self.closing:
-            raise PathreasonError("the run before is still closing its folder; try again")
+            raise PathreasonError(words.STILL_CLOSING)
         self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
         self.run.move(RunState.LOADING)
         self._cancel, self._go, self._still = Flag(), Flag(), Flag()
@@ -226,7 +226,7 @@ class SlideRunner(ModelRunner):
         """
         if self.paused:
             if self._session.asking:
-                raise PathreasonError(BUSY)
+                raise PathreasonError(words.BUSY)
             self.run.move(RunState.RUNNING)
             self._go.set()
 
@@ -270,7 +270,7 @@ class SlideRunner(ModelRunner):
         """The worker is gone, and with it the lock on the folder."""
         self._worker = None
         if self.running and self.so_far.ending is None:
-            reason = "the run ended without a word; start it again, what is done is kept"
+            reason = words.NO_RUN_ENDING
             self._end(RunFailed(reason, PathreasonError(reason)))
 
     def _cut_off(self) -> None:

@@ -26,7 +26,7 @@ from napari_pathreason.viewer import (
     unwrapped,
 )
 
-from . import _keys as keys
+from . import _keys as keys, _words as words
 from ._dock import Dock, weak_move
 from ._fields import text_line
 from ._progress import TileProgress, summary
@@ -151,7 +151,7 @@ class SlideRunWidget(Dock):
         """Answer the tiles whose budget the user has changed, into the same folder."""
         so_far, image = self.runner.so_far, self.tile_selection.image()
         if so_far.plan is None or so_far.request is None or image is None:
-            show_error("the slide of that run was closed; open it and start the run again")
+            show_error(words.SLIDE_GONE)
             return
         overrides = overrides_of(self.map_view.budgets)
         settings = replace(so_far.plan.settings, overrides=overrides)
@@ -197,7 +197,7 @@ class SlideRunWidget(Dock):
     def stop(self) -> None:
         """Drop a run and end the model's process; what is done is kept, the dock stays usable."""
         if self.runner.running:
-            self.progress.say("The dock was closed; the run was stopped.")
+            self.progress.say(words.RUN_STOPPED)
         self._timer.stop()
         self._pending = False
         self.runner.close()
@@ -309,7 +309,7 @@ class SlideRunWidget(Dock):
     def _on_removed(self, event: Any) -> None:
         self.reset_choices()
         if self.runner.running and self.tile_selection.image() is event.value:
-            show_warning("The slide was closed, so its run was cancelled; what is done is kept.")
+            show_warning(words.SLIDE_CLOSED)
             self.cancel()
 
     def _show_map(self, event: Any = None) -> None:

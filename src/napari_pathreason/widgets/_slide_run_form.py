@@ -36,6 +36,7 @@ from napari_pathreason.viewer import (
     run_opener,
 )
 
+from . import _words as words
 from ._fields import (
     MORE,
     BudgetBox,
@@ -205,9 +206,9 @@ class SlideRunForm(QWidget):
         """
         image, folder = self.image, self.folder
         if image is None or folder is None:
-            raise PathreasonError("there is no slide to run over; open one first")
+            raise PathreasonError(words.NO_SLIDE)
         if not self.folder_edit.text().strip():
-            raise PathreasonError("there is no folder for the results; choose one")
+            raise PathreasonError(words.NO_FOLDER)
         settings = self.settings()
         settings.check()
         return SlideRequest(
@@ -225,12 +226,12 @@ class SlideRunForm(QWidget):
 
     def _note(self) -> str:
         if self.image is None:
-            return "Open a slide or any image first."
+            return words.OPEN_FIRST
         try:
             width, height = layer_size(self.image)
             mpp = known_mpp(self.image)
             if mpp is None and self.slide_mpp is None:
-                return "This slide does not say how large its pixels are: enter µm per pixel."
+                return words.NO_PIXEL_SIZE
             side = tile_side(
                 self.tile_box.value(),
                 self.mpp_box.value(),
