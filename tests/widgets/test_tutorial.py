@@ -192,7 +192,7 @@ def test_the_tutorial(user: User, qtbot: Any, tmp_path: Path, messages: list[Any
             user.press(box)
     user.press(budget.compare.compare_button)
     qtbot.waitUntil(lambda: not budget.compare.runner.running, timeout=120_000)
-    assert budget.compare.table.columnCount() == 2
+    assert budget.compare.table.rowCount() == 2
     budget.tabs.setCurrentIndex(2)
     budget.history.export(str(tmp_path / "history.csv"))
     lines = (tmp_path / "history.csv").read_text().splitlines()
