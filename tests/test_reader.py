@@ -99,6 +99,7 @@ def test_layer_in_a_viewer(
     assert layer.rgb
     shown = np.asarray(layer.data[0])[100:110, 100:110]
     assert np.array_equal(shown, np.asarray(Image.open(picture))[100:110, 100:110])
+    layer.metadata[SLIDE_KEY].close()
 
 
 @pytest.mark.parametrize("key", [shown.key for shown in samples()])

@@ -74,7 +74,7 @@ class MarkedSlide:
             raise self.error
         whole = np.full((1500, 2000), 255, np.uint8)
         x1, y1, x2, y2 = (int(v) for v in self.marker.corners)
-        whole[y1:y2, x1:x2] = 0
+        whole[y1:y2, x1:x2] = 40  # black would be padding
         rx, ry, rx2, ry2 = (int(v) for v in region.box.corners)
         part = Image.fromarray(whole[ry:ry2, rx:rx2]).resize(size, Image.Resampling.BOX)
         pixels = np.repeat(np.asarray(part)[..., None], 3, axis=2)

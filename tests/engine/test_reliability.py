@@ -319,12 +319,12 @@ def test_the_level_is_that_of_the_worst_doubt(levels):
 
 
 def test_dark_all_over_counts_as_tissue(assessed, slide, monkeypatch):
-    """As in fluorescence: only what is white has nothing on it."""
+    """Only what is white has nothing on it, and black padding."""
     read = slide.read_region
 
     def dark(region, size):
         image = read(region, size)
-        image.pixels[:] = np.uint8(0)
+        image.pixels[:] = np.uint8(30)
         return image
 
     monkeypatch.setattr(slide, "read_region", dark)

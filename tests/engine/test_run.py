@@ -25,7 +25,7 @@ from napari_pathreason.errors import (
 from napari_pathreason.geometry import Region, iou
 from napari_pathreason.types import Allocation, Query, Request
 
-ALWAYS = [stage for stage in Stage if stage is not Stage.ZOOM]
+ALWAYS = [stage for stage in Stage if stage not in (Stage.ZOOM, Stage.CHECK)]
 """Stages of every answer, in order."""
 REGIONS = [
     Region(0, 0, 2000, 1500),

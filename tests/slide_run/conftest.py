@@ -124,7 +124,7 @@ def write_slide(path, spots=SPOTS, shift=(0, 0)):
     pixels[:, 960:] = 250
     for x, y, w, h in spots:
         x, y = x + shift[0], y + shift[1]
-        pixels[y : y + h, x : x + w] = 0
+        pixels[y : y + h, x : x + w] = 40  # black would be padding
     Image.fromarray(pixels).save(path)
     return path
 
