@@ -104,8 +104,9 @@ def run_opener(
         return lambda: nullcontext(opener())
     slide = slide_of(layer)
     path = None if slide is None else slide.path
-    if path is not None:
-        return lambda: open_slide(path, mpp)
+    if path is not None and slide is not None:
+        channels, icc = slide.info.channels, slide.info.icc == "applied"
+        return lambda: open_slide(path, mpp, channels=channels, icc=icc)
     open_arrays = arrays_opener(layer, mpp)
     return lambda: nullcontext(open_arrays())
 
