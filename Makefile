@@ -26,7 +26,7 @@ TABLES = --budgets 64 --baseline --policies native,fixed,random,cascade,oracle,a
 	--card $(EMBEDDED)/README.md
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test test-slow acceptance fuzz lint env system napari bench embedded results reproduce clean
+.PHONY: demo test test-slow acceptance faults floors fuzz lint env system napari bench embedded results reproduce clean
 
 demo: $(READY)
 	$(BIN)/python docs/demo.py
@@ -47,6 +47,29 @@ acceptance: $(READY)
 # Damaged copies of every kind of file: no error but the project's own, no hang, no memory without end.
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz -n 2 tests/fuzz
+
+# Every kind of fault at every file event of detect, ask and train: some 1,400 trials.
+faults: $(READY)
+	PATHREASON_FAULTS=all $(BIN)/python -m pytest -m slow -s tests/faults --timeout 0
+
+# The fast tests with the lowest versions that pyproject.toml allows. torch is the build at hand: the
+# lowest one may not be had for processors alone. What needs a package of the group dev is left out.
+FLOORS ?= .venv-floors
+LOWEST = $(BIN)/uv pip --quiet
+floors: $(READY) system
+	$(BIN)/python -m pip install --quiet --group floors
+	test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
+	$(BIN)/python -c 'import torch; print("torch==" + torch.__version__)' > $(FLOORS)/torch.txt
+	$(LOWEST) compile pyproject.toml --extra napari --resolution lowest-direct --no-annotate \
+		--constraint $(FLOORS)/torch.txt $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
+		--output-file $(FLOORS)/lowest.txt
+	$(LOWEST) install --python $(FLOORS)/bin/python --requirement $(FLOORS)/lowest.txt \
+		$(addprefix --find-links ,$(PIP_FIND_LINKS))
+	$(LOWEST) install --python $(FLOORS)/bin/python --constraint $(FLOORS)/lowest.txt --group test \
+		$(addprefix --find-links ,$(PIP_FIND_LINKS))
+	$(LOWEST) install --python $(FLOORS)/bin/python --no-deps --editable .
+	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 \
+		--ignore tests/models/test_openvino_encoder.py --ignore tests/training/grpo/test_trl.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

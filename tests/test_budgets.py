@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, strategies as st
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as reference
 
 from napari_pathreason.budgets import (
     BUDGET_GRID,
@@ -20,6 +19,11 @@ from napari_pathreason.engine import view_of
 from napari_pathreason.errors import QueryError, RegionError
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import ModelDims
+
+try:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as reference
+except ModuleNotFoundError:  # its name before 5.2
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize as reference
 
 token_sides = st.sampled_from([28, 32])
 region_sides = st.integers(32, 100_000)
