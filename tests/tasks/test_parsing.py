@@ -174,3 +174,14 @@ def test_thinking_that_was_cut_off_is_no_answer(query):
 def test_a_choice_without_the_frame_counts_and_is_not_well_formed():
     answer = TASKS["vqa"].parse("The answer is no.", Query("vqa", "Is it?", ("yes", "no")))
     assert (answer.text, answer.well_formed) == ("no", False)
+
+
+def test_a_prompt_names_the_pixels_that_boxes_are_written_in():
+    query = Query("detection", "", ("tumour",))
+    texts = {
+        space: TASKS["detection"].messages(query, (), space)[-1]["content"][-1]["text"]
+        for space in ("relative", "resized")
+    }
+    assert texts["resized"].startswith(texts["relative"])
+    assert "pixels" in texts["resized"]
+    assert "pixels" not in texts["relative"]

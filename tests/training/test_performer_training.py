@@ -97,7 +97,7 @@ def test_boxes_that_a_model_refines_are_rewarded_so(begun, monkeypatch):
     stated = MetadataRecipe(zoom_labels=("platelet",))
     recipe = begun(steps=1, stop_after=1).model_copy(update={"metadata": stated})
     refiners = []
-    monkeypatch.setattr(grpo, "Rewards", lambda *args: refiners.append(args[-1]) or Rewards(*args))
+    monkeypatch.setattr(grpo, "Rewards", lambda *args: refiners.append(args[2]) or Rewards(*args))
     folder = train_performer(recipe)
     assert refiners == [BoxRefiner(("platelet",), 32)]
     assert load_models(folder, "cpu").performer.info.zoom_labels == ("platelet",)

@@ -31,6 +31,8 @@ Y_FIRST_FORMAT = (
     'Answer with a JSON list of {"box_2d": [ymin, xmin, ymax, xmax], "label": name}, [] if none.'
 )
 """As models ask for it that were taught boxes with y first."""
+IN_PIXELS = "Coordinates are pixels of the picture as you see it."
+"""Said to models that write boxes so; those that write 0 to 1000 were trained without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class _LesionDetection:
         if query.question.strip() and query.options:
             question = f"{question} Names: {', '.join(query.options)}."
         form = Y_FIRST_FORMAT if box_space == "relative_yx" else DETECTION_FORMAT
+        if box_space == "resized":
+            form = f"{form} {IN_PIXELS}"
         return _chat(f"{question} {form}", captions)
 
     def parse(self, text: str, query: Query) -> Answer:

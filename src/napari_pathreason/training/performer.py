@@ -72,7 +72,8 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     about = models.described_in(begun, models.find_base(begun, name))
     info = models.read_info(about, name, begun)
     dims, refiner = info.dims, grpo.BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
-    functions = grpo.Rewards(settings, recipe.beside, refiner, info.box_space or "relative")
+    space = info.box_space or "relative"
+    functions = grpo.Rewards(settings, recipe.beside, refiner, space)
     accelerator = grpo.join_processes(recipe, settings, out)
     processes = accelerator.num_processes
     identify = partial(
@@ -109,7 +110,8 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
             views = read_views(samples, pictures, budget, dims.token_px, change, picture.rng)
             by_picture.append(list(zip(samples, views, strict=True)))
             budgets.append(budget)
-        prompts = grpo.build_prompts(by_picture, tokenizer, dims, models.NORMALISATION[info.family])
+        normalisation = models.NORMALISATION[info.family]
+        prompts = grpo.build_prompts(by_picture, tokenizer, dims, normalisation, space)
         return Step([question for each in by_picture for question in each], prompts, budgets)
 
     def reward(

@@ -19,7 +19,7 @@ from napari_pathreason import models
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training.model import gradient_checkpointing
 from napari_pathreason.training.samples import Sample, View
-from napari_pathreason.types import Messages, ModelDims
+from napari_pathreason.types import BoxSpace, Messages, ModelDims
 
 T = TypeVar("T")
 
@@ -32,12 +32,16 @@ def build_prompts(
     tokenizer: Any,
     dims: ModelDims,
     normalisation: models.Normalisation,
+    box_space: BoxSpace = "relative",
 ) -> models.PromptBatch:
-    """Prompts of pictures, or of views, each with one question or several that share the pixels."""
+    """Prompts of pictures, or of views, each with one question or several that share the pixels.
+
+    ``box_space`` is how the model writes boxes; the prompt names it.
+    """
     return prompts_of(
         [questions[0][1].pictures for questions in pictures],
         [
-            [TASKS[s.task].messages(s.query, s.captions) for s, _ in questions]
+            [TASKS[s.task].messages(s.query, s.captions, box_space) for s, _ in questions]
             for questions in pictures
         ],
         tokenizer,

@@ -318,7 +318,7 @@ class Rewards:
             "sample": samples,
             "view": views,
             "breakdown": breakdowns,
-            "prompts": [_prompt(sample) for sample in samples],
+            "prompts": [_prompt(sample, self._box_space) for sample in samples],
             "completions": list(completions),
             "completion_ids": list(completion_ids),
             "trainer_state": TrainerState(global_step=step, max_steps=self._settings.steps),
@@ -354,9 +354,10 @@ def _ask(name: str, function: RewardFunction, columns: dict[str, Any]) -> list[f
     return rewards
 
 
-def _prompt(sample: Sample) -> str:
+def _prompt(sample: Sample, box_space: BoxSpace) -> str:
     """The text that stands behind the picture, or behind the last one."""
-    return str(TASKS[sample.task].messages(sample.query)[-1]["content"][-1]["text"])
+    messages = TASKS[sample.task].messages(sample.query, (), box_space)
+    return str(messages[-1]["content"][-1]["text"])
 
 
 def ap50(predicted: Sequence[AnswerBox], truth: Sequence[AnswerBox]) -> float:

@@ -17,7 +17,10 @@ from ._metadata import fingerprint
 
 FORMAT = Format("training state", 1, oldest=1)
 STEP = "step.json"
-_FREE = {"stop_after", "checkpoint_every", "validate_every", "validate_samples", "start"}
+_FREE = {
+    *("stop_after", "checkpoint_every", "validate_every", "validate_samples", "start"),
+    *("score_samples", "best", "patience"),
+}
 """Settings of a stage that may change in the midst of it; its start is told by its content."""
 _MOST = 60
 """Characters of a setting in a line that says what differs."""
@@ -51,6 +54,8 @@ def identity_of(
     data = recipe.data.model_dump(mode="json", exclude={"folder"})
     lora = recipe.lora.model_dump(mode="json") if recipe.lora is not None else None
     sections = {"seed": recipe.seed, stage: own, "data": data, "lora": lora}
+    if stage == "sft":
+        sections["model"] = {"words": recipe.model.words}
     sections["metadata"] = {"zoom_labels": list(recipe.metadata.zoom_labels)}
     code = [*recipe.grpo.rewards] if stage == "grpo" else [recipe.sft.objective or ""]
     files = {name: file for name in code if name and (file := file_beside(name, recipe.beside))}
