@@ -54,8 +54,8 @@ def shown(qtbot: Any) -> Any:
 @pytest.mark.parametrize(
     ("calibration", "line"),
     [
-        (Calibration(), "Confidence: high (83\xa0%)"),
-        (None, "Confidence: high (83\xa0%, not calibrated)"),
+        (Calibration(), "Confidence: high (83 %)"),
+        (None, "Confidence: high (83 %, not calibrated)"),
     ],
 )
 def test_confidence_stands_between_answer_and_rationale(

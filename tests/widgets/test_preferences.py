@@ -112,11 +112,11 @@ def test_the_preferred_model_is_offered_and_a_chosen_one_stays(
     _, dock = make_dock()
     assert dock.form.model_box.model_id == str(tmp_path)
     section.model = "nobody/another"
-    dock.form.prefer(dock.session.preferences().model)
+    dock.session.inquiry.prefer(dock.session.preferences().model)
     assert dock.form.model_box.model_id == "nobody/another"
     dock.form.model_box.model_id = "embedded"
     section.model = str(tmp_path)
-    dock.form.prefer(dock.session.preferences().model)
+    dock.session.inquiry.prefer(dock.session.preferences().model)
     assert dock.form.model_box.model_id == "embedded"
     assert dock.form.model_box.offered == ["embedded", str(tmp_path), "nobody/another"]
 

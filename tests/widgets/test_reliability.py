@@ -98,7 +98,7 @@ def test_a_reliable_answer(dock: Any, finish: Wait) -> None:
     assert not dock.reliability.isHidden()
     assert dock.reliability.text == "Reliable"
     assert bold(dock.answer) == ["yes"]
-    assert "Confidence: high (100\xa0%" in dock.answer.toPlainText()
+    assert "Confidence: high (100 %" in dock.answer.toPlainText()
     assert dock.history.item(0).text().endswith("\N{RIGHTWARDS ARROW} yes")
     assert captions(viewer) == ["1"]
 
