@@ -32,7 +32,7 @@ Answer = Callable[[str, Pictures], tuple[str, str]]
 def find_dark(words: str, pictures: Pictures) -> tuple[str, str]:
     """Boxes from 0 to 1000 where boxes are asked for, else ``no`` or ``yes``: is there dark?"""
     dark = [picture[..., 0] < 128 for picture in pictures]
-    if "bbox_2d" not in words:
+    if "box_2d" not in words:
         if "white?" in words:
             return "it looks bright", "yes"
         return "dark pixels", "yes" if any(one.any() for one in dark) else "no"

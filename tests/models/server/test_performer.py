@@ -117,6 +117,16 @@ def test_visual_tokens_are_those_that_the_server_counts(kind, side, tokens):
     assert done.prompt_tokens > tokens
 
 
+def test_where_all_pictures_cost_the_same_they_are_read_finely():
+    pixels = np.random.default_rng(0).integers(90, 220, (1792, 1792, 3), np.uint8)
+    with serving(ollama()) as server, slide_from_arrays([pixels], "s") as slide:
+        models = load_models(server.address)
+        request = Request(Region(0, 0, 1792, 1792), QUERY, 16, policy="one_view")
+        result = ask(Job(slide, request), models.performer, models.allocator)
+    assert result.picture_size == (896, 896)
+    assert result.tokens.realised == 256
+
+
 def test_two_pictures_are_counted_together():
     with serving() as server:
         done = answer(load_server(server.address), dark(256, 256), dark(256, 320))
@@ -327,7 +337,7 @@ def test_boxes_are_read_by_the_convention_that_is_known(space, order, scale, sai
     """Of an unknown model: as its user says, or as it boxes the probe picture."""
 
     def find(words, pictures):
-        if "bbox_2d" not in words:
+        if "box_2d" not in words:
             return "", "yes"
         rows, columns = np.nonzero(pictures[0][..., 0] < 128)
         height = pictures[0].shape[0]

@@ -1,7 +1,8 @@
-"""What is known of a served model by its name alone: how it writes boxes, how large its tokens are.
+"""The family of a served model, by its name alone: all that a server tells of it.
 
-The one place where names of models mean anything to a server's performer; how large tokens are is
-then measured (`probe`), and a user's own word on boxes goes before this table.
+The one place where names of models mean anything. What a family is stands in `models.families`;
+how large tokens are is then measured (`probe`), and a user's own word on boxes goes before the
+family's.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
+from napari_pathreason.models.families import FAMILIES
 from napari_pathreason.types import BoxSpace
 
 
 @dataclass(frozen=True, slots=True)
 class ServedFamily:
-    """A family of models.
+    """A family of models, as far as it matters behind a server.
 
     Parameters
     ----------
     name : str
         For people.
-    boxes : {"relative", "resized", "relative_yx"} or None
+    boxes : BoxSpace or None
         How it writes boxes; None where it was not taught to, or nobody knows.
     token_px : int
         Side of a visual token in pixels of the picture, until it is measured.
@@ -33,19 +35,20 @@ class ServedFamily:
 
 
 UNKNOWN = ServedFamily("unknown")
-_FAMILIES: tuple[tuple[str, ServedFamily], ...] = (
-    (r"qwen3[._-]?[56]?.*vl|qwen3[._-]?[56]\b", ServedFamily("Qwen3-VL", "relative")),
-    (
-        r"qwen2[._-]?5.*vl|lingshu-(7|32)b|patho-?r1|scalereasoner",
-        ServedFamily("Qwen2.5-VL", "resized", 28),
-    ),
-    (r"qwen2.*vl", ServedFamily("Qwen2-VL", "relative", 28)),
-    (r"medgemma|gemma-?3", ServedFamily("Gemma 3", None, 56)),
-    (r"gemma-?4", ServedFamily("Gemma 4", "relative_yx")),
-    (r"internvl", ServedFamily("InternVL", "relative", 28)),
-    (r"pathreason|^embedded$", ServedFamily("PathReason", "relative")),
+_TYPES = (
+    (r"qwen3[._-]?[56]", "qwen3_5"),
+    (r"qwen3.*vl|pathreason|^embedded$", "qwen3_vl"),
+    (r"qwen2[._-]?5.*vl|lingshu-(7|32)b|patho-?r1|scalereasoner", "qwen2_5_vl"),
+    (r"qwen2.*vl", "qwen2_vl"),
+    (r"medgemma|gemma-?3", "gemma3"),
+    (r"gemma-?4", "gemma4"),
+    (r"internvl|lingshu-i", "internvl"),
+    (r"llava-?onevision", "llava_onevision"),
+    (r"smolvlm", "smolvlm"),
+    (r"idefics3", "idefics3"),
+    (r"llama-?3\.2.*vision", "mllama"),
 )
-"""Pattern in a served model's name -> family; the first that is found."""
+"""Pattern in a served model's name -> its type as `FAMILIES` names it; the first that is found."""
 
 
 def short_name(model: str) -> str:
@@ -59,4 +62,8 @@ def short_name(model: str) -> str:
 def family_named(model: str) -> ServedFamily:
     """The family of a served model, as far as its name tells; see `ServedFamily`."""
     name = short_name(model).casefold()
-    return next((one for pattern, one in _FAMILIES if re.search(pattern, name)), UNKNOWN)
+    kind = next((kind for pattern, kind in _TYPES if re.search(pattern, name)), None)
+    if kind is None:
+        return UNKNOWN
+    family = FAMILIES[kind]
+    return ServedFamily(family.name, family.box_space, family.token_px)

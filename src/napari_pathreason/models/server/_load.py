@@ -12,6 +12,7 @@ from napari_pathreason.types import (
     ModelInfo,
     Scale,
     ServerInfo,
+    TokenLevel,
     unknown_dims,
 )
 
@@ -24,6 +25,8 @@ from ._probe import Capabilities, capabilities, keep, probe, remembered
 
 BOXES = "boxes"
 CALIBRATED = "calibration"
+AROUND = 2
+"""Tokens around a picture, where they cannot be told from its own."""
 AT_ONCE = 4
 """Requests in flight, at the most."""
 SPACES: dict[BoxSpace, str] = {
@@ -260,6 +263,10 @@ def _chosen(client: Client, listed: tuple[Served, ...]) -> tuple[Client, Served]
 def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
     family = family_named(address.model)
     space, said_by = _boxes(address, family, found)
+    token_px = found.token_px or family.token_px
+    levels: tuple[TokenLevel, ...] = ()
+    if found.fixed:  # the size of a picture costs nothing: it is read as finely as it can be shown
+        levels = (TokenLevel(found.fixed, max(found.fixed - AROUND, 1)),)
     notes = []
     if not found.usage:
         notes.append("the server does not count tokens; visual tokens are those that were planned")
@@ -267,10 +274,11 @@ def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
         name=short_name(address.model),
         family=family.name,
         box_space=space,
-        dims=unknown_dims(found.token_px or family.token_px),
+        dims=unknown_dims(token_px),
         device="server",
         calibration=_calibration(address) if found.logprobs else None,
         notes=tuple(notes),
+        levels=levels,
         server=ServerInfo(
             pictures=found.pictures,
             at_once=at_once,
