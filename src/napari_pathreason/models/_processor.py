@@ -103,6 +103,8 @@ def _of_pictures(kind: Any) -> Any:
         def get_attributes(cls) -> list[str]:
             return [*_PARTS]
 
+    # what the family's own __init__ calls with all its parts is then _WithoutRest, which leaves
+    # the absent ones out before transformers checks their number and kind
     class PicturesAndWords(kind, _WithoutRest):
         def __init__(self, image_processor: Any, tokenizer: Any, **settings: Any) -> None:
             others = signature(kind).parameters.keys() - {*_PARTS}
