@@ -106,6 +106,12 @@ def test_black_is_no_tissue_of_a_picture_either():
     assert slides.tissue_share(pixels) == 0.5
 
 
+def test_a_black_spot_within_a_picture_is_something():
+    pixels = np.full((10, 10, 3), 255, np.uint8)
+    pixels[3:6, 3:8] = 0
+    assert slides.tissue_share(pixels) == 0.15
+
+
 @pytest.mark.parametrize(("colour", "said"), [((30, 60, 180), 1), ((20, 130, 60), 1), (PINK, 0)])
 def test_pen_marks_are_said(colour, said: int):
     assert len(tissue_mask(slide(colour), (60, 40)).notes) == said

@@ -121,11 +121,23 @@ def tissue_share(pixels: NDArray[np.uint8]) -> float:
 
 
 def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pixels (..., 3) are neither white nor black, or as good as that, bool (...).
+    """Which pixels (height, width, 3) are not as good as white, bool (height, width).
 
-    See `tissue_share`.
+    Nor are black ones where they reach the edge of the picture: that is padding. See
+    `tissue_share`.
     """
-    return np.asarray((_stained(pixels) > LEAST) & (pixels.max(axis=-1) > BLACK))
+    stained = _stained(pixels) > LEAST
+    black = pixels.max(axis=-1) <= BLACK
+    return np.asarray(stained & ~_at_edge(black)) if black.any() else np.asarray(stained)
+
+
+def _at_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Parts of a mask (height, width) that reach an edge of it."""
+    from skimage.measure import label
+
+    parts = label(mask, connectivity=1)
+    edges = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return np.asarray(mask & np.isin(parts, np.unique(edges)))
 
 
 def _stained(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -173,10 +185,14 @@ def _pen_marks(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
 
 
 def _padding(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Black pixels, and the neutral ones at their edge, which are mixed of them and of glass."""
+    """Black pixels that reach the edge of the slide, and neutral ones beside them, mixed of both.
+
+    Black within is not known to be padding, and is looked at.
+    """
     black = pixels.max(axis=-1) <= BLACK
     if not black.any():
         return np.asarray(black)
+    black = _at_edge(black)
     spread = pixels.max(axis=-1).astype(np.int16) - pixels.min(axis=-1)
     return np.asarray(black | (_grown(black) & (spread <= NEUTRAL)))
 
