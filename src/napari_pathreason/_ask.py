@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,9 +143,10 @@ def ask(
         if keep is None:
             loaded = load_models(model, device, encoder, precision)
             return run(job, loaded.performer, loaded.allocator)
-        folder, used = Path(keep), used_model(str(model), device, encoder, precision)
+        folder, now = Path(keep), partial(used_model, str(model), device, encoder, precision)
+        used = now()
         check_kept(folder, job, used)
-        same = LoadSame(used, str(model), lambda: load_models(model, device, encoder, precision))()
+        same = LoadSame(used, now, partial(load_models, model, device, encoder, precision))()
         return result_of(run_kept(job, folder, used, same.performer, same.allocator))
 
 

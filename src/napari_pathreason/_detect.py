@@ -133,8 +133,9 @@ def detect(
             lambda: loaded,
         )
     else:
-        used = used_model(str(model), device, encoder, precision)
-        load = LoadSame(used, str(model), partial(load_models, model, device, encoder, precision))
+        now = partial(used_model, str(model), device, encoder, precision)
+        used = now()
+        load = LoadSame(used, now, partial(load_models, model, device, encoder, precision))
     with (
         opened(slide, slide_mpp, "slide_mpp") as source,
         TemporaryDirectory() if folder is None else nullcontext(str(folder)) as where,

@@ -127,7 +127,7 @@ def test_the_figure_shows_the_region_and_its_box(shell, loads, picture, tmp_path
     edge = [pixels.getpixel((36 + round(256 * 1.5) + dx, 36 + 200)) for dx in range(-4, 5)]
     assert (230, 25, 75) in edge
     middle = (36 + round((256 + 32) * 1.5), 36 + round((128 + 48) * 1.5))
-    assert pixels.getpixel(middle) == (0, 0, 0)
+    assert pixels.getpixel(middle) == (40, 20, 50)
 
 
 def test_several_figures_are_numbered(shell, loads, picture, tmp_path):

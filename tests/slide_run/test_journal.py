@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -190,12 +191,13 @@ def test_a_model_that_changes_while_it_is_loaded_is_refused(spots, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"1")
-    used = used_model(str(folder))
-    assert LoadSame(used, str(folder), lambda: "loaded")() == "loaded"
+    now = partial(used_model, str(folder))
+    used = now()
+    assert LoadSame(used, now, lambda: "loaded")() == "loaded"
 
     def load():
         (folder / "tokenizer.json").write_text("{}")
         return "loaded"
 
     with pytest.raises(ModelError, match="model has changed while it was loaded"):
-        LoadSame(used, str(folder), load)()
+        LoadSame(used, now, load)()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -163,16 +163,16 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         keep = _keep(args, entries, slide)
 
         precision = precision_of(args)
-        used = cache(
-            lambda: slide_run.used_model(
-                args.model, args.device, args.encoder, precision, args.name_server
-            )
+        now = partial(
+            slide_run.used_model,
+            *(args.model, args.device, args.encoder, precision, args.name_server),
         )
+        used = cache(now)
 
         def load() -> engine.Models:
             progress.show("loading the model")
             if "manifest" in files or keep is not None:  # what is kept is known by its content
-                loaded = slide_run.LoadSame(used(), args.model, load_any)()
+                loaded = slide_run.LoadSame(used(), now, load_any)()
             else:
                 loaded = load_any()
             progress.clear()

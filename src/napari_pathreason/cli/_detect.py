@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,15 +124,10 @@ def run(args: argparse.Namespace) -> int:
         files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()
     models.prepare_server(args.model, args.allow_host, args.boxes)
-    precision = precision_of(args)
-    used = slide_run.used_model(args.model, args.device, args.encoder, precision)
-    load = cache(
-        slide_run.LoadSame(
-            used,
-            args.model,
-            lambda: models.load_models(args.model, args.device, args.encoder, precision),
-        )
-    )
+    how = (args.model, args.device, args.encoder, precision_of(args))
+    now = partial(slide_run.used_model, *how)
+    used = now()
+    load = cache(slide_run.LoadSame(used, now, lambda: models.load_models(*how)))
     with StatusLine() as progress, files.locked(args.output):
         return _Runs(args, settings, used, load, progress).all(names)
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from napari_pathreason import engine, exports, slides
 from napari_pathreason.errors import ModelError, SlideError
 
-from ._plan import used_model
-
 _SHARE = 0.05
 """Of the time that a run may take to see whether a slide of many files is still the same."""
 
@@ -65,14 +63,14 @@ class LoadSame:
     ----------
     used : UsedModel
         See `used_model`.
-    source : str
-        ``embedded``, a folder, a hub id or the address of a server.
+    now : callable
+        Gives the same as it is now.
     load : callable
         Loads it.
     """
 
     used: exports.UsedModel
-    source: str
+    now: Callable[[], exports.UsedModel]
     load: Callable[[], engine.Models]
 
     def __call__(self) -> engine.Models:
@@ -84,8 +82,7 @@ class LoadSame:
             As loading does, or if a file of the model has changed.
         """
         loaded = self.load()
-        now = used_model(self.source, self.used.device, self.used.encoder)
-        if now.sha256 != self.used.sha256:
+        if self.now().sha256 != self.used.sha256:
             raise ModelError(
                 f"the model {self.used.name} has changed while it was loaded; run again, so that "
                 "its answers are known by what it is now"

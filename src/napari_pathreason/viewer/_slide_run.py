@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -156,9 +157,10 @@ def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterat
     """
     try:
         compute = preferences().compute
-        used = used_model(request.model, compute.device, compute.encoder, compute.precision)
+        now = partial(used_model, request.model, compute.device, compute.encoder, compute.precision)
+        used = now()
         with request.slide() as slide:
-            load = LoadSame(used, request.model, lambda: session.models(request.model, compute))
+            load = LoadSame(used, now, lambda: session.models(request.model, compute))
             answers = AnswersHere(slide, load)
             yield from run_slide(slide, request.folder, request.settings, used, answers, cancel)
     except Exception as error:  # a fault of ours must end the run, not hang the dock
