@@ -12,7 +12,7 @@ import pytest
 from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
-from qtpy.QtCore import QUrl
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QColor, QFont, QPalette
 from qtpy.QtWidgets import QLabel
 
@@ -250,9 +250,10 @@ def test_compared_answers_say_how_reliable_they_are(dock: Any, finish: Wait, qtb
     budget.compare.check([16, 64])
     budget.compare.compare()
     qtbot.waitUntil(budget.compare.compare_button.isEnabled, timeout=20_000)
-    column = [budget.compare.table.item(row, 0).text() for row in range(5)]
-    assert column[:2] == ["No reliable answer", "Guess: yes"]
-    assert column[4] == "\N{EN DASH}"  # no confidence in a guess
+    row = [budget.compare.table.item(0, column).text() for column in range(4)]
+    assert row == ["16", "Guess: yes", *["\N{EN DASH}"] * 2]  # no confidence in a guess
+    spoken = budget.compare.table.item(0, 1).data(Qt.AccessibleTextRole)
+    assert spoken == "No reliable answer: Guess: yes"
     tip = budget.history.table.item(0, 0).toolTip()
     assert tip.endswith("No reliable answer: not trained on: necrosis")
 
