@@ -315,6 +315,12 @@ def test_another_encoder_is_refused(run, spots):
     assert "encoder fast (now exact)" in event.reason
 
 
+def test_weights_in_another_precision_are_another_model(run, spots):
+    run(used=replace(spots.used, precision="bfloat16"))
+    (event,) = run()
+    assert "another model or precision" in event.reason
+
+
 def test_tiles_of_two_encoders_are_not_mixed(run, spots, tmp_path):
     """One was chosen, and this machine has not what the run began with."""
 

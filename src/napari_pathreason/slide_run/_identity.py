@@ -84,8 +84,12 @@ def slide_fingerprint(slide: slides.Slide) -> str:
 
 
 def model_identity(used: exports.UsedModel) -> str:
-    """SHA-256 of all of a model that can change an answer; its name where that is out of reach."""
-    return used.sha256 or used.name
+    """SHA-256 of all of a model that can change an answer; its name where that is out of reach.
+
+    The precision that was chosen for its weights stands behind it.
+    """
+    content = used.sha256 or used.name
+    return content if used.precision == "auto" else f"{content} as {used.precision}"
 
 
 def differences(first: Mapping[str, object], this: Mapping[str, object]) -> list[str]:
@@ -107,7 +111,7 @@ def other_sources(first: Sources, this: Sources) -> list[str]:
     return [
         *([] if same else ["another slide"]),
         *(["another um per pixel"] if slide.mpp != own.mpp else []),
-        *(["another model"] if first.model != this.model else []),
+        *(["another model or precision"] if first.model != this.model else []),
         *differences(*encoders),
     ]
 
