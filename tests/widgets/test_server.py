@@ -88,7 +88,7 @@ def test_the_dock_answers_through_a_server(
         assert result.answer.text == "yes"
         assert result.tokens.realised == 56  # 8 x 7 tokens of 32 px
         assert "56 of 320 visual tokens" in token_line(result)
-        assert token_line(result) in dock.answer.toPlainText()
+        assert "56 of 320 tokens" in dock.answer.toPlainText()
         assert result.confidence == pytest.approx(0.8, abs=0.01)
         dock.form.task_box.choose("detection")
         dock.form.question_edit.clear()
