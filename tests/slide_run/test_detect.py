@@ -52,7 +52,7 @@ def test_a_folder_keeps_the_run_and_takes_it_up_again(slide_path, tmp_path, monk
     assert (folder / "manifest.json").is_file()
     again = detect(slide_path, ["spot"], folder=folder, **where, **OPTIONS)
     assert again == first
-    assert loaded == [("finder", "cpu", "fast")]
+    assert loaded == [("finder", "cpu", "fast", "auto")]
     without = detect(slide_path, ["spot"], folder=folder, tiles={0: 0}, **where, **OPTIONS)
     assert len(without.records) == len(first.records) - 1
 
