@@ -175,8 +175,8 @@ def test_no_scheduler_is_one_line(spots, slide_path, tmp_path, monkeypatch):
 def test_workers_load_with_the_chosen_encoder(monkeypatch):
     asked = []
     monkeypatch.setattr("napari_pathreason.models.load_models", lambda *words: asked.append(words))
-    LoadModels("some/model", "cpu", "fast")()
-    assert asked == [("some/model", "cpu", "fast")]
+    LoadModels("some/model", "cpu", "fast", "bfloat16")()
+    assert asked == [("some/model", "cpu", "fast", "bfloat16")]
 
 
 @pytest.mark.slow

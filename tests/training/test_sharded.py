@@ -166,12 +166,13 @@ def test_what_cannot_be_sharded_is_refused(tmp_path, monkeypatch, version, lora,
     class Sharded:
         distributed_type = DistributedType.FSDP
         is_fsdp2 = version == 2
+        num_processes = 1
 
         def __init__(self, **kwargs):
             pass
 
     make_tiny_checkpoint(tmp_path / "base")
-    monkeypatch.setattr("napari_pathreason.training.grpo._learner.Accelerator", Sharded)
+    monkeypatch.setattr("napari_pathreason.training.run._processes.Accelerator", Sharded)
     recipe = _recipe(tmp_path, "run", "x", rewards=["task"])
     if not lora:
         recipe = recipe.model_copy(update={"lora": None})
