@@ -20,6 +20,7 @@ STEP = "step.json"
 _FREE = {
     *("stop_after", "checkpoint_every", "validate_every", "validate_samples", "start"),
     *("score_samples", "best", "patience"),
+    "gather",  # where weights lie while completions are drawn, not what they are
 }
 """Settings of a stage that may change in the midst of it; its start is told by its content."""
 _MOST = 60
