@@ -37,8 +37,8 @@ class SlideFields(QObject):
         self._rows = rows
         self._image: Image | None = None
         self.mpp_box = QDoubleSpinBox(minimum=0, maximum=MOST_UM, decimals=4, singleStep=0.05)
-        self.mpp_box.setSpecialValueText("um per pixel unknown")
-        self.mpp_box.setSuffix(" um per pixel")
+        self.mpp_box.setSpecialValueText("µm per pixel unknown")
+        self.mpp_box.setSuffix(" µm per pixel")
         self.mpp_box.setKeyboardTracking(False)
         self.mpp_box.setToolTip(
             "Size of a pixel of the slide; yours goes before what the file says"
