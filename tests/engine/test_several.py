@@ -1,5 +1,6 @@
 """One question about several regions: one prompt, each region named, each read as one picture."""
 
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -77,6 +78,19 @@ def test_a_budget_is_shared_in_equal_parts_and_the_account_adds_up(slide, alloca
     native = ask(Job(slide, together("native")), Comparer(), allocator)
     assert native.tokens.realised == native.tokens.native_picture == 20 * 20 + 25 * 12
     assert native.tokens.saved == 0
+
+
+def test_seconds_of_reading_count_once(slide, allocator):
+    read, pause = slide.read_region, 0.2
+
+    def slow(region, size):
+        time.sleep(pause)
+        return read(region, size)
+
+    slide.read_region = slow
+    result = ask(Job(slide, together()), Comparer(), allocator)
+    slow_reads = len(result.views.views) * pause
+    assert slow_reads <= result.seconds["read"] < 1.9 * slow_reads
 
 
 def test_pictures_have_the_levels_of_the_family(slide, allocator):

@@ -187,6 +187,33 @@ def reading_of(
     return Read(reading, tuple(doubts), seconds)
 
 
+def ask_jointly(
+    job: Job, model: ModelInfo, views: tuple[View, ...], captions: Sequence[str]
+) -> Generator[Event | Need, list[Completion], Read]:
+    """Show all views in one prompt; what the job's journal knows already is not asked again.
+
+    Parameters
+    ----------
+    job : Job
+    model : ModelInfo
+    views : tuple of View
+    captions : sequence of str
+        What each picture is and where, in words.
+    """
+    for known in job.journal or ():
+        if known.views == views:
+            yield ViewRead(known)
+            return Read(known)
+    began = time.perf_counter()
+    images = [read(job, view.region, view.size) for view in views]
+    seconds = time.perf_counter() - began
+    prompt = prompt_of(job.request.query, model, images, captions)
+    (completion,) = yield Need((prompt,), streams=True)
+    one = reading_of(job, model, views, images, completion, seconds)
+    yield ViewRead(one.reading)
+    return one
+
+
 def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
     """Ask the question of each view by itself, as many together as suit the model's device.
 

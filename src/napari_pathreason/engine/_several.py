@@ -5,7 +5,6 @@ Nothing is chosen here: the user marked the regions. A budget is shared by them 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
@@ -26,10 +25,10 @@ from napari_pathreason.types import (
 
 from ._asking import Need
 from ._checks import MOST_TOKENS, most_of_picture
-from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
+from ._job import Event, Job, Planned, Stage, StageStarted
 from ._plan import cost_of, numbered, view_of
 from ._policies import USUAL
-from ._reading import Found, Read, prompt_of, read, reading_of
+from ._reading import Found, ask_jointly
 from ._windows import pinned_windows, place_in
 
 TOGETHER: PolicyName = "together"
@@ -118,7 +117,9 @@ def read_together(
     allocation = _allocation(request, spent)
     cost = cost_of(views, model, job.slide.level_sizes, joint=True)
     yield Planned(allocation, planned, cost)
-    one = yield from _ask(job, model, views, begin)
+    yield begin(Stage.GENERATE)
+    captions = [caption(view, request.region) for view in views]
+    one = yield from ask_jointly(job, model, views, captions)
     return Found(
         allocation=allocation,
         views=planned,
@@ -153,26 +154,6 @@ def caption(view: View, among: Region) -> str:
     """What a picture in the prompt is, in words."""
     place = place_in(view.region, among)
     return f"Region {view.number}, {place} of all that is shown."
-
-
-def _ask(
-    job: Job, model: ModelInfo, views: tuple[View, ...], begin: Callable[[Stage], StageStarted]
-) -> Generator[Event | Need, list[Completion], Read]:
-    for known in job.journal or ():
-        if known.views == views:
-            yield ViewRead(known)
-            return Read(known)
-    yield begin(Stage.READ)
-    began = time.perf_counter()
-    images = [read(job, view.region, view.size) for view in views]
-    seconds = time.perf_counter() - began
-    yield begin(Stage.GENERATE)
-    captions = [caption(view, job.request.region) for view in views]
-    prompt = prompt_of(job.request.query, model, images, captions)
-    (completion,) = yield Need((prompt,), streams=True)
-    one = reading_of(job, model, views, images, completion, seconds)
-    yield ViewRead(one.reading)
-    return one
 
 
 def _check(query: Query, model: ModelInfo) -> None:

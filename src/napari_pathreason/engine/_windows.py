@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -37,11 +36,11 @@ from napari_pathreason.types import (
 from ._asking import Need
 from ._checks import MOST_TOKENS, most_of_picture
 from ._combine import MOSTLY, combine_readings, latest_readings, read_shares
-from ._job import Event, Job, Planned, Stage, StageStarted, ViewRead
+from ._job import Event, Job, Planned, Stage, StageStarted
 from ._plan import JOINT_OVERVIEW, budget_flops, cost_of, numbered, view_of, window_budgets
 from ._policies import LEARNED, USUAL, AllNative, Pick, Policy, State, Uniform, policy_named
 from ._protocols import Allocator, WindowsAllocator
-from ._reading import Found, Read, ask_each, prompt_of, read, reading_of
+from ._reading import Found, Read, ask_each, ask_jointly, read
 from ._reliability import windows_doubts
 from ._scene import (
     Scene,
@@ -212,7 +211,8 @@ def read_windows(
         yield rounds.planned(new)
         yield begin(Stage.GENERATE)
         if rounds.joint:
-            rounds.reads.append((yield from _ask_jointly(job, model, new)))
+            captions = [caption(view, job.request.region) for view in new]
+            rounds.reads.append((yield from ask_jointly(job, model, new, captions)))
             break
         rounds.reads += yield from ask_each(job, model, new)
     return rounds.together(decoded)
@@ -511,25 +511,6 @@ def _leave_out(scene: Scene, banned: Sequence[Region]) -> None:
     places = np.flatnonzero(scene.worth)
     windows = [scene.grid.window(int(place)) for place in places]
     scene.worth[places[shown_shares(windows, banned) >= BANNED]] = False
-
-
-def _ask_jointly(
-    job: Job, model: ModelInfo, views: tuple[View, ...]
-) -> Generator[Event | Need, list[Completion], Read]:
-    """Show all views in one prompt, each introduced by what and where it is."""
-    for known in job.journal or ():
-        if known.views == views:
-            yield ViewRead(known)
-            return Read(known)
-    began = time.perf_counter()
-    images = [read(job, view.region, view.size) for view in views]
-    seconds = time.perf_counter() - began
-    captions = [caption(view, job.request.region) for view in views]
-    prompt = prompt_of(job.request.query, model, images, captions)
-    (completion,) = yield Need((prompt,), streams=True)
-    one = reading_of(job, model, views, images, completion, seconds)
-    yield ViewRead(one.reading)
-    return one
 
 
 def caption(view: View, region: Region) -> str:
