@@ -195,10 +195,12 @@ def _with_scale(recipe: Recipe, data: Path) -> Recipe:
     return recipe.model_copy(update=changed)
 
 
-def _measured_on_val(name: str, model: Path, recipe: Recipe, data: Path, book: _Book) -> Decision:
-    """The best budget of a model on ``val``, and its score there."""
+def _on_val(
+    model: Path, recipe: Recipe, data: Path, book: _Book, policies: tuple[str, ...] = ("fixed",)
+) -> Report:
+    """What is chosen by: figures of a model on ``val``."""
     with book.timed("choosing on val"):
-        report = evaluate(
+        return evaluate(
             EvaluationPlan(
                 str(model),
                 data / "val.jsonl",
@@ -206,8 +208,14 @@ def _measured_on_val(name: str, model: Path, recipe: Recipe, data: Path, book: _
                 blank=False,
                 seed=recipe.seed,
                 together=TOGETHER,
+                policies=policies,
             )
         )
+
+
+def _measured_on_val(name: str, model: Path, recipe: Recipe, data: Path, book: _Book) -> Decision:
+    """The best budget of a model on ``val``, and its score there."""
+    report = _on_val(model, recipe, data, book)
     measure = recipe.sft.best or "score"
     values = {budget: _value(report.rows, budget, measure) for budget in _budgets(report.rows)}
     best = max(values, key=lambda budget: values[budget])
@@ -229,18 +237,7 @@ def _value(rows: Sequence[Row], budget: str, measure: str) -> float:
 
 def _allocator_on_val(final: Path, recipe: Recipe, data: Path, book: _Book) -> Decision:
     """Keep the allocator where no fixed budget is as good on ``val`` at its cost."""
-    with book.timed("choosing on val"):
-        report = evaluate(
-            EvaluationPlan(
-                str(final),
-                data / "val.jsonl",
-                recipe.lab.budgets,
-                blank=False,
-                seed=recipe.seed,
-                together=TOGETHER,
-                policies=("fixed", "allocator"),
-            )
-        )
+    report = _on_val(final, recipe, data, book, ("fixed", "allocator"))
     own = [r for r in report.policies if r.run.policy == "allocator" and r.topic == r.task == ALL]
     fixed = [row for row in report.rows if row.topic == row.task == ALL]
     best = max(own, key=lambda row: row.values["score"])
