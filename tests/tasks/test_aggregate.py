@@ -195,6 +195,31 @@ def test_windows_without_a_number_are_not_read_and_not_none():
     assert told.answer.reply == "window 11: wrote "
 
 
+def test_what_most_windows_cannot_count_is_not_counted():
+    regions = windows(4, 3)
+    silent = [reading(r, "cannot tell", n, confidence=0.9) for n, r in enumerate(regions[:10], 1)]
+    numbers = [reading(r, "30", n, confidence=0.9) for n, r in enumerate(regions[10:], 11)]
+    told = aggregate(COUNT, [*silent, *numbers], REGION)
+    assert (told.answer.text, told.estimate) == ("cannot tell", None)
+    assert told.confidence == pytest.approx(0.9 * 10 / 12)
+    assert told.notes == ("2 of 12 views give a number",)
+    assert set(told.support) == set(range(10))
+    nobody = aggregate(COUNT, silent, REGION, regions[10:])
+    assert nobody.answer.text == "cannot tell"
+    assert nobody.answer.well_formed
+    assert nobody.confidence == pytest.approx(0.9)
+    assert nobody.notes == ("83 % of the specimen was read",)
+
+
+def test_a_few_windows_that_cannot_count_are_as_if_not_read():
+    regions = windows(4, 3)
+    numbers = [reading(r, "10", n) for n, r in enumerate(regions[:8], 1)]
+    silent = [reading(r, "cannot tell", n) for n, r in enumerate(regions[8:], 9)]
+    told = aggregate(COUNT, [*numbers, *silent], REGION)
+    assert told.answer.text == "120"
+    assert told.notes[1:] == ("4 views say: cannot tell",)
+
+
 def test_strata_belong_to_their_windows():
     """Empty windows and full ones, told apart; the lost one is among the full."""
     regions = windows(4, 3)

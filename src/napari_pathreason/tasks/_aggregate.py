@@ -20,7 +20,7 @@ from ._combine_choices import (
 )
 from ._combine_places import asks_place, combine_places
 from ._merge_boxes import MergedBox, merge_boxes
-from ._numbers import MOST_DIGITS
+from ._numbers import MOST_DIGITS, abstains
 from ._sum_counts import CountEstimate, outermost, share_read, sum_counts
 from ._topics import form_of
 
@@ -218,9 +218,13 @@ def _count(scene: _Scene) -> Aggregate:
     """The sum over windows; overviews count only where there are no windows.
 
     Of a view within another the wider one counts, as the things that it was read for would count
-    twice.
+    twice. Where most windows cannot tell, nor can all of them together: what is asked about is not
+    to be counted here, and the few that give a number are likelier wrong.
     """
     readings, strata = scene.readings, scene.strata
+    silent = [index for index in scene.known if abstains(readings[index].answer.text)]
+    if 2 * len(silent) > len(scene.known):
+        return _abstention(scene, silent)
     numbers = {
         index: number for index in scene.known if (number := _number(readings[index])) is not None
     }
@@ -252,6 +256,24 @@ def _count(scene: _Scene) -> Aggregate:
     )
 
 
+def _abstention(scene: _Scene, silent: Sequence[int]) -> Aggregate:
+    """That the region cannot be counted, as confident as its windows are of that together."""
+    readings = scene.readings
+    values = [readings[index].confidence for index in silent]
+    known = [value for value in values if value is not None]
+    whole = len(known) == len(values)
+    confidence = math.fsum(known) / len(scene.known) if whole else None
+    support = sorted(silent, key=lambda index: (-(readings[index].confidence or 0.0), index))
+    others = len(scene.known) - len(silent)
+    against = (f"{others} of {len(scene.known)} views give a number",) if others else ()
+    return Aggregate(
+        _answer(readings[support[0]].answer.text, readings, support),
+        confidence,
+        support=tuple(support),
+        notes=(*against, *scene.notes),
+    )
+
+
 def _side_by_side(scene: _Scene, numbers: dict[int, float]) -> list[int]:
     """Readings to be summed: none that lies within another."""
     readings = scene.readings
@@ -276,8 +298,14 @@ def _number(reading: Reading) -> float | None:
 
 def _limits(scene: _Scene) -> list[str]:
     """What views say that is no number."""
-    views = [scene.readings[index] for index in scene.known]
-    return [f"{one.view.name} says: {one.answer.text}" for one in views if _number(one) is None]
+    said: dict[str, list[str]] = {}
+    for one in (scene.readings[index] for index in scene.known):
+        if _number(one) is None:
+            said.setdefault(one.answer.text, []).append(one.view.name)
+    return [
+        f"{names[0]} says: {text}" if len(names) == 1 else f"{len(names)} views say: {text}"
+        for text, names in said.items()
+    ]
 
 
 def _error(count: float, confidence: float | None) -> float | None:
