@@ -297,6 +297,10 @@ def test_every_window_is_answered_once_at_each_budget(regions, tmp_path):
     assert all(len(one.readings) == 75 for one in table)
     again = tabulate_windows(*regions, performer, tmp_path / "run/windows.jsonl", (16, 36, None))
     assert performer.prompts == 150
+    samples, pictures = regions
+    mended = [one.model_copy(update={"answer": "", "topic": "spots"}) for one in samples]
+    tabulate_windows(mended, pictures, performer, tmp_path / "run/windows.jsonl", (16, 36, None))
+    assert performer.prompts == 150  # answers do not hang on labels
     assert [one.readings for one in again] == [one.readings for one in table]
     spot = table[0].scene.grid.window(12)
     assert (spot.x, spot.y) == (256, 256)
