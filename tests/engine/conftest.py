@@ -58,6 +58,7 @@ class MarkedSlide:
     error: Exception | None = None
     notes: tuple[str, ...] = ()
     reads: list[tuple[Region, tuple[int, int]]] = field(default_factory=list)
+    background: tuple[int, int, int] | None = None
 
     @property
     def info(self) -> SlideInfo:

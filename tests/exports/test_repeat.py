@@ -134,6 +134,7 @@ REQUESTS = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_is_repeated(slide, tmp_path, name):
     result = ask(Job(slide, REQUESTS[name]), Finder(), Fixed())
+    slide.background = None  # as in another process, to which it is not known yet
     again = repeated(result, slide, tmp_path)
     assert again.views == result.views
     assert again.request == result.request

@@ -16,6 +16,7 @@ from napari_pathreason.files import plain_text, refuse_inside_slide
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import (
     GenerationSettings,
+    Outline,
     Query,
     Reading,
     Request,
@@ -193,7 +194,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.ManifestEntry]:
     """What the options ask, once for each region."""
-    regions: list[tuple[Region, engine.Outline]] = [(Region(*n), ()) for n in args.region]
+    regions: list[tuple[Region, Outline]] = [(Region(*n), ()) for n in args.region]
     if args.regions:
         placeless: list[str] = []
         regions += engine.read_outlines(args.regions, placeless)
@@ -204,7 +205,7 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
                 file=sys.stderr,
             )
     if args.together:
-        return [exports.ManifestEntry(_together(args, [region for region, _ in regions]))]
+        return [exports.ManifestEntry(_together(args, regions))]
     regions = regions or [(Region(0, 0, slide.width, slide.height), ())]
     windows = () if args.views is None else read_views(args.views)
     chosen = windows_in([region for region, _ in regions], windows, args.views)
@@ -226,7 +227,7 @@ def _entries(args: argparse.Namespace, slide: slides.Slide) -> list[exports.Mani
     ]
 
 
-def _together(args: argparse.Namespace, regions: list[Region]) -> Request:
+def _together(args: argparse.Namespace, regions: list[tuple[Region, Outline]]) -> Request:
     """One question about several regions.
 
     Raises
@@ -241,7 +242,8 @@ def _together(args: argparse.Namespace, regions: list[Region]) -> Request:
     query = Query(args.task, args.question, args.choices)
     settings = settings_of(GenerationSettings, args)
     whole = Request(Region(0, 0, 1, 1), query, args.budget, settings, args.effort)
-    return engine.regions_together(whole, regions)
+    places, outlines = [region for region, _ in regions], [outline for _, outline in regions]
+    return engine.regions_together(whole, places, outlines)
 
 
 @dataclass(frozen=True, slots=True)

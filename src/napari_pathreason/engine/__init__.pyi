@@ -25,6 +25,7 @@ from ._job import (
     as_user_error as as_user_error,
     sentence as sentence,
 )
+from ._masking import inside_outline as inside_outline
 from ._order import FLIPS as FLIPS, other_order as other_order
 from ._plan import (
     Cost as Cost,
@@ -57,7 +58,6 @@ from ._reading import (
     to_detections as to_detections,
 )
 from ._regions import (
-    Outline as Outline,
     parse_regions as parse_regions,
     read_outlines as read_outlines,
     read_regions as read_regions,
@@ -89,7 +89,11 @@ from ._scene import (
     overview_size as overview_size,
     window_side as window_side,
 )
-from ._several import TOGETHER as TOGETHER, regions_together as regions_together
+from ._several import (
+    TOGETHER as TOGETHER,
+    check_together as check_together,
+    regions_together as regions_together,
+)
 from ._together import (
     ParkedJob as ParkedJob,
     answer_parked as answer_parked,

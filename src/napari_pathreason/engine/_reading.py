@@ -30,6 +30,7 @@ from napari_pathreason.types import (
 from ._asking import Need, complete, most_together
 from ._confidence import confidence, read_probabilities
 from ._job import Event, Job, ViewRead
+from ._masking import masked, outline_at
 from ._protocols import Performer
 from ._reliability import Doubt, assess, picture_doubts, question_doubts, reply_doubts
 
@@ -109,7 +110,7 @@ Asking = Generator[Event | Need, list[Completion], list[Read]]
 
 
 def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
-    """Read a region of the job's slide at ``size`` (width, height).
+    """Read a region of the job's slide at ``size`` (width, height), masked by its outline.
 
     Raises
     ------
@@ -122,7 +123,11 @@ def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
             "no part of the region could be read, its tiles are damaged; "
             "get a whole copy of the file or mark another region"
         )
-    return image
+    return _masked(job, region, image)
+
+
+def _masked(job: Job, region: Region, image: RegionImage) -> RegionImage:
+    return masked(image, job.slide, region, outline_at(job.request, region))
 
 
 def prompt_of(
@@ -232,7 +237,7 @@ def ask_each(job: Job, model: ModelInfo, views: Sequence[View]) -> Asking:
         reads = {view: journal[view,] for view in chunk if (view,) in journal}
         began = time.perf_counter()
         images = {
-            view: image
+            view: _masked(job, view.region, image)
             for view in chunk
             if view not in reads
             and (image := job.slide.read_region(view.region, view.size)).unreadable < 1

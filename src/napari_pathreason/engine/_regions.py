@@ -10,9 +10,7 @@ from typing import Any
 
 from napari_pathreason.errors import RegionError, reading
 from napari_pathreason.geometry import Region, count_points
-
-Outline = tuple[tuple[float, float], ...]
-"""Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
+from napari_pathreason.types import Outline
 
 
 def read_regions(path: str | Path) -> list[Region]:

@@ -239,6 +239,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             **({"icc": slide.icc} if slide.icc != "none" else {}),
         },
         "region": [result.region.x, result.region.y, result.region.width, result.region.height],
+        **_outline_to_dict(result),
         "query": {
             "task": result.query.task,
             "question": result.query.question,
@@ -257,6 +258,17 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "zoom": result.settings.zoom,
         "warnings": list(result.warnings),
     }
+
+
+def _outline_to_dict(result: Result) -> dict[str, Any]:
+    """Corners of an annotation, and the colour of what lies outside, which was not shown."""
+    request, views = result.request, result.views
+    found: dict[str, Any] = {}
+    if request is not None and request.outline:
+        found["outline"] = [[x, y] for x, y in request.outline]
+    if views is not None and views.fill is not None:
+        found["fill"] = list(views.fill)
+    return found
 
 
 def _reading_to_dict(reading: Reading) -> dict[str, Any]:

@@ -49,6 +49,7 @@ from ._job import (
     StageStarted,
     as_user_error,
 )
+from ._masking import fill_of, masking_note
 from ._order import check_order
 from ._picture import read_picture
 from ._protocols import Allocator, Performer
@@ -271,11 +272,17 @@ def _result(job: Job, request: Request, model: ModelInfo, found: Found, zoom: Zo
     doubts = [*question_doubts(query, model), *found.doubts]
     if found.completion is not None:
         doubts += reply_doubts(found.completion, answer, confident, model)
-    views = replace(found.views, views=(*found.views.views, *(one.view for one in zoom.readings)))
+    fill = fill_of(request, job.slide)
+    views = replace(
+        found.views,
+        views=(*found.views.views, *(one.view for one in zoom.readings)),
+        fill=fill,
+    )
     notes = input_warnings(request.region, region, job.slide.info)
     notes += wording_warnings(request.query, query)
     notes += boxes_warnings(query, model)
     notes += realised_warnings([*readings, *zoom.readings], model)
+    notes += [] if fill is None else [masking_note(fill)]
     return Result(
         query=query,
         region=region,

@@ -15,6 +15,7 @@ from napari_pathreason.types import (
     Allocation,
     Completion,
     ModelInfo,
+    Outline,
     PolicyName,
     Query,
     Request,
@@ -37,7 +38,9 @@ LEAST = 2
 """Regions of such a question, at the least."""
 
 
-def regions_together(request: Request, regions: Sequence[Region]) -> Request:
+def regions_together(
+    request: Request, regions: Sequence[Region], outlines: Sequence[Outline] = ()
+) -> Request:
     """A request as one question about several regions of a slide.
 
     Parameters
@@ -46,6 +49,8 @@ def regions_together(request: Request, regions: Sequence[Region]) -> Request:
         Whose question, budget and settings are taken.
     regions : sequence of Region
         Level-0 pixels, in the order in which they are numbered.
+    outlines : sequence of outlines, optional
+        Of each region; an empty one where all of it is shown.
 
     Raises
     ------
@@ -64,7 +69,10 @@ def regions_together(request: Request, regions: Sequence[Region]) -> Request:
         request,
         region=Region(left, top, right - left, bottom - top),
         policy=TOGETHER,
-        windows=tuple(WindowChoice(region) for region in regions),
+        windows=tuple(
+            WindowChoice(region, outline=outline)
+            for region, outline in zip(regions, outlines or [()] * len(regions), strict=True)
+        ),
         outline=(),
     )
 
@@ -96,7 +104,7 @@ def read_together(
         If nothing of one can be read.
     """
     request, token_px = job.request, model.dims.token_px
-    _check(request.query, model)
+    check_together(request.query, model)
     yield begin(Stage.ALLOCATE)
     pins = pinned_windows(request, model)
     if len(pins) < LEAST:
@@ -156,7 +164,14 @@ def caption(view: View, among: Region) -> str:
     return f"Region {view.number}, {place} of all that is shown."
 
 
-def _check(query: Query, model: ModelInfo) -> None:
+def check_together(query: Query, model: ModelInfo) -> None:
+    """Refuse a question about several regions that a model cannot be asked.
+
+    Raises
+    ------
+    QueryError
+        If boxes are asked for, or the model reads one picture in a prompt.
+    """
     if query.task == "detection":
         raise QueryError(
             "boxes are looked for in one region at a time; ask about each by itself, without "

@@ -159,7 +159,8 @@ def look_at(job: Job, model: ModelInfo, most: int | None = None) -> tuple[Scene,
     """
     region = job.request.region
     grid = lay_grid(region, window_side(region, model, most), model.dims.token_px)
-    image = read(job, region, overview_size(grid))
+    around = replace(job, request=replace(job.request, outline=()))  # to tell what is unlike it
+    image = read(around, region, overview_size(grid))
     return Scene(grid, image.pixels, job.request.outline), image.pixels_decoded
 
 

@@ -89,6 +89,8 @@ class Slide:
         self.signature = ""
         self.reservation = ""
         """Why it is shown, but cannot be asked about yet; empty for nothing."""
+        self.background: tuple[int, int, int] | None = None
+        """Its colour where there is nothing, once `slides.background` has looked for it."""
 
     def __repr__(self) -> str:
         return f"<Slide {self.info.name!r} {self.width} x {self.height} px>"

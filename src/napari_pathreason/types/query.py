@@ -26,6 +26,9 @@ PolicyName = Literal[
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
 """What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
 
+Outline = tuple[tuple[float, float], ...]
+"""Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
+
 PINNED = "pinned by you"
 """Why a window is read that the user chose."""
 
@@ -80,11 +83,15 @@ class WindowChoice:
     why : str
         What a policy said of it before the user did. Two choices that differ in it alone are equal:
         the same is read.
+    outline : tuple of (float, float)
+        Of one of several regions in one question: corners of its annotation; what lies outside is
+        filled with the slide's background. Empty: all of the region.
     """
 
     region: Region
     tokens: int | None = None
     why: str = field(default="", compare=False)
+    outline: Outline = ()
 
     @property
     def reason(self) -> str:
@@ -119,7 +126,8 @@ class Request:
         regions of one question, which are shown in one prompt.
     outline : tuple of (float, float)
         Corners (x, y) of an annotation within the region, level-0 pixels; windows off it are not
-        read. Empty: all of the region.
+        read, and of what is read all that lies outside is filled with the slide's background.
+        Empty: all of the region.
     """
 
     region: Region
@@ -129,4 +137,4 @@ class Request:
     effort: Effort = "balanced"
     policy: PolicyName = "auto"
     windows: tuple[WindowChoice, ...] = ()
-    outline: tuple[tuple[float, float], ...] = ()
+    outline: Outline = ()

@@ -61,6 +61,9 @@ class Views:
         Whether all views stand in one prompt; else each is asked about by itself.
     policy : str
         Name of what chose them.
+    fill : tuple of int or None
+        Red, green and blue (0 to 255) of what lies outside the outline of an annotation, which was
+        not shown; None where all was.
     """
 
     views: tuple[View, ...]
@@ -68,6 +71,7 @@ class Views:
     native_windows: int
     joint: bool = False
     policy: str = "one_view"
+    fill: tuple[int, int, int] | None = None
 
     @property
     def tokens(self) -> int:
