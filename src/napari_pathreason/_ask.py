@@ -52,6 +52,7 @@ def ask(
     policy: PolicyName = "auto",
     windows: Sequence[WindowChoice | View | Region | tuple[int, int, int, int]] = (),
     keep: str | Path | None = None,
+    after: Result | None = None,
 ) -> Result:
     """Ask a question about a region of a slide.
 
@@ -100,6 +101,11 @@ def ask(
     keep : str or Path, optional
         Folder of this question, in which what is read is kept window by window: the same call goes
         on from there. There is no limit to what is read then. ``model`` must be a name or a folder.
+    after : Result, optional
+        An earlier answer that this question follows on: the same pictures of the same region are
+        shown, and the model knows what was asked and answered so far. A loaded ``model`` that gave
+        that answer reads them once. Region, budget, policy and windows are those of that answer; a
+        model that was not taught conversations is asked a new question, and the warnings say so.
 
     Returns
     -------
@@ -115,8 +121,9 @@ def ask(
     --------
     >>> result = ask("slide.svs", region=(0, 0, 2048, 2048), question="How many nuclei?")
     >>> result.answer.text, result.tokens.saved
+    >>> ask("slide.svs", question="Which of them are in mitosis?", after=result)
     """
-    from .engine import Job, ask as run, regions_together, result_of
+    from .engine import Job, ask as run, follow_up, regions_together, result_of
     from .models import load_models
     from .slide_run import LoadSame, check_kept, run_kept, used_model
 
@@ -130,7 +137,16 @@ def ask(
         settings = GenerationSettings(seed=seed, zoom=zoom, check_order=check_order)
         chosen = tuple(map(_window, windows))
         request = Request(region, query, budget, settings, effort, policy, chosen)
-        if regions:
+        if after is not None:
+            if regions or region != whole or chosen or policy != "auto" or budget != "auto":
+                raise QueryError(
+                    "a question that follows on an answer is about what that one saw; leave out "
+                    "region, regions, budget, policy and windows"
+                )
+            if after.slide != source.info:
+                raise QueryError(f"that answer is about another slide, {after.slide.name}")
+            request = follow_up(after, query, settings)
+        elif regions:
             if region != whole or chosen or policy != "auto":
                 raise QueryError("regions stand alone; leave out region, windows and policy")
             several = [r if isinstance(r, Region) else Region(*r) for r in regions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -60,6 +61,8 @@ EXAMPLES = """examples:
   pathreason ask slide.svs --question "How many nuclei are there?" --budget native --keep read
   pathreason ask slide.svs --region 0 0 900 900 --region 5000 0 900 900 --together \\
       --question "Compare these two." --model Qwen/Qwen3-VL-8B-Instruct
+  pathreason ask slide.svs --region 0 0 900 900 --question "Is there tumour?" \\
+      --then "Where?" --then "How sure are you?" --model http://127.0.0.1:8000/v1
   pathreason ask --from a.json --json -
 """
 
@@ -105,6 +108,15 @@ def add_parser(commands: Subparsers) -> None:
         default=(),
         metavar="A,B,C",
         help="choices of vqa and subtyping, lesion names of detection",
+    )
+    what.add_argument(
+        "--then",
+        type=plain_text,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a question that follows on the answer: the same pictures, knowing what was said; "
+        "may be given several times",
     )
     how = parser.add_argument_group("how")
     add_model(how)
@@ -254,6 +266,15 @@ class Keep:
     used: exports.UsedModel
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A request whose turn comes, where it keeps what is read, and what follows on its answer."""
+
+    entry: exports.ManifestEntry
+    keep: Keep | None
+    then: tuple[str, ...]
+
+
 def _keep(
     args: argparse.Namespace, entries: list[exports.ManifestEntry], slide: slides.Slide
 ) -> list[Keep] | None:
@@ -308,19 +329,27 @@ def _answer_all(
 ) -> int:
     results: list[dict[str, Any]] = []
     failed = False
+    waiting = deque(
+        _Pending(entry, None if keep is None else keep[place], tuple(args.then))
+        for place, entry in enumerate(entries)
+    )
+    number, total = 0, len(entries) * (1 + len(args.then))
+    what = "question" if args.then else "region"
     try:
-        for number, entry in enumerate(entries, 1):
-            which = f"region {number} of {len(entries)}: " if len(entries) > 1 else ""
+        while waiting:
+            current, number = waiting.popleft(), number + 1
+            entry = current.entry
+            which = f"{what} {number} of {total}: " if total > 1 else ""
             try:
-                own = None if keep is None else keep[number - 1]
-                result = answer_region(entry, log.slide, loaded, progress, which, own)
+                result = answer_region(entry, log.slide, loaded, progress, which, current.keep)
                 if args.figure is not None:
                     from ._figure import write_figure
 
                     progress.show(f"{which}drawing")
-                    write_figure(log.slide, result, _numbered(args.figure, number, len(entries)))
+                    write_figure(log.slide, result, _numbered(args.figure, number, total))
             except PathreasonError as error:
-                if len(entries) == 1:
+                number += len(current.then)  # nothing follows on it
+                if total == 1:
                     raise
                 failed = True
                 results.append({"region": _numbers(entry.request.region), "error": str(error)})
@@ -330,16 +359,20 @@ def _answer_all(
             results.append(engine.result_to_dict(result))
             done = replace(exports.entry_of(result), request=entry.request)
             log.add(done, result)
+            if current.then:
+                first, *rest = current.then
+                following = engine.follow_up(result, Query("vqa", first))
+                waiting.appendleft(_Pending(exports.ManifestEntry(following), None, tuple(rest)))
             progress.clear()
             if args.json != "-":
-                last = number == len(entries)
+                last = number == total
                 print(describe(result), end="\n" if last else "\n\n", flush=True)
             for line in _changes(entry, done):
                 print(f"pathreason: {which}{line}", file=sys.stderr)
     finally:  # what is answered is kept, also when Ctrl-C ends the rest
         progress.clear()
         if args.json and results:
-            write_json(args.json, results[0] if len(entries) == 1 else results)
+            write_json(args.json, results[0] if total == 1 else results)
         log.write(progress.show)
         progress.clear()
     return 2 if failed else 0

@@ -28,6 +28,7 @@ _IN_MANIFEST = (
     "task",
     "question",
     "choices",
+    "then",
     "budget",
     "effort",
     "policy",

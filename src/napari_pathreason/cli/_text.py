@@ -97,6 +97,7 @@ def describe(result: Result) -> str:
         ("Reliability", exports.reliability_line(assessed)),
         ("Slide", result.slide.name),
         ("Region", f"x {region.x:,}  y {region.y:,}  ({size})"),
+        *_lines("Before", [f"{words} -> {answer}" for words, answer in engine.said_before(result)]),
         ("Question", question),
         ("Answer", exports.headline(text, assessed)),
         ("Guess", text if doubted else ""),

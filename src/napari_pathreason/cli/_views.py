@@ -46,7 +46,17 @@ MOST_LINES = 60
 """Views of one plan that are printed."""
 MOST_SIDE = 1 << 31
 """Pixels, beyond any slide."""
-_ASKING = ("json", "figure", "geojson", "csv", "views_csv", "report", "manifest", "transcript")
+_ASKING = (
+    "json",
+    "figure",
+    "geojson",
+    "csv",
+    "views_csv",
+    "report",
+    "manifest",
+    "transcript",
+    "then",
+)
 """Options of what only an answer gives."""
 
 

@@ -11,6 +11,7 @@ from ._confidence import (
     scaled as scaled,
     token_probability as token_probability,
 )
+from ._follow_up import follow_up as follow_up, said_before as said_before
 from ._job import (
     Cancelled as Cancelled,
     Event as Event,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Box, Region, VisualFrame
-from napari_pathreason.tasks import TASKS
+from napari_pathreason.tasks import TASKS, conversation
 from napari_pathreason.types import (
     Allocation,
     Answer,
@@ -23,6 +23,7 @@ from napari_pathreason.types import (
     Prompt,
     Query,
     Reading,
+    Turn,
     View,
     Views,
 )
@@ -32,7 +33,7 @@ from ._confidence import confidence, read_probabilities
 from ._job import Event, Job, ViewRead
 from ._masking import masked, outline_at
 from ._protocols import Performer
-from ._reliability import Doubt, assess, picture_doubts, question_doubts, reply_doubts
+from ._reliability import Doubt, assess, doubts_of, picture_doubts, question_doubts, reply_doubts
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import RegionImage
@@ -46,12 +47,13 @@ class Read:
     """A reading, with what the final answer is assessed by.
 
     ``doubts`` are those of its pictures; ``seconds`` what reading them took. Of a reading that was
-    kept, both are no more known, nor needed where there are several.
+    kept, all are no more known, nor needed where there are several.
     """
 
     reading: Reading
     doubts: tuple[Doubt, ...] = ()
     seconds: float = 0.0
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +133,17 @@ def _masked(job: Job, region: Region, image: RegionImage) -> RegionImage:
 
 
 def prompt_of(
-    query: Query, model: ModelInfo, images: Sequence[RegionImage], captions: Sequence[str] = ()
+    query: Query,
+    model: ModelInfo,
+    images: Sequence[RegionImage],
+    captions: Sequence[str] = (),
+    turns: Sequence[Turn] = (),
 ) -> Prompt:
-    """The prompt of a question about pictures; several are each introduced by a caption."""
-    messages = TASKS[query.task].messages(query, captions, model.box_space or "relative")
+    """The prompt of a question about pictures; several are each introduced by a caption.
+
+    Behind ``turns`` of a conversation it stands last, and the pictures in the first of them.
+    """
+    messages = conversation(turns, query, captions, model.box_space or "relative")
     return Prompt(tuple(image.pixels for image in images), messages)
 
 
@@ -188,8 +197,10 @@ def reading_of(
         level=images[0].level,
         unreadable=unreadable,
         seconds=completion.seconds,
+        cached_tokens=completion.cached_tokens,
+        cached_visual_tokens=completion.cached_visual_tokens,
     )
-    return Read(reading, tuple(doubts), seconds)
+    return Read(reading, tuple(doubts), seconds, completion)
 
 
 def ask_jointly(
@@ -208,11 +219,12 @@ def ask_jointly(
     for known in job.journal or ():
         if known.views == views:
             yield ViewRead(known)
-            return Read(known)
+            return Read(known, doubts_of(known.reliability))
     began = time.perf_counter()
     images = [read(job, view.region, view.size) for view in views]
     seconds = time.perf_counter() - began
-    prompt = prompt_of(job.request.query, model, images, captions)
+    turns = () if job.request.thread is None else job.request.thread.turns
+    prompt = prompt_of(job.request.query, model, images, captions, turns)
     (completion,) = yield Need((prompt,), streams=True)
     one = reading_of(job, model, views, images, completion, seconds)
     yield ViewRead(one.reading)

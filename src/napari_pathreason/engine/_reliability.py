@@ -50,6 +50,12 @@ def join_doubt(reliability: types.Reliability, doubt: Doubt) -> types.Reliabilit
     return types.Reliability(reliability.level, (*reliability.reasons, doubt.reason))
 
 
+def doubts_of(reliability: types.Reliability) -> tuple[Doubt, ...]:
+    """What made a reliability, as far as it still tells: each reason at its level."""
+    level = reliability.level
+    return () if level == "reliable" else tuple(Doubt(level, why) for why in reliability.reasons)
+
+
 def question_doubts(query: types.Query, model: types.ModelInfo) -> Iterator[Doubt]:
     """What is known before anything is read: whether the model can answer at all.
 

@@ -42,22 +42,23 @@ def token_report(
     return TokenReport(
         allocator=allocation.tokens_spent,
         requested=allocation.budget,
-        realised=sum(one.visual_tokens for one in readings),
+        realised=sum(map(_computed, readings)),
         native_picture=views.native_picture,
         native_windows=views.native_windows,
-        encoder_patches=sum(one.visual_tokens for one in everything) * dims.merge**2,
+        encoder_patches=sum(map(_computed, everything)) * dims.merge**2,
         prompt_tokens=sum(one.prompt_tokens for one in everything),
         new_tokens=sum(one.new_tokens for one in everything),
         flops=allocation.flops + sum(_flops(dims, one) for one in everything),
         flops_native_picture=flops(dims, views.native_picture, words, written) + of_zooms,
         flops_native_windows=windows * flops(dims, each, words, written) + of_zooms,
         zoom=sum(one.visual_tokens for one in zooms),
+        cached=sum(one.cached_visual_tokens for one in readings),
     )
 
 
 def with_check(report: TokenReport, dims: ModelDims, readings: Sequence[Reading]) -> TokenReport:
     """The account of an answer that was asked for a second time, with its choices reversed."""
-    visual = sum(one.visual_tokens for one in readings)
+    visual = sum(map(_computed, readings))
     return replace(
         report,
         check=visual,
@@ -94,12 +95,24 @@ def sum_tokens(reports: Sequence[TokenReport], native_picture: int) -> TokenRepo
         flops_native_windows=sum(one.flops_native_windows for one in reports),
         zoom=sum(one.zoom for one in reports),
         check=sum(one.check for one in reports),
+        cached=sum(one.cached for one in reports),
     )
+
+
+def _computed(reading: Reading) -> int:
+    """Visual tokens of a reading that the model did not know from the question before it."""
+    return reading.visual_tokens - reading.cached_visual_tokens
 
 
 def _flops(dims: ModelDims, reading: Reading) -> float:
     words = reading.prompt_tokens - reading.visual_tokens
-    return flops(dims, reading.visual_tokens, words, reading.new_tokens)
+    whole = flops(dims, reading.visual_tokens, words, reading.new_tokens)
+    if not reading.cached_tokens:
+        return whole
+    known = reading.cached_tokens - reading.cached_visual_tokens
+    before = flops(dims, reading.cached_visual_tokens, known, 0)
+    first_word = 2 * dims.text_hidden * dims.vocabulary  # both hold that of a first word
+    return whole - before + first_word
 
 
 def token_line(result: Result) -> str:
@@ -115,6 +128,8 @@ def token_line(result: Result) -> str:
     spent = f"{tokens.realised:,}"
     if tokens.zoom:
         spent += f" + {tokens.zoom:,} zoom"
+    if tokens.cached:
+        spent += f" + {tokens.cached:,} cached"
     if tokens.check:
         spent += f" + {tokens.check:,} check"
     if tokens.allocator:
@@ -208,6 +223,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "realised": tokens.realised,
             "zoom": tokens.zoom,
             "check": tokens.check,
+            "cached": tokens.cached,
             "native_picture": tokens.native_picture,
             "native_windows": tokens.native_windows,
             "saved": tokens.saved,
@@ -251,6 +267,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "probabilities": _list(result.allocation.probabilities),
         },
         "policy": "one_view" if result.views is None else result.views.policy,
+        "thread": _thread(result),
         "views": [_reading_to_dict(reading) for reading in result.readings],
         "unread": [[one.x, one.y, one.width, one.height] for one in result.unread],
         "seed": result.settings.seed,
@@ -269,6 +286,20 @@ def _outline_to_dict(result: Result) -> dict[str, Any]:
     if views is not None and views.fill is not None:
         found["fill"] = list(views.fill)
     return found
+
+
+def _thread(result: Result) -> list[dict[str, Any]]:
+    """What was asked and replied before, of a follow-up question."""
+    thread = None if result.request is None else result.request.thread
+    return [
+        {
+            "task": turn.query.task,
+            "question": turn.query.question,
+            "options": list(turn.query.options),
+            "reply": turn.reply,
+        }
+        for turn in (() if thread is None else thread.turns)
+    ]
 
 
 def _reading_to_dict(reading: Reading) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from ._checks import (
     wording_warnings,
 )
 from ._confidence import confidence_of
+from ._follow_up import new_question_note, read_thread
 from ._job import (
     Cancelled,
     Event,
@@ -201,7 +202,9 @@ class _Run:
 
 def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Steps:
     run.end()
-    request = job.request
+    request, notes = job.request, []
+    if request.thread is not None and not model.converses:
+        request, notes = replace(request, thread=None), [new_question_note(model)]
     slide = job.slide.info
     region = request.region.clipped(slide.width, slide.height)
     check_query(request.query, request.budget, model.metadata if job.bounded else None)
@@ -213,6 +216,7 @@ def _answer(job: Job, model: ModelInfo, allocator: Allocator, run: _Run) -> Step
     zoom = yield from _look_again(worded, model, found, run)
     yield run.begin(Stage.PARSE)
     result = _result(worded, request, model, found, zoom)
+    result = replace(result, warnings=(*notes, *result.warnings))
     if request.settings.check_order:
         yield run.begin(Stage.CHECK)
         result = yield from check_order(
@@ -228,7 +232,9 @@ def _find(
     """What the views of a job's region show; its region lies on the slide, its words are worded."""
     most = model.max_visual_tokens if job.bounded else None
     found = None
-    if job.request.policy == TOGETHER:
+    if job.request.thread is not None:
+        found = yield from read_thread(job, model, job.request.thread, begin)
+    elif job.request.policy == TOGETHER:
         found = yield from read_together(job, model, most, begin)
     elif by_windows(job, model, most):
         found = yield from read_windows(job, model, learned_windows(allocator), most, begin)

@@ -122,7 +122,7 @@ def read_together(
         )
     native = sum(native_tokens(view.region, token_px) for view in views)
     planned = Views(views, native, native, joint=True, policy=TOGETHER)
-    allocation = _allocation(request, spent)
+    allocation = allocation_of(request, spent)
     cost = cost_of(views, model, job.slide.level_sizes, joint=True)
     yield Planned(allocation, planned, cost)
     yield begin(Stage.GENERATE)
@@ -139,6 +139,7 @@ def read_together(
         picture_size=views[0].size,
         pixels_decoded=one.reading.pixels_decoded,
         doubts=one.doubts,
+        completion=one.completion,
         warnings=_lowered(views, tokens, limit, token_px),
     )
 
@@ -198,7 +199,8 @@ def _view(region: Region, tokens: int | None, limit: int, model: ModelInfo) -> V
     return replace(view_of(region, min(wanted, limit), token_px), role="region")
 
 
-def _allocation(request: Request, spent: int) -> Allocation:
+def allocation_of(request: Request, spent: int) -> Allocation:
+    """Who chose the tokens of pictures that stand in one prompt, ``spent`` of them in all."""
     if request.budget == "auto":
         return Allocation(spent, "rule", effort=request.effort)
     return Allocation(None if request.budget == "native" else request.budget, "user")

@@ -122,7 +122,11 @@ def plan_windows(job: Job, model: ModelInfo, learned: Policy | None = None) -> P
     worded = replace(job, request=replace(request, region=region, query=query))
     most = model.max_visual_tokens if job.bounded else None
     steps: Generator[Event | Need, list[Completion], Found | None]
-    if request.policy == "together":
+    if request.thread is not None and model.converses:
+        from ._follow_up import read_thread  # it needs this module
+
+        steps = read_thread(worded, model, request.thread, StageStarted)
+    elif request.policy == "together":
         from ._several import read_together  # it needs this module
 
         steps = read_together(worded, model, most, StageStarted)

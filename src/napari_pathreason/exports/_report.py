@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_pathreason.engine import token_line
+from napari_pathreason.engine import said_before, token_line
 from napari_pathreason.files import atomic_text
 from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import cited_views
@@ -62,6 +62,7 @@ class _Section:
     cost: str
     views: list[ViewRow]
     colours: dict[str, str]
+    before: list[str]
 
 
 def write_report(
@@ -146,6 +147,9 @@ def _section(number: int, result: Result, jpeg: bytes) -> _Section:
         cost=_cost(result.tokens) if views else "",
         views=list(views),
         colours={budget_name(level): colour for level, colour in levels},
+        before=[
+            f"{question} \N{RIGHTWARDS ARROW} {text}" for question, text in said_before(result)
+        ],
     )
 
 

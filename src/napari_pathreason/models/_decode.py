@@ -278,6 +278,7 @@ def decode(
     settings: GenerationSettings,
     suppressed: Sequence[int],
     stops: Collection[int],
+    read_prompts: Callable[[], Prefill] | None = None,
 ) -> Iterator[list[SampledToken | None]]:
     """Answer prompts: the next token of each, until all have ended.
 
@@ -293,6 +294,8 @@ def decode(
         Token ids that are never drawn.
     stops : collection of int
         Token ids that end an answer.
+    read_prompts : callable, optional
+        Reads the prompts, in place of `prefill`, at the first token that is asked for.
 
     Yields
     ------
@@ -306,7 +309,7 @@ def decode(
         return logits
 
     never = torch.tensor(suppressed, dtype=torch.int64, device=model.device)
-    read = prefill(model, prompts.to(model.device))
+    read = prefill(model, prompts.to(model.device)) if read_prompts is None else read_prompts()
     count = len(read.last)
     numbers = _same_for_all(settings.seed, count) if settings.temperature > 0 else None
     steps = decode_rows(

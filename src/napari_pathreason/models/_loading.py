@@ -180,7 +180,8 @@ def _by_decoder(
     ood, comparable = _load_detector(folder, info, model) if detector else (None, None)
     notes = (note,) if note else ()
     info = replace(info, comparable=comparable, encoder=chosen, notes=notes)
-    return VLMPerformer(model, tokenizer, info, read_normalisation(about, info), ood)
+    normalisation = read_normalisation(about, info)
+    return VLMPerformer(model, tokenizer, info, normalisation, ood, keeps=info.converses)
 
 
 def check_fits(name: str, shards: Sequence[Path], device: Any, precision: Precision) -> None:

@@ -54,6 +54,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "zoom_labels": list(metadata.zoom_labels),
         "window": metadata.window,
         "joint": metadata.joint,
+        "conversation": metadata.conversation,
         "topics": [
             {
                 "name": topic.name,
@@ -99,11 +100,9 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
         raise _wrong("max_visual_tokens", name, "must be a number of visual tokens")
     if mpp is not None and not _is_range(mpp):
         raise _wrong("mpp", name, "must be the least and the most um per pixel")
-    window, joint = metadata_json.get("window"), metadata_json.get("joint", False)
+    window = metadata_json.get("window")
     if window is not None and (not _is_whole(window) or window < 1):
         raise _wrong("window", name, "must be a side in pixels")
-    if not isinstance(joint, bool):
-        raise _wrong("joint", name, "must be true or false")
     topics = metadata_json.get("topics", [])
     if not isinstance(topics, list):
         raise _wrong("topics", name, "must be a list")
@@ -115,7 +114,8 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
         max_visual_tokens=most,
         zoom_labels=_texts(metadata_json, "zoom_labels", name),
         window=window,
-        joint=joint,
+        joint=_flag(metadata_json, "joint", name),
+        conversation=_flag(metadata_json, "conversation", name),
     )
 
 
@@ -154,6 +154,13 @@ def _texts(metadata_json: dict[str, Any], key: str, name: str) -> tuple[str, ...
         return _all_of(metadata_json.get(key, []))
     except TypeError:
         raise _wrong(key, name, "must be a list of texts") from None
+
+
+def _flag(metadata_json: dict[str, Any], key: str, name: str) -> bool:
+    value = metadata_json.get(key, False)
+    if not isinstance(value, bool):
+        raise _wrong(key, name, "must be true or false")
+    return value
 
 
 def _wrong(key: str, name: str, why: str) -> ModelError:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from threading import Event
 from typing import Any, Literal, TypeAlias
 
 from napari_pathreason import types
 
-from ._decode import SampledToken, decode, stop_ids
+from ._decode import Prefill, SampledToken, decode, prefill, stop_ids
 from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._ood import FeatureHook, OODDetector, colours, detail, words_of
-from ._prompts import batch_prompts
+from ._prefix import Known, PrefixCache, go_on
+from ._prompts import PromptBatch, batch_prompts
 from ._runtime import Interrupted, Interrupts, memory_errors
 from ._text import LogprobsReader, TextStream, text_of
 from .families import FAMILIES, Normalisation
@@ -40,6 +43,9 @@ class VLMPerformer:
     ood : (FeatureHook, OODDetector), optional
         How the training pictures look to this model's vision encoder.
     mode : Mode
+    keeps : bool
+        Whether what was read of the last question is kept for one that follows on it; see
+        `PrefixCache`.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class VLMPerformer:
         normalisation: Normalisation,
         ood: tuple[FeatureHook, OODDetector] | None = None,
         mode: Mode = nullcontext,
+        *,
+        keeps: bool = False,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -61,6 +69,9 @@ class VLMPerformer:
         self._stops = stop_ids(model, tokenizer)
         self._logprobs_reader = LogprobsReader(tokenizer)
         self._interrupts = Interrupts(model)
+        # pictures are held against the training images by what the encoder sees of them each time
+        can_keep = keeps and ood is None
+        self._prefix = PrefixCache(cut=not FAMILIES[info.family].hybrid) if can_keep else None
 
     @property
     def info(self) -> types.ModelInfo:
@@ -110,11 +121,15 @@ class VLMPerformer:
         began = time.perf_counter()
         inputs = self._inputs(prompt, settings)
         stream, text, row = TextStream(self._tokenizer), settings.begin, Row()
+        known = None
+        if self._prefix is not None:
+            known = self._prefix.take(inputs, prompt.messages, prompt.pictures)
+        reader = _Reader(self._model, inputs, known, self._info.dims.merge)
         ood: types.OODScore | None = None
         remedy = "ask with a smaller budget or close other programs"
         if text:
             yield text
-        for (last,) in self._tokens([inputs], settings, cancel, remedy):
+        for (last,) in self._tokens([inputs], settings, cancel, remedy, reader):
             if not row.count:
                 (ood,) = self._assess([prompt])
             row.add(last, self._stops)
@@ -124,7 +139,14 @@ class VLMPerformer:
         if piece := stream.close():
             text += piece
             yield piece
-        yield self._completion(inputs, settings, row, text, time.perf_counter() - began, ood)
+        done = self._completion(inputs, settings, row, text, time.perf_counter() - began, ood)
+        if known is not None:
+            visual = done.visual_tokens  # all of them: what is known ends behind the pictures
+            done = replace(done, cached_tokens=known.tokens, cached_visual_tokens=visual)
+        if self._prefix is not None and reader.cache is not None and done.finish != "cancelled":
+            tokens = [*inputs["input_ids"][0].tolist(), *(one.token for one in row.sampled)]
+            self._prefix.keep(reader.cache, tokens, prompt.pictures)
+        yield done
 
     def generate_batch(
         self,
@@ -136,6 +158,8 @@ class VLMPerformer:
 
         Errors as in `generate`. The seconds of each are its share of all.
         """
+        if self._prefix is not None:
+            self._prefix.forget()
         inputs = [self._inputs(prompt, settings) for prompt in prompts]
         done: dict[int, types.Completion] = {}
         for places in self._passes(inputs):
@@ -183,12 +207,14 @@ class VLMPerformer:
         settings: types.GenerationSettings,
         cancel: Event,
         remedy: str,
+        reader: _Reader | None = None,
     ) -> Iterator[list[SampledToken | None]]:
         """What `decode` gives, up to the limit of the settings or a cancel."""
         if not inputs:
             return
         prompts = batch_prompts(inputs, self._info.dims.merge)
-        tokens = decode(self._model, prompts, settings, self._suppressed, self._stops)
+        read = None if reader is None else partial(reader.read, prompts)
+        tokens = decode(self._model, prompts, settings, self._suppressed, self._stops, read)
         for _ in range(settings.max_new_tokens):
             if cancel.is_set():
                 return
@@ -260,6 +286,24 @@ class VLMPerformer:
             certain = [score for score in scores if score is not None]
             furthest.append(max(certain, key=lambda score: score.score, default=None))
         return furthest
+
+
+class _Reader:
+    """Reads the prompt of one answer, what is known of it left out; notes where it was read to."""
+
+    def __init__(self, model: Any, inputs: ModelInputs, known: Known | None, merge: int) -> None:
+        self._model, self._inputs, self._known, self._merge = model, inputs, known, merge
+        self.cache: Any = None
+
+    def read(self, prompts: PromptBatch) -> Prefill:
+        """See `decode`."""
+        known, self._known = self._known, None
+        if known is None:
+            read = prefill(self._model, prompts.to(self._model.device))
+        else:
+            read = go_on(self._model, self._inputs, known, self._merge)
+        self.cache = read.cache
+        return read
 
 
 class Row:

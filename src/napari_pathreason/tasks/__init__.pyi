@@ -29,6 +29,7 @@ from ._combine_places import (
     combine_places as combine_places,
     place_at as place_at,
 )
+from ._conversation import conversation as conversation
 from ._merge_boxes import MergedBox as MergedBox, merge_boxes as merge_boxes
 from ._metrics import (
     count_score as count_score,

@@ -29,6 +29,8 @@ from .query import (
     Query,
     Request,
     TaskName,
+    Thread,
+    Turn,
     WindowChoice,
 )
 from .result import (
@@ -84,10 +86,12 @@ __all__ = [
     "ServerInfo",
     "SlideInfo",
     "TaskName",
+    "Thread",
     "TokenLevel",
     "TokenLogprobs",
     "TokenReport",
     "Topic",
+    "Turn",
     "View",
     "Views",
     "WindowChoice",

@@ -171,6 +171,8 @@ class Metadata:
         Side in native pixels of the windows that a large region is best cut into for it.
     joint : bool
         Whether it was trained on several pictures in one prompt.
+    conversation : bool
+        Whether it was trained on questions that follow on earlier answers.
     """
 
     topics: tuple[Topic, ...] = ()
@@ -181,6 +183,7 @@ class Metadata:
     zoom_labels: tuple[str, ...] = ()
     window: int | None = None
     joint: bool = False
+    conversation: bool = False
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -303,6 +306,14 @@ class ModelInfo:
         return self.several and (self.metadata is None or self.metadata.joint)
 
     @property
+    def converses(self) -> bool:
+        """Whether a follow-up question may know the answers before; see `Metadata.conversation`.
+
+        A model that says nothing of its training is a large one, which all were trained so.
+        """
+        return self.metadata is None or self.metadata.conversation
+
+    @property
     def max_visual_tokens(self) -> int | None:
         """See `Metadata.max_visual_tokens`, no more than the highest level; None if unbounded."""
         own = self.metadata.max_visual_tokens if self.metadata is not None else None
@@ -354,7 +365,8 @@ class Completion:
     ``prompt_tokens`` counts the whole prompt, the visual tokens included; ``new_tokens`` the
     tokens written, the one that ended the answer included. ``written`` are those of the text, one
     by one; empty where the performer does not tell. ``ood`` is of the picture. ``finish`` is
-    ``broken`` where a server went away while it wrote.
+    ``broken`` where a server went away while it wrote. ``cached_tokens`` of the prompt, among them
+    ``cached_visual_tokens``, were known from the question before it and not computed again.
     """
 
     text: str
@@ -365,3 +377,5 @@ class Completion:
     seconds: float
     written: tuple[TokenLogprobs, ...] = ()
     ood: OODScore | None = None
+    cached_tokens: int = 0
+    cached_visual_tokens: int = 0

@@ -7,6 +7,8 @@ from typing import Literal
 
 from napari_pathreason.geometry import Region
 
+from .view import Views
+
 TaskName = Literal["vqa", "subtyping", "detection"]
 Budget = int | Literal["auto", "native"]
 Effort = Literal["low", "balanced", "high"]
@@ -102,6 +104,30 @@ class WindowChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A question of a conversation, and the whole reply of the model as it was written."""
+
+    query: Query
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """What a follow-up question knows: the pictures of a conversation, and what was said of them.
+
+    Parameters
+    ----------
+    views : Views
+        That stand in its first prompt.
+    turns : tuple of Turn
+        Questions and answers so far, the first of them about the pictures.
+    """
+
+    views: Views
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of which region, and what it may cost; of any slide and any model.
 
@@ -128,6 +154,9 @@ class Request:
         Corners (x, y) of an annotation within the region, level-0 pixels; windows off it are not
         read, and of what is read all that lies outside is filled with the slide's background.
         Empty: all of the region.
+    thread : Thread or None
+        Of a follow-up question, what was shown and said before: the same pictures are read,
+        whatever policy and windows say. None: a new question.
     """
 
     region: Region
@@ -138,3 +167,4 @@ class Request:
     policy: PolicyName = "auto"
     windows: tuple[WindowChoice, ...] = ()
     outline: Outline = ()
+    thread: Thread | None = None

@@ -105,7 +105,9 @@ class TokenReport:
 
     ``realised`` of the ``requested`` are those of the views that the budget is for; ``zoom`` is
     what zooms at their detections took besides, ``check`` the same question asked again with its
-    choices reversed, ``allocator`` the overview that chose the budget.
+    choices reversed, ``allocator`` the overview that chose the budget. ``cached`` are those of a
+    follow-up question's pictures that the model still knew from the question before: an earlier
+    answer paid for them.
     Native size has two names: ``native_picture`` is the region as one picture, ``native_windows``
     the windows that cover its tissue, each at native size. Of a region that is read as one picture
     both are the same; ``flops_native_picture`` and ``flops_native_windows`` are the same answer's.
@@ -124,6 +126,7 @@ class TokenReport:
     flops_native_windows: float
     zoom: int = 0
     check: int = 0
+    cached: int = 0
 
     @property
     def read(self) -> int:
@@ -137,8 +140,11 @@ class TokenReport:
 
     @property
     def saved(self) -> int:
-        """Tokens not spent against native windows, the allocator's own counted; may be negative."""
-        return self.native_windows - self.realised - self.allocator
+        """Tokens not spent against native windows, the allocator's own counted; may be negative.
+
+        What an earlier answer of the same conversation paid for is not saved once more.
+        """
+        return self.native_windows - self.realised - self.cached - self.allocator
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,8 @@ class Reading:
         Of its pictures, the one furthest from the training images.
     visual_tokens, prompt_tokens, new_tokens : int
         Realised; the prompt's hold the visual ones.
+    cached_tokens, cached_visual_tokens : int
+        Of these, as of `Completion`.
     pixels_decoded : int
         What reading its pictures took.
     level : int
@@ -200,6 +208,8 @@ class Reading:
     level: int = 0
     unreadable: float = 0.0
     seconds: float = 0.0
+    cached_tokens: int = 0
+    cached_visual_tokens: int = 0
 
     @property
     def view(self) -> View:

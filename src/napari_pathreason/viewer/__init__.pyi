@@ -145,6 +145,7 @@ from ._undo import REDO as REDO, UNDO as UNDO, undoable as undoable, was_changed
 from ._views import (
     More as More,
     cost_line as cost_line,
+    follow_up_of as follow_up_of,
     more_of as more_of,
     pace as pace,
     plan_of_windows as plan_of_windows,

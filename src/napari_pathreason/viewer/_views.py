@@ -7,10 +7,25 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from napari_pathreason.engine import Job, Planned, asks_windows, plan_windows
+from napari_pathreason.engine import (
+    Job,
+    Planned,
+    asks_windows,
+    check_query,
+    follow_up,
+    other_order,
+    plan_windows,
+)
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.models import find_windows
-from napari_pathreason.types import ModelInfo, Request, Result, Views, WindowChoice
+from napari_pathreason.types import (
+    GenerationSettings,
+    ModelInfo,
+    Request,
+    Result,
+    Views,
+    WindowChoice,
+)
 
 from ._inquiry import Draft
 from ._layers import slide_opener
@@ -153,6 +168,40 @@ def more_of(session: Session, entry: Entry, preferred: Preferences) -> More:
         slide_opener(image), request, entry.model_id, preferred.compute, result.readings
     )
     return More(entry, question)
+
+
+def follow_up_of(viewer: Viewer, entry: Entry, draft: Draft, preferred: Preferences) -> Question:
+    """What a form says, asked of what an answer saw, by the model that gave it.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    entry : Entry
+        What is followed on.
+    draft : Draft
+        Its task, words, choices and the check of their order are taken.
+    preferred : Preferences
+
+    Raises
+    ------
+    PathreasonError
+        If the question cannot be asked, or the image of the answer was closed.
+    """
+    image, result = entry.image(), entry.result
+    if image is None or image not in viewer.layers:
+        raise PathreasonError(
+            f"the image of answer {entry.id} was closed; open {result.slide.name} again and ask "
+            "a new question"
+        )
+    check_query(draft.query, draft.budget, result.model.metadata)
+    settings = GenerationSettings(
+        zoom=preferred.zoom,
+        check_order=draft.check_order and other_order(draft.query) is not None,
+    )
+    request = follow_up(result, draft.query, settings)
+    return Question(
+        slide_opener(image), request, entry.model_id, preferred.compute, name=entry.name
+    )
 
 
 def windows_tokens(result: Result) -> int:

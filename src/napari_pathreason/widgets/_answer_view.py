@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QUrl
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
-from napari_pathreason.engine import order_line, sentence, token_line
+from napari_pathreason.engine import order_line, said_before, sentence, token_line
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.tasks import TASKS, Cited, cited_places, cited_views
 from napari_pathreason.types import Query, Result
@@ -101,7 +101,11 @@ class AnswerView(QTextBrowser):
             self._result, self._former, self._raw = result, former, False
         readable, level = result.answer.readable, result.reliability.level
         notes = (_muted(f"Note: {note}") for note in result.warnings)
-        parts = [_muted(question_text(result.query))]
+        parts = [
+            _muted(f"{question} \N{RIGHTWARDS ARROW} {text}")
+            for question, text in said_before(result)
+        ]
+        parts.append(_muted(question_text(result.query)))
         if self._former:
             parts.append(_muted(f"Goes on from answer {self._former}."))
         if not readable:

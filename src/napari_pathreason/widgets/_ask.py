@@ -29,6 +29,7 @@ from napari_pathreason.viewer import (
     Question,
     Session,
     draw_entry,
+    follow_up_of,
     foresee,
     go_to_entry,
     is_stack,
@@ -72,7 +73,11 @@ class AskWidget(Dock):
         super().__init__(napari_viewer, session)
         self.runner = QuestionRunner(self.session, self)
         self.form = QuestionForm(napari_viewer, self.session.inquiry)
-        self.ask_button = QPushButton("Ask", toolTip="Ask this of the region")
+        self.ask_button = QPushButton("Ask", toolTip="Ask this of the region, as a new question")
+        self.follow_button = QPushButton("Follow up", enabled=False)
+        self.follow_button.setToolTip(
+            "Ask this of what the answer below saw, knowing what was asked and answered so far"
+        )
         self.cancel_button = QPushButton("Cancel", enabled=False, toolTip="Stop the answer")
         self.pause_button = QPushButton("Pause", toolTip="Finish this region, and wait")
         self.pause_button.hide()
@@ -99,6 +104,7 @@ class AskWidget(Dock):
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
         buttons.addWidget(self.ask_button, 2)
+        buttons.addWidget(self.follow_button, 1)
         buttons.addWidget(self.pause_button, 1)
         buttons.addWidget(self.cancel_button, 1)
         outlets = QHBoxLayout()
@@ -131,6 +137,7 @@ class AskWidget(Dock):
         keys.name_in_tip(self.ask_button, keys.ASK)
         keys.name_in_tip(self.cancel_button, keys.CANCEL)
         self.ask_button.clicked.connect(self.ask)
+        self.follow_button.clicked.connect(self.follow_up)
         self.cancel_button.clicked.connect(self.cancel)
         self.pause_button.clicked.connect(self.pause)
         self.copy_button.clicked.connect(self.copy_json)
@@ -187,6 +194,24 @@ class AskWidget(Dock):
         self.session.memory.keep(ask=self.session.inquiry.state())
         self._queue.begin(questions)
         self._begin(viewer, image, self._queue.take())
+
+    def follow_up(self) -> None:
+        """Ask what the form says of what the shown answer saw; a hint says what is missing."""
+        viewer, entry = self._viewer(), self.session.inquiry.shown
+        if viewer is None or entry is None or self.runner.running:
+            return
+        try:
+            if self.session.asking:
+                raise PathreasonError(words.BUSY)
+            draft = self.session.inquiry.resolve()
+            question = follow_up_of(viewer, entry, draft, self.session.preferences())
+        except PathreasonError as error:
+            self.answer.note(sentence(error))
+            return
+        image = entry.image()
+        if image is not None and may_send(question.model, self):
+            self._queue.clear()
+            self._begin(viewer, image, question)
 
     def pause(self) -> None:
         """Finish the region that is asked about and wait, or go on with the next."""
@@ -343,6 +368,7 @@ class AskWidget(Dock):
 
     def _set_running(self, running: bool) -> None:
         self.ask_button.setEnabled(not running)
+        self.follow_button.setEnabled(not running and self.session.inquiry.shown is not None)
         self.cancel_button.setEnabled(running or bool(self._queue.left))
         for key in self._escape:  # otherwise it is napari's
             key.setEnabled(running)
@@ -368,6 +394,7 @@ class AskWidget(Dock):
         self.history.select(entry)
         self.save_button.choose(entry)
         self.copy_button.setEnabled(entry is not None)
+        self.follow_button.setEnabled(entry is not None)
         self.review_buttons.show_entry(entry)
         if entry is not None:
             self._show_result(entry.result, entry.former)

@@ -81,6 +81,8 @@ class History(QListWidget):
         result = entry.result
         answer = short_answer(result)
         more = "" if entry.former is None else f"more of {entry.former.id}: "
+        if result.request is not None and result.request.thread is not None:
+            more = "follow-up: "
         text = f"{entry.id}: {more}{question_text(result.query)} \N{RIGHTWARDS ARROW} {answer}"
         text = " ".join(text.split())  # one line, whatever the model wrote
         item = QListWidgetItem(level_icon(result.reliability.level), text)
