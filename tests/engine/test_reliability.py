@@ -251,7 +251,7 @@ def test_scales_that_the_model_was_not_trained_on(assessed, slide, budget, mpp, 
         assert reliability.level == "reliable"
     else:
         assert reliability.level == "uncertain"
-        assert f"{told} than the training images (0.3 to 1 um per pixel)" in reliability.reasons[0]
+        assert f"{told} than the training images (0.3 to 1 µm per pixel)" in reliability.reasons[0]
 
 
 def test_a_model_of_which_nothing_is_known_is_at_best_uncertain(assessed):

@@ -143,7 +143,7 @@ def test_ome_zarr(tmp_path: Path, axes: str, version: str):
 def test_ome_zarr_units(tmp_path: Path):
     with open_slide(write_zarr(tmp_path / "a.zarr", "yxc", "0.5", "nanometer")) as slide:
         assert (slide.info.mpp, slide.info.mpp_source) == (None, "unknown")
-        assert any("0.0005 x 0.0004 um" in note for note in slide.notes)
+        assert any("0.0005 x 0.0004 µm" in note for note in slide.notes)
     with open_slide(write_zarr(tmp_path / "b.zarr", "yxc", "0.5", None), 0.3) as slide:
         assert (slide.info.mpp, slide.info.mpp_source) == ((0.3, 0.3), "user")
 

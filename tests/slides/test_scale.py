@@ -30,7 +30,7 @@ def write_tiff(path: Path, resolution: tuple[float, float], unit: int, **more) -
 @pytest.mark.parametrize(
     ("resolution", "unit", "says"),
     [
-        ((10, 10), 3, "1000 um"),  # what libvips writes
+        ((10, 10), 3, "1000 µm"),  # what libvips writes
         ((1, 1), 2, "outside"),
         ((150, 150), 2, "outside"),
         ((200, 200), 2, "outside"),
@@ -137,7 +137,7 @@ def test_ome_goes_before_tags_and_a_difference_is_said(tmp_path: Path):
     )
     mpp, source, notes = scale_of(path)
     assert (mpp, source) == ((0.25, 0.25), "file")
-    assert "state 0.5 um" in notes
+    assert "state 0.5 µm" in notes
     assert "0.25, which was taken" in notes
 
 

@@ -69,7 +69,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_setting(what, defaults, "question", "in place of the default", metavar="TEXT")
     tiles = parser.add_argument_group("tiles")
-    add_setting(tiles, defaults, "mpp", "um per pixel of a tile at most ({:g})")
+    add_setting(tiles, defaults, "mpp", "µm per pixel of a tile at most ({:g})")
     add_setting(tiles, defaults, "tile", "side at that mpp ({})", metavar="PX")
     add_setting(tiles, defaults, "overlap", "of it ({})", metavar="SHARE")
     add_setting(tiles, defaults, "min_tissue", "to be read at all ({})", metavar="SHARE")

@@ -134,7 +134,7 @@ def add_server(options: Options) -> None:
 def add_slide(options: Options, mpp: str) -> None:
     """Add how a slide is read: its scale under the name ``mpp``, channels, colour profile."""
     options.add_argument(
-        mpp, type=float, metavar="UM", help="um per level-0 pixel; goes before what the file says"
+        mpp, type=float, metavar="UM", help="µm per level-0 pixel; goes before what the file says"
     )
     options.add_argument(
         "--channels",

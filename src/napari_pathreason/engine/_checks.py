@@ -122,7 +122,7 @@ def input_warnings(requested: Region, read: Region, slide: SlideInfo) -> list[st
     if slide.mpp is None:
         notes.append(
             "the slide does not state its resolution, so sizes stay in pixels; "
-            "give its um per pixel if you know it"
+            "give its µm per pixel if you know it"
         )
     return notes
 

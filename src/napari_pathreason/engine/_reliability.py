@@ -123,7 +123,7 @@ def picture_doubts(
     if mpp is not None and model.metadata is not None and model.metadata.mpp is not None:
         least, most = model.metadata.mpp
         scale = region.width * mpp[0] / pixels.shape[1]
-        trained = f"than the training images ({least:g} to {most:g} um per pixel)"
+        trained = f"than the training images ({least:g} to {most:g} µm per pixel)"
         if scale > most * MARGIN:
             yield Doubt(
                 "uncertain",

@@ -99,7 +99,7 @@ def metadata_of(metadata_json: dict[str, Any], name: str) -> Metadata | None:
     if most is not None and (not _is_whole(most) or most < 1):
         raise _wrong("max_visual_tokens", name, "must be a number of visual tokens")
     if mpp is not None and not _is_range(mpp):
-        raise _wrong("mpp", name, "must be the least and the most um per pixel")
+        raise _wrong("mpp", name, "must be the least and the most µm per pixel")
     window = metadata_json.get("window")
     if window is not None and (not _is_whole(window) or window < 1):
         raise _wrong("window", name, "must be a side in pixels")

@@ -110,7 +110,7 @@ def other_sources(first: Sources, this: Sources) -> list[str]:
     encoders = {"encoder": first.encoder}, {"encoder": this.encoder}
     return [
         *([] if same else ["another slide"]),
-        *(["another um per pixel"] if slide.mpp != own.mpp else []),
+        *(["another µm per pixel"] if slide.mpp != own.mpp else []),
         *(["another model or precision"] if first.model != this.model else []),
         *differences(*encoders),
     ]

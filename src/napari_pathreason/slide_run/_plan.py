@@ -231,7 +231,7 @@ def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
             f"the slide ({slide.width:,} x {slide.height:,} px) has {count:,} tiles of "
             f"{side[0]:,} x {side[1]:,} px, which would take about {laid / 1e9:,.0f} GB of memory; "
             f"a run has at most {MOST_TILES:,}: give larger tiles (--tile, now {settings.tile}), "
-            f"more um per pixel (--mpp, now {settings.mpp:g}) or less overlap (--overlap, now "
+            f"more µm per pixel (--mpp, now {settings.mpp:g}) or less overlap (--overlap, now "
             f"{settings.overlap:g})"
         )
     pixels = _pixels_of_tile(slide, settings)

@@ -61,7 +61,7 @@ def tile_side(tile: int, mpp: float, slide_mpp: tuple[float, float] | None) -> t
     if slide_mpp is None:
         raise QueryError(
             "the slide does not state its resolution, so tiles have no size on it; "
-            "give its um per pixel (--slide-mpp)"
+            "give its µm per pixel (--slide-mpp)"
         )
     return max(1, round(tile * mpp / slide_mpp[0])), max(1, round(tile * mpp / slide_mpp[1]))
 

@@ -77,20 +77,20 @@ def decide_scale(user: Mpp, stated: Sequence[Stated]) -> Scale:
             if believed is None and user is None:
                 low, high = PLAUSIBLE
                 notes.append(
-                    f"{NAMES[one.where]} {_words(one.mpp)} um per pixel, outside {low:g} to "
+                    f"{NAMES[one.where]} {_words(one.mpp)} µm per pixel, outside {low:g} to "
                     f"{high:g}, which was not believed"
                 )
         elif one.where == "TIFF" and _is_default(one.mpp):
             if believed is None and user is None:
                 notes.append(
-                    f"{NAMES[one.where]} {_words(one.mpp)} um per pixel, which programs write that "
+                    f"{NAMES[one.where]} {_words(one.mpp)} µm per pixel, which programs write that "
                     "do not know it; it was not believed"
                 )
         elif believed is None:
             believed = one
         elif not _same(believed.mpp, one.mpp) and user is None:
             notes.append(
-                f"{NAMES[one.where]} {_words(one.mpp)} um per pixel, but {NAMES[believed.where]} "
+                f"{NAMES[one.where]} {_words(one.mpp)} µm per pixel, but {NAMES[believed.where]} "
                 f"{_words(believed.mpp)}, which was taken"
             )
     if user is not None:
@@ -101,7 +101,7 @@ def decide_scale(user: Mpp, stated: Sequence[Stated]) -> Scale:
             and not (other.where == "TIFF" and _is_default(other.mpp))
         ):
             notes = [
-                f"{_words(user)} um per pixel were given, but {NAMES[other.where]} "
+                f"{_words(user)} µm per pixel were given, but {NAMES[other.where]} "
                 f"{_words(other.mpp)}; what was given was taken"
             ]
         return Scale(user, "user", tuple(notes))

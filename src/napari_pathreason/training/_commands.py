@@ -276,8 +276,8 @@ def add_data_parser(subparsers: Subparsers) -> None:
     )
     add("--images", type=Path, metavar="FOLDER", help="where pictures lie, if not where named")
     add("--tile", type=_count, metavar="PX", help="side of tiles laid on slides")
-    add("--mpp", type=_size, help="um per pixel of those tiles")
-    add("--slide-mpp", type=_size, metavar="UM", help="um per pixel of slides that do not say it")
+    add("--mpp", type=_size, help="µm per pixel of those tiles")
+    add("--slide-mpp", type=_size, metavar="UM", help="µm per pixel of slides that do not say it")
     add(
         "--masks",
         choices=("binary", "instance", "class"),
@@ -294,7 +294,7 @@ def add_data_parser(subparsers: Subparsers) -> None:
     convert.set_defaults(run=_convert)
 
     summary = steps.add_parser(
-        "summary", help="classes by split, sizes, um per pixel, and a contact sheet"
+        "summary", help="classes by split, sizes, µm per pixel, and a contact sheet"
     )
     summary.add_argument("folder", type=Path, help="of data convert")
     summary.add_argument("--sheet", type=Path, help="where the contact sheet goes (PNG)")
@@ -565,5 +565,5 @@ def _splits(words: str) -> tuple[Split, ...]:
 def _size(word: str) -> float:
     number = float(word)
     if not 0 < number < 1000:
-        raise argparse.ArgumentTypeError(f"{word} is not a size in um above 0")
+        raise argparse.ArgumentTypeError(f"{word} is not a size in µm above 0")
     return number

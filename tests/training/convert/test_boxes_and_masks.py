@@ -213,7 +213,7 @@ def test_what_belongs_together_stands_in_every_sample(tmp_path, run, save):
     assert {(s.group, s.mpp) for s in done.all} == {(f"p{n}", 0.5) for n in range(4)}
     assert len(done.all) == 12
     (tmp_path / "mine/labels.csv").write_text("\n".join(rows).replace(",0.5", ",fine"))
-    with pytest.raises(QueryError, match="line 2: mpp is um per pixel"):
+    with pytest.raises(QueryError, match="line 2: mpp is µm per pixel"):
         convert(tmp_path / "mine", tmp_path / "o")
     (tmp_path / "mine/labels.csv").write_text(
         "\n".join(rows).replace("patient", "note").replace(",mpp", ",size")

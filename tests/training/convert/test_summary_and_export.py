@@ -46,7 +46,7 @@ def test_a_summary_counts_classes_by_split(data):
     assert cells["pictures", "groups"] == ["8", "2", "2"]
     assert cells["pictures", "number"] == ["24", "6", "6"]
     assert cells["pictures", "long side, px"][0] == "96 to 128 (median 112)"
-    assert cells["pictures", "um per pixel"] == ["0.5 (of 12)", "0.5 (of 3)", "0.5 (of 3)"]
+    assert cells["pictures", "µm per pixel"] == ["0.5 (of 12)", "0.5 (of 3)", "0.5 (of 3)"]
     assert cells["glands: boxes", "boxes"] == ["12", "3", "3"]
     classes = [list(map(int, cells["classes", name])) for name in "ab"]
     assert np.sum(classes, 0).tolist() == [12, 3, 3]

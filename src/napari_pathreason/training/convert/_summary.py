@@ -106,7 +106,7 @@ def summarise(folder: Path) -> Summary:
         ("number", {s: f"{len(_pictures(samples)):,}" for s, samples in parts.items()}),
         ("groups", {s: _groups(samples) for s, samples in parts.items()}),
         ("long side, px", {s: sizes.spread(samples) for s, samples in parts.items()}),
-        ("um per pixel", {s: sizes.scale(samples) for s, samples in parts.items()}),
+        ("µm per pixel", {s: sizes.scale(samples) for s, samples in parts.items()}),
     )
     lines = tuple(Line(*key, counts[key]) for key in sorted(counts))
     return Summary(tuple(parts), lines, facts, tuple(_warnings(parts, lines)))

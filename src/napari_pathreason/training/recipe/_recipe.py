@@ -75,7 +75,7 @@ class MetadataRecipe(Strict):
     @classmethod
     def _least_first(cls, mpp: tuple[float, float] | None) -> tuple[float, float] | None:
         if mpp is not None and not mpp[0] <= mpp[1] < math.inf:
-            raise ValueError("give the least and the most um per pixel")
+            raise ValueError("give the least and the most µm per pixel")
         return mpp
 
 

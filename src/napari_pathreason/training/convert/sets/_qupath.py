@@ -174,7 +174,7 @@ def _side(slide: SlideInfo, options: Options) -> tuple[int, int]:
     mpp = slide.mpp
     if mpp is None:
         raise QueryError(
-            f"{slide.name} does not state its resolution; give its um per pixel with --slide-mpp"
+            f"{slide.name} does not state its resolution; give its µm per pixel with --slide-mpp"
         )
     side = options.tile * options.mpp
     return max(1, round(side / mpp[0])), max(1, round(side / mpp[1]))

@@ -358,7 +358,7 @@ def _mpp(text: str, where: str) -> float | None:
     except ValueError:
         mpp = 0.0
     if not 0 < mpp < 1000:
-        raise QueryError(f"{where}: mpp is um per pixel, a number above 0; correct {text!r}")
+        raise QueryError(f"{where}: mpp is µm per pixel, a number above 0; correct {text!r}")
     return mpp
 
 
