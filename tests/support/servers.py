@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,8 @@ class Dialect:
         there are; sends usage unasked; lists its models.
     pixels : str
         Field that sets the bounds; empty: none does.
+    structured : str
+        Field that binds an answer to choices; empty: none does.
     unknown : frozenset of str
         Fields that are refused (422), or ``{"mm_processor_kwargs"}`` with 400.
     """
@@ -89,6 +92,7 @@ class Dialect:
     always_counts: bool = False
     lists: bool = True
     pixels: str = ""
+    structured: str = "structured_outputs"
     refused: tuple[str, ...] = ()
     refuses_with: int = 400
     context: int = 8192
@@ -111,6 +115,7 @@ def transformers_serve(**changes: Any) -> Dialect:
         "counts": True,
         "always_counts": True,
         "pixels": "chat_template_kwargs",
+        "structured": "",
         "refused": (
             "mm_processor_kwargs",
             "continue_final_message",
@@ -130,6 +135,7 @@ def llama_cpp(**changes: Any) -> Dialect:
         "floor": 9 * 1024,
         "cap": 4096 * 1024,
         "thinks_in": "reasoning_content",
+        "structured": "grammar",
         "any_name": True,
     }
     return Dialect(**{**usual, **changes})
@@ -143,6 +149,7 @@ def ollama(**changes: Any) -> Dialect:
         "thinks_in": "reasoning",
         "logprobs": False,
         "continues": False,
+        "structured": "",
     }
     return Dialect(**{**usual, **changes})
 
@@ -369,14 +376,17 @@ def _events(fake: FakeServer, body: dict[str, Any]) -> list[dict[str, Any]]:
             },
         )
     rationale, answer = fake.answer(_words(body), pictures)
-    tokens = _pieces(f"<think>{rationale}</think><answer>{answer}</answer>")
+    text = f"<think>{rationale}</think><answer>{answer}</answer>"
+    if dialect.structured in body:
+        text = _bound(str(body[dialect.structured]), rationale, answer)
+    tokens = _pieces(text)
     finish = "length" if len(tokens) > body.get("max_tokens", 16) else "stop"
     tokens = tokens[: body.get("max_tokens", 16)]
     events = [_event({"role": "assistant", "content": ""})]
-    text = ""
+    apart, text = dialect.thinks_in != "content" and "<think>" in text, ""
     for token in tokens:
         text += token
-        split = dialect.thinks_in != "content" and "</think>" not in text
+        split = apart and "</think>" not in text
         shown = token.replace("<think>", "") if split else token
         delta = {dialect.thinks_in if split else "content": shown}
         if dialect.thinks_in != "content" and token == "</think>":
@@ -387,6 +397,17 @@ def _events(fake: FakeServer, body: dict[str, Any]) -> list[dict[str, Any]]:
         usage = {"prompt_tokens": prompt, "completion_tokens": len(tokens)}
         events.append({"object": "chat.completion.chunk", "choices": [], "usage": usage})
     return events
+
+
+def _bound(pattern: str, rationale: str, answer: str) -> str:
+    """The answer as a pattern of choices lets it be: the first choice where it is none of them."""
+    _, _, options = pattern.partition("<answer>")
+    inside = re.search(r"\((.*)\)", options)
+    assert inside is not None, pattern
+    choices = [re.sub(r"\\\\?(.)", r"\1", one.strip(' "')) for one in inside[1].split("|")]
+    answer = answer if answer in choices else choices[0]
+    thought = f"<think>{rationale}</think>" if "think" in pattern else ""
+    return f"{thought}<answer>{answer}</answer>"
 
 
 def _check_fields(dialect: Dialect, body: dict[str, Any]) -> None:

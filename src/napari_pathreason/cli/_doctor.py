@@ -170,6 +170,8 @@ def _answers(found: Capabilities) -> Finding:
     if found.thinks_in in ("reasoning_content", "reasoning"):
         words.append(f"the rationale in {found.thinks_in}")
     words.append("goes on with one that was begun" if found.continues else "begun by itself alone")
+    if found.structured:
+        words.append(f"held to given choices by {found.structured}")
     return Finding("ok", "answers", ", ".join(words))
 
 

@@ -144,7 +144,8 @@ def prompt_of(
     Behind ``turns`` of a conversation it stands last, and the pictures in the first of them.
     """
     messages = conversation(turns, query, captions, model.box_space or "relative")
-    return Prompt(tuple(image.pixels for image in images), messages)
+    choices = () if query.task == "detection" else query.options
+    return Prompt(tuple(image.pixels for image in images), messages, choices)
 
 
 def reading_of(

@@ -34,10 +34,13 @@ class Prompt:
         Already of the planned sizes; nobody resizes them any more.
     messages : list of dict
         Chat messages with one ``{"type": "image"}`` part for each picture, in their order.
+    choices : tuple of str
+        One of which is the answer, for a performer that can see to it; the messages name them.
     """
 
     pictures: tuple[NDArray[np.uint8], ...]
     messages: Messages
+    choices: tuple[str, ...] = ()
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

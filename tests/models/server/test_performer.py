@@ -1,5 +1,6 @@
 """A model on a server answers as any other: pictures, text, tokens, confidence, cancel."""
 
+import re
 import threading
 import time
 
@@ -11,7 +12,7 @@ from napari_pathreason.engine import BatchPerformer, Job, ask
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.geometry import Region
 from napari_pathreason.models import load_models
-from napari_pathreason.models.server import load_server, set_boxes
+from napari_pathreason.models.server import bound_to, load_server, set_boxes
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import Completion, GenerationSettings, Prompt, Query, Request
@@ -92,6 +93,7 @@ def test_what_leaves_is_pixels_and_words_alone():
         "logprobs",
         "top_logprobs",
         "stream_options",
+        "structured_outputs",
     }
 
 
@@ -416,3 +418,62 @@ def known_server(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, serving(vllm(floor=1024)) as server:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield load_server(server.address)
+
+
+def wordy(words, pictures):
+    """A model that answers beside the choices."""
+    return "dark", "I believe that it is there" if "white?" not in words else "yes"
+
+
+def ask_choices(server, *choices):
+    pixels = np.zeros((256, 256, 3), np.uint8)
+    with slide_from_arrays([pixels], "s") as slide:
+        models = load_models(server.address)
+        query = Query("vqa", "Is there tumour?", choices)
+        job = Job(slide, Request(Region(0, 0, 256, 256), query, 64))
+        return ask(job, models.performer, models.allocator)
+
+
+def test_an_answer_is_held_to_the_choices_where_the_server_can(dialect):
+    with serving(dialect, answer=wordy) as server:
+        result = ask_choices(server, "no", "yes, at once (1.0)", 'a "b"')
+        question = server.questions[-1]
+    if not dialect.structured:
+        assert not result.answer.readable
+        assert not {"structured_outputs", "guided_regex", "regex", "grammar"} & set(question)
+        return
+    assert dialect.structured in question
+    assert result.answer.text == "no"
+    assert result.answer.rationale == "dark"
+
+
+@pytest.mark.parametrize("field", ["structured_outputs", "guided_regex", "regex", "grammar"])
+def test_which_field_binds_an_answer_is_found_out(field):
+    with serving(vllm(structured=field)) as server:
+        performer = load_server(server.address)
+        assert performer.capabilities.structured == field
+        assert ask_choices(server, "yes", "no").answer.text == "yes"
+        assert field in server.questions[-1]
+
+
+def test_open_questions_and_begun_answers_are_bound_to_nothing():
+    with serving() as server:
+        performer = load_server(server.address)
+        answer(performer)
+        answer(performer, begin="<think></think>")
+        for question in server.questions:
+            assert "structured_outputs" not in question
+
+
+WORDS = st.text(st.characters(codec="ascii", exclude_categories=["Cc", "Cs"]), min_size=1)
+
+
+@given(st.lists(WORDS.map(str.strip).filter(bool), min_size=1, max_size=5, unique=True))
+def test_a_pattern_matches_its_choices_and_nothing_else(choices):
+    fields = bound_to("regex", choices)
+    for choice in choices:
+        for before in ("<think>a b</think>", "ready.</think>\n"):
+            assert re.fullmatch(fields["regex"], f"{before}<answer>{choice}</answer>")
+        assert not re.fullmatch(fields["regex"], f"<think>a</think><answer>{choice}~</answer>")
+        assert not re.fullmatch(fields["regex"], f"<answer>{choice}</answer>")
+    assert bound_to("", choices) == bound_to("regex", ()) == {}

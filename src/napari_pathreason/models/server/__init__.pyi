@@ -1,4 +1,5 @@
 from ._address import Address as Address, is_address as is_address, parse_address as parse_address
+from ._choices import Structured as Structured, bound_to as bound_to
 from ._client import (
     BrokeOff as BrokeOff,
     Chunk as Chunk,

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from napari_pathreason import types
 from napari_pathreason.errors import ModelError, QueryError
 
+from ._choices import bound_to
 from ._client import BrokeOff, Chunk, Client, Flag, Usage
 from ._memory import remember
 from ._probe import BEGUN, PROBE, Capabilities, keep, optional_fields, pixel_bounds
@@ -172,6 +173,8 @@ class ServerPerformer:
                 )
             body["messages"].append({"role": "assistant", "content": settings.begin})
             body |= BEGUN
+        else:
+            body |= bound_to(found.structured, prompt.choices)
         if found.pixels:
             largest = max((height * width for height, width in prompt.shapes), default=0)
             body[found.pixels] = pixel_bounds(self._info.dims.token_px, largest)

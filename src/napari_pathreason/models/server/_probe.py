@@ -20,6 +20,7 @@ from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import BoxSpace, Messages, Query
 
 from ._address import Address
+from ._choices import TRIED, Structured, bound_to
 from ._client import Client, Usage
 from ._families import family_named
 from ._memory import recall, remember
@@ -28,7 +29,7 @@ from ._trouble import Refused
 
 PROBE = "probe"
 MANY = 999
-VERSION = 1
+VERSION = 2
 """Of what is remembered; raised with every change of what is tried."""
 LASTS = 7 * 24 * 3600
 """Seconds after which a server is asked anew: it may have been started otherwise."""
@@ -63,6 +64,8 @@ class Capabilities:
         Whether the chat template writes the number of visual tokens that it is told.
     continues : bool
         Whether it goes on with an answer that was begun.
+    structured : str
+        Field that holds an answer to given choices, see `Structured`.
     thinks_in : str
         Field in which what it thinks comes: ``content``, ``reasoning_content`` or ``reasoning``;
         empty while that was not seen.
@@ -87,6 +90,7 @@ class Capabilities:
     pixels: Pixels = ""
     counts: bool = False
     continues: bool = False
+    structured: Structured = ""
     thinks_in: str = ""
     token_px: int = 0
     marks: int = 0
@@ -174,6 +178,8 @@ def probe(
         found = _measure(client, found, text, alone.tokens, one.tokens - alone.tokens, second)
     tell("going on with an answer")
     found = replace(found, continues=found.usage and _continues(client, found, text, alone.tokens))
+    tell("choices")
+    found = replace(found, structured=_structured(client, found, text))
     if family_named(client.address.model).boxes is None:
         tell("boxes")
         found = replace(found, boxes=_box_space(client, found))
@@ -314,6 +320,23 @@ def _continues(client: Client, found: Capabilities, text: Messages, alone: int) 
     except ModelError:
         return False
     return reply.counted and 0 < reply.tokens - alone <= 2
+
+
+_UNLIKELY = ("maple", "birch")
+"""What no model answers to a question about white, unless it can answer nothing else."""
+
+
+def _structured(client: Client, found: Capabilities, text: Messages) -> Structured:
+    """The field by which an answer is held to choices; empty where none of them is obeyed."""
+    for field in TRIED:
+        bounds = bound_to(cast("Structured", field), _UNLIKELY, rationale=False)
+        try:
+            reply = _ask(client, found, without_pictures(text), [], new=16, **bounds)
+        except ModelError:
+            continue
+        if any(f"<answer>{choice}</answer>" in reply.text for choice in _UNLIKELY):
+            return cast("Structured", field)
+    return ""
 
 
 def _box_space(client: Client, found: Capabilities) -> BoxSpace | None:
