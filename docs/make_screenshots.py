@@ -22,7 +22,7 @@ IMAGES = Path(__file__).parent / "images"
 KINDS = {"dark": ("dark", 1, ""), "light": ("light", 1, "-light"), "200": ("dark", 2, "-200")}
 """Theme, scale factor and ending of the file names."""
 LEVELS = ["reliable", "uncertain", "no_answer"]
-SHOWN = {"light": ["ask", "budget", "views", "windows", *LEVELS], "200": ["budget"]}
+SHOWN = {"light": ["ask", "budget", "views", "windows", "project", *LEVELS], "200": ["budget"]}
 """What the documentation shows of the other kinds; of the dark one, all."""
 
 

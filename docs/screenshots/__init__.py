@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import ask, budget, compare, history, levels, preferences, slide_run, views
+from . import ask, budget, compare, history, levels, preferences, project, slide_run, views
 from ._stage import Stage
 
 SCENES = {
@@ -20,6 +20,7 @@ SCENES = {
     "no_answer": levels.none,
     "views": views.play,
     "windows": views.play_answer,
+    "project": project.play,
 }
 ALONE = ("reliable", "uncertain", "no_answer")
 """Scenes of which the dock alone is shown."""

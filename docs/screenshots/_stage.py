@@ -86,13 +86,13 @@ def settle(seconds: float) -> None:
     QTest.qWait(int(seconds * 1000))
 
 
-def wait_for(dock: Any, what: str = "busy") -> None:
-    """Wait until the question of a dock has ended, at most two minutes."""
-    for _ in range(1200):
+def wait_for(dock: Any, what: str = "busy", minutes: int = 2) -> None:
+    """Wait until the question of a dock has ended, at most so many minutes."""
+    for _ in range(600 * minutes):
         if not getattr(dock, what):
             return
         settle(0.1)
-    raise SystemExit("no answer within two minutes")
+    raise SystemExit(f"no answer within {minutes} minutes")
 
 
 def _model(folder: Path) -> str:

@@ -44,6 +44,7 @@ from ._options import (
     settings_of,
     write_json,
 )
+from ._project import add_project, run_project
 from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
 from ._views import Planner, add_views, check_views, job_of, read_views, show_plans, windows_in
 
@@ -63,6 +64,7 @@ EXAMPLES = """examples:
       --question "Compare these two." --model Qwen/Qwen3-VL-8B-Instruct
   pathreason ask slide.svs --region 0 0 900 900 --question "Is there tumour?" \\
       --then "Where?" --then "How sure are you?" --model http://127.0.0.1:8000/v1
+  pathreason ask --project slides.csv --task detection --choices tumour --answers answers
   pathreason ask --from a.json --json -
 """
 
@@ -99,6 +101,7 @@ def add_parser(commands: Subparsers) -> None:
         help="one question about all these regions, in one prompt, such as: compare them",
     )
     where.add_argument("--regions", metavar="FILE", help="GeoJSON; one result for each polygon")
+    add_project(where)
     what = parser.add_argument_group("what")
     what.add_argument("--task", choices=get_args(TaskName), default="vqa")
     what.add_argument("--question", type=plain_text, default="", metavar="TEXT")
@@ -157,6 +160,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     check_views(args)
     if args.check_order and args.from_ is None and (args.task == "detection" or not args.choices):
         raise QueryError("--check-order is about questions with choices; give --choices")
+    if args.project is not None:
+        return run_project(args)
+    if args.answers is not None:
+        raise QueryError("--answers is where those of a --project are kept; give one, or --keep")
     files = wanted_files(args)
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
@@ -200,7 +207,9 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return show_plans(entries, slide, planner, args.show_views)
         loaded = load()
         _estimate(requests, loaded.performer.info)
-        log = AnswerLog(slide, used, files, args.unreliable_class, args.geojson_windows)
+        log = AnswerLog(
+            slide, used, files, args.unreliable_class, args.geojson_windows, args.answer_class
+        )
         return _answer_all(args, log, entries, loaded, progress, keep)
 
 

@@ -15,7 +15,7 @@ from ._options import check_writable
 
 FILES: dict[str, tuple[exports.FileKind, str]] = {
     "geojson": ("geojson", "regions and findings for QuPath; .geojson or .geojson.gz"),
-    "csv": ("csv", "a row for each finding, in px and um"),
+    "csv": ("csv", "a row for each finding, in px and µm"),
     "views_csv": ("views", "a row for each window or picture that was read, and what it said"),
     "manifest": ("manifest", "what --from needs to repeat this run"),
     "transcript": ("transcript", "JSON Lines, a line for each answer"),
@@ -55,6 +55,11 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         help="in GeoJSON, what has no reliable answer is of the class Unreliable: NAME",
     )
     group.add_argument(
+        "--answer-class",
+        action="store_true",
+        help="in GeoJSON, each region is of the class of its answer, unless that is not reliable",
+    )
+    group.add_argument(
         "--name-server",
         action="store_true",
         help="in the manifest, the server and its model by their names; else it names neither",
@@ -86,7 +91,7 @@ class AnswerLog:
         Gives the model as it was before it was loaded; only a manifest needs it.
     files : dict of Path
         Kind -> file.
-    unreliable_class, windows : bool
+    unreliable_class, windows, answer_class : bool
         See `exports.AnswerFiles`.
     """
 
@@ -95,6 +100,7 @@ class AnswerLog:
     files: dict[exports.FileKind, Path]
     unreliable_class: bool = False
     windows: bool = False
+    answer_class: bool = False
     entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -123,6 +129,7 @@ class AnswerLog:
             made=self.made,
             unreliable_class=self.unreliable_class,
             windows=self.windows,
+            answer_class=self.answer_class,
         )
         for kind, file in self.files.items():
             tell(f"writing the {kind}")

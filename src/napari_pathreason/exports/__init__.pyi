@@ -1,3 +1,11 @@
+from ._agreement import (
+    MODEL as MODEL,
+    Agreement as Agreement,
+    agreement_line as agreement_line,
+    agreement_of as agreement_of,
+    cohens_kappa as cohens_kappa,
+    write_agreement as write_agreement,
+)
 from ._answer_files import (
     ENDINGS as ENDINGS,
     AnswerFiles as AnswerFiles,
@@ -28,12 +36,18 @@ from ._manifest import (
     write_manifest as write_manifest,
 )
 from ._marks import (
+    WINDOW_CLASS as WINDOW_CLASS,
     Mark as Mark,
     confidence_of as confidence_of,
     detections_in as detections_in,
     features_of_marks as features_of_marks,
     marks_of as marks_of,
     new_run as new_run,
+)
+from ._numbers import (
+    Numbers as Numbers,
+    numbers_of as numbers_of,
+    write_numbers as write_numbers,
 )
 from ._picture import (
     LEVEL_COLOURS as LEVEL_COLOURS,

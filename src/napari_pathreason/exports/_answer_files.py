@@ -77,8 +77,9 @@ class AnswerFiles:
         UUID, and ISO 8601 in UTC.
     unreliable_class : bool
         See `features_of_marks`.
-    windows : bool
-        Whether GeoJSON holds the windows that were read, see `marks_of`.
+    windows, answer_class : bool
+        Whether GeoJSON holds the windows that were read, and the answers as classes of their
+        regions; see `marks_of`.
     """
 
     results: Sequence[Result]
@@ -89,6 +90,7 @@ class AnswerFiles:
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     unreliable_class: bool = False
     windows: bool = False
+    answer_class: bool = False
 
     def write(
         self,
@@ -114,7 +116,7 @@ class AnswerFiles:
         """
         kind = kind_of_file(path) if kind is None else kind
         if kind == "geojson":
-            marks = marks_of(self.results, self.run, self.windows)
+            marks = marks_of(self.results, self.run, self.windows, self.answer_class)
             write_geojson(path, features_of_marks(marks, self.unreliable_class))
         elif kind == "csv":
             write_table(path, marks_of(self.results, self.run), NO_FINDINGS)

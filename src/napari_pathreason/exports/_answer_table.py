@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import shapely
 
 from napari_pathreason.types import Result
 
-from ._marks import confidence_of
+from ._marks import asked_shape, confidence_of
 from ._reliability import LEVEL_KEY, REASONS_KEY, answer_line, joined_reasons
 from ._tables import plain, write_csv
 
@@ -22,10 +22,21 @@ RESEARCH_ONLY = "For research use only"
 Review = Literal["", "accepted", "rejected"]
 """What a reader says of an answer; empty where nobody has looked."""
 ANSWERS = (
-    *("answer_number", "time", "slide", "region", "x_px", "y_px", "width_px", "height_px"),
-    *("region_mm2", "task", "question", "choices", "answer", "confidence", LEVEL_KEY, REASONS_KEY),
+    *("answer_number", "time", "case", "slide", "region", "x_px", "y_px", "width_px", "height_px"),
+    *(
+        "region_mm2",
+        "tissue_mm2",
+        "task",
+        "question",
+        "choices",
+        "answer",
+        "confidence",
+        LEVEL_KEY,
+        REASONS_KEY,
+    ),
     *("findings", "findings_per_mm2", "findings_mm2", "findings_share_of_region"),
-    *("visual_tokens", "native_windows", "model", "review", "use"),
+    "findings_share_of_tissue",
+    *("visual_tokens", "native_windows", "model", "review", "reviews", "use"),
 )
 LABELS = ("image", "region", "task", "question", "choices", "answer", "boxes", "group")
 """Columns that `pathreason data convert` reads."""
@@ -44,6 +55,13 @@ class AnswerRow:
         Name of the annotation; empty where it was none.
     result : Result
     review : {"", "accepted", "rejected"}
+        Of the reader who looks at the table.
+    case : str
+        The patient, or whatever several slides are of; empty where nothing is said.
+    tissue : float or None
+        Share (0 to 1) of what was asked about that is tissue; None where nobody has looked.
+    reviews : mapping of str to Review
+        What each reader says of it, by name; who says nothing is not in it.
     """
 
     number: int
@@ -51,17 +69,25 @@ class AnswerRow:
     region: str
     result: Result
     review: Review = ""
+    case: str = ""
+    tissue: float | None = None
+    reviews: Mapping[str, Review] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the reader rejects it, or more of several readers than accept it."""
+        if self.review or not self.reviews:
+            return self.review == "rejected"
+        said = list(self.reviews.values())
+        return said.count("rejected") > said.count("accepted")
 
     @property
     def area_mm2(self) -> float | None:
-        """Of what was asked about, within its outline; None where the pixel size is not known."""
-        mpp, request = self.result.slide.mpp, self.result.request
+        """Of what was asked about, within outlines; None where the pixel size is not known."""
+        mpp = self.result.slide.mpp
         if mpp is None:
             return None
-        outline = () if request is None else request.outline
-        region = self.result.region
-        pixels = shapely.Polygon(outline).area if outline else region.width * region.height
-        return float(pixels) * mpp[0] * mpp[1] / 1e6
+        return float(asked_shape(self.result).area) * mpp[0] * mpp[1] / 1e6
 
     @property
     def findings(self) -> int | None:
@@ -91,6 +117,19 @@ class AnswerRow:
         area, covered = self.area_mm2, self.findings_mm2
         return None if area is None or covered is None or area <= 0 else min(covered / area, 1.0)
 
+    @property
+    def tissue_mm2(self) -> float | None:
+        """Area of tissue in what was asked about; None where it is not known."""
+        area = self.area_mm2
+        return None if area is None or self.tissue is None else area * self.tissue
+
+    @property
+    def share_of_tissue(self) -> float | None:
+        """Area that the boxes cover as a share of the tissue, 0 to 1; boxes hold glass too."""
+        tissue, covered = self.tissue_mm2, self.findings_mm2
+        known = tissue is not None and covered is not None and tissue > 0
+        return min(covered / tissue, 1.0) if known else None  # type: ignore[operator]
+
 
 def write_answer_table(path: str | Path, rows: Iterable[AnswerRow]) -> int:
     """Write a row for each answer, in their order; result and errors as of `write_csv`.
@@ -119,10 +158,12 @@ def _cells(row: AnswerRow) -> list[str]:
     return [
         str(row.number),
         row.made.isoformat(timespec="seconds"),
+        plain(row.case),
         plain(result.slide.name),
         plain(row.region),
         *map(str, (region.x, region.y, region.width, region.height)),
         _number(row.area_mm2),
+        _number(row.tissue_mm2),
         query.task,
         plain(query.question),
         plain(" | ".join(query.options)),
@@ -134,10 +175,12 @@ def _cells(row: AnswerRow) -> list[str]:
         _number(row.per_mm2),
         _number(row.findings_mm2),
         _number(row.share),
+        _number(row.share_of_tissue),
         str(tokens.spent),
         str(tokens.native_windows),
         plain(result.model.name),
         row.review,
+        plain(" | ".join(f"{who}: {said}" for who, said in sorted(row.reviews.items()))),
         RESEARCH_ONLY,
     ]
 

@@ -6,10 +6,10 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from napari_pathreason.geometry import Box
-from napari_pathreason.types import Detection, Reliability, Result
+from napari_pathreason.geometry import Box, Region
+from napari_pathreason.types import Detection, Outline, Reliability, Result
 
 from ._geojson import Colour, Feature, Shape
 from ._reliability import (
@@ -21,6 +21,9 @@ from ._reliability import (
     metadata_of,
 )
 from ._views import ViewRow, has_windows, policy_of, view_rows, windows_read
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 REGION_COLOUR: Colour = (26, 92, 255)
 PALETTE: tuple[Colour, ...] = (
@@ -34,6 +37,8 @@ PALETTE: tuple[Colour, ...] = (
 KIND_KEY = "pathreason"
 """Metadata key that says what an object of ours is."""
 
+MOST_LETTERS = 60
+"""Of an answer that is a class."""
 WINDOW_CLASS = "Window"
 """Class of the windows that were read, where a file is to hold them."""
 
@@ -105,17 +110,25 @@ def new_run() -> str:
     return str(uuid.uuid4())
 
 
-def marks_of(results: Iterable[Result], run: str, windows: bool = False) -> Iterator[Mark]:
+def marks_of(
+    results: Iterable[Result], run: str, windows: bool = False, answer_class: bool = False
+) -> Iterator[Mark]:
     """The region and the findings of each result, in order; results are counted from 1.
 
-    With ``windows`` what was read of a region comes behind its findings.
+    A region is its outline, where it has one. With ``windows`` what was read of a region comes
+    behind its findings. With ``answer_class`` a region is labelled with its answer, unless boxes
+    were asked for or there is no reliable one: then `features_of_marks` says so where it is wanted.
     """
     colours: dict[str, Colour] = {}
     for number, result in enumerate(results, 1):
+        label = _class_of(result) if answer_class else ""
+        if label:
+            colours.setdefault(label, PALETTE[len(colours) % len(PALETTE)])
         yield Mark(
-            shape=result.region.box,
+            shape=_shape_of(result),
             kind="region",
-            colour=REGION_COLOUR,
+            label=label,
+            colour=colours[label] if label else REGION_COLOUR,
             number=number,
             result=result,
             run=run,
@@ -138,6 +151,39 @@ def marks_of(results: Iterable[Result], run: str, windows: bool = False) -> Iter
             )
         if windows and has_windows(result):
             yield from _windows_of(result, number, run)
+
+
+def asked_shape(result: Result) -> BaseGeometry:
+    """What was asked about, within outlines, in level-0 pixels."""
+    import shapely
+
+    request, region = result.request, result.region
+    parts: list[tuple[Region, Outline]] = [(region, () if request is None else request.outline)]
+    if request is not None and request.policy == "together":
+        parts = [(one.region, one.outline) for one in request.windows]
+    shapes = [
+        shapely.make_valid(shapely.Polygon(outline)) if outline else shapely.box(*at.box.corners)
+        for at, outline in parts
+    ]
+    return shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+
+
+def _shape_of(result: Result) -> Shape:
+    """What was asked about: its outline, else its rectangle."""
+    outline = () if result.request is None else result.request.outline
+    return asked_shape(result) if outline else result.region.box
+
+
+def _class_of(result: Result) -> str:
+    """The answer as a class; a guess is none, and boxes have classes of their own."""
+    if result.query.task == "detection" or result.reliability.level == "none":
+        return ""
+    words = " ".join(result.answer.text.split()).replace(": ", " ")  # that parts classes
+    return (
+        words
+        if len(words) <= MOST_LETTERS
+        else f"{words[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 def _windows_of(result: Result, number: int, run: str) -> Iterator[Mark]:

@@ -39,7 +39,12 @@ from ._metrics import (
     same_label as same_label,
     token_f1 as token_f1,
 )
-from ._numbers import abstains as abstains, asks_count as asks_count, asks_number as asks_number
+from ._numbers import (
+    abstains as abstains,
+    asks_count as asks_count,
+    asks_number as asks_number,
+    read_count as read_count,
+)
 from ._parsing import parse_boxes as parse_boxes, split_frame as split_frame
 from ._sum_counts import CountEstimate as CountEstimate, sum_counts as sum_counts
 from ._tasks import (

@@ -82,6 +82,12 @@ from ._overlay import (
     overlay_layer_data as overlay_layer_data,
     shapes_of_result as shapes_of_result,
 )
+from ._projects import (
+    ProjectRequest as ProjectRequest,
+    project_events as project_events,
+    project_request as project_request,
+    take_answers as take_answers,
+)
 from ._regions import (
     Marked as Marked,
     annotation_layer as annotation_layer,
@@ -129,6 +135,7 @@ from ._shapes import (
     marks_of_shapes as marks_of_shapes,
     objects_layer_data as objects_layer_data,
 )
+from ._slide_file import SlideFile as SlideFile
 from ._slide_run import (
     Ending as Ending,
     FoundRun as FoundRun,

@@ -31,6 +31,7 @@ from ._overlay import (
 )
 from ._session import Entry, Session
 from ._shapes import marks_of_shapes
+from ._slide_file import SlideFile
 from ._undo import forget_changes, undoable, was_changed
 from ._window_map import WindowMap, regions_by_name
 
@@ -107,12 +108,16 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
 def go_to_entry(viewer: Viewer, session: Session, entry: Entry) -> None:
     """Show an answer: its boxes on the canvas, its words in the docks.
 
+    The slide of a project is opened where it is not open.
+
     Raises
     ------
     PathreasonError
-        If its image was closed; its words are shown all the same.
+        If its image was closed, or cannot be opened; its words are shown all the same.
     """
     try:
+        if isinstance(entry.image, SlideFile):
+            entry.image.open(viewer)
         show_entry(viewer, session, entry)
     finally:
         session.inquiry.show(entry)
@@ -293,14 +298,17 @@ def write_training_labels(path: str, entries: Sequence[Entry]) -> int:
     folder = Path(path).parent
     answers = []
     for entry in entries:
-        image = entry.image()
+        image, source = entry.image(), entry.image
         slide = None if image is None else slide_of(image)
-        if slide is None or slide.path is None:
+        file = None if slide is None else slide.path
+        if isinstance(source, SlideFile):
+            file = source.path
+        if file is None:
             raise PathreasonError(
                 f"answer {entry.id} is about an image that is no file, or was closed; open the "
                 "slide by PathReason, or take the answer out by a filter"
             )
-        answers.append((os.path.relpath(slide.path, folder), entry.result))
+        answers.append((os.path.relpath(file, folder), entry.result))
     return write_labels(path, answers)
 
 

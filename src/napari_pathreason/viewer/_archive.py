@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -43,7 +43,8 @@ class ArchivedAnswer:
         Uid of the answer that it goes on from; empty where it goes on from none.
     result : Result
         Without the slide's name.
-    review : {"", "accepted", "rejected"}
+    reviews : dict of str to Review
+        What each reader says of it, by name; an empty name is one who gave none.
     """
 
     uid: str
@@ -52,7 +53,7 @@ class ArchivedAnswer:
     name: str
     former: str
     result: Result
-    review: Review = ""
+    reviews: dict[str, Review] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class _Line:
     answer: ArchivedAnswer | None = None
     reviewed: str = ""
     review: Review = ""
+    reader: str = ""
 
 
 def archive_folder() -> Path | None:
@@ -101,9 +103,9 @@ class AnswerArchive:
         answer = ArchivedAnswer(entry.uid, entry.made, entry.model_id, entry.name, former, result)
         self._append(entry.result.slide, _Line(answer))
 
-    def keep_review(self, entry: Entry, review: Review) -> None:
+    def keep_review(self, entry: Entry, review: Review, reader: str = "") -> None:
         """Keep what a reader says of an answer that is kept."""
-        self._append(entry.result.slide, _Line(None, entry.uid, review))
+        self._append(entry.result.slide, _Line(None, entry.uid, review, reader))
 
     def answers_of(self, slide: SlideInfo) -> list[ArchivedAnswer]:
         """All that was kept about a slide, oldest first, with its name; lines of others' are none.
@@ -125,7 +127,9 @@ class AnswerArchive:
                     named = replace(line.answer.result, slide=slide)
                     found[line.answer.uid] = replace(line.answer, result=named)
                 elif line.reviewed in found:
-                    found[line.reviewed] = replace(found[line.reviewed], review=line.review)
+                    known = found[line.reviewed]
+                    reviews = {**known.reviews, line.reader: line.review}
+                    found[line.reviewed] = replace(known, reviews=reviews)
         except ExportError as error:
             self._warn(str(error))
         return list(found.values())

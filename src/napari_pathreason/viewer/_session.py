@@ -5,10 +5,11 @@ Knows neither the viewer nor Qt; a worker gets everything that it needs as value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from threading import Event as CancelFlag, Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -47,6 +48,7 @@ from ._layers import info_of, slide_opener
 from ._regions import Marked, regions_of
 from ._runs import Runs
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
+from ._slide_file import SlideFile
 from ._steering import Steering
 from ._window_layer import WindowLayer
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
 
+    from napari_pathreason.project import ProjectAnswer, ProjectFolder
 
 NO_IMAGE = "there is no image to ask about; open a slide first"
 ModelsFactory = Callable[[str, Compute], Models]
@@ -97,16 +100,21 @@ class Entry:
     ``model_id`` is the model as it was asked for; ``made`` the time of the answer, in UTC.
     ``former`` is the answer that it goes on from: what that one has read is part of it.
     ``name`` is that of the annotation that was asked about, empty where it was none.
+    ``image`` gives the layer while it is open. Of a project, ``folder`` keeps what readers say,
+    ``case`` is the slide's and ``tissue`` the share of tissue in what was asked about.
     """
 
     id: int
     result: Result
-    image: ReferenceType[Image]
+    image: ReferenceType[Image] | SlideFile
     model_id: str = EMBEDDED
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
     former: Entry | None = None
     name: str = ""
     uid: str = field(default_factory=lambda: uuid4().hex)
+    folder: ProjectFolder | None = None
+    case: str = ""
+    tissue: float | None = None
 
 
 class Session:
@@ -125,8 +133,10 @@ class Session:
         Emitted with each new `Entry`, in the thread that added it.
     reviewed : psygnal signal
         Emitted with an `Entry` of which a reader has said something else than before.
-    reviews : dict
-        What a reader says of answers, by their `Entry.uid`.
+    reader : str
+        Name of the reader who looks at the answers; empty where none is given.
+    slide_files : dict
+        Slides of projects, by their paths.
     archive : AnswerArchive
         Answers on disk.
     inquiry : Inquiry
@@ -154,7 +164,8 @@ class Session:
         self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
         self.runs = Runs()
-        self.reviews: dict[str, Review] = {}
+        self._reviews: dict[str, dict[str, Review]] = {}
+        self.slide_files: dict[Path, SlideFile] = {}
         self.archive = AnswerArchive()
         self.memory = DockMemory()
         self.steering = Steering()
@@ -203,17 +214,80 @@ class Session:
         self.added.emit(entry)
         return entry
 
+    def add_kept(
+        self,
+        answer: ProjectAnswer,
+        image: SlideFile,
+        model_id: str,
+        folder: ProjectFolder,
+        reviews: Mapping[str, Review],
+    ) -> None:
+        """Take an answer of a project up, with what readers say of it; each once."""
+        if any(entry.uid == answer.key for entry in self.entries):
+            return
+        self._reviews[answer.key] = dict(reviews)
+        entry = Entry(
+            len(self.entries) + 1,
+            answer.result,
+            image,
+            model_id,
+            answer.made,
+            name=answer.name,
+            uid=answer.key,
+            folder=folder,
+            case=answer.case,
+            tissue=answer.tissue,
+        )
+        self.entries.append(entry)
+        self.added.emit(entry)
+
+    @property
+    def reader(self) -> str:
+        """Name of the reader who looks at the answers; empty where none is given."""
+        return self.memory.state.reader
+
+    @reader.setter
+    def reader(self, name: str) -> None:
+        name = " ".join(name.split())
+        if name != self.reader:
+            self.memory.keep(reader=name)
+            for entry in self.entries:
+                if self._reviews.get(entry.uid):
+                    self.reviewed.emit(entry)
+
+    def review_of(self, entry: Entry) -> Review:
+        """What the reader says of an answer."""
+        return self._reviews.get(entry.uid, {}).get(self.reader, "")
+
     def review(self, entry: Entry, review: Review) -> None:
-        """Say whether an answer is right; the same again takes it back."""
-        before = self.reviews.get(entry.uid, "")
-        self.reviews[entry.uid] = now = "" if review == before else review
-        self.archive.keep_review(entry, now)
+        """Say whether an answer is right; the same again takes it back.
+
+        Raises
+        ------
+        ExportError
+            If it is of a project whose folder cannot be written to.
+        """
+        now: Review = "" if review == self.review_of(entry) else review
+        if entry.folder is not None:
+            entry.folder.add_review(entry.uid, self.reader, now)
+        else:
+            self.archive.keep_review(entry, now, self.reader)
+        self._reviews.setdefault(entry.uid, {})[self.reader] = now
         self.reviewed.emit(entry)
 
     def row_of(self, entry: Entry) -> AnswerRow:
         """An entry as tables have it."""
-        review = self.reviews.get(entry.uid, "")
-        return AnswerRow(entry.id, entry.made, entry.name, entry.result, review)
+        said = {who: one for who, one in self._reviews.get(entry.uid, {}).items() if one}
+        return AnswerRow(
+            entry.id,
+            entry.made,
+            entry.name,
+            entry.result,
+            self.review_of(entry),
+            entry.case,
+            entry.tissue,
+            said,
+        )
 
     def earlier_answers(self, image: Image) -> list[ArchivedAnswer]:
         """Answers about a slide that are on disk, and not in this session."""
@@ -225,8 +299,7 @@ class Session:
         earlier = self.earlier_answers(image)
         by_uid = {entry.uid: entry for entry in self.entries}
         for one in earlier:
-            if one.review:
-                self.reviews[one.uid] = one.review
+            self._reviews[one.uid] = dict(one.reviews)
             entry = Entry(
                 len(self.entries) + 1,
                 one.result,

@@ -154,10 +154,11 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class DockState:
-    """Of all docks."""
+    """Of all docks; ``reader`` is the name under which answers are accepted or rejected."""
 
     ask: AskState = field(default_factory=AskState)
     budget: BudgetState = field(default_factory=BudgetState)
+    reader: str = ""
 
 
 _ADAPTER = TypeAdapter(DockState)
@@ -207,7 +208,7 @@ class DockMemory:
         return self._state
 
     def keep(self, **parts: Any) -> None:
-        """Keep ``ask`` or ``budget``; a file that cannot be written says so once."""
+        """Keep ``ask``, ``budget`` or ``reader``; a file that cannot be written says so once."""
         state = replace(self.state, **parts)
         if state == self._state:
             return

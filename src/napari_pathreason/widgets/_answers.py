@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,24 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
+    QMenu,
     QPushButton,
     QTableView,
 )
 
 from napari_pathreason.errors import ExportError, PathreasonError
-from napari_pathreason.exports import write_answer_table
+from napari_pathreason.exports import (
+    agreement_line,
+    agreement_of,
+    features_of_marks,
+    marks_of,
+    new_run,
+    numbers_of,
+    write_agreement,
+    write_answer_table,
+    write_geojson,
+    write_numbers,
+)
 from napari_pathreason.viewer import (
     LEVEL_WORDS,
     LEVELS,
@@ -35,6 +47,7 @@ from ._answer_view import question_text
 from ._dock import Dock
 from ._fields import MORE, listen, text_line
 from ._history import ask_for_file
+from ._project import ProjectPanel
 from ._reliability import level_icon
 from ._review import SIGNS, ReviewButtons, research_line
 
@@ -43,7 +56,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "#": "Number of the answer",
-    "Slide": "What was asked about",
+    "Slide": "What was asked about; before it the case, where a project has cases",
     "Region": "Name or number of the annotation",
     "Question": "What was asked",
     "Answer": "What was answered",
@@ -105,11 +118,12 @@ class AnswersModel(QAbstractTableModel):
         """Words of each column, and what sorts them."""
         result, row = entry.result, self._session.row_of(entry)
         level = result.reliability.level
+        slide = ": ".join(filter(None, (entry.case, result.slide.name)))
         confidence = None if level == "none" else result.confidence
         answer, question = short_answer(result), " ".join(question_text(result.query).split())
         return [
             (f"{entry.id}", entry.id),
-            (result.slide.name, result.slide.name.lower()),
+            (slide, _natural(slide)),
             (entry.name, _natural(entry.name)),
             (question, question.lower()),
             (answer, _natural(answer)),
@@ -173,8 +187,25 @@ class AnswersWidget(Dock):
             self.table.setColumnWidth(column, width)
         self.back_button = QPushButton()
         self.review_buttons = ReviewButtons(self.session)
-        self.export_button = QPushButton(f"Export table{MORE}")
-        self.export_button.setToolTip("The rows that are shown, in their order, as CSV")
+        self.project = ProjectPanel(self.session)
+        self.reader_edit = QLineEdit(self.session.reader)
+        self.reader_edit.setPlaceholderText("Reader: your name, where several judge the answers")
+        self.reader_edit.setToolTip(
+            "Under this name you accept and reject; agreement between readers stands below"
+        )
+        self.export_button = QPushButton("Export")
+        self.export_button.setToolTip("Write the rows that are shown, in their order")
+        menu = QMenu(self)
+        for title, choose, tip in (
+            ("Table of answers", self._choose_table, "A row for each answer, as CSV"),
+            ("Numbers of slides and cases", self._choose_numbers, "Counts, densities, areas"),
+            ("Agreement of readers", self._choose_agreement, "Percent and Cohen's kappa"),
+            ("Objects for QuPath", self._choose_objects, "Regions of the class of their answer"),
+        ):
+            action = menu.addAction(f"{title}{MORE}", choose)
+            action.setToolTip(tip)
+        menu.setToolTipsVisible(True)
+        self.export_button.setMenu(menu)
         self.labels_button = QPushButton(f"Export labels{MORE}")
         self.labels_button.setToolTip("Accepted answers, as labels for pathreason data convert")
         self.line = text_line()
@@ -185,13 +216,15 @@ class AnswersWidget(Dock):
         self.body.addWidget(self.back_button)
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.line)
+        self.body.addWidget(self.project)
+        self.body.addWidget(self.reader_edit)
         self.body.addLayout(outlets)
         self.body.addWidget(research_line())
         self.filter_edit.textChanged.connect(self._filter)
         self.table.clicked.connect(self._choose)
         self.table.activated.connect(self._choose)
         self.back_button.clicked.connect(self.bring_back)
-        self.export_button.clicked.connect(self._choose_table)
+        self.reader_edit.editingFinished.connect(self._set_reader)
         self.labels_button.clicked.connect(self._choose_labels)
         listen(self.session.inquiry.events.image, self._offer_back)
         listen(self.session.inquiry.events.shown, self._mark)
@@ -211,12 +244,14 @@ class AnswersWidget(Dock):
         """Count what is shown."""
         rows = self.rows
         total = len(self.model.entries)
-        reviews = [self.session.reviews.get(entry.uid, "") for entry in rows]
+        reviews = [self.session.review_of(entry) for entry in rows]
         words = [f"{len(rows):,} of {total:,} answers" if len(rows) < total else _answers(total)]
         if any(reviews):
             words.append(f"{reviews.count('accepted'):,} accepted")
             words.append(f"{reviews.count('rejected'):,} rejected")
-        self.line.setText(f"{', '.join(words)}.")
+        agreement = agreement_line(agreement_of(map(self.session.row_of, rows)))
+        agreement = f" {agreement[:1].upper()}{agreement[1:]}." if agreement else ""
+        self.line.setText(f"{', '.join(words)}.{agreement}")
         # what is the same in all rows takes no room
         slides = {entry.result.slide.name for entry in self.model.entries}
         self.table.setColumnHidden(SLIDE, len(slides) < 2)
@@ -229,9 +264,34 @@ class AnswersWidget(Dock):
         rows = [self.session.row_of(entry) for entry in self.rows]
         self._write(path, lambda: write_answer_table(path, rows))
 
+    def export_numbers(self, path: str) -> None:
+        """Write counts, densities and areas of the rows that are shown, of slides and cases."""
+        rows = [self.session.row_of(entry) for entry in self.rows]
+        self._write(path, lambda: write_numbers(path, numbers_of(rows)), words.rows)
+
+    def export_agreement(self, path: str) -> None:
+        """Write how far readers agree on the rows that are shown."""
+        rows = [self.session.row_of(entry) for entry in self.rows]
+        self._write(path, lambda: write_agreement(path, agreement_of(rows)), words.rows)
+
+    def export_objects(self, path: str) -> None:
+        """Write the rows that are shown as GeoJSON, one slide's, regions of their answer's class.
+
+        Coordinates are those of a slide, so objects of two cannot stand in one file.
+        """
+        results = [entry.result for entry in self.rows]
+
+        def write() -> int:
+            if len({(one.slide.name, one.slide.width, one.slide.height) for one in results}) > 1:
+                raise PathreasonError(words.ONE_SLIDE)
+            marks = marks_of(results, new_run(), answer_class=True)
+            return write_geojson(path, features_of_marks(marks))
+
+        self._write(path, write, words.objects)
+
     def export_labels(self, path: str) -> None:
         """Write the accepted answers that are shown as labels to train with."""
-        accepted = [e for e in self.rows if self.session.reviews.get(e.uid) == "accepted"]
+        accepted = [e for e in self.rows if self.session.review_of(e) == "accepted"]
         self._write(path, lambda: write_training_labels(path, accepted))
 
     def bring_back(self) -> None:
@@ -241,7 +301,18 @@ class AnswersWidget(Dock):
             self.session.bring_back(image)
         self._offer_back()
 
-    def _write(self, path: str, write: Any) -> None:
+    def stop(self) -> None:
+        """End a project that runs; what is answered is kept."""
+        self.project.stop()
+
+    def _set_reader(self) -> None:
+        self.session.reader = self.reader_edit.text()
+        self.review_buttons.show_entry(self.session.inquiry.shown)
+        self.look()
+
+    def _write(
+        self, path: str, write: Callable[[], int], counted: Callable[[int], str] | None = None
+    ) -> None:
         try:
             count = write()
         except ExportError as error:
@@ -249,12 +320,28 @@ class AnswersWidget(Dock):
         except PathreasonError as error:
             show_warning(str(error))
         else:
-            show_info(words.saved(Path(path).name, _answers(count)))
+            show_info(words.saved(Path(path).name, (counted or _answers)(count)))
 
     def _choose_table(self) -> None:
         path = ask_for_file(self, "Export the table", "answers.csv", "Tables (*.csv)", "csv")
         if path is not None:
             self.export_table(path)
+
+    def _choose_numbers(self) -> None:
+        path = ask_for_file(self, "Export numbers", "numbers.csv", "Tables (*.csv)", "csv")
+        if path is not None:
+            self.export_numbers(path)
+
+    def _choose_agreement(self) -> None:
+        path = ask_for_file(self, "Export agreement", "agreement.csv", "Tables (*.csv)", "csv")
+        if path is not None:
+            self.export_agreement(path)
+
+    def _choose_objects(self) -> None:
+        kinds = "GeoJSON (*.geojson)"
+        path = ask_for_file(self, "Export objects", "answers.geojson", kinds, "geojson")
+        if path is not None:
+            self.export_objects(path)
 
     def _choose_labels(self) -> None:
         path = ask_for_file(self, "Export labels", "labels.csv", "Tables (*.csv)", "csv")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.exports import RESEARCH_ONLY, Review
 from napari_pathreason.viewer import Entry, Session
 
@@ -63,12 +65,15 @@ class ReviewButtons(QWidget):
 
     def _press(self, review: Review, _: bool) -> None:
         if self._entry is not None:
-            self._session.review(self._entry, review)
+            try:
+                self._session.review(self._entry, review)
+            except PathreasonError as error:
+                show_warning(str(error))
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
         entry = self._entry
-        now = "" if entry is None else self._session.reviews.get(entry.uid, "")
+        now = "" if entry is None else self._session.review_of(entry)
         for review, button in self.buttons.items():
             button.setEnabled(entry is not None)
             button.setChecked(review == now and now != "")

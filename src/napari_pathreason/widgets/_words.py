@@ -16,6 +16,8 @@ NO_FOLDER = "there is no folder for the results; choose one"
 NO_PIXEL_SIZE = "This slide does not say how large its pixels are: enter \N{MICRO SIGN}m per pixel."
 STILL_CLOSING = "the run before is still closing its folder; try again"
 
+ONE_SLIDE = "these answers are about several slides, and a file of objects is of one; filter them"
+
 # how something ended
 CANCELLING = "Cancelling\N{HORIZONTAL ELLIPSIS}"
 CANCELLED = "Cancelled."
@@ -36,6 +38,21 @@ NO_RUN_ENDING = "the run ended without a word; start it again, what is done is k
 def saved(name: str, what: str = "") -> str:
     """A file was written, and what it holds."""
     return f"{name} was saved: {what}." if what else f"{name} was saved."
+
+
+def annotation_count(count: int) -> str:
+    """How many of them there are."""
+    return "1 annotation" if count == 1 else f"{count:,} annotations"
+
+
+def rows(count: int) -> str:
+    """How many of a table there are."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def objects(count: int) -> str:
+    """How many for QuPath there are."""
+    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 def paused(regions: int) -> str:

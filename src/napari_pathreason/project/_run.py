@@ -1,0 +1,300 @@
+"""A project's question asked of one annotation after the other; what was answered is not again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event as Flag
+
+from napari_pathreason import engine, slides
+from napari_pathreason.errors import (
+    ExportError,
+    PathreasonError,
+    QueryError,
+    RegionError,
+    SlideError,
+)
+from napari_pathreason.files import locked, remove_drafts
+from napari_pathreason.geometry import Region
+
+from ._annotations import Annotation, annotations_of
+from ._folder import ProjectAnswer, ProjectFolder, ProjectQuestion, key_of
+from ._slides import Project, ProjectSlide
+
+MASK_SIDE = 1024
+"""Pixels of the longer side of the mask that tells tissue from glass."""
+OF_ONE = (QueryError, RegionError, SlideError)
+"""Errors that concern one annotation; any other ends the run, as the next would fare no better."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectItem:
+    """One annotation of one slide, with its key; see `key_of`."""
+
+    slide: ProjectSlide
+    annotation: Annotation
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStarted:
+    """What there is to ask: all annotations, and the answers that were kept before."""
+
+    total: int
+    kept: tuple[ProjectAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationStarted:
+    """An annotation is asked about; ``number`` counts all from 1, kept ones too."""
+
+    item: ProjectItem
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationAnswered:
+    """An answer, which is on the disk."""
+
+    item: ProjectItem
+    answer: ProjectAnswer
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationFailed:
+    """An annotation, or a whole slide where ``item`` has no annotation, could not be asked."""
+
+    slide: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEnded:
+    """Ending: how many are answered, of how many, and the files that were written.
+
+    ``error`` is what ended it, None where it came to its end or was cancelled.
+    """
+
+    done: int
+    total: int
+    failed: int
+    files: tuple[Path, ...]
+    cancelled: bool = False
+    error: PathreasonError | None = None
+
+
+ProjectEvent = (
+    ProjectStarted | AnnotationStarted | AnnotationAnswered | AnnotationFailed | ProjectEnded
+)
+
+
+def items_of(project: Project) -> tuple[list[ProjectItem], list[AnnotationFailed]]:
+    """All annotations of a project, and the slides whose file of them cannot be read."""
+    items: list[ProjectItem] = []
+    failed: list[AnnotationFailed] = []
+    for slide in project.slides:
+        if slide.annotations is None:
+            continue
+        try:
+            annotations = annotations_of(slide.annotations)
+        except ExportError as error:
+            failed.append(AnnotationFailed(slide.name, "", str(error)))
+            continue
+        signature = slides.signature_of(slide.path)
+        items += [ProjectItem(slide, one, key_of(slide, signature, one)) for one in annotations]
+    return items, failed
+
+
+def run_project(
+    project: Project,
+    question: ProjectQuestion,
+    load: Callable[[], engine.Models],
+    folder: Path | None = None,
+    open_slide: Callable[[Path], slides.Slide] = slides.open_slide,
+    cancel: Flag | None = None,
+) -> Generator[ProjectEvent, None, None]:
+    """Ask a question of every annotation of a project, or go on where an earlier run stopped.
+
+    Nothing is done between two events, so who takes no further one has paused it.
+
+    Parameters
+    ----------
+    project : Project
+    question : ProjectQuestion
+    load : callable
+        Gives the model; called before each annotation that is left to be asked about, so that it
+        is the loaded one again after a pause.
+    folder : Path, optional
+        Where answers are kept; made if it is missing. That of the project if not given.
+    open_slide : callable
+        Opens a slide; one is open at a time.
+    cancel : threading.Event, optional
+        Once set, the run ends; the annotation in hand is asked again the next time.
+
+    Yields
+    ------
+    ProjectEvent
+        The last one is `ProjectEnded`. No exception leaves this iterator.
+    """
+    cancel = cancel or Flag()
+    kept = ProjectFolder(folder or project.answers)
+    run = _Run(project, question, kept, load, open_slide, cancel)
+    try:
+        with locked(kept.folder):
+            remove_drafts(kept.folder)
+            if not kept.check(question):
+                kept.begin(question)
+            try:
+                yield from run.events()
+            except BaseException:  # whatever ends it, the tables have what is answered
+                with suppress(ExportError):
+                    run.ending()
+                raise
+            yield run.ending()
+    except Exception as error:  # of the folder, or the model: what is answered is kept
+        shown = engine.as_user_error(
+            error, "in the project", "what is answered is kept, ask again, and report it"
+        )
+        yield replace(run.counts(), error=shown)
+
+
+class _Run:
+    """One run: what is left, what became of it, and the slide that is open."""
+
+    def __init__(
+        self,
+        project: Project,
+        question: ProjectQuestion,
+        kept: ProjectFolder,
+        load: Callable[[], engine.Models],
+        open_slide: Callable[[Path], slides.Slide],
+        cancel: Flag,
+    ) -> None:
+        self._project, self._question, self._kept = project, question, kept
+        self._load, self._open, self._cancel = load, open_slide, cancel
+        self._items: Sequence[ProjectItem] = ()
+        self._answers: dict[str, ProjectAnswer] = {}
+        self._failed = 0
+        self._mask: slides.TissueMask | None = None
+
+    def events(self) -> Iterator[ProjectEvent]:
+        items, unread = items_of(self._project)
+        self._items = items
+        wanted = {item.key for item in items}
+        self._answers = {k: one for k, one in self._kept.answers().items() if k in wanted}
+        yield ProjectStarted(len(items), tuple(self._in_order()))
+        self._failed = len(unread)
+        yield from unread
+        left = [(n, one) for n, one in enumerate(items, 1) if one.key not in self._answers]
+        while left and not self._cancel.is_set():
+            slide = left[0][1].slide
+            own = [pair for pair in left if pair[1].slide is slide]
+            left = [pair for pair in left if pair[1].slide is not slide]
+            yield from self._of_slide(slide, own)
+
+    def _of_slide(
+        self, slide: ProjectSlide, own: Sequence[tuple[int, ProjectItem]]
+    ) -> Iterator[ProjectEvent]:
+        try:
+            opened = self._open(slide.path)
+        except SlideError as error:
+            self._failed += len(own)
+            yield AnnotationFailed(slide.name, "", str(error))
+            return
+        with opened:
+            self._mask = _mask_of(opened)
+            for number, item in own:
+                if self._cancel.is_set():
+                    return
+                yield AnnotationStarted(item, number, len(self._items))
+                models = self._load()
+                try:
+                    answer = self._ask(item, opened, models)
+                except OF_ONE as error:
+                    self._failed += 1
+                    yield AnnotationFailed(slide.name, item.annotation.name, str(error))
+                    continue
+                if answer is None:
+                    return
+                self._kept.add(answer)
+                self._answers[item.key] = answer
+                done, total = len(self._answers), len(self._items)
+                yield AnnotationAnswered(item, answer, done, total)
+
+    def _ask(
+        self, item: ProjectItem, slide: slides.Slide, models: engine.Models
+    ) -> ProjectAnswer | None:
+        """The answer about an annotation; None where it was cancelled."""
+        annotation = item.annotation
+        request = replace(
+            self._question.request, region=annotation.region, outline=annotation.outline
+        )
+        job = engine.Job(slide, request)
+        for event in engine.run_job(job, models.performer, models.allocator, self._cancel):
+            if isinstance(event, engine.Failed):
+                raise event.error
+            if isinstance(event, engine.Finished):
+                region = event.result.region
+                tissue = None
+                if self._mask is not None:
+                    tissue = tissue_in(self._mask, region, annotation)
+                return ProjectAnswer(
+                    item.key,
+                    item.slide.name,
+                    item.slide.case,
+                    annotation.name,
+                    event.result,
+                    tissue,
+                )
+        return None
+
+    def _in_order(self) -> list[ProjectAnswer]:
+        return [self._answers[one.key] for one in self._items if one.key in self._answers]
+
+    def counts(self) -> ProjectEnded:
+        return ProjectEnded(len(self._answers), len(self._items), self._failed, ())
+
+    def ending(self) -> ProjectEnded:
+        """The end, once the tables are written."""
+        files = tuple(self._kept.write_tables(self._in_order()))
+        return replace(self.counts(), files=files, cancelled=self._cancel.is_set())
+
+
+def _mask_of(slide: slides.Slide) -> slides.TissueMask | None:
+    """Tissue of a slide; None where its coarse level is damaged."""
+    zoom = min(1.0, MASK_SIDE / max(slide.width, slide.height))
+    size = max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom))
+    try:
+        return slides.tissue_mask(slide, size)
+    except SlideError:
+        return None
+
+
+def tissue_in(mask: slides.TissueMask, region: Region, annotation: Annotation) -> float:
+    """Share (0 to 1) of an annotation that is tissue.
+
+    Parameters
+    ----------
+    mask : TissueMask
+    region : Region
+        The part of the annotation's bounds that lies on the slide.
+    annotation : Annotation
+    """
+    if not annotation.outline:
+        return mask.share(region)
+    rows, columns = mask.mask.shape
+    across, down = columns / mask.width, rows / mask.height
+    x1, x2 = int(region.x * across), math.ceil((region.x + region.width) * across)
+    y1, y2 = int(region.y * down), math.ceil((region.y + region.height) * down)
+    part = mask.mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    height, width = part.shape
+    scaled = tuple((x * across, y * down) for x, y in annotation.outline)
+    inside = engine.inside_outline(scaled, Region(x1, y1, width, height), (width, height))
+    return float(part[inside].mean()) if inside.any() else mask.share(region)
