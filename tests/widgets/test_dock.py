@@ -85,3 +85,23 @@ def test_texts_stand_out_in_both_themes(qtbot: Any, ground: str) -> None:
     for color in colors:
         low, high = sorted((luminance(color), luminance(ground)))
         assert (high + 0.05) / (low + 0.05) > 4.2
+
+
+def test_a_download_tells_its_size_and_how_far_it_is(qtbot: Any) -> None:
+    from napari_pathreason.models import Fetched
+    from napari_pathreason.viewer import ModelLoading
+    from napari_pathreason.widgets import StageProgress
+
+    progress = StageProgress()
+    qtbot.addWidget(progress)
+    shown = []
+    for done in (0, 5_000_000_000, 20_000_000_000):
+        progress.follow(ModelLoading("a/b", Fetched("a/b", done, 20_000_000_000)))
+        qtbot.wait(80)
+        shown.append((progress.label.text(), progress.bar.value()))
+    words, steps = zip(*shown, strict=True)
+    assert words[0].startswith("Downloading a/b: 0.0 of 20.0 GB")
+    assert words[1].startswith("Downloading a/b: 5.0 of 20.0 GB")
+    assert words[2].startswith("Loading the model")
+    assert steps[1] == progress.bar.maximum() // 4
+    assert steps[0] == steps[2] == 0

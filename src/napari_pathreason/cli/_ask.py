@@ -45,7 +45,14 @@ from ._options import (
     write_json,
 )
 from ._project import add_project, run_project
-from ._text import StatusLine, describe, estimate_costs, printable, quiet_libraries
+from ._text import (
+    StatusLine,
+    describe,
+    estimate_costs,
+    fetch_model,
+    printable,
+    quiet_libraries,
+)
 from ._views import Planner, add_views, check_views, job_of, read_views, show_plans, windows_in
 
 if TYPE_CHECKING:
@@ -180,6 +187,8 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             check_same_model(manifest, args.model)
         entries = list(manifest.entries) if manifest is not None else _entries(args, slide)
         requests = [entry.request for entry in entries]
+        if args.show_views is None:  # before its content is asked for
+            fetch_model(args.model, progress)
         keep = _keep(args, entries, slide)
 
         precision = precision_of(args)

@@ -26,7 +26,7 @@ from ._options import (
     settings_of,
     write_json,
 )
-from ._text import StatusLine, estimate_costs, printable, quiet_libraries
+from ._text import StatusLine, estimate_costs, fetch_model, printable, quiet_libraries
 
 if TYPE_CHECKING:
     from ._main import Subparsers
@@ -125,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     models.prepare_server(args.model, args.allow_host, args.boxes)
     how = (args.model, args.device, args.encoder, precision_of(args))
+    with StatusLine() as progress:
+        fetch_model(args.model, progress)
     now = partial(slide_run.used_model, *how)
     used = now()
     load = cache(slide_run.LoadSame(used, now, lambda: models.load_models(*how)))

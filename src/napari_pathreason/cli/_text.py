@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from napari_pathreason import engine, exports, tasks
+from napari_pathreason import engine, exports, models, tasks
 
 if TYPE_CHECKING:
     from napari_pathreason import Box, Query, Result
@@ -38,8 +38,7 @@ def printable(line: str) -> str:
 def quiet_libraries() -> None:
     """Keep libraries from writing between our lines; what matters is raised as an error."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if not sys.stderr.isatty():  # on a terminal, a download shows its bar
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # `fetch_model` shows its own
     for name in ("tifffile", "distributed"):  # they log what they then raise
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if not sys.warnoptions:
@@ -75,6 +74,28 @@ class StatusLine:
         where: TracebackType | None,
     ) -> None:
         self.clear()
+
+
+def fetch_model(model_id: str, progress: StatusLine) -> None:
+    """Download what is missing of a model of the hub, its size told before it begins.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be had.
+    """
+
+    def tell(fetched: models.Fetched) -> None:
+        if not fetched.done:
+            print(
+                f"pathreason: {fetched.words}; Ctrl-C stops it, the same command goes on",
+                file=sys.stderr,
+                flush=True,
+            )
+        progress.show(fetched.words)
+
+    models.fetch(model_id, tell)
+    progress.clear()
 
 
 def describe(result: Result) -> str:

@@ -39,6 +39,7 @@ from ._decode import (
     stop_ids as stop_ids,
 )
 from ._dims import read_dims as read_dims
+from ._fetch import Fetched as Fetched, fetch as fetch
 from ._generate import GeneratePerformer as GeneratePerformer
 from ._head_allocator import (
     BUDGETS as BUDGETS,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from napari_pathreason.errors import ModelError
@@ -15,7 +17,8 @@ EMBEDDED = Path(__file__).parent / "embedded"
 INDEX = "model.safetensors.index.json"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a user or organisation and a model; ``./x`` and ``../x`` are folders."""
-_NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
+NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
+"""Files of a model that are downloaded."""
 
 
 def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
@@ -68,7 +71,16 @@ def is_hub_id(text: str) -> bool:
 
 
 def _download(hub_id: str) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(hub_id):
+        return Path(snapshot_download(hub_id, allow_patterns=list(NEEDED)))
+
+
+@contextmanager
+def hub_errors(hub_id: str) -> Iterator[None]:
+    """Turn what the hub's library raises about a model into a line that names the remedy."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -78,7 +90,7 @@ def _download(hub_id: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(_NEEDED)))
+        yield
     except GatedRepoError as error:
         raise ModelError(
             f"the model {hub_id} asks for consent; accept its terms on the hub, "

@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image
 
+    from napari_pathreason.models import Fetched
     from napari_pathreason.project import ProjectAnswer, ProjectFolder
+
 
 NO_IMAGE = "there is no image to ask about; open a slide first"
 ModelsFactory = Callable[[str, Compute], Models]
@@ -396,9 +398,13 @@ def unwrapped(proxy: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
-    """The model is being fetched or started; before the first stage of a job."""
+    """The model is being fetched or started; before the first stage of a job.
+
+    ``fetched`` is how far its download is; None where nothing is downloaded.
+    """
 
     model_id: str
+    fetched: Fetched | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,6 +512,8 @@ def answer_question(
     yield ModelLoading(question.model)
     try:
         models = session.models(question.model, question.compute)
+        for fetched in _loading(models, cancel):
+            yield ModelLoading(question.model, fetched)
         if cancel.is_set():
             yield Cancelled(Stage.OVERVIEW)
             return
@@ -519,3 +527,11 @@ def answer_question(
     except Exception as error:  # a fault of ours must end the run, not hang the dock
         shown = as_user_error(error, "while asking")
         yield Failed(Stage.OVERVIEW, str(shown), shown)
+
+
+def _loading(models: Models, cancel: CancelFlag) -> Iterator[Fetched]:
+    """How far the download of a model is, until it is loaded; nothing of one that is."""
+    from napari_pathreason.models import ModelProcess
+
+    if isinstance(models, ModelProcess):
+        yield from models.loading(cancel)

@@ -86,6 +86,9 @@ class StageProgress(LineOverBar):
         """Show an event that is not an ending."""
         if isinstance(event, ModelLoading):
             self._step, self._windows, text = 0, 0, "Loading the model"
+            if event.fetched is not None and event.fetched.done < event.fetched.total:
+                text = event.fetched.words
+                self._step = (len(Stage) + 1) * FINE * event.fetched.done // event.fetched.total
         elif isinstance(event, StageStarted):
             self._step, text = FINE * (list(Stage).index(event.stage) + 1), WORDS[event.stage]
             if event.stage is Stage.GENERATE and self._windows:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import types
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import WindowAllocator, find_windows
+from napari_pathreason.models import Fetched, WindowAllocator, find_windows
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -123,6 +123,24 @@ class ModelProcess:
         if child is not None:
             child.kill()
 
+    def loading(self, cancel: threading.Event) -> Generator[Fetched, None, None]:
+        """Wait until the model is loaded.
+
+        Yields
+        ------
+        Fetched
+            How far its download is, where it was not on this machine; the first tells its size.
+            A cancel ends that at once, and what has come stays for the next time.
+
+        Raises
+        ------
+        ModelError, OutOfMemoryError
+            As `ready`.
+        """
+        with self._turn(cancel) as is_ours:
+            if is_ours:
+                yield from self._loading(self._living_child(), cancel)
+
     def ready(self) -> _wire.Ready:
         """What the model says of itself; loads it first where that has not happened yet.
 
@@ -174,7 +192,7 @@ class ModelProcess:
                     ended = isinstance(reply, _wire.Failure | _wire.Done)
                     if isinstance(reply, _wire.Failure):
                         raise reply.error()
-                    if not isinstance(reply, _wire.Ready):
+                    if not isinstance(reply, _wire.Ready | _wire.Fetching):
                         yield reply
             except ChildGone as gone:
                 if not cancel.is_set():
@@ -196,9 +214,18 @@ class ModelProcess:
     def _loaded_child(self, cancel: threading.Event) -> Child | None:
         """A child that has its model, or None if cancelled before; only within a turn."""
         child = self._living_child()
+        for _ in self._loading(child, cancel):
+            pass
+        return None if cancel.is_set() else child
+
+    def _loading(self, child: Child, cancel: threading.Event) -> Generator[Fetched, None, None]:
+        """Listen to a child until it has its model, or a cancel; only within a turn."""
+        downloads = False
         while not child.loaded:
             if cancel.is_set():
-                return None  # it goes on loading, for the next question
+                if downloads:
+                    child.kill()
+                return  # else it goes on loading, for the next question
             try:
                 reply = child.receive(_TICK)
             except ChildGone as gone:
@@ -206,9 +233,11 @@ class ModelProcess:
             if isinstance(reply, _wire.Failure):
                 child.kill()
                 raise reply.error()
+            if isinstance(reply, _wire.Fetching):
+                downloads = reply.progress.done < reply.progress.total
+                yield reply.progress
             if isinstance(reply, _wire.Ready):
                 self._ready, child.loaded = reply, True
-        return None if cancel.is_set() else child
 
     def _living_child(self) -> Child:
         with self._state:

@@ -18,7 +18,14 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from napari_pathreason.engine import BatchPerformer, Performer
-from napari_pathreason.models import LoadedModels, load_models, use_threads, wait_passively
+from napari_pathreason.models import (
+    Fetched,
+    LoadedModels,
+    fetch,
+    load_models,
+    use_threads,
+    wait_passively,
+)
 from napari_pathreason.types import Completion
 
 from . import _wire
@@ -30,7 +37,11 @@ the parent for each token costs a tenth of its speed."""
 Requests = SimpleQueue[tuple[_wire.Request, threading.Event]]
 
 
-def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_models) -> None:
+def serve(
+    wire: _wire.Wire,
+    load_models: Callable[..., LoadedModels] = load_models,
+    fetch: Callable[[str, Callable[[Fetched], object]], None] = fetch,
+) -> None:
     """Load the model that the other end names first, and answer it until it is gone."""
     load: _wire.Load = wire.receive()
     requests: Requests = SimpleQueue()
@@ -41,6 +52,7 @@ def serve(wire: _wire.Wire, load_models: Callable[..., LoadedModels] = load_mode
         if load.threads:  # before the model: an encoder of OpenVINO is built for them
             wait_passively()
             use_threads(load.threads)
+        fetch(load.model_id, lambda progress: wire.send(_wire.Fetching(progress)))
         models = load_models(load.model_id, load.device, load.encoder, load.precision)
         ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import errors, types
 from napari_pathreason.errors import ModelError, PathreasonError
+from napari_pathreason.models import Fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,14 @@ class Cancel:
     """To the child: end this run at the next token."""
 
     run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """From the child: how far the download of its model is."""
+
+    progress: Fetched
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ class Failure:
 
 
 Request = Generate | GenerateBatch | Allocate
-Reply = Ready | Piece | Done | Failure
+Reply = Fetching | Ready | Piece | Done | Failure
 
 
 class Wire:
