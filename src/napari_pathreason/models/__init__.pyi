@@ -40,7 +40,7 @@ from ._decode import (
 )
 from ._dims import read_dims as read_dims
 from ._fetch import Fetched as Fetched, fetch as fetch
-from ._generate import GeneratePerformer as GeneratePerformer
+from ._generate import GeneratePerformer as GeneratePerformer, picture_token as picture_token
 from ._head_allocator import (
     BUDGETS as BUDGETS,
     EFFORTS as EFFORTS,
@@ -60,9 +60,12 @@ from ._inputs import (
     VISION_TOKENS as VISION_TOKENS,
     ModelInputs as ModelInputs,
     build_inputs as build_inputs,
+    defuse as defuse,
     embed_by_product as embed_by_product,
     patchify as patchify,
     prompt_ids as prompt_ids,
+    with_counts as with_counts,
+    without_system as without_system,
 )
 from ._loading import (
     LoadedModels as LoadedModels,
@@ -96,6 +99,11 @@ from ._ood import (
 )
 from ._performer import VLMPerformer as VLMPerformer
 from ._pretrained import load_weights as load_weights
+from ._processor import (
+    PROCESSOR_FILES as PROCESSOR_FILES,
+    check_installed as check_installed,
+    load_processor as load_processor,
+)
 from ._prompts import (
     PromptBatch as PromptBatch,
     batch_prompts as batch_prompts,

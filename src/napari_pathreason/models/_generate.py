@@ -19,7 +19,7 @@ from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 from napari_pathreason import types
 
 from ._decode import SampledToken, beside_of, draw, stop_ids
-from ._inputs import defuse
+from ._inputs import defuse, without_system
 from ._performer import Row
 from ._runtime import Interrupted, Interrupts, memory_errors
 from ._text import LogprobsReader, TextStream, text_of
@@ -46,7 +46,7 @@ class GeneratePerformer:
         self._tokenizer = processor.tokenizer
         self._info = info
         self._family = FAMILIES[info.family]
-        self.picture_token = _picture_token(model.config)
+        self.picture_token = picture_token(model.config)
         """Id of the token that stands where a picture does, or a part of it."""
         self._stops = stop_ids(model, self._tokenizer)
         self._logprobs_reader = LogprobsReader(self._tokenizer)
@@ -168,7 +168,7 @@ class GeneratePerformer:
                 f"the messages hold {parts} image parts for {len(prompt.pictures)} pictures"
             )
         if not self._family.system:
-            messages = _without_system(messages)
+            messages = without_system(messages)
         text: str = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
@@ -328,27 +328,9 @@ class _Relay(StoppingCriteria):
         return torch.full((len(input_ids),), over, dtype=torch.bool, device=input_ids.device)
 
 
-def _picture_token(config: Any) -> int:
+def picture_token(config: Any) -> int:
     """Id of the token that stands where a picture does."""
     for name in ("image_token_id", "image_token_index"):
         if (token := getattr(config, name, None)) is not None:
             return int(token)
     raise ValueError("the config names no token of pictures")
-
-
-def _without_system(messages: types.Messages) -> types.Messages:
-    """The same words where a template takes none of the system: they begin the first turn's text.
-
-    A picture stands before all words.
-    """
-    system = [m["content"] for m in messages if m["role"] == "system"]
-    first, *rest = [message for message in messages if message["role"] != "system"]
-    rules = [part for content in system for part in _parts(content)]
-    parts = _parts(first["content"])
-    pictures = [part for part in parts if part.get("type") == "image"]
-    words = [part for part in parts if part.get("type") != "image"]
-    return [{**first, "content": [*pictures, *rules, *words]}, *rest]
-
-
-def _parts(content: Any) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content

@@ -180,7 +180,7 @@ def prompt_ids(
     if not visual_tokens:
         raise ValueError("a prompt needs a picture; it has 0 pictures")
     text = tokenizer.apply_chat_template(
-        _with_counts(defuse(messages), visual_tokens),
+        with_counts(defuse(messages), visual_tokens),
         tokenize=False,
         add_generation_prompt=True,
         enable_thinking=False,  # the rationale that the question asks for is enough
@@ -196,8 +196,14 @@ def prompt_ids(
     return [token for one in ids for token in ([one] * next(counts) if one == pad else (one,))]
 
 
-def _with_counts(messages: Messages, visual_tokens: Sequence[int]) -> Messages:
-    """Messages whose image parts know their visual tokens."""
+def with_counts(messages: Messages, visual_tokens: Sequence[int]) -> Messages:
+    """Messages whose image parts know their visual tokens.
+
+    Raises
+    ------
+    ValueError
+        If there is not one image part for each number.
+    """
     parts = sum(map(_is_image, _parts(messages)))
     if parts != len(visual_tokens):
         raise ValueError(f"the messages hold {parts} image parts for {len(visual_tokens)} pictures")
@@ -243,3 +249,21 @@ def _defused(content: Any, tokens: Sequence[str]) -> Any:
         {**part, "text": _defused(part["text"], tokens)} if part.get("type") == "text" else part
         for part in content
     ]
+
+
+def without_system(messages: Messages) -> Messages:
+    """The same words where a template takes none of the system: they begin the first turn's text.
+
+    A picture stands before all words.
+    """
+    system = [m["content"] for m in messages if m["role"] == "system"]
+    first, *rest = [message for message in messages if message["role"] != "system"]
+    rules = [part for content in system for part in _parts_of(content)]
+    parts = _parts_of(first["content"])
+    pictures = [part for part in parts if part.get("type") == "image"]
+    words = [part for part in parts if part.get("type") != "image"]
+    return [{**first, "content": [*pictures, *rules, *words]}, *rest]
+
+
+def _parts_of(content: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content

@@ -20,6 +20,8 @@ from ._pretrained import from_pretrained
 from .families import FAMILIES, Family
 
 _PARTS = ("image_processor", "tokenizer")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+"""What a checkpoint says of how its pictures are prepared, in either of two files or in both."""
 
 
 def check_installed(family: Family) -> None:
@@ -38,8 +40,10 @@ def check_installed(family: Family) -> None:
         )
 
 
-def load_processor(folder: Path, info: ModelInfo, tokenizer: Any) -> Any:
-    """The processor of a checkpoint.
+def load_processor(
+    folder: Path, info: ModelInfo, tokenizer: Any, before: type | None = None
+) -> Any:
+    """The processor of a checkpoint, for pictures and words alone.
 
     Parameters
     ----------
@@ -47,6 +51,8 @@ def load_processor(folder: Path, info: ModelInfo, tokenizer: Any) -> Any:
         With the checkpoint's preprocessor file.
     info : ModelInfo
     tokenizer : transformers tokenizer
+    before : type, optional
+        Whose methods stand before the processor's own.
 
     Raises
     ------
@@ -57,12 +63,12 @@ def load_processor(folder: Path, info: ModelInfo, tokenizer: Any) -> Any:
 
     family = FAMILIES[info.family]
     check_installed(family)
-    own = next((f for f in _FILES if (folder / f).exists()), None)
+    own = next((f for f in PROCESSOR_FILES if (folder / f).exists()), None)
     if own is None:
-        raise ModelError(f"the model {info.name} lacks {_FILES[0]}; fetch the whole model")
+        raise ModelError(f"the model {info.name} lacks {PROCESSOR_FILES[0]}; fetch the whole model")
     try:
         pictures = from_pretrained(transformers.AutoImageProcessor, folder, backend="pil")
-        kind = _of_pictures(getattr(transformers, family.processor))
+        kind = _of_pictures(getattr(transformers, family.processor), before)
         return kind(pictures, tokenizer, **_settings(folder, info, kind))
     except ImportError as error:
         raise ModelError(
@@ -75,14 +81,11 @@ def load_processor(folder: Path, info: ModelInfo, tokenizer: Any) -> Any:
         ) from error
 
 
-_FILES = ("preprocessor_config.json", "processor_config.json")
-
-
-def _settings(folder: Path, info: ModelInfo, kind: type) -> dict[str, Any]:
+def _settings(folder: Path, info: ModelInfo, kind: Any) -> dict[str, Any]:
     """What a checkpoint's own file sets of the processor beside its parts."""
-    file = folder / _FILES[1]
+    file = folder / PROCESSOR_FILES[1]
     values = read_json(file, info.name) if file.exists() else {}
-    known = signature(kind.__mro__[1]).parameters.keys() - {*_PARTS, "chat_template"}
+    known = signature(kind.of).parameters.keys() - {*_PARTS, "chat_template"}
     return {name: value for name, value in values.items() if name in known and _plain(value)}
 
 
@@ -90,7 +93,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
-def _of_pictures(kind: Any) -> Any:
+def _of_pictures(kind: Any, before: type | None) -> Any:
     """A class of processors that has no other parts than pictures and words."""
     from transformers import ProcessorMixin
 
@@ -105,7 +108,9 @@ def _of_pictures(kind: Any) -> Any:
 
     # what the family's own __init__ calls with all its parts is then _WithoutRest, which leaves
     # the absent ones out before transformers checks their number and kind
-    class PicturesAndWords(kind, _WithoutRest):
+    class PicturesAndWords(*([before] if before else []), kind, _WithoutRest):  # type: ignore[misc]
+        of = kind
+
         def __init__(self, image_processor: Any, tokenizer: Any, **settings: Any) -> None:
             others = signature(kind).parameters.keys() - {*_PARTS}
             absent = dict.fromkeys(others & {"video_processor", "feature_extractor"})

@@ -71,7 +71,8 @@ class Family:
     needs : tuple of str
         Packages beyond ours, by the name that pip knows.
     processor : str
-        Class of transformers that prepares prompts; empty where our own does.
+        Class of transformers that prepares prompts; where the own decoder reads pictures, for other
+        trainers alone.
     options : callable, optional
         What the processor is told, so that a picture has the tokens of a level.
     system : bool
@@ -160,17 +161,17 @@ def _splitting(level: TokenLevel, lowest: TokenLevel, token_px: int) -> dict[str
 
 _ROWS = (
     Family("qwen3_vl", "Qwen3-VL", "Qwen3VLForConditionalGeneration", "decoder", 32, "relative",
-           HALVES, (64, 16_384)),
+           HALVES, (64, 16_384), processor="Qwen3VLProcessor"),
     Family("qwen3_vl_moe", "Qwen3-VL-MoE", "Qwen3VLMoeForConditionalGeneration", "decoder", 32,
-           "relative", HALVES, (64, 16_384)),
+           "relative", HALVES, (64, 16_384), processor="Qwen3VLProcessor"),
     Family("qwen3_5", "Qwen3.5", "Qwen3_5ForConditionalGeneration", "decoder", 32, "relative",
-           HALVES, (64, 16_384), hybrid=True),
+           HALVES, (64, 16_384), hybrid=True, processor="Qwen3VLProcessor"),
     Family("qwen3_5_moe", "Qwen3.5-MoE", "Qwen3_5MoeForConditionalGeneration", "decoder", 32,
-           "relative", HALVES, (64, 16_384), hybrid=True),
+           "relative", HALVES, (64, 16_384), hybrid=True, processor="Qwen3VLProcessor"),
     Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration", "decoder", 28,
-           "resized", CLIP, (4, 16_384)),
+           "resized", CLIP, (4, 16_384), processor="Qwen2_5_VLProcessor"),
     Family("qwen2_vl", "Qwen2-VL", "Qwen2VLForConditionalGeneration", "decoder", 28, "relative",
-           CLIP, (4, 16_384)),
+           CLIP, (4, 16_384), processor="Qwen2VLProcessor"),
     Family("gemma3", "Gemma 3", "Gemma3ForConditionalGeneration", "generate", 56, None, HALVES,
            (256, 256), _of_gemma3, processor="Gemma3Processor"),
     Family("gemma4", "Gemma 4", "Gemma4ForConditionalGeneration", "generate", 48, "relative_yx",

@@ -29,6 +29,8 @@ STAGES = {
     "allocator": "policy gradient over the budget grid, for the last performer",
     "bilateral": "sft, then performer and allocator in turn; one folder out",
 }
+ENGINES = ("sft", "performer")
+"""Stages that TRL can train too."""
 OPTIONAL = argparse.SUPPRESS
 """Default of what is left out: no value at all."""
 SEVERAL: dict[str, Any] = {"type": Path, "action": "extend", "nargs": "+"}
@@ -49,6 +51,14 @@ def add_train_parser(subparsers: Subparsers) -> None:
             choices=("tensorboard", "wandb", "trackio"),
             help="tell a tracker what the log holds, beside the JSONL and the curve",
         )
+        if stage in ENGINES:
+            one.add_argument(
+                "--engine",
+                choices=("own", "trl"),
+                default="own",
+                help="trl: hand samples, budgets and rewards to TRL's trainer, for checkpoints of "
+                "2B and up and of any family; wants the package",
+            )
         one.set_defaults(run=_train, resumes=True)
     lab = stages.add_parser(
         "lab", help="from labelled pictures to a measured model in the docks; resumes by itself"
@@ -360,6 +370,12 @@ def _train(args: argparse.Namespace) -> int:
     changes = [*args.set, *([f"log_with={args.log_with}"] if args.log_with else [])]
     recipe = load_recipe(args.recipe, changes)
     wait_passively()
+    if args.stage in ENGINES and args.engine == "trl":
+        from .trl_engine import train_performer_by_trl, train_sft_by_trl
+
+        by_trl = {"sft": train_sft_by_trl, "performer": train_performer_by_trl}
+        print(by_trl[args.stage](recipe))  # noqa: T201
+        return 0
     from .allocator import train_allocator
     from .bilateral import train_bilateral
     from .performer import train_performer

@@ -5,6 +5,7 @@ The reference of reinforcement learning is a second adapter on the same frozen w
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     """
     from peft import LoraConfig, set_peft_model_state_dict
 
-    model, tokenizer, folder, _ = _base(start, DTYPES[lora.weights])
+    model, tokenizer, folder, _ = _base(start, _dtype(lora))
     if not (folder / models.CONFIG).is_file():
         return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
     model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
@@ -90,7 +91,7 @@ def start_second_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any
     An adapter that the folder holds is added into the weights first. Parameters and errors as in
     `start_lora`.
     """
-    model, tokenizer = _merged(start, DTYPES[lora.weights])
+    model, tokenizer = _merged(start, _dtype(lora))
     return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
 
 
@@ -104,7 +105,7 @@ def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
     if family.loader != "decoder" or family.hybrid:  # rollouts pad rows, see `Family.hybrid`
         raise ModelError(
             f"models of the family {family.name} answer here but cannot be trained; "
-            "start from a Qwen3-VL or Qwen2.5-VL"
+            "start from a Qwen3-VL or Qwen2.5-VL, or train by --engine trl"
         )
     models.check_whole(folder, info.name, base)
     tokenizer = models.load_tokenizer(about, info)
@@ -117,6 +118,14 @@ def _merged(start: str, dtype: torch.dtype) -> tuple[Any, Any]:
     if (folder / models.CONFIG).is_file():
         model = models.merge_adapter(model, folder, name)
     return model, tokenizer
+
+
+def _dtype(lora: LoraRecipe) -> torch.dtype:
+    if lora.weights == "4bit":
+        raise QueryError(
+            "lora.weights: 4bit needs TRL as the engine; train by --engine trl, or set bf16"
+        )
+    return DTYPES[lora.weights]
 
 
 def _new(model: Any, lora: LoraRecipe) -> Any:
@@ -228,7 +237,13 @@ def _activate(model: Any, adapter: str) -> None:
 
 
 def save_checkpoint(
-    folder: Path, model: Any, tokenizer: Any, name: str, metadata: Metadata | None = None
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    metadata: Metadata | None = None,
+    begun: Path | None = None,
+    state: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write weights in half precision, tokenizer and configs as `load_models` reads them.
 
@@ -243,16 +258,21 @@ def save_checkpoint(
         What to call the model.
     metadata : Metadata, optional
         What it shall say of its training.
+    begun : Path, optional
+        Folder of the checkpoint that training began with, for a family whose pictures transformers
+        prepares: how it does goes along.
+    state : dict, optional
+        Its weights, where the model itself holds a part of them alone.
     """
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     half = {
         key: value.to(torch.float16)
-        for key, value in model.state_dict().items()
+        for key, value in (model.state_dict() if state is None else state).items()
         if not (tied and key == "lm_head.weight")
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as draft:
-        _write(draft, model, half, tokenizer, name, metadata)
+        _write(draft, model, half, tokenizer, name, metadata, begun)
         models.copy_beside(folder, draft)
 
 
@@ -263,10 +283,16 @@ def _write(
     tokenizer: Any,
     name: str,
     metadata: Metadata | None,
+    begun: Path | None,
 ) -> None:
     model.save_pretrained(folder, state_dict=weights)
     models.write_index(folder)
     tokenizer.save_pretrained(folder)
+    models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so
+    if models.FAMILIES[model.config.model_type].loader == "generate":
+        if begun is not None:
+            copy_processor(begun, folder)
+        return
     dims = models.read_dims(model.config.to_dict())
     pixels = models.NORMALISATION[model.config.model_type]
     preprocessor = {
@@ -278,4 +304,10 @@ def _write(
         "temporal_patch_size": models.TEMPORAL_PATCH,
     }
     write_json(folder / "preprocessor_config.json", preprocessor)
-    models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so
+
+
+def copy_processor(begun: Path, folder: Path) -> None:
+    """Copy how a checkpoint's pictures are prepared, in whichever files it says so."""
+    for name in models.PROCESSOR_FILES:
+        if (begun / name).is_file():
+            shutil.copy(begun / name, folder)

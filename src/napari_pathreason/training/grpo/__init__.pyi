@@ -3,7 +3,7 @@ from ._actor import (
     build_prompts as build_prompts,
     prompts_of as prompts_of,
 )
-from ._elsewhere import make_reward as make_reward
+from ._elsewhere import make_reward as make_reward, reward_funcs as reward_funcs
 from ._learner import (
     AdaptedReference as AdaptedReference,
     Learner as Learner,

@@ -1,7 +1,7 @@
-"""The rewards of this project for other trainers: functions of texts and columns alone.
+"""The rewards of this project for TRL's ``GRPOTrainer``, as its ``reward_funcs``.
 
-TRL's ``GRPOTrainer`` calls them as its ``reward_funcs`` with the columns of a data set that
-`data export --to huggingface` wrote.
+`make_reward` is for a trainer that somebody else runs, on the columns of a data set that
+`data export --to huggingface` wrote; `reward_funcs` are those of a recipe, on our own samples.
 """
 
 from __future__ import annotations
@@ -11,9 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 from napari_pathreason.tasks import TASKS, Target, split_frame
+from napari_pathreason.training.samples import Sample, View
 from napari_pathreason.types import AnswerBox, BoxSpace, Query
 
-from ._rewards import KINDS, RewardKind, on_thousand, paper_score
+from ._rewards import (
+    KINDS,
+    RewardFunction,
+    RewardKind,
+    Rewards,
+    ask,
+    on_thousand,
+    paper_score,
+)
+from ._rollout import answer_figures
 
 Completion = str | Sequence[Mapping[str, Any]]
 """A text, or a conversation whose last turn is it."""
@@ -89,3 +99,51 @@ def _text_of(completion: Completion) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
+
+
+def reward_funcs(rewards: Rewards, tokenizer: Any) -> list[Callable[..., list[float]]]:
+    """The functions of a recipe for a trainer whose rows hold ``sample`` and ``view``.
+
+    Each is called as the own loop calls it, and bears its name of the recipe. Completions are read
+    from their tokens, as answers are, and not as a template parses them. The first one also tells
+    the trainer's log what the answers score, whatever is rewarded.
+
+    Parameters
+    ----------
+    rewards : Rewards
+    tokenizer : transformers tokenizer
+
+    Returns
+    -------
+    list of callable
+        ``f(completion_ids, sample, view, trainer_state, log_metric, **columns)``; NaN where a
+        function does not apply.
+    """
+
+    def make(name: str, function: RewardFunction, first: bool) -> Callable[..., list[float]]:
+        def reward(
+            completion_ids: Sequence[Sequence[int]],
+            sample: Sequence[Sample],
+            view: Sequence[View],
+            trainer_state: Any,
+            log_metric: Callable[[str, float], None],
+            **_: Any,
+        ) -> list[float]:
+            texts = [
+                tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                for ids in completion_ids
+            ]
+            questions = list(zip(sample, view, strict=True))
+            columns = rewards.columns(texts, completion_ids, questions, trainer_state)
+            if first:
+                for figure, value in answer_figures(columns["breakdown"], sample).items():
+                    log_metric(figure, value)
+            return ask(name, function, columns)
+
+        reward.__name__ = name
+        return reward
+
+    return [
+        make(name, function, not place)
+        for place, (name, function) in enumerate(rewards.functions.items())
+    ]

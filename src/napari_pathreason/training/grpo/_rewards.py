@@ -242,9 +242,10 @@ class Rewards:
         paper = "paper" in settings.rewards and "task" not in settings.rewards
         self._shown: RewardKind = "paper" if paper else "task"
         own: dict[str, RewardFunction] = {kind: self._make(kind) for kind in KINDS}
-        self._functions = [
-            own[name] if name in own else _load(name, beside) for name in settings.rewards
-        ]
+        self.functions = {
+            name: own[name] if name in own else _load(name, beside) for name in settings.rewards
+        }
+        """By the names that the recipe has for them."""
         self._weights = settings.reward_weights or (1.0,) * len(settings.rewards)
 
     def _make(self, kind: RewardKind) -> RewardFunction:
@@ -308,28 +309,40 @@ class Rewards:
         """
         from transformers import TrainerState
 
+        state = TrainerState(global_step=step, max_steps=self._settings.steps)
+        columns = self.columns(completions, completion_ids, questions, state)
+        each = torch.tensor(
+            [ask(name, function, columns) for name, function in self.functions.items()]
+        )  # (functions, completions)
+        weights = torch.tensor(self._weights)[:, None]
+        rewards = (each * weights).nansum(0).masked_fill(each.isnan().all(0), math.nan)
+        return Rewarded(rewards, dict(zip(self.functions, each, strict=True)), columns["breakdown"])
+
+    def columns(
+        self,
+        completions: Sequence[str],
+        completion_ids: Sequence[Sequence[int]],
+        questions: Sequence[tuple[Sample, View]],
+        state: Any,
+    ) -> dict[str, Any]:
+        """What every function is called with; ``state`` is transformers' ``TrainerState``.
+
+        The other parameters are those of `score`.
+        """
         samples, views = [sample for sample, _ in questions], [view for _, view in questions]
-        breakdowns = self._break_down(completions, samples, views, self._shown)
         labels = [score_target(sample, view) for sample, view in questions]
-        columns: dict[str, Any] = {
+        return {
             **{name: [getattr(each, name) for each in samples] for name in Sample.model_fields},
             "answer": [label.text for label in labels],
             "boxes": [label.boxes for label in labels],
             "sample": samples,
             "view": views,
-            "breakdown": breakdowns,
+            "breakdown": self._break_down(completions, samples, views, self._shown),
             "prompts": [_prompt(sample, self._box_space) for sample in samples],
             "completions": list(completions),
             "completion_ids": list(completion_ids),
-            "trainer_state": TrainerState(global_step=step, max_steps=self._settings.steps),
+            "trainer_state": state,
         }
-        names = self._settings.rewards
-        each = torch.tensor(
-            [_ask(*named, columns) for named in zip(names, self._functions, strict=True)]
-        )  # (functions, completions)
-        weights = torch.tensor(self._weights)[:, None]
-        rewards = (each * weights).nansum(0).masked_fill(each.isnan().all(0), math.nan)
-        return Rewarded(rewards, dict(zip(names, each, strict=True)), breakdowns)
 
 
 def _load(reference: str, beside: Sequence[Path]) -> RewardFunction:
@@ -343,8 +356,14 @@ def _load(reference: str, beside: Sequence[Path]) -> RewardFunction:
     return function
 
 
-def _ask(name: str, function: RewardFunction, columns: dict[str, Any]) -> list[float]:
-    """Rewards of one function, NaN where it does not apply."""
+def ask(name: str, function: RewardFunction, columns: dict[str, Any]) -> list[float]:
+    """Rewards of one function for `Rewards.columns`, NaN where it does not apply.
+
+    Raises
+    ------
+    QueryError
+        If it gives another number of rewards.
+    """
     rewards = [math.nan if reward is None else float(reward) for reward in function(**columns)]
     if len(rewards) != len(columns["completions"]):
         raise QueryError(

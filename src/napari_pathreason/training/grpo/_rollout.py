@@ -128,6 +128,17 @@ def figures(
 
     ``confirmed`` (of all facts cited) is left out where none is cited.
     """
+    record = answer_figures(breakdowns, samples) | {
+        "length": _mean(rollout.mask.sum(1).tolist()),
+        "cut_off": _mean((~rollout.finished).float().tolist()),
+    }
+    return {name: round(value, 4) for name, value in record.items()}
+
+
+def answer_figures(
+    breakdowns: Sequence[RewardBreakdown], samples: Sequence[Sample]
+) -> dict[str, float]:
+    """Those of `figures` that speak of what was written, not of how long it is."""
     tasks: dict[str, list[float]] = defaultdict(list)
     for each, sample in zip(breakdowns, samples, strict=True):
         tasks[sample.task].append(each.score)
@@ -136,14 +147,12 @@ def figures(
         "score": _mean([each.score for each in breakdowns]),
         **{f"score_{task}": _mean(scores) for task, scores in sorted(tasks.items())},
         "format": _mean([float(each.well_formed) for each in breakdowns]),
-        "length": _mean(rollout.mask.sum(1).tolist()),
-        "cut_off": _mean((~rollout.finished).float().tolist()),
         "words": _mean([float(each.words) for each in breakdowns]),
         "cited": cited / len(breakdowns),
     }
     if cited:
         record["confirmed"] = sum(each.confirmed for each in breakdowns) / cited
-    return {name: round(value, 4) for name, value in record.items()}
+    return record
 
 
 SUMMED = ("groups", "zero_variance")

@@ -14,5 +14,6 @@ from ._recipe import (
     PolicyRecipe as PolicyRecipe,
     Recipe as Recipe,
     SFTRecipe as SFTRecipe,
+    TRLRecipe as TRLRecipe,
     WindowsRecipe as WindowsRecipe,
 )

@@ -95,17 +95,18 @@ class LoraRecipe(Strict):
 
     ``rank`` and ``alpha`` as in ``W + alpha / rank * B A`` (LoRA, arXiv:2106.09685, section 4.1);
     ``targets`` are last names of linear layers such as ``q_proj``, None for all of them, those of
-    the vision encoder too. ``weights`` is the precision that the frozen weights lie in; adapters
-    are float32. ``checkpointing`` computes each layer again in the backward pass, which takes a
-    third more time and a small part of the memory. ``dropout`` is that of supervised fine-tuning;
-    GRPO leaves it out, as sampling and learning must be of one distribution.
+    the vision encoder too. ``weights`` is the precision that the frozen weights lie in, ``4bit``
+    (QLoRA) for TRL as the engine alone; adapters are float32, on weights in four bits bf16.
+    ``checkpointing`` computes each layer again in the backward pass, which takes a third more time
+    and a small part of the memory. ``dropout`` is that of supervised fine-tuning; GRPO leaves it
+    out, as sampling and learning must be of one distribution.
     """
 
     rank: Positive = 16
     alpha: Positive = 64
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: tuple[str, ...] | None = None
-    weights: Literal["bf16", "fp32"] = "bf16"
+    weights: Literal["bf16", "fp32", "4bit"] = "bf16"
     checkpointing: bool = True
 
 
@@ -375,6 +376,18 @@ class LabRecipe(Strict):
     margin: NotBelow = 0.0
 
 
+class TRLRecipe(Strict):
+    """What TRL's own configs are told beside what the recipe says already (``--engine trl``).
+
+    Fields of ``SFTConfig`` and ``GRPOConfig`` by their names there, such as ``use_vllm``,
+    ``deepspeed`` or ``mask_truncated_completions``; what follows from ``sft``, ``grpo`` or ``lora``
+    here is refused, so that it is said once.
+    """
+
+    sft: dict[str, Any] = Field(default={})
+    grpo: dict[str, Any] = Field(default={})
+
+
 class Recipe(Strict):
     """A whole run.
 
@@ -395,6 +408,7 @@ class Recipe(Strict):
     allocator: AllocatorRecipe = AllocatorRecipe()
     bilateral: BilateralRecipe = BilateralRecipe()
     lab: LabRecipe = LabRecipe()
+    trl: TRLRecipe = TRLRecipe()
     _beside: tuple[Path, ...] = PrivateAttr(default=())
 
     @field_validator("format_version")

@@ -7,6 +7,7 @@ from ._checkpoints import (
     save_adapter as save_adapter,
     save_model as save_model,
     save_state as save_state,
+    write_step as write_step,
 )
 from ._identity import (
     STEP as STEP,
@@ -32,7 +33,12 @@ from ._metadata import (
     model_name as model_name,
     provenance as provenance,
 )
-from ._processes import alone as alone, by_first as by_first, join as join
+from ._processes import (
+    alone as alone,
+    by_first as by_first,
+    check_processes as check_processes,
+    join as join,
+)
 from ._sampling import (
     BudgetPolicy as BudgetPolicy,
     PictureSampler as PictureSampler,

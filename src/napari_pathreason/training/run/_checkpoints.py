@@ -26,7 +26,7 @@ from napari_pathreason.models import (
     write_base,
     write_metadata,
 )
-from napari_pathreason.training.model import EMBEDDINGS, LEARNING, save_checkpoint
+from napari_pathreason.training.model import EMBEDDINGS, LEARNING, copy_processor, save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.types import Metadata
 
@@ -57,9 +57,14 @@ def save_state(accelerator: Accelerator, out: Path, step: int, of: Mapping[str, 
     accelerator.save_state(str(fresh))
     accelerator.wait_for_everyone()  # nor is it moved while another still writes
     if accelerator.is_main_process:
-        write_json(fresh / STEP, {"format": str(FORMAT), "step": step, "of": dict(of)})
+        write_step(fresh, step, of)
         replace_folder(fresh, last)
     accelerator.wait_for_everyone()
+
+
+def write_step(folder: Path, step: int, of: Mapping[str, Any]) -> None:
+    """Say beside a state how many steps are done, and to which run it belongs."""
+    write_json(folder / STEP, {"format": str(FORMAT), "step": step, "of": dict(of)})
 
 
 def last_checkpoint(out: Path) -> Path | None:
@@ -219,9 +224,7 @@ def save_adapter(
     with atomic_folder(folder) as draft:
         model.config.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
-        preprocessor = described_in(begun, find_base(begun, called)) / "preprocessor_config.json"
-        if preprocessor.is_file():
-            shutil.copy(preprocessor, draft)
+        copy_processor(described_in(begun, find_base(begun, called)), draft)
         write_metadata(draft, name, metadata, "relative")  # training writes boxes so
         config, matrices = _adapter_of(model, state)
         config.save_pretrained(str(draft))

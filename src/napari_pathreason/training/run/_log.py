@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,13 @@ def tracking(recipe: Recipe, out: Path) -> dict[str, Any]:
     return {"log_with": name, "project_dir": str(out)}
 
 
-def start_log(accelerator: Accelerator | None, out: Path, recipe: Recipe, step: int) -> RunLog:
+def start_log(
+    accelerator: Accelerator | None,
+    out: Path,
+    recipe: Recipe,
+    step: int,
+    engine: Sequence[str] = (),
+) -> RunLog:
     """Begin the log, ``run.json`` and the tracker, if there is one; in the main process alone.
 
     Parameters
@@ -50,10 +56,12 @@ def start_log(accelerator: Accelerator | None, out: Path, recipe: Recipe, step: 
     recipe : Recipe
     step : int
         Steps done before.
+    engine : sequence of str
+        Further packages that learn, whose versions `run.json` holds.
     """
     log = RunLog(out, accelerator if recipe.log_with is not None else None)
     log.begin(step)
-    resolved = provenance(out, recipe, Path(recipe.data.folder))
+    resolved = provenance(out, recipe, Path(recipe.data.folder), engine)
     if accelerator is not None and recipe.log_with is not None:
         accelerator.init_trackers(model_name(recipe), config=dict(_flat(resolved)))
     return log

@@ -16,13 +16,18 @@ from napari_pathreason.training.recipe import PolicyRecipe, Recipe, SFTRecipe
 
 from ._checkpoints import resume, save_state
 
+VISION = (".visual.", ".vision_tower.", ".vision_model.")
+"""What a family calls its vision encoder, among the names of a model's weights."""
+
 
 def optimizer_of(
     model: torch.nn.Module, settings: SFTRecipe | PolicyRecipe
 ) -> torch.optim.Optimizer:
     """AdamW; the vision encoder's blocks learn at their own share of the rate, frozen ones not."""
     learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    vision_encoder = [p for n, p in learning if ".visual." in n and ".merger" not in n]
+    vision_encoder = [
+        p for n, p in learning if any(part in n for part in VISION) and ".merger" not in n
+    ]
     inside = {id(p) for p in vision_encoder}
     rest = [p for _, p in learning if id(p) not in inside]
     return torch.optim.AdamW(

@@ -181,10 +181,10 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
+def provenance(out: Path, recipe: Recipe, data: Path, engine: Sequence[str] = ()) -> dict[str, Any]:
     """Write ``run.json``: resolved recipe, versions, hashes of data and of code beside the recipe.
 
-    Names no host or path.
+    Names no host or path. ``engine`` are further packages whose versions count.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def provenance(out: Path, recipe: Recipe, data: Path) -> dict[str, Any]:
     for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
             resolved[part]["start"] = own_name(start)
-    packages = (*PACKAGES, "peft") if recipe.lora is not None else PACKAGES
+    packages = (*PACKAGES, *engine, *(["peft"] if recipe.lora is not None else []))
     record = {
         "recipe": resolved,
         "data_sha256": fingerprint(data),

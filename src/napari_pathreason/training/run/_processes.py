@@ -80,14 +80,30 @@ def join(
     accelerator = Accelerator(
         mixed_precision=precision, kwargs_handlers=[group, *handlers], **tracker
     )
-    launched = int(os.environ.get("WORLD_SIZE") or 1)
-    if launched != accelerator.num_processes:
-        raise QueryError(
-            f"{launched} processes were launched, but accelerate sees "
-            f"{accelerator.num_processes}, so each would train a model of its own; on processors "
-            "set ACCELERATE_USE_CPU=true, elsewhere launch one process for each device"
-        )
+    check_processes(accelerator.num_processes)
     return accelerator
+
+
+def check_processes(number: int) -> None:
+    """Refuse to go on where more processes were launched than know of each other.
+
+    Parameters
+    ----------
+    number : int
+        Of processes that learn together.
+
+    Raises
+    ------
+    QueryError
+        Says how to launch them.
+    """
+    launched = int(os.environ.get("WORLD_SIZE") or 1)
+    if launched != number:
+        raise QueryError(
+            f"{launched} processes were launched, but accelerate sees {number}, so each would "
+            "train a model of its own; on processors set ACCELERATE_USE_CPU=true, elsewhere launch "
+            "one process for each device"
+        )
 
 
 def by_first(accelerator: Accelerator, train: Callable[[], object]) -> None:

@@ -1,0 +1,56 @@
+"""What the TRL engine cannot do is refused in one line, before a weight is read."""
+
+import pytest
+
+from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
+from napari_pathreason.training.trl_engine import train_performer_by_trl, train_sft_by_trl
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Fails where weights would be read."""
+    monkeypatch.setattr("napari_pathreason.models.load_weights", pytest.fail)
+
+
+def test_without_trl_the_extra_is_named(make_recipe, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(make_recipe().model_dump_json())
+    for stage in ("sft", "performer"):
+        assert main(["train", stage, "--recipe", str(file), "--engine", "trl"]) != 0
+        assert "pip install 'napari-pathreason[trl]'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"sft": {"objective": "mine:Objective"}}, r"sft\.objective is the own engine's"),
+        ({"sft": {"score_samples": 4}}, r"sft\.score_samples is the own engine's"),
+        ({"trl": {"sft": {"learning_rate": 1}}}, r"trl\.sft\.learning_rate follows from other"),
+        ({"trl": {"sft": {"nonsense": 1}}}, r"trl\.sft\.nonsense: there is no such field"),
+    ],
+)
+def test_supervised(make_recipe, sections, told):
+    pytest.importorskip("trl", reason="the optional engine")
+    with pytest.raises(QueryError, match=told):
+        train_sft_by_trl(make_recipe(**sections))
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(
+    ("grpo", "trl", "told"),
+    [
+        ({"questions": 2}, {}, r"several grpo\.questions"),
+        ({}, {"beta": 0.1}, r"trl\.grpo\.beta follows from other keys"),
+        ({}, {"loss": "mine"}, r"trl\.grpo\.loss: there is no such field in GRPOConfig"),
+    ],
+)
+def test_grpo(make_recipe, checkpoint, grpo, trl, told):
+    pytest.importorskip("trl", reason="the optional engine")
+    grpo = {"start": str(checkpoint("qwen3_vl")), **grpo}
+    with pytest.raises(QueryError, match=told):
+        train_performer_by_trl(make_recipe(grpo=grpo, trl={"grpo": trl}))
