@@ -265,6 +265,19 @@ def test_nothing_is_chosen_on_test(converted, tmp_path, monkeypatch, always):
     test, val = converted / "test.jsonl", converted / "val.jsonl"
     with pytest.raises(QueryError, match=r"--choose-thresholds chooses .* test\.jsonl"):
         evaluate(EvaluationPlan("x", test, (4,), choose_thresholds=True))
+    goals = tmp_path / "goals.yaml"
+    for target, why in (("best_by: f1", "best_by"), ("measure: f1", "the best budget")):
+        goals.write_text(f"- {{name: a, bound: 0.5, {target}}}")
+        with pytest.raises(QueryError, match=rf"--goals: {why} of 'a' chooses .*test\.jsonl"):
+            evaluate(EvaluationPlan("x", test, (4, 16), goals=goals))
+    goals.write_text("- {name: a, bound: 0.5, budget: '4', best_by: score}")
+    plan = EvaluationPlan("x", test, (4, 16), 2, blank=False, goals=goals)
+    assert [target.budget for target in evaluate(plan).goals] == ["4"]  # named, not chosen
+    goals.write_text("- {name: a, bound: 0.5, best_by: score}")
+    plan = EvaluationPlan("x", test, (4,), 2, blank=False, goals=goals)
+    assert [target.budget for target in evaluate(plan).goals] == ["4"]  # there is no other
+    plan = EvaluationPlan("x", val, (4, 16), 2, blank=False, goals=goals)
+    assert len(evaluate(plan).goals) == 1  # on val it may be chosen
     plan = EvaluationPlan("x", val, (4,), 2, blank=False, command="pathreason evaluate /a/b/m --x")
     report = evaluate(plan)
     told = json.loads(report.json)

@@ -20,7 +20,7 @@ from napari_pathreason.types import Encoder
 
 from ._baselines import baseline_items, check_installed, constant_items
 from ._evaluator import Evaluator, pick
-from ._goals import GoalOutcome, outcomes, read_goals
+from ._goals import GoalOutcome, outcomes, read_goals, refuse_choice_on_test
 from ._honesty import (
     chosen_thresholds,
     made_by,
@@ -174,6 +174,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
         refuse_on_test(plan.data, "--choose-thresholds")
     thresholds = read_thresholds(plan.thresholds, plan.data)
     earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
+    refuse_choice_on_test(goals, plan.data, plan.budgets)
     if plan.baseline:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")

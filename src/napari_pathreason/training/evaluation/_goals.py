@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from napari_pathreason.errors import QueryError
 
+from ._honesty import refuse_on_test
 from ._table import ALL, Row, has_interval
 
 
@@ -111,6 +112,32 @@ class GoalOutcome:
             "groups": self.groups,
             "beside": {name: round(value, 4) for name, value in self.beside.items()},
         }
+
+
+def refuse_choice_on_test(goals: Sequence[Goal], data: Path, budgets: Sequence[object]) -> None:
+    """Refuse targets that would be read at the budget that does best on ``test``.
+
+    Parameters
+    ----------
+    goals : sequence of Goal
+    data : Path
+        A file of samples; its name says its split.
+    budgets : sequence
+        That are asked; where it is one, nothing is left to choose.
+
+    Raises
+    ------
+    QueryError
+        Names the first of them.
+    """
+    chosen = next((goal for goal in goals if not goal.budget), None)
+    if len(budgets) > 1 and chosen is not None:
+        how = "best_by" if chosen.best_by else "the best budget"
+        refuse_on_test(
+            data,
+            f"--goals: {how} of {chosen.name!r}",
+            "name its budget, one that val chose, or ask a single budget",
+        )
 
 
 def outcomes(rows: Sequence[Row], goals: Sequence[Goal]) -> list[GoalOutcome]:

@@ -18,7 +18,7 @@ from ._ranking import best_threshold
 from ._table import Row
 
 
-def refuse_on_test(data: Path, flag: str) -> None:
+def refuse_on_test(data: Path, flag: str, remedy: str = "name val.jsonl") -> None:
     """Refuse to choose something by the labels of ``test``.
 
     Parameters
@@ -27,6 +27,8 @@ def refuse_on_test(data: Path, flag: str) -> None:
         A file of samples; its name says its split.
     flag : str
         What would choose, for the message.
+    remedy : str
+        Its end: what to do.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def refuse_on_test(data: Path, flag: str) -> None:
     if split_of(data.stem) == "test":
         raise QueryError(
             f"{flag} chooses by labels, and what is chosen on {data.name} cannot be measured there "
-            "any more; name val.jsonl"
+            f"any more; {remedy}"
         )
 
 
