@@ -270,6 +270,8 @@ def test_nothing_is_chosen_on_test(converted, tmp_path, monkeypatch, always):
         goals.write_text(f"- {{name: a, bound: 0.5, {target}}}")
         with pytest.raises(QueryError, match=rf"--goals: {why} of 'a' chooses .*test\.jsonl"):
             evaluate(EvaluationPlan("x", test, (4, 16), goals=goals))
+    with pytest.raises(QueryError, match="--goals"):  # whoever chooses the budget asks them all
+        evaluate(EvaluationPlan("x", test, (4,), policies=("fixed", "oracle"), goals=goals))
     goals.write_text("- {name: a, bound: 0.5, budget: '4', best_by: score}")
     plan = EvaluationPlan("x", test, (4, 16), 2, blank=False, goals=goals)
     assert [target.budget for target in evaluate(plan).goals] == ["4"]  # named, not chosen

@@ -174,7 +174,8 @@ def evaluate(plan: EvaluationPlan) -> Report:
         refuse_on_test(plan.data, "--choose-thresholds")
     thresholds = read_thresholds(plan.thresholds, plan.data)
     earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
-    refuse_choice_on_test(goals, plan.data, plan.budgets)
+    asks_all = bool(set(plan.policies) - {"fixed"})  # every budget of the grid, then
+    refuse_choice_on_test(goals, plan.data, BUDGETS if asks_all else plan.budgets)
     if plan.baseline:
         check_installed()
         train = read_samples(plan.data.parent / "train.jsonl")
