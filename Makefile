@@ -8,17 +8,21 @@ READY = $(VENV)/.ready
 SAMPLES = src/napari_pathreason/sample_data
 
 # `make embedded`: from labelled pictures to the weights that ship, their card and all tables, step by
-# step as in demonstrator/README.md. About 11 hours on two cores. Training goes on where it was
-# cut, evaluation begins anew; delete the folders data/mini*, data/taught and runs/mini* to begin
-# from the pictures.
+# step as in demonstrator/README.md. About 15 hours on two cores. Training goes on where it was
+# cut, evaluation begins anew; delete the folders data/mini*, data/taught, data/large, data/windows,
+# data/regions and runs/mini* to begin from the pictures.
 DATA ?= ../shared/data
 BUDGETS ?= 4,16,64,256
 PER_TOPIC ?= 100
 MINI = data/mini
 TAUGHT = data/taught/nuclei_taught/index.csv
 MORE = data/mini-wide
-RUN = runs/mini-counts
-MODEL = $(RUN)/bilateral
+LARGE = data/large
+WINDOWS = data/windows
+REGIONS = data/regions
+ONE = runs/mini-counts
+RUN = runs/mini-windows
+MODEL = $(RUN)/model
 EVALUATE = $(BIN)/pathreason evaluate --data $(MINI)/test.jsonl --per-topic $(PER_TOPIC) --together 16 \
 	--goals demonstrator/goals.yaml --groups $(DATA)/nuclei/index.csv organ
 TABLES = --budgets 64 --baseline --policies native,fixed,random,cascade,oracle,allocator \
@@ -26,7 +30,7 @@ TABLES = --budgets 64 --baseline --policies native,fixed,random,cascade,oracle,a
 	--card $(EMBEDDED)/README.md
 EMBEDDED = src/napari_pathreason/models/embedded
 
-.PHONY: demo test test-slow acceptance faults floors fuzz lint env system napari bench embedded results reproduce clean
+.PHONY: demo test test-slow acceptance faults floors fuzz lint env system napari bench embedded results large-regions reproduce clean
 
 demo: $(READY)
 	$(BIN)/python docs/demo.py
@@ -102,7 +106,7 @@ $(TRAIN) sft --recipe $(RECIPES)/$(1).yaml --set sft.stop_after=$(2)
 	$(TRAIN) sft --recipe $(RECIPES)/$(1).yaml
 endef
 
-embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
+embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl $(WINDOWS)/train.jsonl
 	$(BIN)/python -m demonstrator.fetch build/dinov2s.pt
 	$(BIN)/python -m demonstrator.new_model $(MINI)/train.jsonl --dinov2 build/dinov2s.pt -o runs/mini-start
 	$(call halves,start,1600)
@@ -119,11 +123,11 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 	$(TRAIN) sft --recipe $(RECIPES)/wide.yaml
 	$(TRAIN) sft --recipe $(RECIPES)/sharp.yaml
 	$(TRAIN) bilateral --recipe $(RECIPES)/counts.yaml
-	$(BIN)/pathreason calibrate $(MODEL) --data $(MINI)/val.jsonl --train $(MINI)/train.jsonl \
-		--recipe $(RECIPES)/counts.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
-	$(EVALUATE) $(RUN)/model --budgets $(BUDGETS) --stage sft --no-blank --json $(RUN)/sft.json
-	$(EVALUATE) $(MODEL) $(TABLES) --stage bilateral --earlier $(RUN)/sft.json \
-		--items $(RUN)/items.jsonl
+	$(call halves,windows,700)
+	$(BIN)/pathreason calibrate $(MODEL) --data $(WINDOWS)/val.jsonl --train $(WINDOWS)/train.jsonl \
+		--recipe $(RECIPES)/windows.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
+	cp $(ONE)/bilateral/allocator.* $(MODEL)/
+	$(EVALUATE) $(MODEL) $(TABLES) --stage windows --items $(RUN)/items.jsonl
 	gzip -9nc $(RUN)/items.jsonl > docs/results-items.jsonl.gz
 	cp $(MODEL)/* $(EMBEDDED)/
 	cp $(RUN)/run.json $(EMBEDDED)/
@@ -133,9 +137,23 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl
 KNOWN ?=
 results: $(READY) $(MINI)/test.jsonl
 	@mkdir -p runs/results
-	OMP_NUM_THREADS=1 $(EVALUATE) embedded $(TABLES) --stage bilateral \
+	OMP_NUM_THREADS=1 $(EVALUATE) embedded $(TABLES) --stage windows \
 		--items runs/results/items.jsonl $(if $(KNOWN),--known $(KNOWN))
 	gzip -9nc runs/results/items.jsonl > docs/results-items.jsonl.gz
+
+# `make large-regions`: ways to read large regions beside one another, by the shipped model. It goes
+# on where it was.
+large-regions: $(READY) $(LARGE)/blended/test.jsonl
+	@mkdir -p runs/large
+	OMP_NUM_THREADS=1 $(BIN)/python -m demonstrator.large_regions_table embedded --per-topic 8 \
+		--data $(LARGE)/as_is/test.jsonl $(LARGE)/blended/test.jsonl \
+		--ways one_view@64 one_view@256 uniform@x16 uniform@x64 random@x8 surprise@x8 \
+		again@balanced table@balanced oracle@x8 \
+		--pairs table@balanced:one_view@256 table@balanced:uniform@x16 table@balanced:again@balanced \
+		surprise@x8:random@x8 again@balanced:uniform@x64 uniform@x64:uniform@x16 \
+		--items runs/large/items.jsonl --memory runs/large/replies.sqlite \
+		--markdown docs/large_regions.md --json docs/large_regions.json \
+		--figure docs/images/large_regions.png --record docs/large_regions-items.jsonl.gz
 
 # `make reproduce`: a small run of GRPO, allocator and evaluation; fails where the order of the
 # rows is not the one in docs/results.md.
@@ -151,6 +169,24 @@ reproduce: $(READY) $(MINI)/test.jsonl
 
 $(MINI)/test.jsonl: | $(READY)
 	$(BIN)/python -m demonstrator.convert $(DATA) -o $(MINI)
+
+# The regions of `train` come three times over, those of `val` to learn an allocator from once and
+# by another seed: on those of the seed 0 it is decided whether it ships.
+$(LARGE)/blended/test.jsonl: | $(READY)
+	$(BIN)/python -m demonstrator.large_regions $(DATA) -o $(LARGE) --splits val test
+	$(BIN)/python -m demonstrator.large_regions $(DATA) -o $(LARGE) --splits train --times 3
+
+$(WINDOWS)/train.jsonl: $(MINI)/test.jsonl | $(LARGE)/blended/test.jsonl
+	for split in val train; do \
+		$(BIN)/python -m demonstrator.windows $(LARGE)/as_is/$$split.jsonl \
+			$(LARGE)/blended/$$split.jsonl --beside $(MINI)/$$split.jsonl \
+			-o $(WINDOWS)/$$split.jsonl --split $$split || exit; done
+
+$(REGIONS)/val.jsonl: | $(READY)
+	$(BIN)/python -m demonstrator.large_regions $(DATA) -o $(REGIONS) --splits val --seed 2 \
+		--sides 2016 2520
+	$(BIN)/python -m demonstrator.windows -o $@ --split val \
+		--beside $(REGIONS)/as_is/val.jsonl $(REGIONS)/blended/val.jsonl
 
 $(TAUGHT): | $(READY)
 	$(BIN)/python -m demonstrator.teacher.nuclei $(DATA) data/taught
