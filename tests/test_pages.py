@@ -19,6 +19,7 @@ PATH = re.compile(r"`([\w./-]+(?:\.pyi?|/))`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
 USERS = {
     "docs/data.md": {"Annotations/", "JPEGImages/", "annotations/", "images/", "labels/"},
+    "docs/projects.md": {"geojson/", "reviews/"},
     "docs/training.md": {"module.py", "smoothed.py", "allocator/"},
 }
 """What lies with a page's reader, or is left by a run, or is checked elsewhere."""

@@ -98,7 +98,7 @@ def test_a_line_and_a_table(tmp_path):
     assert write_agreement(path, found) == len(found)
     table = list(csv.DictReader(path.read_text().splitlines()))
     assert {row["second"] for row in table} == {"anna", "bert", "model"}
-    with pytest.raises(ExportError, match="no answer was judged"):
+    with pytest.raises(ExportError, match="no answer was assessed"):
         write_agreement(path, [])
 
 

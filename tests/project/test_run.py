@@ -139,7 +139,7 @@ def test_a_cut_run_goes_on_where_it_was(slides):
         return open_slide(path, 0.5)
 
     again = run(slides, performer, open_slide=opener)
-    assert len(again[0].kept) == 3
+    assert len(again[0].before) == 3
     assert performer.asked == 3
     assert opened == ["b.png", "c.png"]
     assert again[-1].done == 6
@@ -172,7 +172,7 @@ def test_a_changed_slide_is_asked_about_again(slides):
     performer = Counting()
     events = run(slides, performer)
     assert performer.asked == 2
-    assert len(events[0].kept) == 4
+    assert len(events[0].before) == 4
 
 
 def test_another_question_is_refused_in_the_same_folder(slides):

@@ -19,6 +19,8 @@ from napari_pathreason.widgets import AnswersWidget
 
 Make = Callable[..., tuple[Any, Any]]
 Docks = tuple[Any, Any, Any]
+LONG = 240_000
+"""Milliseconds, for a busy machine."""
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def docks(make_dock: Make) -> Docks:
 def done(qtbot: Any) -> Callable[[Any], None]:
     def wait(answers: Any) -> None:
         runner = answers.project.runner
-        qtbot.waitUntil(lambda: not (runner.running or runner.closing), timeout=120_000)
+        qtbot.waitUntil(lambda: not (runner.running or runner.closing), timeout=LONG)
 
     return wait
 
@@ -87,19 +89,19 @@ def test_pause_resume_and_cancel(
     panel = answers.project
     factory.behaviour = "gated"
     panel.ask(slides)
-    qtbot.waitUntil(lambda: bool(factory.made), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(factory.made), timeout=LONG)
     gate = factory.made[0][1].performer.gate
-    qtbot.waitUntil(lambda: panel.runner.run.state is RunState.RUNNING)
+    qtbot.waitUntil(lambda: panel.runner.run.state is RunState.RUNNING, timeout=LONG)
     panel.pause_button.click()
     assert panel.pause_button.text() == "Resume"
     gate.release()
-    qtbot.waitUntil(lambda: panel.runner.run.state is RunState.PAUSED)
+    qtbot.waitUntil(lambda: panel.runner.run.state is RunState.PAUSED, timeout=LONG)
     assert len(ask.session.entries) == 1
     assert panel.progress.label.text() == "Paused, 1 of 4 answered"
     assert not ask.session.asking  # others may ask meanwhile
     panel.pause_button.click()
     gate.release()
-    qtbot.waitUntil(lambda: len(ask.session.entries) == 2)
+    qtbot.waitUntil(lambda: len(ask.session.entries) == 2, timeout=LONG)
     panel.cancel_button.click()
     done(answers)
     assert panel.progress.label.text().startswith("Cancelled, 2 of 4 answered")

@@ -50,11 +50,11 @@ def run_project(args: argparse.Namespace) -> int:
     QueryError
         If other options say what is asked about, or the project cannot be read.
     """
-    given = [
+    others = [
         f"--{name.rstrip('_').replace('_', '-')}" for name in _OF_ONE_SLIDE if _is_set(args, name)
     ]
-    if given:
-        words = ", ".join("SLIDE" if name == "--slide" else name for name in given)
+    if others:
+        words = ", ".join("SLIDE" if name == "--slide" else name for name in others)
         raise QueryError(f"--project asks about all its annotations; leave out {words}")
     quiet_libraries()
     found = project.read_project(args.project)
@@ -110,16 +110,16 @@ def _reading(args: argparse.Namespace) -> str:
 
 def _show(event: project.ProjectEvent, progress: StatusLine) -> None:
     if isinstance(event, project.ProjectStarted):
-        kept = f", {len(event.kept):,} answered before" if event.kept else ""
-        print(f"{event.total:,} annotations{kept}", flush=True)
+        before = f", {len(event.before):,} answered before" if event.before else ""
+        print(f"{event.total:,} annotations{before}", flush=True)
     elif isinstance(event, project.AnnotationStarted):
         place = f"{event.item.slide.name}, {event.item.annotation.name}"
         progress.show(f"{event.number:,} of {event.total:,}: {printable(place)}")
     elif isinstance(event, project.AnnotationAnswered):
         progress.clear()
         result, answer = event.answer.result, event.answer
-        said = exports.answer_line(result.answer.text, result.reliability)
-        line = f"{answer.slide}, {answer.name}: {said} [{result.reliability.level}]"
+        words = exports.answer_line(result.answer.text, result.reliability)
+        line = f"{answer.slide}, {answer.name}: {words} [{result.reliability.level}]"
         print(printable(" ".join(line.split())), flush=True)
     elif isinstance(event, project.AnnotationFailed):
         progress.clear()

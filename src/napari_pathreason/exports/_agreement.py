@@ -1,4 +1,4 @@
-"""How far readers agree with each other and with the model, on answers that they have judged."""
+"""How far readers agree with each other and with the model, on answers that they have assessed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class Agreement:
     first, second : str
         Names; ``second`` is `MODEL` where the model is one of them.
     answers : int
-        That both have judged.
+        That both have assessed.
     agreed : int
         Of them those on which they say the same; with the model those that the reader accepts.
     kappa : float or None
-        Cohen's, -1 to 1: agreement beyond that of chance. None where it has no value: nothing
-        varies, or of the model where an answer that is rejected leaves open what would be right.
+        Cohen's, -1 to 1: agreement beyond what would be expected at random. None where it has no
+        value: nothing varies, or of the model where an answer that is rejected leaves open what
+        would be right.
 
     References
     ----------
@@ -50,12 +51,12 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Of the answers that both have judged, those on which they agree, 0 to 1."""
+        """Of the answers that both have assessed, those on which they agree, 0 to 1."""
         return self.agreed / self.answers
 
 
 def agreement_of(rows: Iterable[AnswerRow]) -> list[Agreement]:
-    """Every pair of readers who have judged the same answers, then each reader with the model.
+    """Every pair of readers who have assessed the same answers, then each reader with the model.
 
     Readers are held against each other by what they say: accepted or rejected. With the model
     accepting is agreeing; a kappa needs to know what else the reader would have said, which is the
@@ -74,17 +75,17 @@ def agreement_of(rows: Iterable[AnswerRow]) -> list[Agreement]:
             agreed = sum(a == b for a, b in both)
             found.append(Agreement(first, second, len(both), agreed, cohens_kappa(both)))
     for reader in readers:
-        judged = [row for row in every if reader in row.reviews]
-        accepted = sum(row.reviews[reader] == "accepted" for row in judged)
-        pairs = [_of_model(row, row.reviews[reader] == "accepted") for row in judged]
+        assessed = [row for row in every if reader in row.reviews]
+        accepted = sum(row.reviews[reader] == "accepted" for row in assessed)
+        pairs = [_of_model(row, row.reviews[reader] == "accepted") for row in assessed]
         known = [pair for pair in pairs if pair is not None]
         kappa = cohens_kappa(known) if len(known) == len(pairs) else None
-        found.append(Agreement(reader, MODEL, len(judged), accepted, kappa))
+        found.append(Agreement(reader, MODEL, len(assessed), accepted, kappa))
     return found
 
 
 def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Agreement of two raters beyond that of chance.
+    """Agreement of two raters beyond what would be expected at random.
 
     Parameters
     ----------
@@ -94,20 +95,20 @@ def cohens_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
     Returns
     -------
     float or None
-        1 is full agreement, 0 that of chance; None where both say one thing alone, or nothing.
+        1 is full agreement, 0 that of guesses; None where both say one thing alone, or nothing.
     """
     count = len(pairs)
     if not count:
         return None
     observed = sum(a == b for a, b in pairs) / count
     first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(first[name] * second[name] for name in first) / count**2
-    return None if chance >= 1 else (observed - chance) / (1 - chance)
+    at_random = sum(first[name] * second[name] for name in first) / count**2
+    return None if at_random >= 1 else (observed - at_random) / (1 - at_random)
 
 
 def write_agreement(path: str | Path, agreement: Iterable[Agreement]) -> int:
     """Write a row for each pair; result and errors as of `write_csv`."""
-    return write_csv(path, AGREEMENT, map(_cells, agreement), "no answer was judged by a reader")
+    return write_csv(path, AGREEMENT, map(_cells, agreement), "no answer was assessed by a reader")
 
 
 def agreement_line(agreement: Sequence[Agreement]) -> str:
@@ -129,11 +130,11 @@ def agreement_line(agreement: Sequence[Agreement]) -> str:
 def _of_model(row: AnswerRow, accepted: bool) -> tuple[str, str] | None:
     """What the reader and the model say; None where the reader's own answer is not known."""
     options, answer = _two_options(row.result.query), row.result.answer.text
-    said = [place for place, option in enumerate(options) if same_choice(option, answer)]
-    if len(said) != 1:
+    places = [place for place, option in enumerate(options) if same_choice(option, answer)]
+    if len(places) != 1:
         return None
-    own = said[0] if accepted else 1 - said[0]
-    return options[own], options[said[0]]
+    own = places[0] if accepted else 1 - places[0]
+    return options[own], options[places[0]]
 
 
 def _two_options(query: Query) -> tuple[str, ...]:

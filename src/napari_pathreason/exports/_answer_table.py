@@ -78,8 +78,8 @@ class AnswerRow:
         """Whether the reader rejects it, or more of several readers than accept it."""
         if self.review or not self.reviews:
             return self.review == "rejected"
-        said = list(self.reviews.values())
-        return said.count("rejected") > said.count("accepted")
+        every = list(self.reviews.values())
+        return every.count("rejected") > every.count("accepted")
 
     @property
     def area_mm2(self) -> float | None:
@@ -180,7 +180,7 @@ def _cells(row: AnswerRow) -> list[str]:
         str(tokens.native_windows),
         plain(result.model.name),
         row.review,
-        plain(" | ".join(f"{who}: {said}" for who, said in sorted(row.reviews.items()))),
+        plain(" | ".join(f"{who}: {review}" for who, review in sorted(row.reviews.items()))),
         RESEARCH_ONLY,
     ]
 

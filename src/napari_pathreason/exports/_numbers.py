@@ -117,13 +117,13 @@ def numbers_of(rows: Iterable[AnswerRow]) -> list[Numbers]:
     every = list(rows)
     found: list[Numbers] = []
     for query in dict.fromkeys(row.result.query for row in every):
-        asked = [row for row in every if row.result.query == query]
+        own_rows = [row for row in every if row.result.query == query]
         slides: dict[tuple[str, str], list[AnswerRow]] = {}
-        for row in asked:
+        for row in own_rows:
             slides.setdefault((row.case, row.result.slide.name), []).append(row)
         for (case, slide), own in slides.items():
             found += _numbers("slide", case, slide, query, [own])
-        for case in dict.fromkeys(row.case for row in asked if row.case):
+        for case in dict.fromkeys(row.case for row in own_rows if row.case):
             parts = [own for (name, _), own in slides.items() if name == case]
             found += _numbers("case", case, "", query, parts)
     return found
@@ -213,11 +213,11 @@ def _tissue(rows: Sequence[AnswerRow], whole: BaseGeometry, mm2: float | None) -
     """Tissue of regions; of those that overlap, the share that they have together."""
     if not rows:
         return 0.0
-    asked = sum(asked_shape(row.result).area for row in rows)
-    if any(row.tissue is None for row in rows) or asked <= 0:
+    area = sum(asked_shape(row.result).area for row in rows)
+    if any(row.tissue is None for row in rows) or area <= 0:
         return None
     held = sum(asked_shape(row.result).area * (row.tissue or 0.0) for row in rows)
-    return _times(whole.area * held / asked, mm2)
+    return _times(whole.area * held / area, mm2)
 
 
 def _mm2(rows: Sequence[AnswerRow]) -> float | None:

@@ -56,15 +56,15 @@ class ProjectQuestion:
     @property
     def settings(self) -> dict[str, object]:
         """All that an answer depends on, by name."""
-        query, asked = self.request.query, self.request
+        query, request = self.request.query, self.request
         return {
             "task": query.task,
             "question": query.question,
             "choices": query.options,
-            "budget": asked.budget,
-            "effort": asked.effort,
-            "policy": asked.policy,
-            "generation": repr(asked.settings),
+            "budget": request.budget,
+            "effort": request.effort,
+            "policy": request.policy,
+            "generation": repr(request.settings),
             "model": self.model,
             "encoder": self.encoder,
             "reading": self.reading,

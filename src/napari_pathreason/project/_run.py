@@ -44,7 +44,7 @@ class ProjectStarted:
     """What there is to ask: all annotations, and the answers that were kept before."""
 
     total: int
-    kept: tuple[ProjectAnswer, ...]
+    before: tuple[ProjectAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,13 @@ def run_project(
         The last one is `ProjectEnded`. No exception leaves this iterator.
     """
     cancel = cancel or Flag()
-    kept = ProjectFolder(folder or project.answers)
-    run = _Run(project, question, kept, load, open_slide, cancel)
+    store = ProjectFolder(folder or project.answers)
+    run = _Run(project, question, store, load, open_slide, cancel)
     try:
-        with locked(kept.folder):
-            remove_drafts(kept.folder)
-            if not kept.check(question):
-                kept.begin(question)
+        with locked(store.folder):
+            remove_drafts(store.folder)
+            if not store.check(question):
+                store.begin(question)
             try:
                 yield from run.events()
             except BaseException:  # whatever ends it, the tables have what is answered
@@ -172,12 +172,12 @@ class _Run:
         self,
         project: Project,
         question: ProjectQuestion,
-        kept: ProjectFolder,
+        store: ProjectFolder,
         load: Callable[[], engine.Models],
         open_slide: Callable[[Path], slides.Slide],
         cancel: Flag,
     ) -> None:
-        self._project, self._question, self._kept = project, question, kept
+        self._project, self._question, self._store = project, question, store
         self._load, self._open, self._cancel = load, open_slide, cancel
         self._items: Sequence[ProjectItem] = ()
         self._answers: dict[str, ProjectAnswer] = {}
@@ -188,7 +188,7 @@ class _Run:
         items, unread = items_of(self._project)
         self._items = items
         wanted = {item.key for item in items}
-        self._answers = {k: one for k, one in self._kept.answers().items() if k in wanted}
+        self._answers = {k: one for k, one in self._store.answers().items() if k in wanted}
         yield ProjectStarted(len(items), tuple(self._in_order()))
         self._failed = len(unread)
         yield from unread
@@ -223,7 +223,7 @@ class _Run:
                     continue
                 if answer is None:
                     return
-                self._kept.add(answer)
+                self._store.add(answer)
                 self._answers[item.key] = answer
                 done, total = len(self._answers), len(self._items)
                 yield AnnotationAnswered(item, answer, done, total)
@@ -263,7 +263,7 @@ class _Run:
 
     def ending(self) -> ProjectEnded:
         """The end, once the tables are written."""
-        files = tuple(self._kept.write_tables(self._in_order()))
+        files = tuple(self._store.write_tables(self._in_order()))
         return replace(self.counts(), files=files, cancelled=self._cancel.is_set())
 
 

@@ -111,7 +111,7 @@ def take_answers(
     """Put what a project has answered into the session's answers; each once."""
     folder = ProjectFolder(wanted.folder)
     paths = {slide.name: slide.path for slide in wanted.project.slides}
-    answers = event.kept if isinstance(event, ProjectStarted) else (event.answer,)
+    answers = event.before if isinstance(event, ProjectStarted) else (event.answer,)
     reviews = folder.reviews() if isinstance(event, ProjectStarted) else {}
     for answer in answers:
         if answer.slide in paths:

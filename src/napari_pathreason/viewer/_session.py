@@ -279,7 +279,7 @@ class Session:
 
     def row_of(self, entry: Entry) -> AnswerRow:
         """An entry as tables have it."""
-        said = {who: one for who, one in self._reviews.get(entry.uid, {}).items() if one}
+        reviews = {who: one for who, one in self._reviews.get(entry.uid, {}).items() if one}
         return AnswerRow(
             entry.id,
             entry.made,
@@ -288,7 +288,7 @@ class Session:
             self.review_of(entry),
             entry.case,
             entry.tissue,
-            said,
+            reviews,
         )
 
     def earlier_answers(self, image: Image) -> list[ArchivedAnswer]:

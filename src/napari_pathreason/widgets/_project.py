@@ -247,10 +247,10 @@ class ProjectPanel(QWidget):
 
     def _follow(self, event: ProjectEvent) -> None:
         if isinstance(event, ProjectStarted):
-            self._total, self._done = event.total, len(event.kept)
+            self._total, self._done = event.total, len(event.before)
             self._take(event)
-            kept = f", {self._done:,} answered before" if self._done else ""
-            self._paint(f"{words.annotation_count(self._total)}{kept}")
+            before = f", {self._done:,} answered before" if self._done else ""
+            self._paint(f"{words.annotation_count(self._total)}{before}")
         elif isinstance(event, AnnotationStarted):
             place = f"{event.item.slide.name}, {event.item.annotation.name}"
             self._paint(f"{event.number:,} of {event.total:,}: {place}")
