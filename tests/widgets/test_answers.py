@@ -163,6 +163,44 @@ def test_selected_shapes_are_regions_of_their_own(docks: Docks, finish: Wait) ->
     assert [e.result.region for e in ask.session.entries] == [REGIONS[0], REGIONS[2]]
 
 
+def test_selected_shapes_are_asked_about_in_one_question(
+    docks: Docks, finish: Wait, tmp_path: Path, messages: list[Any]
+) -> None:
+    viewer, ask, answers = docks
+    viewer.layers[1].selected_data = {0, 1}
+    ask.form.region_box.choose("together")
+    ask.look()
+    assert ask.form.region_note.text().startswith("2 regions in one question")
+    ask.ask()
+    assert "one region at a time" in ask.answer.toPlainText()  # boxes
+    ask.form.task_box.choose("vqa")
+    ask.form.question_edit.setPlainText("Which has more?")
+    ask.ask()
+    finish(ask)
+    (entry,) = ask.session.entries
+    assert entry.result.views.joint
+    assert [view.region for view in entry.result.views.views] == list(REGIONS[:2])
+    assert entry.name == "1 + 2"
+    assert ask.pause_button.isHidden()
+    answers.export_table(str(tmp_path / "a.csv"))
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    area = (320 * 256 + 128 * 128) * 0.25 / 1e6  # not that of the box around both
+    assert float(row["region_mm2"]) == pytest.approx(area, abs=1e-6)
+    viewer.layers[1].selected_data = {0}
+    ask.look()
+    assert ask.form.region_note.text().startswith("Select two shapes or more")
+    ask.ask()
+    assert "two or more" in ask.answer.toPlainText()
+    assert messages == [("info", "a.csv was saved: 1 answer.")]
+
+
+def test_draw_keeps_regions_together(docks: Docks) -> None:
+    _, ask, _ = docks
+    ask.form.region_box.choose("together")
+    ask.form.draw_button.click()
+    assert ask.session.inquiry.source == "together"
+
+
 def test_a_polygon_keeps_its_outline(docks: Docks, finish: Wait, tmp_path: Path) -> None:
     viewer, ask, answers = docks
     shapes = viewer.layers[1]
@@ -170,7 +208,7 @@ def test_a_polygon_keeps_its_outline(docks: Docks, finish: Wait, tmp_path: Path)
     shapes.selected_data = {shapes.nshapes - 1}
     ask.form.region_box.choose("shape")
     ask.look()
-    assert "rectangle around it" in ask.form.region_note.text()
+    assert "outside its outline is masked" in ask.form.region_note.text()
     ask.ask()
     finish(ask)
     (entry,) = ask.session.entries

@@ -165,8 +165,8 @@ def caption(view: View, among: Region) -> str:
     return f"Region {view.number}, {place} of all that is shown."
 
 
-def check_together(query: Query, model: ModelInfo) -> None:
-    """Refuse a question about several regions that a model cannot be asked.
+def check_together(query: Query, model: ModelInfo | None) -> None:
+    """Refuse a question about several regions that a model cannot be asked; None is any model.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def check_together(query: Query, model: ModelInfo) -> None:
             "boxes are looked for in one region at a time; ask about each by itself, without "
             "--together in the shell"
         )
-    if not model.joint:
+    if model is not None and not model.joint:
         raise QueryError(
             f"the model {model.name} reads one picture in a prompt, so it cannot compare regions; "
             "ask about each by itself (without --together in the shell), or choose a model that "

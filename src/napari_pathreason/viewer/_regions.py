@@ -50,24 +50,26 @@ class Marked:
 
 
 def regions_of(viewer: Viewer, layer: Image, source: RegionSource) -> tuple[Marked, ...]:
-    """Regions of an image layer that the user means; several are asked one after the other.
+    """Regions of an image layer that the user means.
+
+    Several are asked one after the other, those of ``together`` in one question.
 
     Parameters
     ----------
     viewer : napari.Viewer
     layer : napari.layers.Image
-    source : {"shape", "annotations", "view", "layer"}
-        The selected shapes, all shapes of the layer of annotations, what the canvas shows, or all
-        of the layer.
+    source : {"shape", "together", "annotations", "view", "layer"}
+        The selected shapes, for a question each or for one, all shapes of the layer of annotations,
+        what the canvas shows, or all of the layer.
 
     Raises
     ------
     RegionError
         If nothing is marked, or it lies outside the layer.
     """
-    if source == "shape":
+    if source in ("shape", "together"):
         shapes, places = _marked_shapes(viewer)
-        if is_overlay(shapes):  # the outline and the boxes of one answer
+        if is_overlay(shapes) and source == "shape":  # the outline and the boxes of one answer
             vertices = np.concatenate([shapes.data[place] for place in places])
             region = _bounding_region(_on_slide(viewer, shapes, layer, vertices), layer)
             return (Marked(region, _outline(viewer, layer, shapes, places)),)
@@ -100,10 +102,17 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
     else:
         width, height = first.width * mpp[0] / 1000, first.height * mpp[1] / 1000
         note = f"{size} = {width:.2f} \N{MULTIPLICATION SIGN} {height:.2f} mm"
+    if source == "together":
+        if len(marked) < 2:
+            return "Select two shapes or more, to ask about them in one question."
+        outlines = (
+            "; what lies outside outlines is masked" if any(m.outline for m in marked) else ""
+        )
+        return f"{len(marked):,} regions in one question{outlines}; the first: {note}"
     if len(marked) > 1:
         return f"{len(marked):,} regions, one after the other; the first: {note}"
     if marked[0].outline:
-        return f"{note}; one picture shows the rectangle around it"
+        return f"{note}; what lies outside its outline is masked"
     return note
 
 

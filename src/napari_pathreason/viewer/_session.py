@@ -5,7 +5,7 @@ Knows neither the viewer nor Qt; a worker gets everything that it needs as value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,7 +28,9 @@ from napari_pathreason.engine import (
     StageStarted,
     as_user_error,
     check_query,
+    check_together,
     other_order,
+    regions_together,
     run_job,
 )
 from napari_pathreason.errors import PathreasonError, QueryError
@@ -437,7 +439,9 @@ class Question:
 def questions_of(
     viewer: Viewer, session: Session, draft: Draft, preferred: Preferences
 ) -> list[Question]:
-    """The questions that a form says, one for each region, with the user's preferences.
+    """The questions that a form says, with the user's preferences.
+
+    One for each region, or one for all of them where they are asked about together.
 
     Raises
     ------
@@ -452,6 +456,12 @@ def questions_of(
     info = session.info_of(draft.model_id)
     check_query(query, draft.budget, None if info is None else info.metadata)
     opener = slide_opener(image)
+    every = regions_of(viewer, image, draft.source)
+    if draft.source == "together":
+        check_together(query, info)
+        request = _together(session, draft, preferred, image, every)
+        names = " + ".join(marked.name for marked in every)
+        return [Question(opener, request, draft.model_id, preferred.compute, name=names)]
     return [
         Question(
             opener,
@@ -460,7 +470,7 @@ def questions_of(
             preferred.compute,
             name=marked.name,
         )
-        for marked in regions_of(viewer, image, draft.source)
+        for marked in every
     ]
 
 
@@ -480,8 +490,24 @@ def request_of(viewer: Viewer, session: Session, draft: Draft, preferred: Prefer
     image = draft.image
     if image is None:
         raise PathreasonError(NO_IMAGE)
-    marked = regions_of(viewer, image, draft.source)[0]
-    return _request(session, draft, preferred, image, marked)
+    every = regions_of(viewer, image, draft.source)
+    if draft.source == "together":
+        return _together(session, draft, preferred, image, every)
+    return _request(session, draft, preferred, image, every[0])
+
+
+def _together(
+    session: Session,
+    draft: Draft,
+    preferred: Preferences,
+    image: Image,
+    every: Sequence[Marked],
+) -> Request:
+    """One request about several regions; what was said of windows is no matter of it."""
+    request = _request(session, draft, preferred, image, every[0])
+    return regions_together(
+        request, [marked.region for marked in every], [marked.outline for marked in every]
+    )
 
 
 def _request(

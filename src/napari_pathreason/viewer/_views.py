@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from napari_pathreason.engine import (
+    TOGETHER,
     Job,
     Planned,
     asks_windows,
@@ -42,7 +43,10 @@ AT_LEAST = 4
 
 
 def reads_windows(request: Request, model: ModelInfo | None) -> bool:
-    """Whether a region will be read by windows; False where nothing is known of the model."""
+    """Whether a region will be read by windows, or several in one prompt.
+
+    False where nothing is known of the model.
+    """
     if model is None:
         return False
     try:
@@ -57,6 +61,8 @@ def reading_note(viewer: Viewer, session: Session, draft: Draft, model: ModelInf
         request = request_of(viewer, session, draft, Preferences())
     except PathreasonError:
         return ""
+    if request.policy == TOGETHER:
+        return "Read as one picture each, in one prompt."
     if not reads_windows(request, model):
         return ""
     words = [] if request.policy == "auto" else [policy_words(request.policy)]
@@ -250,5 +256,6 @@ def _tokens(count: int, views: Views) -> str:
 
 
 def _count(views: Views) -> str:
-    count = sum(view.role == "window" for view in views.views)
-    return "1 window" if count == 1 else f"{count:,} windows"
+    what = "region" if views.policy == TOGETHER else "window"
+    count = sum(view.role == what for view in views.views)
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"

@@ -439,7 +439,8 @@ class AskWidget(Dock):
         """Go to the next annotation, or the one before."""
         viewer, image = self._viewer(), self.session.inquiry.image
         if viewer is not None and image is not None and not is_stack(image):
-            self.session.inquiry.source = "shape"
+            if self.session.inquiry.source != "together":
+                self.session.inquiry.source = "shape"
             if next_region(viewer, image, step) is None:
                 self.answer.note(words.NO_ANNOTATIONS)
 

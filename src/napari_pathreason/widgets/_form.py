@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REGIONS = [
     ("Current view", "view"),
     ("Selected shapes", "shape"),
+    ("Selected shapes, in one question", "together"),
     ("All annotations", "annotations"),
     ("Whole layer", "layer"),
 ]
@@ -207,5 +208,6 @@ class QuestionForm(QWidget):
         self._settling.start()
 
     def _draw(self) -> None:
-        self._inquiry.source = "shape"
+        if self._inquiry.source != "together":
+            self._inquiry.source = "shape"
         self.draw_wanted.emit()
