@@ -2,9 +2,10 @@ from ._adapter import (
     CONFIG as CONFIG,
     WEIGHTS as WEIGHTS,
     base_of as base_of,
+    fill_adapter as fill_adapter,
     find_base as find_base,
     merge_adapter as merge_adapter,
-    read_matrices as read_matrices,
+    read_adapter as read_adapter,
     save_matrices as save_matrices,
     write_base as write_base,
 )
@@ -76,6 +77,7 @@ from ._loading import (
     load_performer as load_performer,
     load_tokenizer as load_tokenizer,
     read_model_info as read_model_info,
+    read_normalisation as read_normalisation,
 )
 from ._memory import check_memory as check_memory, weight_bytes as weight_bytes
 from ._merge import write_merged as write_merged

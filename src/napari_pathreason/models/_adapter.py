@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,26 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
 
 from ._checkpoint import find_checkpoint, is_embedded
-from ._config import read_json
+from ._config import is_finite, is_whole, read_json
+from ._limits import RANK, WIDTH
+from ._pretrained import from_pretrained
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 """What peft puts before the names of a model's parts in its files."""
+_RENAMED = (
+    (r"^visual\.", "model.visual."),
+    (r"^model\.language_model\.model\.", "model.language_model."),
+    (r"^language_model\.model\.", "model.language_model."),
+    (r"^language_model\.lm_head", "lm_head"),
+    (
+        r"^(language_model|vision_tower|vision_model|multi_modal_projector|image_newline)\b",
+        r"model.\1",
+    ),
+    (r"^(?:model\.)?(?=layers\.|embed_tokens\b|norm\b)", "model.language_model."),
+)
+"""How transformers named a model's parts before version 4.52, and how it does now. It has the same
+table (`transformers.conversion_mapping`), but not for every family, and peft asks it for few."""
 BASE_KEY = "base_model_name_or_path"
 """Of an adapter's config: where its base lies."""
 
@@ -96,11 +114,147 @@ def save_matrices(folder: Path, matrices: Mapping[str, Any]) -> None:
     save_file(whole, folder / WEIGHTS)
 
 
-def read_matrices(folder: Path) -> dict[str, Any]:
-    """What `save_matrices`, or peft, has written."""
+def read_adapter(model: Any, folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
+    """What peft needs to put an adapter on its base.
+
+    Parameters
+    ----------
+    model : transformers model
+        The base.
+    folder : Path
+        Of the adapter.
+    name : str
+        How the checkpoint is called.
+
+    Returns
+    -------
+    tuple
+        The `peft.LoraConfig`, and the matrices by their names within the model. Names of older
+        transformers are those of now.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or damaged, or the adapter is none of LoRA.
+    """
+    from peft import LoraConfig
     from safetensors.torch import load_file
 
-    return {n.removeprefix(_PREFIX): v for n, v in load_file(folder / WEIGHTS).items()}
+    if not (folder / CONFIG).is_file():  # peft would ask the hub for it
+        raise ModelError(f"the model {name} lacks {CONFIG}; fetch the whole model")
+    _check_config(read_json(folder / CONFIG, name), name)
+    with _fits(name):
+        config = from_pretrained(LoraConfig, folder)
+        modules = {module for module, _ in model.named_modules()}
+        matrices = {
+            _named_now(key.removeprefix(_PREFIX), partial(_is_of, modules)): value
+            for key, value in load_file(folder / WEIGHTS).items()
+        }
+        if isinstance(config.target_modules, set | list):
+            known = partial(_names, modules)
+            config.target_modules = {_named_now(one, known) for one in config.target_modules}
+    if not all(value.isfinite().all() for value in matrices.values() if value.is_floating_point()):
+        raise ModelError(
+            f"the adapter of the model {name} holds values that are no numbers; its training "
+            "failed, or it is damaged: fetch it again"
+        )
+    return config, matrices
+
+
+def _check_config(values: Mapping[str, Any], name: str) -> None:
+    """Refuse what is no plain LoRA, and numbers that make no sense.
+
+    Raises
+    ------
+    ModelError
+        Names the key.
+    """
+    if values.get("peft_type") != "LORA":
+        raise ModelError(
+            f"the adapter of the model {name} is of the kind {str(values.get('peft_type'))!r}; "
+            "adapters of LoRA load here, others once they are merged"
+        )
+    rank, alpha = values.get("r", 8), values.get("lora_alpha", 8)  # what peft takes without
+    patterns = [values.get(key) or {} for key in ("rank_pattern", "alpha_pattern")]
+    if not all(isinstance(pattern, dict) for pattern in patterns):
+        raise ModelError(f"{CONFIG} of the model {name} is damaged; fetch it again")
+    ranks, alphas = [rank, *patterns[0].values()], [alpha, *patterns[1].values()]
+    if not all(is_whole(one) and 1 <= one <= RANK for one in ranks):
+        raise ModelError(
+            f"r in {CONFIG} of the model {name} must be a whole number from 1 to {RANK:,}; fetch "
+            "it again"
+        )
+    if not all(is_finite(one) and 0 < one <= WIDTH for one in alphas):
+        raise ModelError(
+            f"lora_alpha in {CONFIG} of the model {name} must be above 0 and at most {WIDTH:,}; "
+            "fetch it again"
+        )
+    for key in ("megatron_config", "layer_replication"):  # imports what it names; copies layers
+        if values.get(key):
+            raise ModelError(
+                f"the adapter of the model {name} needs {key}, which is not served; merge it where "
+                "it was trained"
+            )
+
+
+def _named_now(name: str, is_known: Callable[[str], bool]) -> str:
+    """A name within a model of today, from the name that an older transformers had for it."""
+    if is_known(name):
+        return name
+    for pattern, replacement in _RENAMED:
+        renamed, count = re.subn(pattern, replacement, name)
+        if count and is_known(renamed):
+            return renamed
+    return name  # belongs to no module, which is told where it is put on
+
+
+def _is_of(modules: Collection[str], key: str) -> bool:
+    """Whether a matrix belongs to a module of a model."""
+    before, is_low_rank, _ = key.partition(".lora_")
+    module = before.removesuffix(".base_layer") if is_low_rank else key.rpartition(".")[0]
+    return module in modules
+
+
+def _names(modules: Collection[str], target: str) -> bool:
+    """Whether a target of an adapter is a module of a model, or the end of its name."""
+    return any(module == target or module.endswith(f".{target}") for module in modules)
+
+
+def fill_adapter(model: Any, matrices: Mapping[str, Any], adapter: str, name: str) -> None:
+    """Give an adapter that is on a model its matrices.
+
+    Parameters
+    ----------
+    model : transformers or peft model
+    matrices : mapping
+        Of `read_adapter`.
+    adapter : str
+        What peft calls it.
+    name : str
+        How the checkpoint is called.
+
+    Raises
+    ------
+    ModelError
+        If a matrix is missing, of another size, or is one that no module takes.
+    """
+    from peft import PeftModel, set_peft_model_state_dict
+
+    prefix = _PREFIX if isinstance(model, PeftModel) else ""
+    with _fits(name):
+        own = {prefix + key: value for key, value in matrices.items()}
+        left = set_peft_model_state_dict(model, own, adapter)
+        missing = [key for key in left.missing_keys if f".{adapter}." in f"{key}."]
+    if missing:
+        raise ModelError(
+            f"the adapter of the model {name} does not fit its base: {len(missing)} matrices are "
+            "missing; fetch both again"
+        )
+    if left.unexpected_keys:
+        raise ModelError(
+            f"the adapter of the model {name} does not fit its base: no module of that takes "
+            f"{len(left.unexpected_keys)} of its {len(matrices)} matrices; fetch both again"
+        )
 
 
 def merge_adapter(model: Any, folder: Path, name: str) -> Any:
@@ -113,13 +267,24 @@ def merge_adapter(model: Any, folder: Path, name: str) -> Any:
     """
     from peft import PeftModel
 
+    config, matrices = read_adapter(model, folder, name)
+    with _fits(name):
+        adapted = PeftModel(model, config)
+    fill_adapter(adapted, matrices, "default", name)
+    with _fits(name):
+        return adapted.merge_and_unload().eval()
+
+
+@contextmanager
+def _fits(name: str) -> Iterator[None]:
+    """Turn what peft and safetensors raise into one line; lack of memory passes as it is."""
     try:
-        with warnings.catch_warnings():  # matrices that are missing are only warned of
-            warnings.simplefilter("error", UserWarning)
-            return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    except MemoryError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what is found wrong here
+            yield
+    except (MemoryError, ModelError):
         raise
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, UserWarning) as error:
+    except Exception as error:
         if "memory" in str(error).lower():
             raise
         raise ModelError(

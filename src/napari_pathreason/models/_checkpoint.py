@@ -164,7 +164,7 @@ def weight_files(folder: Path, name: str, base: Path | None = None) -> list[Path
 def _shards(folder: Path, name: str) -> list[Path]:
     if (folder / INDEX).exists():
         places = read_json(folder / INDEX, name).get("weight_map")
-        if not isinstance(places, dict) or not places:
+        if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
             raise ModelError(f"{INDEX} of the model {name} is damaged; fetch it again")
         shards = [folder / file for file in sorted(set(places.values()))]
     else:
@@ -176,6 +176,11 @@ def _shards(folder: Path, name: str) -> list[Path]:
             f"({missing[0]}); fetch the whole model, as safetensors"
         )
     return shards
+
+
+def _is_shard(file: object) -> bool:
+    """Whether a value names a file of safetensors in the same folder."""
+    return isinstance(file, str) and re.fullmatch(r"[\w.-]+\.safetensors", file) is not None
 
 
 def _check_shard(shard: Path, name: str) -> None:

@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import BoxSpace, Calibration, ModelInfo, Scale, TokenLevel
+from napari_pathreason.files import plain_text
+from napari_pathreason.types import (
+    BoxSpace,
+    Calibration,
+    ModelDims,
+    ModelInfo,
+    Scale,
+    TokenLevel,
+)
 
 from ._dims import read_dims
+from ._limits import JSON, LAYERS, LEVELS, PIXELS, VOCABULARY, WIDTH
 from ._metadata import METADATA, metadata_of
-from .families import family_of
+from .families import Family, family_of
 
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how confidence follows from probability."""
 
 _OF_PICTURES = {"image_mean", "size", "image_processor_type"}
 """Keys of which a preprocessor's file has one; what sets the processor beside it has none."""
+_SWITCHES = ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize", "do_pad")
+_COUNTS = {
+    "image_seq_length",
+    "max_image_size",
+    "max_image_tiles",
+    "max_patches",
+    "max_pixels",
+    "max_soft_tokens",
+    "merge_size",
+    "min_patches",
+    "min_pixels",
+    "patch_size",
+    "pooling_kernel_size",
+    "size",
+    "temporal_patch_size",
+}
+"""Keys of a preprocessor's file that hold whole numbers, or sides by their names."""
+_MOST = {
+    "patch": 1024,
+    "merge": 1024,
+    "vision_depth": LAYERS,
+    "text_depth": LAYERS,
+    "vocabulary": VOCABULARY,
+}
+"""Of `ModelDims`; the others are widths."""
 LEAST = 0.5
 """Confidence below which an answer is uncertain where no calibration says."""
 
@@ -32,10 +67,12 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
         If the file is missing or is not a json object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(JSON + 1)
+        value = json.loads(text) if len(text) <= JSON else None
     except FileNotFoundError:
         raise ModelError(f"the model {name} lacks {path.name}; fetch the whole model") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path.name} of the model {name} is damaged; fetch it again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path.name} of the model {name} is damaged; fetch it again")
@@ -62,18 +99,19 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
     """
     config = read_json(folder / "config.json", name)
     family = family_of(config.get("model_type"), name)
-    try:
-        dims = read_dims(config)
-    except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"config.json of the model {name} lacks {error}; fetch the whole model"
-        ) from error
+    dims = _dims(config, name)
     trained = folder if trained is None else trained
     metadata_json = read_metadata(trained, name)
     box_space = metadata_json.get("box_space", family.box_space)
-    levels: tuple[TokenLevel, ...] = ()
-    if family.levels is not None:
-        levels = family.levels(config, read_preprocessor(folder, name))
+    preprocessor = read_preprocessor(folder, name)
+    if family.loader == "decoder":  # the others' own processor cuts their patches
+        for key, own in (("patch_size", dims.patch), ("merge_size", dims.merge)):
+            if preprocessor.get(key, own) != own:
+                raise ModelError(
+                    f"the model {name} has {own} as {key} in config.json and another one in its "
+                    "preprocessor's file; fetch the whole model"
+                )
+    levels = _levels(family, config, preprocessor, name)
     return ModelInfo(
         name=metadata_json.get("name", name),
         family=family.model_type,
@@ -84,6 +122,57 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
         levels=levels,
         several=family.several,
     )
+
+
+def _dims(config: dict[str, Any], name: str) -> ModelDims:
+    """Sizes of a config, each one that a model could have.
+
+    Raises
+    ------
+    ModelError
+        Names the one that it could not.
+    """
+    try:
+        dims = read_dims(config)
+    except KeyError as error:
+        raise ModelError(
+            f"config.json of the model {name} lacks {error}; fetch the whole model"
+        ) from error
+    except Exception as error:  # a division by a number that cannot be 0, a text for a number
+        raise ModelError(
+            f"the sizes in config.json of the model {name} make no sense; fetch the whole model"
+        ) from error
+    for field in fields(dims):
+        value = getattr(dims, field.name)
+        most = _MOST.get(field.name, WIDTH)
+        if field.type != "bool" and not (is_whole(value) and 1 <= value <= most):
+            raise ModelError(
+                f"config.json of the model {name} has {plain_text(str(value))[:20]} as "
+                f"{field.name}, which must be from 1 to {most:,}; fetch the whole model"
+            )
+    return dims
+
+
+def _levels(
+    family: Family, config: dict[str, Any], preprocessor: dict[str, Any], name: str
+) -> tuple[TokenLevel, ...]:
+    """What a picture may cost where not every number of visual tokens can be.
+
+    Raises
+    ------
+    ModelError
+        If the files say nothing that could be.
+    """
+    if family.levels is None:
+        return ()
+    wrong = f"the sizes of pictures in the files of the model {name} make no sense; fetch it again"
+    try:
+        levels = family.levels(config, preprocessor)
+    except (ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ModelError(wrong) from error
+    if not levels or not all(is_whole(n) and n > 0 for one in levels for n in astuple(one)):
+        raise ModelError(wrong)
+    return levels
 
 
 def read_preprocessor(folder: Path, name: str) -> dict[str, Any]:
@@ -99,8 +188,66 @@ def read_preprocessor(folder: Path, name: str) -> dict[str, Any]:
             values = read_json(folder / file, name)
             own = values.get("image_processor", values)
             if isinstance(own, dict) and own.keys() & _OF_PICTURES:
+                _check_preprocessor(own, f"{file} of the model {name}")
                 return own
     return {}
+
+
+def _check_preprocessor(values: dict[str, Any], where: str) -> None:
+    """Refuse values that are of the wrong kind, not finite or out of range.
+
+    Raises
+    ------
+    ModelError
+        Names the key.
+    """
+
+    def refuse(key: str, why: str) -> ModelError:
+        return ModelError(f"{key} in {where} must be {why}; fetch it again")
+
+    for key in _SWITCHES:
+        if not isinstance(values.get(key), bool | None):
+            raise refuse(key, "true or false")
+    factor = values.get("rescale_factor")
+    if factor is not None and not (is_finite(factor) and 0 < factor <= 1):
+        raise refuse("rescale_factor", "above 0 and at most 1")
+    white = 255 * scale_of(values) * (1 + 1e-6)  # what the brightest pixel is scaled to
+    if values.get("do_normalize") is not False:
+        for key, least in (("image_mean", 0.0), ("image_std", 1e-3 * white)):
+            if key in values and not _is_of_channels(values[key], least, white):
+                raise refuse(key, f"three numbers of {least:.3g} to {white:.3g}")
+    for key in _COUNTS & values.keys():
+        value = values[key]
+        sides = value.values() if isinstance(value, dict) else (value,)
+        most = LEVELS if key in ("max_patches", "max_image_tiles") else PIXELS
+        if not all(one is None or (is_whole(one) and 1 <= one <= most) for one in sides):
+            raise refuse(key, f"whole numbers of 1 to {most:,}")
+
+
+def _is_of_channels(value: object, least: float, most: float) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(is_finite(one) and least <= one <= most for one in value)
+    )
+
+
+def scale_of(values: dict[str, Any]) -> float:
+    """What a preprocessor multiplies pixels with."""
+    if values.get("do_rescale") is False:
+        return 1.0
+    factor = values.get("rescale_factor")
+    return 1 / 255 if factor is None else float(factor)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value of json is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value of json is a number that can be reckoned with."""
+    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def read_metadata(folder: Path, name: str) -> dict[str, Any]:
@@ -138,7 +285,7 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
         forms = ("choice", "open", "box")
         scales = {form: _scale(values[form]) for form in forms}
         return Calibration(**scales, least=_share(values.get("least", LEAST)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"
         ) from error

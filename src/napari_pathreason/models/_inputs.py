@@ -75,7 +75,7 @@ def patchify(
 
 def _table(normalisation: Normalisation) -> NDArray[np.float32]:
     """Value of each channel and grey level (3, 256), rounded at the same steps as transformers."""
-    scaled = (np.arange(256).astype(np.float64) * (1 / 255)).astype(np.float32)
+    scaled = (np.arange(256).astype(np.float64) * normalisation.scale).astype(np.float32)
     mean = np.array(normalisation.mean, dtype=np.float32)[:, None]
     std = np.array(normalisation.std, dtype=np.float32)[:, None]
     return ((scaled[None] - mean) / std).astype(np.float32)

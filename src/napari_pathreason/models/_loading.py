@@ -14,7 +14,8 @@ from napari_pathreason.types import Encoder, Messages, ModelInfo, Precision
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
 from ._allocators import FixedAllocator, load_beside
 from ._checkpoint import check_whole, find_checkpoint, is_hub_id, weight_files
-from ._config import read_info, read_json, read_preprocessor
+from ._config import read_info, read_json, read_preprocessor, scale_of
+from ._limits import LEAST_BYTES
 from ._memory import check_memory, free_memory, weight_bytes
 from ._pretrained import from_pretrained, load_weights
 from ._processor import check_installed
@@ -27,6 +28,7 @@ from ._runtime import (
     resolve_precision,
     wait_passively,
 )
+from ._template import check_template
 from .families import FAMILIES, Normalisation
 from .server import is_address, load_server, read_server_info
 
@@ -122,6 +124,7 @@ def _load(
     family = FAMILIES[info.family]
     check_installed(family)
     on_disk = check_whole(folder, info.name, base)
+    _check_sizes(info, on_disk)
 
     wait_passively()
     place = resolve_device(device)
@@ -144,6 +147,26 @@ def _load(
     if family.loader == "generate":
         return _by_generate(about, info, model, tokenizer, encoder)
     return _by_decoder(folder, about, info, model, tokenizer, encoder, detector)
+
+
+def _check_sizes(info: ModelInfo, on_disk: int) -> None:
+    """Refuse a config that asks for far more numbers than its weights hold, before they are made.
+
+    Raises
+    ------
+    ModelError
+    """
+    dims = info.dims
+    numbers = (
+        dims.vocabulary * dims.text_hidden
+        + 2 * dims.text_depth * dims.text_hidden * dims.text_mlp
+        + 2 * dims.vision_depth * dims.vision_hidden * dims.vision_mlp
+    )
+    if numbers * LEAST_BYTES > on_disk:
+        raise ModelError(
+            f"the weights of the model {info.name} do not fit its config, which asks for "
+            f"{numbers:,} numbers; fetch the whole model"
+        )
 
 
 def _by_generate(
@@ -244,8 +267,14 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
         ) from error
     if (folder / "chat_template.json").exists():
         # older checkpoints keep the template that knows pictures beside the tokenizer's own
-        template = read_json(folder / "chat_template.json", info.name)["chat_template"]
+        template = read_json(folder / "chat_template.json", info.name).get("chat_template")
+        if not isinstance(template, str):
+            raise ModelError(
+                f"chat_template.json of the model {info.name} holds no chat template; fetch the "
+                "whole model"
+            )
         tokenizer.chat_template = template
+    check_template(tokenizer.chat_template, info.name)
     if FAMILIES[info.family].loader == "generate":  # its processor checks the rest
         if not tokenizer.chat_template:
             raise ModelError(
@@ -269,10 +298,12 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
 
 def read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
     """Of the checkpoint's own preprocessor file, under either name; else its family's."""
-    values = read_preprocessor(folder, info.name)
-    if "image_mean" in values and "image_std" in values:
-        return Normalisation(tuple(values["image_mean"]), tuple(values["image_std"]))
-    return FAMILIES[info.family].normalisation
+    values, usual = read_preprocessor(folder, info.name), FAMILIES[info.family].normalisation
+    scale = scale_of(values)
+    if values.get("do_normalize") is False:
+        return Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), scale)
+    mean, std = values.get("image_mean", usual.mean), values.get("image_std", usual.std)
+    return Normalisation(tuple(mean), tuple(std), scale)
 
 
 def read_model_info(model: str | Path) -> ModelInfo | None:

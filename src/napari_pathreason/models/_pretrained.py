@@ -1,4 +1,4 @@
-"""The one place where a file of a checkpoint becomes an object of transformers.
+"""The one place where a file of a checkpoint becomes an object of transformers or peft.
 
 Whatever it is: from a folder on this machine, without a network, without code of the checkpoint's
 author, and weights as safetensors, which hold numbers alone.
@@ -21,7 +21,7 @@ def from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
 
     Parameters
     ----------
-    kind : class of transformers
+    kind : class of transformers or peft
     folder : Path
         Of a checkpoint whose family `family_of` knows.
     **options
@@ -82,7 +82,7 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
                 "which is not installed; pip install 'napari-pathreason[4bit]', or take the "
                 "model's unpacked weights"
             ) from error
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever a config or weights that do not fit make it raise
             if "memory" in str(error).lower():
                 raise
             raise ModelError(damaged) from error

@@ -35,7 +35,7 @@ from napari_pathreason.types import (
     Query,
 )
 
-from ._adapter import CONFIG, read_matrices, save_matrices, write_base
+from ._adapter import fill_adapter, read_adapter, save_matrices, write_base
 from ._allocators import FOLDER, SETTINGS, WEIGHTS
 from ._head_allocator import BUDGETS, needed
 from ._performer import VLMPerformer
@@ -165,7 +165,7 @@ def load_text_allocator(
     ModelError
         If a file is damaged or fits another performer.
     """
-    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+    from peft import inject_adapter_in_model
 
     model = performer.model
     try:
@@ -177,15 +177,9 @@ def load_text_allocator(
             or min(form.overview, form.max_completion_length) < 1
         ):
             raise ValueError(form)
-        matrices = read_matrices(folder / FOLDER)
-        if not (folder / FOLDER / CONFIG).is_file():  # peft would ask the hub for it
-            raise ValueError(CONFIG)
-        config = LoraConfig.from_pretrained(str(folder / FOLDER))
+        config, matrices = read_adapter(model, folder / FOLDER, performer.info.name)
         inject_adapter_in_model(config, model, FOLDER)
-        left = set_peft_model_state_dict(model, matrices, FOLDER)
-        missing = [name for name in left.missing_keys if f".{FOLDER}." in name]
-        if missing or left.unexpected_keys:
-            raise ValueError(missing or left.unexpected_keys)
+        fill_adapter(model, matrices, FOLDER, performer.info.name)
     except MemoryError:
         raise
     except Exception as error:  # whatever a damaged file makes json, safetensors and peft raise

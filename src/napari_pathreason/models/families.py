@@ -29,10 +29,11 @@ Options: TypeAlias = Callable[[TokenLevel, TokenLevel, int], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Mean and standard deviation of each channel, for pixels scaled to 0..1."""
+    """What becomes of the pixels of each channel: ``(pixel * scale - mean) / std``."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    scale: float = 1 / 255
 
 
 HALVES = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -75,13 +75,12 @@ def start_lora(start: str, lora: LoraRecipe, seed: int) -> tuple[Any, Any]:
     ModelError
         If the checkpoint cannot be read, or names of ``lora.targets`` are not in it.
     """
-    from peft import LoraConfig, set_peft_model_state_dict
-
-    model, tokenizer, folder, _ = _base(start, _dtype(lora))
+    model, tokenizer, folder, name = _base(start, _dtype(lora))
     if not (folder / models.CONFIG).is_file():
         return _with_adapter(model, _new(model, lora), lora, seed), tokenizer
-    model = _with_adapter(model, LoraConfig.from_pretrained(str(folder)), lora, seed)
-    set_peft_model_state_dict(model, models.read_matrices(folder), LEARNING)
+    config, matrices = models.read_adapter(model, folder, name)
+    model = _with_adapter(model, config, lora, seed)
+    models.fill_adapter(model, matrices, LEARNING, name)
     return model, tokenizer
 
 
@@ -106,6 +105,11 @@ def _base(start: str, dtype: torch.dtype) -> tuple[Any, Any, Path, str]:
         raise ModelError(
             f"models of the family {family.name} answer here but cannot be trained; "
             "start from a Qwen3-VL or Qwen2.5-VL, or train by --engine trl"
+        )
+    if models.read_normalisation(about, info) != family.normalisation:  # training knows that alone
+        raise ModelError(
+            f"the model {info.name} prepares pictures otherwise than others of its family "
+            f"{family.name}; it answers here but cannot be trained"
         )
     models.check_whole(folder, info.name, base)
     tokenizer = models.load_tokenizer(about, info)

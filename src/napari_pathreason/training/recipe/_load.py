@@ -16,12 +16,23 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import OWN_WORDS, QueryError, reading
+from napari_pathreason.files import name_of, plain_text
 
 from ._recipe import Recipe
 
 EXTENDS = "extends"
 """Key of the recipe that another one changes, a path seen from its folder."""
+MOST_BYTES, DEPTH = 2**16, 32
+"""Bytes of a recipe and levels within it: the longest that ships has 3,000 and 4. The parser takes
+a second for each 100,000 bytes, and more than a minute for as many levels."""
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 OPTIONS, OBJECTIVE = "objective_options", "objective"
 """Keys of `SFTRecipe`: options, and what they are options of."""
 
@@ -53,7 +64,8 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         file = next((file for file, keys in chain if _holds(keys, first["loc"])), path)
-        where = ": ".join([file.name, *filter(None, [".".join(map(str, first["loc"]))])])
+        keys_of = plain_text(".".join(map(str, first["loc"])))
+        where = ": ".join([name_of(file), *filter(None, [keys_of])])
         raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
     return recipe.beside_folders([file.parent for file, _ in chain])
 
@@ -83,13 +95,46 @@ def _read_file(file: Path, extended_by: Path | None) -> dict[str, Any]:
                 f"path as seen from the folder of {extended_by.name}"
             )
         raise QueryError(f"the recipe {file.name} is not there; see recipes/qwen3-vl-2b.yaml")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise QueryError(f"{file.name} is not YAML: {str(error).splitlines()[0]}") from None
+    name = name_of(file)
+    with reading(name, QueryError, "write it as YAML in UTF-8"):
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise QueryError(f"{name} is longer than any recipe; give the path of one")
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise QueryError(
+                f"{name} is not UTF-8 (byte {error.start + 1:,}); save it in that encoding"
+            ) from None
+        values = _parse(text, name)
     if not isinstance(values, dict):
-        raise QueryError(f"{file.name} is no recipe: it has no keys")
+        raise QueryError(f"{name} is no recipe: it has no keys")
+    if not all(isinstance(key, str) for key in values):
+        raise QueryError(f"{name} is no recipe: its keys must be names")
     return values
+
+
+def _parse(text: str, where: str) -> Any:
+    """The value of a YAML text of few levels, without aliases: they grow without end.
+
+    Raises
+    ------
+    QueryError
+        If it is none.
+    """
+    depth = 0
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                raise QueryError(f"{where} has aliases (*{token.value}), which recipes do without")
+            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+            if depth > DEPTH:
+                raise QueryError(f"{where} is nested too deeply; recipes have few levels")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        what = plain_text(" ".join(str(error).split()))[:OWN_WORDS]
+        raise QueryError(f"{where} is not YAML: {what}") from None
 
 
 def _parse_change(change: str) -> dict[str, Any]:
@@ -98,12 +143,8 @@ def _parse_change(change: str) -> dict[str, Any]:
     parts = key.strip().split(".")
     if "=" not in change or not all(parts):
         raise QueryError(f"--set takes KEY=VALUE, such as sft.lr=1e-4, not {change!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise QueryError(
-            f"--set {key}: the value is not YAML: {str(error).splitlines()[0]}"
-        ) from None
+    with reading(f"--set {key}", QueryError, "give a value as in a recipe"):
+        value = _parse(text, f"--set {key}: the value")
     model: type[BaseModel] | None = Recipe
     for at, part in enumerate(parts[:-1]):
         if part == OPTIONS:

@@ -7,25 +7,49 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from napari_pathreason.training.samples import Augmentation
 from napari_pathreason.types import Effort
 
 FORMAT_VERSION = 1
-Positive = Annotated[int, Field(gt=0)]
-Above = Annotated[float, Field(gt=0)]
-NotBelow = Annotated[float, Field(ge=0)]
+MOST = 10**9
+"""Of any count or weight: what is above it is a slip."""
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Above = Annotated[float, Field(gt=0, le=MOST)]
+NotBelow = Annotated[float, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=-MOST, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy takes, too."""
 PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
 Cost = Literal["flops", "share"]
 """What lambda taxes; see `AllocatorRecipe`."""
 
 
 class Strict(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """Frozen; an unknown key is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _not_all_zero(weights: dict[Any, float]) -> dict[Any, float]:
+    if weights and not any(weights.values()):
+        raise ValueError("give at least one of them a weight above 0")
+    return weights
+
+
+Budgets = Annotated[dict[Positive, NotBelow], Field(min_length=1), AfterValidator(_not_all_zero)]
+"""How often each number of visual tokens is drawn, beside the others."""
 
 
 class DataRecipe(Strict):
@@ -36,10 +60,10 @@ class DataRecipe(Strict):
     """
 
     folder: str
-    weights: dict[str, float] = Field(default={})
+    weights: Annotated[dict[str, NotBelow], AfterValidator(_not_all_zero)] = Field(default={})
     questions: Positive = 4
     turn: bool = True
-    stain: float = 0.08
+    stain: NotBelow = 0.08
     levels: Share = 0.0
     sharpness: Share = 0.0
     varied: tuple[str, ...] = ()
@@ -127,23 +151,23 @@ class SFTRecipe(Strict):
 
     objective: str | None = None
     objective_options: dict[str, Any] = Field(default={})
-    budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1})
+    budgets: Budgets = Field(default={4: 1, 8: 1, 16: 2, 32: 2, 64: 3, 128: 1, 256: 1})
     steps: Positive = 4000
     stop_after: Positive | None = None
     batch: Positive = 32
     gradient_accumulation: Positive = 1
     tokens: Positive = 1024
     precision: Literal["no", "bf16"] = "no"
-    lr: float = 6e-4
-    vision_encoder_lr: float = 1.0
-    warmup: int = 100
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
+    lr: NotBelow = 6e-4
+    vision_encoder_lr: NotBelow = 1.0
+    warmup: Count = 100
+    weight_decay: NotBelow = 0.05
+    max_grad_norm: Above = 1.0
     box_quantum: Positive = 10
     checkpoint_every: Positive = 200
     validate_every: Positive = 200
     validate_samples: Positive = 128
-    score_samples: Annotated[int, Field(ge=0)] = 0
+    score_samples: Count = 0
     best: Literal["score", "balanced", "macro_f1"] | None = None
     patience: Positive | None = None
 
@@ -177,18 +201,18 @@ class PolicyRecipe(Strict):
     epsilon: Above = 0.2
     epsilon_high: Above | None = None
     num_iterations: Positive = 1
-    num_generations: Annotated[int, Field(ge=2)] = 8
+    num_generations: Annotated[int, Field(ge=2, le=MOST)] = 8
     temperature: Above = 1.0
     max_completion_length: Positive = 192
     batch_size: Positive = 8
     steps: Positive = 500
     stop_after: Positive | None = None
     precision: Literal["no", "bf16"] = "no"
-    lr: float = 1e-5
-    vision_encoder_lr: float = 1.0
-    warmup: int = 10
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    lr: NotBelow = 1e-5
+    vision_encoder_lr: NotBelow = 1.0
+    warmup: Count = 10
+    weight_decay: NotBelow = 0.0
+    max_grad_norm: Above = 1.0
     gather: bool = False
     checkpoint_every: Positive = 50
     validate_every: Positive = 50
@@ -214,9 +238,9 @@ class GRPORecipe(PolicyRecipe):
     start: str | None = None
     gradient_accumulation: Positive = 1
     rewards: Annotated[tuple[str, ...], Field(min_length=1)] = ("task",)
-    reward_weights: tuple[float, ...] | None = None
+    reward_weights: tuple[Weight, ...] | None = None
     evidence_weight: NotBelow = 0.0
-    budgets: dict[int, float] = Field(default={4: 1, 8: 1, 16: 1, 32: 1, 64: 1, 128: 1, 256: 1})
+    budgets: Budgets = Field(default={4: 1, 8: 1, 16: 1, 32: 1, 64: 1, 128: 1, 256: 1})
     floor: Share = 0.25
     questions: Positive = 1
     tokens: Positive = 1024
@@ -264,14 +288,14 @@ class WindowsRecipe(Strict):
     entropy: NotBelow = 0.003
     anchor: NotBelow = 1.0
     temperature: Above = 0.03
-    num_generations: Annotated[int, Field(ge=2)] = 16
+    num_generations: Annotated[int, Field(ge=2, le=MOST)] = 16
     batch_size: Positive = 16
-    warm_steps: Annotated[int, Field(ge=0)] = 300
+    warm_steps: Count = 300
     steps: Positive = 900
     stop_after: Positive | None = None
-    lr: float = 3e-3
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
+    lr: NotBelow = 3e-3
+    weight_decay: NotBelow = 0.05
+    max_grad_norm: Above = 1.0
     checkpoint_every: Positive = 50
     validate_every: Positive = 25
 
@@ -329,11 +353,11 @@ class AllocatorRecipe(Strict):
     text: TextRecipe = TextRecipe()
     windows: WindowsRecipe = WindowsRecipe()
     entropy: NotBelow = 0.01
-    warm_steps: Annotated[int, Field(ge=0)] = 100
+    warm_steps: Count = 100
     steps: Positive = 400
     stop_after: Positive | None = None
-    lr: float = 2e-3
-    weight_decay: float = 0.05
+    lr: NotBelow = 2e-3
+    weight_decay: NotBelow = 0.05
     checkpoint_every: Positive = 50
     validate_every: Positive = 10
 
@@ -396,7 +420,7 @@ class Recipe(Strict):
     """
 
     format_version: Positive = FORMAT_VERSION
-    seed: int = 0
+    seed: Seed = 0
     output: str
     log_with: Literal["tensorboard", "wandb", "trackio"] | None = None
     data: DataRecipe

@@ -1,0 +1,117 @@
+"""Recipes that are damaged, hostile or out of range: one line that names the file."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
+from napari_pathreason.training import load_recipe
+
+BASE = "output: runs/base\ndata: {folder: data}\nmodel: {start: embedded}\n"
+LAUGHS = "a: &a [1, 1]\n" + "".join(
+    f"{after}: &{after} [*{before}, *{before}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def refusal(path: Path, changes: tuple[str, ...] = ()) -> str:
+    start = time.monotonic()
+    with pytest.raises(QueryError) as caught:
+        load_recipe(path, changes)
+    assert time.monotonic() - start < 5
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert str(path.parent) not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("seed: 0\noutput: r\xe9\ndata: {folder: x}\n".encode("latin-1"), "is not UTF-8 (byte 18)"),
+        (BASE.encode("utf-16"), "is not UTF-8 (byte 1)"),
+        (b"output: x\x00y\n", "is not YAML"),
+        (b"- 1\n", "is no recipe"),
+        (b"1: 2\n", "its keys must be names"),
+        (b"output: " + b"[" * 50_000, "nested too deeply"),
+        (b"sft: " + b"{a: " * 10_000, "nested too deeply"),
+        (b"# " + b"x" * 2**20, "longer than any recipe"),
+        (LAUGHS.encode(), "has aliases (*a)"),
+        (b"output: &a [*a]\n", "has aliases"),
+        (b"seed: 2024-13-45\n", "cannot be read"),
+        (b"seed: " + b"9" * 5000 + b"\n", "cannot be read"),
+        (b"!!python/object/apply:os.system [true]\n", "is not YAML"),
+        (b'"\\e[2Jsft": 1\n', "r.yaml: "),
+    ],
+)
+def test_what_is_no_recipe_is_one_line(tmp_path: Path, content: bytes, says: str):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    assert says in refusal(path)
+
+
+def test_a_mark_of_utf_8_is_no_fault(tmp_path: Path):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + BASE.encode())
+    assert load_recipe(path).output == "runs/base"
+
+
+def test_the_shell_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "r.yaml"
+    path.write_bytes("output: r\xe9\n".encode("latin-1"))
+    assert main(["train", "sft", "--recipe", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "r.yaml is not UTF-8" in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sft.lr=.nan",
+        "sft.lr=.inf",
+        "sft.lr=-1",
+        "sft.lr=1e300",
+        "sft.warmup=-1",
+        "sft.weight_decay=-0.1",
+        "sft.max_grad_norm=0",
+        "sft.vision_encoder_lr=.nan",
+        "sft.steps=10000000000000",
+        "sft.budgets={0: 1}",
+        "sft.budgets={-4: 1}",
+        "sft.budgets={4: -1}",
+        "sft.budgets={4: 0, 16: 0}",
+        "sft.budgets={4: .inf}",
+        "sft.budgets={}",
+        "data.weights={lung: -1}",
+        "data.weights={lung: 0}",
+        "data.weights={lung: .nan}",
+        "data.stain=.inf",
+        "data.stain=-1",
+        "data.levels=1.5",
+        "grpo.beta=.nan",
+        "grpo.temperature=.inf",
+        "grpo.reward_weights=[.nan]",
+        "allocator.lambdas={low: .inf, balanced: 0, high: 0}",
+        "allocator.windows.temperature=.nan",
+        "metadata.mpp=[.nan, 1]",
+        "lora.alpha=0",
+        "lora={dropout: 1}",
+        "lab.margin=.inf",
+        "seed=-1",
+        "seed=5000000000",
+        "seed=.nan",
+    ],
+)
+def test_a_number_out_of_range_is_named(tmp_path: Path, change: str):
+    path = tmp_path / "r.yaml"
+    path.write_text(BASE)
+    assert change.partition("=")[0] in refusal(path, (change,))
+
+
+def test_sources_that_are_left_out_by_their_weight(tmp_path: Path):
+    path = tmp_path / "r.yaml"
+    path.write_text(BASE)
+    assert load_recipe(path, ["data.weights={lung: 0, blood: 1}"]).data.weights["lung"] == 0
