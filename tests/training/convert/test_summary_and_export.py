@@ -169,6 +169,9 @@ def test_what_is_exported_is_rewarded_as_here(data, tmp_path, space):
     rows = datasets.load_dataset(
         str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"), split="train"
     )
+    asked = [row["prompt"][-1]["content"] for row in rows if row["task"] == "detection"]
+    assert asked
+    assert all(("pixels of the picture" in text) == (space == "resized") for text in asked)
     reward = make_reward("task", format_weight=0.5, box_space=space)
     right = [row["completion"] for row in rows]
     columns = rows.remove_columns(["completion", "prompt"])[:]

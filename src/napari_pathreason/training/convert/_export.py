@@ -157,7 +157,7 @@ def _message(one: _ReadSample, files: list[str], plan: ExportPlan) -> dict[str, 
     """A record as the paper's code writes it."""
     sample = one.sample
     solution = f"<answer>{_solution(one, plan.box_space)}</answer>"
-    question = sample.question.strip() or _instruction(sample)
+    question = sample.question.strip() or _instruction(sample, plan.box_space)
     if sample.task != "detection" and sample.choices:
         options = " ".join(
             f"({letter}) {choice}" for letter, choice in zip(LETTERS, sample.choices, strict=False)
@@ -195,9 +195,10 @@ def _solution(one: _ReadSample, space: BoxSpace) -> str:
     return sample.answer
 
 
-def _instruction(sample: Sample) -> str:
-    """What a model is asked here, behind its pictures."""
-    return str(TASKS[sample.task].messages(sample.query)[-1]["content"][-1]["text"])
+def _instruction(sample: Sample, space: BoxSpace) -> str:
+    """What a model that writes boxes so is asked here, behind its pictures."""
+    messages = TASKS[sample.task].messages(sample.query, (), space)
+    return str(messages[-1]["content"][-1]["text"])
 
 
 def _write_parquet(out: Path, split: Split, read: Iterable[_ReadSample], plan: ExportPlan) -> int:
@@ -224,9 +225,9 @@ def _write_parquet(out: Path, split: Split, read: Iterable[_ReadSample], plan: E
 def _row(one: _ReadSample, plan: ExportPlan) -> dict[str, Any]:
     """A row in TRL's forms of conversation: a prompt, a completion, and columns for rewards."""
     sample, view = one.sample, one.view
-    system, user = TASKS[sample.task].messages(sample.query)
+    system = TASKS[sample.task].messages(sample.query)[0]
     captions = [f"Picture {n}: {text}" for n, text in enumerate(sample.captions, 1) if text]
-    question = " ".join([*captions, str(user["content"][-1]["text"])])
+    question = " ".join([*captions, _instruction(sample, plan.box_space)])
     target = score_target(sample, view)
     written = (
         _solution(one, plan.box_space)
