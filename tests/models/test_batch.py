@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.models import FeatureHook, load_performer
@@ -54,6 +55,21 @@ def test_as_by_themselves(performer, pictures, temperature):
         for told, again in zip(a.written, b.written, strict=True):
             assert told.text == again.text
             assert told.choices[0][1] == pytest.approx(again.choices[0][1], abs=1e-3)
+
+
+def test_as_with_another_number_of_threads(performer, pictures):
+    settings = GenerationSettings(max_new_tokens=20)
+    threads, told = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            told.append([one(performer, pixels, settings) for pixels in pictures])
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(*told, strict=True):
+        assert a.text == b.text
+        for before, after in zip(a.written, b.written, strict=True):
+            assert before.choices[0][1] == pytest.approx(after.choices[0][1], abs=1e-4)
 
 
 def test_other_questions_of_other_pictures(performer, pictures):
