@@ -115,6 +115,7 @@ def loads(monkeypatch):
 
     monkeypatch.setattr("napari_pathreason.models.load_models", load_models)
     monkeypatch.setattr("napari_pathreason.models.read_model_info", read_model_info)
+    monkeypatch.setattr("napari_pathreason.models.fetch", lambda *_: None)
     return asked
 
 

@@ -175,7 +175,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
-    models.prepare_server(args.model, args.allow_host, args.boxes)
+    models.prepare_model(args.model, args.allow_host, args.boxes)
     written = (*files.values(), args.figure, args.keep, args.json, args.show_views)
     for file in written:
         if file not in (None, "-"):

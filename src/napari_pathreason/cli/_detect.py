@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     for slide in args.slides:
         files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()
-    models.prepare_server(args.model, args.allow_host, args.boxes)
+    models.prepare_model(args.model, args.allow_host, args.boxes)
     how = (args.model, args.device, args.encoder, precision_of(args))
     with StatusLine() as progress:
         fetch_model(args.model, progress)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     sick = False
     if args.model is not None or args.allow_host or args.boxes:
         args.model = args.model or ""
-        models.prepare_server(args.model, args.allow_host, args.boxes)
+        models.prepare_model(args.model, args.allow_host, args.boxes)
     for one in examine() if args.model is None else examine_server(args.model):
         sick |= one.state == "missing"
         print(f"{marks[one.state]:<9}{one.name:<19}{one.text}".rstrip())
@@ -141,7 +141,7 @@ def examine_server(model: str) -> Iterator[Finding]:
     if info.box_space is None:
         yield Finding("note", "boxes", "nobody knows how it writes them", "say so with --boxes")
     else:
-        yield Finding("ok", "boxes", info.server.boxes_by)
+        yield Finding("ok", "boxes", info.boxes_by)
 
 
 def _visual_tokens(found: Capabilities) -> Finding:

@@ -125,7 +125,7 @@ def add_server(options: Options) -> None:
     options.add_argument(
         "--boxes",
         choices=get_args(BoxSpace),
-        help="how the model on the server writes boxes, where its name does not tell: 0 to 1000 "
+        help="how the model writes boxes, where nobody knows or it was taught otherwise: 0 to 1000 "
         "(relative), pixels of the picture (resized), or 0 to 1000 with y first (relative_yx); "
         "remembered",
     )

@@ -68,7 +68,7 @@ def run_project(args: argparse.Namespace) -> int:
     nowhere = Region(0, 0, 1, 1)
     request = Request(nowhere, query, args.budget, settings, args.effort, args.policy)
     engine.check_query(query, args.budget)
-    models.prepare_server(args.model, args.allow_host, args.boxes)
+    models.prepare_model(args.model, args.allow_host, args.boxes)
     precision = precision_of(args)
     used = slide_run.used_model(args.model, args.device, args.encoder, precision)
     with StatusLine() as progress:

@@ -74,14 +74,11 @@ def check_boxes(query: Query, model: ModelInfo) -> None:
         If its box space is not known.
     """
     if query.task == "detection" and model.box_space is None:
-        say = (
-            'ask a question instead, or say so in its pathreason.json: "box_space": "relative"'
-            if model.server is None
-            else "say so with --boxes, or in the dock's Server dialog: relative (0 to 1000), "
-            "resized (pixels of the picture) or relative_yx (0 to 1000, y first)"
-        )
+        where = "in Python models.set_boxes" if model.server is None else "in the Server dialog"
         raise QueryError(
-            f"nobody knows how the model {model.name} writes boxes, if it was taught any; {say}"
+            f"nobody knows how the model {model.name} writes boxes, if it was taught any; ask a "
+            f"question instead, or say so once with --boxes in the shell or {where}: relative "
+            "(0 to 1000), resized (pixels of the picture) or relative_yx (0 to 1000, y first)"
         )
 
 
@@ -214,10 +211,10 @@ def _levels(model: ModelInfo) -> str:
 
 
 def boxes_warnings(query: Query, model: ModelInfo) -> list[str]:
-    """How the boxes of a model on a server were read, and who says so."""
-    if query.task != "detection" or model.server is None or not model.server.boxes_by:
+    """How boxes were read, and who says so, where that is not the model itself."""
+    if query.task != "detection" or not model.boxes_by:
         return []
-    return [f"boxes were read as {model.server.boxes_by}"]
+    return [f"boxes were read as {model.boxes_by}"]
 
 
 def _percent(share: float) -> str:

@@ -100,6 +100,7 @@ from ._ood import (
     words_of as words_of,
 )
 from ._performer import VLMPerformer as VLMPerformer
+from ._prepare import prepare_model as prepare_model, set_boxes as set_boxes
 from ._pretrained import load_weights as load_weights
 from ._processor import (
     PROCESSOR_FILES as PROCESSOR_FILES,
@@ -184,7 +185,5 @@ from .process import ModelProcess as ModelProcess
 from .server import (
     allow_host as allow_host,
     is_address as is_address,
-    prepare_server as prepare_server,
     resolve_address as resolve_address,
-    set_boxes as set_boxes,
 )

@@ -19,10 +19,12 @@ from napari_pathreason.types import (
     TokenLevel,
 )
 
+from ._box_spaces import box_space_of
 from ._dims import read_dims
 from ._limits import JSON, LAYERS, LEVELS, PIXELS, VOCABULARY, WIDTH
 from ._metadata import METADATA, metadata_of
 from .families import Family, family_of
+from .server import SPACES
 
 CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how confidence follows from probability."""
@@ -102,14 +104,16 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
     dims = _dims(config, name)
     trained = folder if trained is None else trained
     metadata_json = read_metadata(trained, name)
-    box_space = metadata_json.get("box_space", family.box_space)
+    box_space, boxes_by = metadata_json.get("box_space", family.box_space), ""
+    if "box_space" not in metadata_json and (own := box_space_of(trained, name)) is not None:
+        box_space, boxes_by = own, f"{SPACES[own]}, as you said"
     preprocessor = read_preprocessor(folder, name)
     if family.loader == "decoder":  # the others' own processor cuts their patches
-        for key, own in (("patch_size", dims.patch), ("merge_size", dims.merge)):
-            if preprocessor.get(key, own) != own:
+        for key, own_size in (("patch_size", dims.patch), ("merge_size", dims.merge)):
+            if preprocessor.get(key, own_size) != own_size:
                 raise ModelError(
-                    f"the model {name} has {own} as {key} in config.json and another one in its "
-                    "preprocessor's file; fetch the whole model"
+                    f"the model {name} has {own_size} as {key} in config.json and another one in "
+                    "its preprocessor's file; fetch the whole model"
                 )
     levels = _levels(family, config, preprocessor, name)
     return ModelInfo(
@@ -121,6 +125,7 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
         metadata=metadata_of(metadata_json, name),
         levels=levels,
         several=family.several,
+        boxes_by=boxes_by,
     )
 
 

@@ -43,9 +43,14 @@ def remembered_models() -> list[str]:
     return [model for model in _listed() if (Path(model) / "config.json").is_file()]
 
 
-def _file() -> Path:
+def home() -> Path:
+    """The user's own folder of this package, which may not be there yet."""
     named = os.environ.get(HOME)
-    return (Path(named) if named else Path.home() / ".pathreason") / LIST
+    return Path(named) if named else Path.home() / ".pathreason"
+
+
+def _file() -> Path:
+    return home() / LIST
 
 
 def _listed() -> list[str]:

@@ -401,7 +401,7 @@ def _train_lab(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import prepare_server
+    from napari_pathreason.models import prepare_model
     from napari_pathreason.training.evaluation import (
         FIGURES,
         EvaluationPlan,
@@ -411,7 +411,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
 
     _check_pages((args.markdown, args.card), FIGURES)
-    prepare_server(args.model, args.allow_host, args.boxes)
+    prepare_model(args.model, args.allow_host, args.boxes)
     table = args.groups and (Path(args.groups[0]), args.groups[1])
     report = evaluate(
         _filled(
@@ -433,12 +433,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from napari_pathreason.models import prepare_server, wait_passively
+    from napari_pathreason.models import prepare_model, wait_passively
     from napari_pathreason.training.recipe import load_recipe
 
     if args.set and args.recipe is None:
         raise QueryError("--set changes a recipe; name it with --recipe")
-    prepare_server(args.model, args.allow_host, args.boxes)
+    prepare_model(args.model, args.allow_host, args.boxes)
     recipe = load_recipe(args.recipe, args.set) if args.recipe is not None else None
     wait_passively()
     from napari_pathreason.training.calibration import CalibrationPlan, calibrate

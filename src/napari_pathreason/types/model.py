@@ -210,8 +210,6 @@ class ServerInfo:
         Whether it tells how probable its tokens were; else there is no confidence.
     continues : bool
         Whether it goes on with an answer that was begun.
-    boxes_by : str
-        In words, who says how boxes are written.
     """
 
     pictures: int = 999
@@ -219,7 +217,6 @@ class ServerInfo:
     least: int = 1
     logprobs: bool = False
     continues: bool = False
-    boxes_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +231,8 @@ class ModelInfo:
     numbers of visual tokens that a picture may have, rising; empty where any can be had.
     ``several`` is whether its family reads several pictures in one prompt. ``precision`` is what
     its weights are loaded as. ``box_space`` is None where nobody knows how the model writes boxes.
-    ``server`` is None for a model that is computed on this machine.
+    ``boxes_by`` says in words how boxes are read and who says so, where that is neither the model
+    itself nor its family on this machine. ``server`` is None for a model that is computed here.
     """
 
     name: str
@@ -251,6 +249,7 @@ class ModelInfo:
     levels: tuple[TokenLevel, ...] = ()
     several: bool = True
     precision: Precision = "float32"
+    boxes_by: str = ""
 
     def fit(self, budget: int) -> int:
         """Visual tokens to read a picture with for a budget.

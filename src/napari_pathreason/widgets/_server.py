@@ -233,8 +233,8 @@ def _summary(report: ServerReport) -> str:
     least = f", at least {found.least:,} visual tokens each" if found.least > 1 else ""
     confidence = "confidence" if found.logprobs else "no confidence: it gives no probabilities"
     boxes = (
-        f"boxes as {info.server.boxes_by}"
-        if info.server.boxes_by
+        f"boxes as {info.boxes_by}"
+        if info.boxes_by
         else ("boxes: nobody knows how it writes them, choose that for lesion detection")
     )
     return f"It works: {info.name} takes {pictures} in a question{least}; {confidence}; {boxes}."

@@ -285,8 +285,8 @@ def _info(address: Address, found: Capabilities, at_once: int) -> ModelInfo:
             least=max(found.least, 1),
             logprobs=found.logprobs,
             continues=found.continues,
-            boxes_by=said_by,
         ),
+        boxes_by=said_by,
     )
 
 
