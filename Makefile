@@ -96,6 +96,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/overlay.py
 	$(BIN)/python benchmarks/exports.py
 	$(BIN)/python benchmarks/grpo.py
+	$(BIN)/python benchmarks/server.py
 
 TRAIN = $(BIN)/pathreason train
 RECIPES = demonstrator/recipes
