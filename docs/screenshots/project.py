@@ -1,4 +1,4 @@
-"""One question over two slides of a case and one of another, judged by two readers."""
+"""One question over two slides of a case, judged by two readers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AREAS = (
     ("edge", ((150, 1300), (1100, 1250), (1000, 1950), (250, 1900))),
 )
 """Names and corners of annotations, level-0 pixels."""
-CASES = {"A-1": ("P1", 4), "A-2": ("P1", 5), "B-1": ("P2", 6)}
+CASES = {"A-1": ("P1", 4), "A-2": ("P1", 5)}
 """Slide -> its case, and the seed that it is composed by."""
-JUDGED = {"mk": "++-++-", "es": "++--+-"}
+JUDGED = {"MK": "++-+", "ES": "++--"}
 """What each reader says of the answers, one after the other."""
 
 
@@ -56,7 +56,7 @@ def play(stage: Stage) -> None:
     settle(1.0)
     stage.ask.form.model_box.model_id = stage.model
     stage.ask.form.fill(Query("detection", "", ("tumour",)))
-    stage.ask.form.budget_box.choose("auto")
+    stage.ask.form.budget_box.choose(256)
     answers = stage.open_dock("Answers", tabify=True)
     answers.project.ask(study)
     wait_for(answers.project.runner, "running", minutes=20)

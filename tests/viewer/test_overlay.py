@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +10,12 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Shapes
 
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Reliability, Result
+from napari_pathreason.types import Reliability, Request, Result
 from napari_pathreason.viewer import (
     Session,
     append_to_overlay,
     draw_entry,
+    marks_of_shapes,
     overlay_layer_data,
     shapes_of_result,
     show_entry,
@@ -41,6 +44,30 @@ def test_layer_data_carries_the_place_of_the_image(make_result: Make) -> None:
     assert overlay.features["result"].tolist() == [7, 7]
     assert overlay.features["tokens"].tolist() == [62, 62]  # the allocator's two counted
     assert overlay.data[1].tolist() == [[4.5, 3.5], [4.5, 9.5], [7.5, 9.5], [7.5, 3.5]]
+
+
+def test_a_region_within_an_outline_is_that_outline(make_result: Make) -> None:
+    image = Image(np.zeros((30, 40, 3), np.uint8), rgb=True)
+    plain = make_result(Region(2, 3, 20, 10), Box(4, 5, 6, 3))
+    corners = ((2.0, 3.0), (22.0, 3.0), (2.0, 13.0))
+    asked = Request(plain.region, plain.query, outline=corners)
+    outlined = replace(plain, request=asked)
+    first = Layer.create(*overlay_layer_data(image, [(1, outlined)]))
+    later = Layer.create(*overlay_layer_data(image, [(7, plain)]))
+    append_to_overlay(later, 1, outlined)
+    assert first.shape_type == ["polygon", "rectangle"]
+    assert later.shape_type == ["rectangle", "rectangle", "polygon", "rectangle"]
+    for overlay in (first, later):
+        (place,) = shapes_of_result(overlay, 1) - {overlay.nshapes - 1}
+        assert overlay.data[place].tolist() == [[2.5, 1.5], [2.5, 21.5], [12.5, 1.5]]
+        marks = list(marks_of_shapes(overlay.data, layer_attributes(overlay), ""))
+        assert marks[place].kind == "region"
+        assert marks[place].shape.area == 100
+
+
+def layer_attributes(layer: Layer) -> dict[str, Any]:
+    """As napari hands a layer to a writer."""
+    return dict(layer.as_layer_data_tuple()[1])
 
 
 def test_no_results_give_an_empty_layer() -> None:

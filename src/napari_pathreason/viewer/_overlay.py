@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_pathreason.exports import LEVEL_KEY, REASONS_KEY, joined_reasons
 from napari_pathreason.types import Level, Reliability, Result
 
-from ._frame import box_to_data, placement
+from ._frame import box_to_data, placement, slide_to_data
 from ._words import TAGS, shown_detections
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def overlay_layer_data(
     Returns
     -------
     tuple
-        napari layer data: rectangles (4, 2) in the image's (row, column); features ``label``
+        napari layer data: rectangles (4, 2) in the image's (row, column), and a polygon (n, 2) for
+        a region that was asked about within an outline; features ``label``
         (``region`` or the lesion's name), ``result`` (id), ``tokens`` (visual tokens spent),
         ``reliability`` (``reliable``, ``uncertain`` or ``none``), ``reasons``, ``caption`` and
         ``color``.
@@ -80,7 +81,7 @@ def overlay_layer_data(
     attributes: dict[str, Any] = {
         **placement(source),
         "name": f"answers: {source.name}",
-        "shape_type": "rectangle",
+        "shape_type": marks.kinds or "rectangle",
         "opacity": 1.0,
         "edge_color": marks.colors or REGION_COLOR,
         "face_color": marks.faces or CLEAR,
@@ -164,8 +165,9 @@ def append_to_overlay(overlay: Shapes, result_id: int, result: Result) -> None:
     marks = _Marks()
     marks.add(result_id, result)
     before = overlay.features.to_dict("list")
-    overlay.add_rectangles(
+    overlay.add(
         marks.vertices,
+        shape_type=marks.kinds,
         edge_color=marks.colors,
         face_color=marks.faces,
         edge_width=marks.widths,
@@ -233,9 +235,10 @@ def box_color(level: Level, place: int) -> str:
 
 @dataclass
 class _Marks:
-    """Rectangles in the making, one entry of each list per shape."""
+    """Shapes in the making, one entry of each list per shape."""
 
     vertices: list[NDArray[np.float64]] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     colors: list[str] = field(default_factory=list)
     faces: list[str] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
@@ -249,12 +252,15 @@ class _Marks:
         detections, level = shown_detections(result), result.reliability.level
         names = list(dict.fromkeys([*result.query.options, *(d.label for d in detections)]))
         colors = {name: box_color(level, i) for i, name in enumerate(names)}
-        boxes = [(REGION_LABEL, result.region.box, REGION_COLOR)]
-        boxes += [(d.label, d.box, colors[d.label]) for d in detections]
+        outline = () if result.request is None else result.request.outline
+        region = slide_to_data(outline) if outline else box_to_data(result.region.box)
+        shapes = [(REGION_LABEL, region, REGION_COLOR)]
+        shapes += [(d.label, box_to_data(d.box), colors[d.label]) for d in detections]
         # line widths are in level-0 pixels: two to three pixels of a screen that shows the region
         width = max(result.region.width, result.region.height) / 250
-        for label, box, color in boxes:
-            self.vertices.append(box_to_data(box))
+        self.kinds += ["polygon" if outline else "rectangle", *["rectangle"] * len(detections)]
+        for label, vertices, color in shapes:
+            self.vertices.append(vertices)
             self.colors.append(color)
             self.faces.append(VEIL if color == GREY else CLEAR)
             self.widths.append(width)

@@ -130,10 +130,10 @@ def _confidence(
     result: Result | None, label: str, shape: Box | BaseGeometry, region: bool
 ) -> float | None:
     """Of the detection that a shape was drawn from; None once the user has moved it."""
+    if result is not None and region:
+        return confidence_of(result)
     if result is None or not isinstance(shape, Box):
         return None
-    if region:
-        return confidence_of(result)
     for one in result.detections:
         if one.label == label and np.allclose(one.box.corners, shape.corners, atol=0.01):
             return confidence_of(one)
