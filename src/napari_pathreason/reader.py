@@ -32,36 +32,10 @@ def read_layers(path: str | list[str]) -> list[LayerData]:
 
 
 def slide_layer(path: str | Path) -> LayerData:
-    """Layer data of one slide, see `read_layers`.
+    """Layer data of one slide, see `read_layers` and `viewer.slide_layer_data`."""
+    from napari_pathreason.viewer import slide_layer_data
 
-    What must be known of how it is read is said at once. Fluorescence whose channels have to be
-    chosen is shown in colours that are offered, and can be asked about after they were chosen.
-    """
-    from napari.utils.notifications import show_warning
-
-    from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
-    from napari_pathreason.slides import ChannelsError, open_slide
-    from napari_pathreason.viewer import SLIDE_KEY
-
-    try:
-        slide = open_slide(path)
-    except ChannelsError as error:
-        slide = open_slide(path, channels=error.offer)
-        slide.reservation = str(error)
-    for note in [slide.reservation] if slide.reservation else slide.notes:
-        show_warning(f"{slide.info.name}: {note}" if not slide.reservation else note)
-    shown = sample_at(path)
-    levels = slide.display_levels()
-    mpp = slide.info.mpp
-    attributes = {
-        "name": slide.info.name,
-        "rgb": True,
-        "multiscale": True,
-        "scale": (1.0, 1.0) if mpp is None else (mpp[1], mpp[0]),
-        "units": ("pixel", "pixel") if mpp is None else ("um", "um"),
-        "metadata": {SLIDE_KEY: slide, **({SAMPLE_KEY: shown.key} if shown else {})},
-    }
-    return levels, attributes, "image"
+    return slide_layer_data(path)
 
 
 def get_geojson_reader(

@@ -90,9 +90,11 @@ def test_kappa_is_one_of_the_same_and_does_not_depend_on_the_order_of_raters(pai
 def test_a_line_and_a_table(tmp_path):
     found = agreement_of(rows(["yes", "no"], anna="+-", bert="++", **{"": "+ "}))
     line = agreement_line(found)
-    assert "anna and bert agree in 1 of 2 (50%" in line
-    assert "one reader agrees with the model in 1 of 1 (100%)" in line
-    assert agreement_line(agreement_of(rows(["yes", "no"], anna="++"))).startswith("anna agrees")
+    assert "anna and bert 1 of 2 (50 %" in line
+    assert "one reader and the model 1 of 1 (100 %)" in line
+    assert agreement_line(agreement_of(rows(["yes", "no"], anna="++"))).startswith(
+        "anna and the model 2 of 2"
+    )
     assert agreement_line(agreement_of(rows(["yes"], **{"": "+"}))) == ""
     path = tmp_path / "agreement.csv"
     assert write_agreement(path, found) == len(found)

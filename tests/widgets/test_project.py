@@ -64,7 +64,8 @@ def test_a_project_ends_in_the_table(
     done(answers)
     assert [e.name for e in ask.session.entries] == ["1", "2", "1", "2"]
     assert [e.case for e in ask.session.entries] == ["P1"] * 4
-    assert panel.progress.label.text() == "4 of 4 answered; tables are in slides-answers"
+    assert panel.progress.label.text() == "4 of 4 answered"
+    assert panel.note.text() == "Answers and tables are kept in slides-answers."
     assert not panel.pause_button.isVisibleTo(panel)
     model = answers.table.model()
     assert [model.index(row, 1).data() for row in range(4)] == ["P1: a.png"] * 2 + ["P1: b.png"] * 2
@@ -140,8 +141,8 @@ def test_readers_judge_and_agree(
     answers.look()
     text = answers.line.text()
     assert "1 accepted, 3 rejected" in text  # of the reader who looks
-    assert "Anna and bert agree in 3 of 4 (75%, \N{GREEK SMALL LETTER KAPPA} 0.50)" in text
-    assert "bert agrees with the model in 1 of 4 (25%)" in text
+    assert "Agreement: anna and bert 3 of 4 (75 %, \N{GREEK SMALL LETTER KAPPA} 0.50); " in text
+    assert "bert and the model 1 of 4 (25 %)" in text
     answers.export_agreement(str(tmp_path / "g.csv"))
     answers.export_numbers(str(tmp_path / "n.csv"))
     rows = list(csv.DictReader((tmp_path / "g.csv").read_text().splitlines()))

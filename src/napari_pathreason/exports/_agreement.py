@@ -112,15 +112,15 @@ def write_agreement(path: str | Path, agreement: Iterable[Agreement]) -> int:
 
 
 def agreement_line(agreement: Sequence[Agreement]) -> str:
-    """Agreement in a line, such as ``anna and bert agree in 8 of 9 (89 %, kappa 0.73)``.
+    """Agreement in a line, such as ``anna and bert 8 of 9 (89 %, kappa 0.73)``.
 
     Of one reader alone that with the model, where it says more than how many were accepted; empty
     where there is nothing to say.
     """
     pairs = [one for one in agreement if one.second != MODEL]
-    words = [f"{_name(one.first)} and {_name(one.second)} agree in {_share(one)}" for one in pairs]
+    words = [f"{_name(one.first)} and {_name(one.second)} {_share(one)}" for one in pairs]
     words += [
-        f"{_name(one.first)} agrees with the model in {_share(one)}"
+        f"{_name(one.first)} and the model {_share(one)}"
         for one in agreement
         if one.second == MODEL and (pairs or one.kappa is not None)
     ]
@@ -150,7 +150,7 @@ def _name(reader: str) -> str:
 
 def _share(one: Agreement) -> str:
     kappa = "" if one.kappa is None else f", \N{GREEK SMALL LETTER KAPPA} {one.kappa:.2f}"
-    return f"{one.agreed:,} of {one.answers:,} ({one.share:.0%}{kappa})"
+    return f"{one.agreed:,} of {one.answers:,} ({one.share:.0%}{kappa})".replace("%", " %")
 
 
 def _cells(one: Agreement) -> list[str]:

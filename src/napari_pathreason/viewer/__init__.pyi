@@ -135,7 +135,7 @@ from ._shapes import (
     marks_of_shapes as marks_of_shapes,
     objects_layer_data as objects_layer_data,
 )
-from ._slide_file import SlideFile as SlideFile
+from ._slide_file import SlideFile as SlideFile, slide_layer_data as slide_layer_data
 from ._slide_run import (
     Ending as Ending,
     FoundRun as FoundRun,

@@ -1,20 +1,54 @@
-"""Slides that answers are about and that need not be open."""
+"""Slides as layers: their data, and those that answers are about and that need not be open."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
 from napari.layers import Image
+from napari.utils.notifications import show_warning
 
 from napari_pathreason.errors import SlideError
+from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
+from napari_pathreason.slides import ChannelsError, open_slide
 
-from ._layers import slide_of
-from ._settings import PLUGIN
+from ._layers import SLIDE_KEY, slide_of
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+
+def slide_layer_data(path: str | Path) -> tuple[Any, dict[str, Any], str]:
+    """Layer data (npe2) of one slide: lazy levels, scale in um where it is known, the open `Slide`.
+
+    What must be known of how it is read is said at once. Fluorescence whose channels have to be
+    chosen is shown in colours that are offered, and can be asked about after they were chosen.
+
+    Raises
+    ------
+    SlideError
+        If the file is no image that can be opened.
+    """
+    try:
+        slide = open_slide(path)
+    except ChannelsError as error:
+        slide = open_slide(path, channels=error.offer)
+        slide.reservation = str(error)
+    for note in [slide.reservation] if slide.reservation else slide.notes:
+        show_warning(f"{slide.info.name}: {note}" if not slide.reservation else note)
+    shown = sample_at(path)
+    levels = slide.display_levels()
+    mpp = slide.info.mpp
+    attributes = {
+        "name": slide.info.name,
+        "rgb": True,
+        "multiscale": True,
+        "scale": (1.0, 1.0) if mpp is None else (mpp[1], mpp[0]),
+        "units": ("pixel", "pixel") if mpp is None else ("um", "um"),
+        "metadata": {SLIDE_KEY: slide, **({SAMPLE_KEY: shown.key} if shown else {})},
+    }
+    return levels, attributes, "image"
 
 
 class SlideFile:
@@ -49,8 +83,7 @@ class SlideFile:
                 return other
         if not self.path.exists():
             raise SlideError(f"{self.path.name} is not there any more; put it back to see it")
-        (added,) = viewer.open(str(self.path), plugin=PLUGIN)
-        if not isinstance(added, Image):
-            raise SlideError(f"{self.path.name} is no image; choose another file")
+        levels, attributes, _ = slide_layer_data(self.path)
+        added: Image = viewer.add_image(levels, **attributes)
         self._layer = ref(added)
         return added

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
+    QLabel,
     QLineEdit,
     QMenu,
     QPushButton,
@@ -189,7 +190,7 @@ class AnswersWidget(Dock):
         self.review_buttons = ReviewButtons(self.session)
         self.project = ProjectPanel(self.session)
         self.reader_edit = QLineEdit(self.session.reader)
-        self.reader_edit.setPlaceholderText("Reader: your name, where several judge the answers")
+        self.reader_edit.setPlaceholderText("your name, where several judge answers")
         self.reader_edit.setToolTip(
             "Under this name you accept and reject; agreement between readers stands below"
         )
@@ -217,7 +218,10 @@ class AnswersWidget(Dock):
         self.body.addWidget(self.table, 1)
         self.body.addWidget(self.line)
         self.body.addWidget(self.project)
-        self.body.addWidget(self.reader_edit)
+        reader = QHBoxLayout()
+        reader.addWidget(QLabel("Reader"))
+        reader.addWidget(self.reader_edit, 1)
+        self.body.addLayout(reader)
         self.body.addLayout(outlets)
         self.body.addWidget(research_line())
         self.filter_edit.textChanged.connect(self._filter)
@@ -250,7 +254,7 @@ class AnswersWidget(Dock):
             words.append(f"{reviews.count('accepted'):,} accepted")
             words.append(f"{reviews.count('rejected'):,} rejected")
         agreement = agreement_line(agreement_of(map(self.session.row_of, rows)))
-        agreement = f" {agreement[:1].upper()}{agreement[1:]}." if agreement else ""
+        agreement = f" Agreement: {agreement}." if agreement else ""
         self.line.setText(f"{', '.join(words)}.{agreement}")
         # what is the same in all rows takes no room
         slides = {entry.result.slide.name for entry in self.model.entries}

@@ -272,13 +272,17 @@ class ProjectPanel(QWidget):
     def _end(self, event: ProjectEnded) -> None:
         folder = "" if self._wanted is None else self._wanted.folder.name
         done = f"{self._done:,} of {self._total:,} answered"
+        lines = [] if self.note.isHidden() else [self.note.text()]
         if event.cancelled:
-            self._paint(f"Cancelled, {done}; they are kept in {folder}")
+            self._paint(f"Cancelled, {done}")
         elif event.error is not None:
-            self._paint(f"Failed, {done}; they are kept")
+            self._paint(f"Failed, {done}")
             show_error(str(event.error))
         else:
-            self._paint(f"{done}; tables are in {folder}")
+            self._paint(done)
+        if self._done:
+            lines.append(f"Answers and tables are kept in {folder}.")
+        self._say(" ".join(lines))
 
     def _paint(self, text: str) -> None:
         self.progress.paint(text, STEPS * self._done // max(self._total, 1))
