@@ -167,7 +167,8 @@ def test_selected_shapes_are_asked_about_in_one_question(
     docks: Docks, finish: Wait, tmp_path: Path, messages: list[Any]
 ) -> None:
     viewer, ask, answers = docks
-    viewer.layers[1].selected_data = {0, 1}
+    shapes = viewer.layers[1]
+    shapes.selected_data = {0, 1}
     ask.form.region_box.choose("together")
     ask.look()
     assert ask.form.region_note.text().startswith("2 regions in one question")
@@ -186,7 +187,7 @@ def test_selected_shapes_are_asked_about_in_one_question(
     (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
     area = (320 * 256 + 128 * 128) * 0.25 / 1e6  # not that of the box around both
     assert float(row["region_mm2"]) == pytest.approx(area, abs=1e-6)
-    viewer.layers[1].selected_data = {0}
+    shapes.selected_data = {0}
     ask.look()
     assert ask.form.region_note.text().startswith("Select two shapes or more")
     ask.ask()

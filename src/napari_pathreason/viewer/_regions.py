@@ -105,10 +105,9 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
     if source == "together":
         if len(marked) < 2:
             return "Select two shapes or more, to ask about them in one question."
-        outlines = (
-            "; what lies outside outlines is masked" if any(m.outline for m in marked) else ""
-        )
-        return f"{len(marked):,} regions in one question{outlines}; the first: {note}"
+        masked = any(one.outline for one in marked)
+        outlines = "; what lies outside outlines is masked" if masked else ""
+        return f"{len(marked):,} regions in one question, a picture each{outlines}"
     if len(marked) > 1:
         return f"{len(marked):,} regions, one after the other; the first: {note}"
     if marked[0].outline:

@@ -61,9 +61,7 @@ def reading_note(viewer: Viewer, session: Session, draft: Draft, model: ModelInf
         request = request_of(viewer, session, draft, Preferences())
     except PathreasonError:
         return ""
-    if request.policy == TOGETHER:
-        return "Read as one picture each, in one prompt."
-    if not reads_windows(request, model):
+    if request.policy == TOGETHER or not reads_windows(request, model):
         return ""
     words = [] if request.policy == "auto" else [policy_words(request.policy)]
     words += filter(None, [choices_line(request.windows)])

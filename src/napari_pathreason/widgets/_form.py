@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REGIONS = [
     ("Current view", "view"),
     ("Selected shapes", "shape"),
-    ("Selected shapes, in one question", "together"),
+    ("Shapes together", "together"),
     ("All annotations", "annotations"),
     ("Whole layer", "layer"),
 ]
