@@ -7,7 +7,15 @@ import pytest
 import shapely
 from hypothesis import assume, given, settings, strategies as st
 
-from napari_pathreason.engine import Job, ask, inside_outline, regions_together, result_to_dict
+from napari_pathreason.engine import (
+    Job,
+    ask,
+    inside_outline,
+    outline_at,
+    read_masked,
+    regions_together,
+    result_to_dict,
+)
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.types import Query, Request
@@ -53,6 +61,13 @@ def test_one_picture_shows_nothing_outside_the_outline(stained, looker, allocato
     told = result_to_dict(result)
     assert told["fill"] == list(GROUND)
     assert told["outline"] == [list(corner) for corner in TRIANGLE]
+
+
+def test_what_a_model_is_shown_can_be_read_again(stained, looker, allocator):
+    (picture,), result = shown(stained, looker, allocator, policy="one_view", outline=TRIANGLE)
+    (view,) = result.views.views
+    outline = outline_at(result.request, view.region)
+    assert np.array_equal(read_masked(stained, view.region, view.size, outline).pixels, picture)
 
 
 def test_without_an_outline_every_pixel_is_as_it_was_read(stained, looker, allocator):

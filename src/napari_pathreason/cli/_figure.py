@@ -72,9 +72,13 @@ def _pictures_read(slide: slides.Slide, result: Result) -> list[tuple[View, Imag
     views = [
         one.view for one in exports.telling_rows(result, MOST_READ) if one.view.role != "overview"
     ]
-    return [
-        (view, Image.fromarray(slide.read_region(view.region, view.size).pixels)) for view in views
-    ]
+    request = result.request
+    pictures = []
+    for view in views:
+        outline = () if request is None else engine.outline_at(request, view.region)
+        read = engine.read_masked(slide, view.region, view.size, outline)
+        pictures.append((view, Image.fromarray(read.pixels)))
+    return pictures
 
 
 def _panel(read: Sequence[tuple[View, Image.Image]], result: Result) -> Image.Image:

@@ -26,7 +26,11 @@ from ._job import (
     as_user_error as as_user_error,
     sentence as sentence,
 )
-from ._masking import inside_outline as inside_outline
+from ._masking import (
+    inside_outline as inside_outline,
+    outline_at as outline_at,
+    read_masked as read_masked,
+)
 from ._order import FLIPS as FLIPS, other_order as other_order
 from ._plan import (
     Cost as Cost,

@@ -38,6 +38,13 @@ def fill_of(request: Request, slide: Slide) -> tuple[int, int, int] | None:
     return background(slide).colour if together or request.outline else None
 
 
+def read_masked(
+    slide: Slide, region: Region, size: tuple[int, int], outline: Outline
+) -> RegionImage:
+    """Read a region at a size (width, height) as a model is shown it; see `masked`."""
+    return masked(slide.read_region(region, size), slide, region, outline)
+
+
 def masked(image: RegionImage, slide: Slide, region: Region, outline: Outline) -> RegionImage:
     """A region as it was read, with what lies outside an outline filled.
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.budgets import BUDGET_GRID, ReadPlan, plan
+from napari_pathreason.engine import read_masked
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, choose_level
-from napari_pathreason.types import Allocation, Budget, Query, Result
+from napari_pathreason.types import Allocation, Budget, Outline, Query, Result
 
 from ._frame import laid_over
 from ._layers import PREVIEW_KEY, layer_size, slide_of
@@ -176,9 +177,11 @@ def _allocation_note(loaded: bool, past: Sequence[Result], last: Allocation | No
 
 
 def read_preview(
-    opener: Callable[[], Slide], region: Region, size: tuple[int, int]
+    opener: Callable[[], Slide], region: Region, size: tuple[int, int], outline: Outline = ()
 ) -> NDArray[np.uint8] | str:
     """Read a region at a size (width, height), just as a question would; for a worker.
+
+    What lies outside an outline is masked.
 
     Returns
     -------
@@ -186,7 +189,7 @@ def read_preview(
         A text says why it cannot be read: a worker does not hand on errors that are returned.
     """
     try:
-        return opener().read_region(region, size).pixels
+        return read_masked(opener(), region, size, outline).pixels
     except PathreasonError as error:
         return str(error)
     except Exception as error:  # a fault of ours must be shown, not lost in a thread

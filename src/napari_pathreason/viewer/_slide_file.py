@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
 from napari.layers import Image
-from napari.utils.notifications import show_warning
+from napari.utils import notifications
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
@@ -36,7 +36,7 @@ def slide_layer_data(path: str | Path) -> tuple[Any, dict[str, Any], str]:
         slide = open_slide(path, channels=error.offer)
         slide.reservation = str(error)
     for note in [slide.reservation] if slide.reservation else slide.notes:
-        show_warning(f"{slide.info.name}: {note}" if not slide.reservation else note)
+        notifications.show_warning(f"{slide.info.name}: {note}" if not slide.reservation else note)
     shown = sample_at(path)
     levels = slide.display_levels()
     mpp = slide.info.mpp

@@ -43,7 +43,7 @@ from napari_pathreason.viewer import (
     preview_layer_data,
     read_preview,
     reads_windows,
-    region_of,
+    regions_of,
     slide_opener,
     totals_line,
     unwrapped,
@@ -279,13 +279,14 @@ class BudgetWidget(Dock):
         if cost is None or cost.windows:
             return
         try:
-            region = region_of(viewer, image, draft.source)
+            marked = regions_of(viewer, image, draft.source)[0]
             opener = slide_opener(image)
         except PathreasonError as error:
             show_info(sentence(error))
             return
         self.preview_button.setEnabled(False)
-        worker = work("reading a preview", read_preview, opener, region, cost.plan.size)
+        region, size = marked.region, cost.plan.size
+        worker = work("reading a preview", read_preview, opener, region, size, marked.outline)
         worker.returned.connect(lambda read: self._lay(image, region, cost, read))
         worker.start()
 
