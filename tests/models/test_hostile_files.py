@@ -64,8 +64,8 @@ def refusal(folder: Path) -> str:
         ({"text_config__vocab_size": 5_000_000}, "do not fit its config"),
         ({"text_config__num_hidden_layers": 900}, "do not fit its config"),
         ({"vision_config__num_position_embeddings": 2**40}, "do not fit its config"),
-        ({"vision_config__deepstack_visual_indexes": "abc"}, "do not fit its config"),
-        ({"text_config__rope_parameters": 3}, "do not fit its config"),
+        ({"vision_config__deepstack_visual_indexes": "abc"}, "fetch the whole model"),
+        ({"text_config__rope_parameters": 3}, "fetch the whole model"),
     ],
 )
 def test_sizes_of_a_config_that_no_model_has(copy, values, named):

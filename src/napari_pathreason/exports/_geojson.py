@@ -399,6 +399,8 @@ def _shape_of(geometry: Any) -> Shape | None:
     box = _as_box(geometry)
     if box is not None:
         return box
+    import numpy as np
+    import shapely
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
@@ -408,6 +410,8 @@ def _shape_of(geometry: Any) -> Shape | None:
         read = shape(geometry)
         if read.is_empty:
             return None
+        if not np.isfinite(shapely.get_coordinates(read)).all():  # GEOS takes some for points
+            raise ValueError(geometry["type"])
         if read.geom_type not in _POLYGONS or read.is_valid:
             return read
         if _crossings(read) > CROSSINGS:
