@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from napari_pathreason.training.allocator import (
     entropy,
     expected_gain,
     figures,
+    gather_shares,
     identity,
     ranking_loss,
     read_overviews,
     returns,
     tabulate,
+    tabulate_share,
     train_allocator,
     train_val_tables,
 )
@@ -161,6 +164,29 @@ def test_sizes_that_rungs_share_are_asked_once_and_a_cut_table_goes_on(begun, tm
     assert tabulate(samples, pictures, again, 32, file) == table
     assert again.asked == evaluator.asked[-2:]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_processes_ask_a_share_each_and_one_table_holds_all(begun, tmp_path):
+    data = Path(begun.data.folder)
+    samples, pictures = read_samples(data / "val.jsonl")[:5], Pictures(data)
+    alone, file = CountingEvaluator(), tmp_path / "scores.jsonl"
+    whole = tabulate(samples, pictures, alone, 32, tmp_path / "alone.jsonl")
+    cut = CountingEvaluator()
+    tabulate_share(samples, pictures, cut, 32, file, 1, 3)  # of three, two of which were killed
+    shares = [CountingEvaluator() for _ in range(2)]
+    for rank, evaluator in enumerate(shares):
+        tabulate_share(samples, pictures, evaluator, 32, file, rank, 2)
+    asked = [one for each in (cut, *shares) for one in each.asked]
+    assert Counter(asked) == Counter(alone.asked)  # each once, whoever asked
+    asked_at = Counter(budget for _, budget in alone.asked)
+    for evaluator in shares:  # none has the large pictures to itself
+        for budget, number in Counter(budget for _, budget in evaluator.asked).items():
+            assert number <= -(-asked_at[budget] // 2)
+    gather_shares(file)
+    assert [one.name for one in tmp_path.glob("scores*")] == ["scores.jsonl"]
+    nobody = CountingEvaluator()
+    assert tabulate(samples, pictures, nobody, 32, file) == whole
+    assert nobody.asked == []
 
 
 def _two_kinds(best):

@@ -19,8 +19,10 @@ from ._rewards import (
 from ._state import identity as identity, make_room as make_room, text_identity as text_identity
 from ._tables import (
     Scored as Scored,
+    gather_shares as gather_shares,
     native_flops as native_flops,
     tabulate as tabulate,
+    tabulate_share as tabulate_share,
     train_val_tables as train_val_tables,
 )
 from ._text import in_turn as in_turn, train_text_allocator as train_text_allocator

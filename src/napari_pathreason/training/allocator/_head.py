@@ -5,7 +5,8 @@ expected reward over the budget grid is exact, and its gradient is the policy gr
 single rollout more. A ranking of the budgets warms the policy up; one head for each effort learns
 at its own lambda. The weights that do best on held-out questions are kept.
 Left out on purpose: minibatches (the net is so small that all questions fit in a step), several
-processes (the first one does it all, and others wait), a value model, sampling.
+processes that learn (all ask their share of s(N), then the first one learns), a value model,
+sampling.
 """
 
 from __future__ import annotations
@@ -60,15 +61,18 @@ def train_allocator(recipe: Recipe) -> Path:
     if recipe.allocator.form == "windows":
         return train_windows_allocator(recipe)
     accelerator = join(recipe, Path(recipe.output) / "allocator")
-    by_first(accelerator, lambda: _train(recipe, accelerator))
-    return performer_folder(recipe)
+    with accelerator.main_process_first():  # the others find what the first has copied
+        folder = performer_folder(recipe)
+    tables = train_val_tables(recipe, folder, accelerator)
+    by_first(accelerator, lambda: _train(recipe, accelerator, folder, tables))
+    return folder
 
 
-def _train(recipe: Recipe, tracker: Accelerator) -> None:
+def _train(
+    recipe: Recipe, tracker: Accelerator, folder: Path, tables: tuple[ScoreTable, ScoreTable]
+) -> None:
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
     last = min(settings.steps, settings.stop_after or settings.steps)
-    folder = performer_folder(recipe)
-    tables = train_val_tables(recipe, folder)
     (overviews, train), (val_overviews, val) = (_tensors(one, settings.cost) for one in tables)
     rewards, val_rewards = train.rewards(settings), val.rewards(settings)
 

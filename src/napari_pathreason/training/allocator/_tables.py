@@ -2,19 +2,21 @@
 
 An allocator of either form learns from these tables alone. They lie in ``output``/allocator, each
 under a name that says which weights, data, seed and rules of scoring it belongs to, so that a run
-that was cut, and the other form, find them again.
+that was cut, and the other form, find them again. Several processes each ask a share of it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 from zlib import crc32
 
+from accelerate import Accelerator
 from tqdm import tqdm
 
 from napari_pathreason import models
@@ -23,10 +25,12 @@ from napari_pathreason.files import Journal
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import Evaluator, pick
 from napari_pathreason.training.recipe import Cost, Recipe
-from napari_pathreason.training.run import copy_checkpoint, fingerprint
+from napari_pathreason.training.run import by_first, copy_checkpoint, fingerprint
 from napari_pathreason.training.samples import Pictures, Sample, read_samples, shown_size
 from napari_pathreason.types import ModelInfo
 
+Key: TypeAlias = tuple[int, tuple[int, int]]
+"""Place of a question, and size (width, height) of the picture that it is shown."""
 TOGETHER = 16
 """Questions that share the performer's passes while s(N) is tabulated."""
 
@@ -67,7 +71,7 @@ class ScoreTable:
 
 
 def train_val_tables(
-    recipe: Recipe, folder: Path, device: str = "auto"
+    recipe: Recipe, folder: Path, accelerator: Accelerator | None = None
 ) -> tuple[ScoreTable, ScoreTable]:
     """What an allocator learns from, and other pictures that tell how well.
 
@@ -76,28 +80,32 @@ def train_val_tables(
     recipe : Recipe
     folder : Path
         Of the performer.
-    device : str
-        That the performer is asked on.
+    accelerator : Accelerator, optional
+        Of the processes that ask the performer, each a share on its own device; to be called in
+        all of them. Without one this process asks everything.
     """
     settings = recipe.allocator
     if settings.learn_from == "train":
         return (
-            _table_of(recipe, folder, "train", settings.questions, device),
-            _table_of(recipe, folder, "val", settings.validate_questions, device),
+            _table_of(recipe, folder, "train", settings.questions, accelerator),
+            _table_of(recipe, folder, "val", settings.validate_questions, accelerator),
         )
     each = settings.questions + settings.validate_questions
-    both = _table_of(recipe, folder, "val", each, device)
+    both = _table_of(recipe, folder, "val", each, accelerator)
     parts: tuple[list[int], list[int]] = [], []
     for at, sample in enumerate(both.samples):  # every third picture, whatever is asked about it
         parts[crc32(json.dumps(sample.image).encode()) % 3 == 0].append(at)
     return both.only(parts[False]), both.only(parts[True])
 
 
-def _table_of(recipe: Recipe, folder: Path, split: str, each: int, device: str) -> ScoreTable:
+def _table_of(
+    recipe: Recipe, folder: Path, split: str, each: int, accelerator: Accelerator | None
+) -> ScoreTable:
     """A table of ``each`` questions of each kind of a split."""
     data = Path(recipe.data.folder)
     samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
     pictures = Pictures(data)
+    device = "auto" if accelerator is None else str(accelerator.device)
     performer = models.load_performer(folder, device)
     token_px = performer.info.dims.token_px
     evaluator = Evaluator(
@@ -110,6 +118,11 @@ def _table_of(recipe: Recipe, folder: Path, split: str, each: int, device: str) 
             while part := file.read(1 << 24):
                 name.update(part)
     path = Path(recipe.output) / f"allocator/scores-{split}-{name.hexdigest()[:12]}.jsonl"
+    if accelerator is not None and accelerator.num_processes > 1:
+        share = accelerator.process_index, accelerator.num_processes
+        tabulate_share(samples, pictures, evaluator, token_px, path, *share, f"s(N) of {split}")
+        accelerator.wait_for_everyone()  # a share is gathered once it is whole
+        by_first(accelerator, lambda: gather_shares(path))
     rows = tabulate(samples, pictures, evaluator, token_px, path, f"s(N) of {split}")
     return ScoreTable(samples, pictures, rows, path, performer.info)
 
@@ -137,38 +150,108 @@ def tabulate(
     name : str
         Of the progress bar.
     """
-    journal = Journal(file)
-    scores = _scores_in(journal)
+    scores = _scores_in(file)
+    sizes, wanted = _sizes(samples, pictures, token_px)
+    new = {budget: [k for k in keys if k not in scores] for budget, keys in wanted.items()}
+    scores |= _ask(evaluator, new, file, name, len(scores))
+    return [[scores[at, size] for size in each] for at, each in enumerate(sizes)]
+
+
+def tabulate_share(
+    samples: Sequence[Sample],
+    pictures: Pictures,
+    evaluator: Evaluator,
+    token_px: int,
+    file: Path,
+    rank: int,
+    processes: int,
+    name: str = "s(N)",
+) -> None:
+    """Ask a process's share of what `tabulate` asks, to lie beside ``file`` until it is gathered.
+
+    Shares are of each budget, so that none has all the large pictures. What lies there from a run
+    that was cut, of any number of processes, is not asked again.
+
+    Parameters
+    ----------
+    rank, processes : int
+        Which share of how many; the other parameters are those of `tabulate`.
+    """
+    known = set(_scores_in(file)).union(*map(_scores_in, _shares(file)))
+    _, wanted = _sizes(samples, pictures, token_px)
+    new = {
+        budget: [key for key in keys[rank::processes] if key not in known]
+        for budget, keys in wanted.items()
+    }
+    _ask(evaluator, new, file.with_name(f"{file.stem}.share-{rank}.jsonl"), name)
+
+
+def gather_shares(file: Path) -> None:
+    """Add what processes have asked to the table that is theirs, once all of them are done."""
+    known, journal = set(_scores_in(file)), Journal(file)
+    for share in _shares(file):
+        scores = _scores_in(share)
+        journal.append(*(_line(key, scores[key]) for key in scores if key not in known))
+        known |= scores.keys()
+        share.unlink()
+
+
+def _shares(file: Path) -> list[Path]:
+    return sorted(file.parent.glob(f"{file.stem}.share-*.jsonl"))
+
+
+def _sizes(
+    samples: Sequence[Sample], pictures: Pictures, token_px: int
+) -> tuple[list[list[tuple[int, int]]], dict[int | None, list[Key]]]:
+    """Size of each question at each budget; and what to ask at each budget, each size once."""
     sizes = [
         [shown_size(s, pictures, budget, token_px) for budget in models.BUDGETS] for s in samples
     ]
-    wanted = {
+    last = {
         (at, size): budget
         for at, each in enumerate(sizes)
         for size, budget in zip(each, models.BUDGETS, strict=True)
     }
+    wanted: dict[int | None, list[Key]] = {budget: [] for budget in models.BUDGETS}
+    for key, budget in last.items():
+        wanted[budget].append(key)
+    return sizes, wanted
+
+
+def _ask(
+    evaluator: Evaluator,
+    new: Mapping[int | None, Sequence[Key]],
+    file: Path,
+    name: str,
+    done: int = 0,
+) -> dict[Key, Scored]:
+    """Answers to questions at some budgets, each in ``file`` the moment it is there."""
+    scores: dict[Key, Scored] = {}
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(wanted), desc=name, unit="answer", mininterval=5) as bar:
-        bar.update(len(scores))
-        for budget in models.BUDGETS:
-            new = [key for key, at in wanted.items() if at == budget and key not in scores]
-            for window in evaluator.windows(new, [size for _, size in new]):
+    journal = Journal(file)
+    total = done + sum(map(len, new.values()))
+    with tqdm(total=total, initial=done, desc=name, unit="answer", mininterval=5) as bar:
+        for budget, keys in new.items():
+            for window in evaluator.windows(list(keys), [size for _, size in keys]):
                 items, lines = evaluator.ask([at for at, _ in window], budget), []
-                for (at, size), item in zip(window, items, strict=True):
-                    scored = Scored(
+                for key, item in zip(window, items, strict=True):
+                    scores[key] = Scored(
                         item.score, int(item.tokens), item.flops, item.native, item.flops_native
                     )
-                    scores[at, size] = scored
-                    lines.append(json.dumps({"index": at, "size": size, **asdict(scored)}).encode())
+                    lines.append(_line(key, scores[key]))
                 journal.append(*lines)
                 bar.update(len(window))
-    return [[scores[at, size] for size in each] for at, each in enumerate(sizes)]
+    return scores
 
 
-def _scores_in(journal: Journal) -> dict[tuple[int, tuple[int, int]], Scored]:
-    """What an earlier run wrote, by place of the question and size of the picture."""
+def _line(key: Key, scored: Scored) -> bytes:
+    return json.dumps({"index": key[0], "size": key[1], **asdict(scored)}).encode()
+
+
+def _scores_in(file: Path) -> dict[Key, Scored]:
+    """What an earlier run wrote."""
     scores = {}
-    for line in journal.lines():
+    for line in Journal(file).lines():
         with suppress(ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
             record = json.loads(line)
             at, (width, height) = record.pop("index"), record.pop("size")

@@ -64,10 +64,9 @@ def train_text_allocator(recipe: Recipe) -> Path:
     settings, lora = recipe.allocator, recipe.lora
     text, out = settings.text, Path(recipe.output) / "allocator/text"
     accelerator = join_processes(recipe, text, out)
-    device = str(accelerator.device)
-    with accelerator.main_process_first():  # the others read what the first has copied and asked
+    with accelerator.main_process_first():  # the others find what the first has copied
         folder = performer_folder(recipe)
-        train, val = train_val_tables(recipe, folder, device)
+    train, val = train_val_tables(recipe, folder, accelerator)
     natives, val_natives = (native_flops(table.rows, settings.cost) for table in (train, val))
     learner = Learner(
         accelerator, recipe, text, lambda: start_second_lora(str(folder), lora, recipe.seed)
