@@ -7,10 +7,17 @@ from hypothesis import given, strategies as st
 
 from napari_pathreason import models
 from napari_pathreason.tasks import TASKS
+from napari_pathreason.training.grpo import Actor, build_prompts
 from napari_pathreason.training.objectives import IGNORE, LanguageModelObjective
 from napari_pathreason.training.recipe import DataRecipe, SFTRecipe
 from napari_pathreason.training.run import PictureSampler
-from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
+from napari_pathreason.training.samples import (
+    Augmentation,
+    Pictures,
+    SampleView,
+    read_samples,
+    read_views,
+)
 from napari_pathreason.training.trl_engine import Collator, Drawing, Questions, load_start
 from napari_pathreason.types import Prompt
 
@@ -104,6 +111,32 @@ def test_a_batch_is_the_own_loops(questions, family):
     assert torch.allclose(batch["pixel_values"], whole.pixel_values, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_several_pictures_stand_in_one_prompt(checkpoint, converted, family):
+    views = [{"region": (0, 0, 96, 96), "caption": "Left."}, {"region": (96, 64, 128, 96)}]
+    samples = [
+        one.model_copy(update={"views": tuple(map(SampleView.model_validate, views))})
+        for one in read_samples(converted / "train.jsonl")
+        if one.source == "lung"
+    ]
+    start = load_start(str(checkpoint(family)), None, 0)
+    objective = LanguageModelObjective(SFTRecipe())
+    objective.attach(start.model, start.processor.tokenizer)
+    own = Questions(
+        *(samples, DataRecipe(folder="x"), BUDGETS, 5, Drawing(2, 1, 1, 2), Pictures(converted)),
+        *(start, "relative", None, objective.target),
+    )
+    rows = [own.read(number) for number in range(2)]
+    assert [len(row["images"]) for row in rows] == [2, 2]
+    batch = Collator(start)(rows)
+    whole = objective.collate([[(row["sample"], row["view"])] for row in rows])
+    for place, row in enumerate(whole.input_ids):
+        inside = batch["attention_mask"][place].bool()
+        assert torch.equal(batch["input_ids"][place][inside], row[: int(inside.sum())])
+    assert torch.equal(batch["image_grid_thw"], whole.image_grid_thw)
+    assert torch.allclose(batch["pixel_values"], whole.pixel_values, atol=1e-6)
+
+
 def test_other_families_are_asked_as_their_performer_asks(questions):
     own, start, *_ = questions("gemma3", target=lambda sample, view: "<answer>yes</answer>")
     performer = models.GeneratePerformer(start.model, start.processor, start.info)
@@ -124,3 +157,35 @@ def test_control_tokens_in_a_question_stay_words(questions):
     _, start, *_ = questions("gemma3")
     messages = [{"role": "user", "content": [{"type": "text", "text": "<image_soft_token>?"}]}]
     assert start.defused(messages)[0]["content"][0]["text"] == "< image_soft_token>?"
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_the_same_completions_have_the_own_loops_gradients(questions, family):
+    own, start, *_ = questions(family, target=lambda sample, view: "<answer>yes</answer>" * 2)
+    model, tokenizer = start.model, start.processor.tokenizer
+    rows = [own.read(number) for number in (0, 3)]  # of two batches: prompts of two lengths
+    batch = Collator(start)(rows)
+    labels = batch.pop("labels")
+    learnt = labels != IGNORE
+    assert batch["attention_mask"][:, 0].sum() == 1  # one of them is padded
+    weights = torch.tensor([1.0, -2.0])[:, None]
+
+    def gradients(log_p):
+        model.zero_grad()
+        (weights * log_p).sum().backward()
+        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    logits = model(**batch).logits.float().log_softmax(-1)[:, :-1]
+    chosen = logits.gather(2, labels[:, 1:].clamp(min=0)[..., None])[..., 0]
+    theirs = chosen[learnt[:, 1:]].view(2, -1)
+    actor = Actor(model, [])
+    asked = [[(row["sample"], row["view"])] for row in rows]
+    normalisation = models.NORMALISATION[start.info.family]
+    prompts = build_prompts(asked, tokenizer, start.info.dims, normalisation)
+    tokens = labels[learnt].view(2, -1)
+    ours = actor(prompts, tokens, torch.ones_like(tokens, dtype=torch.bool), 1).log_p
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    mine, other = gradients(ours), gradients(theirs)
+    largest = max(float(gradient.abs().max()) for gradient in mine.values())
+    for name, gradient in mine.items():
+        assert (gradient - other[name]).abs().max() < 1e-4 * largest, name

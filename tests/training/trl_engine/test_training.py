@@ -91,10 +91,14 @@ def test_two_processes_learn_together(make_recipe, checkpoint, in_two_processes,
         sft={"budgets": {4: 1}},
         grpo={
             "start": str(checkpoint("qwen3_vl")),
-            "rewards": ["task"],
+            "rewards": ["even:reward"],  # a file beside the recipe
             "batch_size": 1,
             "budgets": {4: 1},
         },
+    )
+    (tmp_path / "even.py").write_text(
+        "def reward(completion_ids, **columns):\n"
+        "    return [sum(one % 2 == 0 for one in ids) / len(ids) for ids in completion_ids]\n"
     )
     file = tmp_path / "recipe.yaml"
     file.write_text(recipe.model_dump_json())
