@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from napari_pathreason.engine import (
@@ -10,11 +11,13 @@ from napari_pathreason.engine import (
     Job,
     Planned,
     ask,
+    follow_up,
     plan_windows,
     regions_together,
     run_job,
 )
 from napari_pathreason.errors import QueryError
+from napari_pathreason.exports import marks_of, view_rows
 from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import cited_views
 from napari_pathreason.types import (
@@ -24,9 +27,10 @@ from napari_pathreason.types import (
     ModelInfo,
     Query,
     Request,
+    SlideInfo,
     TokenLevel,
 )
-from tests.engine.conftest import DIMS
+from tests.engine.conftest import DIMS, MarkedImage
 
 FIRST, SECOND = Region(0, 0, 640, 640), Region(1200, 700, 800, 400)
 QUERY = Query("vqa", "Which of the two has more nuclei?")
@@ -146,3 +150,59 @@ def test_a_question_about_several_needs_several(regions):
 def test_settings_go_with_the_question():
     settings = GenerationSettings(seed=3)
     assert together(settings=settings).settings == settings
+
+
+class Another:
+    """A slide of its own size and scale, whose pictures are all grey."""
+
+    def __init__(self):
+        self.reads = []
+
+    @property
+    def info(self):
+        return SlideInfo("other.svs", 900, 700, (0.25, 0.25), "file")
+
+    def read_region(self, region, size):
+        self.reads.append((region, size))
+        return MarkedImage(np.full((size[1], size[0], 3), 100, np.uint8), 10)
+
+
+def of_two_slides(**more):
+    request = Request(FIRST, QUERY, 128, **more)
+    return regions_together(request, [FIRST, FIRST, Region(800, 600, 400, 400)], (), ["", "b", "b"])
+
+
+def test_regions_of_several_slides_stand_in_one_prompt(slide, allocator):
+    performer, other = Comparer(), Another()
+    result = ask(Job(slide, of_two_slides(), others={"b": other}), performer, allocator)
+    (prompt,) = performer.prompts
+    assert [int(picture.min()) for picture in prompt.pictures] == [255, 100, 100]
+    words = [part["text"] for part in prompt.messages[-1]["content"] if part["type"] == "text"]
+    assert words[0].startswith("Region 1, ")
+    assert words[1:3] == ["Region 2, of another slide.", "Region 3, of another slide."]
+    assert "other.svs" not in str(prompt.messages)  # a name may be a patient's
+    views = result.views.views
+    assert [view.slide for view in views] == ["", "b", "b"]
+    assert [view.region for view in views] == [FIRST, FIRST, Region(800, 600, 100, 100)]
+    assert views[1].why == "of the slide b"
+    assert result.region == FIRST
+    assert [region for region, _ in other.reads] == [FIRST, Region(800, 600, 100, 100)]
+
+    again = ask(Job(slide, follow_up(result, QUERY), others={"b": other}), performer, allocator)
+    assert again.views.views == views
+    assert (performer.prompts[-1].pictures[2] == prompt.pictures[2]).all()
+
+
+def test_a_slide_that_is_not_there_is_named(slide, allocator):
+    *_, last = run_job(Job(slide, of_two_slides()), Comparer(), allocator)
+    assert isinstance(last, Failed)
+    assert "regions of the slide b too" in last.reason
+
+
+def test_what_shows_another_slide_has_no_place_on_this_one(slide, allocator):
+    job = Job(slide, of_two_slides(), others={"b": Another()})
+    result = ask(job, Comparer(), allocator)
+    rows = view_rows(result)
+    assert [row.place for row in rows] == ["throughout", "another slide", "another slide"]
+    marks = [mark for mark in marks_of([result], "run", True) if mark.kind == "window"]
+    assert [mark.shape.corners for mark in marks] == [FIRST.box.corners]

@@ -70,7 +70,9 @@ def draw_figure(
 def _pictures_read(slide: slides.Slide, result: Result) -> list[tuple[View, Image.Image]]:
     """What the model read; of many windows the most telling."""
     views = [
-        one.view for one in exports.telling_rows(result, MOST_READ) if one.view.role != "overview"
+        one.view
+        for one in exports.telling_rows(result, MOST_READ)
+        if one.view.role != "overview" and not one.view.slide
     ]
     request = result.request
     pictures = []

@@ -5,11 +5,17 @@ Events come in order; the last one is always an ending.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from napari_pathreason.errors import OutOfMemoryError, PathreasonError, SlideError
+from napari_pathreason.errors import (
+    OutOfMemoryError,
+    PathreasonError,
+    QueryError,
+    SlideError,
+)
 from napari_pathreason.types import Allocation, Reading, Request, Result, Views
 
 from ._plan import Cost
@@ -43,6 +49,9 @@ class Job:
         What the same job had read when it was cut. It goes through the same steps again, and takes
         from here what it would ask once more, so that its answer is that of a job that was not cut.
         Not None: what it reads is kept, so there may be more of it than of another answer.
+    others : dict of Slide
+        Further slides that regions of the same question lie on, by the names that its windows give
+        them; they must stay open too.
     """
 
     slide: Slide
@@ -51,6 +60,29 @@ class Job:
     before: tuple[Reading, ...] = ()
     policy: Policy | None = None
     journal: tuple[Reading, ...] | None = None
+    others: Mapping[str, Slide] = field(default_factory=dict)
+
+    def slide_named(self, name: str) -> Slide:
+        """The slide that a view or window shows.
+
+        Parameters
+        ----------
+        name : str
+            Empty for the one that is asked about.
+
+        Raises
+        ------
+        QueryError
+            If it is not among the others.
+        """
+        if not name:
+            return self.slide
+        if name not in self.others:
+            raise QueryError(
+                f"this question shows regions of the slide {name} too, which is not open here; ask "
+                "it anew in the docks, where all its slides are open"
+            )
+        return self.others[name]
 
 
 class Stage(StrEnum):

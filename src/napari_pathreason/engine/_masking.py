@@ -26,7 +26,11 @@ def outline_at(request: Request, region: Region) -> Outline:
     """
     if request.policy != "together":
         return request.outline
-    own = (one.outline for one in request.windows if one.region.within(request.region) == region)
+    own = (
+        one.outline
+        for one in request.windows
+        if not one.slide and one.region.within(request.region) == region
+    )
     return next(own, ())
 
 

@@ -111,21 +111,26 @@ Asking = Generator[Event | Need, list[Completion], list[Read]]
 """Steps that ask the model, and end in what it said of each view."""
 
 
-def read(job: Job, region: Region, size: tuple[int, int]) -> RegionImage:
-    """Read a region of the job's slide at ``size`` (width, height), masked by its outline.
+def read(job: Job, region: Region, size: tuple[int, int], slide: str = "") -> RegionImage:
+    """Read a region of a job's slide at ``size`` (width, height), masked by its outline.
+
+    ``slide`` names the one that it lies on, see `Job.slide_named`; another than that which is asked
+    about is shown as it is.
 
     Raises
     ------
+    QueryError
+        If that slide is not there.
     SlideError
         If nothing of it can be read.
     """
-    image = job.slide.read_region(region, size)
+    image = job.slide_named(slide).read_region(region, size)
     if image.unreadable >= 1:
         raise SlideError(
             "no part of the region could be read, its tiles are damaged; "
             "get a whole copy of the file or mark another region"
         )
-    return _masked(job, region, image)
+    return image if slide else _masked(job, region, image)
 
 
 def _masked(job: Job, region: Region, image: RegionImage) -> RegionImage:
@@ -171,12 +176,16 @@ def reading_of(
         )
     areas = [view.region.box.area for view in views]
     unreadable = sum(a * i.unreadable for a, i in zip(areas, images, strict=True)) / sum(areas)
-    mpp = job.slide.info.mpp
     doubts = [
         doubt
         for view, image in zip(views, images, strict=True)
         for doubt in picture_doubts(
-            view.region, mpp, image.pixels, image.unreadable, model, completion.ood
+            view.region,
+            job.slide_named(view.slide).info.mpp,
+            image.pixels,
+            image.unreadable,
+            model,
+            completion.ood,
         )
     ]
     speaking_against = [
@@ -222,7 +231,7 @@ def ask_jointly(
             yield ViewRead(known)
             return Read(known, doubts_of(known.reliability))
     began = time.perf_counter()
-    images = [read(job, view.region, view.size) for view in views]
+    images = [read(job, view.region, view.size, view.slide) for view in views]
     seconds = time.perf_counter() - began
     turns = () if job.request.thread is None else job.request.thread.turns
     prompt = prompt_of(job.request.query, model, images, captions, turns)

@@ -39,9 +39,12 @@ LEAST = 2
 
 
 def regions_together(
-    request: Request, regions: Sequence[Region], outlines: Sequence[Outline] = ()
+    request: Request,
+    regions: Sequence[Region],
+    outlines: Sequence[Outline] = (),
+    slides: Sequence[str] = (),
 ) -> Request:
-    """A request as one question about several regions of a slide.
+    """A request as one question about several regions, of one slide or of several.
 
     Parameters
     ----------
@@ -51,27 +54,34 @@ def regions_together(
         Level-0 pixels, in the order in which they are numbered.
     outlines : sequence of outlines, optional
         Of each region; an empty one where all of it is shown.
+    slides : sequence of str, optional
+        Name of the slide of each region in `Job.others`; empty of the one that is asked about,
+        which must be among them.
 
     Raises
     ------
     QueryError
         If they are fewer than two, or one stands there twice.
     """
-    if len(set(regions)) < max(LEAST, len(regions)):
+    names = slides or [""] * len(regions)
+    if len(set(zip(regions, names, strict=True))) < max(LEAST, len(regions)):
         raise QueryError(
             "a question about several regions needs two or more, each once; mark another one, or "
             "ask about the one alone"
         )
-    left, top = min(r.x for r in regions), min(r.y for r in regions)
-    right = max(r.x + r.width for r in regions)
-    bottom = max(r.y + r.height for r in regions)
+    own = [region for region, name in zip(regions, names, strict=True) if not name]
+    left, top = min(r.x for r in own), min(r.y for r in own)
+    right = max(r.x + r.width for r in own)
+    bottom = max(r.y + r.height for r in own)
     return replace(
         request,
         region=Region(left, top, right - left, bottom - top),
         policy=TOGETHER,
         windows=tuple(
-            WindowChoice(region, outline=outline)
-            for region, outline in zip(regions, outlines or [()] * len(regions), strict=True)
+            WindowChoice(region, outline=outline, slide=name)
+            for region, outline, name in zip(
+                regions, outlines or [()] * len(regions), names, strict=True
+            )
         ),
         outline=(),
     )
@@ -106,7 +116,7 @@ def read_together(
     request, token_px = job.request, model.dims.token_px
     check_together(request.query, model)
     yield begin(Stage.ALLOCATE)
-    pins = pinned_windows(request, model)
+    pins = _pins(job, model)
     if len(pins) < LEAST:
         raise QueryError(
             f"{len(pins)} of the regions lies on the slide, and a question about several needs "
@@ -114,7 +124,7 @@ def read_together(
         )
     tokens = _tokens_of_each(request, len(pins))
     limit = most_of_picture(most)
-    views = numbered((_view(one.region, tokens, limit, model) for one in pins), 1)
+    views = numbered((_view(one, tokens, limit, model) for one in pins), 1)
     if (spent := sum(view.tokens for view in views)) > MOST_TOKENS:
         raise QueryError(
             f"the regions have {spent:,} visual tokens together, more than the {MOST_TOKENS:,} "
@@ -161,6 +171,8 @@ def _lowered(
 
 def caption(view: View, among: Region) -> str:
     """What a picture in the prompt is, in words."""
+    if view.slide:  # by no name: that of a file may be a patient's, and leaves for servers
+        return f"Region {view.number}, of another slide."
     place = place_in(view.region, among)
     return f"Region {view.number}, {place} of all that is shown."
 
@@ -193,10 +205,26 @@ def _tokens_of_each(request: Request, count: int) -> int | None:
     return USUAL if request.budget == "auto" else max(1, request.budget // count)
 
 
-def _view(region: Region, tokens: int | None, limit: int, model: ModelInfo) -> View:
+def _pins(job: Job, model: ModelInfo) -> list[WindowChoice]:
+    """The regions as they lie on their slides, in their order, each once."""
+    request = job.request
+    pins: dict[tuple[str, Region], WindowChoice] = {}
+    for one in request.windows:
+        frame = request.region
+        if one.slide:
+            info = job.slide_named(one.slide).info
+            frame = Region(0, 0, info.width, info.height)
+        for pin in pinned_windows(replace(request, region=frame, windows=(one,)), model):
+            pins.setdefault((pin.slide, pin.region), pin)
+    return list(pins.values())
+
+
+def _view(one: WindowChoice, tokens: int | None, limit: int, model: ModelInfo) -> View:
     token_px = model.dims.token_px
-    wanted = native_tokens(region, token_px) if tokens is None else model.fit(tokens)
-    return replace(view_of(region, min(wanted, limit), token_px), role="region")
+    wanted = native_tokens(one.region, token_px) if tokens is None else model.fit(tokens)
+    view = view_of(one.region, min(wanted, limit), token_px)
+    why = f"of the slide {one.slide}" if one.slide else ""
+    return replace(view, role="region", slide=one.slide, why=why)
 
 
 def allocation_of(request: Request, spent: int) -> Allocation:

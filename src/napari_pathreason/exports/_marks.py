@@ -188,7 +188,7 @@ def _class_of(result: Result) -> str:
 
 def _windows_of(result: Result, number: int, run: str) -> Iterator[Mark]:
     for row in view_rows(result):
-        if row.view.number:
+        if row.view.number and not row.view.slide:
             yield Mark(
                 shape=row.view.region.box,
                 kind="window",

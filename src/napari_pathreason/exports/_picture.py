@@ -122,7 +122,7 @@ def _draw_windows(
 
     A window that was read twice has the colour of its finer budget and both numbers.
     """
-    rows = [row for row in view_rows(result) if row.view.number]
+    rows = [row for row in view_rows(result) if row.view.number and not row.view.slide]
     places = sorted(grouped(rows), key=lambda place: -place[0].box.area)
     for region, read in places:
         corners = _inside(frame.to_picture(region.box).corners, picture)

@@ -20,6 +20,10 @@ LEVELS = len(BUDGET_GRID) + 1
 """Of budgets that have a colour each; the last is native size."""
 
 
+ELSEWHERE = "another slide"
+"""Place of a view that shows another slide than the one asked about."""
+
+
 @dataclass(frozen=True, slots=True)
 class ViewRow:
     """A view that was read, and what its prompt gave.
@@ -29,7 +33,7 @@ class ViewRow:
     view : View
     place : str
         Where its middle lies in the region, one of `tasks.PLACES`; ``throughout`` of one that
-        shows all of it.
+        shows all of it, `ELSEWHERE` of one of another slide.
     level : int
         Of its budget, 0 to `LEVELS` - 1; see `budget_level`.
     prompt : int
@@ -166,6 +170,8 @@ def grouped(rows: Iterable[ViewRow]) -> Iterator[tuple[Region, list[ViewRow]]]:
 
 def _place(view: View, region: Region) -> str:
     own = view.region
+    if view.slide:
+        return ELSEWHERE
     if own == region:
         return THROUGHOUT
     return PLACES[place_at(own.x + own.width / 2, own.y + own.height / 2, region)]

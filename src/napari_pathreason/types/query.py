@@ -88,12 +88,15 @@ class WindowChoice:
     outline : tuple of (float, float)
         Of one of several regions in one question: corners of its annotation; what lies outside is
         filled with the slide's background. Empty: all of the region.
+    slide : str
+        Of one of several regions in one question, as of `View`.
     """
 
     region: Region
     tokens: int | None = None
     why: str = field(default="", compare=False)
     outline: Outline = ()
+    slide: str = ""
 
     @property
     def reason(self) -> str:

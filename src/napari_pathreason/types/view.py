@@ -30,6 +30,9 @@ class View:
         By which answers cite a window, a zoom or a region, from 1; 0 for a picture and an overview.
     why : str
         In plain words, why it is read; empty where that goes without saying.
+    slide : str
+        Name of the slide that it shows, where that is another than the one asked about; its region
+        is in pixels of that one.
     """
 
     region: Region
@@ -38,6 +41,7 @@ class View:
     role: Role = "picture"
     number: int = 0
     why: str = ""
+    slide: str = ""
 
     @property
     def name(self) -> str:

@@ -91,6 +91,7 @@ from ._projects import (
 from ._regions import (
     Marked as Marked,
     annotation_layer as annotation_layer,
+    layers_of as layers_of,
     marked_region as marked_region,
     next_region as next_region,
     region_in_view as region_in_view,

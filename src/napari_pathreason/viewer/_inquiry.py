@@ -33,7 +33,7 @@ class Draft:
     ----------
     image : napari.layers.Image or None
         Layer that is asked about; None where there is none.
-    source : {"shape", "together", "annotations", "view", "layer"}
+    source : {"shape", "together", "annotations", "view", "layers", "layer"}
         Where its region comes from.
     query : Query
     budget : int or {"auto", "native"}
@@ -62,7 +62,7 @@ class Inquiry:
     ----------
     image : napari.layers.Image or None
         Layer that is asked about.
-    source : {"shape", "together", "annotations", "view", "layer"}
+    source : {"shape", "together", "annotations", "view", "layers", "layer"}
         Where its region comes from.
     task : str
     question, options : str

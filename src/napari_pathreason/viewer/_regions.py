@@ -15,7 +15,7 @@ from napari_pathreason.geometry import Region
 
 from ._allocation import MAP_KEY
 from ._frame import LayerFrame, go_to, placement, until_released
-from ._layers import known_mpp, layer_size
+from ._layers import is_slide, known_mpp, layer_size
 from ._overlay import is_overlay
 from ._settings import RegionSource
 from ._shapes import outline_of_shape
@@ -58,9 +58,9 @@ def regions_of(viewer: Viewer, layer: Image, source: RegionSource) -> tuple[Mark
     ----------
     viewer : napari.Viewer
     layer : napari.layers.Image
-    source : {"shape", "together", "annotations", "view", "layer"}
+    source : {"shape", "together", "annotations", "view", "layers", "layer"}
         The selected shapes, for a question each or for one, all shapes of the layer of annotations,
-        what the canvas shows, or all of the layer.
+        what the canvas shows, of this layer or of others too, or all of the layer.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def regions_of(viewer: Viewer, layer: Image, source: RegionSource) -> tuple[Mark
         return tuple(_marked(viewer, layer, shapes, place) for place in places)
     if source == "annotations":
         return _annotations(viewer, layer)
-    if source == "view":
+    if source in ("view", "layers"):
         return (Marked(region_in_view(viewer, layer)),)
     return (Marked(Region(0, 0, *layer_size(layer))),)
 
@@ -108,11 +108,23 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
         masked = any(one.outline for one in marked)
         outlines = "; what lies outside outlines is masked" if masked else ""
         return f"{len(marked):,} regions in one question, a picture each{outlines}"
+    if source == "layers":
+        count = len(layers_of(viewer, image))
+        if count < 2:
+            return "Select two image layers or more in the layer list, to compare what they show."
+        return f"{count:,} layers in one question, a picture each; the first: {note}"
     if len(marked) > 1:
         return f"{len(marked):,} regions, one after the other; the first: {note}"
     if marked[0].outline:
         return f"{note}; what lies outside its outline is masked"
     return note
+
+
+def layers_of(viewer: Viewer, image: Image) -> list[Image]:
+    """The layers that are compared: the one that is asked about, and the other selected ones."""
+    selected = viewer.layers.selection
+    others = [layer for layer in viewer.layers if layer in selected and is_slide(layer)]
+    return list(dict.fromkeys([image, *others]))
 
 
 def marked_region(viewer: Viewer, layer: Image) -> Region:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from threading import Event as CancelFlag, Lock
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from napari_pathreason.engine import (
 )
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.exports import AnswerRow, Review
+from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
 from napari_pathreason.types import (
     GenerationSettings,
@@ -47,7 +49,7 @@ from napari_pathreason.types import (
 from ._archive import AnswerArchive, ArchivedAnswer
 from ._inquiry import Draft, Inquiry
 from ._layers import info_of, slide_opener
-from ._regions import Marked, regions_of
+from ._regions import Marked, layers_of, regions_of
 from ._runs import Runs
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
 from ._slide_file import SlideFile
@@ -426,6 +428,8 @@ class Question:
         What was read for it already, see `engine.Job`.
     name : str
         Of the annotation that is asked about; empty where it is none.
+    others : dict of callable
+        Give the other slides that regions of the question lie on, see `engine.Job`.
     """
 
     slide: Callable[[], Slide]
@@ -434,6 +438,7 @@ class Question:
     compute: Compute | None = None
     before: tuple[Reading, ...] = ()
     name: str = ""
+    others: Mapping[str, Callable[[], Slide]] = field(default_factory=dict)
 
 
 def questions_of(
@@ -462,6 +467,9 @@ def questions_of(
         request = _together(session, draft, preferred, image, every)
         names = " + ".join(marked.name for marked in every)
         return [Question(opener, request, draft.model_id, preferred.compute, name=names)]
+    if draft.source == "layers":
+        check_together(query, info)
+        return [_of_layers(viewer, session, draft, preferred, image)]
     return [
         Question(
             opener,
@@ -472,6 +480,38 @@ def questions_of(
         )
         for marked in every
     ]
+
+
+def _of_layers(
+    viewer: Viewer, session: Session, draft: Draft, preferred: Preferences, image: Image
+) -> Question:
+    """One question about what the canvas shows of the layer asked about and of the selected ones.
+
+    Raises
+    ------
+    RegionError, SlideError
+        If one of them is not in view, or no slide.
+    QueryError
+        If there is one layer alone.
+    """
+    openers: dict[str, Callable[[], Slide]] = {}
+    regions: list[Region] = []
+    for layer in layers_of(viewer, image):
+        (marked,) = regions_of(viewer, layer, draft.source)
+        regions.append(marked.region)
+        if layer is not image:
+            numbered = (layer.name if n == 1 else f"{layer.name} ({n})" for n in count(1))
+            openers[next(name for name in numbered if name not in openers)] = slide_opener(layer)
+    if not openers:
+        raise QueryError("select two image layers or more in the layer list, to compare them")
+    request = _request(session, draft, preferred, image, Marked(regions[0]))
+    return Question(
+        slide_opener(image),
+        regions_together(request, regions, (), ["", *openers]),
+        draft.model_id,
+        preferred.compute,
+        others=openers,
+    )
 
 
 def question_of(viewer: Viewer, session: Session, draft: Draft, preferred: Preferences) -> Question:
@@ -543,7 +583,8 @@ def answer_question(
         if cancel.is_set():
             yield Cancelled(Stage.OVERVIEW)
             return
-        job = Job(question.slide(), question.request, before=question.before)
+        others = {name: opener() for name, opener in question.others.items()}
+        job = Job(question.slide(), question.request, before=question.before, others=others)
         for event in run_job(job, models.performer, models.allocator, cancel):
             if isinstance(event, StageStarted) or (
                 isinstance(event, Failed) and isinstance(event.error, QueryError)

@@ -16,8 +16,9 @@ from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_text
 from napari_pathreason.types import Budget, Effort, Encoder, Precision, TaskName
 
-RegionSource = Literal["shape", "together", "annotations", "view", "layer"]
-"""Where regions of a question come from: selected shapes, all annotations, the view, the layer."""
+RegionSource = Literal["shape", "together", "annotations", "view", "layers", "layer"]
+"""Where regions of a question come from: selected shapes, all annotations, the view of one layer or
+of all selected ones, the layer."""
 EMBEDDED = "embedded"
 """Model id of the one that ships with the plugin."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from napari_pathreason.types import (
 )
 
 from ._inquiry import Draft
-from ._layers import slide_opener
+from ._layers import is_slide, slide_opener
 from ._session import Entry, Question, Session, request_of
 from ._settings import Preferences
 from ._steering import choices_line
@@ -37,6 +37,8 @@ from ._window_map import USUAL
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+    from napari_pathreason.slides import Slide
 
 AT_LEAST = 4
 """Windows at their usual tokens that are read more, where an answer took less."""
@@ -61,7 +63,8 @@ def reading_note(viewer: Viewer, session: Session, draft: Draft, model: ModelInf
         request = request_of(viewer, session, draft, Preferences())
     except PathreasonError:
         return ""
-    if request.policy == TOGETHER or not reads_windows(request, model):
+    joint = request.policy == TOGETHER or draft.source == "layers"
+    if joint or not reads_windows(request, model):
         return ""
     words = [] if request.policy == "auto" else [policy_words(request.policy)]
     words += filter(None, [choices_line(request.windows)])
@@ -203,9 +206,23 @@ def follow_up_of(viewer: Viewer, entry: Entry, draft: Draft, preferred: Preferen
         check_order=draft.check_order and other_order(draft.query) is not None,
     )
     request = follow_up(result, draft.query, settings)
+    others = _others(viewer, request)
     return Question(
-        slide_opener(image), request, entry.model_id, preferred.compute, name=entry.name
+        slide_opener(image),
+        request,
+        entry.model_id,
+        preferred.compute,
+        name=entry.name,
+        others=others,
     )
+
+
+def _others(viewer: Viewer, request: Request) -> dict[str, Callable[[], Slide]]:
+    """Openers of the other slides that a conversation shows, by the layers' names."""
+    shown = () if request.thread is None else request.thread.views.views
+    names = {view.slide for view in shown if view.slide}
+    layers = {layer.name: layer for layer in viewer.layers if is_slide(layer)}
+    return {name: slide_opener(layers[name]) for name in names if name in layers}
 
 
 def windows_tokens(result: Result) -> int:

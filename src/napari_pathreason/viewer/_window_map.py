@@ -375,8 +375,12 @@ def has_windows(result: Result) -> bool:
 
 
 def regions_by_name(result: Result) -> dict[str, Region]:
-    """Views of an answer by the names under which its rationale cites them."""
-    return {view.name: view.region for one in result.readings for view in one.views}
+    """Views of an answer by the names under which its rationale cites them.
+
+    What shows another slide has no place on this one.
+    """
+    shown = (view for one in result.readings for view in one.views if not view.slide)
+    return {view.name: view.region for view in shown}
 
 
 def _is_whole(one: MapWindow) -> bool:

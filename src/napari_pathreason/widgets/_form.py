@@ -31,6 +31,7 @@ REGIONS = [
     ("Current view", "view"),
     ("Selected shapes", "shape"),
     ("Shapes together", "together"),
+    ("Layers together", "layers"),
     ("All annotations", "annotations"),
     ("Whole layer", "layer"),
 ]
