@@ -78,6 +78,7 @@ def test_what_the_server_does_is_found_out(server: str) -> None:
     assert found.pictures > 1
     assert found.pixels == "chat_template_kwargs"
     assert found.least == 1
+    assert found.structured == ""
     assert found.counts  # its template writes how many visual tokens there are
 
 
@@ -111,6 +112,19 @@ def test_answers_are_those_of_the_model_here(server: str, budget: int) -> None:
     print(f"{same} of {total} answers are the same at {budget} tokens")  # noqa: T201
     assert total >= 4
     assert same >= total - 1  # its pictures are normalised in another precision
+
+
+def test_a_follow_up_is_sent_with_all_that_was_said(server: str) -> None:
+    sample = samples()[0]
+    words = {"model": server, "policy": "one_view"}
+    place = (0, 0, 256, 256)
+    question = "How many nuclei are there?"
+    first = ask(sample.path, region=place, question=question, budget=64, **words)  # type: ignore[arg-type]
+    second = ask(sample.path, question="Why?", after=first, model=server)
+    assert second.answer.reply
+    assert second.tokens.realised == first.tokens.realised == 64
+    assert second.tokens.prompt_tokens > first.tokens.prompt_tokens + first.tokens.new_tokens
+    assert not [note for note in second.warnings if "new question" in note]
 
 
 def test_a_cancel_frees_the_server(server: str) -> None:
