@@ -54,6 +54,7 @@ def test_a_folder_is_a_project_and_answers_may_lie_elsewhere(shell, loads, proje
     ("words", "told"),
     [
         (["--json", "-"], "leave out --json"),
+        (["--then", "Why?"], "leave out --then"),
         (["--region", "0", "0", "9", "9"], "leave out --region"),
     ],
 )

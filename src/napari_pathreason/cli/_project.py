@@ -15,10 +15,10 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.types import GenerationSettings, Query, Request
 
 from ._options import Options, open_with, precision_of, settings_of
-from ._text import StatusLine, printable, quiet_libraries
+from ._text import StatusLine, fetch_model, printable, quiet_libraries
 
 _OF_ONE_SLIDE = (
-    *("slide", "from_", "region", "regions", "together", "views", "show_views", "keep"),
+    *("slide", "from_", "region", "regions", "together", "then", "views", "show_views", "keep"),
     *("json", "figure", "geojson", "csv", "views_csv", "manifest", "transcript", "report"),
 )
 """Options that are about one slide, or write files that a project has in its own folder."""
@@ -70,6 +70,8 @@ def run_project(args: argparse.Namespace) -> int:
     engine.check_query(query, args.budget)
     models.prepare_model(args.model, args.allow_host, args.boxes)
     precision = precision_of(args)
+    with StatusLine() as progress:
+        fetch_model(args.model, progress)
     used = slide_run.used_model(args.model, args.device, args.encoder, precision)
     with StatusLine() as progress:
 
