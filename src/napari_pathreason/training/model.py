@@ -263,8 +263,8 @@ def save_checkpoint(
     metadata : Metadata, optional
         What it shall say of its training.
     begun : Path, optional
-        Folder of the checkpoint that training began with, for a family whose pictures transformers
-        prepares: how it does goes along.
+        Folder of the checkpoint that training began with, whose way to prepare pictures goes along;
+        without it, that of the released checkpoints of one of Qwen's families.
     state : dict, optional
         Its weights, where the model itself holds a part of them alone.
     """
@@ -293,9 +293,8 @@ def _write(
     models.write_index(folder)
     tokenizer.save_pretrained(folder)
     models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so
-    if models.FAMILIES[model.config.model_type].loader == "generate":
-        if begun is not None:
-            copy_processor(begun, folder)
+    if begun is not None:
+        copy_processor(begun, folder)
         return
     dims = models.read_dims(model.config.to_dict())
     pixels = models.NORMALISATION[model.config.model_type]

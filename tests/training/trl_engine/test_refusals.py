@@ -1,11 +1,18 @@
 """What the TRL engine cannot do is refused in one line, before a weight is read."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
+from napari_pathreason.training import load_recipe
+from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.trl_engine import train_performer_by_trl, train_sft_by_trl
 
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -54,3 +61,23 @@ def test_grpo(make_recipe, checkpoint, grpo, trl, told):
     grpo = {"start": str(checkpoint("qwen3_vl")), **grpo}
     with pytest.raises(QueryError, match=told):
         train_performer_by_trl(make_recipe(grpo=grpo, trl={"grpo": trl}))
+
+
+def test_the_page_names_fields_that_trl_has(tmp_path):
+    trl = pytest.importorskip("trl", reason="the optional engine")
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "\ntrl:" in one]
+    file = tmp_path / "recipe.yaml"
+    file.write_text(block.replace("extends: ", f"extends: {ROOT}/recipes/"))
+    recipe = load_recipe(file)
+    assert recipe.lora.weights == "4bit"
+    assert recipe.lora.rank == 16  # as in the recipe that it extends
+    for config, further in ((trl.SFTConfig, recipe.trl.sft), (trl.GRPOConfig, recipe.trl.grpo)):
+        assert further.keys() <= {field.name for field in fields(config)}
+
+
+def test_the_own_loops_refuse_weights_in_four_bits(make_recipe):
+    recipe = make_recipe()
+    lora = recipe.lora.model_copy(update={"weights": "4bit"})
+    with pytest.raises(QueryError, match=r"lora\.weights: 4bit needs TRL as the engine"):
+        train_sft(recipe.model_copy(update={"lora": lora}))

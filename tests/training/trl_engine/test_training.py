@@ -10,6 +10,7 @@ from napari_pathreason import ask
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import load_performer
+from napari_pathreason.training.samples import read_samples
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.trl_engine import train_performer_by_trl, train_sft_by_trl
 
@@ -42,6 +43,7 @@ def test_a_model_comes_home(make_recipe, converted, tmp_path, family, lora):
     for name in ("reward", "score", "format", "length", "entropy", "kl", "rewards/task/mean"):
         assert all(name in r for r in learnt), name
     assert any("val_reward" in r for r in _log(run / "grpo"))
+    assert not [name for r in _log(run / "grpo") for name in r if "per_second" in name]
     made = json.loads((run / "grpo/run.json").read_text())
     assert "trl" in made["versions"]
     told = json.loads((run / "grpo/model/pathreason.json").read_text())
@@ -53,7 +55,7 @@ def test_a_model_comes_home(make_recipe, converted, tmp_path, family, lora):
         assert any((before[name] != after[name]).any() for name in before)
         base = json.loads((run / "grpo/model/adapter_config.json").read_text())
         assert "start" in base["base_model_name_or_path"]
-    picture = next((converted).rglob("*.png"))
+    picture = converted / read_samples(converted / "val.jsonl")[0].image
     result = ask(picture, question="Which subtype is this?", model=run / "grpo/model", budget=16)
     assert result.tokens.realised > 0
 

@@ -31,6 +31,8 @@ NAMES = {
     "step_time": "seconds",
 }
 """What the own log calls figures of TRL's."""
+LEFT_OUT = ("epoch", "runtime", "samples_per_second", "steps_per_second")
+"""Figures of a trainer that say nothing of a step."""
 
 
 def check_installed() -> None:
@@ -190,11 +192,13 @@ class Journal(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """A record of what was learnt, or of held-out questions."""
-        figures = {self._name(key): value for key, value in logs.items()}
         if not state.is_world_process_zero or "train_runtime" in logs:
             return
-        numbers = {k: round(v, 6) for k, v in figures.items() if isinstance(v, int | float)}
-        numbers.pop("epoch", None)
+        numbers = {
+            self._name(key): round(value, 6)
+            for key, value in logs.items()
+            if isinstance(value, int | float) and key.removeprefix("eval_") not in LEFT_OUT
+        }
         self._log.write({"step": state.global_step, **numbers})
 
     def _name(self, key: str) -> str:

@@ -17,7 +17,7 @@ from accelerate.utils import set_seed
 
 from napari_pathreason import models
 from napari_pathreason.errors import QueryError
-from napari_pathreason.training.model import DTYPES, linear_layers
+from napari_pathreason.training.model import DTYPES, LEARNING, linear_layers
 from napari_pathreason.training.recipe import LoraRecipe
 from napari_pathreason.types import Messages, ModelInfo
 
@@ -112,16 +112,20 @@ def load_start(start: str, lora: LoraRecipe | None, seed: int, device: str = "au
         named = (models.picture_token(model.config), getattr(model.config, "video_token_id", None))
         never = [token for token in named if token is not None and token < info.dims.vocabulary]
     if lora is not None:
-        model = _adapted(model, lora, seed, folder if adapter else None)
+        model = _adapted(model, lora, seed, info.name, folder if adapter else None)
     return Start(model, processor, info, about, tuple(never))
 
 
-def _adapted(model: Any, lora: LoraRecipe, seed: int, folder: Path | None) -> Any:
-    from peft import LoraConfig, PeftModel, get_peft_model
+def _adapted(model: Any, lora: LoraRecipe, seed: int, name: str, folder: Path | None) -> Any:
+    from peft import LoraConfig, get_peft_model
 
     set_seed(seed)
     if folder is not None:
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+        config, matrices = models.read_adapter(model, folder, name)
+        config.inference_mode = False
+        model = get_peft_model(model, config)
+        models.fill_adapter(model, matrices, LEARNING, name)
+        return model
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
