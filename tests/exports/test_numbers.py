@@ -46,6 +46,14 @@ def test_what_lies_outside_what_was_asked_about_is_no_area():
     assert found.share < 1
 
 
+def test_what_lies_off_the_slide_is_no_area():
+    outline = ((-900.0, 200.0), (1100.0, 200.0), (1100.0, 1000.0), (-900.0, 1000.0))
+    one = row()
+    asked = Request(one.result.region, one.result.query, outline=outline)
+    (found,) = numbers_of([replace(one, result=replace(one.result, request=asked))])
+    assert found.area_mm2 == pytest.approx(1000 * 800 * MM2)
+
+
 def test_doubtful_and_rejected_answers_do_not_count():
     box = ("tumour", 200, 300, 100, 100)
     rows = [

@@ -175,6 +175,26 @@ def test_a_changed_slide_is_asked_about_again(slides):
     assert len(events[0].before) == 4
 
 
+def test_cases_are_those_of_the_list_as_it_is_now(slides):
+    run(slides)
+    (slides / "slides.csv").write_text("slide,case\na.png,P1\nb.png,P9\nc.png,P9\n")
+    performer = Counting()
+    run(slides, performer)
+    assert performer.asked == 0
+    rows = table_of(slides / "slides-answers/numbers.csv")
+    assert [r["case"] for r in rows if r["of"] == "case"] == ["P1", "P9"]
+    assert [r["slides"] for r in rows if r["of"] == "case"] == ["1", "2"]
+
+
+def test_an_annotation_that_stands_twice_is_one(slides):
+    twice = [Feature(Box(0, 0, 320, 320), name="left")] * 2
+    write_geojson(slides / "a.geojson", twice)
+    performer = Counting()
+    end = run(slides, performer)[-1]
+    assert (end.done, end.total) == (5, 5)
+    assert performer.asked == 5
+
+
 def test_another_question_is_refused_in_the_same_folder(slides):
     run(slides)
     other = question(Query("vqa", "Is there a spot?", ("yes", "no")))

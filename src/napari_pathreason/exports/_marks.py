@@ -161,10 +161,11 @@ def asked_shape(result: Result) -> BaseGeometry:
     parts: list[tuple[Region, Outline]] = [(region, () if request is None else request.outline)]
     if request is not None and request.policy == "together":
         parts = [(one.region, one.outline) for one in request.windows]
-    shapes = [
-        shapely.make_valid(shapely.Polygon(outline)) if outline else shapely.box(*at.box.corners)
-        for at, outline in parts
-    ]
+    shapes = []
+    for at, outline in parts:
+        bounds = shapely.box(*at.box.corners)  # of the part that lies on the slide
+        polygon = shapely.make_valid(shapely.Polygon(outline)) if outline else bounds
+        shapes.append(shapely.intersection(polygon, bounds) if outline else bounds)
     return shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
 
 

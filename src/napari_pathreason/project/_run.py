@@ -96,8 +96,11 @@ ProjectEvent = (
 
 
 def items_of(project: Project) -> tuple[list[ProjectItem], list[AnnotationFailed]]:
-    """All annotations of a project, and the slides whose file of them cannot be read."""
-    items: list[ProjectItem] = []
+    """All annotations of a project, and the slides whose file of them cannot be read.
+
+    One that stands twice in a file, by name and shape, is one.
+    """
+    items: dict[str, ProjectItem] = {}
     failed: list[AnnotationFailed] = []
     for slide in project.slides:
         if slide.annotations is None:
@@ -108,8 +111,10 @@ def items_of(project: Project) -> tuple[list[ProjectItem], list[AnnotationFailed
             failed.append(AnnotationFailed(slide.name, "", str(error)))
             continue
         signature = slides.signature_of(slide.path)
-        items += [ProjectItem(slide, one, key_of(slide, signature, one)) for one in annotations]
-    return items, failed
+        for one in annotations:
+            item = ProjectItem(slide, one, key_of(slide, signature, one))
+            items.setdefault(item.key, item)
+    return list(items.values()), failed
 
 
 def run_project(
@@ -187,8 +192,12 @@ class _Run:
     def events(self) -> Iterator[ProjectEvent]:
         items, unread = items_of(self._project)
         self._items = items
-        wanted = {item.key for item in items}
-        self._answers = {k: one for k, one in self._store.answers().items() if k in wanted}
+        known = self._store.answers()
+        self._answers = {  # a list may say by now that slides are of other cases
+            item.key: replace(known[item.key], case=item.slide.case)
+            for item in items
+            if item.key in known
+        }
         yield ProjectStarted(len(items), tuple(self._in_order()))
         self._failed = len(unread)
         yield from unread
