@@ -9,7 +9,8 @@ import pytest
 from napari_pathreason.engine import BatchPerformer
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import GeneratePerformer, load_performer, read_model_info
-from napari_pathreason.types import Completion, GenerationSettings, Prompt
+from napari_pathreason.tasks import conversation
+from napari_pathreason.types import Completion, GenerationSettings, Prompt, Query, Turn
 from tests.support import make_other_checkpoint
 
 SQUARE = {
@@ -231,3 +232,20 @@ def test_a_preprocessor_file_that_is_missing_or_damaged_is_named(folders, tmp_pa
             (folder / file).write_text('{"size": 3, "image_processor_type": "None"}')
     with pytest.raises(ModelError, match="fetch the whole model"):
         load_performer(folder, "cpu")
+
+
+def test_a_conversation_is_read_whole_by_every_family(performer):
+    """Pictures once, in the first turn; whatever the family's template does with the rest."""
+    side = performer.info.dims.token_px
+    rng = np.random.default_rng(0)
+    shown = (rng.integers(0, 256, (4 * side, 4 * side, 3), np.uint8),)
+    query = Query("vqa", "Is there tumour?", ("yes", "no"))
+    turns = (Turn(query, "<think>dark</think><answer>yes</answer>"),)
+    done = []
+    for before in ((), turns, (*turns, *turns)):
+        prompt = Prompt(shown, conversation(before, Query("vqa", "Why?")))
+        *_, last = performer.generate(prompt, GenerationSettings(4), threading.Event())
+        done.append(last)
+    assert done[0].visual_tokens == done[1].visual_tokens == done[2].visual_tokens > 0
+    assert done[0].prompt_tokens < done[1].prompt_tokens < done[2].prompt_tokens
+    assert all(one.cached_tokens == 0 for one in done)
