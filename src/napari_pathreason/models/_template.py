@@ -141,8 +141,8 @@ class _Counted(NodeTransformer):
         self.generic_visit(node)
         if node.node is None:
             return node
-        given = (*node.args, *(pair.value for pair in node.kwargs))
-        node.node = _call("bounded", node.node, *given)
+        arguments = (*node.args, *(pair.value for pair in node.kwargs))
+        node.node = _call("bounded", node.node, *arguments)
         return _call("made", node)
 
     def visit_Output(self, node: nodes.Output) -> nodes.Output:

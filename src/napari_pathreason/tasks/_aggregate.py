@@ -298,13 +298,13 @@ def _number(reading: Reading) -> float | None:
 
 def _limits(scene: _Scene) -> list[str]:
     """What views say that is no number."""
-    said: dict[str, list[str]] = {}
+    names_by_text: dict[str, list[str]] = {}
     for one in (scene.readings[index] for index in scene.known):
         if _number(one) is None:
-            said.setdefault(one.answer.text, []).append(one.view.name)
+            names_by_text.setdefault(one.answer.text, []).append(one.view.name)
     return [
         f"{names[0]} says: {text}" if len(names) == 1 else f"{len(names)} views say: {text}"
-        for text, names in said.items()
+        for text, names in names_by_text.items()
     ]
 
 

@@ -60,8 +60,8 @@ TOGETHER = 32
 """Answers that are written down at once."""
 THOUSAND = (1000, 1000)
 
-_ASKED = {"image", "region", "task", "question", "choices"}
-"""Of a sample, what its answers hang on: a label that is mended asks nothing again."""
+_QUESTION = {"image", "region", "task", "question", "choices"}
+"""Of a sample, what its answers hang on: a label that was corrected asks nothing again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def _answer(
     """Fill in the answers of a question: those that are known, then those of the performer."""
     info, scene = performer.info, question.scene
     allowed = models.readable_levels(question.state, question.tokens)
-    digest = hashlib.sha256(question.sample.model_dump_json(include=_ASKED).encode())
+    digest = hashlib.sha256(question.sample.model_dump_json(include=_QUESTION).encode())
     digest.update(scene.overview.tobytes())
     own = digest.hexdigest()[:16]
     slide = pictures.slide(question.sample)

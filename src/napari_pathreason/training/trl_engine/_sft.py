@@ -134,12 +134,12 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
 def _check_plain(recipe: Recipe) -> None:
     """Refuse what is the own loop's alone, rather than leave it out in silence."""
     settings = recipe.sft
-    asked = {
+    own = {
         "sft.objective": settings.objective is not None,
         "model.words": recipe.model.words,
         "sft.score_samples": settings.score_samples > 0,
     }
-    if wanted := [key for key, is_asked in asked.items() if is_asked]:
+    if wanted := [key for key, is_set in own.items() if is_set]:
         raise QueryError(
             f"{wanted[0]} is the own engine's; leave it out of the recipe, or train without "
             "--engine trl"
