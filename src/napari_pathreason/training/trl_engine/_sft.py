@@ -187,8 +187,8 @@ class Collator:
             [*self._tokenizer(row["target"], add_special_tokens=False)["input_ids"], self._end]
             for row in rows
         ]
-        longest = max(map(len, targets))
-        tokens = torch.full((len(rows), longest), self._tokenizer.pad_token_id)
+        width = max(map(len, targets))
+        tokens = torch.full((len(rows), width), self._tokenizer.pad_token_id)
         mask = torch.zeros_like(tokens)
         for place, target in enumerate(targets):
             tokens[place, : len(target)] = torch.tensor(target)
@@ -202,7 +202,7 @@ class Collator:
             elif value.ndim == 2:  # kinds of tokens: those of targets are words
                 more = torch.zeros_like(tokens)
             else:  # what a token may see of the pictures: as much as the prompt's last one
-                more = value[:, -1:].expand(-1, longest, *value.shape[2:])
+                more = value[:, -1:].expand(-1, width, *value.shape[2:])
             batch[name] = torch.cat([value, more.to(value.dtype)], 1)
         labels = functional.pad(tokens.masked_fill(mask == 0, IGNORE), (shape[1], 0), value=IGNORE)
         return {**batch, "labels": labels}
