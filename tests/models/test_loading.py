@@ -138,6 +138,14 @@ def test_an_older_checkpoints_template_file_wins(copy):
     assert text.startswith("OLD<|im_start|>user")
 
 
+@pytest.mark.parametrize("stop", ["</s>", -1, 10**9, [1, None, "x"], 1.5, True])
+def test_a_token_that_ends_no_answer_is_named(copy, stop):
+    values = json.loads((copy / "generation_config.json").read_text())
+    (copy / "generation_config.json").write_text(json.dumps({**values, "eos_token_id": stop}))
+    with pytest.raises(ModelError, match="eos_token_id of the model copy"):
+        load_models(copy, "cpu")
+
+
 def test_a_strange_tokenizer_is_named(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "image_token_id": 3}))

@@ -12,6 +12,7 @@ from typing import Any
 from napari_pathreason.errors import ModelError
 from napari_pathreason.types import ModelInfo
 
+from ._config import is_whole
 from ._runtime import quiet_transformers
 from .families import FAMILIES
 
@@ -86,6 +87,7 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
             if "memory" in str(error).lower():
                 raise
             raise ModelError(damaged) from error
+    _check_stops(model.generation_config.eos_token_id, info)
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         raise ModelError(damaged)
     if family.loader == "decoder" and four_bits_on is None:
@@ -93,3 +95,18 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
 
         embed_by_product(model.model.visual)
     return model.eval()
+
+
+def _check_stops(stops: Any, info: ModelInfo) -> None:
+    """Refuse tokens that end an answer which are none: it would go on, or break off in the midst.
+
+    Raises
+    ------
+    ModelError
+    """
+    for stop in stops if isinstance(stops, list) else (stops,):
+        if stop is not None and not (is_whole(stop) and 0 <= stop < info.dims.vocabulary):
+            raise ModelError(
+                f"eos_token_id of the model {info.name} must be numbers of tokens; fetch the whole "
+                "model"
+            )

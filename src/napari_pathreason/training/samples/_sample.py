@@ -157,13 +157,13 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _parse(path: Path) -> Iterator[Sample]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # of bytes, so that a line in another encoding is named
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                yield Sample.model_validate(json.loads(line))
-            except (ValidationError, ValueError) as error:
+                yield Sample.model_validate(json.loads(line.decode("utf-8")))
+            except (ValidationError, ValueError, RecursionError) as error:
                 reason = str(error).splitlines()[0]
                 raise QueryError(f"{path.name}, line {number}: not a sample ({reason})") from None
 
