@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_pathreason.cli import main
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.training import load_recipe
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.trl_engine import train_performer_by_trl, train_sft_by_trl
@@ -61,6 +61,15 @@ def test_grpo(make_recipe, checkpoint, grpo, trl, told):
     grpo = {"start": str(checkpoint("qwen3_vl")), **grpo}
     with pytest.raises(QueryError, match=told):
         train_performer_by_trl(make_recipe(grpo=grpo, trl={"grpo": trl}))
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("family", ["llava_onevision", "mllama"])
+def test_grpo_of_a_family_that_trl_does_not_take(make_recipe, checkpoint, family):
+    pytest.importorskip("trl", reason="the optional engine")
+    recipe = make_recipe(family, grpo={"start": str(checkpoint(family))})
+    with pytest.raises(ModelError, match="TRL's GRPO does not take models of the family"):
+        train_performer_by_trl(recipe)
 
 
 def test_the_page_names_fields_that_trl_has(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason import models
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.training import grpo, run
 from napari_pathreason.training.performer import starting_point
 from napari_pathreason.training.recipe import Recipe
@@ -35,6 +35,8 @@ PANELS = {name: title for name, title in grpo.PANELS.items() if name != "zero_va
     "zero_variance_share": "share of groups that teach nothing"
 }
 """Panels of the learning curve."""
+UNTAKEN = ("llava_onevision", "mllama")
+"""Families whose processor gives tensors that TRL's GRPO (1.16) does not hand on to the model."""
 NEVER = -100.0
 """What vLLM adds to the logit of a token that must not be drawn."""
 
@@ -59,7 +61,7 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
         from, a reward function is not there, the recipe wants what is the own loop's alone, or
         ``output``/grpo holds the state of another run.
     ModelError
-        If that model cannot be read.
+        If that model cannot be read, or TRL's GRPO does not take its family.
     """
     check_installed()
     import trl
@@ -74,6 +76,11 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     begun, name = models.find_checkpoint(begin)
     about = models.described_in(begun, models.find_base(begun, name))
     info = models.read_info(about, name, begun)
+    if info.family in UNTAKEN:
+        raise ModelError(
+            f"TRL's GRPO does not take models of the family {models.FAMILIES[info.family].name}; "
+            "supervised fine-tuning by --engine trl does, and others of the table learn by both"
+        )
     refiner = grpo.BoxRefiner(recipe.metadata.zoom_labels, info.dims.token_px)
     space = info.box_space or "relative"
     rewards = grpo.Rewards(settings, recipe.beside, refiner, space)
