@@ -190,6 +190,9 @@ def test_the_table_goes_by_the_kind_of_answer():
     kinds = Query("subtyping", "", ("adenocarcinoma", "squamous cell carcinoma"))
     (first, _) = table.choose(state(kinds)).picks
     assert "unlike the others" in first.why
+    vote = Query("vqa", "Are the nuclei dense or sparse?", ("dense", "sparse", "cannot tell"))
+    assert {pick.tokens for pick in table.choose(state(vote)).picks} == {16}
+    assert len(table.choose(state(vote)).picks) == 16
     assert policy_named("auto").name == "table"
 
 

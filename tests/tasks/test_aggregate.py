@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.tasks import Aggregate, aggregate
+from napari_pathreason.tasks import Aggregate, aggregate, is_vote
 from napari_pathreason.types import Answer, Detection, Query, Reading, View
 
 REGION = Region(2000, 1000, 1200, 900)
@@ -362,3 +362,20 @@ def test_of_windows_within_others_the_wider_one_counts(places):
     result = aggregate(COUNT, readings, Region(0, 0, 1000, 1000))
     if len(readings) > 1:
         assert sorted(result.support) == sorted(used)
+
+
+@pytest.mark.parametrize(
+    ("query", "votes"),
+    [
+        (Query("vqa", "Are the nuclei dense or sparse?", ("dense", "sparse")), True),
+        (Query("vqa", "Dense or sparse?", ("dense", "sparse", "cannot tell")), True),
+        (Query("vqa", "What is this?", ("normal", "adenocarcinoma")), False),
+        (Query("subtyping", "", ("adenocarcinoma", "squamous cell carcinoma")), False),
+        (Query("vqa", "Is there tumour?", ("yes", "no")), False),
+        (Query("vqa", "Where is it?", ("upper left", "lower right")), False),
+        (COUNT, False),
+        (FIND, False),
+    ],
+)
+def test_windows_vote_on_what_each_tells_of_the_whole(query, votes):
+    assert is_vote(query) is votes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Region
-from napari_pathreason.tasks import form_of, is_finding
+from napari_pathreason.tasks import form_of, is_finding, is_vote
 from napari_pathreason.types import Effort, Form, PolicyName, Query, Reading
 
 from ._scene import Grid, Scene
@@ -346,9 +346,11 @@ def _reason(reading: Reading, state: State) -> str:
 class Table:
     """A policy for each kind of answer, measured on composed regions; see docs/large_regions.md.
 
-    Counts need all windows, coarsely. What is present and its boxes are found by the first answers
-    of all windows: a lesion need not look unlike the rest. A kind of tissue is that of the windows
-    that do, and where something is, those point at best: all windows have a few that err.
+    Counts need all windows, coarsely, and so does what windows vote on (`tasks.is_vote`): those
+    that are unlike the rest are no fair sample. What is present and its boxes are found by the
+    first answers of all windows: a lesion need not look unlike the rest. A kind of tissue is that
+    of the windows that do, and where something is, those point at best: all windows have a few that
+    err.
     """
 
     name: str = "table"
@@ -360,7 +362,7 @@ class Table:
     @staticmethod
     def policy(state: State) -> Policy:
         """The policy that a question gets."""
-        if state.form == "count":
+        if state.form == "count" or is_vote(state.query):
             return Uniform(FEW)
         if state.form in ("boxes", "yes/no"):
             return Again()

@@ -1,4 +1,4 @@
-from ._aggregate import Aggregate as Aggregate, aggregate as aggregate
+from ._aggregate import Aggregate as Aggregate, aggregate as aggregate, is_vote as is_vote
 from ._choices import (
     check_choices as check_choices,
     equal_choices as equal_choices,

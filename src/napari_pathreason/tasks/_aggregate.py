@@ -17,6 +17,7 @@ from ._combine_choices import (
     combine_choices,
     finding_of,
     most_confident,
+    states_absence,
 )
 from ._combine_places import asks_place, combine_places
 from ._merge_boxes import MergedBox, merge_boxes
@@ -126,6 +127,18 @@ def aggregate(
     if query.options:
         return _words(scene, combine_choices(answers, query.options))
     return _words(scene, most_confident(answers))
+
+
+def is_vote(query: Query) -> bool:
+    """Whether each window tells something of the whole, and they vote.
+
+    So it is with choices of which none says that something is not there, such as *dense* and
+    *sparse*: a fair sample of the region answers, not the windows that are unlike the rest. A
+    subtype is that of a lesion, wherever it lies, and a place is seen by where its windows lie.
+    """
+    absent = any(states_absence(one, query.options) for one in query.options)
+    closed = query.task == "vqa" and form_of(query) == "choice"
+    return closed and not absent and not asks_place(query)
 
 
 @dataclass(frozen=True, slots=True)
