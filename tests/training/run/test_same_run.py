@@ -21,6 +21,7 @@ from napari_pathreason.training.run import (
     join,
     last_checkpoint,
     save_state,
+    start_log,
 )
 
 
@@ -116,6 +117,21 @@ def test_code_beside_the_recipe_counts(state, recipe, tmp_path):
     check_same_run(last_checkpoint(out), identify(), out)
     (tmp_path / "mine.py").write_text("one = 2\n")
     assert "other code of mine:one" in refused(last_checkpoint(out), identify())
+
+
+def test_a_run_names_the_data_that_it_read(of, recipe):
+    """Also where they were changed before ``run.json`` was written."""
+    before, train = of(), Path(recipe.data.folder) / "train.jsonl"
+    samples = train.read_bytes()
+    try:
+        write_samples(train, read_samples(train)[1:])
+        assert of()["data"] != before["data"]
+        out = Path(recipe.output)
+        out.mkdir(parents=True)
+        start_log(None, out, recipe, 0, of=before)
+        assert json.loads((out / "run.json").read_text())["data_sha256"] == before["data"]
+    finally:
+        train.write_bytes(samples)
 
 
 def test_states_of_a_newer_version_and_damaged_ones_are_one_line(state, of):

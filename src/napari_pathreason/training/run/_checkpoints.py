@@ -74,8 +74,12 @@ def last_checkpoint(out: Path) -> Path | None:
     return next((folder for folder in folders if (folder / STEP).is_file()), None)
 
 
-def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, RunLog]:
+def resume(
+    accelerator: Accelerator, out: Path, recipe: Recipe, of: Mapping[str, Any]
+) -> tuple[int, RunLog]:
     """Load the last whole checkpoint, and begin the log (`start_log`); in every process.
+
+    ``of`` is `identity_of` the run.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def resume(accelerator: Accelerator, out: Path, recipe: Recipe) -> tuple[int, Ru
         accelerator.load_state(str(folder))
         step = int(json.loads((folder / STEP).read_text(encoding="utf-8"))["step"])
     if accelerator.is_main_process:  # two would replace one file at once
-        return step, start_log(accelerator, out, recipe, step)
+        return step, start_log(accelerator, out, recipe, step, of=of)
     return step, RunLog(out)
 
 

@@ -44,6 +44,7 @@ def start_log(
     recipe: Recipe,
     step: int,
     engine: Sequence[str] = (),
+    of: Mapping[str, Any] | None = None,
 ) -> RunLog:
     """Begin the log, ``run.json`` and the tracker, if there is one; in the main process alone.
 
@@ -58,10 +59,15 @@ def start_log(
         Steps done before.
     engine : sequence of str
         Further packages that learn, whose versions `run.json` holds.
+    of : mapping, optional
+        `identity_of` the run, whose hash of the data is that of what was read; the files may have
+        been changed since.
     """
     log = RunLog(out, accelerator if recipe.log_with is not None else None)
     log.begin(step)
-    resolved = provenance(out, recipe, Path(recipe.data.folder), engine)
+    resolved = provenance(
+        out, recipe, Path(recipe.data.folder), engine, None if of is None else of["data"]
+    )
     if accelerator is not None and recipe.log_with is not None:
         accelerator.init_trackers(model_name(recipe), config=dict(_flat(resolved)))
     return log

@@ -109,7 +109,7 @@ class TrainingLoop:
         self._accelerator, self._settings = accelerator, settings
         self._out, self._panels, self._of = out, panels, of
         self.last = min(settings.steps, settings.stop_after or settings.steps)
-        self.step, self._log = resume(accelerator, out, recipe)
+        self.step, self._log = resume(accelerator, out, recipe, of)
         self._bar = tqdm(total=self.last, initial=self.step, desc=name, unit="step", mininterval=5)
 
     def __enter__(self) -> TrainingLoop:

@@ -181,10 +181,17 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def provenance(out: Path, recipe: Recipe, data: Path, engine: Sequence[str] = ()) -> dict[str, Any]:
+def provenance(
+    out: Path,
+    recipe: Recipe,
+    data: Path,
+    engine: Sequence[str] = (),
+    data_sha256: str | None = None,
+) -> dict[str, Any]:
     """Write ``run.json``: resolved recipe, versions, hashes of data and of code beside the recipe.
 
-    Names no host or path. ``engine`` are further packages whose versions count.
+    Names no host or path. ``engine`` are further packages whose versions count; ``data_sha256`` is
+    the hash of the data as they were read, None that of what lies there now.
 
     Returns
     -------
@@ -204,7 +211,7 @@ def provenance(out: Path, recipe: Recipe, data: Path, engine: Sequence[str] = ()
     packages = (*PACKAGES, *engine, *(["peft"] if recipe.lora is not None else []))
     record = {
         "recipe": resolved,
-        "data_sha256": fingerprint(data),
+        "data_sha256": fingerprint(data) if data_sha256 is None else data_sha256,
         "code_sha256": {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for reference in (*recipe.grpo.rewards, *filter(None, [recipe.sft.objective]))

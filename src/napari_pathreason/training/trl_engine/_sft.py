@@ -125,7 +125,7 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     )
     if trainer.accelerator.is_main_process:
         done = 0 if state is None else int(state.name.rpartition("-")[2])
-        run.start_log(None, out, recipe, done, ("trl",))
+        run.start_log(None, out, recipe, done, ("trl",), of)
     trainer.train(resume_from_checkpoint=None if state is None else str(state))
     bring_home(trainer, start, out / "model", begin, recipe, metadata, "relative")
     return out / "model"
