@@ -33,7 +33,7 @@ from napari_pathreason.viewer import (
 from . import _words as words
 from ._fields import MORE, listen, text_line
 from ._progress import LineOverBar
-from ._runner import WAIT, ModelRunner
+from ._runner import WAIT, PausableRunner
 from ._server import may_send
 from ._work import work
 
@@ -41,7 +41,7 @@ STEPS = 1000
 """Of the bar, whatever the number of annotations."""
 
 
-class ProjectRunner(ModelRunner):
+class ProjectRunner(PausableRunner):
     """The project that is asked about; it can be paused after each annotation.
 
     Signals
@@ -57,17 +57,7 @@ class ProjectRunner(ModelRunner):
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(session, parent)
-        self._number, self._go = 0, Flag()
-
-    @property
-    def paused(self) -> bool:
-        """Whether a pause is asked for; the annotation in hand is finished first."""
-        return self.run.state in (RunState.PAUSING, RunState.PAUSED)
-
-    @property
-    def closing(self) -> bool:
-        """Whether a run that has ended still has a lock on its folder."""
-        return self._worker is not None and not self.running
+        self._number = 0
 
     def start(self, wanted: ProjectRequest) -> None:
         """Ask about a project.
@@ -77,10 +67,7 @@ class ProjectRunner(ModelRunner):
         PathreasonError
             If the model is busy, or a cancelled run has not let go of its folder yet.
         """
-        if self._session.asking or self.running:
-            raise PathreasonError(words.BUSY)
-        if self.closing:
-            raise PathreasonError(words.STILL_CLOSING)
+        self.check_free()
         self._number += 1
         self.run.rest()
         self.run.move(RunState.LOADING)
@@ -98,31 +85,6 @@ class ProjectRunner(ModelRunner):
         self._worker.yielded.connect(self._relay)
         self._worker.finished.connect(self._let_go)
         self._worker.start()
-
-    def pause(self) -> None:
-        """Finish the annotation in hand and wait."""
-        if self.run.state in (RunState.LOADING, RunState.RUNNING):
-            self.run.move(RunState.PAUSING)
-            self._go.clear()
-
-    def resume(self) -> None:
-        """Go on after a pause.
-
-        Raises
-        ------
-        PathreasonError
-            If the model is answering something else.
-        """
-        if self.paused:
-            if self._session.asking:
-                raise PathreasonError(words.BUSY)
-            self.run.move(RunState.RUNNING)
-            self._go.set()
-
-    def cancel(self) -> None:
-        """As for any run; a pause ends with it."""
-        super().cancel()
-        self._go.set()
 
     def close(self) -> None:
         """Drop the run without waiting and free the model's process; what is answered is kept."""

@@ -145,28 +145,16 @@ class QuestionRunner(ModelRunner):
         self._relay((self._number, Cancelled(self._stage)))
 
 
-class SlideRunner(ModelRunner):
-    """The slide run of one session: it can be paused, too.
-
-    The worker keeps what it finds in a `RunSoFar` and sends no event to the main thread, which
-    reads it by a timer: thousands of tiles that come at once do not hold it up.
-
-    Signals
-    -------
-    ended : RunFinished, RunCancelled or RunFailed
-        In the main thread, once for each run.
-    """
-
-    ended = Signal(object)
+class PausableRunner(ModelRunner):
+    """A run of many steps with a folder of its own, which can stand still between two of them."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(session, parent)
-        self.so_far = self._before = RunSoFar()
-        self._go, self._still = Flag(), Flag()
+        self._go = Flag()
 
     @property
     def paused(self) -> bool:
-        """Whether a pause is asked for; the tiles in hand are finished first."""
+        """Whether a pause is asked for; the step in hand is finished first."""
         return self.run.state in (RunState.PAUSING, RunState.PAUSED)
 
     @property
@@ -174,14 +162,8 @@ class SlideRunner(ModelRunner):
         """Whether a run that has ended still has a lock on its folder."""
         return self._worker is not None and not self.running
 
-    def start(self, request: SlideRequest, keep: bool = True) -> None:
-        """Start a run.
-
-        Parameters
-        ----------
-        request : SlideRequest
-        keep : bool
-            Go back to the run before if nothing comes of this one, as they are of one slide.
+    def check_free(self) -> None:
+        """Refuse to start beside another run.
 
         Raises
         ------
@@ -192,28 +174,11 @@ class SlideRunner(ModelRunner):
             raise PathreasonError(words.BUSY)
         if self.closing:
             raise PathreasonError(words.STILL_CLOSING)
-        self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
-        self.run.move(RunState.LOADING)
-        self._cancel, self._go, self._still = Flag(), Flag(), Flag()
-        self._go.set()
-        self._worker = work(
-            "a slide run",
-            _followed,
-            self._session,
-            request,
-            self.so_far,
-            self._cancel,
-            self._go,
-            self._still,
-        )
-        self._worker.finished.connect(self._let_go)
-        self._worker.start()
 
     def pause(self) -> None:
-        """Take no further tile in hand; meanwhile the model may be asked something else."""
+        """Take no further step; meanwhile the model may be asked something else."""
         if self.run.state in (RunState.LOADING, RunState.RUNNING):
             self.run.move(RunState.PAUSING)
-            self._still.clear()
             self._go.clear()
 
     def resume(self) -> None:
@@ -233,8 +198,64 @@ class SlideRunner(ModelRunner):
     def cancel(self) -> None:
         """As for any run; a pause ends with it."""
         super().cancel()
-        if self.running:
-            self._go.set()
+        self._go.set()
+
+
+class SlideRunner(PausableRunner):
+    """The slide run of one session: it can be paused, too.
+
+    The worker keeps what it finds in a `RunSoFar` and sends no event to the main thread, which
+    reads it by a timer: thousands of tiles that come at once do not hold it up.
+
+    Signals
+    -------
+    ended : RunFinished, RunCancelled or RunFailed
+        In the main thread, once for each run.
+    """
+
+    ended = Signal(object)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(session, parent)
+        self.so_far = self._before = RunSoFar()
+        self._still = Flag()
+
+    def start(self, request: SlideRequest, keep: bool = True) -> None:
+        """Start a run.
+
+        Parameters
+        ----------
+        request : SlideRequest
+        keep : bool
+            Go back to the run before if nothing comes of this one, as they are of one slide.
+
+        Raises
+        ------
+        PathreasonError
+            If the model is busy, or a cancelled run has not let go of its folder yet.
+        """
+        self.check_free()
+        self._before, self.so_far = self.so_far if keep else RunSoFar(), RunSoFar(request)
+        self.run.move(RunState.LOADING)
+        self._cancel, self._go, self._still = Flag(), Flag(), Flag()
+        self._go.set()
+        self._worker = work(
+            "a slide run",
+            _followed,
+            self._session,
+            request,
+            self.so_far,
+            self._cancel,
+            self._go,
+            self._still,
+        )
+        self._worker.finished.connect(self._let_go)
+        self._worker.start()
+
+    def pause(self) -> None:
+        """Take no further tile in hand; meanwhile the model may be asked something else."""
+        self._still.clear()
+        super().pause()
 
     def close(self) -> None:
         """Drop the run without waiting and free the model's process; what is done is kept."""
