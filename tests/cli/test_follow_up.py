@@ -34,11 +34,11 @@ def test_a_conversation_is_asked_shown_kept_and_repeated(shell, picture, tmp_pat
         ]
         reply = "<think>dark pixels</think><answer>yes</answer>"
         assert asked[-1]["messages"][2]["content"] == reply
-        count = len(server.bodies)
+        count = len(server.questions)
         again = shell("ask", picture, "--from", manifest, "--json", "-", *model)
         assert again.code == 0, again.err
         assert "differs" not in again.err
-        repeated = [body for body in server.bodies[count:] if len(body["messages"]) == 6]
+        repeated = [body for body in server.questions[count:] if len(body["messages"]) == 6]
         assert repeated[-1]["messages"] == asked[-1]["messages"]
     assert "Before       Is there tumour? -> yes" in done.out
     assert done.out.count("Question     ") == 3

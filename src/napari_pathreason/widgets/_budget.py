@@ -56,7 +56,7 @@ from ._fields import ChoiceBox, Rows, text_line
 from ._history import HistoryTable
 from ._reliability import OutlookLine
 from ._views import ViewsPage
-from ._work import work
+from ._work import when_done, work
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -287,7 +287,7 @@ class BudgetWidget(Dock):
         self.preview_button.setEnabled(False)
         region, size = marked.region, cost.plan.size
         worker = work("reading a preview", read_preview, opener, region, size, marked.outline)
-        worker.returned.connect(lambda read: self._lay(image, region, cost, read))
+        when_done(worker, self, lambda read: self._lay(image, region, cost, read))
         worker.start()
 
     def _lay(self, image: Image, region: Region, cost: BudgetCost, read: Any) -> None:

@@ -39,7 +39,7 @@ from ._answer_view import question_text
 from ._fields import MORE, RowTable, listen
 from ._form import TASK_NAMES
 from ._reliability import ICON, level_icon
-from ._work import work
+from ._work import when_done, work
 
 COLUMNS = {
     "Time": "When the answer came, and whether it may be relied on",
@@ -221,7 +221,7 @@ class SaveButton(QPushButton):
         worker = work(
             f"saving {Path(path).name}", write_answers, files, path, kind, self._progress.emit
         )
-        worker.returned.connect(lambda trouble: self._end(trouble, path))
+        when_done(worker, self, lambda trouble: self._end(trouble, path))
         worker.start()
 
     def _say(self, done: int, total: int) -> None:

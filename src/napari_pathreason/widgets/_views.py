@@ -49,7 +49,7 @@ from napari_pathreason.viewer import (
 from ._fields import TOTALS, BudgetBox, ChoiceBox, Rows, RowTable, listen, text_line
 from ._map_parts import PickedButtons, button, legend, patch_icon
 from ._reliability import level_icon
-from ._work import work
+from ._work import when_done, work
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -212,7 +212,7 @@ class ViewsPage(QWidget):
                 self._take(key, question, image_of, model, plan)
             self.planned.emit()
 
-        worker.returned.connect(take)
+        when_done(worker, self, take)
         worker.start()
 
     def _take(

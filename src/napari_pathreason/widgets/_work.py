@@ -11,6 +11,8 @@ from inspect import isgeneratorfunction
 from typing import Any
 
 from napari.qt.threading import FunctionWorker, GeneratorWorker, create_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject
 
 
 class _Named:
@@ -43,3 +45,25 @@ def work(words: str, do: Callable[..., Any], *args: Any) -> Any:
     """
     kind = GeneratorWorker if isgeneratorfunction(do) else FunctionWorker
     return create_worker(_Named(words, do), *args, _worker_class=kind)
+
+
+def when_done(worker: Any, owner: QObject, take: Callable[[Any], None]) -> None:
+    """Call a function with what a worker returns, as long as Qt has who waits for it.
+
+    A dock that is closed meanwhile may still be there for Python. Qt sees to that itself where a
+    signal calls a method of a widget, but not where it calls a function around one.
+
+    Parameters
+    ----------
+    worker : worker of napari
+    owner : QObject
+        Who waits.
+    take : callable
+        Of the value.
+    """
+
+    def heard(value: Any) -> None:
+        if isalive(owner):
+            take(value)
+
+    worker.returned.connect(heard)

@@ -86,7 +86,6 @@ def test_the_shell_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
         "sft.budgets={4: .inf}",
         "sft.budgets={}",
         "data.weights={lung: -1}",
-        "data.weights={lung: 0}",
         "data.weights={lung: .nan}",
         "data.stain=.inf",
         "data.stain=-1",

@@ -60,7 +60,7 @@ class DataRecipe(Strict):
     """
 
     folder: str
-    weights: Annotated[dict[str, NotBelow], AfterValidator(_not_all_zero)] = Field(default={})
+    weights: dict[str, NotBelow] = {}  # of a source that is not named 1
     questions: Positive = 4
     turn: bool = True
     stain: NotBelow = 0.08
