@@ -49,6 +49,13 @@ MODEL = ModelInfo(
 )
 
 
+def test_where_no_question_is_alike_those_of_the_same_task_go_first() -> None:
+    boxes_first = replace(MODEL, metadata=Metadata((TOPICS[3], *TOPICS[:3]), ("tumour",)))
+    offered = outlook(Query("vqa", "Is there necrosis?", YES_NO), boxes_first).examples
+    assert [one.task for one in offered] == ["vqa", "vqa", "vqa", "detection"][: len(offered)]
+    assert len(offered) > 1
+
+
 def test_a_question_of_the_training_is_said_to_be_one() -> None:
     forecast = outlook(COUNT, MODEL)
     assert (forecast.level, forecast.text, forecast.examples) == (

@@ -149,7 +149,10 @@ def largest_offered(most: int | None) -> int:
 
 
 def _alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
-    """Questions that a model can answer: of detection its labels, else the most alike first."""
+    """Questions that a model can answer: of detection its labels, else the most alike first.
+
+    Where none is alike, those of the same task go first: a click leaves the form as it is.
+    """
     if query.task == "detection" and metadata.labels:
         return tuple(Query("detection", "", (label,)) for label in metadata.labels[:MOST_LABELS])
     words = words_of_query(query)
@@ -159,5 +162,6 @@ def _alike(query: Query, metadata: Metadata) -> tuple[Query, ...]:
     }
     ranked = sorted(shared, key=lambda example: (-shared[example], example.task != query.task))
     near = [example for example in ranked if shared[example]]
-    offered = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *examples(metadata), *near])
+    others = sorted(examples(metadata), key=lambda example: example.task != query.task)
+    offered = dict.fromkeys([*near[: MOST_EXAMPLES - 1], *others, *near])
     return tuple(offered)[:MOST_EXAMPLES]
