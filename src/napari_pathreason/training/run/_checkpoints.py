@@ -79,7 +79,7 @@ def resume(
 ) -> tuple[int, RunLog]:
     """Load the last whole checkpoint, and begin the log (`start_log`); in every process.
 
-    ``of`` is `identity_of` the run.
+    ``of`` is the identity of the run; see `start_log`.
 
     Returns
     -------
