@@ -99,7 +99,7 @@ def _run(args: argparse.Namespace) -> None:
         draw_table(table.rows, args.figure)
     if args.json:
         about = {
-            "model": args.model,
+            "model": Path(args.model).name,  # no path of a machine
             "weights_sha256": weights_hash(args.model),
             "questions": len(questions),
             "per_topic": args.per_topic,
