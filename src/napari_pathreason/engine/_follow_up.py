@@ -31,6 +31,9 @@ from ._job import Event, Job, Planned, Stage, StageStarted
 from ._plan import cost_of
 from ._reading import Found, ask_jointly
 
+MOST_PICTURES = 999
+"""In one prompt of a model that is not on a server, which states how many it takes."""
+
 
 def follow_up(result: Result, query: Query, settings: GenerationSettings | None = None) -> Request:
     """A request that asks more about what an answer saw, knowing what was said.
@@ -154,8 +157,7 @@ def captions_of(views: tuple[View, ...], region: Region) -> tuple[str, ...]:
 
 def _check(query: Query, model: ModelInfo, views: Views) -> None:
     count = len(views.views)
-    server = model.server
-    most = 999 if server is None else server.pictures
+    most = MOST_PICTURES if model.server is None else model.server.pictures
     if count > 1 and query.task == "detection":
         raise QueryError(
             f"boxes are looked for in one picture at a time, and this answer saw {count}; ask for "

@@ -228,6 +228,34 @@ def last_state(out: Path) -> Path | None:
     return states[max(states)] if states else None
 
 
+def identify(
+    recipe: Recipe, stage: str, settings: Any, begin: str, processes: int, out: Path
+) -> tuple[dict[str, Any], Path | None]:
+    """Which run this is, and the last state of it in its folder; None where there is none.
+
+    Raises
+    ------
+    QueryError
+        If the state is of another run, or the processes are not those that were asked for.
+    """
+    run.check_processes(processes)
+    of = run.identity_of(recipe, stage, settings, begin, processes)
+    of |= {"engine": "trl", f"trl.{stage}": getattr(recipe.trl, stage)}
+    state = last_state(out)
+    run.check_same_run(state, of, out)
+    return of, state
+
+
+def learn(
+    trainer: Any, recipe: Recipe, out: Path, of: Mapping[str, Any], state: Path | None
+) -> None:
+    """Train, from a state on if there is one; what the run is stands beside it from the start."""
+    if trainer.accelerator.is_main_process:
+        done = 0 if state is None else int(state.name.rpartition("-")[2])
+        run.start_log(None, out, recipe, done, ("trl",), of)
+    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+
+
 def check_own_state(out: Path) -> None:
     """Refuse a folder in which the own loop has begun the same stage.
 

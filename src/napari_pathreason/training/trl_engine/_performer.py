@@ -26,7 +26,8 @@ from ._frame import (
     check_own_state,
     common,
     divide,
-    last_state,
+    identify,
+    learn,
 )
 from ._questions import Drawing, Questions
 from ._start import load_start
@@ -122,11 +123,7 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     drawing_options = dict(further.pop("generation_kwargs", None) or {})
     args = arguments(trl.GRPOConfig, own, further, "grpo")  # before weights: it may shard them
     processes = args.world_size
-    run.check_processes(processes)
-    of = run.identity_of(recipe, "grpo", settings, begin, processes)
-    of |= {"engine": "trl", "trl.grpo": recipe.trl.grpo}
-    state = last_state(out)
-    run.check_same_run(state, of, out)
+    of, state = identify(recipe, "grpo", settings, begin, processes, out)
     start = load_start(begin, recipe.lora, recipe.seed, str(args.device))
     never = list(start.never)  # drawn, they would be read as pictures that are not there
     args.generation_kwargs = drawing_options | (
@@ -161,9 +158,6 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
         processing_class=start.processor,
         callbacks=[Journal(log, PANELS, {}, of, stop)],
     )
-    if trainer.accelerator.is_main_process:
-        done = 0 if state is None else int(state.name.rpartition("-")[2])
-        run.start_log(None, out, recipe, done, ("trl",))
-    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    learn(trainer, recipe, out, of, state)
     bring_home(trainer, start, out / "model", begin, recipe, metadata, space)
     return out / "model"

@@ -30,7 +30,8 @@ from ._frame import (
     check_own_state,
     common,
     divide,
-    last_state,
+    identify,
+    learn,
 )
 from ._questions import Drawing, Questions
 from ._start import Start, load_start
@@ -88,11 +89,7 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     }
     args = arguments(trl.SFTConfig, own, recipe.trl.sft, "sft")  # before weights: it may shard them
     processes = args.world_size
-    run.check_processes(processes)
-    of = run.identity_of(recipe, "sft", settings, begin, processes)
-    of |= {"engine": "trl", "trl.sft": recipe.trl.sft}
-    state = last_state(out)
-    run.check_same_run(state, of, out)
+    of, state = identify(recipe, "sft", settings, begin, processes, out)
     start = load_start(begin, recipe.lora, recipe.seed, str(args.device))
     tokenizer = start.processor.tokenizer
     before = _opening(tokenizer)
@@ -123,10 +120,7 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
         processing_class=start.processor,
         callbacks=[journal],
     )
-    if trainer.accelerator.is_main_process:
-        done = 0 if state is None else int(state.name.rpartition("-")[2])
-        run.start_log(None, out, recipe, done, ("trl",), of)
-    trainer.train(resume_from_checkpoint=None if state is None else str(state))
+    learn(trainer, recipe, out, of, state)
     bring_home(trainer, start, out / "model", begin, recipe, metadata, "relative")
     return out / "model"
 
