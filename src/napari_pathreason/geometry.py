@@ -149,3 +149,9 @@ def count_points(coordinates: Any) -> int:
                 raise ValueError("a coordinate is not finite")
         points += bool(value)
     return points
+
+
+def size_within(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) of a picture with no side above ``side`` and its shape kept; not enlarged."""
+    zoom = min(1.0, side / max(width, height))
+    return max(1, round(width * zoom)), max(1, round(height * zoom))

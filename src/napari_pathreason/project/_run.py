@@ -18,7 +18,7 @@ from napari_pathreason.errors import (
     SlideError,
 )
 from napari_pathreason.files import locked, remove_drafts
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Region, size_within
 
 from ._annotations import Annotation, annotations_of
 from ._folder import ProjectAnswer, ProjectFolder, ProjectQuestion, key_of
@@ -278,10 +278,8 @@ class _Run:
 
 def _mask_of(slide: slides.Slide) -> slides.TissueMask | None:
     """Tissue of a slide; None where its coarse level is damaged."""
-    zoom = min(1.0, MASK_SIDE / max(slide.width, slide.height))
-    size = max(1, round(slide.width * zoom)), max(1, round(slide.height * zoom))
     try:
-        return slides.tissue_mask(slide, size)
+        return slides.tissue_mask(slide, size_within(slide.width, slide.height, MASK_SIDE))
     except SlideError:
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Region, size_within
 
 from ._slide import Slide
 from ._tissue import BLACK, is_tissue
@@ -53,9 +53,7 @@ def background(slide: Slide) -> Background:
     if known is not None:
         return Background(known)
     width, height = slide.info.width, slide.info.height
-    zoom = min(1.0, SIDE / max(width, height))
-    size = max(1, round(width * zoom)), max(1, round(height * zoom))
-    image = slide.read_region(Region(0, 0, width, height), size)
+    image = slide.read_region(Region(0, 0, width, height), size_within(width, height, SIDE))
     found = Background(_colour(image.pixels), image.pixels_decoded)
     slide.background = found.colour
     return found
