@@ -1,5 +1,6 @@
 """Confidence out of hand-made tokens: what was written, and what stood beside it."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -9,15 +10,28 @@ from hypothesis import given, strategies as st
 from napari_pathreason.engine import (
     Job,
     ask,
+    calibration_of,
+    calibration_values,
     confidence,
     confidence_line,
     read_probabilities,
     result_to_dict,
+    scale_of,
     scaled,
     token_probability,
 )
-from napari_pathreason.tasks import TASKS
-from napari_pathreason.types import Answer, Calibration, Query, Request, Scale, TokenLogprobs
+from napari_pathreason.tasks import TASKS, words_of_query
+from napari_pathreason.types import (
+    Answer,
+    Calibration,
+    Metadata,
+    Query,
+    Request,
+    Scale,
+    TokenLogprobs,
+    Topic,
+    TopicScale,
+)
 
 TUMOUR = Query("vqa", "Is there tumour?", ("yes", "no", "cannot tell"))
 COUNT = Query("vqa", "How many nuclei are there?")
@@ -32,10 +46,11 @@ def token(chosen: str, share: float, **beside: float) -> TokenLogprobs:
 THINK, OPEN, CLOSE = (token(t, 1.0) for t in ("<think></think>", "<answer>", "</answer>"))
 
 
-def confident(written, query, calibration=None):
+def confident(written, query, calibration=None, metadata=None):
     text = "".join(one.text for one in [THINK, *written])
     answer = TASKS[query.task].parse(text, query)
-    return confidence(read_probabilities([THINK, *written], query, answer), calibration)
+    probabilities = read_probabilities([THINK, *written], query, answer)
+    return confidence(probabilities, scale_of(query, probabilities.form, calibration, metadata))
 
 
 def test_a_choice_is_weighed_against_the_other_choices_alone():
@@ -145,13 +160,62 @@ def test_each_form_of_answer_has_its_own_scale():
     assert [chosen, counted, free] == pytest.approx(expected)
 
 
+def test_a_kind_of_question_that_the_training_knows_apart_has_a_scale_of_its_own():
+    """A model may be as sure of a kind of question that it cannot answer as of one that it can."""
+
+    def topic(name, form, question, *options):
+        query = Query("vqa", question, options)
+        return Topic(name, form, words_of_query(query), query)
+
+    tumour = topic("tumour", "yes/no", "Is there tumour?", "yes", "no", "cannot tell")
+    cells = topic("white cells", "yes/no", "Are there white cells?", "yes", "no")
+    red = topic("red cells", "yes/no", "Are there red cells?", "yes", "no")
+    metadata = Metadata((tumour, cells, red), ())
+    guessed = TopicScale("yes/no", frozenset({"tumour"}), Scale(offset=-2.0))
+    heat = Calibration(Scale(2.0), topics=(guessed,))
+
+    def said(query, text="yes"):
+        written = [OPEN, token(text, 0.8, no=0.2), CLOSE]
+        return confident(written, query, heat, metadata).answer
+
+    assert said(tumour.example) == pytest.approx(scaled(0.8, Scale(offset=-2.0)))
+    general = pytest.approx(scaled(0.8, Scale(2.0)))
+    assert said(cells.example) == general  # nobody has asked enough of them
+    either = Query("vqa", "Any cells?", ("yes", "no"))
+    assert said(either) == general  # its words leave open which cells
+    assert said(Query("vqa", "Is there necrosis?", ("yes", "no"))) == general
+    alone = Calibration(topics=(guessed,))
+    assert confident([OPEN, token("yes", 0.8, no=0.2), CLOSE], tumour.example, alone).answer == (
+        pytest.approx(0.8)
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["choice", "yes/no", "count", "boxes", "free text"]),
+            st.frozensets(st.text(max_size=5), min_size=1, max_size=3),
+            st.floats(0.1, 9),
+            st.floats(-3, 3),
+            st.booleans(),
+        ),
+        max_size=3,
+    ),
+    st.floats(0, 1),
+)
+def test_a_calibration_comes_back_from_its_values(topics, least):
+    own = tuple(TopicScale(form, names, Scale(*scale)) for form, names, *scale in topics)
+    made = Calibration(Scale(2.0, 1.0, True), Scale(3.0), Scale(0.5), least, own)
+    assert calibration_of(json.loads(json.dumps(calibration_values(made)))) == made
+
+
 def test_the_least_sure_word_of_the_rationale_counts_where_the_calibration_says_so():
     rationale = [token("<think>", 1.0), token("tumour", 0.6), token("</think>", 0.9)]
     written = [*rationale, OPEN, token("yes", 0.8, no=0.2), CLOSE]
     answer = TASKS["vqa"].parse("".join(one.text for one in written), TUMOUR)
     probabilities = read_probabilities(written, TUMOUR, answer)
     assert (probabilities.answer, probabilities.rationale) == pytest.approx((0.8, 0.6))
-    taken, left = (Calibration(choice=Scale(rationale=r)) for r in (True, False))
+    taken, left = (Scale(rationale=r) for r in (True, False))
     assert confidence(probabilities, taken).answer == pytest.approx(0.48)
     assert confidence(probabilities, left).answer == pytest.approx(0.8)
 

@@ -5,7 +5,7 @@ import pytest
 
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import CALIBRATION, ModelProcess, load_performer, read_info
-from napari_pathreason.types import Calibration, Scale
+from napari_pathreason.types import Calibration, Scale, TopicScale
 
 
 @pytest.fixture
@@ -43,6 +43,23 @@ def test_a_scale_that_is_none_is_refused(copy, scale):
     _write(copy, open=scale)
     with pytest.raises(ModelError, match="pathreason calibrate"):
         read_info(copy, "copy")
+
+
+def test_kinds_of_question_come_from_the_file_too(copy):
+    scale = {"temperature": 3, "offset": -1, "rationale": False}
+    _write(copy, topics=[{"form": "count", "topics": ["number of cells"], **scale}])
+    own = TopicScale("count", frozenset({"number of cells"}), Scale(3.0, -1.0))
+    assert load_performer(copy, "cpu").info.calibration == Calibration(topics=(own,))
+
+
+@pytest.mark.parametrize("form", ["counting", None, ["count"]])
+@pytest.mark.parametrize("topics", ["cells", None, 3])
+def test_a_kind_of_question_that_is_none_is_refused(copy, form, topics):
+    scale = {"temperature": 3, "offset": -1, "rationale": False}
+    for wrong in ({"form": form, "topics": ["cells"]}, {"form": "count", "topics": topics}):
+        _write(copy, topics=[wrong | scale])
+        with pytest.raises(ModelError, match="pathreason calibrate"):
+            read_info(copy, "copy")
 
 
 @pytest.mark.slow

@@ -1,3 +1,7 @@
+from ._calibration import (
+    calibration_of as calibration_of,
+    calibration_values as calibration_values,
+)
 from ._checks import (
     check_boxes as check_boxes,
     check_query as check_query,
@@ -5,9 +9,12 @@ from ._checks import (
 )
 from ._combine import combine_readings as combine_readings
 from ._confidence import (
+    ANSWERED as ANSWERED,
+    Answered as Answered,
     confidence as confidence,
     log_odds as log_odds,
     read_probabilities as read_probabilities,
+    scale_of as scale_of,
     scaled as scaled,
     token_probability as token_probability,
 )

@@ -8,13 +8,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_pathreason.types import Answer, Calibration, Detection, Query, Scale, TokenLogprobs
+from napari_pathreason.tasks import form_of, topics_of
+from napari_pathreason.types import (
+    Answer,
+    Calibration,
+    Detection,
+    Form,
+    Metadata,
+    Query,
+    Scale,
+    TokenLogprobs,
+)
 
 _Allowed = Callable[[str], bool]
 
 _OPENING, _CLOSING = "<answer>", "</answer"
 _BOX = re.compile(r"\{[^{}]*\}")
 _NUMBER = re.compile(r"\s*-?[\d.]+\s*")
+Answered = Literal["choice", "open", "box"]
+"""How a question was answered: by one of its choices, in other words, by boxes or none."""
+ANSWERED: dict[Form, Answered] = {
+    "choice": "choice",
+    "yes/no": "choice",
+    "count": "open",
+    "free text": "open",
+    "boxes": "box",
+}
+"""How a question is answered that is answered as it asks."""
 _EDGE = 1e-6  # nearer to 0 or 1 no two probabilities are told apart
 
 
@@ -27,7 +47,7 @@ class Probabilities:
     answer: the answer's is given the rationale, and follows from it where that states it.
     """
 
-    form: Literal["choice", "open", "box"]
+    form: Answered
     answer: float | None = None
     boxes: tuple[float, ...] = ()
     rationale: float = 1.0
@@ -41,12 +61,39 @@ class Confidence:
     boxes: tuple[float, ...] = ()
 
 
-def confidence(probabilities: Probabilities, calibration: Calibration | None = None) -> Confidence:
-    """Probabilities, calibrated; without a calibration the model is taken at its word.
+def scale_of(
+    query: Query, answered: Answered, calibration: Calibration | None, metadata: Metadata | None
+) -> Scale:
+    """The scale of an answer: of its kind of question where there is one, else of its form.
+
+    Without a calibration the model is taken at its word.
+
+    Parameters
+    ----------
+    query : Query
+    answered : Answered
+        How it was answered: out of its choices or not, by boxes or in words.
+    calibration : Calibration or None
+    metadata : Metadata or None
+        What the model says of its training.
+    """
+    if calibration is None:
+        return Scale()
+    form = form_of(query)
+    if calibration.topics and ANSWERED[form] == answered:
+        topics = frozenset(topic.name for topic in topics_of(query, metadata))
+        for own in calibration.topics:
+            if (own.form, own.topics) == (form, topics):
+                return own.scale
+    scale: Scale = getattr(calibration, answered)
+    return scale
+
+
+def confidence(probabilities: Probabilities, scale: Scale) -> Confidence:
+    """Probabilities, calibrated.
 
     Of an answer with boxes it is their mean: the share of them that is expected to be right.
     """
-    scale = Scale() if calibration is None else getattr(calibration, probabilities.form)
     doubt = probabilities.rationale if scale.rationale else 1.0
     if probabilities.boxes:
         boxes = tuple(scaled(probability * doubt, scale) for probability in probabilities.boxes)

@@ -29,7 +29,7 @@ from napari_pathreason.types import (
 )
 
 from ._asking import Need, complete, most_together
-from ._confidence import confidence, read_probabilities
+from ._confidence import confidence, read_probabilities, scale_of
 from ._job import Event, Job, ViewRead
 from ._masking import masked, outline_at
 from ._protocols import Performer
@@ -167,7 +167,9 @@ def reading_of(
     """
     query = job.request.query
     answer = TASKS[query.task].parse(completion.text, query)
-    confident = confidence(read_probabilities(completion.written, query, answer), model.calibration)
+    probabilities = read_probabilities(completion.written, query, answer)
+    scale = scale_of(query, probabilities.form, model.calibration, model.metadata)
+    confident = confidence(probabilities, scale)
     detections: tuple[Detection, ...] = ()
     if len(views) == 1:
         (view,) = views

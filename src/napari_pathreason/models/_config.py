@@ -8,6 +8,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, get_args
 
+from napari_pathreason.engine import calibration_of
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import plain_text
 from napari_pathreason.types import (
@@ -15,7 +16,6 @@ from napari_pathreason.types import (
     Calibration,
     ModelDims,
     ModelInfo,
-    Scale,
     TokenLevel,
 )
 
@@ -56,8 +56,6 @@ _MOST = {
     "vocabulary": VOCABULARY,
 }
 """Of `ModelDims`; the others are widths."""
-LEAST = 0.5
-"""Confidence below which an answer is uncertain where no calibration says."""
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
@@ -276,7 +274,7 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_calibration(folder: Path, name: str) -> Calibration | None:
-    """The optional ``calibration.json``: a `Scale` under each field of `Calibration`.
+    """The optional ``calibration.json``; None where there is none.
 
     Raises
     ------
@@ -287,24 +285,8 @@ def read_calibration(folder: Path, name: str) -> Calibration | None:
         return None
     values = read_json(folder / CALIBRATION, name)
     try:
-        forms = ("choice", "open", "box")
-        scales = {form: _scale(values[form]) for form in forms}
-        return Calibration(**scales, least=_share(values.get("least", LEAST)))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return calibration_of(values)
+    except ValueError as error:
         raise ModelError(
             f"{CALIBRATION} of the model {name} is damaged; run pathreason calibrate again"
         ) from error
-
-
-def _scale(values: dict[str, Any]) -> Scale:
-    temperature, offset = float(values["temperature"]), float(values["offset"])
-    if not (0 < temperature < math.inf and math.isfinite(offset)):
-        raise ValueError("no scale")
-    return Scale(temperature, offset, bool(values["rationale"]))
-
-
-def _share(value: Any) -> float:
-    share = float(value)
-    if not 0 <= share <= 1:
-        raise ValueError("no share")
-    return share

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
-from napari_pathreason.types import Form, Metadata, Query
+from napari_pathreason.types import Form, Metadata, Query, Topic
 
 from ._numbers import asks_count
 
@@ -77,6 +78,19 @@ def content_words(*texts: str) -> frozenset[str]:
 def words_of_query(query: Query) -> frozenset[str]:
     """Content words of a question, its choices and its labels."""
     return content_words(query.question, *query.options)
+
+
+def topics_of(query: Query, metadata: Metadata | None) -> tuple[Topic, ...]:
+    """Kinds of question of a model's training that a question may be of, by its words and form.
+
+    Several where the words leave that open, none where the model was not trained on it.
+    """
+    if metadata is None or not (own := _stems(words_of_query(query))):
+        return ()
+    form = form_of(query)
+    return tuple(
+        topic for topic in metadata.topics if topic.form == form and own <= _stems(topic.words)
+    )
 
 
 def untrained(query: Query, metadata: Metadata) -> str:
@@ -180,6 +194,7 @@ def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*sets)
 
 
+@lru_cache(4096)  # each answer is held against all topics
 def _stem(word: str) -> str:
     """A word without the endings of inflection, English and Latin; not meant to be read."""
     for ending, rest in _ENDINGS:

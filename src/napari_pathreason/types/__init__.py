@@ -17,6 +17,7 @@ from .model import (
     TokenLevel,
     TokenLogprobs,
     Topic,
+    TopicScale,
     unknown_dims,
 )
 from .query import (
@@ -91,6 +92,7 @@ __all__ = [
     "TokenLogprobs",
     "TokenReport",
     "Topic",
+    "TopicScale",
     "Turn",
     "View",
     "Views",

@@ -117,18 +117,38 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicScale:
+    """A `Scale` of the questions that a model's training knows apart by their words.
+
+    Parameters
+    ----------
+    form : Form
+        Of their answers.
+    topics : frozenset of str
+        Names of all topics that such a question may be of; see `tasks.topics_of`.
+    scale : Scale
+    """
+
+    form: Form
+    topics: frozenset[str]
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What makes a model's probabilities honest, fitted on questions with known answers.
 
     ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
-    labelled boxes, or of there being none. ``least`` is the confidence below which an answer is
-    uncertain.
+    labelled boxes, or of there being none. ``topics`` go before these where a question is of
+    theirs: a model may be right in one kind of question and guess in another, and be as sure of
+    both. ``least`` is the confidence below which an answer is uncertain.
     """
 
     choice: Scale = Scale()
     open: Scale = Scale()
     box: Scale = Scale()
     least: float = 0.5
+    topics: tuple[TopicScale, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

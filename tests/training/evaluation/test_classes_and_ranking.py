@@ -36,7 +36,7 @@ from napari_pathreason.training.evaluation import (
     uncalibrated,
     with_bounds,
 )
-from napari_pathreason.types import AnswerBox, Calibration, Scale
+from napari_pathreason.types import AnswerBox, Scale
 
 
 def _choice(index, truth, answer, choices, group="", probability=None):
@@ -251,9 +251,9 @@ def test_one_group_tells_nothing_of_others():
 def test_a_calibration_can_be_taken_back(probability, temperature, offset):
     scale = Scale(temperature, offset)
     calibrated = scaled(probability, scale)
-    back = uncalibrated(calibrated, Calibration(choice=scale))
+    back = uncalibrated(calibrated, scale)
     assert back == pytest.approx(probability, abs=1e-3)
-    assert uncalibrated(None, None) is None
+    assert uncalibrated(None, scale) is None
 
 
 def test_nothing_is_chosen_on_test(converted, tmp_path, monkeypatch, always):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from napari_pathreason.engine import calibration_of
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.types import (
     BoxSpace,
     Calibration,
     ModelInfo,
-    Scale,
     ServerInfo,
     TokenLevel,
     unknown_dims,
@@ -199,7 +199,7 @@ def keep_calibration(model_id: str, values: dict[str, Any]) -> None:
     model_id : str
         Its address.
     values : dict
-        A `Scale` under each of ``choice``, ``open`` and ``box``, and ``least``; see `Calibration`.
+        As `engine.calibration_values` gives them.
 
     Raises
     ------
@@ -211,22 +211,10 @@ def keep_calibration(model_id: str, values: dict[str, Any]) -> None:
 
 def _calibration(address: Address) -> Calibration | None:
     """What `keep_calibration` remembered; None where that is nothing, or is damaged."""
-    values = recall(address, CALIBRATED)
     try:
-        scales = {
-            form: Scale(
-                float(values[form]["temperature"]),
-                float(values[form]["offset"]),
-                bool(values[form]["rationale"]),
-            )
-            for form in ("choice", "open", "box")
-        }
-        least = float(values["least"])
-    except (LookupError, TypeError, ValueError):
+        return calibration_of(recall(address, CALIBRATED))
+    except ValueError:
         return None
-    if any(scale.temperature <= 0 for scale in scales.values()):
-        return None
-    return Calibration(**scales, least=least)
 
 
 def _connected(model_id: str, key: str) -> tuple[Client, tuple[Served, ...]]:

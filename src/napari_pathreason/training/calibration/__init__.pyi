@@ -1,9 +1,12 @@
 from ._calibrate import CalibrationPlan as CalibrationPlan, calibrate as calibrate
 from ._confidence import (
     AnswerOutcome as AnswerOutcome,
-    answer_confidence as answer_confidence,
+    KnownAnswer as KnownAnswer,
     answer_outcomes as answer_outcomes,
     apply as apply,
+    apply_calibration as apply_calibration,
+    calibration_errors as calibration_errors,
+    fit_confidence as fit_confidence,
     fit_scale as fit_scale,
     held_out as held_out,
     least_confidence as least_confidence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_pathreason import models
-from napari_pathreason.engine import Performer
+from napari_pathreason.engine import Performer, calibration_values
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.models.server import keep_calibration, load_server
 from napari_pathreason.training.evaluation import pick, refuse_on_test, write_whole
@@ -129,14 +129,15 @@ def _confidence(
     plan: CalibrationPlan, performer: Performer, questions: Sequence[Sample]
 ) -> tuple[dict[str, Any], list[str]]:
     """What is to be kept of the fit, and what came of it in words."""
-    outcomes = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
-    errors = calibration_errors(outcomes)
+    answers = ask_known(performer, questions, Pictures(plan.val.parent), plan.seed)
+    metadata = performer.info.metadata
+    errors = calibration_errors(answers, metadata)
     about = {"questions": len(questions), "seed": plan.seed, "ece": errors}
     lines = [
         f"{form}: {error['answers']:,} answers, ECE {error['before']:.3f} -> {error['after']:.3f}"
         for form, error in errors.items()
     ]
-    return {**asdict(fit_confidence(outcomes)), **about}, lines
+    return {**calibration_values(fit_confidence(answers, metadata)), **about}, lines
 
 
 def _calibrate_server(plan: CalibrationPlan) -> str:

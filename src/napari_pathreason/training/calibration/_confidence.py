@@ -1,17 +1,19 @@
 """Confidence: questions with known answers put to a model, and its probabilities fitted to them.
 
-Log-odds are scaled and shifted by likelihood, each form of answer by itself, so that of the answers
-with a confidence of 0.8 four fifths are right.
+Log-odds are scaled and shifted by likelihood, each form of answer by itself and each kind of
+question that the model's training tells apart near to its form, so that of the answers with a
+confidence of 0.8 four fifths are right.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from random import Random
 from threading import Event
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,18 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from napari_pathreason import types
-from napari_pathreason.engine import Job, Performer, ask, log_odds, read_probabilities
+from napari_pathreason.engine import (
+    ANSWERED,
+    Answered,
+    Job,
+    Performer,
+    ask,
+    log_odds,
+    read_probabilities,
+    scale_of,
+)
 from napari_pathreason.models import FixedAllocator
-from napari_pathreason.tasks import TASKS, is_right, match_boxes
+from napari_pathreason.tasks import TASKS, form_of, is_right, match_boxes, topics_of
 from napari_pathreason.training.evaluation import (
     SMALLEST,
     ask_views,
@@ -36,7 +47,7 @@ from napari_pathreason.training.samples import (
     score_target,
 )
 
-FORMS = ("choice", "open", "box")
+FORMS: tuple[Answered, ...] = get_args(Answered)
 BUDGETS = (4, 16, 64, 256)
 """Each question is asked at one of them, drawn anew for each."""
 MAX_NEW_TOKENS = 192
@@ -44,6 +55,8 @@ FEWEST = 10
 """Known answers below which nothing is fitted."""
 PRIOR = 1.0
 """Weight, in answers, of the belief that nothing needs a change; keeps a few answers sober."""
+TOPIC_PRIOR = 2.0
+"""Weight of the belief that a kind of question is as all of its form; of 2 to 16, 2 did best."""
 CONFIDENT = 0.5
 """What is right more often than not is never called uncertain for its confidence."""
 DOUBTED = 0.04
@@ -65,30 +78,38 @@ class AnswerOutcome:
     right: bool
 
 
-Outcomes = dict[str, list[tuple[AnswerOutcome, ...]]]
-"""By the form of the answer, one tuple for each: of boxes one outcome each, else a single one."""
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """What became of a question with a known answer: of boxes one outcome each, else a single one.
+
+    ``form`` is how it was answered.
+    """
+
+    query: types.Query
+    form: Answered
+    outcomes: tuple[AnswerOutcome, ...]
 
 
 def ask_known(
     performer: Performer, samples: Sequence[Sample], pictures: Pictures, seed: int
-) -> Outcomes:
+) -> list[KnownAnswer]:
     """Outcomes of answers; a box is right as a scored match, as is no box; else see `is_right`.
 
     ``performer`` must be one without a calibration. What a zoom leaves of the boxes is
-    what counts.
+    what counts. Answers whose probability is not known are left out.
     """
     rng = Random(f"{seed}-budgets")
-    outcomes: Outcomes = {form: [] for form in FORMS}
+    answers = []
     for sample in tqdm(samples, unit="answer", mininterval=5):
-        form, own = answer_outcomes(performer, sample, pictures, rng.choice(BUDGETS))
-        if own:
-            outcomes[form].append(own)
-    return outcomes
+        form, outcomes = answer_outcomes(performer, sample, pictures, rng.choice(BUDGETS))
+        if outcomes:
+            answers.append(KnownAnswer(sample.query, form, outcomes))
+    return answers
 
 
 def answer_outcomes(
     performer: Performer, sample: Sample, pictures: Pictures, budget: int
-) -> tuple[str, tuple[AnswerOutcome, ...]]:
+) -> tuple[Answered, tuple[AnswerOutcome, ...]]:
     """Form of the answer to one question, and its outcomes; parameters as in `ask_known`."""
     settings = types.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     if sample.views:
@@ -129,7 +150,7 @@ def _joint_outcome(
     pictures: Pictures,
     budget: int,
     settings: types.GenerationSettings,
-) -> tuple[str, tuple[AnswerOutcome, ...]]:
+) -> tuple[Answered, tuple[AnswerOutcome, ...]]:
     """The same of a sample whose views stand in one prompt; its answer is in words."""
     (one,) = ask_views(performer, [sample], pictures, budget, settings)
     probabilities = read_probabilities(one.completion.written, sample.query, one.answer)
@@ -161,33 +182,59 @@ class _Listening:
             yield piece
 
 
-def fit_confidence(outcomes: Outcomes) -> types.Calibration:
-    """A scale for each form of answer, and the confidence below which any is uncertain."""
-    scales = [fit_scale([*chain.from_iterable(outcomes[form])]) for form in FORMS]
-    confidences = [
-        answer_confidence(scale, answer)
-        for scale, form in zip(scales, FORMS, strict=True)
-        for answer in outcomes[form]
+def fit_confidence(
+    answers: Sequence[KnownAnswer], metadata: types.Metadata | None
+) -> types.Calibration:
+    """A scale for each form of answer and each kind of question, and what is uncertain in any.
+
+    Parameters
+    ----------
+    answers : sequence of KnownAnswer
+    metadata : Metadata or None
+        What the model says of its training: the kinds of question that its words tell apart.
+    """
+    fits = {form: _fits(_outcomes_of(answers, form)) for form in FORMS}
+    choice, open_, box = (_likeliest(fits[form]) for form in FORMS)
+    topics = []
+    for (form, names), own in _by_topics(answers, metadata).items():
+        outcomes = [*chain.from_iterable(one.outcomes for one in own)]
+        if len(outcomes) >= FEWEST:
+            scale = _likeliest(_fits(outcomes, fits[ANSWERED[form]], TOPIC_PRIOR))
+            topics.append(types.TopicScale(form, names, scale))
+    found = types.Calibration(choice, open_, box, topics=tuple(topics))
+    shares = apply_calibration(found, answers, metadata)
+    least = least_confidence([float(own.mean()) for own in shares])
+    return replace(found, least=least)
+
+
+def apply_calibration(
+    calibration: types.Calibration,
+    answers: Sequence[KnownAnswer],
+    metadata: types.Metadata | None,
+) -> list[Shares]:
+    """Scaled probabilities of each answer's outcomes, float64 (outcomes,) each."""
+    return [
+        apply(scale_of(one.query, one.form, calibration, metadata), one.outcomes) for one in answers
     ]
-    choice, open_, box = scales
-    return types.Calibration(choice, open_, box, least_confidence(confidences))
 
 
-def calibration_errors(outcomes: Outcomes) -> dict[str, dict[str, Any]]:
+def calibration_errors(
+    answers: Sequence[KnownAnswer], metadata: types.Metadata | None
+) -> dict[str, dict[str, Any]]:
     """ECE of each form and of all answers in words, before and after; see `held_out`."""
-    errors, words = {}, []
-    for form in FORMS:
-        own = [*chain.from_iterable(outcomes[form])]
-        if len(own) < 2:
+    after = held_out(answers, metadata)
+    plain = apply_calibration(types.Calibration(), answers, None)
+    groups: dict[str, list[int]] = {
+        form: [i for i, one in enumerate(answers) if one.form == form] for form in FORMS
+    }
+    groups["choice and open"] = [i for i, one in enumerate(answers) if one.form != "box"]
+    errors: dict[str, dict[str, Any]] = {}
+    for name, places in groups.items():
+        right = np.array([one.right for i in places for one in answers[i].outcomes], float)
+        if len(right) < 2:
             continue
-        right = np.array([one.right for one in own], float)
-        before, after = apply(types.Scale(), own), held_out(own)
-        errors[form] = _before_and_after(before, after, right)
-        if form != "box":
-            words.append((before, after, right))
-    if len(words) > 1:
-        parts = (np.concatenate(part) for part in zip(*words, strict=True))
-        errors["choice and open"] = _before_and_after(*parts)
+        before, now = (np.concatenate([own[i] for i in places]) for own in (plain, after))
+        errors[name] = _before_and_after(before, now, right)
     return errors
 
 
@@ -201,20 +248,12 @@ def _before_and_after(before: Shares, after: Shares, right: Shares) -> dict[str,
 
 def fit_scale(outcomes: Sequence[AnswerOutcome]) -> types.Scale:
     """The likeliest scale, with the rationale's doubt where that makes it likelier."""
-    if len(outcomes) < FEWEST:
-        return types.Scale()
-    fits = [_fit(outcomes, rationale) for rationale in (False, True)]
-    return min(fits, key=lambda fit: fit[0])[1]
+    return _likeliest(_fits(outcomes))
 
 
 def apply(scale: types.Scale, outcomes: Sequence[AnswerOutcome]) -> Shares:
     """Scaled probabilities, float64 (outcomes,)."""
     return _share(_odds(outcomes, scale.rationale), 1 / scale.temperature, scale.offset)
-
-
-def answer_confidence(scale: types.Scale, outcomes: Sequence[AnswerOutcome]) -> float:
-    """Of one answer: that of its words, or the mean of its boxes'."""
-    return float(apply(scale, outcomes).mean())
 
 
 def least_confidence(confidences: Sequence[float]) -> float:
@@ -233,24 +272,67 @@ def least_confidence(confidences: Sequence[float]) -> float:
     return min(CONFIDENT, round(float(np.quantile(confidences, DOUBTED)), 4))
 
 
-def held_out(outcomes: Sequence[AnswerOutcome]) -> Shares:
-    """Probabilities scaled by fits that did not see the answer: each half by the other's."""
-    after = np.empty(len(outcomes))
-    for half in (0, 1):
-        after[half::2] = apply(fit_scale(outcomes[1 - half :: 2]), outcomes[half::2])
+def held_out(answers: Sequence[KnownAnswer], metadata: types.Metadata | None) -> list[Shares]:
+    """As `apply_calibration`, by fits that did not see the answer: each half by the other's.
+
+    Both halves have every second answer of each kind of question.
+    """
+    after: list[Shares] = [np.empty(0)] * len(answers)
+    halves: tuple[list[int], list[int]] = ([], [])
+    counts: Counter[tuple[str, types.Form, frozenset[str]]] = Counter()
+    for place, one in enumerate(answers):
+        kind = (one.form, *_kind(one.query, metadata))
+        halves[counts[kind] % 2].append(place)
+        counts[kind] += 1
+    for own, others in (halves, halves[::-1]):
+        fitted = fit_confidence([answers[place] for place in others], metadata)
+        shares = apply_calibration(fitted, [answers[place] for place in own], metadata)
+        for place, share in zip(own, shares, strict=True):
+            after[place] = share
     return after
 
 
-def _fit(outcomes: Sequence[AnswerOutcome], rationale: bool) -> tuple[float, types.Scale]:
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Slope and offset of the log-odds, float64 (2,), and how unlikely they make the answers."""
+
+    weights: Shares
+    loss: float
+
+
+_Fits = dict[bool, _Fit]
+"""With and without the doubt of the rationale."""
+_SOBER = _Fit(np.array([1.0, 0.0]), 0.0)
+
+
+def _fits(
+    outcomes: Sequence[AnswerOutcome], near: _Fits | None = None, prior: float = PRIOR
+) -> _Fits:
+    """Both fits, held near to others by the weight of ``prior`` answers."""
+    near = near or {False: _SOBER, True: _SOBER}
+    if len(outcomes) < FEWEST:
+        return near
+    return {
+        rationale: _fit(_odds(outcomes, rationale), outcomes, near[rationale].weights, prior)
+        for rationale in (False, True)
+    }
+
+
+def _likeliest(fits: _Fits) -> types.Scale:
+    rationale = fits[True].loss < fits[False].loss
+    slope, offset = fits[rationale].weights
+    return types.Scale(float(1 / slope), float(offset), rationale)
+
+
+def _fit(odds: Shares, outcomes: Sequence[AnswerOutcome], near: Shares, prior: float) -> _Fit:
     """Newton's method on the slope and the offset of the log-odds."""
-    odds, right = _odds(outcomes, rationale), np.array([one.right for one in outcomes], float)
+    right = np.array([one.right for one in outcomes], float)
     design = np.stack([odds, np.ones_like(odds)], 1)
-    prior = np.array([1.0, 0.0])
-    weights = prior.copy()
+    weights = near.copy()
     for _ in range(STEPS):
         share = _share(odds, *weights)
-        slope = design.T @ (share - right) + PRIOR * (weights - prior)
-        curve = design.T @ (design * (share * (1 - share))[:, None]) + PRIOR * np.eye(2)
+        slope = design.T @ (share - right) + prior * (weights - near)
+        curve = design.T @ (design * (share * (1 - share))[:, None]) + prior * np.eye(2)
         step = np.linalg.solve(curve, slope)
         weights = weights - step / max(1.0, float(np.abs(step).max()))
         weights[0] = max(weights[0], FLATTEST)
@@ -258,8 +340,28 @@ def _fit(outcomes: Sequence[AnswerOutcome], rationale: bool) -> tuple[float, typ
             break
     share = np.minimum(np.maximum(_share(odds, *weights), 1e-9), 1 - 1e-9)
     surprise = -(right * np.log(share) + (1 - right) * np.log(1 - share)).sum()
-    loss = float(surprise + 0.5 * PRIOR * ((weights - prior) ** 2).sum())
-    return loss, types.Scale(float(1 / weights[0]), float(weights[1]), rationale)
+    return _Fit(weights, float(surprise + 0.5 * prior * ((weights - near) ** 2).sum()))
+
+
+def _outcomes_of(answers: Sequence[KnownAnswer], form: Answered) -> list[AnswerOutcome]:
+    return [*chain.from_iterable(one.outcomes for one in answers if one.form == form)]
+
+
+def _kind(query: types.Query, metadata: types.Metadata | None) -> tuple[types.Form, frozenset[str]]:
+    """Form of a question's answer, and the topics that its words leave open."""
+    return form_of(query), frozenset(topic.name for topic in topics_of(query, metadata))
+
+
+def _by_topics(
+    answers: Sequence[KnownAnswer], metadata: types.Metadata | None
+) -> dict[tuple[types.Form, frozenset[str]], list[KnownAnswer]]:
+    """Answers of the form that was asked for, by kind of question."""
+    groups: dict[tuple[types.Form, frozenset[str]], list[KnownAnswer]] = {}
+    for one in answers:
+        form, names = _kind(one.query, metadata)
+        if names and ANSWERED[form] == one.form:
+            groups.setdefault((form, names), []).append(one)
+    return groups
 
 
 def _odds(outcomes: Sequence[AnswerOutcome], rationale: bool) -> Shares:

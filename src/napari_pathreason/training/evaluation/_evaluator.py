@@ -21,13 +21,13 @@ from napari_pathreason.engine import (
     ask,
     ask_together,
     other_order,
+    scale_of,
     scaled,
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training.samples import Pictures, Sample, shown_size
 from napari_pathreason.types import (
     Answer,
-    Calibration,
     GenerationSettings,
     Request,
     Result,
@@ -238,9 +238,12 @@ class Evaluator:
 
     def _probability(self, index: int, confidence: float | None) -> float | None:
         """Of an answer among its choices, before calibration; None where there are none."""
-        if not self.samples[index].choices:
+        sample = self.samples[index]
+        if not sample.choices:
             return None
-        return uncalibrated(confidence, self._performer.info.calibration)
+        info = self._performer.info
+        scale = scale_of(sample.query, "choice", info.calibration, info.metadata)
+        return uncalibrated(confidence, scale)
 
     def _job(self, sample: Sample, budget: int | None, condition: ModelCondition) -> Job:
         slide = self._pictures.slide(sample)
@@ -281,15 +284,14 @@ class Evaluator:
         )
 
 
-def uncalibrated(confidence: float | None, calibration: Calibration | None) -> float | None:
+def uncalibrated(confidence: float | None, scale: Scale) -> float | None:
     """The probability of an answer among its choices that a calibrated confidence was made of.
 
     A calibration may call both of two choices likely, so that its complement is no probability of
     the other one.
     """
-    if confidence is None or calibration is None:
-        return confidence
-    scale = calibration.choice
+    if confidence is None:
+        return None
     return scaled(confidence, Scale(1 / scale.temperature, -scale.offset * scale.temperature))
 
 

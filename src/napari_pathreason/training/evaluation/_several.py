@@ -9,7 +9,13 @@ from threading import Event
 import numpy as np
 
 from napari_pathreason.budgets import flops, plan
-from napari_pathreason.engine import BatchPerformer, Performer, confidence, read_probabilities
+from napari_pathreason.engine import (
+    BatchPerformer,
+    Performer,
+    confidence,
+    read_probabilities,
+    scale_of,
+)
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training.samples import Pictures, Sample, read_view, shown_regions
 from napari_pathreason.types import Answer, Completion, GenerationSettings, ModelDims, Prompt
@@ -104,6 +110,7 @@ def _answer(
     info = performer.info
     answer = TASKS[sample.task].parse(completion.text, sample.query)
     probabilities = read_probabilities(completion.written, sample.query, answer)
+    scale = scale_of(sample.query, probabilities.form, info.calibration, info.metadata)
     own = [height * width // info.dims.token_px**2 for height, width in prompt.shapes]
     native = [
         plan(region, None, info.dims.token_px).tokens for region in shown_regions(sample, pictures)
@@ -112,7 +119,7 @@ def _answer(
     return ViewsAnswer(
         answer,
         completion,
-        confidence(probabilities, info.calibration).answer,
+        confidence(probabilities, scale).answer,
         sum(native),
         prompt_flops(info.dims, own, text, completion.new_tokens),
         prompt_flops(info.dims, native, text, completion.new_tokens),
