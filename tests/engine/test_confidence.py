@@ -58,6 +58,41 @@ def test_a_choice_is_weighed_against_the_other_choices_alone():
     assert confident(written, TUMOUR).answer == pytest.approx(0.75)
 
 
+def choices_of(written, query):
+    text = "".join(one.text for one in [THINK, *written])
+    answer = TASKS[query.task].parse(text, query)
+    return read_probabilities([THINK, *written], query, answer).choices
+
+
+def test_each_choice_has_what_leads_to_it_alone():
+    written = [OPEN, token("no", 0.6, yes=0.1, Yes=0.1, can=0.1, tumour=0.1), CLOSE]
+    assert choices_of(written, TUMOUR) == pytest.approx((0.2 / 0.9, 0.6 / 0.9, 0.1 / 0.9))
+    lung = Query("subtyping", options=("normal", "normal lung", "tumour"))
+    written = [OPEN, token("normal", 0.8, tumour=0.2), token("</answer>", 0.25, **{" lung": 0.75})]
+    assert choices_of(written, lung) == pytest.approx((0.2, 0.6, 0.2))
+
+
+def test_a_beginning_that_several_choices_have_is_shared_by_them():
+    colon = Query("subtyping", options=("tubular", "tubulovillous", "healthy"))
+    written = [OPEN, token("healthy", 0.5, tub=0.3, tubul=0.1, h=0.1), CLOSE]
+    assert choices_of(written, colon) == pytest.approx((0.2, 0.2, 0.6))
+
+
+def test_choices_are_not_known_where_none_was_written():
+    assert choices_of([OPEN, token("maybe", 0.5, yes=0.5), CLOSE], TUMOUR) == ()
+    assert choices_of([OPEN, token("7", 0.5), CLOSE], COUNT) == ()
+    assert choices_of([OPEN, token("[]", 0.8, x=0.2), CLOSE], CELLS) == ()
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=3, max_size=3))
+def test_choices_are_one_together_and_the_written_one_is_as_probable_as_the_answer(weights):
+    yes, no, neither = (weight / sum(weights) for weight in weights)
+    written = [OPEN, token("yes", yes, no=no, cannot=neither), CLOSE]
+    choices = choices_of(written, TUMOUR)
+    assert sum(choices) == pytest.approx(1)
+    assert choices[0] == pytest.approx(confident(written, TUMOUR).answer, abs=1e-5)
+
+
 def test_a_free_answer_is_weighed_against_everything():
     written = [OPEN, token("12", 0.6, **{"11": 0.2}), CLOSE]
     assert confident(written, COUNT).answer == pytest.approx(0.6)

@@ -45,12 +45,15 @@ class Probabilities:
     ``answer`` is None where it is not known, or where there are ``boxes`` instead, one for each
     (empty where they are not known). ``rationale`` is that of the least probable token before the
     answer: the answer's is given the rationale, and follows from it where that states it.
+    ``choices`` is that of each choice of the query, in their order and 1 together; empty where none
+    of them was written as it stands.
     """
 
     form: Answered
     answer: float | None = None
     boxes: tuple[float, ...] = ()
     rationale: float = 1.0
+    choices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ def read_probabilities(
     Words: the product over their tokens, the one that ends them included. Where one of the given
     choices was written, only tokens that go on to one of them count: the choices are then weighed
     against each other alone, and one of many tokens counts no less than one of a single token.
+    What stood beside a token goes to the choices that it leads to, in equal parts where they are
+    several, since nobody has asked how they would have gone on.
 
     Boxes: that one begins here at all, times its label. A side is a number out of many that would
     do as well, so its probability says little of the box. No boxes at all are words.
@@ -143,7 +148,9 @@ def read_probabilities(
         return Probabilities(form, _of_words(text) if answer.well_formed else None, rationale=doubt)
     forms = tuple(option.strip().casefold() + _CLOSING for option in query.options)
     if text.body.strip().casefold() + _CLOSING in forms:
-        return Probabilities("choice", _of_words(text, forms), rationale=doubt)
+        return Probabilities(
+            "choice", _of_words(text, forms), rationale=doubt, choices=_of_choices(text, forms)
+        )
     return Probabilities(form, _of_words(text), rationale=doubt)
 
 
@@ -184,6 +191,32 @@ def _of_words(text: _Text, forms: Sequence[str] = ()) -> float:
             allowed = _leading_to(forms, text.whole[text.start : max(at, text.start)], frame)
         probabilities.append(token_probability(token, allowed))
     return math.prod(probabilities)
+
+
+def _of_choices(text: _Text, forms: Sequence[str]) -> tuple[float, ...]:
+    """Probability of each of the forms, of which one was written."""
+    shares, left = [0.0] * len(forms), 1.0
+    for at, token in text.tokens(text.start, text.end + 1):
+        frame = token.text[: max(text.start - at, 0)]
+        before = text.whole[text.start : max(at, text.start)]
+        own, mine = token.text.casefold(), 0.0
+        beside: list[tuple[list[int], float]] = []
+        for place, (word, log_probability) in enumerate(token.choices):
+            if place == token.chosen or word.casefold() == own:
+                mine += math.exp(log_probability)
+                continue
+            leads = [n for n, one in enumerate(forms) if _leading_to((one,), before, frame)(word)]
+            if leads:
+                beside.append((leads, math.exp(log_probability)))
+        total = mine + sum(probability for _, probability in beside)
+        if total <= 0:
+            return ()
+        for leads, probability in beside:
+            for n in leads:
+                shares[n] += left * probability / total / len(leads)
+        left *= mine / total
+    shares[forms.index(text.body.strip().casefold() + _CLOSING)] += left
+    return tuple(shares)
 
 
 def _of_box(text: _Text, start: int, end: int) -> float:

@@ -211,6 +211,7 @@ def reading_of(
         seconds=completion.seconds,
         cached_tokens=completion.cached_tokens,
         cached_visual_tokens=completion.cached_visual_tokens,
+        choices=probabilities.choices,
     )
     return Read(reading, tuple(doubts), seconds, completion)
 

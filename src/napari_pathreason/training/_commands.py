@@ -107,7 +107,7 @@ def add_evaluate_parser(subparsers: Subparsers) -> None:
     add(
         "--choose-thresholds",
         action="store_true",
-        help="choose the thresholds of questions with two choices; refused on test",
+        help="choose the thresholds of questions with choices; refused on test",
     )
     add(
         "--together",

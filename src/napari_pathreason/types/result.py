@@ -185,6 +185,9 @@ class Reading:
         Realised; the prompt's hold the visual ones.
     cached_tokens, cached_visual_tokens : int
         Of these, as of `Completion`.
+    choices : tuple of float
+        Probability of each choice of the question, before calibration, 1 together; empty where the
+        model did not tell, or the answer was kept from before.
     pixels_decoded : int
         What reading its pictures took.
     level : int
@@ -210,6 +213,7 @@ class Reading:
     seconds: float = 0.0
     cached_tokens: int = 0
     cached_visual_tokens: int = 0
+    choices: tuple[float, ...] = ()
 
     @property
     def view(self) -> View:

@@ -16,12 +16,17 @@ from napari_pathreason.training.calibration import CalibrationPlan, calibrate
 from napari_pathreason.training.evaluation import (
     EvaluationPlan,
     Prediction,
+    Report,
+    Run,
     auc,
     average_precision,
     balanced_accuracy,
     best_threshold,
+    best_thresholds,
     box_figures,
+    chosen_thresholds,
     class_figures,
+    class_ranking,
     confusion,
     evaluate,
     f1_of_classes,
@@ -30,8 +35,11 @@ from napari_pathreason.training.evaluation import (
     group_figures,
     kappa,
     macro_f1,
+    markdown,
     positive_of,
     ranked_boxes,
+    read_thresholds,
+    table,
     two_choice_figures,
     uncalibrated,
     with_bounds,
@@ -39,7 +47,7 @@ from napari_pathreason.training.evaluation import (
 from napari_pathreason.types import AnswerBox, Scale
 
 
-def _choice(index, truth, answer, choices, group="", probability=None):
+def _choice(index, truth, answer, choices, group="", probability=None, probabilities=None):
     return Prediction(
         index=index,
         condition="model",
@@ -54,6 +62,7 @@ def _choice(index, truth, answer, choices, group="", probability=None):
         choices=choices,
         group=group,
         probability=probability,
+        probabilities=probabilities,
     )
 
 
@@ -178,6 +187,141 @@ def test_sensitivity_and_specificity_at_a_threshold_by_hand():
     items.append(_choice(5, "no", "", choices, probability=None))
     assert two_choice_figures(items, 0)["specificity"] == pytest.approx(1 / 3)
     assert two_choice_figures([replace(items[0], probability=None), *items[1:]], 0) == {}
+
+
+CLASSES = ("adenoma", "carcinoma", "healthy")
+"""Three choices, of which none is the positive one of two."""
+
+
+def _told(rows, groups=None):
+    """Questions of `CLASSES` out of (truth, weights of the choices)."""
+    items = []
+    for n, (truth, weights) in enumerate(rows):
+        p = tuple(w / sum(weights) for w in weights)
+        answer = CLASSES[p.index(max(p))]
+        group = "" if groups is None else groups[n]
+        items.append(_choice(n, truth, answer, CLASSES, group, max(p), p))
+    return items
+
+
+_rows = st.tuples(st.sampled_from(CLASSES), st.tuples(*[st.integers(1, 9)] * 3))
+
+
+@given(st.lists(_rows, min_size=3, max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_classes_against_the_rest_are_ranked_as_scikit_learn_ranks_them(rows):
+    metrics = pytest.importorskip("sklearn.metrics", reason="comes with the dev group")
+    items = _told(rows)
+    truths = [item.truth for item in items]
+    figures = class_ranking(items, 0)
+    areas = []
+    for at, name in enumerate(CLASSES):
+        own = [truth == name for truth in truths]
+        if len(set(own)) < 2:
+            assert f"class_auc_{name}" not in figures
+            continue
+        areas.append(metrics.roc_auc_score(own, [item.probabilities[at] for item in items]))
+        assert figures[f"class_auc_{name}"] == pytest.approx(areas[-1])
+        said = [item.answer == name for item in items]
+        recall = metrics.recall_score(own, said, zero_division=0)
+        assert figures[f"class_sensitivity_{name}"] == pytest.approx(recall)
+        free = metrics.recall_score([not o for o in own], [not s for s in said], zero_division=0)
+        assert figures[f"class_specificity_{name}"] == pytest.approx(free)
+    if len(set(truths)) == 3:
+        whole = metrics.roc_auc_score(
+            truths, [item.probabilities for item in items], multi_class="ovr", labels=CLASSES
+        )
+        assert figures["auc"] == pytest.approx(whole)
+        assert figures["auc"] == pytest.approx(np.mean(areas))
+
+
+def test_the_order_of_the_choices_does_not_matter():
+    items = _told([("adenoma", (5, 3, 2)), ("carcinoma", (4, 5, 1)), ("healthy", (4, 2, 4))])
+    turned = [
+        replace(item, choices=item.choices[::-1], probabilities=item.probabilities[::-1])
+        for item in items
+    ]
+    assert class_ranking(turned, 0) == class_ranking(items, 0)
+    assert best_thresholds(turned) == best_thresholds(items)
+
+
+def test_each_class_has_its_threshold_and_is_said_from_there_on():
+    rows = [
+        ("adenoma", (6, 3, 1)),
+        ("adenoma", (3, 5, 2)),  # answered wrongly, but 0.3 is more than any other has
+        ("carcinoma", (2, 7, 1)),
+        ("healthy", (1, 2, 7)),
+    ]
+    items = _told(rows)
+    assert class_ranking(items, 0)["class_sensitivity_adenoma"] == 1 / 2
+    thresholds = best_thresholds(items)
+    assert thresholds["adenoma"] == pytest.approx(0.3)
+    figures = class_ranking(items, 0, thresholds)
+    assert figures["class_threshold_adenoma"] == thresholds["adenoma"]
+    assert figures["class_sensitivity_adenoma"] == figures["class_specificity_adenoma"] == 1.0
+    unread = replace(items[3], answer="", probability=None, probabilities=None)
+    figures = class_ranking([*items[:3], unread], 0, thresholds)
+    assert figures["class_sensitivity_healthy"] == 0.0
+    assert figures["class_specificity_adenoma"] == 1 / 2  # missed on either side
+    assert figures["class_auc_healthy"] == 1.0  # a third, and all others have less
+
+
+def test_a_reply_in_other_words_shares_what_it_leaves_evenly():
+    items = _told([("adenoma", (6, 3, 1)), ("carcinoma", (2, 7, 1)), ("healthy", (1, 2, 7))])
+    wordy = replace(items[0], probabilities=None, probability=0.5)
+    assert class_ranking([wordy, *items[1:]], 0)["class_auc_adenoma"] == 1.0
+    silent = replace(items[0], probabilities=None, probability=None)
+    figures = class_ranking([silent, *items[1:]], 0)
+    assert "auc" not in figures
+    assert figures["class_sensitivity_adenoma"] == 1.0  # what was answered is known all the same
+    assert best_thresholds([silent, *items[1:]]) == {}
+    older = [replace(item, probabilities=None) for item in items]
+    assert "auc" not in class_ranking(older, 0)
+
+
+def test_intervals_of_classes_are_over_groups():
+    rows = [(name, tuple(7 if c == name else 1 for c in CLASSES)) for name in CLASSES * 4]
+    rows[0] = ("adenoma", (1, 7, 1))
+    whole = class_ranking(_told(rows), 0)
+    assert whole["auc_low"] < whole["auc"] <= whole["auc_high"]
+    one = class_ranking(_told(rows, ["p"] * len(rows)), 0)
+    assert one["auc"] == whole["auc"]
+    assert not any(name.endswith("_low") for name in one)
+    groups = class_ranking(_told(rows, [f"p{n // 3}" for n in range(len(rows))]), 0)
+    assert (groups["auc_low"], groups["auc_high"]) != (whole["auc_low"], whole["auc_high"])
+
+
+def test_thresholds_of_classes_are_taken_from_val_to_test(tmp_path):
+    rows = [("adenoma", (6, 3, 1)), ("adenoma", (3, 5, 2)), ("carcinoma", (2, 7, 1))] * 2
+    items = _told([*rows, ("healthy", (1, 2, 7))])
+    chosen = chosen_thresholds(items)
+    assert chosen["t"] == best_thresholds(items)
+    report = Report((), (), (), (), {"split": "val"}, thresholds=chosen)
+    (tmp_path / "val.json").write_text(report.json)
+    thresholds = read_thresholds(tmp_path / "val.json")
+    assert thresholds == chosen
+    (row,) = [row for row in table(items, Run("m"), thresholds=thresholds) if row.topic == "t"]
+    assert row.values["class_sensitivity_adenoma"] == 1.0
+    assert row.values["class_threshold_adenoma"] == pytest.approx(0.3)
+    page = markdown([row], [], [], [])
+    assert "| t | adenoma | " in page
+    assert page.count("| 0.300 |") == 1
+    plain = markdown([r for r in table(items, Run("m")) if r.topic == "t"], [], [], [])
+    assert plain.count("| answer |") == 3
+    for broken in ({"t": "high"}, {"t": {"adenoma": None}}, ["t"]):
+        (tmp_path / "val.json").write_text(
+            json.dumps({"about": {"split": "val"}, "thresholds": broken})
+        )
+        with pytest.raises(QueryError, match="no numbers"):
+            read_thresholds(tmp_path / "val.json")
+
+
+def test_two_choices_with_a_finding_are_left_to_their_own_figures():
+    items = [_choice(n, t, t, ("yes", "no"), probability=0.9) for n, t in enumerate(("yes", "no"))]
+    assert class_ranking(items, 0) == {}
+    assert best_thresholds(items) == {}
+    other = [replace(items[0], choices=("yes", "no", "cannot tell")), items[1]]
+    assert class_ranking(other, 0) == {}  # not the same choices
 
 
 def test_average_precision_and_froc_by_hand():

@@ -31,6 +31,7 @@ from ._goals import Goal as Goal, outcomes as outcomes, read_goals as read_goals
 from ._honesty import (
     chosen_thresholds as chosen_thresholds,
     made_by as made_by,
+    read_thresholds as read_thresholds,
     refuse_on_test as refuse_on_test,
 )
 from ._measures import (
@@ -77,7 +78,9 @@ from ._ranking import (
     auc as auc,
     average_precision as average_precision,
     best_threshold as best_threshold,
+    best_thresholds as best_thresholds,
     box_figures as box_figures,
+    class_ranking as class_ranking,
     froc as froc,
     positive_of as positive_of,
     ranked_boxes as ranked_boxes,

@@ -119,7 +119,7 @@ def recalls(counts: Counts) -> NDArray[np.float64]:
 
 def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
     """Mean recall over the classes that there are, (draws,)."""
-    return _mean_of_known(recalls(counts))
+    return mean_of_known(recalls(counts))
 
 
 def f1_of_classes(counts: Counts) -> NDArray[np.float64]:
@@ -135,7 +135,7 @@ def _f1_of(place: int, counts: Counts) -> NDArray[np.float64]:
 
 def macro_f1(counts: Counts) -> NDArray[np.float64]:
     """Mean F1 over the classes that there are, (draws,)."""
-    return _mean_of_known(f1_of_classes(counts))
+    return mean_of_known(f1_of_classes(counts))
 
 
 def kappa(counts: Counts, *, quadratic: bool = False) -> NDArray[np.float64]:
@@ -160,7 +160,8 @@ def kappa(counts: Counts, *, quadratic: bool = False) -> NDArray[np.float64]:
     )
 
 
-def _mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row without what is NaN in it, (draws,); NaN where all is."""
     known = ~np.isnan(values)
     number = known.sum(1)
     sums = np.where(known, values, 0).sum(1)

@@ -31,6 +31,7 @@ from ._honesty import (
 from ._page import markdown, short_markdown
 from ._policies import allocations, check_policies, policy_rows
 from ._predictions import ModelCondition, Scorer, open_record, read_known, record
+from ._ranking import Thresholds
 from ._table import (
     ALL,
     Row,
@@ -64,7 +65,8 @@ class EvaluationPlan:
     ``goals`` is a YAML list of targets; ``groups`` a table of pictures and its column that tells
     what they share, such as a slide: intervals are then over those. Without it the groups are those
     that the samples name. ``choose_thresholds`` chooses the probability from which the positive one
-    of two choices counts as said, on these questions, which must not be those of ``test``;
+    of two choices, or each of several, counts as said, on these questions, which must not be those
+    of ``test``;
     ``thresholds`` are results of such an evaluation, whose thresholds are taken. ``per_topic`` None
     asks everything. ``command`` is what was typed, for the record. ``check_order``
     asks questions with choices again with these reversed, and reports the share of answers that
@@ -113,7 +115,7 @@ class Report:
     grouped_by: str = "group"
     notes: tuple[str, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=dict)
 
     @property
     def markdown(self) -> str:
@@ -172,7 +174,7 @@ def evaluate(plan: EvaluationPlan) -> Report:
         about["encoder"] = plan.encoder
     if plan.choose_thresholds:
         refuse_on_test(plan.data, "--choose-thresholds")
-    thresholds = read_thresholds(plan.thresholds, plan.data)
+    thresholds = read_thresholds(plan.thresholds)
     earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
     asks_all = bool(set(plan.policies) - {"fixed"})  # every budget of the grid, then
     refuse_choice_on_test(goals, plan.data, BUDGETS if asks_all else plan.budgets)

@@ -232,6 +232,7 @@ class Evaluator:
                     seconds=done.seconds if index in self._timed else math.nan,
                     confidence=one.confidence,
                     probability=self._probability(index, one.confidence),
+                    probabilities=one.choices or None,
                     ood=None if done.ood is None else done.ood.score,
                 )
         return items
@@ -280,6 +281,7 @@ class Evaluator:
             confidence=result.confidence,
             ood=None if result.ood is None else result.ood.score,
             probability=self._probability(index, result.confidence),
+            probabilities=_probabilities(result),
             box_confidences=_box_confidences(result),
         )
 
@@ -293,6 +295,11 @@ def uncalibrated(confidence: float | None, scale: Scale) -> float | None:
     if confidence is None:
         return None
     return scaled(confidence, Scale(1 / scale.temperature, -scale.offset * scale.temperature))
+
+
+def _probabilities(result: Result) -> tuple[float, ...] | None:
+    """Of each choice, where one prompt was answered."""
+    return (result.readings[0].choices or None) if len(result.readings) == 1 else None
 
 
 def _box_confidences(result: Result) -> tuple[float, ...] | None:

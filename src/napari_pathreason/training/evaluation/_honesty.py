@@ -14,7 +14,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import split_of
 
 from ._predictions import Prediction
-from ._ranking import best_threshold
+from ._ranking import Thresholds, best_threshold, best_thresholds
 from ._table import Row
 
 
@@ -42,23 +42,28 @@ def refuse_on_test(data: Path, flag: str, remedy: str = "name val.jsonl") -> Non
         )
 
 
-def chosen_thresholds(items: Sequence[Prediction]) -> dict[str, float]:
-    """The best threshold of each topic with two choices, at the budget that scores best there."""
+def chosen_thresholds(items: Sequence[Prediction]) -> dict[str, float | dict[str, float]]:
+    """The best thresholds of each topic with choices, at the budget that scores best there.
+
+    One of the positive choice where there are two, else one of each choice against the rest.
+    """
     by_budget: dict[str, dict[int | None, list[Prediction]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for item in items:
         if item.condition == "model":
             by_budget[item.topic][item.budget].append(item)
-    found = {}
+    found: dict[str, float | dict[str, float]] = {}
     for topic, budgets in by_budget.items():
         best = max(budgets.values(), key=lambda own: sum(i.score for i in own) / len(own))
         if (threshold := best_threshold(best)) is not None:
             found[topic] = threshold
+        elif by_choice := best_thresholds(best):
+            found[topic] = by_choice
     return found
 
 
-def read_thresholds(file: Path | None, data: Path) -> dict[str, float]:
+def read_thresholds(file: Path | None) -> Thresholds:
     """Thresholds out of the JSON of an evaluation that chose them; none without a file.
 
     Raises
@@ -80,7 +85,18 @@ def read_thresholds(file: Path | None, data: Path) -> dict[str, float]:
             f"{file.name} chose no thresholds; evaluate val.jsonl with --choose-thresholds"
         )
     refuse_on_test(Path(split), "--thresholds")
-    return {str(topic): float(value) for topic, value in thresholds.items()}
+    try:
+        return {
+            str(topic): {str(name): float(one) for name, one in value.items()}
+            if isinstance(value, dict)
+            else float(value)
+            for topic, value in thresholds.items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        raise QueryError(
+            f"{file.name} holds thresholds that are no numbers; make it anew by "
+            "`pathreason evaluate --choose-thresholds --json`"
+        ) from None
 
 
 def made_by(command: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ def markdown(
         _titled_main(spans, budgets, notes),
         _titled_goals(goals, grouped_by),
         ("Choices, at the best budget of each kind of question", _choices(topics)),
-        ("F1 of each class, at the same budget", _classes(topics)),
+        ("Each class against the rest, at the same budget", _classes(topics)),
         ("Two choices: how the positive one is told, at the same budget", _two_choices(topics)),
         ("Boxes by confidence, at the same budget", _ranked(topics)),
         (f"Each {grouped_by} counted once, at the same budget", _by_groups(topics)),
@@ -289,12 +289,12 @@ def _choices(groups: Groups) -> str:
         if "balanced" in row.values:
             figures = [
                 _with_bounds(row.values, name)
-                for name in ("score", "balanced", "macro_f1", "kappa", "kappa_quadratic")
+                for name in ("score", "balanced", "macro_f1", "kappa", "kappa_quadratic", "auc")
             ]
             own = _value(row.values, "baseline_balanced")
             lines.append([topic, row.budget, f"{row.values['n']:.0f}", *figures, own])
     head = ["question", "budget", "n", "accuracy", "balanced accuracy", "macro F1", "kappa"]
-    return _grid([*head, "quadratic kappa", "colour + texture, balanced"], lines)
+    return _grid([*head, "quadratic kappa", "AUC", "colour + texture, balanced"], lines)
 
 
 def _classes(groups: Groups) -> str:
@@ -303,16 +303,25 @@ def _classes(groups: Groups) -> str:
         row = best(group)
         for name in row.values:
             if name.startswith("class_f1_") and not name.endswith(("_low", "_high")):
-                label = name.removeprefix("class_f1_").replace("_", " ")
-                lines.append([topic, label, _with_bounds(row.values, name)])
-    return _grid(["question", "class", "F1 (95 %)"], lines)
+                key = name.removeprefix("class_f1_")
+                figures = [
+                    _with_bounds(row.values, f"class_{measure}_{key}")
+                    for measure in ("f1", "auc", "sensitivity", "specificity")
+                ]
+                threshold = f"class_threshold_{key}"
+                said = _value(row.values, threshold, 3)
+                if said == "-" and f"class_sensitivity_{key}" in row.values:
+                    said = "answer"
+                lines.append([topic, key.replace("_", " "), *figures, said])
+    head = ["question", "class", "F1 (95 %)", "AUC", "sensitivity", "specificity"]
+    return _grid([*head, "said from a probability of"], lines)
 
 
 def _two_choices(groups: Groups) -> str:
     lines = []
     for (_, topic), group in groups.items():
         row = best(group)
-        if "auc" in row.values:
+        if "sensitivity" in row.values:
             names = ("auc", "sensitivity", "specificity")
             figures = [_with_bounds(row.values, name) for name in names]
             lines.append([topic, row.budget, *figures, _value(row.values, "threshold", 3)])

@@ -71,7 +71,8 @@ class Prediction:
     distribution; None where the model has neither. ``group`` names what the picture shares with
     others, such as a slide or an organ; empty where nothing is known of it. ``probability`` is
     that of the answer among its choices before it is calibrated, and ``box_confidences`` are those
-    of ``boxes`` in their order; None where they are not known. ``other_order`` is the
+    of ``boxes`` in their order; ``probabilities`` are those of ``choices`` in theirs, before
+    they are calibrated too; None where they are not known. ``other_order`` is the
     answer to the same question with its choices reversed; None where that was not asked.
     """
 
@@ -106,6 +107,7 @@ class Prediction:
     group: str = ""
     probability: float | None = None
     box_confidences: tuple[float, ...] | None = None
+    probabilities: tuple[float, ...] | None = None
     other_order: str | None = None
 
     @property
@@ -298,7 +300,7 @@ def from_line(line: str) -> Prediction:
     for name in ("boxes", "truth_boxes"):
         if values.get(name) is not None:
             values[name] = tuple(AnswerBox(*box) for box in values[name])
-    for name in ("choices", "size", "box_confidences"):
+    for name in ("choices", "size", "box_confidences", "probabilities"):
         if values.get(name) is not None:
             values[name] = tuple(values[name])
     names = {field.name for field in fields(Prediction)}

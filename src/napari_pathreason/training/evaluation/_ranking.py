@@ -1,13 +1,14 @@
 """Figures of answers by how probable the model called them: AUC, operating points, AP and FROC.
 
 Of a question with two choices, one is the positive one: "yes", or the finding where the other
-states its absence ("tumour" beside "normal"). The areas need no threshold; sensitivity and
-specificity stand at one that is named beforehand, or was chosen on `val`.
+states its absence ("tumour" beside "normal"). Of any other choices each is held against the rest.
+The areas need no threshold; sensitivity and specificity stand at one that is named beforehand, or
+was chosen on `val`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,9 +19,12 @@ from napari_pathreason.geometry import Box, iou
 from napari_pathreason.tasks import same_label, states_absence
 from napari_pathreason.types import AnswerBox
 
+from ._classes import MOST_CLASSES, mean_of_known
 from ._draws import Figure, Weights, bounded
 from ._predictions import Prediction
 
+Thresholds = Mapping[str, float | Mapping[str, float]]
+"""By topic: of its positive choice, or of each of its choices against the rest."""
 THRESHOLD = 0.5
 """Probability from which the positive choice counts as said."""
 UNDECIDED = 0.5
@@ -65,20 +69,11 @@ def two_choice_figures(
     if ranked is None:
         return {}
     scores, truths, readable = ranked
-
-    def at_threshold(which: NDArray[np.bool_], right: NDArray[np.bool_]) -> Figure:
-        def figure(weights: Weights) -> NDArray[np.float64]:
-            below = weights[:, which].sum(1)
-            above = weights[:, which & right & readable].sum(1)
-            return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
-
-        return figure
-
     positive = scores >= threshold
     figures: dict[str, Figure] = {
-        "auc": lambda weights: auc(scores, truths, weights),
-        "sensitivity": at_threshold(truths, positive),
-        "specificity": at_threshold(~truths, ~positive),
+        "auc": partial(auc, scores, truths),
+        "sensitivity": partial(_share, truths, positive & readable),
+        "specificity": partial(_share, ~truths, ~positive & readable),
     }
     return {**bounded(figures, items, seed), "threshold": threshold}
 
@@ -89,15 +84,127 @@ def best_threshold(items: Sequence[Prediction]) -> float | None:
     None where `two_choice_figures` has nothing.
     """
     ranked = _ranked(items)
-    if ranked is None:
-        return None
-    scores, truths, _ = ranked
+    return None if ranked is None else _youden(*ranked[:2])
+
+
+def _youden(scores: NDArray[np.float64], truths: NDArray[np.bool_]) -> float | None:
+    """The threshold of `best_threshold`; None where one side is missing."""
     if truths.all() or not truths.any():
         return None
     candidates = np.unique(scores)
     positive = scores[None] >= candidates[:, None]
     youden = positive[:, truths].mean(1) + (~positive[:, ~truths]).mean(1)
     return float(candidates[int(youden.argmax())])
+
+
+def class_ranking(
+    items: Sequence[Prediction], seed: int, thresholds: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Figures of each choice against the rest, with their bounds.
+
+    ``auc`` (mean over the choices that are right of some questions and wrong of others; of
+    probabilities, hence where the model told them) and ``class_auc_NAME``;
+    ``class_sensitivity_NAME`` and ``class_specificity_NAME``, where a choice counts as said from
+    its threshold on (``class_threshold_NAME``), and without one where it is the answer. A reply
+    that could not be read is missed on either side, and ranks all choices alike.
+
+    Empty unless all items offer the same choices, or where `two_choice_figures` are of them.
+
+    Parameters
+    ----------
+    items : sequence of Prediction
+    seed : int
+    thresholds : mapping of str to float, optional
+        Probabilities by choice; see `best_thresholds`.
+    """
+    names = _classes_of(items)
+    if names is None:
+        return {}
+    truths = {name: np.array([item.truth == name for item in items]) for name in names}
+    answers = {name: np.array([item.answer == name for item in items]) for name in names}
+    readable = np.array([bool(item.answer) for item in items])
+    scores = _class_scores(items, names)
+    figures: dict[str, Figure] = {}
+    if scores is not None:
+        areas = {name: partial(auc, scores[:, at], truths[name]) for at, name in enumerate(names)}
+        figures["auc"] = lambda weights: mean_of_known(
+            np.stack([area(weights) for area in areas.values()], 1)
+        )
+        figures |= {f"class_auc_{_key(name)}": area for name, area in areas.items()}
+    used = {name: float(t) for name, t in (thresholds or {}).items() if scores is not None}
+    for at, name in enumerate(names):
+        said = answers[name]
+        if name in used and scores is not None:
+            said = scores[:, at] >= used[name]
+        own = truths[name]
+        figures[f"class_sensitivity_{_key(name)}"] = partial(_share, own, said & readable)
+        figures[f"class_specificity_{_key(name)}"] = partial(_share, ~own, ~said & readable)
+    return bounded(figures, items, seed) | {
+        f"class_threshold_{_key(name)}": used[name] for name in names if name in used
+    }
+
+
+def best_thresholds(items: Sequence[Prediction]) -> dict[str, float]:
+    """The threshold of each choice against the rest, as of `best_threshold`.
+
+    Empty where the model told no probabilities of the choices, or `class_ranking` has nothing;
+    without those choices that are right nowhere or everywhere.
+    """
+    names = _classes_of(items)
+    scores = None if names is None else _class_scores(items, names)
+    if names is None or scores is None:
+        return {}
+    found = {
+        name: _youden(scores[:, at], np.array([item.truth == name for item in items]))
+        for at, name in enumerate(names)
+    }
+    return {name: threshold for name, threshold in found.items() if threshold is not None}
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _classes_of(items: Sequence[Prediction]) -> tuple[str, ...] | None:
+    """The choices that all items offer; None where there are none, or one is the positive one."""
+    if not items or len({frozenset(item.choices) for item in items}) != 1:
+        return None
+    names = tuple(sorted(items[0].choices))
+    if any(item.task == "detection" for item in items) or not 1 < len(names) <= MOST_CLASSES:
+        return None
+    return None if positive_of(names) is not None else names
+
+
+def _class_scores(items: Sequence[Prediction], names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Probability of each choice, (items, choices).
+
+    Where one was written in other words than its own, what its probability leaves of 1 is shared
+    evenly by the others. None where no item tells more than that, or a readable one tells nothing.
+    """
+    if all(item.probabilities is None for item in items):
+        return None
+    scores = np.full((len(items), len(names)), 1 / len(names))
+    for row, item in zip(scores, items, strict=True):
+        if not item.answer:
+            continue
+        if item.probabilities is not None:
+            by_name = dict(zip(item.choices, item.probabilities, strict=True))
+            row[:] = [by_name[name] for name in names]
+        elif item.probability is not None:
+            row[:] = (1 - item.probability) / (len(names) - 1)
+            row[names.index(item.answer)] = item.probability
+        else:
+            return None
+    return scores
+
+
+def _share(
+    which: NDArray[np.bool_], right: NDArray[np.bool_], weights: Weights
+) -> NDArray[np.float64]:
+    """Share of some items that is right, (draws,); NaN where there are none."""
+    below = weights[:, which].sum(1)
+    above = weights[:, which & right].sum(1)
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
 
 
 def _ranked(
@@ -213,10 +320,8 @@ def box_figures(items: Sequence[Prediction], seed: int) -> dict[str, float]:
         return {}
 
     def mean_ap(weights: Weights) -> NDArray[np.float64]:
-        each = np.stack([average_precision(ranked, weights) for ranked in known.values()])
-        there = ~np.isnan(each)
-        number = there.sum(0)
-        return np.where(number > 0, np.where(there, each, 0).sum(0) / np.maximum(number, 1), np.nan)
+        each = [average_precision(ranked, weights) for ranked in known.values()]
+        return mean_of_known(np.stack(each, 1))
 
     figures: dict[str, Figure] = {"ap": mean_ap, "froc": partial(froc, pooled)}
     if len(known) > 1:

@@ -26,12 +26,14 @@ class ViewsAnswer:
     """What a performer wrote about the views of a sample, and what that cost.
 
     ``native`` are the visual tokens of all views at native size, ``flops`` and ``flops_native``
-    those of the prompt and what was written, as it was and with views at native size.
+    those of the prompt and what was written, as it was and with views at native size. ``choices``
+    are as of `Reading`.
     """
 
     answer: Answer
     completion: Completion
     confidence: float | None
+    choices: tuple[float, ...]
     native: int
     flops: float
     flops_native: float
@@ -120,6 +122,7 @@ def _answer(
         answer,
         completion,
         confidence(probabilities, scale).answer,
+        probabilities.choices,
         sum(native),
         prompt_flops(info.dims, own, text, completion.new_tokens),
         prompt_flops(info.dims, native, text, completion.new_tokens),

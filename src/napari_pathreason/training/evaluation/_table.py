@@ -29,7 +29,7 @@ from ._measures import (
     topic_measures,
 )
 from ._predictions import Condition, Prediction
-from ._ranking import THRESHOLD, box_figures, two_choice_figures
+from ._ranking import THRESHOLD, Thresholds, box_figures, class_ranking, two_choice_figures
 
 ALL = "all"
 OWN = 0.05
@@ -63,10 +63,9 @@ class Row:
     the median of ``seconds``, ``groups`` where the interval is over several of pictures, and what
     else the questions have; ``X_low`` and ``X_high`` bound a measure X. Bounds are missing where
     all questions are of one group. Of a topic stand the figures of `class_figures`,
-    `two_choice_figures` and `box_figures` too, and those of `group_figures` in every row.
-    ``constant``, ``text_only``,
-    ``unreasoned`` and ``baseline`` are the scores of those conditions on the same questions,
-    ``constant_X`` and ``baseline_X`` their other figures.
+    `two_choice_figures`, `class_ranking` and `box_figures` too, and those of `group_figures` in
+    every row. ``constant``, ``text_only``, ``unreasoned`` and ``baseline`` are the scores of those
+    conditions on the same questions, ``constant_X`` and ``baseline_X`` their other figures.
     """
 
     run: Run
@@ -98,12 +97,13 @@ def table(
     items: Sequence[Prediction],
     run: Run,
     seed: int = 0,
-    thresholds: Mapping[str, float] = MappingProxyType({}),
+    thresholds: Thresholds = MappingProxyType({}),
 ) -> list[Row]:
     """Rows of every topic, every task and of all questions, at each budget.
 
     ``thresholds`` are probabilities by topic from which the positive one of two choices counts as
-    said; `THRESHOLD` where there is none.
+    said, or each of other choices by its name; without one that is `THRESHOLD`, and of other
+    choices the answer.
     """
     return [
         _row(group, run, key, seed, thresholds=thresholds)
@@ -256,7 +256,7 @@ def _row(
     key: tuple[str, str, str],
     seed: int,
     side: str = ALL,
-    thresholds: Mapping[str, float] = MappingProxyType({}),
+    thresholds: Thresholds = MappingProxyType({}),
 ) -> Row:
     task, topic, budget = key
     conditions: dict[Condition, list[Prediction]] = defaultdict(list)
@@ -277,7 +277,9 @@ def _row(
         values["ece"] = error
     if topic != ALL:
         values |= class_figures(ours, seed) | box_figures(ours, seed)
-        values |= two_choice_figures(ours, seed, thresholds.get(topic, THRESHOLD))
+        chosen = thresholds.get(topic, THRESHOLD)
+        one, each = (THRESHOLD, chosen) if isinstance(chosen, Mapping) else (chosen, None)
+        values |= two_choice_figures(ours, seed, one) | class_ranking(ours, seed, each)
     values |= group_figures(ours, seed)
     for condition in ("constant", "text_only", "unreasoned", "baseline"):
         values |= _beside(condition, conditions[condition], ours, measures)
