@@ -309,10 +309,10 @@ def _classes(groups: Groups) -> str:
                     for measure in ("f1", "auc", "sensitivity", "specificity")
                 ]
                 threshold = f"class_threshold_{key}"
-                said = _value(row.values, threshold, 3)
-                if said == "-" and f"class_sensitivity_{key}" in row.values:
-                    said = "answer"
-                lines.append([topic, key.replace("_", " "), *figures, said])
+                least = _value(row.values, threshold, 3)
+                if least == "-" and f"class_sensitivity_{key}" in row.values:
+                    least = "answer"
+                lines.append([topic, key.replace("_", " "), *figures, least])
     head = ["question", "class", "F1 (95 %)", "AUC", "sensitivity", "specificity"]
     return _grid([*head, "said from a probability of"], lines)
 

@@ -133,12 +133,12 @@ def class_ranking(
         figures |= {f"class_auc_{_key(name)}": area for name, area in areas.items()}
     used = {name: float(t) for name, t in (thresholds or {}).items() if scores is not None}
     for at, name in enumerate(names):
-        said = answers[name]
+        predicted = answers[name]
         if name in used and scores is not None:
-            said = scores[:, at] >= used[name]
+            predicted = scores[:, at] >= used[name]
         own = truths[name]
-        figures[f"class_sensitivity_{_key(name)}"] = partial(_share, own, said & readable)
-        figures[f"class_specificity_{_key(name)}"] = partial(_share, ~own, ~said & readable)
+        figures[f"class_sensitivity_{_key(name)}"] = partial(_share, own, predicted & readable)
+        figures[f"class_specificity_{_key(name)}"] = partial(_share, ~own, ~predicted & readable)
     return bounded(figures, items, seed) | {
         f"class_threshold_{_key(name)}": used[name] for name in names if name in used
     }
