@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .budgets import budget_of
-from .errors import QueryError
-from .geometry import Region
+from .errors import QueryError, RegionError
+from .geometry import Outline, Region
 from .types import (
     Budget,
     Effort,
@@ -35,6 +35,7 @@ def ask(
     slide: str | Path | Slide,
     *,
     region: Region | tuple[int, int, int, int] | None = None,
+    outline: Sequence[tuple[float, float]] = (),
     regions: Sequence[Region | tuple[int, int, int, int]] = (),
     question: str = "",
     task: TaskName = "vqa",
@@ -62,6 +63,9 @@ def ask(
         A file that is opened and closed again, or an open slide.
     region : Region or (x, y, width, height), optional
         Level-0 pixels; the whole slide if not given.
+    outline : sequence of (x, y)
+        Corners of a polygon, level-0 pixels: what lies outside is not shown to the model, as of an
+        annotation in the dock and the shell. Without a ``region`` its bounds are asked about.
     regions : sequence of Region or (x, y, width, height)
         Several regions of one question, in place of ``region``: each is shown as one picture of
         one prompt, as ``region 1`` and so on. The model must read several.
@@ -129,26 +133,30 @@ def ask(
 
     with opened(slide, mpp, "mpp") as source:
         whole = Region(0, 0, source.info.width, source.info.height)
+        bounds, corners = _outlined(outline) if outline else (whole, ())
         if region is None:
-            region = whole
+            region = bounds
         elif not isinstance(region, Region):
             region = Region(*region)
         query = Query(task, question, tuple(choices))
         settings = GenerationSettings(seed=seed, zoom=zoom, check_order=check_order)
         chosen = tuple(map(_window, windows))
-        request = Request(region, query, budget, settings, effort, policy, chosen)
+        request = Request(region, query, budget, settings, effort, policy, chosen, corners)
+        own_region = region != whole or bool(outline)
         if after is not None:
-            if regions or region != whole or chosen or policy != "auto" or budget != "auto":
+            if regions or own_region or chosen or policy != "auto" or budget != "auto":
                 raise QueryError(
                     "a question that follows on an answer is about what that one saw; leave out "
-                    "region, regions, budget, policy and windows"
+                    "region, outline, regions, budget, policy and windows"
                 )
             if after.slide != source.info:
                 raise QueryError(f"that answer is about another slide, {after.slide.name}")
             request = follow_up(after, query, settings)
         elif regions:
-            if region != whole or chosen or policy != "auto":
-                raise QueryError("regions stand alone; leave out region, windows and policy")
+            if own_region or chosen or policy != "auto":
+                raise QueryError(
+                    "regions stand alone; leave out region, outline, windows and policy"
+                )
             several = [r if isinstance(r, Region) else Region(*r) for r in regions]
             request = regions_together(request, several)
         job = Job(source, request)
@@ -205,3 +213,21 @@ def _window(one: WindowChoice | View | Region | tuple[int, int, int, int]) -> Wi
     if isinstance(one, View):
         return WindowChoice(one.region, budget_of(one), one.why)
     return WindowChoice(one if isinstance(one, Region) else Region(*one))
+
+
+def _outlined(outline: Sequence[tuple[float, float]]) -> tuple[Region, Outline]:
+    """Bounds and corners of a polygon, as those of an annotation in a file.
+
+    Raises
+    ------
+    RegionError
+        If it is no polygon.
+    """
+    from .engine import parse_outlines
+
+    corners = [[float(value) for value in corner] for corner in outline]
+    if len(corners) < 3 or any(len(corner) != 2 for corner in corners):
+        raise RegionError("the outline is no polygon; give three corners (x, y) or more")
+    ring = [*corners, corners[0]]
+    ((bounds, polygon),) = parse_outlines({"type": "Polygon", "coordinates": [ring]})
+    return bounds, polygon

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import RegionError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Outline = tuple[tuple[float, float], ...]
+"""Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
 FAR = 1e12
 """Pixels from which a coordinate lies on no slide, and sums of its squares lose what is said."""
 
@@ -121,6 +127,41 @@ def iou(a: Box, b: Box) -> float:
     inter = max(0.0, min(ax2, bx2) - max(ax1, bx1)) * max(0.0, min(ay2, by2) - max(ay1, by1))
     union = a.area + b.area - inter
     return inter / union if union > 0 else 0.0
+
+
+def inside_outline(outline: Outline, region: Region, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which pixels of a picture have their centre within an outline, by the even-odd rule.
+
+    Parameters
+    ----------
+    outline : tuple of (float, float)
+        Corners (x, y), level-0 pixels; the last is joined with the first.
+    region : Region
+        What the picture shows.
+    size : tuple of int
+        (width, height) of the picture in pixels.
+
+    Returns
+    -------
+    bool array (height, width)
+    """
+    import numpy as np  # whoever asks has pictures, and with them numpy
+
+    columns, rows = size
+    scale = np.array([columns / region.width, rows / region.height])
+    corners = (np.asarray(outline, dtype=float) - (region.x, region.y)) * scale - 0.5
+    (x1, y1), (x2, y2) = corners.T, np.roll(corners, -1, axis=0).T
+    # a side crosses the rows whose centres lie from its upper end on, and above its lower one
+    first = np.clip(np.ceil(np.minimum(y1, y2)), 0, rows).astype(np.int64)
+    last = np.clip(np.ceil(np.maximum(y1, y2)), 0, rows).astype(np.int64)
+    counts = last - first
+    side = np.repeat(np.arange(len(corners)), counts)
+    row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[side]
+    x = x1[side] + (row - y1[side]) * (x2[side] - x1[side]) / (y2[side] - y1[side])
+    column = np.clip(np.ceil(x), 0, columns).astype(np.int64)
+    crossings = np.zeros((rows, columns + 1), np.int64)
+    np.add.at(crossings, (row, column), 1)
+    return np.asarray(np.cumsum(crossings, axis=1)[:, :columns] % 2 == 1)
 
 
 def count_points(coordinates: Any) -> int:

@@ -7,16 +7,18 @@ import pytest
 import shapely
 from hypothesis import assume, given, settings, strategies as st
 
+import napari_pathreason
 from napari_pathreason.engine import (
     Job,
     ask,
-    inside_outline,
     outline_at,
     read_masked,
     regions_together,
     result_to_dict,
 )
-from napari_pathreason.geometry import Box, Region
+from napari_pathreason.errors import QueryError, RegionError
+from napari_pathreason.geometry import Box, Region, inside_outline
+from napari_pathreason.models import LoadedModels
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.types import Query, Request
 from tests.engine.test_several import JOINT, Comparer
@@ -142,3 +144,40 @@ def test_pixels_are_inside_where_their_centres_are(corners, size):
     expected = shapely.contains(polygon, grid)
     assert inside.shape == (height, width)
     assert (inside == expected)[~near].all()
+
+
+def test_from_python_an_outline_is_asked_about_as_a_polygon_of_a_file(stained, looker, allocator):
+    models = LoadedModels(looker, allocator)
+    words = {"question": YES_NO.question, "choices": YES_NO.options, "budget": "native"}
+    result = napari_pathreason.ask(
+        stained, outline=TRIANGLE, policy="one_view", model=models, **words
+    )
+    (picture,) = looker.prompts[-1].pictures
+    assert result.region == REGION  # its bounds
+    assert result.request.outline == TRIANGLE
+    (same,), _ = shown(stained, looker, allocator, policy="one_view", outline=TRIANGLE)
+    assert np.array_equal(picture, same)
+    wide = Region(200, 100, 600, 600)
+    result = napari_pathreason.ask(stained, region=wide, outline=TRIANGLE, model=models, **words)
+    assert (result.region, result.request.outline) == (wide, TRIANGLE)
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [((0, 0), (9, 9)), ((0, 0, 1), (9, 9, 1), (9, 0, 1)), ((0, 0), (9, 9), (9, float("nan")))],
+)
+def test_what_is_no_polygon_is_refused(stained, looker, allocator, outline):
+    models = LoadedModels(looker, allocator)
+    with pytest.raises(RegionError) as error:
+        napari_pathreason.ask(stained, outline=outline, question="Is it?", model=models)
+    assert "\n" not in str(error.value)
+
+
+def test_an_outline_stands_beside_no_regions_and_no_earlier_answer(stained, looker, allocator):
+    models = LoadedModels(looker, allocator)
+    words = {"question": YES_NO.question, "outline": TRIANGLE, "model": models}
+    with pytest.raises(QueryError, match="regions stand alone"):
+        napari_pathreason.ask(stained, regions=[REGION, REGION], **words)
+    _, first = shown(stained, looker, allocator, policy="one_view")
+    with pytest.raises(QueryError, match="leave out region, outline"):
+        napari_pathreason.ask(stained, after=first, **words)

@@ -14,7 +14,6 @@ from napari_pathreason.exports import Feature, read_geojson, write_geojson
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.models import LoadedModels
 from napari_pathreason.project import (
-    Annotation,
     AnnotationAnswered,
     AnnotationFailed,
     ProjectEnded,
@@ -22,9 +21,8 @@ from napari_pathreason.project import (
     ProjectStarted,
     read_project,
     run_project,
-    tissue_in,
 )
-from napari_pathreason.slides import TissueMask, open_slide
+from napari_pathreason.slides import open_slide
 from napari_pathreason.types import Query, Request
 from tests.cli.conftest import Fixed64, SpotFinder
 
@@ -271,15 +269,3 @@ def test_outlines_are_respected_and_objects_go_to_qupath(slides):
     with open_slide(slides / "a.png", 0.5) as slide:
         alone = ask(Job(slide, answers[0].result.request), Counting(), None)
     assert alone.detections == answers[0].result.detections
-
-
-def test_tissue_within_an_outline():
-    mask = np.zeros((100, 100), bool)
-    mask[:50] = True
-    tissue = TissueMask(mask, 1000, 1000)
-    square = Annotation(Region(0, 0, 1000, 1000), (), "1")
-    assert tissue_in(tissue, square.region, square) == 0.5
-    upper = Annotation(square.region, ((0, 0), (1000, 0), (500, 500)), "2")
-    assert tissue_in(tissue, upper.region, upper) == pytest.approx(1, abs=0.01)
-    speck = Annotation(Region(10, 700, 2, 2), ((10, 700), (12, 700), (10, 702)), "3")
-    assert tissue_in(tissue, speck.region, speck) == 0

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 from PIL import Image, ImageFilter
 
 from napari_pathreason import slides
 from napari_pathreason.geometry import Region
-from napari_pathreason.slides import slide_from_arrays, tissue_mask
+from napari_pathreason.slides import TissueMask, slide_from_arrays, tissue_mask
 
 GLASS, PINK, INK = (243, 241, 244), (214, 130, 180), (30, 30, 30)
 
@@ -120,3 +121,21 @@ def test_pen_marks_are_said(colour, said: int):
 def test_the_sample_has_no_pen_marks():
     with slides.open_slide(SAMPLE) as one:
         assert tissue_mask(one, (277, 370)).notes == ()
+
+
+def test_the_share_within_an_outline():
+    half = np.zeros((100, 100), bool)
+    half[:50] = True
+    mask, whole = TissueMask(half, 1000, 1000), Region(0, 0, 1000, 1000)
+    assert mask.share(whole) == 0.5
+    assert mask.share(whole, ((0, 0), (1000, 0), (500, 500))) == pytest.approx(1, abs=0.01)
+    assert mask.share(Region(10, 700, 2, 2), ((10, 700), (12, 700), (10, 702))) == 0
+
+
+@given(st.integers(0, 980), st.integers(0, 980), st.integers(1, 400), st.integers(1, 400))
+def test_an_outline_of_all_of_a_region_is_the_region(x, y, width, height):
+    region = Region(x, y, min(width, 1000 - x), min(height, 1000 - y))
+    chequers = np.add.outer(np.arange(53), np.arange(71)) % 3 == 0
+    mask = TissueMask(chequers, 1000, 1000)
+    far = ((-10, -10), (1010, -10), (1010, 1010), (-10, 1010))
+    assert mask.share(region, far) == mask.share(region)

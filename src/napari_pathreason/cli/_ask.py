@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_pathreason import engine, exports, models, slide_run, slides
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.files import plain_text, refuse_inside_slide
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Outline, Region
 from napari_pathreason.types import (
     GenerationSettings,
-    Outline,
     Query,
     Reading,
     Request,

@@ -34,7 +34,6 @@ from ._job import (
     sentence as sentence,
 )
 from ._masking import (
-    inside_outline as inside_outline,
     outline_at as outline_at,
     read_masked as read_masked,
 )
@@ -70,6 +69,7 @@ from ._reading import (
     to_detections as to_detections,
 )
 from ._regions import (
+    parse_outlines as parse_outlines,
     parse_regions as parse_regions,
     read_outlines as read_outlines,
     read_regions as read_regions,

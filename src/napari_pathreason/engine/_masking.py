@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_pathreason.geometry import Region
-from napari_pathreason.types import Outline, Request
+from napari_pathreason.geometry import Outline, Region, inside_outline
+from napari_pathreason.types import Request
 
 if TYPE_CHECKING:
     from napari_pathreason.slides import RegionImage, Slide
@@ -81,39 +80,6 @@ def masked(image: RegionImage, slide: Slide, region: Region, outline: Outline) -
     return replace(
         image, pixels=pixels, pixels_decoded=image.pixels_decoded + ground.pixels_decoded
     )
-
-
-def inside_outline(outline: Outline, region: Region, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a picture have their centre within an outline, by the even-odd rule.
-
-    Parameters
-    ----------
-    outline : tuple of (float, float)
-        Corners (x, y), level-0 pixels; the last is joined with the first.
-    region : Region
-        What the picture shows.
-    size : tuple of int
-        (width, height) of the picture in pixels.
-
-    Returns
-    -------
-    bool array (height, width)
-    """
-    columns, rows = size
-    scale = np.array([columns / region.width, rows / region.height])
-    corners = (np.asarray(outline, dtype=float) - (region.x, region.y)) * scale - 0.5
-    (x1, y1), (x2, y2) = corners.T, np.roll(corners, -1, axis=0).T
-    # a side crosses the rows whose centres lie from its upper end on, and above its lower one
-    first = np.clip(np.ceil(np.minimum(y1, y2)), 0, rows).astype(np.int64)
-    last = np.clip(np.ceil(np.maximum(y1, y2)), 0, rows).astype(np.int64)
-    counts = last - first
-    side = np.repeat(np.arange(len(corners)), counts)
-    row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[side]
-    x = x1[side] + (row - y1[side]) * (x2[side] - x1[side]) / (y2[side] - y1[side])
-    column = np.clip(np.ceil(x), 0, columns).astype(np.int64)
-    crossings = np.zeros((rows, columns + 1), np.int64)
-    np.add.at(crossings, (row, column), 1)
-    return np.asarray(np.cumsum(crossings, axis=1)[:, :columns] % 2 == 1)
 
 
 def masking_note(colour: tuple[int, int, int]) -> str:

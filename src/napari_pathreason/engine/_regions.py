@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import RegionError, reading
-from napari_pathreason.geometry import Region, count_points
-from napari_pathreason.types import Outline
+from napari_pathreason.geometry import Outline, Region, count_points
 
 
 def read_regions(path: str | Path) -> list[Region]:

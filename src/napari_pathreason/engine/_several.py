@@ -10,12 +10,11 @@ from dataclasses import replace
 
 from napari_pathreason.budgets import native_tokens
 from napari_pathreason.errors import QueryError
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Outline, Region
 from napari_pathreason.types import (
     Allocation,
     Completion,
     ModelInfo,
-    Outline,
     PolicyName,
     Query,
     Request,

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Detection, Outline, Reliability, Result
+from napari_pathreason.geometry import Box, Outline, Region
+from napari_pathreason.types import Detection, Reliability, Result
 
 from ._geojson import Colour, Feature, Shape
 from ._reliability import (

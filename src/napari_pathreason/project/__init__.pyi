@@ -15,6 +15,5 @@ from ._run import (
     ProjectStarted as ProjectStarted,
     items_of as items_of,
     run_project as run_project,
-    tissue_in as tissue_in,
 )
 from ._slides import Project as Project, ProjectSlide as ProjectSlide, read_project as read_project

@@ -10,8 +10,7 @@ from pathlib import Path
 import shapely
 
 from napari_pathreason.exports import WINDOW_CLASS, Feature, read_geojson
-from napari_pathreason.geometry import Box, Region
-from napari_pathreason.types import Outline
+from napari_pathreason.geometry import Box, Outline, Region
 
 
 @dataclass(frozen=True, slots=True)

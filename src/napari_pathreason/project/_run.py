@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from napari_pathreason.errors import (
     SlideError,
 )
 from napari_pathreason.files import locked, remove_drafts
-from napari_pathreason.geometry import Region, size_within
+from napari_pathreason.geometry import size_within
 
 from ._annotations import Annotation, annotations_of
 from ._folder import ProjectAnswer, ProjectFolder, ProjectQuestion, key_of
@@ -253,7 +252,7 @@ class _Run:
                 region = event.result.region
                 tissue = None
                 if self._mask is not None:
-                    tissue = tissue_in(self._mask, region, annotation)
+                    tissue = self._mask.share(region, annotation.outline)
                 return ProjectAnswer(
                     item.key,
                     item.slide.name,
@@ -282,26 +281,3 @@ def _mask_of(slide: slides.Slide) -> slides.TissueMask | None:
         return slides.tissue_mask(slide, size_within(slide.width, slide.height, MASK_SIDE))
     except SlideError:
         return None
-
-
-def tissue_in(mask: slides.TissueMask, region: Region, annotation: Annotation) -> float:
-    """Share (0 to 1) of an annotation that is tissue.
-
-    Parameters
-    ----------
-    mask : TissueMask
-    region : Region
-        The part of the annotation's bounds that lies on the slide.
-    annotation : Annotation
-    """
-    if not annotation.outline:
-        return mask.share(region)
-    rows, columns = mask.mask.shape
-    across, down = columns / mask.width, rows / mask.height
-    x1, x2 = int(region.x * across), math.ceil((region.x + region.width) * across)
-    y1, y2 = int(region.y * down), math.ceil((region.y + region.height) * down)
-    part = mask.mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
-    height, width = part.shape
-    scaled = tuple((x * across, y * down) for x, y in annotation.outline)
-    inside = engine.inside_outline(scaled, Region(x1, y1, width, height), (width, height))
-    return float(part[inside].mean()) if inside.any() else mask.share(region)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Outline, Region, inside_outline
 
 from ._slide import RegionImage, Slide
 
@@ -54,18 +54,28 @@ class TissueMask:
     unknown: float = 0.0
     notes: tuple[str, ...] = field(default=())
 
-    def share(self, region: Region) -> float:
+    def share(self, region: Region, outline: Outline = ()) -> float:
         """Share (0 to 1) of a region that is tissue; a region below a mask pixel takes that one.
 
         Parameters
         ----------
         region : Region
             Level-0 pixels, on the slide.
+        outline : tuple of (float, float)
+            Corners, level-0 pixels; what lies outside does not count. An outline without the
+            middle of any mask pixel in it takes all of the region.
         """
         rows, columns = self.mask.shape
-        x1, x2 = _span(region.x, region.width, columns / self.width, columns)
-        y1, y2 = _span(region.y, region.height, rows / self.height, rows)
-        return float(self.mask[y1:y2, x1:x2].mean())
+        across, down = columns / self.width, rows / self.height
+        x1, x2 = _span(region.x, region.width, across, columns)
+        y1, y2 = _span(region.y, region.height, down, rows)
+        part = self.mask[y1:y2, x1:x2]
+        if outline:
+            size = (x2 - x1, y2 - y1)
+            scaled = tuple((x * across, y * down) for x, y in outline)
+            inside = inside_outline(scaled, Region(x1, y1, *size), size)
+            part = part[inside] if inside.any() else part
+        return float(part.mean())
 
 
 def tissue_mask(slide: Slide, size: tuple[int, int]) -> TissueMask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Outline, Region
 
 from .view import Views
 
@@ -27,9 +27,6 @@ PolicyName = Literal[
 """Who chooses what is read of a large region; docs/using/views.md says what each does."""
 Form = Literal["choice", "yes/no", "count", "boxes", "free text"]
 """What an answer looks like: one of given choices, yes or no, a number, boxes, or any words."""
-
-Outline = tuple[tuple[float, float], ...]
-"""Corners (x, y) of a polygon in level-0 pixels; empty where it is a rectangle along the axes."""
 
 PINNED = "pinned by you"
 """Why a window is read that the user chose."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from napari_pathreason.budgets import BUDGET_GRID, ReadPlan, plan
 from napari_pathreason.engine import read_masked
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.geometry import Region
+from napari_pathreason.geometry import Outline, Region
 from napari_pathreason.slides import Slide, choose_level
-from napari_pathreason.types import Allocation, Budget, Outline, Query, Result
+from napari_pathreason.types import Allocation, Budget, Query, Result
 
 from ._frame import laid_over
 from ._layers import PREVIEW_KEY, layer_size, slide_of
