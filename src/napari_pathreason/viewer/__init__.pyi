@@ -88,6 +88,14 @@ from ._projects import (
     project_request as project_request,
     take_answers as take_answers,
 )
+from ._questions import (
+    ModelLoading as ModelLoading,
+    Question as Question,
+    answer_question as answer_question,
+    question_of as question_of,
+    questions_of as questions_of,
+    request_of as request_of,
+)
 from ._regions import (
     Marked as Marked,
     annotation_layer as annotation_layer,
@@ -104,15 +112,9 @@ from ._run_layers import RunLayers as RunLayers
 from ._runs import Run as Run, Runs as Runs, RunState as RunState
 from ._session import (
     Entry as Entry,
-    ModelLoading as ModelLoading,
-    Question as Question,
     Session as Session,
-    answer_question as answer_question,
     describe_model as describe_model,
     models_here as models_here,
-    question_of as question_of,
-    questions_of as questions_of,
-    request_of as request_of,
     session_of as session_of,
     spawn_models as spawn_models,
     unwrapped as unwrapped,

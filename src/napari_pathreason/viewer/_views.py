@@ -30,7 +30,8 @@ from napari_pathreason.types import (
 
 from ._inquiry import Draft
 from ._layers import is_slide, slide_opener
-from ._session import Entry, Question, Session, request_of
+from ._questions import Question, request_of
+from ._session import Entry, Session
 from ._settings import Preferences
 from ._steering import choices_line
 from ._window_map import USUAL
