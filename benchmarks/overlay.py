@@ -32,11 +32,11 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.models import FixedAllocator
 from napari_pathreason.slide_run import (
     AnswersHere,
-    DetectSettings,
     Lesion,
     Outcome,
     RunFinished,
     RunPlan,
+    RunSettings,
     RunStarted,
     run_slide,
 )
@@ -55,7 +55,7 @@ def plan_of(slide: Slide) -> RunPlan:
     models = SimpleNamespace(performer=AtOnce(), allocator=FixedAllocator(64))
     with tempfile.TemporaryDirectory() as folder:
         answers = AnswersHere(slide, lambda: models)
-        started, *_ = run_slide(slide, Path(folder), DetectSettings(), USED, answers, cancel)
+        started, *_ = run_slide(slide, Path(folder), RunSettings(), USED, answers, cancel)
     if not isinstance(started, RunStarted):
         raise SystemExit(f"the run failed: {started}")
     return started.plan

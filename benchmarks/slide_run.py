@@ -45,9 +45,9 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.models import FixedAllocator, load_models
 from napari_pathreason.slide_run import (
     AnswersHere,
-    DetectSettings,
     RunCancelled,
     RunFinished,
+    RunSettings,
     TileDone,
     lay_tiles,
     merge,
@@ -116,7 +116,7 @@ class AtOnce:
 
 
 def run(
-    path: Path, folder: Path, performer: Any, allocator: Any, settings: DetectSettings, most: int
+    path: Path, folder: Path, performer: Any, allocator: Any, settings: RunSettings, most: int
 ) -> dict[str, Any]:
     """Seconds and end of a run that is cancelled after ``most`` tiles (0: never)."""
     cancel, timed = Event(), Timed(performer)
@@ -164,7 +164,7 @@ def the_run(path: Path, models: Any, budgets: Sequence[Any], most: int) -> list[
     rows = []
     for budget in budgets:
         with tempfile.TemporaryDirectory() as folder:
-            settings = DetectSettings(budget=budget)
+            settings = RunSettings(budget=budget)
             row = run(path, Path(folder), models.performer, models.allocator, settings, most)
         row["budget"] = budget
         row["reading"] = row["read_seconds"] / row["seconds"]
@@ -189,7 +189,7 @@ def cancelled(path: Path, models: Any, most: int) -> dict[str, Any]:
             Path(name),
             models.performer,
             models.allocator,
-            DetectSettings(budget=64),
+            RunSettings(budget=64),
         )
         first, second = run(*arguments, most // 2), run(*arguments, most - most // 2)
     each = (first["seconds"] + second["seconds"]) / (first["tiles"] + second["tiles"])
@@ -256,7 +256,7 @@ def child(path: Path) -> dict[str, Any]:
     """A whole run without a model, and this process's peak."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        row = run(path, folder, AtOnce(), FixedAllocator(64), DetectSettings(), 0)
+        row = run(path, folder, AtOnce(), FixedAllocator(64), RunSettings(), 0)
         row["lesions"] = json.loads((folder / "manifest.json").read_text())["lesions"]
     unit = 1 if sys.platform == "darwin" else 1024
     row["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

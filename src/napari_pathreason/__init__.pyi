@@ -1,7 +1,7 @@
 __version__: str
 
 from ._ask import ask as ask
-from ._detect import detect as detect
+from ._whole_slide import classify as classify, detect as detect
 from .engine import (
     Models as Models,
     result_to_dict as result_to_dict,
@@ -20,12 +20,13 @@ from .exports import UsedModel as UsedModel
 from .geometry import Box as Box, Region as Region
 from .models import load_models as load_models
 from .slide_run import (
-    DetectSettings as DetectSettings,
+    ClassShare as ClassShare,
     Identity as Identity,
     Lesion as Lesion,
     Outcome as Outcome,
     Override as Override,
     RunPlan as RunPlan,
+    RunSettings as RunSettings,
     Tally as Tally,
     Tile as Tile,
     TileRecord as TileRecord,

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from napari_pathreason.exports import UsedModel
-from napari_pathreason.slide_run import AnswersHere, DetectSettings, RunFinished, run_slide
+from napari_pathreason.slide_run import AnswersHere, RunFinished, RunSettings, run_slide
 from napari_pathreason.slides import open_slide
 from napari_pathreason.types import (
     Allocation,
@@ -28,8 +28,8 @@ from napari_pathreason.types import (
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 SPOTS = ((100, 100, 40, 60), (500, 300, 200, 30), (870, 610, 80, 80), (300, 560, 20, 20))
 """(x, y, w, h); with tiles of 256 px some lie on seams."""
-SETTINGS = DetectSettings(
-    lesions=("spot",),
+SETTINGS = RunSettings(
+    options=("spot",),
     mpp=0.5,
     tile=256,
     budget="native",

@@ -9,7 +9,7 @@ import pytest
 import napari_pathreason
 from napari_pathreason import ModelError, Outcome, QueryError, RunPlan, detect, slide_run
 from napari_pathreason.models import FixedAllocator, LoadedModels
-from napari_pathreason.slide_run import DetectSettings, Progress, RunFinished
+from napari_pathreason.slide_run import Progress, RunFinished, RunSettings
 from napari_pathreason.slides import slide_from_arrays
 
 OPTIONS = {"mpp": 0.5, "tile": 256, "budget": "native", "batch": 3, "slide_mpp": 0.5, "zoom": False}
@@ -63,11 +63,11 @@ def test_defaults_are_those_of_the_settings():
         for name, parameter in inspect.signature(detect).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    settings = DetectSettings()
-    assert shown["labels"] == settings.lesions
+    settings = RunSettings()
+    assert shown["labels"] == settings.options
     assert shown["zoom"] == settings.generation.zoom
-    others = {field.name for field in fields(DetectSettings)} - {
-        *("lesions", "generation", "overrides")
+    others = {field.name for field in fields(RunSettings)} - {
+        *("task", "options", "generation", "overrides")
     }
     assert others <= shown.keys()
     assert {name: shown[name] for name in others} == {

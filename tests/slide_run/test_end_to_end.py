@@ -10,8 +10,8 @@ from napari_pathreason.engine import Job, ask
 from napari_pathreason.exports import read_geojson
 from napari_pathreason.slide_run import (
     AnswersHere,
-    DetectSettings,
     RunFinished,
+    RunSettings,
     run_slide,
     used_model,
 )
@@ -25,7 +25,7 @@ def test_a_tile_is_answered_as_any_region_is(tmp_path):
     from napari_pathreason.slides import open_slide
 
     models = load_models("embedded", "cpu")
-    settings = DetectSettings(mpp=2, budget=16)
+    settings = RunSettings(mpp=2, budget=16)
     with open_slide(SLIDE) as slide:
         answers = AnswersHere(slide, lambda: models)
         *_, end = run_slide(slide, tmp_path, settings, used_model("embedded"), answers)

@@ -32,7 +32,7 @@ def change(spots, tmp_path, what):
         return {"mpp": 0.45}
     value = {
         "budget": 16,
-        "lesions": ("spot", "gland"),
+        "options": ("spot", "gland"),
         "tile": 192,
         "overlap": 0.3,
         "question": "Where are spots?",
@@ -43,7 +43,7 @@ def change(spots, tmp_path, what):
 
 
 CHANGES = (
-    *("slide", "model", "mpp", "budget", "lesions", "tile", "overlap", "question", "batch"),
+    *("slide", "model", "mpp", "budget", "options", "tile", "overlap", "question", "batch"),
     "generation",
 )
 

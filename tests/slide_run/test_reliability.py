@@ -171,7 +171,7 @@ def test_what_the_model_cannot_look_for_is_refused_before_anything_is_read(
     run, trained, spots, reads, tmp_path, lesions
 ):
     finder = trained()
-    (event,) = run(performer=finder, settings=replace(spots.settings, lesions=lesions))
+    (event,) = run(performer=finder, settings=replace(spots.settings, options=lesions))
     assert isinstance(event, RunFailed)
     assert isinstance(event.error, QueryError)
     assert event.reason == "cannot look for mitosis; it can look for: spot"
@@ -183,7 +183,7 @@ def test_what_the_model_cannot_look_for_is_refused_before_anything_is_read(
 def test_it_is_refused_in_a_folder_that_holds_a_run_too(run, trained, spots, reads):
     run(performer=trained())
     reads.clear()
-    (event,) = run(performer=None, settings=replace(spots.settings, lesions=("mitosis",)))
+    (event,) = run(performer=None, settings=replace(spots.settings, options=("mitosis",)))
     assert event.reason == "cannot look for mitosis; it can look for: spot"
     assert not reads
 

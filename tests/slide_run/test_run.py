@@ -297,7 +297,7 @@ def test_a_damaged_line_is_run_again(run, spots, tmp_path):
     ("more", "told"),
     [
         ({"overlap": 0.3}, "overlap 0.25 (now 0.3)"),
-        ({"lesions": ("gland",)}, "lesions spot (now gland)"),
+        ({"options": ("gland",)}, "lesions spot (now gland)"),
         ({"budget": 16}, "budget native (now 16)"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from napari_pathreason import QueryError
-from napari_pathreason.slide_run import DetectSettings, lay_tiles, tile_side
+from napari_pathreason.slide_run import RunSettings, lay_tiles, tile_side
 
 LENGTHS = st.integers(1, 5000)
 SIDES = st.integers(10, 700)
@@ -61,9 +61,9 @@ def test_a_side_follows_from_both_resolutions():
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
-        ({"lesions": ()}, "lesion"),
-        ({"lesions": (" ",)}, "lesion"),
-        ({"lesions": ("spot", "Spot ")}, "lesions 'spot' and 'Spot ' are the same"),
+        ({"options": ()}, "lesion"),
+        ({"options": (" ",)}, "lesion"),
+        ({"options": ("spot", "Spot ")}, "lesions 'spot' and 'Spot ' are the same"),
         ({"mpp": 0}, "mpp"),
         ({"mpp": float("nan")}, "mpp"),
         ({"tile": 0}, "tile"),
@@ -76,10 +76,10 @@ def test_a_side_follows_from_both_resolutions():
 )
 def test_wrong_settings_are_one_line(wrong, word):
     with pytest.raises(QueryError, match=word) as error:
-        DetectSettings(**wrong).check()
+        RunSettings(**wrong).check()
     assert "\n" not in str(error.value)
 
 
 def test_right_settings_pass():
-    DetectSettings().check()
-    assert DetectSettings(lesions=("a", "b")).query.options == ("a", "b")
+    RunSettings().check()
+    assert RunSettings(options=("a", "b")).query.options == ("a", "b")

@@ -9,7 +9,7 @@ import pytest
 
 from napari_pathreason.exports import UsedModel
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.slide_run import FORMAT, DetectSettings, Identity, RunPlan, lay_tiles
+from napari_pathreason.slide_run import FORMAT, Identity, RunPlan, RunSettings, lay_tiles
 from napari_pathreason.types import (
     Allocation,
     Answer,
@@ -65,7 +65,7 @@ DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 300)
 def _plan(width: int, height: int, side: int, **settings: Any) -> RunPlan:
     slide = SlideInfo("slide", width, height, (0.5, 0.5), "file")
     model = ModelInfo("model", "qwen3_vl", "relative", DIMS)
-    wanted = DetectSettings(mpp=0.5, tile=side, **settings)
+    wanted = RunSettings(mpp=0.5, tile=side, **settings)
     tiles = tuple(
         replace(tile, tissue=0.01 if tile.index % 3 == 2 else 0.9)
         for tile in lay_tiles(width, height, (side, side), wanted.overlap)

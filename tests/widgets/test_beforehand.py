@@ -197,10 +197,10 @@ def test_the_slide_run_dock_tells_the_same(docked: Any, qtbot: Any, messages: li
     viewer.window.add_dock_widget(dock, name="Slide run")
     form = dock.form
     with qtbot.waitSignal(form.settled, timeout=5000):
-        form.lesions_edit.setText("mitosis")
+        form.options_edit.setText("mitosis")
     assert form.outlook_line.words == "Cannot look for mitosis."
     form.outlook_line.linkActivated.emit("0")
-    assert form.lesions_edit.text() == "marker"
+    assert form.options_edit.text() == "marker"
     assert form.outlook_line.words == "Trained on questions like this."
     form.tile_box.setValue(256)
     assert offered(form.budget_box) == ["auto", *(r for r in BUDGET_GRID if r <= 64), "native"]

@@ -115,20 +115,20 @@ def slide_dock(
     viewer.window.add_dock_widget(dock, name="Slide run")
     dock.form.mpp_box.setValue(0.5)
     dock.form.tile_box.setValue(192)
-    dock.form.lesions_edit.setText("marker")
+    dock.form.options_edit.setText("marker")
     dock.form.tissue_box.setValue(0)
     dock.form.folder_edit.setText(str(tmp_path))
     window = dock.window()
     window.activateWindow()
     qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
-    dock.form.lesions_edit.setFocus()
-    qtbot.waitUntil(dock.form.lesions_edit.hasFocus, timeout=5000)
+    dock.form.options_edit.setFocus()
+    qtbot.waitUntil(dock.form.options_edit.hasFocus, timeout=5000)
     yield dock
     dock.stop()
 
 
 def test_a_slide_run_by_keys(slide_dock: Any, factory: Any, qtbot: Any) -> None:
-    dock, field = slide_dock, slide_dock.form.lesions_edit
+    dock, field = slide_dock, slide_dock.form.options_edit
     both = Qt.ControlModifier | Qt.ShiftModifier
     factory.behaviour = "gated"
     assert not any(key.isEnabled() for key in dock._escape)

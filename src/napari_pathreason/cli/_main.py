@@ -23,7 +23,12 @@ TRACEBACK = "PATHREASON_TRACEBACK"
 
 COMMANDS = {
     "ask": ("._ask", "add_parser", "answer a question about regions of a slide"),
-    "detect": ("._detect", "add_parser", "find lesions on whole slides"),
+    "detect": ("._slide_runs", "add_detect_parser", "find lesions on whole slides"),
+    "classify": (
+        "._slide_runs",
+        "add_classify_parser",
+        "ask one question over every tile of slides",
+    ),
     "models": ("._models", "add_parser", "say which models there are and which lie here"),
     "doctor": ("._doctor", "add_parser", "say what is installed and what to do about the rest"),
     "data": (

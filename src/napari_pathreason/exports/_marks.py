@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_pathreason.geometry import Box, Outline, Region
 from napari_pathreason.types import Detection, Reliability, Result
 
-from ._geojson import Colour, Feature, Shape
+from ._geojson import Colour, Feature, ObjectType, Shape
 from ._reliability import (
     LEVEL_KEY,
     MEASUREMENT,
@@ -37,12 +37,12 @@ PALETTE: tuple[Colour, ...] = (
 KIND_KEY = "pathreason"
 """Metadata key that says what an object of ours is."""
 
+Kind = Literal["region", "finding", "window", "tile", "drawing"]
+_OBJECTS: dict[Kind, ObjectType] = {"finding": "detection", "tile": "tile"}
 MOST_LETTERS = 60
 """Of an answer that is a class."""
 WINDOW_CLASS = "Window"
 """Class of the windows that were read, where a file is to hold them."""
-
-Kind = Literal["region", "finding", "window", "drawing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class Mark:
     ----------
     shape : Box or shapely geometry
         Level-0 pixels, (x, y).
-    kind : {"region", "finding", "window", "drawing"}
-        What was asked of, what was found there, what was read of it, or what a user drew.
+    kind : {"region", "finding", "window", "tile", "drawing"}
+        What was asked of, what was found there, what was read of it, a tile of a slide that was
+        asked by itself, or what a user drew.
     label : str
     colour : (int, int, int), optional
     number : int
-        Of the result, counted from 1; 0 for a drawing.
+        Of the result, counted from 1; 0 for a drawing; of a tile its own.
     result : Result, optional
     run : str
         UUID of the run.
@@ -211,7 +212,7 @@ def _rgb(colour: str) -> Colour:
 
 
 def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> Iterator[Feature]:
-    """Marks as QuPath objects: findings are detections, all others annotations.
+    """Marks as QuPath objects: findings are detections, tiles tiles, all others annotations.
 
     Ids follow from the run and the order, so that the same run gives the same file; windows do not
     change those of the others.
@@ -235,7 +236,7 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
             classes = (UNRELIABLE_CLASS, *classes)
         yield Feature(
             shape=mark.shape,
-            object_type="detection" if mark.kind == "finding" else "annotation",
+            object_type=_OBJECTS.get(mark.kind, "annotation"),
             classes=classes,
             colour=mark.colour,
             name=_name(mark),
@@ -249,7 +250,7 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
 def _name(mark: Mark) -> str:
     if mark.read is not None:
         return mark.read.view.name
-    return f"region {mark.number}" if mark.kind == "region" else ""
+    return f"{mark.kind} {mark.number}" if mark.kind in ("region", "tile") else ""
 
 
 def detections_in(features: Iterable[Feature]) -> Iterator[Detection]:
@@ -301,7 +302,7 @@ def _metadata(mark: Mark) -> dict[str, str]:
     if result is None:
         return metadata
     metadata |= {
-        "result": str(mark.number),
+        "tile" if mark.kind == "tile" else "result": str(mark.number),
         "slide": result.slide.name,
         "task": result.query.task,
         "question": result.query.question,

@@ -1,4 +1,14 @@
 from ._answer import Answers as Answers, AnswersHere as AnswersHere, most_tokens as most_tokens
+from ._classes import (
+    NO_CLASS as NO_CLASS,
+    NO_CLASS_COLOUR as NO_CLASS_COLOUR,
+    ClassShare as ClassShare,
+    ClassTally as ClassTally,
+    class_colours as class_colours,
+    class_shares as class_shares,
+    map_shape as map_shape,
+    percent as percent,
+)
 from ._cluster import AnswersOnCluster as AnswersOnCluster, LoadModels as LoadModels
 from ._files import (
     HeatMap as HeatMap,
@@ -34,8 +44,8 @@ from ._run import (
     run_slide as run_slide,
 )
 from ._settings import (
-    DetectSettings as DetectSettings,
     Override as Override,
+    RunSettings as RunSettings,
     TileBudget as TileBudget,
     overrides_of as overrides_of,
     raised as raised,

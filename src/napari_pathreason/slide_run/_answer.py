@@ -23,7 +23,7 @@ from napari_pathreason.types import Allocation, Budget, Effort, ModelInfo, Query
 
 from ._plan import RunPlan, check_encoder
 from ._record import DAMAGED, TileRecord, record_of
-from ._settings import DetectSettings
+from ._settings import RunSettings
 from ._tiles import Tile
 
 
@@ -34,7 +34,7 @@ class Group:
     ----------
     slide : Slide
     tiles : sequence of Tile
-    settings : DetectSettings
+    settings : RunSettings
     performer : Performer
     allocator : Allocator
     cancel : threading.Event
@@ -44,7 +44,7 @@ class Group:
         self,
         slide: slides.Slide,
         tiles: Sequence[Tile],
-        settings: DetectSettings,
+        settings: RunSettings,
         performer: engine.Performer,
         allocator: engine.Allocator,
         cancel: Flag,
@@ -113,7 +113,7 @@ class _Capped:
 def _parked(
     slide: slides.Slide,
     tile: Tile,
-    settings: DetectSettings,
+    settings: RunSettings,
     info: ModelInfo,
     allocator: engine.Allocator,
     cancel: Flag,

@@ -25,7 +25,7 @@ from ._answer import Group
 from ._identity import model_identity, slide_fingerprint
 from ._plan import RunPlan, check_encoder, used_model
 from ._record import TileRecord
-from ._settings import DetectSettings
+from ._settings import RunSettings
 from ._tiles import Tile
 from ._unchanged import SameSlide
 
@@ -290,7 +290,7 @@ def _answer(
     where: tuple[Path, Mpp, str, bool],
     wanted: tuple[str, str],
     tiles: Sequence[Tile],
-    settings: DetectSettings,
+    settings: RunSettings,
     encoder: Encoder,
 ) -> list[TileRecord]:
     """On a worker: answer for a group of tiles.

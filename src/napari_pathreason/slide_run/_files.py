@@ -1,4 +1,4 @@
-"""The files of a finished run: lesions, tiles, a heat map of confidence, and the manifest."""
+"""The files of a finished run: lesions or classes, tiles, a map of them, and the manifest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import Detection, SlideInfo
 
+from ._classes import NO_CLASS, tally_of_classes, tile_marks, write_classes
 from ._outcome import Outcome
 from ._plan import FORMAT
 from ._record import TileRecord
@@ -28,7 +30,9 @@ from ._tiles import Tile
 
 GEOJSON, TABLE, TILES, HEAT = "findings.geojson", "findings.csv", "tiles.csv", "heatmap.ome.tif"
 MANIFEST = "manifest.json"
-_FILES = (GEOJSON, TABLE, TILES, HEAT)
+CLASSES, TILE_OBJECTS, CLASS_MAP = "classes.csv", "tiles.geojson", "class_map.ome.tif"
+_OF_LESIONS = (GEOJSON, TABLE, TILES, HEAT)
+_OF_CLASSES = (TILE_OBJECTS, CLASSES, TILES, CLASS_MAP)
 _CLASS_KEY = "unreliable_class"
 _COLUMNS = (
     *("tile", "column", "row", "x_px", "y_px", "width_px", "height_px", "tissue", "state"),
@@ -59,18 +63,41 @@ def write_files(folder: Path, outcome: Outcome, unreliable_class: bool = False) 
     ExportError
         If one cannot be written.
     """
+    if outcome.plan.classes:
+        _write_class_files(folder, outcome, unreliable_class)
+    else:
+        _write_lesion_files(folder, outcome, unreliable_class)
+    _write_tiles(folder / TILES, outcome)
+    _write_manifest(folder, outcome, unreliable_class)
+
+
+def _write_lesion_files(folder: Path, outcome: Outcome, unreliable_class: bool) -> None:
     plan = outcome.plan
     tile = plan.tiles[0].region
     heat = HeatMap(plan.slide, (tile.width, tile.height))
     for record in outcome.records:
         if not record.unknown:
             heat.add(plan.tiles[record.index].region, record.detections)
-    _write_heat(folder / HEAT, heat, outcome)
+    _write_picture(folder / HEAT, heat.values(), "Confidence of a box, 0 to 1", outcome)
     features = exports.features_of_marks(_marks(outcome), unreliable_class)
     exports.write_geojson(folder / GEOJSON, features)
     exports.write_table(folder / TABLE, _marks(outcome))
-    _write_tiles(folder / TILES, outcome)
-    _write_manifest(folder, outcome, unreliable_class)
+
+
+def _write_class_files(folder: Path, outcome: Outcome, unreliable_class: bool) -> None:
+    plan = outcome.plan
+    names = ("not asked", *plan.classes, NO_CLASS)
+    meaning = "Classes: " + ", ".join(f"{value} {name}" for value, name in enumerate(names))
+    _write_picture(
+        folder / CLASS_MAP, tally_of_classes(plan, outcome.records).map(), meaning, outcome
+    )
+    marks = chain(
+        exports.marks_of([outcome.result], plan.run),
+        tile_marks(plan, outcome.records, outcome.result),
+    )
+    features = exports.features_of_marks(marks, unreliable_class)
+    exports.write_geojson(folder / TILE_OBJECTS, features)
+    write_classes(folder / CLASSES, plan, outcome.classes)
 
 
 def is_finished(folder: Path, run: str, unreliable_class: bool) -> bool:
@@ -85,8 +112,9 @@ def is_finished(folder: Path, run: str, unreliable_class: bool) -> bool:
     sums = values.get("sha256")
     if not isinstance(sums, dict) or values.get("format") != str(FORMAT):
         return False
+    names = _OF_CLASSES if CLASSES in sums else _OF_LESIONS
     return all(
-        (folder / name).is_file() and sums.get(name) == _sha256(folder / name) for name in _FILES
+        (folder / name).is_file() and sums.get(name) == _sha256(folder / name) for name in names
     )
 
 
@@ -116,10 +144,10 @@ def _marks(outcome: Outcome) -> Iterator[exports.Mark]:
         yield replace(mark, result=result, run=run, mpp=mpp, own=None)
 
 
-def _write_heat(path: Path, heat: HeatMap, outcome: Outcome) -> None:
-    """Write an OME-TIFF, whose pixel size lays it over the slide.
+def _write_picture(path: Path, values: NDArray[Any], meaning: str, outcome: Outcome) -> None:
+    """Write an OME-TIFF (rows, columns), whose pixel size lays it over the slide.
 
-    Its description is what a reader of the heat map alone must know.
+    Its description is what a reader of the picture alone must know.
     """
     import tifffile
 
@@ -129,13 +157,16 @@ def _write_heat(path: Path, heat: HeatMap, outcome: Outcome) -> None:
         "axes": "YX",
         "UUID": outcome.plan.run,
         "Creator": "napari-pathreason",
-        "Description": f"Confidence of a box, 0 to 1. {assessed}. {outcome.tally.line}.",
+        "Description": f"{meaning}. {assessed}. {outcome.tally.line}.",
     }
     if slide.mpp is not None:
-        width, height = heat.cell
-        metadata |= {"PhysicalSizeX": slide.mpp[0] * width, "PhysicalSizeY": slide.mpp[1] * height}
+        rows, columns = values.shape
+        metadata |= {
+            "PhysicalSizeX": slide.mpp[0] * (slide.width / columns),
+            "PhysicalSizeY": slide.mpp[1] * (slide.height / rows),
+        }
     picture = io.BytesIO()
-    tifffile.imwrite(picture, heat.values(), ome=True, compression="zlib", metadata=metadata)
+    tifffile.imwrite(picture, values, ome=True, compression="zlib", metadata=metadata)
     with atomic_bytes(path) as file:
         file.write(picture.getbuffer())
 
@@ -158,10 +189,11 @@ def _write_tiles(path: Path, outcome: Outcome) -> None:
                 "tissue": tile.tissue,
                 "override": "" if tile.override is None else tile.override,
             }
-            table.writerow({**row, **_answer_columns(tile, done.get(tile.index))})
+            boxes = not outcome.plan.classes
+            table.writerow({**row, **_answer_columns(tile, done.get(tile.index), boxes)})
 
 
-def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
+def _answer_columns(tile: Tile, record: TileRecord | None, boxes: bool) -> dict[str, Any]:
     """What became of a tile; of one that is not known, no number of boxes."""
     if record is None:
         source = "tissue" if tile.override is None else "user"
@@ -183,7 +215,7 @@ def _answer_columns(tile: Tile, record: TileRecord | None) -> dict[str, Any]:
         "allocator_tokens": tokens.allocator,
         "native_picture": tokens.native_picture,
         "level": record.level,
-        "boxes": "" if record.unknown else len(record.detections),
+        "boxes": len(record.detections) if boxes and not record.unknown else "",
         "confidence": "" if record.confidence is None else round(record.confidence, 6),
         "answer": exports.plain(exports.answer_line(record.answer, assessed)),
         "rationale": exports.plain(record.rationale),
@@ -216,11 +248,17 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         _CLASS_KEY: unreliable_class,
         "reliability": asdict(result.reliability),
         "tiles": outcome.counts,
-        "lesions": len(outcome.lesions),
+        **(
+            {"classes": [asdict(one) for one in outcome.classes]}
+            if plan.classes
+            else {"lesions": len(outcome.lesions)}
+        ),
         "answer": exports.answer_line(result.answer.text, result.reliability),
         "tokens": asdict(result.tokens),
         "warnings": list(result.warnings),
-        "sha256": {name: _sha256(folder / name) for name in _FILES},
+        "sha256": {
+            name: _sha256(folder / name) for name in (_OF_CLASSES if plan.classes else _OF_LESIONS)
+        },
     }
     with atomic_text(folder / MANIFEST) as file:
         file.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

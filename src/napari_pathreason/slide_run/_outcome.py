@@ -1,4 +1,4 @@
-"""All tiles of a run together as one result, and its lesions."""
+"""All tiles of a run together as one result, and its lesions or classes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari_pathreason.budgets import native_tokens
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import Allocation, Answer, Reliability, Result, SlideInfo, TokenReport
 
+from ._classes import ClassShare, class_shares, shares_line
 from ._merge import Lesion, lesions_of
 from ._plan import RunPlan
 from ._record import Tally, TileRecord, reliability_of, tally_of
@@ -25,8 +26,10 @@ class Outcome:
     plan : RunPlan
     result : Result
         About the whole slide, as if it were one answer: its detections are the lesions, its
-        tokens the sums of the tiles, native the tokens of the whole slide.
+        answer says what was found or how large classes are, its tokens are the sums of the tiles,
+        native the tokens of the whole slide.
     lesions : tuple of Lesion
+        None where tiles have classes.
     records : tuple of TileRecord
         In the order of the tiles.
     """
@@ -40,6 +43,11 @@ class Outcome:
     def tally(self) -> Tally:
         """How far the tiles may be relied on; said before the lesions."""
         return tally_of(self.records)
+
+    @property
+    def classes(self) -> tuple[ClassShare, ...]:
+        """How much of the slide is of each class; empty where boxes were looked for."""
+        return class_shares(self.plan, self.records) if self.plan.classes else ()
 
     @property
     def unreadable(self) -> int:
@@ -85,15 +93,18 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
     """
     records = sorted(records, key=lambda record: record.index)
     lesions = lesions_of(plan, records)
+    shares = class_shares(plan, records) if plan.classes else ()
     slide, settings = plan.slide, plan.settings
     whole = Region(0, 0, slide.width, slide.height)
     tokens = _sum(records, native_tokens(whole, plan.model.dims.token_px))
     confident = [lesion.detection.confidence for lesion in lesions]
+    if shares:
+        confident = [record.confidence for record in records if not record.unknown]
     values = [value for value in confident if value is not None]
     assessed = reliability_of(records)
     answered = [record.allocation for record in records if record.allocation is not None]
     result = Result(
-        query=settings.query,
+        query=plan.query,
         region=whole,
         slide=slide,
         model=plan.model,
@@ -103,7 +114,10 @@ def outcome_of(plan: RunPlan, records: Sequence[TileRecord]) -> Outcome:
             tokens.allocator,
             flops=sum(one.flops for one in answered),
         ),
-        answer=Answer("", _summary(lesions, records, assessed)),
+        answer=Answer(
+            "",
+            _words_of_classes(shares, records) if shares else _summary(lesions, records, assessed),
+        ),
         detections=tuple(lesion.detection for lesion in lesions),
         tokens=tokens,
         picture_size=_picture_size(slide, settings.mpp),
@@ -136,6 +150,11 @@ def _summary(
     if guesses and assessed.level != "none":  # else all of it is called a guess
         words += f" ({guesses:,} of them {'a guess' if guesses == 1 else 'guesses'})"
     return f"{words}; {unknown:,} of {len(records):,} tiles unknown" if unknown else words
+
+
+def _words_of_classes(shares: Sequence[ClassShare], records: Sequence[TileRecord]) -> str:
+    """Classes in words; empty where no tile has one."""
+    return "" if all(record.unknown for record in records) else shares_line(shares)
 
 
 def _picture_size(slide: SlideInfo, mpp: float) -> tuple[int, int]:

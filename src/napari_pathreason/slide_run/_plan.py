@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_pathreason import exports, models, slides
+from napari_pathreason import exports, models, slides, tasks
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Format
-from napari_pathreason.types import Encoder, ModelInfo, Precision, SlideInfo
+from napari_pathreason.types import Encoder, ModelInfo, Precision, Query, SlideInfo
 
 from ._identity import AnswersKey, Sources, differences, key_of, other_sources
 from ._record import TileRecord
-from ._settings import DetectSettings, Override, apply_overrides
+from ._settings import Override, RunSettings, apply_overrides
 from ._tiles import Tile, lay_tiles, tile_layout, tile_side
 
-FORMAT = Format("slide run", 4, oldest=4)
-"""Version 1 assessed no tile; answers of version 2 did not say to which run they belong, and those
-of version 3 knew a model by some of its weights alone. None of them was released."""
+FORMAT = Format("slide run", 5, oldest=5)
+"""Version 1 assessed no tile; answers of version 2 did not say to which run they belong, those of
+version 3 knew a model by some of its weights alone, and runs of version 4 looked for lesions alone.
+None of them was released."""
 MOST_TILES = 1_000_000
 """Of a run: all of them are held in memory, and in one plan."""
 TILE_BYTES = 4_000
@@ -52,7 +53,7 @@ class Identity:
     slide : SlideInfo
     fingerprint : str
         Of the slide, empty where it is no file.
-    settings : DetectSettings
+    settings : RunSettings
     model : str
         See `model_identity`.
     encoder : Encoder
@@ -61,7 +62,7 @@ class Identity:
 
     slide: SlideInfo
     fingerprint: str
-    settings: DetectSettings
+    settings: RunSettings
     model: str
     encoder: Encoder = "exact"
 
@@ -125,9 +126,19 @@ class RunPlan:
         return self.identity.slide
 
     @property
-    def settings(self) -> DetectSettings:
+    def settings(self) -> RunSettings:
         """What is looked for, and how."""
         return self.identity.settings
+
+    @property
+    def query(self) -> Query:
+        """What each tile is asked, with the choices that the model was trained to see behind it."""
+        return tasks.as_trained(self.settings.query, self.model.metadata)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Answers that a tile may have, where they are classes; none where boxes are looked for."""
+        return () if self.settings.is_detection else self.query.options
 
     @property
     def to_read(self) -> list[Tile]:
@@ -215,7 +226,7 @@ def make_plan(
     return plan.with_overrides(settings.overrides or (), slide.info.name)
 
 
-def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
+def check_tiles(slide: SlideInfo, settings: RunSettings) -> None:
     """Refuse a run of more tiles or larger ones than can be held, before any of them is laid.
 
     Raises
@@ -245,7 +256,7 @@ def check_tiles(slide: SlideInfo, settings: DetectSettings) -> None:
         )
 
 
-def _pixels_of_tile(slide: SlideInfo, settings: DetectSettings) -> int:
+def _pixels_of_tile(slide: SlideInfo, settings: RunSettings) -> int:
     """Of the largest picture that a tile is read at."""
     x, y = slide.mpp or (settings.mpp, settings.mpp)
     whole = slide.width * x / settings.mpp * slide.height * y / settings.mpp
@@ -263,7 +274,8 @@ def check_same(first: Identity, this: Identity, folder: str) -> None:
     QueryError
         Names what differs.
     """
-    settings = differences(_settings(first), _settings(this))
+    found = {"options": "lesions" if first.settings.is_detection else "classes"}
+    settings = differences(_settings(first, found), _settings(this, found))
     other = [*other_sources(first.sources, this.sources), *settings]
     if replace(first, settings=this.settings) != this or settings:
         raise QueryError(
@@ -291,9 +303,23 @@ def check_encoder(encoder: Encoder, model: ModelInfo) -> None:
         )
 
 
-def _settings(identity: Identity) -> dict[str, object]:
-    names = (field.name for field in fields(DetectSettings) if field.name != "overrides")
-    return {name: getattr(identity.settings, name) for name in names}
+def _settings(identity: Identity, words: Mapping[str, str]) -> dict[str, object]:
+    names = (field.name for field in fields(RunSettings) if field.name != "overrides")
+    return {words.get(name, name): getattr(identity.settings, name) for name in names}
+
+
+def check_classes(query: Query, model: ModelInfo) -> None:
+    """Refuse a question over every tile whose answers are no classes.
+
+    Raises
+    ------
+    QueryError
+        If it has no choices, and the model was trained to see none behind it.
+    """
+    if query.task != "detection" and not tasks.as_trained(query, model.metadata).options:
+        raise QueryError(
+            "the answers to this question are no classes; give the choices, such as yes, no"
+        )
 
 
 def used_model(

@@ -23,9 +23,9 @@ from ._folder import read_plan, tile_journal, write_plan
 from ._identity import model_identity, slide_fingerprint
 from ._journal import GroupJournal
 from ._outcome import Outcome, outcome_of
-from ._plan import Identity, RunPlan, check_same, check_tiles, make_plan
+from ._plan import Identity, RunPlan, check_classes, check_same, check_tiles, make_plan
 from ._record import TileRecord
-from ._settings import DetectSettings
+from ._settings import RunSettings
 from ._tiles import Tile
 from ._unchanged import SameSlide
 
@@ -96,13 +96,13 @@ RunEvent = RunStarted | TileDone | Progress | RunFinished | RunCancelled | RunFa
 def run_slide(
     slide: slides.Slide,
     folder: Path,
-    settings: DetectSettings,
+    settings: RunSettings,
     used: exports.UsedModel,
     answers: Answers,
     cancel: Flag | None = None,
     unreliable_class: bool | None = None,
 ) -> Generator[RunEvent, None, None]:
-    """Look for lesions on a whole slide, or go on where an earlier run was cut.
+    """Look for lesions on a whole slide, or ask each tile, or go on where a run was cut.
 
     To pause, take no further event; the tile that comes next waits.
 
@@ -112,7 +112,7 @@ def run_slide(
         Open.
     folder : Path
         Of this slide's run; made if it is missing. Kept to this iterator until it ends.
-    settings : DetectSettings
+    settings : RunSettings
     used : UsedModel
         The model that ``answers``, told apart by its weights.
     answers : Answers
@@ -247,6 +247,7 @@ def _plan(
             settings.query, settings.budget, model.metadata
         )  # before anything is read
         engine.check_boxes(settings.query, model)
+        check_classes(settings.query, model)
         plan = make_plan(slide, identity, used, model, batches)
         same.check()
         write_plan(folder, plan)

@@ -1,4 +1,4 @@
-"""What a user sets of a slide run: what is looked for, how finely, and the budgets of single tiles.
+"""What a user sets of a slide run: what is looked for or asked, how finely, and budgets of tiles.
 
 Pure values, and the files that list budgets of tiles.
 """
@@ -16,11 +16,13 @@ from typing import Any, Literal
 from napari_pathreason import tasks
 from napari_pathreason.budgets import BUDGET_GRID, parse_budget
 from napari_pathreason.errors import QueryError
-from napari_pathreason.types import Budget, Effort, GenerationSettings, Query
+from napari_pathreason.types import Budget, Effort, GenerationSettings, Query, TaskName
 
 from ._tiles import Tile
 
 _LEAST_OVERLAP, _MOST_OVERLAP = 0.1, 0.5
+MOST_CLASSES = 250
+"""Of a map: each has a number of eight bits there."""
 TileBudget = int | Literal["native"]
 """Most visual tokens of one tile, 0 for none at all; ``native`` reads it at the run's mpp."""
 
@@ -34,21 +36,26 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectSettings:
+class RunSettings:
     """Settings of a slide run; two runs of equal settings on equal slides are the same run.
 
     Parameters
     ----------
-    lesions : tuple of str
-        Names of what is looked for.
+    task : {"detection", "vqa", "subtyping"}
+        Lesions are looked for in each tile, or each tile is asked a question whose answers, or
+        subtypes, are the classes of a map.
+    options : tuple of str
+        Names of the lesions or of the classes. A question without any has those that the model
+        was trained to see behind it, such as yes and no.
     question : str
-        Plain words in place of the default wording.
+        Plain words in place of the default wording; a task ``vqa`` needs them.
     mpp : float
         Micrometres per pixel at which a tile is read at most.
     tile : int
         Side of a tile in pixels at that mpp.
     overlap : float
-        Share of a side that neighbours have in common, 0.1 to 0.5: lesions are joined there.
+        Share of a side that neighbours have in common, up to 0.5. Lesions are joined there and
+        take 0.1 at least; classes need none.
     budget : int, "auto" or "native"
         Most visual tokens of a tile; ``auto`` asks the allocator for each tile, ``native`` reads
         each at ``mpp``.
@@ -65,7 +72,8 @@ class DetectSettings:
         are none in a new one.
     """
 
-    lesions: tuple[str, ...] = ("tumour",)
+    task: TaskName = "detection"
+    options: tuple[str, ...] = ("tumour",)
     question: str = ""
     mpp: float = 1.0
     tile: int = 384
@@ -77,10 +85,20 @@ class DetectSettings:
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     overrides: tuple[Override, ...] | None = None
 
+    def __post_init__(self) -> None:
+        # what is read back from a plan is a float: 1 and 1.0 must be the same run
+        for name in ("mpp", "overlap", "min_tissue"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
     @property
     def query(self) -> Query:
         """What each tile is asked."""
-        return Query("detection", self.question, self.lesions)
+        return Query(self.task, self.question, self.options)
+
+    @property
+    def is_detection(self) -> bool:
+        """Whether boxes are looked for; otherwise each tile gets a class."""
+        return self.task == "detection"
 
     def check(self) -> None:
         """Refuse what cannot be run.
@@ -90,17 +108,22 @@ class DetectSettings:
         QueryError
             Names the setting and what it may be.
         """
-        if not self.lesions or not all(name.strip() for name in self.lesions):
-            raise QueryError("there is no lesion to look for; give at least one name")
-        tasks.check_choices(self.lesions, "lesions")
+        if self.is_detection:
+            if not self.options or not all(name.strip() for name in self.options):
+                raise QueryError("there is no lesion to look for; give at least one name")
+            tasks.check_choices(self.options, "lesions")
+        else:
+            self._check_classes()
         if not (math.isfinite(self.mpp) and self.mpp > 0):
             raise QueryError(f"the mpp is {self.mpp:g}; give micrometres per pixel above zero")
         if self.tile < 1:
             raise QueryError(f"the tile is {self.tile} px; give a side such as 384")
-        if not _LEAST_OVERLAP <= self.overlap <= _MOST_OVERLAP:
+        least = _LEAST_OVERLAP if self.is_detection else 0
+        if not least <= self.overlap <= _MOST_OVERLAP:
+            why = ", since lesions on a seam are joined where tiles overlap"
             raise QueryError(
-                f"the overlap is {self.overlap:g}; give {_LEAST_OVERLAP} to {_MOST_OVERLAP}, since "
-                "lesions on a seam are joined where tiles overlap"
+                f"the overlap is {self.overlap:g}; give {least} to {_MOST_OVERLAP}"
+                f"{why if self.is_detection else ''}"
             )
         if not 0 <= self.min_tissue <= 1:
             raise QueryError(f"the least tissue is {self.min_tissue:g}; give a share from 0 to 1")
@@ -108,6 +131,18 @@ class DetectSettings:
             raise QueryError(f"the batch is {self.batch}; give 1 or more tiles")
         if isinstance(self.budget, int) and self.budget < 1:
             raise QueryError(f"the budget is {self.budget}; give auto, native or at least 1")
+
+    def _check_classes(self) -> None:
+        """Refuse a question that cannot be asked; whether its answers are classes, a model says."""
+        if self.task == "vqa" and not self.question.strip():
+            raise QueryError("the question is empty; write what every tile is asked")
+        if len(self.options) == 1 or (self.task == "subtyping" and not self.options):
+            raise QueryError("a map needs at least two classes to choose from; list them")
+        if len(self.options) > MOST_CLASSES:
+            raise QueryError(
+                f"there are {len(self.options):,} classes; a map has at most {MOST_CLASSES}"
+            )
+        tasks.check_choices(self.options, "classes")
 
 
 def overrides_of(budgets: Mapping[int, TileBudget]) -> tuple[Override, ...]:

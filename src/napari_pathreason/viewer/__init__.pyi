@@ -36,6 +36,7 @@ from ._budgets import (
     preview_layer_data as preview_layer_data,
     read_preview as read_preview,
 )
+from ._class_map import ClassMap as ClassMap, class_shades as class_shades
 from ._frame import (
     LayerFrame as LayerFrame,
     box_to_data as box_to_data,
@@ -109,6 +110,12 @@ from ._regions import (
     start_drawing as start_drawing,
 )
 from ._run_layers import RunLayers as RunLayers
+from ._run_time import (
+    keep_pace as keep_pace,
+    known_pace as known_pace,
+    run_seconds as run_seconds,
+    time_words as time_words,
+)
 from ._runs import Run as Run, Runs as Runs, RunState as RunState
 from ._session import (
     Entry as Entry,

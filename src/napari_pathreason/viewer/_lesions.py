@@ -160,7 +160,7 @@ class BoxLayer:
 
     def _colour(self, lesion: Lesion, plan: RunPlan) -> str:
         """Of its label; grey where it may not be relied on."""
-        names, label = plan.settings.lesions, lesion.detection.label
+        names, label = plan.settings.options, lesion.detection.label
         if label in names or lesion.reliability.level == "none":
             return box_color(lesion.reliability.level, names.index(label) if label in names else 0)
         return REGION_COLOR
@@ -191,7 +191,7 @@ class AllLesions:
     @classmethod
     def of(cls, lesions: Sequence[Lesion], plan: RunPlan) -> AllLesions:
         """All lesions of a run, the coarse levels drawn; 100,000 take a second."""
-        names = {name: i % len(BOX_COLORS) for i, name in enumerate(plan.settings.lesions)}
+        names = {name: i % len(BOX_COLORS) for i, name in enumerate(plan.settings.options)}
         picture = BoxPicture(
             (plan.slide.width, plan.slide.height),
             np.asarray([one.detection.box.corners for one in lesions], np.float64),

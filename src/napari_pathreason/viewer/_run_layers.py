@@ -1,4 +1,4 @@
-"""The layers of a slide run, kept up while it goes on: heat map, allocation map, lesions."""
+"""The layers of a slide run, kept up as it goes on: heat or class map, allocation map, lesions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_pathreason.geometry import Box
 from napari_pathreason.slide_run import RunFinished, RunPlan, TileBudget
 
 from ._allocation import budget_layer, fill_layer
+from ._class_map import ClassMap, class_layer, colour_classes
 from ._frame import laid_over, on_click
 from ._layers import PREVIEW_KEY
 from ._lesions import AllLesions, BoxLayer, all_lesions_layer, box_layer_attributes
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 Changes = Mapping[int, TileBudget | None]
-Kind = Literal["heat", "map", "boxes", "all"]
+Kind = Literal["heat", "classes", "map", "boxes", "all"]
+OF_LESIONS: tuple[Kind, ...] = ("heat", "boxes", "all")
+OF_CLASSES: tuple[Kind, ...] = ("classes",)
 HEAT = ((1.0, 0.85, 0.0, 0.0), (1.0, 0.55, 0.0, 0.4), (0.85, 0.0, 0.0, 0.5))
 """Colours of confidence 0, one half and 1."""
 
@@ -85,7 +88,9 @@ class _Run:
         """What each picture should show."""
         so_far = self.so_far
         return {
-            "heat": _Content(so_far.number, so_far.changes),
+            ("heat" if so_far.classes is None else "classes"): _Content(
+                so_far.number, so_far.changes
+            ),
             "map": _Content(so_far.number, so_far.changes, self.changes),
             "all": _Content(so_far.number, so_far.everything_changes),
         }
@@ -110,6 +115,8 @@ def heat_layer_data(
 
 class RunLayers:
     """The layers of an image's runs: three, and one more where there are very many lesions.
+
+    A run over which tiles have classes has two: these and the allocation map.
 
     Each call of `step` does one thing that is due, so that none of them holds the viewer up for
     long: making a layer, adding it, or changing one in place. A layer that the user closes stays
@@ -154,6 +161,8 @@ class RunLayers:
         image, plan, allocations = self._image(), so_far.plan, so_far.allocations
         if image is None or image not in viewer.layers or plan is None or allocations is None:
             return False
+        if self._so_far is not so_far:
+            self._hide_others(viewer, so_far)
         self._so_far = so_far
         run = _Run(viewer, image, so_far, plan, allocations, changes)
         if self._made is not None:
@@ -181,13 +190,26 @@ class RunLayers:
     def show_map(self, viewer: Viewer, wanted: bool) -> None:
         """Show the allocation map in place of the heat map, or the other way round."""
         self._map_wanted = wanted
-        heat, tiles = self._layer(viewer, "heat"), self.map(viewer)
-        if heat is not None:
-            heat.visible = not wanted
+        tiles = self.map(viewer)
+        classified = self._so_far is not None and self._so_far.classes is not None
+        front = self._layer(viewer, "classes" if classified else "heat")
+        if front is not None:
+            front.visible = not wanted
         if tiles is not None:
             tiles.visible = wanted
         if wanted and tiles is not None:
             viewer.layers.selection.active = tiles  # napari shows the features of this one
+
+    def _hide_others(self, viewer: Viewer, so_far: RunSoFar) -> None:
+        """Of a run of the other kind before this one, nothing lies over the slide."""
+        own, others = OF_LESIONS, OF_CLASSES
+        if so_far.classes is not None:
+            own, others = others, own
+        for kind in (*own, *others):
+            layer = self._layer(viewer, kind)
+            if layer is not None:
+                hidden = kind in ("heat", "classes") and self._map_wanted
+                layer.visible = kind in own and not hidden
 
     def map(self, viewer: Viewer) -> Labels | None:
         """The allocation map, where it is open."""
@@ -206,12 +228,17 @@ class RunLayers:
         from napari.layers import Layer, Shapes
 
         image, so_far = run.image, run.so_far
-        if "heat" not in self._pictures:
+        if so_far.classes is not None:
+            if "classes" not in self._pictures:
+                return "classes", class_layer(image, so_far.classes)
+        elif "heat" not in self._pictures:
             return "heat", Layer.create(*heat_layer_data(image, run.plan, so_far.heat()))
         if "map" not in self._pictures:
             tiles = run.allocations
             values, features = tiles.labels(run.changes), tiles.features(run.changes)
             return "map", budget_layer(image, tiles.box, values, features, "allocation map")
+        if so_far.classes is not None:
+            return None
         if "boxes" not in self._pictures:
             shapes = Shapes(None, **box_layer_attributes(image))
             self._boxes = BoxLayer(shapes)
@@ -224,7 +251,7 @@ class RunLayers:
 
     def _add(self, run: _Run, kind: Kind, layer: Layer) -> None:
         viewer = run.viewer
-        if kind in ("heat", "map"):
+        if kind in ("heat", "classes", "map"):
             layer.visible = (kind == "map") == self._map_wanted
         if kind == "all":
             viewer_of = ref(viewer)
@@ -252,6 +279,8 @@ class RunLayers:
         with picture.throttle.spend():
             if kind == "heat":
                 fill_layer(layer, run.image, _whole(run.plan), so_far.heat())
+            elif kind == "classes" and so_far.classes is not None:
+                _fill_classes(layer, run.image, so_far.classes, former, wanted)
             elif kind == "map":
                 fill_layer(
                     layer, run.image, run.allocations.box, run.allocations.labels(run.changes)
@@ -297,6 +326,16 @@ class RunLayers:
             viewer.layers.selection.active = boxes
             boxes.mode = "select"
             boxes.selected_data = {index}
+
+
+def _fill_classes(
+    layer: Labels, source: Image, shown: ClassMap, former: _Content | None, wanted: _Content
+) -> None:
+    """Change a class map in place; another run has colours of its own."""
+    if former is None or former.run != wanted.run:
+        colour_classes(layer, shown)
+    fill_layer(layer, source, shown.box, shown.labels())
+    layer.features = shown.features()
 
 
 def _whole(plan: RunPlan) -> Box:

@@ -155,11 +155,15 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class DockState:
-    """Of all docks; ``reader`` is the name under which answers are accepted or rejected."""
+    """Of all docks; ``reader`` is the name under which answers are accepted or rejected.
+
+    ``paces`` are FLOPs a second of models on this machine, by model id.
+    """
 
     ask: AskState = field(default_factory=AskState)
     budget: BudgetState = field(default_factory=BudgetState)
     reader: str = ""
+    paces: dict[str, float] = field(default_factory=dict)
 
 
 _ADAPTER = TypeAdapter(DockState)
@@ -209,7 +213,7 @@ class DockMemory:
         return self._state
 
     def keep(self, **parts: Any) -> None:
-        """Keep ``ask``, ``budget`` or ``reader``; a file that cannot be written says so once."""
+        """Keep some parts of a `DockState`; a file that cannot be written says so once."""
         state = replace(self.state, **parts)
         if state == self._state:
             return

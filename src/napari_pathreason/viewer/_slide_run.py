@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from napari_pathreason.engine import as_user_error
 from napari_pathreason.slide_run import (
     AnswersHere,
-    DetectSettings,
     HeatMap,
     Lesion,
     LoadSame,
@@ -29,6 +28,7 @@ from napari_pathreason.slide_run import (
     RunFailed,
     RunFinished,
     RunPlan,
+    RunSettings,
     RunStarted,
     TileDone,
     TileRecord,
@@ -41,6 +41,7 @@ from napari_pathreason.slide_run import (
 )
 from napari_pathreason.slides import Slide, open_slide
 
+from ._class_map import ClassMap
 from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
 from ._lesions import MOST_BOXES, AllLesions, most_confident
 from ._session import Session
@@ -64,7 +65,7 @@ _runs = count(1)
 
 @dataclass(frozen=True, slots=True)
 class SlideRequest:
-    """What the user wants looked for, on which slide, with which model.
+    """What the user wants looked for or asked, on which slide, with which model.
 
     Parameters
     ----------
@@ -73,14 +74,14 @@ class SlideRequest:
         in the worker.
     folder : Path
         Of this slide's run.
-    settings : DetectSettings
+    settings : RunSettings
     model : str
         ``embedded``, a folder or a hub id.
     """
 
     slide: Callable[[], AbstractContextManager[Slide]]
     folder: Path
-    settings: DetectSettings
+    settings: RunSettings
     model: str = EMBEDDED
 
 
@@ -125,13 +126,13 @@ class FoundRun:
 
     Parameters
     ----------
-    settings : DetectSettings
-        What it looks for, and how; without the budgets that a user has set for some tiles.
+    settings : RunSettings
+        What it looks for or asks, and how; without the budgets that a user has set for some tiles.
     finished : bool
         Whether all its files are there.
     """
 
-    settings: DetectSettings
+    settings: RunSettings
     finished: bool
 
 
@@ -223,6 +224,10 @@ class RunSoFar:
         Joined across seams; behind the tiles by some seconds while the run goes on.
     most_confident : sequence of Lesion
         Those that are drawn as shapes.
+    allocations : TileMap or None
+        What each tile was given.
+    classes : ClassMap or None
+        What each tile is, where that was asked.
     everything : AllLesions or None
         All lesions, where they are more than those.
     changes, everything_changes : int
@@ -247,6 +252,7 @@ class RunSoFar:
         self.most_confident: Sequence[Lesion] = ()
         self.everything: AllLesions | None = None
         self.allocations: TileMap | None = None
+        self.classes: ClassMap | None = None
         self.ending: Ending | None = None
         self._heat: HeatMap | None = None
         self._lock = Lock()
@@ -298,6 +304,8 @@ class RunSoFar:
         region = plan.tiles[0].region
         self._heat = HeatMap(plan.slide, (region.width, region.height), MOST_SHOWN)
         self.allocations = TileMap(plan)
+        if plan.classes:
+            self.classes = ClassMap(plan)
         self.plan = plan
 
     def _add(self, record: TileRecord) -> None:
@@ -308,6 +316,8 @@ class RunSoFar:
             with self._lock:
                 self._heat.add(tile.region, record.detections)
         self.allocations.take(record)
+        if self.classes is not None:
+            self.classes.take(record)
         self.records[record.index] = record
         self.boxes += len(record.detections)
         self.tokens += 0 if record.tokens is None else record.tokens.read

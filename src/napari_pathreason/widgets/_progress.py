@@ -141,12 +141,14 @@ class TileProgress(LineOverBar):
         self.paint(text, round(1000 * share))
 
     def follow(self, so_far: RunSoFar, paused: bool) -> None:
-        """Tiles, boxes, tokens and time left."""
+        """Tiles, boxes and time left."""
         at = so_far.progress
         if at is None:
             self.say("Looking for tissue and earlier tiles\N{HORIZONTAL ELLIPSIS}")
             return
-        words = [f"{at.done:,} of {at.total:,} tiles", f"{so_far.boxes:,} boxes"]
+        words = [f"{at.done:,} of {at.total:,} tiles"]
+        if so_far.classes is None:
+            words.append(f"{so_far.boxes:,} boxes")
         if paused:
             words.insert(0, "Paused")
         elif at.time_left:

@@ -1,4 +1,4 @@
-"""The Slide run dock: lesions of a whole slide, tile by tile, shown while it goes on."""
+"""The Slide run dock: lesions or classes of a whole slide, tile by tile, shown while it goes on."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from napari_pathreason.viewer import (
     foresee,
     found_run,
     is_slide,
+    keep_pace,
+    known_pace,
     unwrapped,
 )
 
 from . import _keys as keys, _words as words
+from ._class_table import ClassTable
 from ._dock import Dock, weak_move
 from ._fields import text_line
 from ._progress import TileProgress, summary
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 SHOW_EVERY_MS = 100
 """One layer at a time, so each is brought up to date two or three times a second."""
-START = "Start", "Look for the lesions, tile by tile"
+START = "Start", "Go over the slide, tile by tile"
 RESUME = "Resume", "The folder holds a run of this slide: go on with it, with its own settings"
 SHOW = "Show result", "The folder holds a finished run of this slide"
 
@@ -63,6 +66,7 @@ class SlideRunWidget(Dock):
         self.progress = TileProgress()
         self.reliability, self.result = ReliabilityStrip(), text_line()
         self.result.setTextInteractionFlags(Qt.TextSelectableByMouse)
+        self.classes = ClassTable()
         self.tabs = QTabWidget()
         self.layers: RunLayers | None = None
         self._layers: WeakKeyDictionary[Image, RunLayers] = WeakKeyDictionary()
@@ -88,6 +92,7 @@ class SlideRunWidget(Dock):
         self.body.addLayout(buttons)
         self.body.addWidget(self.progress)
         self.body.addWidget(self.reliability)
+        self.body.addWidget(self.classes)
         self.body.addWidget(self.result)
 
     def _bind_keys(self) -> None:
@@ -223,6 +228,7 @@ class SlideRunWidget(Dock):
             return
         if self.runner.running:
             self.progress.follow(so_far, self.runner.paused)
+        self.classes.show_classes(so_far.classes)
         self.runner.look()
         picking = self.tile_selection.look()
         self.map_view.refresh(self.runner.running)
@@ -235,6 +241,9 @@ class SlideRunWidget(Dock):
 
     def _end(self, ending: Ending) -> None:
         so_far = self.runner.so_far  # of the run before where nothing came of this one
+        self.classes.show_classes(so_far.classes)
+        if so_far.request is not None and so_far.ending is ending:
+            keep_pace(self.session, so_far.request.model, so_far.records.values())
         self.progress.end(ending, so_far)
         self.result.setText(summary(ending))
         if isinstance(ending, RunFinished):
@@ -261,9 +270,10 @@ class SlideRunWidget(Dock):
         self._offer()
 
     def _foresee(self) -> None:
-        """Say whether the model can look for what the form names."""
+        """Say whether the model can look for what the form names, or answer it, and how fast."""
         query, model_id = self.form.settings().query, self.form.model_box.model_id
-        self.form.show_outlook(*foresee(self.session, query, model_id))
+        outlook, info = foresee(self.session, query, model_id)
+        self.form.show_outlook(outlook, info, known_pace(self.session, model_id, info))
 
     def _offer(self) -> None:
         """Say what Start would do; the form takes on the settings of a run that a folder holds."""

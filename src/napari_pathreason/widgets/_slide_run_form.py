@@ -1,4 +1,4 @@
-"""The form of the Slide run dock: slide, lesions, tiles, budget, model, folder."""
+"""The form of the Slide run dock: slide, lesions or question, tiles, budget, model, folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from napari_pathreason.budgets import native_tokens
 from napari_pathreason.engine import sentence
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slide_run import DetectSettings, tile_layout, tile_side
-from napari_pathreason.types import Effort, ModelInfo, Query
+from napari_pathreason.slide_run import RunSettings, tile_layout, tile_side
+from napari_pathreason.types import Effort, ModelInfo, Query, TaskName
 from napari_pathreason.viewer import (
     Outlook,
     Preferences,
@@ -34,6 +34,8 @@ from napari_pathreason.viewer import (
     names_in,
     run_folder,
     run_opener,
+    run_seconds,
+    time_words,
 )
 
 from . import _words as words
@@ -56,7 +58,18 @@ if TYPE_CHECKING:
 
 FOLDER = "pathreason"
 """Where runs go unless the user chooses otherwise: within the folder last saved to."""
-START = DetectSettings()
+START = RunSettings()
+TASKS = [
+    ("Lesions", "detection"),
+    ("Question over every tile", "vqa"),
+    ("Subtype of every tile", "subtyping"),
+]
+OPTIONS = {
+    "detection": ("Lesions", "tumour", "Names of what is looked for, separated by commas"),
+    "vqa": ("Choices", "optional: yes, no", "Answers, the classes of the map; commas between them"),
+    "subtyping": ("Subtypes", "adenocarcinoma, squamous cell carcinoma", "The classes of the map"),
+}
+"""Of each task the label of its names, an example, and a tip."""
 
 
 class SlideRunForm(QWidget):
@@ -67,7 +80,7 @@ class SlideRunForm(QWidget):
     changed
         Image, folder or tiles have changed.
     settled
-        Lesions or model were changed, and nothing more for a moment.
+        What is looked for or asked, or the model, was changed, and nothing more for a moment.
     """
 
     changed = Signal()
@@ -80,8 +93,13 @@ class SlideRunForm(QWidget):
         self._info: ModelInfo | None = None
         self._base = START
         """Settings of the run that a folder holds: what the form does not show is taken from it."""
-        self.lesions_edit = QLineEdit(", ".join(START.lesions))
-        self.lesions_edit.setToolTip("Names of what is looked for, separated by commas")
+        self._pace: float | None = None
+        self._typed = {START.task: ", ".join(START.options)}
+        """Names of each task, as they were left."""
+        self.task_box = ChoiceBox(TASKS, "Boxes around lesions, or a class for every tile")
+        self.question_edit = QLineEdit()
+        self.question_edit.setToolTip("Every tile is asked this")
+        self.options_edit = QLineEdit(self._typed[START.task])
         self.outlook_line = OutlookLine()
         self.mpp_box = _decimal(0.01, 100, START.mpp, 3, "µm per pixel at which a tile is read")
         self.tile_box = QSpinBox(minimum=32, maximum=8192, value=START.tile, singleStep=32)
@@ -107,7 +125,9 @@ class SlideRunForm(QWidget):
         self._rows = Rows()
         self._rows.add("Slide", self.image_box)
         self._rows.add("Level 0", self.slide_mpp_box)
-        self._rows.add("Lesions", self.lesions_edit)
+        self._rows.add("Task", self.task_box)
+        self._rows.add("Question", self.question_edit)
+        self._rows.add("Lesions", self.options_edit)
         self._rows.addRow(self.outlook_line)
         self._rows.add("Tile", self.tile_box)
         self._rows.add("Read at", self.mpp_box)
@@ -128,11 +148,20 @@ class SlideRunForm(QWidget):
         self.budget_box.currentIndexChanged.connect(self._adapt)
         self._settling = QTimer(self, interval=SETTLED_MS, singleShot=True)
         self._settling.timeout.connect(self.settled)
-        self.lesions_edit.textChanged.connect(self._settle)
+        self._task = self.task
+        self.task_box.currentIndexChanged.connect(self._change_task)
+        self.question_edit.textChanged.connect(self._settle)
+        self.options_edit.textChanged.connect(self._settle)
         self.model_box.changed.connect(self._settle)
         self.outlook_line.wanted.connect(self._fill)
+        self._show_task()
         self._adapt()
-        self.refresh()
+
+    @property
+    def task(self) -> TaskName:
+        """What is done with each tile."""
+        task: TaskName = self.task_box.value
+        return task
 
     @property
     def image(self) -> Image | None:
@@ -154,40 +183,63 @@ class SlideRunForm(QWidget):
         """Micrometres per level-0 pixel, where the slide tells none and the user does."""
         return self.slide_mpp_box.value() or None
 
-    def settings(self) -> DetectSettings:
-        """What is looked for, and how; `DetectSettings.check` says whether it can be."""
+    def settings(self) -> RunSettings:
+        """What is looked for, and how; `RunSettings.check` says whether it can be."""
         return replace(
             self._base,
-            lesions=names_in(self.lesions_edit.text()),
+            task=self.task,
+            options=names_in(self.options_edit.text()),
+            question=self._question,
             mpp=_exact(self.mpp_box, self._base.mpp),
             tile=self.tile_box.value(),
-            overlap=_exact(self.overlap_box, self._base.overlap),
+            overlap=self._overlap,
             budget=self.budget_box.value,
             effort=self.effort_box.value,
             min_tissue=_exact(self.tissue_box, self._base.min_tissue),
             generation=replace(self._base.generation, zoom=self._zoom),
         )
 
-    def take(self, settings: DetectSettings) -> None:
+    @property
+    def _question(self) -> str:
+        """Lesions are looked for in the words of the run that a folder holds."""
+        if self.task != "detection":
+            return self.question_edit.text().strip()
+        return self._base.question if self._base.is_detection else ""
+
+    @property
+    def _overlap(self) -> float:
+        """Classes need none."""
+        if self.task == "detection":
+            return _exact(self.overlap_box, self._base.overlap)
+        return 0.0 if self._base.is_detection else self._base.overlap
+
+    def take(self, settings: RunSettings) -> None:
         """Show the settings of another run."""
         self._base = settings
-        self.lesions_edit.setText(", ".join(settings.lesions))
+        self.task_box.choose(settings.task)
+        if settings.task != "detection":
+            self.question_edit.setText(settings.question)
+        self.options_edit.setText(", ".join(settings.options))
         self.mpp_box.setValue(settings.mpp)
         self.tile_box.setValue(settings.tile)
-        self.overlap_box.setValue(settings.overlap)
+        if settings.is_detection:
+            self.overlap_box.setValue(settings.overlap)
         self.tissue_box.setValue(settings.min_tissue)
         self.budget_box.choose(settings.budget)
         self.effort_box.choose(settings.effort)
         self._zoom = settings.generation.zoom
 
-    def says(self, settings: DetectSettings) -> bool:
+    def says(self, settings: RunSettings) -> bool:
         """Whether a run with these settings is what the form says."""
         return self.settings() == settings
 
-    def show_outlook(self, outlook: Outlook, info: ModelInfo | None) -> None:
-        """Say whether the model can look for these lesions, and offer the budgets that hold."""
+    def show_outlook(self, outlook: Outlook, info: ModelInfo | None, pace: float | None) -> None:
+        """Say whether the model can do this, and for how long, and offer the budgets that hold.
+
+        ``pace`` is that of the model on this machine, see `viewer.known_pace`.
+        """
         self.outlook_line.show_outlook(outlook)
-        self._info = info
+        self._info, self._pace = info, pace
         self.refresh()
 
     def prefer(self, preferred: Preferences) -> None:
@@ -239,11 +291,18 @@ class SlideRunForm(QWidget):
             )
         except PathreasonError as error:
             return sentence(error)
-        count = len(tile_layout(width, height, side, self.overlap_box.value()))
+        count = len(tile_layout(width, height, side, self._overlap))
         known = mpp or (self.slide_mpp or math.nan, self.slide_mpp or math.nan)
         across, down = (f"{pixels * size:,.0f}" for pixels, size in zip(side, known, strict=True))
         tiles = "1 tile" if count == 1 else f"{count:,} tiles"
-        return f"{tiles} of {across} × {down} µm."
+        return f"{tiles} of {across} × {down} µm. {self._time(count)}"
+
+    def _time(self, tiles: int) -> str:
+        """How long it will take, at most."""
+        if self._info is None or self._pace is None:
+            return words.NO_PACE
+        seconds = run_seconds(self.settings(), tiles, self._info, self._pace)
+        return words.at_most(time_words(seconds))
 
     def _offer(self) -> str:
         """Offer the budgets that the model's replies hold at; why the chosen one is not."""
@@ -256,13 +315,37 @@ class SlideRunForm(QWidget):
     def _settle(self, *_: Any) -> None:
         self._settling.start()
 
+    def _change_task(self, *_: Any) -> None:
+        """Each task has names of its own, which come back with it."""
+        self._typed[self._task] = self.options_edit.text()
+        self._task = self.task
+        self.options_edit.setText(self._typed.get(self._task, ""))
+        self._show_task()
+        self._settle()
+        self.refresh()
+
+    def _show_task(self) -> None:
+        label, example, tip = OPTIONS[self.task]
+        self._rows.rename(self.options_edit, label)
+        self.options_edit.setPlaceholderText(example)
+        self.options_edit.setToolTip(tip)
+        needed = self.task == "vqa"
+        self.question_edit.setPlaceholderText(
+            "Is there tumour in this field?" if needed else "optional: your own wording"
+        )
+        self._rows.show_row(self.question_edit, self.task != "detection")
+        self._rows.show_row(self.overlap_box, self.task == "detection")
+
     def _fill(self, query: Query) -> None:
-        self.lesions_edit.setText(", ".join(query.options))
+        self.task_box.choose(query.task)
+        self.question_edit.setText(query.question)
+        self.options_edit.setText(", ".join(query.options))
         self._settling.stop()
         self.settled.emit()
 
     def _adapt(self) -> None:
         self.effort_box.setEnabled(self.budget_box.value == "auto")
+        self.refresh()
 
     def _choose_folder(self) -> None:
         start = self.parent_folder

@@ -14,6 +14,7 @@ NO_ANNOTATIONS = "There are no annotations on this image."
 NO_SLIDE = "there is no slide to run over; open one first"
 NO_FOLDER = "there is no folder for the results; choose one"
 NO_PIXEL_SIZE = "This slide does not say how large its pixels are: enter \N{MICRO SIGN}m per pixel."
+NO_PACE = "How long it takes is known once this model has answered on this computer."
 STILL_CLOSING = "the run before is still closing its folder; try again"
 
 ONE_SLIDE = "these answers are about several slides, and a file of objects is of one; filter them"
@@ -38,6 +39,11 @@ NO_RUN_ENDING = "the run ended without a word; start it again, what is done is k
 def saved(name: str, what: str = "") -> str:
     """A file was written, and what it holds."""
     return f"{name} was saved: {what}." if what else f"{name} was saved."
+
+
+def at_most(time: str) -> str:
+    """How long a slide run will take."""
+    return f"At most about {time}; tiles without tissue are skipped."
 
 
 def annotation_count(count: int) -> str:

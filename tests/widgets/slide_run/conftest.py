@@ -54,7 +54,7 @@ def dock(
     dock.form.slide_mpp_box.setValue(0.5)
     dock.form.mpp_box.setValue(0.5)
     dock.form.tile_box.setValue(192)
-    dock.form.lesions_edit.setText("marker")
+    dock.form.options_edit.setText("marker")
     dock.form.budget_box.setCurrentIndex(dock.form.budget_box.findData(16))
     dock.form.tissue_box.setValue(0.5)
     dock.form.folder_edit.setText(str(tmp_path / "dock"))

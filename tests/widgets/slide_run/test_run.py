@@ -136,9 +136,9 @@ def test_a_busy_model_and_wrong_settings_are_one_line_each(
     other.move(RunState.LOADING)
     dock.start()
     other.rest()
-    dock.form.lesions_edit.setText(" , ")
+    dock.form.options_edit.setText(" , ")
     dock.start()
-    dock.form.lesions_edit.setText("marker")
+    dock.form.options_edit.setText("marker")
     dock.form.folder_edit.setText("")
     dock.start()
     assert [severity for severity, _ in messages] == ["error", "info", "info"]
@@ -170,9 +170,9 @@ def test_a_folder_brings_its_own_settings(
     dock.form.folder_edit.setText(str(tmp_path / "other"))
     assert dock.start_button.text() == "Start"
     dock.form.tile_box.setValue(256)
-    dock.form.lesions_edit.setText("another")
+    dock.form.options_edit.setText("another")
     dock.form.folder_edit.setText(folder)
-    assert (dock.form.tile_box.value(), dock.form.lesions_edit.text()) == (192, "marker")
+    assert (dock.form.tile_box.value(), dock.form.options_edit.text()) == (192, "marker")
     assert dock.start_button.text() == "Resume"
     dock.form.tile_box.setValue(256)  # what the user sets then is the user's
     assert dock.start_button.text() == "Start"

@@ -1,4 +1,4 @@
-"""Lesions of a whole slide from Python in one call."""
+"""A whole slide from Python in one call: its lesions, or a class for each tile."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ._ask import KNOWN_BY_WEIGHTS, opened
 from .errors import QueryError
-from .slide_run import DetectSettings
+from .slide_run import RunSettings
 from .types import Budget, Effort, Encoder, GenerationSettings, Precision
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from .slide_run import Outcome, RunEvent, TileBudget
     from .slides import Slide
 
-_DEFAULTS = DetectSettings()
+_DEFAULTS = RunSettings()
 
 
 def detect(
     slide: str | Path | Slide,
-    labels: str | Sequence[str] = _DEFAULTS.lesions,
+    labels: str | Sequence[str] = _DEFAULTS.options,
     *,
     folder: str | Path | None = None,
     question: str = _DEFAULTS.question,
@@ -105,12 +105,10 @@ def detect(
     >>> outcome = detect("slide.svs", ["tumour"], folder="run")
     >>> outcome.tally.line, [lesion.detection.box for lesion in outcome.lesions]
     """
-    from .exports import UsedModel
-    from .models import load_models
-    from .slide_run import AnswersHere, LoadSame, follow, overrides_of, run_slide, used_model
+    from .slide_run import overrides_of
 
-    settings = DetectSettings(
-        lesions=(labels,) if isinstance(labels, str) else tuple(labels),
+    settings = RunSettings(
+        options=(labels,) if isinstance(labels, str) else tuple(labels),
         question=question,
         mpp=mpp,
         tile=tile,
@@ -122,6 +120,96 @@ def detect(
         generation=GenerationSettings(zoom=zoom),
         overrides=None if tiles is None else overrides_of(tiles),
     )
+    return _outcome(slide, settings, folder, slide_mpp, watch, (model, device, encoder, precision))
+
+
+def classify(
+    slide: str | Path | Slide,
+    question: str = "",
+    choices: Sequence[str] = (),
+    *,
+    task: Literal["vqa", "subtyping"] | None = None,
+    folder: str | Path | None = None,
+    budget: Budget = _DEFAULTS.budget,
+    effort: Effort = _DEFAULTS.effort,
+    model: str | Path | Models = "embedded",
+    device: str = "auto",
+    encoder: Encoder = "exact",
+    precision: Precision = "auto",
+    mpp: float = _DEFAULTS.mpp,
+    tile: int = _DEFAULTS.tile,
+    min_tissue: float = _DEFAULTS.min_tissue,
+    batch: int = _DEFAULTS.batch,
+    tiles: Mapping[int, TileBudget] | None = None,
+    slide_mpp: float | tuple[float, float] | None = None,
+    watch: Callable[[RunEvent], object] | None = None,
+) -> Outcome:
+    """Ask one question over every tile of a slide, as ``pathreason classify`` does.
+
+    Parameters
+    ----------
+    slide : str, Path or Slide
+        A file that is opened and closed again, or an open slide.
+    question : str
+        Plain words; may be empty for subtyping.
+    choices : sequence of str
+        The classes: answers that a tile may have. A question may go without where the model was
+        trained to see choices behind it, such as yes and no.
+    task : {"vqa", "subtyping"}, optional
+        Subtyping where not given and there is no question.
+    folder, budget, effort, model, device, encoder, precision, mpp, tile, min_tissue, batch
+        As of `detect`.
+    tiles, slide_mpp, watch
+        As of `detect`.
+
+    Returns
+    -------
+    Outcome
+        Its ``classes`` say how many tiles and how much of the tissue are of each class, its
+        ``records`` have the answer of each tile.
+
+    Raises
+    ------
+    PathreasonError
+        One line that names the remedy. With a ``folder``, the same call goes on from there.
+
+    Examples
+    --------
+    >>> outcome = classify("slide.svs", "Is there tumour in this field?", ["yes", "no"])
+    >>> {one.name: one.share for one in outcome.classes}
+    """
+    from .slide_run import overrides_of
+
+    settings = RunSettings(
+        task=task or ("vqa" if question.strip() else "subtyping"),
+        options=tuple(choices),
+        question=question,
+        mpp=mpp,
+        tile=tile,
+        overlap=0,
+        budget=budget,
+        effort=effort,
+        min_tissue=min_tissue,
+        batch=batch,
+        overrides=None if tiles is None else overrides_of(tiles),
+    )
+    return _outcome(slide, settings, folder, slide_mpp, watch, (model, device, encoder, precision))
+
+
+def _outcome(
+    slide: str | Path | Slide,
+    settings: RunSettings,
+    folder: str | Path | None,
+    slide_mpp: float | tuple[float, float] | None,
+    watch: Callable[[RunEvent], object] | None,
+    loaded_as: tuple[str | Path | Models, str, Encoder, Precision],
+) -> Outcome:
+    """Run over a slide with a model that is loaded already, or as it says."""
+    from .exports import UsedModel
+    from .models import load_models
+    from .slide_run import AnswersHere, LoadSame, follow, run_slide, used_model
+
+    model, device, encoder, precision = loaded_as
     settings.check()
     load: Callable[[], Models]
     if not isinstance(model, str | Path):

@@ -1,4 +1,7 @@
-"""``pathreason detect``: lesions of whole slides, one folder each, the model loaded once."""
+"""``pathreason detect`` and ``classify``: whole slides, a folder each, the model loaded once.
+
+Both lay tiles over a slide; one looks for lesions in them, the other asks each of them a question.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,23 +34,62 @@ from ._text import StatusLine, estimate_costs, fetch_model, printable, quiet_lib
 if TYPE_CHECKING:
     from ._main import Subparsers
 
-EXAMPLES = """examples:
+DETECT = """examples:
   pathreason detect slide.svs -o run
   pathreason detect *.svs -o run --lesions tumour --mpp 1 --tile 384 --skip-errors --json -
   pathreason detect slide.svs -o run --tiles again.csv
 The same command again goes on where it was stopped. What the files hold: docs/slide_run.md.
 """
+CLASSIFY = """examples:
+  pathreason classify slide.svs -o run --question "Is there tumour in this field?" --choices yes,no
+  pathreason classify *.svs -o run --task subtyping --choices "no tumour,tumour" --tile 512
+The same command again goes on where it was stopped. What the files hold: docs/slide_run.md.
+"""
 BAR = 20
 
 
-def add_parser(commands: Subparsers) -> None:
+def add_detect_parser(commands: Subparsers) -> None:
     """Add ``detect`` to the command line."""
-    defaults = slide_run.DetectSettings()
+    defaults = slide_run.RunSettings()
+    parser = _parser(commands, "detect", "find lesions on whole slides", DETECT)
+    what = parser.add_argument_group("what")
+    what.add_argument(
+        *("--lesions", "--label"),
+        dest="options",
+        type=names_in,
+        default=defaults.options,
+        metavar="A,B",
+        help=f"names of what is looked for ({','.join(defaults.options)})",
+    )
+    add_setting(what, defaults, "question", "in place of the default", metavar="TEXT")
+    tiles = _add_tiles(parser, defaults)
+    add_setting(tiles, defaults, "overlap", "of a side ({})", metavar="SHARE")
+    _add_how(parser, defaults)
+
+
+def add_classify_parser(commands: Subparsers) -> None:
+    """Add ``classify`` to the command line."""
+    defaults = slide_run.RunSettings(task="vqa", options=(), overlap=0)
+    parser = _parser(commands, "classify", "ask one question over every tile of slides", CLASSIFY)
+    what = parser.add_argument_group("what")
+    what.add_argument("--task", choices=("vqa", "subtyping"), default=defaults.task)
+    add_setting(what, defaults, "question", "that each tile is asked", metavar="TEXT")
+    what.add_argument(
+        *("--choices", "--classes"),
+        dest="options",
+        type=names_in,
+        default=(),
+        metavar="A,B",
+        help="the classes: answers that a tile may have",
+    )
+    _add_tiles(parser, defaults)
+    _add_how(parser, defaults)
+    parser.set_defaults(overlap=defaults.overlap)
+
+
+def _parser(commands: Subparsers, name: str, words: str, examples: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
-        "detect",
-        help="find lesions on whole slides",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=words, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "slides", metavar="SLIDE", nargs="+", help="slide, image or OME-Zarr folder"
@@ -59,19 +101,16 @@ def add_parser(commands: Subparsers) -> None:
         metavar="FOLDER",
         help="each slide gets a folder of its name in it",
     )
-    what = parser.add_argument_group("what")
-    what.add_argument(
-        *("--lesions", "--label"),
-        type=names_in,
-        default=defaults.lesions,
-        metavar="A,B",
-        help=f"names of what is looked for ({','.join(defaults.lesions)})",
-    )
-    add_setting(what, defaults, "question", "in place of the default", metavar="TEXT")
+    parser.set_defaults(run=run, resumes=True)
+    return parser
+
+
+def _add_tiles(
+    parser: argparse.ArgumentParser, defaults: slide_run.RunSettings
+) -> argparse._ArgumentGroup:
     tiles = parser.add_argument_group("tiles")
     add_setting(tiles, defaults, "mpp", "µm per pixel of a tile at most ({:g})")
     add_setting(tiles, defaults, "tile", "side at that mpp ({})", metavar="PX")
-    add_setting(tiles, defaults, "overlap", "of it ({})", metavar="SHARE")
     add_setting(tiles, defaults, "min_tissue", "to be read at all ({})", metavar="SHARE")
     add_setting(tiles, defaults, "batch", "answered at once ({})", metavar="N")
     add_slide(tiles, "--slide-mpp")
@@ -82,6 +121,10 @@ def add_parser(commands: Subparsers) -> None:
         help="budgets of single tiles: a .csv with columns tile and budget, or .json; 0 leaves a "
         "tile out. In a folder that holds a run, only tiles whose budget changes are run again",
     )
+    return tiles
+
+
+def _add_how(parser: argparse.ArgumentParser, defaults: slide_run.RunSettings) -> None:
     how = parser.add_argument_group("how")
     add_model(how, "of a tile: ", defaults.budget, defaults.effort)
     how.add_argument(
@@ -94,11 +137,10 @@ def add_parser(commands: Subparsers) -> None:
         "--unreliable-class",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="in GeoJSON, lesions without a reliable answer are of the class Unreliable: NAME; "
+        help="in GeoJSON, what has no reliable answer is of the class Unreliable: NAME; "
         "a finished folder is written anew without the model",
     )
     parser.add_argument("--json", metavar="FILE", help="write a summary as JSON; - for stdout")
-    parser.set_defaults(run=run, resumes=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_pathreason.budgets import parse_budget
 
     settings = settings_of(
-        slide_run.DetectSettings,
+        slide_run.RunSettings,
         args,
         budget=parse_budget(args.budget),
         generation=settings_of(GenerationSettings, args),
@@ -147,7 +189,7 @@ class _Runs:
     """Slides one after the other, each into its own folder, with one model."""
 
     args: argparse.Namespace
-    settings: slide_run.DetectSettings
+    settings: slide_run.RunSettings
     used: exports.UsedModel
     load: Callable[[], engine.Models]
     progress: StatusLine
@@ -206,7 +248,8 @@ class _Runs:
                 boxes += len(event.record.detections)
                 doubted += event.record.reliability.level == "none"
             elif isinstance(event, slide_run.Progress):
-                progress.show(f"{name}: {_bar(event, boxes, doubted)}")
+                found = f"{boxes:,} boxes" if self.settings.is_detection else ""
+                progress.show(f"{name}: {_bar(event, found, doubted)}")
 
         with open_with(path, args.slide_mpp, args) as slide:
             progress.show(f"{name}: looking for tissue")
@@ -232,13 +275,13 @@ class _Runs:
                 raise KeyboardInterrupt from None
 
 
-def _bar(event: Any, boxes: int, doubted: int) -> str:
+def _bar(event: Any, found: str, doubted: int) -> str:
     filled = BAR * event.done // max(event.total, 1)
     bar = "#" * filled + "-" * (BAR - filled)
-    counts = f"{event.done:,} of {event.total:,} tiles, {boxes:,} boxes"
+    counts = [f"{event.done:,} of {event.total:,} tiles", found]
     if doubted:
-        counts += f", {doubted:,} tiles without a reliable answer"
-    return f"[{bar}] {counts}, {event.time_left} left"
+        counts.append(f"{doubted:,} tiles without a reliable answer")
+    return f"[{bar}] {', '.join(filter(None, [*counts, f'{event.time_left} left']))}"
 
 
 def _summary(name: str, end: slide_run.RunFinished) -> dict[str, Any]:
@@ -248,6 +291,7 @@ def _summary(name: str, end: slide_run.RunFinished) -> dict[str, Any]:
         "state": "finished before" if end.already else "finished",
         "run": outcome.plan.run,
         "tiles": outcome.counts,
+        **({"classes": [asdict(one) for one in outcome.classes]} if outcome.classes else {}),
         **engine.result_to_dict(outcome.result),
     }
 
@@ -259,7 +303,7 @@ def _which(plan: slide_run.RunPlan) -> str:
 
 
 def _line(name: str, end: slide_run.RunFinished) -> str:
-    """How many tiles may be relied on, then the lesions, then what it cost."""
+    """How many tiles may be relied on, then lesions or classes, then what it cost."""
     outcome, result = end.outcome, end.outcome.result
     words = f"{outcome.tally.line}; {exports.answer_line(result.answer.text, result.reliability)}"
     if end.already:
