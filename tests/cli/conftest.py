@@ -101,7 +101,7 @@ def loads(monkeypatch):
     """Put the finder in place of every model; the list tells what was asked for."""
     asked = []
 
-    def load_models(model_id="embedded", device="auto", encoder="exact", precision="auto"):
+    def load_models(model_id="embedded", device="auto", encoder="exact", precision="auto", **_):
         asked.append((model_id, device, encoder))
         if model_id == "unknown":
             raise ModelError("there is no model 'unknown'; give embedded or a folder")
@@ -126,7 +126,7 @@ def old_processor(loads, monkeypatch):
 
     load_models = models.load_models
 
-    def load_exactly(model_id="embedded", device="auto", encoder="exact", precision="auto"):
+    def load_exactly(model_id="embedded", device="auto", encoder="exact", precision="auto", **_):
         loaded = load_models(model_id, device)
         loads[-1] = (model_id, device, encoder)
         if encoder != "exact":

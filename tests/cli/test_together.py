@@ -28,7 +28,7 @@ class Comparer:
 def comparer(monkeypatch):
     performer = Comparer()
     loaded = LoadedModels(performer, Fixed64())
-    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_: loaded)
+    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_, **__: loaded)
     return performer
 
 

@@ -207,7 +207,13 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             return loaded
 
         def load_any() -> engine.Models:
-            return models.load_models(args.model, args.device, args.encoder, precision)
+            return models.load_models(
+                args.model,
+                args.device,
+                args.encoder,
+                precision,
+                answers_only=args.as_program,
+            )
 
         if args.show_views is not None:
             planner = Planner(args.model, load, keep is not None)

@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else list(words)
     with guarded() as (out, errors):
         with ends_by_signals():
-            code = _run(words)
+            code = _run(words, as_program)
         if as_program:
             gc.freeze()  # at exit the collector would look through all of torch once more
         out.flush()
@@ -96,8 +96,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return code or (2 if out.failed else 0)
 
 
-def _run(words: list[str]) -> int:
-    args = argparse.Namespace()
+def _run(words: list[str], as_program: bool) -> int:
+    args = argparse.Namespace(as_program=as_program)  # which may import what it alone needs
     try:
         _parser(words).parse_args(words, args)
         run: Callable[[argparse.Namespace], int] = args.run

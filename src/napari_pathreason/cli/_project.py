@@ -78,7 +78,9 @@ def run_project(args: argparse.Namespace) -> int:
         @cache
         def load() -> engine.Models:
             progress.show("loading the model")
-            loaded = models.load_models(args.model, args.device, args.encoder, precision)
+            loaded = models.load_models(
+                args.model, args.device, args.encoder, precision, answers_only=args.as_program
+            )
             progress.clear()
             engine.check_query(query, args.budget, loaded.performer.info.metadata)
             return loaded

@@ -171,7 +171,8 @@ def run(args: argparse.Namespace) -> int:
         fetch_model(args.model, progress)
     now = partial(slide_run.used_model, *how)
     used = now()
-    load = cache(slide_run.LoadSame(used, now, lambda: models.load_models(*how)))
+    load_any = partial(models.load_models, *how, answers_only=args.as_program)
+    load = cache(slide_run.LoadSame(used, now, load_any))
     with StatusLine() as progress, files.locked(args.output):
         return _Runs(args, settings, used, load, progress).all(names)
 

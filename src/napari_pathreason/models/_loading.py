@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
 from ._allocators import FixedAllocator, load_beside
 from ._checkpoint import check_whole, find_checkpoint, is_hub_id, weight_files
 from ._config import read_info, read_json, read_preprocessor, scale_of
+from ._lean import lean_loading
 from ._limits import LEAST_BYTES
 from ._memory import check_memory, free_memory, weight_bytes
 from ._pretrained import from_pretrained, load_weights
@@ -59,6 +61,8 @@ def load_models(
     device: str = "auto",
     encoder: Encoder = "exact",
     precision: Precision = "auto",
+    *,
+    answers_only: bool = False,
 ) -> LoadedModels:
     """Load a performer and its allocator: the learned one beside the weights, else a fixed one.
 
@@ -78,6 +82,9 @@ def load_models(
         `ModelInfo` say so.
     precision : Precision
         What the weights are loaded as; ``4bit`` needs bitsandbytes and a CUDA device.
+    answers_only : bool
+        Whether this process is there for the answers of this one model and ends with them: less is
+        then imported with transformers where the model is one of Qwen's, which saves a second.
 
     Raises
     ------
@@ -93,7 +100,9 @@ def load_models(
         usual, least = FixedAllocator(), served.capabilities.least
         allocator = FixedAllocator(max(usual.budget or 0, least))  # less would cost no less
         return LoadedModels(served, allocator, served.close)
-    performer = load_performer(model_id, device, encoder=encoder, precision=precision)
+    performer = load_performer(
+        model_id, device, encoder=encoder, precision=precision, answers_only=answers_only
+    )
     folder, name = find_checkpoint(model_id)
     return LoadedModels(*load_beside(folder, name, performer))
 
@@ -105,18 +114,12 @@ def load_performer(
     detector: bool = True,
     encoder: Encoder = "exact",
     precision: Precision = "auto",
+    answers_only: bool = False,
 ) -> VLMPerformer | GeneratePerformer:
     """Load the performer alone; parameters and errors as in `load_models`.
 
     Without ``detector`` no picture is held against the training pictures.
     """
-    with no_collection():
-        return _load(model_id, device, detector, encoder, precision)
-
-
-def _load(
-    model_id: str | Path, device: str, detector: bool, encoder: Encoder, precision: Precision
-) -> VLMPerformer | GeneratePerformer:
     folder, name = find_checkpoint(model_id)
     base = find_base(folder, name)
     about = described_in(folder, base)
@@ -127,26 +130,32 @@ def _load(
     _check_sizes(info, on_disk)
 
     wait_passively()
-    place = resolve_device(device)
-    dtype, loaded_as = resolve_precision(precision, place, on_disk)
-    shards = weight_files(folder, info.name, base)
-    check_fits(info.name, shards, place, loaded_as)
-    tokenizer = load_tokenizer(about, info)
-    if loaded_as == "4bit" and (folder / ADAPTER).is_file():
-        raise ModelError(
-            f"the adapter {info.name} cannot be added to weights in four bits; merge it first: "
-            "pathreason merge"
-        )
-    with memory_errors("choose a smaller model or close other programs"):
-        model = load_weights(base, info, dtype, place if loaded_as == "4bit" else None)
-        if (folder / ADAPTER).is_file():
-            model = merge_adapter(model, folder, info.name)
-        if loaded_as != "4bit":
-            model = model.to(place)
-    info = replace(info, device=str(place), precision=loaded_as)
-    if family.loader == "generate":
-        return _by_generate(about, info, model, tokenizer, encoder)
-    return _by_decoder(folder, about, info, model, tokenizer, encoder, detector)
+    adapted = (folder / ADAPTER).is_file()
+    # peft and four bits need accelerate, and OpenVINO what traces a model
+    plain = not adapted and precision != "4bit" and encoder != "openvino"
+    plain &= family.loader == "decoder"
+    lean = lean_loading(family.architecture) if answers_only and plain else nullcontext()
+    with no_collection(), lean:
+        place = resolve_device(device)
+        dtype, loaded_as = resolve_precision(precision, place, on_disk)
+        shards = weight_files(folder, info.name, base)
+        check_fits(info.name, shards, place, loaded_as)
+        tokenizer = load_tokenizer(about, info)
+        if loaded_as == "4bit" and adapted:
+            raise ModelError(
+                f"the adapter {info.name} cannot be added to weights in four bits; merge it first: "
+                "pathreason merge"
+            )
+        with memory_errors("choose a smaller model or close other programs"):
+            model = load_weights(base, info, dtype, place if loaded_as == "4bit" else None)
+            if adapted:
+                model = merge_adapter(model, folder, info.name)
+            if loaded_as != "4bit":
+                model = model.to(place)
+        info = replace(info, device=str(place), precision=loaded_as)
+        if family.loader == "generate":
+            return _by_generate(about, info, model, tokenizer, encoder)
+        return _by_decoder(folder, about, info, model, tokenizer, encoder, detector)
 
 
 def _check_sizes(info: ModelInfo, on_disk: int) -> None:

@@ -44,7 +44,7 @@ def begin(monkeypatch):
         class Nobody:
             info, overview_budget = None, 0
 
-        def load_models(model_id, device, encoder, precision):
+        def load_models(model_id, device, encoder, precision, answers_only):
             seen.append((os.environ["HF_HUB_OFFLINE"], encoder))
             return LoadedModels(Nobody(), Nobody())
 

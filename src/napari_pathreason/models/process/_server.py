@@ -53,7 +53,9 @@ def serve(
             wait_passively()
             use_threads(load.threads)
         fetch(load.model_id, lambda progress: wire.send(_wire.Fetching(progress)))
-        models = load_models(load.model_id, load.device, load.encoder, load.precision)
+        models = load_models(
+            load.model_id, load.device, load.encoder, load.precision, answers_only=True
+        )
         ready = _wire.Ready(models.performer.info, models.allocator.overview_budget)
     except Exception as error:  # the border: whatever it was, the parent must hear of it
         traceback.print_exc()
