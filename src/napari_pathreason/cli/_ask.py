@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from ._files import (
     add_files,
     check_same_model,
     check_same_slide,
+    open_others,
     take_over,
     wanted_files,
 )
@@ -52,7 +54,16 @@ from ._text import (
     printable,
     quiet_libraries,
 )
-from ._views import Planner, add_views, check_views, job_of, read_views, show_plans, windows_in
+from ._views import (
+    NO_OTHERS,
+    Planner,
+    add_views,
+    check_views,
+    job_of,
+    read_views,
+    show_plans,
+    windows_in,
+)
 
 if TYPE_CHECKING:
     from napari_pathreason.types import ModelInfo
@@ -90,6 +101,15 @@ def add_parser(commands: Subparsers) -> None:
         type=Path,
         metavar="FILE",
         help="repeat the run of this manifest; SLIDE may be left out where it lies beside it",
+    )
+    parser.add_argument(
+        "--other-slide",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --from, another slide that its question is about, where that lies not beside "
+        "the manifest; may be given several times",
     )
     where = parser.add_argument_group("where (default: the whole slide)")
     where.add_argument(
@@ -174,16 +194,29 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     manifest = take_over(args, parser) if args.from_ is not None else None
     if args.slide is None:
         raise QueryError("there is no SLIDE; give one, or --from with a manifest")
+    if args.other_slide and manifest is None:
+        raise QueryError(
+            "--other-slide is for a run that --from repeats; several slides are asked about in one "
+            "question in the docks"
+        )
     models.prepare_model(args.model, args.allow_host, args.boxes)
     written = (*files.values(), args.figure, args.keep, args.json, args.show_views)
     for file in written:
         if file not in (None, "-"):
             refuse_inside_slide(Path(file), Path(args.slide))
     quiet_libraries()
-    with StatusLine() as progress, open_with(args.slide, args.mpp, args) as slide:
+    with (
+        StatusLine() as progress,
+        open_with(args.slide, args.mpp, args) as slide,
+        ExitStack() as opened,
+    ):
+        others: dict[str, slides.Slide] = {}
         if manifest is not None:
             check_same_slide(manifest, slide)
             check_same_model(manifest, args.model)
+            others = open_others(manifest, args.from_, args.other_slide, opened)
+        if others and args.keep is not None:
+            raise QueryError("--keep keeps what is read of one slide; leave it out")
         entries = list(manifest.entries) if manifest is not None else _entries(args, slide)
         requests = [entry.request for entry in entries]
         if args.show_views is None:  # before its content is asked for
@@ -218,11 +251,17 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if args.show_views is not None:
             planner = Planner(args.model, load, keep is not None)
             _estimate(requests, planner.info)
-            return show_plans(entries, slide, planner, args.show_views)
+            return show_plans(entries, slide, planner, args.show_views, others)
         loaded = load()
         _estimate(requests, loaded.performer.info)
         log = AnswerLog(
-            slide, used, files, args.unreliable_class, args.geojson_windows, args.answer_class
+            slide,
+            used,
+            files,
+            args.unreliable_class,
+            args.geojson_windows,
+            args.answer_class,
+            others,
         )
         return _answer_all(args, log, entries, loaded, progress, keep)
 
@@ -364,7 +403,9 @@ def _answer_all(
             entry = current.entry
             which = f"{what} {number} of {total}: " if total > 1 else ""
             try:
-                result = answer_region(entry, log.slide, loaded, progress, which, current.keep)
+                result = answer_region(
+                    entry, log.slide, loaded, progress, which, current.keep, log.others
+                )
                 if args.figure is not None:
                     from ._figure import write_figure
 
@@ -426,9 +467,10 @@ def answer_region(
     progress: StatusLine,
     which: str,
     keep: Keep | None = None,
+    others: Mapping[str, slides.Slide] = NO_OTHERS,
 ) -> Result:
     """Answer a request; where it was answered before, from the windows that were read then."""
-    job = job_of(entry, slide)
+    job = job_of(entry, slide, others)
     windows = read = 0
     if keep is None:
         events = engine.run_job(job, loaded.performer, loaded.allocator)

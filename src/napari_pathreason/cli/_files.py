@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +94,8 @@ class AnswerLog:
         Kind -> file.
     unreliable_class, windows, answer_class : bool
         See `exports.AnswerFiles`.
+    others : dict of Slide
+        Further slides that questions are about, by the names that these give them.
     """
 
     slide: slides.Slide
@@ -101,6 +104,7 @@ class AnswerLog:
     unreliable_class: bool = False
     windows: bool = False
     answer_class: bool = False
+    others: Mapping[str, slides.Slide] = field(default_factory=dict)
     entries: list[exports.ManifestEntry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     made: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -130,6 +134,11 @@ class AnswerLog:
             unreliable_class=self.unreliable_class,
             windows=self.windows,
             answer_class=self.answer_class,
+            others=[
+                exports.ShownSlide(name, other.info, other.path)
+                for name, other in self.others.items()
+                if other.path is not None
+            ],
         )
         for kind, file in self.files.items():
             tell(f"writing the {kind}")
@@ -191,6 +200,54 @@ def check_same_slide(manifest: exports.Manifest, slide: slides.Slide) -> None:
         )
 
 
+def open_others(
+    manifest: exports.Manifest, file: Path, candidates: Iterable[Path], opened: ExitStack
+) -> dict[str, slides.Slide]:
+    """The further slides that the questions of a run are about, by the names that they go by there.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    file : Path
+        That it was read from.
+    candidates : iterable of Path
+        Slides that may be among them; beside the manifest and here they are looked for too.
+    opened : ExitStack
+        Closes them.
+
+    Raises
+    ------
+    QueryError
+        If one is not found by its content, or was no file.
+    SlideError
+        If one cannot be opened.
+    """
+    known = {other.name: other for other in manifest.others}
+    names = (name for entry in manifest.entries for name in exports.other_names(entry.request))
+    found: dict[str, slides.Slide] = {}
+    for name in dict.fromkeys(names):
+        if name not in known:
+            raise QueryError(
+                f"the run is about {name} too, which was no file when its manifest was written; "
+                "ask anew in the docks, with both slides opened from files"
+            )
+        other = known[name]
+        beside = [path for path in _places(file, other.slide.name) if path.exists()]
+        for path in (*candidates, *beside):
+            if exports.fingerprint(path) == other.fingerprint:
+                break
+        else:
+            raise QueryError(
+                f"the run is about {other.slide.name} too, and no slide of its content is given, "
+                "beside the manifest or here; give it with --other-slide"
+            )
+        info = other.slide
+        mpp = info.mpp if info.mpp_source == "user" else None
+        slide = slides.open_slide(path, mpp, channels=info.channels, icc=info.icc == "applied")
+        found[name] = opened.enter_context(slide)
+    return found
+
+
 def check_same_model(manifest: exports.Manifest, model_id: str) -> None:
     """Refuse another model, and warn of other versions.
 
@@ -219,7 +276,12 @@ def check_same_model(manifest: exports.Manifest, model_id: str) -> None:
 
 def _beside(manifest: Path, name: str) -> str:
     """The slide of that name, beside the manifest or here."""
-    for folder in (manifest.parent, Path()):
-        if (folder / Path(name).name).exists():
-            return str(folder / Path(name).name)
+    for path in _places(manifest, name):
+        if path.exists():
+            return str(path)
     raise QueryError(f"the slide {name} is neither beside the manifest nor here; give it as SLIDE")
+
+
+def _places(manifest: Path, name: str) -> tuple[Path, ...]:
+    """Where a slide of that name is looked for."""
+    return tuple(folder / Path(name).name for folder in (manifest.parent, Path()))

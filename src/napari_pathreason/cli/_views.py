@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         View,
     )
 
+NO_OTHERS: Mapping[str, Slide] = {}
+"""A question about one slide alone."""
 MOST_LINES = 60
 """Views of one plan that are printed."""
 MOST_SIDE = 1 << 31
@@ -251,7 +253,12 @@ class Planner:
             self._info = self._models().performer.info
         return self._info
 
-    def plan(self, entry: exports.ManifestEntry, slide: Slide) -> Planned:
+    def plan(
+        self,
+        entry: exports.ManifestEntry,
+        slide: Slide,
+        others: Mapping[str, Slide] = NO_OTHERS,
+    ) -> Planned:
         """The first plan of a request; nothing of it is spent.
 
         Of one that was answered before it is what was read then.
@@ -264,7 +271,7 @@ class Planner:
         if self._windows is None:  # of all requests, it is read once
             self._windows = (models.find_windows(self.model),)
         unasked = _Unasked(self.info, *self._windows)
-        job = replace(job_of(entry, slide), journal=() if self.journal else None)
+        job = replace(job_of(entry, slide, others), journal=() if self.journal else None)
         try:
             plan = _plan(job, unasked, unasked)
         except PathreasonError:
@@ -281,9 +288,12 @@ class Planner:
         return self._loaded
 
 
-def job_of(entry: exports.ManifestEntry, slide: Slide) -> engine.Job:
+def job_of(
+    entry: exports.ManifestEntry, slide: Slide, others: Mapping[str, Slide] = NO_OTHERS
+) -> engine.Job:
     """The job of a request; where it was answered before, with the windows that were read then."""
-    return engine.Job(slide, entry.request, policy=engine.repeated_views(entry.views))
+    policy = engine.repeated_views(entry.views)
+    return engine.Job(slide, entry.request, policy=policy, others=others)
 
 
 def _plan(job: engine.Job, performer: engine.Performer, allocator: engine.Allocator) -> Planned:
@@ -300,7 +310,11 @@ def _plan(job: engine.Job, performer: engine.Performer, allocator: engine.Alloca
 
 
 def show_plans(
-    entries: Sequence[exports.ManifestEntry], slide: Slide, planner: Planner, file: str
+    entries: Sequence[exports.ManifestEntry],
+    slide: Slide,
+    planner: Planner,
+    file: str,
+    others: Mapping[str, Slide] = NO_OTHERS,
 ) -> int:
     """Print what would be read, and write it where ``file`` is not ``-``.
 
@@ -314,7 +328,7 @@ def show_plans(
     for number, entry in enumerate(entries, 1):
         which = f"region {number} of {len(entries)}: " if len(entries) > 1 else ""
         try:
-            plan = planner.plan(entry, slide)
+            plan = planner.plan(entry, slide, others)
         except PathreasonError as error:
             if len(entries) == 1:
                 raise

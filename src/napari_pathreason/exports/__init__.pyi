@@ -27,10 +27,13 @@ from ._geojson import (
 from ._manifest import (
     Manifest as Manifest,
     ManifestEntry as ManifestEntry,
+    OtherSlide as OtherSlide,
+    ShownSlide as ShownSlide,
     UsedModel as UsedModel,
     digest_of as digest_of,
     entry_of as entry_of,
     fingerprint as fingerprint,
+    other_names as other_names,
     read_manifest as read_manifest,
     versions_here as versions_here,
     write_manifest as write_manifest,

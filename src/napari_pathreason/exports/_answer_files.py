@@ -16,9 +16,12 @@ from ._geojson import write_geojson
 from ._manifest import (
     Manifest,
     ManifestEntry,
+    OtherSlide,
+    ShownSlide,
     UsedModel,
     entry_of,
     fingerprint,
+    other_names,
     versions_here,
     write_manifest,
 )
@@ -80,6 +83,8 @@ class AnswerFiles:
     windows, answer_class : bool
         Whether GeoJSON holds the windows that were read, and the answers as classes of their
         regions; see `marks_of`.
+    others : sequence of ShownSlide
+        Further slides that questions were about, so far as they are files.
     """
 
     results: Sequence[Result]
@@ -91,6 +96,7 @@ class AnswerFiles:
     unreliable_class: bool = False
     windows: bool = False
     answer_class: bool = False
+    others: Sequence[ShownSlide] = ()
 
     def write(
         self,
@@ -141,6 +147,8 @@ class AnswerFiles:
     def _manifest(self) -> Manifest:
         slide, last, used = self.slide(), self.results[-1].model, self.model()
         name = last.name if last.server is None else used.name  # only if asked: `used_model`
+        entries = tuple(self.entries or map(entry_of, self.results))
+        shown = {name for entry in entries for name in other_names(entry.request)}
         return Manifest(
             run=self.run,
             made=self.made,
@@ -153,6 +161,11 @@ class AnswerFiles:
                 encoder=last.encoder,
                 precision=used.precision if last.server is not None else last.precision,
             ),
-            entries=tuple(self.entries or map(entry_of, self.results)),
+            entries=entries,
             versions=versions_here(),
+            others=tuple(
+                OtherSlide(other.name, other.info, fingerprint(other.path))
+                for other in self.others
+                if other.name in shown
+            ),
         )

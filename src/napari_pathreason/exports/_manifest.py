@@ -58,6 +58,27 @@ class ManifestEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownSlide:
+    """Another slide than the one asked about, of which regions stand in the prompts of a run.
+
+    ``name`` is what its windows call it, ``path`` where it lies; no manifest holds that.
+    """
+
+    name: str
+    info: SlideInfo
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSlide:
+    """The same in a manifest: ``name``, and what the slide is, by its content."""
+
+    name: str
+    slide: SlideInfo
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class UsedModel:
     """The model of a run; ``model_id`` is empty where it was a folder, as no path leaves.
 
@@ -92,6 +113,8 @@ class Manifest:
         In the order in which they were asked.
     versions : dict of str
         Of Python and of the packages that answers depend on.
+    others : tuple of OtherSlide
+        Further slides that its questions are about.
     """
 
     run: str
@@ -101,6 +124,14 @@ class Manifest:
     model: UsedModel
     entries: tuple[ManifestEntry, ...]
     versions: dict[str, str] = field(default_factory=dict)
+    others: tuple[OtherSlide, ...] = ()
+
+
+def other_names(request: Request) -> tuple[str, ...]:
+    """What a request calls the other slides that it is about, each once."""
+    shown = () if request.thread is None else request.thread.views.views
+    names = [one.slide for one in request.windows] + [view.slide for view in shown]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def entry_of(result: Result) -> ManifestEntry:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import PathreasonError
-from napari_pathreason.exports import AnswerFiles, FileKind, UsedModel, write_labels
+from napari_pathreason.exports import AnswerFiles, FileKind, ShownSlide, UsedModel, write_labels
 from napari_pathreason.geometry import Box
 from napari_pathreason.tasks import Cited, citing
 
@@ -265,7 +265,15 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
 
         return used_model(last.model_id)
 
-    return AnswerFiles([entry.result for entry in entries], slide_opener(image), model)
+    others: dict[str, ShownSlide] = {}
+    for other in (other for entry in entries for other in entry.others):
+        if others.setdefault(other.name, other) != other:
+            raise PathreasonError(
+                f"these answers are about two other slides that are called {other.name}; save "
+                "them one by one"
+            )
+    results = [entry.result for entry in entries]
+    return AnswerFiles(results, slide_opener(image), model, others=tuple(others.values()))
 
 
 def write_answers(

@@ -27,6 +27,7 @@ from napari_pathreason.engine import (
     run_job,
 )
 from napari_pathreason.errors import PathreasonError, QueryError
+from napari_pathreason.exports import ShownSlide
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide
 from napari_pathreason.types import GenerationSettings, Reading, Request
@@ -36,6 +37,7 @@ from ._layers import slide_opener
 from ._regions import Marked, layers_of, regions_of
 from ._session import Session
 from ._settings import EMBEDDED, Compute, Preferences
+from ._slide_file import shown_slides
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -76,6 +78,8 @@ class Question:
         Of the annotation that is asked about; empty where it is none.
     others : dict of callable
         Give the other slides that regions of the question lie on, see `engine.Job`.
+    shown : tuple of ShownSlide
+        Of these, what stands in a manifest.
     """
 
     slide: Callable[[], Slide]
@@ -85,6 +89,7 @@ class Question:
     before: tuple[Reading, ...] = ()
     name: str = ""
     others: Mapping[str, Callable[[], Slide]] = field(default_factory=dict)
+    shown: tuple[ShownSlide, ...] = ()
 
 
 def questions_of(
@@ -140,23 +145,24 @@ def _of_layers(
     QueryError
         If there is one layer alone.
     """
-    openers: dict[str, Callable[[], Slide]] = {}
+    others: dict[str, Image] = {}
     regions: list[Region] = []
     for layer in layers_of(viewer, image):
         (marked,) = regions_of(viewer, layer, draft.source)
         regions.append(marked.region)
         if layer is not image:
             numbered = (layer.name if n == 1 else f"{layer.name} ({n})" for n in count(1))
-            openers[next(name for name in numbered if name not in openers)] = slide_opener(layer)
-    if not openers:
+            others[next(name for name in numbered if name not in others)] = layer
+    if not others:
         raise QueryError("select two image layers or more in the layer list, to compare them")
     request = _request(session, draft, preferred, image, Marked(regions[0]))
     return Question(
         slide_opener(image),
-        regions_together(request, regions, (), ["", *openers]),
+        regions_together(request, regions, (), ["", *others]),
         draft.model_id,
         preferred.compute,
-        others=openers,
+        others={name: slide_opener(layer) for name, layer in others.items()},
+        shown=shown_slides(others),
     )
 
 

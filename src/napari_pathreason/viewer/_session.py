@@ -16,7 +16,7 @@ from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_pathreason.engine import Models
-from napari_pathreason.exports import AnswerRow, Review
+from napari_pathreason.exports import AnswerRow, Review, ShownSlide
 from napari_pathreason.types import ModelInfo, Result
 
 from ._archive import AnswerArchive, ArchivedAnswer
@@ -78,6 +78,7 @@ class Entry:
     ``name`` is that of the annotation that was asked about, empty where it was none.
     ``image`` gives the layer while it is open. Of a project, ``folder`` keeps what readers say,
     ``case`` is the slide's and ``tissue`` the share of tissue in what was asked about.
+    ``others`` are further slides that it is about, so far as they are files.
     """
 
     id: int
@@ -91,6 +92,7 @@ class Entry:
     folder: ProjectFolder | None = None
     case: str = ""
     tissue: float | None = None
+    others: tuple[ShownSlide, ...] = ()
 
 
 class Session:
@@ -176,7 +178,12 @@ class Session:
             self.inquiry.shown = entries[-1] if entries else None
 
     def add(
-        self, result: Result, image: Image, former: Entry | None = None, name: str = ""
+        self,
+        result: Result,
+        image: Image,
+        former: Entry | None = None,
+        name: str = "",
+        others: tuple[ShownSlide, ...] = (),
     ) -> Entry:
         """Keep a result about an image layer and tell everyone; see `Entry`."""
         with self._lock:
@@ -184,7 +191,15 @@ class Session:
             if model_id is not None:
                 self.known_models[model_id] = result.model
         number = len(self.entries) + 1
-        entry = Entry(number, result, ref(image), model_id or EMBEDDED, former=former, name=name)
+        entry = Entry(
+            number,
+            result,
+            ref(image),
+            model_id or EMBEDDED,
+            former=former,
+            name=name,
+            others=others,
+        )
         self.entries.append(entry)
         self.archive.keep(entry)
         self.added.emit(entry)

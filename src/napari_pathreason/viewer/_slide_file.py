@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
@@ -10,6 +11,7 @@ from napari.layers import Image
 from napari.utils import notifications
 
 from napari_pathreason.errors import SlideError
+from napari_pathreason.exports import ShownSlide
 from napari_pathreason.sample_data import SAMPLE_KEY, sample_at
 from napari_pathreason.slides import ChannelsError, open_slide
 
@@ -87,3 +89,16 @@ class SlideFile:
         added: Image = viewer.add_image(levels, **attributes)
         self._layer = ref(added)
         return added
+
+
+def shown_slides(layers: Mapping[str, Image]) -> tuple[ShownSlide, ...]:
+    """What a manifest says of the slides behind layers, by the names that a question gives them.
+
+    Arrays are left out: they are no files that could be found again.
+    """
+    slides = {name: slide_of(layer) for name, layer in layers.items()}
+    return tuple(
+        ShownSlide(name, slide.info, slide.path)
+        for name, slide in slides.items()
+        if slide is not None and slide.path is not None
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from napari_pathreason.engine import (
     plan_windows,
 )
 from napari_pathreason.errors import PathreasonError
+from napari_pathreason.exports import other_names
 from napari_pathreason.models import find_windows
 from napari_pathreason.types import (
     GenerationSettings,
@@ -33,13 +34,13 @@ from ._layers import is_slide, slide_opener
 from ._questions import Question, request_of
 from ._session import Entry, Session
 from ._settings import Preferences
+from ._slide_file import shown_slides
 from ._steering import choices_line
 from ._window_map import USUAL
 
 if TYPE_CHECKING:
     from napari import Viewer
-
-    from napari_pathreason.slides import Slide
+    from napari.layers import Image
 
 AT_LEAST = 4
 """Windows at their usual tokens that are read more, where an answer took less."""
@@ -214,16 +215,15 @@ def follow_up_of(viewer: Viewer, entry: Entry, draft: Draft, preferred: Preferen
         entry.model_id,
         preferred.compute,
         name=entry.name,
-        others=others,
+        others={name: slide_opener(layer) for name, layer in others.items()},
+        shown=shown_slides(others),
     )
 
 
-def _others(viewer: Viewer, request: Request) -> dict[str, Callable[[], Slide]]:
-    """Openers of the other slides that a conversation shows, by the layers' names."""
-    shown = () if request.thread is None else request.thread.views.views
-    names = {view.slide for view in shown if view.slide}
+def _others(viewer: Viewer, request: Request) -> dict[str, Image]:
+    """The layers of the other slides that a conversation shows, by their names."""
     layers = {layer.name: layer for layer in viewer.layers if is_slide(layer)}
-    return {name: slide_opener(layers[name]) for name in names if name in layers}
+    return {name: layers[name] for name in other_names(request) if name in layers}
 
 
 def windows_tokens(result: Result) -> int:

@@ -22,6 +22,7 @@ from napari_pathreason.engine import (
     sentence,
 )
 from napari_pathreason.errors import PathreasonError, QueryError, RegionError
+from napari_pathreason.exports import ShownSlide
 from napari_pathreason.types import ModelInfo, Result
 from napari_pathreason.viewer import (
     Entry,
@@ -93,6 +94,7 @@ class AskWidget(Dock):
         self.history = History()
         self._former: Entry | None = None
         self._name = ""
+        self._others: tuple[ShownSlide, ...] = ()
         self._asked_image: ref[Image] | None = None
         self._info: ModelInfo | None = None
         self._undrawn: list[Entry] = []
@@ -269,7 +271,7 @@ class AskWidget(Dock):
         self.reliability.clear()
         self.answer.begin(question.request.query)
         self.windows.begin(question, self._image)
-        self._name = question.name
+        self._name, self._others = question.name, question.shown
         self._set_running(True)
         self._show_queue()
         self.runner.ask(question)
@@ -331,7 +333,7 @@ class AskWidget(Dock):
         if image is None:
             self._show_result(result, former)
             return
-        entry = self.session.add(result, image, former, self._name)
+        entry = self.session.add(result, image, former, self._name, self._others)
         self._undrawn.append(entry)
         self.session.inquiry.shown = entry
         self._draw_timer.start()
