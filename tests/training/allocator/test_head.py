@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import BUDGETS, EFFORTS, AllocatorNet, load_models, word_ids
-from napari_pathreason.training import read_samples
+from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocator import (
     Overviews,
     Returns,
@@ -35,6 +35,7 @@ from napari_pathreason.training.allocator import (
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import AllocatorRecipe
+from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -116,6 +117,31 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
     tables = tuple(Path(f"scores-{split}-old.jsonl") for split in ("train", "val"))
     newer = tuple(Path(f"scores-{split}-new.jsonl") for split in ("train", "val"))
     assert identity(begun, tables) != identity(begun, newer)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_run_names_the_data_that_it_read(begun, monkeypatch, at_every_budget, split):
+    """What replaces them while the performer is asked is neither learnt from nor named."""
+    folder = Path(begun.data.folder)
+    train, read = folder / "train.jsonl", fingerprint(folder)
+    samples = train.read_bytes()
+
+    def tabulate(*args):
+        if args[-1].endswith(split):
+            write_samples(train, read_samples(train)[1:])
+        return at_every_budget(*args)
+
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", tabulate)
+    try:
+        if split == "train":  # so that those of val would be others than it began with
+            with pytest.raises(QueryError, match="other data"):
+                train_allocator(begun)
+        else:
+            train_allocator(begun)
+            record = json.loads(Path(begun.output, "allocator/run.json").read_text())
+            assert record["data_sha256"] == read != fingerprint(folder)
+    finally:
+        train.write_bytes(samples)
 
 
 def test_it_learns_from_pictures_that_the_performer_does_not_know(

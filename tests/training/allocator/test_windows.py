@@ -18,7 +18,7 @@ from napari_pathreason.engine import Choice, Job, Pick, ask
 from napari_pathreason.errors import QueryError
 from napari_pathreason.models import FixedAllocator, WindowAllocator, load_models, near_windows
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training import Sample
+from napari_pathreason.training import Sample, read_samples, write_samples
 from napari_pathreason.training.allocator import (
     Batch,
     Stakes,
@@ -39,6 +39,7 @@ from napari_pathreason.training.allocator import (
 from napari_pathreason.training.evaluation import relative
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import AllocatorRecipe, WindowsRecipe
+from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import Pictures, region_target
 from napari_pathreason.types import (
     Completion,
@@ -391,6 +392,25 @@ def test_a_run_leaves_an_allocator_beside_the_model(begun):
     assert "val_uniform_score_1" in records[0]
     assert "val_reward" in records[2]
     assert (out / "allocator/windows/curve.png").is_file()
+
+
+def test_a_run_names_the_data_that_it_read(begun, monkeypatch):
+    """Also where they were replaced while the performer was asked about them."""
+    folder = Path(begun.data.folder)
+    train, read = folder / "train.jsonl", fingerprint(folder)
+    samples = train.read_bytes()
+
+    def tabulate(asked, pictures, performer, file, levels, name):
+        write_samples(train, read_samples(train)[1:])
+        return bandit(12, name == "windows of val")
+
+    monkeypatch.setattr("napari_pathreason.training.allocator._windows.tabulate_windows", tabulate)
+    try:
+        train_allocator(begun)
+        record = json.loads(Path(begun.output, "allocator/windows/run.json").read_text())
+        assert record["data_sha256"] == read != fingerprint(folder)
+    finally:
+        train.write_bytes(samples)
 
 
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(begun, tmp_path, dies_at):

@@ -1,5 +1,6 @@
 """An allocator that writes: it learns which number pays, on the performer's weights, and serves."""
 
+import json
 from pathlib import Path
 from threading import Event
 
@@ -22,7 +23,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.tasks import TASKS
-from napari_pathreason.training import read_samples
+from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocator import (
     Scored,
     in_turn,
@@ -31,6 +32,7 @@ from napari_pathreason.training.allocator import (
     train_allocator,
 )
 from napari_pathreason.training.model import LEARNING, start_second_lora
+from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import Completion, GenerationSettings, Prompt, Request
 
@@ -125,6 +127,28 @@ def test_a_run_that_was_killed_equals_an_undisturbed_one(
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     assert [record["step"] for record in records_of(recipe.output)] == [1, 2, 3, 4]
+
+
+def test_a_run_names_the_data_that_it_read(
+    converted, tmp_path, digits, one_budget_pays, monkeypatch, make_recipe, copy_of
+):
+    """Also where they were replaced while the performer was asked about them."""
+    train, read = converted / "train.jsonl", fingerprint(converted)
+    samples = train.read_bytes()
+
+    def start(*args):
+        write_samples(train, read_samples(train)[1:])
+        return start_second_lora(*args)
+
+    place = "napari_pathreason.training.allocator._text.start_second_lora"
+    monkeypatch.setattr(place, start)
+    folder = copy_of("qwen3_vl", tmp_path / "model")
+    try:
+        train_allocator(make_recipe(folder, converted, tmp_path / "run", steps=1))
+        record = json.loads((tmp_path / "run/allocator/text/run.json").read_text())
+        assert record["data_sha256"] == read != fingerprint(converted)
+    finally:
+        train.write_bytes(samples)
 
 
 def test_another_price_or_performer_is_another_run_and_takes_the_old_state_away(

@@ -81,7 +81,7 @@ def _train(
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     of = identity(recipe, (tables[0].file, tables[1].file))
     step, best, best_weights = resume(out, of, net, optimizer)
-    log = start_log(tracker, out, recipe, step)
+    log = start_log(tracker, out, recipe, step, of={"data": tables[0].data_sha256})
     bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
     while step < last:
         logits = overviews.logits(net, Random(f"{recipe.seed}-{step}"))

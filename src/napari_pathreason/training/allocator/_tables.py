@@ -25,7 +25,12 @@ from napari_pathreason.files import Journal
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import Evaluator, pick
 from napari_pathreason.training.recipe import Cost, Recipe
-from napari_pathreason.training.run import by_first, copy_checkpoint, fingerprint
+from napari_pathreason.training.run import (
+    by_first,
+    check_unchanged,
+    copy_checkpoint,
+    fingerprint,
+)
 from napari_pathreason.training.samples import Pictures, Sample, read_samples, shown_size
 from napari_pathreason.types import ModelInfo
 
@@ -50,7 +55,7 @@ class Scored:
 class ScoreTable:
     """Questions of a split; ``rows`` holds a `Scored` for each of `BUDGETS`, ``file`` keeps them.
 
-    ``info`` is the performer's.
+    ``info`` is the performer's; ``data_sha256`` is `fingerprint` of the data as they were read.
     """
 
     samples: list[Sample]
@@ -58,6 +63,7 @@ class ScoreTable:
     rows: list[list[Scored]]
     file: Path
     info: ModelInfo
+    data_sha256: str
 
     @property
     def calls(self) -> int:
@@ -83,15 +89,21 @@ def train_val_tables(
     accelerator : Accelerator, optional
         Of the processes that ask the performer, each a share on its own device; to be called in
         all of them. Without one this process asks everything.
+
+    Raises
+    ------
+    QueryError
+        If the data are replaced while they are read.
     """
     settings = recipe.allocator
+    data_sha256 = fingerprint(Path(recipe.data.folder))
     if settings.learn_from == "train":
         return (
-            _table_of(recipe, folder, "train", settings.questions, accelerator),
-            _table_of(recipe, folder, "val", settings.validate_questions, accelerator),
+            _table_of(recipe, folder, "train", settings.questions, accelerator, data_sha256),
+            _table_of(recipe, folder, "val", settings.validate_questions, accelerator, data_sha256),
         )
     each = settings.questions + settings.validate_questions
-    both = _table_of(recipe, folder, "val", each, accelerator)
+    both = _table_of(recipe, folder, "val", each, accelerator, data_sha256)
     parts: tuple[list[int], list[int]] = [], []
     for at, sample in enumerate(both.samples):  # every third picture, whatever is asked about it
         parts[crc32(json.dumps(sample.image).encode()) % 3 == 0].append(at)
@@ -99,11 +111,17 @@ def train_val_tables(
 
 
 def _table_of(
-    recipe: Recipe, folder: Path, split: str, each: int, accelerator: Accelerator | None
+    recipe: Recipe,
+    folder: Path,
+    split: str,
+    each: int,
+    accelerator: Accelerator | None,
+    data_sha256: str,
 ) -> ScoreTable:
-    """A table of ``each`` questions of each kind of a split."""
+    """A table of ``each`` questions of each kind of a split, of data whose hash is known."""
     data = Path(recipe.data.folder)
     samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
+    check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
     pictures = Pictures(data)
     device = "auto" if accelerator is None else str(accelerator.device)
     performer = models.load_performer(folder, device)
@@ -111,7 +129,7 @@ def _table_of(
     evaluator = Evaluator(
         samples, pictures, performer, models.FixedAllocator(), recipe.seed, TOGETHER
     )
-    questions = f"{fingerprint(data)} {split} {each} {recipe.seed} {SCORING}"
+    questions = f"{data_sha256} {split} {each} {recipe.seed} {SCORING}"
     name = hashlib.sha256(questions.encode())
     for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
         with weights.open("rb") as file:
@@ -124,7 +142,7 @@ def _table_of(
         accelerator.wait_for_everyone()  # a share is gathered once it is whole
         by_first(accelerator, lambda: gather_shares(path))
     rows = tabulate(samples, pictures, evaluator, token_px, path, f"s(N) of {split}")
-    return ScoreTable(samples, pictures, rows, path, performer.info)
+    return ScoreTable(samples, pictures, rows, path, performer.info, data_sha256)
 
 
 def tabulate(

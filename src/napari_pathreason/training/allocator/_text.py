@@ -75,7 +75,8 @@ def train_text_allocator(recipe: Recipe) -> Path:
     with accelerator.main_process_first():
         of = text_identity(recipe, (train.file, val.file))
         make_room(out, of)
-    loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS, {"run": of})
+    called = {"run": of, "data": train.data_sha256}
+    loop = TrainingLoop(accelerator, recipe, text, out, "allocator", PANELS, called)
     rank, processes = accelerator.process_index, accelerator.num_processes
 
     def make(source: ScoreTable, places: Sequence[int]) -> PromptBatch:

@@ -30,7 +30,14 @@ from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windo
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.recipe import Recipe, WindowsRecipe
-from napari_pathreason.training.run import alone, by_first, join, start_log
+from napari_pathreason.training.run import (
+    alone,
+    by_first,
+    check_unchanged,
+    fingerprint,
+    join,
+    start_log,
+)
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Effort
 
@@ -79,13 +86,13 @@ def train_windows_allocator(recipe: Recipe) -> Path:
 def _train(recipe: Recipe, tracker: Accelerator) -> None:
     settings, out = recipe.allocator.windows, Path(recipe.output) / "allocator/windows"
     folder = performer_folder(recipe)
-    train, val, of = _questions(recipe, folder)
+    train, val, of, data_sha256 = _questions(recipe, folder)
     torch.manual_seed(recipe.seed)
     net = WindowNet(recipe.seed)
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     out.mkdir(parents=True, exist_ok=True)
     step, best, best_weights = resume(out, of, net, optimizer)
-    log = start_log(tracker, out, recipe, step)
+    log = start_log(tracker, out, recipe, step, of={"data": data_sha256})
     last = min(settings.steps, settings.stop_after or settings.steps)
     bar = tqdm(total=last, initial=step, desc="windows", unit="step", mininterval=5)
     if step == 0:
@@ -124,10 +131,19 @@ def _train(recipe: Recipe, tracker: Accelerator) -> None:
     save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
 
 
-def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str]:
-    """Questions to learn from and held-out ones with their answers, and the name of the run."""
+def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str, str]:
+    """Questions to learn from and held-out ones with their answers, the run's name, data's hash.
+
+    Raises
+    ------
+    QueryError
+        If the data are replaced while they are read.
+    """
+    data = Path(recipe.data.folder)
+    data_sha256 = fingerprint(data)
     parts = [_samples(recipe, part) for part in ("train", "val")]
-    pictures = Pictures(Path(recipe.data.folder))
+    check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
+    pictures = Pictures(data)
     digest = hashlib.sha256(str(SCORING).encode())
     for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
         with weights.open("rb") as file:
@@ -145,7 +161,7 @@ def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled]
         for one in table:
             digest.update(one.question.sample.model_dump_json().encode())
     digest.update(str(recipe.seed).encode())
-    return tables[0], tables[1], digest.hexdigest()
+    return tables[0], tables[1], digest.hexdigest(), data_sha256
 
 
 def _samples(recipe: Recipe, part: str) -> list[Sample]:
