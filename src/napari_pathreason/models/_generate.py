@@ -21,7 +21,7 @@ from napari_pathreason import types
 from ._decode import SampledToken, beside_of, draw, stop_ids
 from ._inputs import defuse, without_system
 from ._performer import Row
-from ._runtime import Interrupted, Interrupts, memory_errors
+from ._runtime import Interrupted, Interrupts, pass_errors
 from ._text import LogprobsReader, TextStream, text_of
 from .families import FAMILIES
 
@@ -195,7 +195,7 @@ class GeneratePerformer:
             while (step := run.steps.get()) is not None:
                 yield step
             if run.error is not None:
-                with memory_errors(remedy):
+                with pass_errors(self._info.name, remedy):
                     raise run.error
         finally:
             run.left.set()

@@ -18,7 +18,7 @@ from ._inputs import VISION_TOKENS, ModelInputs, build_inputs
 from ._ood import FeatureHook, OODDetector, colours, detail, words_of
 from ._prefix import Known, PrefixCache, go_on
 from ._prompts import PromptBatch, batch_prompts
-from ._runtime import Interrupted, Interrupts, memory_errors
+from ._runtime import Interrupted, Interrupts, pass_errors
 from ._text import LogprobsReader, TextStream, text_of
 from .families import FAMILIES, Normalisation
 
@@ -219,7 +219,8 @@ class VLMPerformer:
             if cancel.is_set():
                 return
             try:
-                with memory_errors(remedy), self._mode(), self._interrupts.by(cancel):
+                errors = pass_errors(self._info.name, remedy)
+                with errors, self._mode(), self._interrupts.by(cancel):
                     last = next(tokens, None)
             except Interrupted:
                 return

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, get_args
 
-from napari_pathreason.errors import ModelError, OutOfMemoryError
+from napari_pathreason.errors import ModelError, OutOfMemoryError, reading
 from napari_pathreason.types import Encoder, Precision
 
 _SMALL = 1 << 30
@@ -225,6 +225,29 @@ def memory_errors(remedy: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS):
             raise OutOfMemoryError(f"the device has not enough memory; {remedy}") from error
         raise
+
+
+@contextmanager
+def pass_errors(name: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a forward pass raises into one line about the model.
+
+    A config may hold values that only the arithmetic finds to be of the wrong kind.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    remedy : str
+        See `memory_errors`.
+    """
+    try:
+        with memory_errors(remedy):
+            yield
+    except Interrupted:
+        raise
+    except Exception:
+        with reading(f"the model {name}", ModelError, "fetch the whole model"):
+            raise
 
 
 @contextmanager
