@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import resource
@@ -77,7 +78,8 @@ def mutated_json(content: bytes, rng: np.random.Generator) -> bytes:
         else:
             other, from_key = places[int(rng.integers(len(places)))]
             values = [*ODD, other[from_key]] if from_key in _keys(other) else ODD
-            holder[key] = values[int(rng.integers(len(values)))]
+            # a copy: a value within itself is no json
+            holder[key] = copy.deepcopy(values[int(rng.integers(len(values)))])
     return json.dumps(whole, default=str).encode()
 
 

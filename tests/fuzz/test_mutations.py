@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import json
 import shutil
 import warnings
@@ -99,9 +100,10 @@ def segments(file: tifffile.TiffFile, page: Any) -> tuple[NDArray[np.uint8], NDA
     """Pixels of a page tile by tile, and those that could be decoded."""
     height, width = page.imagelength, page.imagewidth
     pixels, known = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
-    for index, (offset, count) in enumerate(
-        zip(page.dataoffsets, page.databytecounts, strict=True)
-    ):
+    across, down = page.tilewidth or width, page.tilelength or page.rowsperstrip
+    tiles = -(-width // across) * -(-height // down)  # what a table holds beyond is no part of it
+    table = zip(page.dataoffsets, page.databytecounts, strict=True)
+    for index, (offset, count) in enumerate(itertools.islice(table, tiles)):
         file.filehandle.seek(offset)
         content = file.filehandle.read(count)
         if not content or len(content) < count:

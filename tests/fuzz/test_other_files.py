@@ -53,11 +53,13 @@ def damage(path: Path, read: Callable[[Path], object], which: str) -> list[str]:
     content = path.read_bytes()
     rng = np.random.default_rng(SEED)
     outcomes = []
-    for number in range(MUTATIONS):
-        change = mutated_json if number % 2 and path.suffix == ".json" else mutated
-        path.write_bytes(change(content, rng))
-        outcomes.append(attempt(read, path, f"{which} {number}"))
-    path.write_bytes(content)
+    try:
+        for number in range(MUTATIONS):
+            change = mutated_json if number % 2 and path.suffix == ".json" else mutated
+            path.write_bytes(change(content, rng))
+            outcomes.append(attempt(read, path, f"{which} {number}"))
+    finally:
+        path.write_bytes(content)
     check_memory()
     return outcomes
 
