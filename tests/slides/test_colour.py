@@ -206,6 +206,105 @@ def test_bits_of_a_camera_in_sixteen(tmp_path: Path, bits: int, tile):
     assert off_by(read(path), RGB) <= 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "top"),
+    [
+        ("u2", 255),
+        ("i2", 4095),
+        ("i2", 32767),
+        ("u4", 65535),
+        ("u4", 2**32 - 1),
+        ("i4", 255),
+        ("f2", 1),
+        ("f4", 255),
+        ("f8", 65535),
+    ],
+)
+def test_colours_keep_their_brightness_in_every_type(tmp_path: Path, dtype: str, top: int):
+    path = tmp_path / "a.tif"
+    values = RGB / 255 * top
+    pixels = values if dtype[0] == "f" else np.rint(values)
+    tifffile.imwrite(path, pixels.astype(dtype), photometric="rgb", tile=(64, 64))
+    assert off_by(read(path), RGB) <= 1
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_alpha_fills_as_many_bits_as_the_colours(tmp_path: Path, stated: bool):
+    """Opaque is 4095 of 65535 here, no pale veil."""
+    path = tmp_path / "a.tif"
+    alpha = np.full_like(RGB[..., :1], 255)
+    alpha[:, 64:128] = 0
+    pixels = np.rint(np.dstack([RGB, alpha]) / 255 * 4095).astype(np.uint16)
+    tags = [(281, "H", 4, (4095,) * 4, True)] if stated else []
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64), extratags=tags
+    )
+    assert off_by(read(path), np.where(alpha, RGB, 255)) <= 1
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_transparent_is_white_where_0_is_white(tmp_path: Path, kind: str):
+    path = tmp_path / "a.tif"
+    grey, alpha = RGB[..., 0], np.full(RGB.shape[:2], 255, np.uint8)
+    alpha[:, 64:128] = 0
+    own = np.where(alpha, 255 - grey, 0) if kind == "assocalpha" else 255 - grey
+    tifffile.imwrite(
+        path,
+        np.dstack([own, alpha]).astype(np.uint8),
+        photometric="miniswhite",
+        planarconfig="contig",
+        extrasamples=[kind],
+        tile=(64, 64),
+    )
+    assert off_by(read(path)[..., 0], np.where(alpha, grey, 255)) == 0
+
+
+@pytest.mark.parametrize("compression", [None, "group4"])
+def test_one_bit_is_black_and_white(tmp_path: Path, compression):
+    path, mask = tmp_path / "a.tif", RGB[..., 0] > 100
+    options = {} if compression is None else {"compression": compression}
+    Image.fromarray(mask).save(path, **options)
+    assert off_by(read(path)[..., 0], mask * 255) == 0
+    Image.new("1", (64, 64), 1).save(path, **options)
+    assert (read(path) == 255).all()
+
+
+def test_four_bits_reach_from_black_to_white(tmp_path: Path):
+    path, values = tmp_path / "a.tif", RGB[..., 0] >> 4
+    tifffile.imwrite(path, values, photometric="minisblack", bitspersample=4)
+    with open_slide(path) as slide:
+        assert off_by(whole(slide)[..., 0], values * 17) == 0
+        assert any("4-bit" in note for note in slide.notes)
+
+
+def test_a_palette_of_eight_bits(tmp_path: Path):
+    """Some writers fill no more than the lower half of its numbers of 16 bits."""
+    table = np.tile(np.arange(256, dtype=np.uint16), (3, 1))
+    for name, palette in (("wide", table * 257), ("narrow", table)):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, RGB[..., 0], photometric="palette", colormap=palette, tile=(64, 64))
+        assert off_by(read(path)[..., 1], RGB[..., 0]) == 0
+
+
+@pytest.mark.parametrize("photometric", [77, 51177])
+def test_colours_of_no_known_kind_are_refused(tmp_path: Path, photometric: int):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(64, 64))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[262].overwrite(photometric)
+    with pytest.raises(SlideError, match=f"not known .{photometric}.*save it as RGB"):
+        open_slide(path)
+
+
+def test_labels_of_ngff_are_no_picture(tmp_path: Path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", shape=(64, 64), dtype="i4", chunks=(64, 64))
+    group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]
+    group.attrs["image-label"] = {"version": "0.4"}
+    with pytest.raises(SlideError, match=r"labels of an image.*name the folder of that image"):
+        open_slide(tmp_path / "a.zarr")
+
+
 def test_bits_that_the_file_states(tmp_path: Path):
     """A dark picture stays dark where the file says how bright white is."""
     path = tmp_path / "a.tif"

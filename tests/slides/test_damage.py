@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
@@ -110,11 +113,53 @@ def test_a_jpeg_tile_larger_than_declared_is_damage(tmp_path: Path):
         assert whole(slide).unreadable == 1 / 12
 
 
-def test_a_damaged_flat_jpeg_is_an_error(tmp_path: Path):
+@pytest.mark.parametrize("codec", ["jpegxl", "jpegxr", "lerc", "jpeg2k", "webp", "png"])
+def test_no_tile_is_larger_than_the_file_declares(tmp_path: Path, codec: str):
+    """A stream of some bytes may ask for more memory than there is."""
+    compression = codec.replace("2k", "2000")
+    path = write(tmp_path / "a.tif", compression=compression)
+    large = getattr(imagecodecs, f"{codec}_encode")(np.full((256, 256, 3), 77, np.uint8))
+    size = path.stat().st_size
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tags = tiff.pages[0].tags
+        at, counts = list(tiff.pages[0].dataoffsets), list(tiff.pages[0].databytecounts)
+        at[5], counts[5] = size, len(large)
+        tags[324].overwrite(at)
+        tags[325].overwrite(counts)
+    assert path.stat().st_size == size
+    with path.open("ab") as file:
+        file.write(large)
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(128, 128, 128, 128),)
+
+
+@pytest.mark.parametrize("side", [512, 2304])
+def test_a_damaged_strip_of_jpeg_is_no_grey(tmp_path: Path, side: int):
+    """Also one that is too large to be decoded for a part of it."""
+    path = tmp_path / "a.tif"
+    pixels = np.tile(RGB, (6, 5, 1))[:side, :side].copy()
+    tifffile.imwrite(path, pixels, photometric="rgb", compression="jpeg", rowsperstrip=side)
+    at, count = segment(path, 0)
+    patch(path, at + count // 2, bytes(count // 2))
+    with pytest.raises(SlideError, match=r"damaged.*cop"), open_slide(path) as slide:
+        whole(slide)
+
+
+def test_a_picture_is_read_whatever_it_is_called(tmp_path: Path):
     from PIL import Image
 
     path = tmp_path / "a.jpg"
-    Image.fromarray(RGB).save(path, quality=90)
+    Image.fromarray(RGB).save(path, format="PNG")
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide).pixels, RGB)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_damaged_flat_jpeg_is_an_error(tmp_path: Path, name: str):
+    from PIL import Image
+
+    path = tmp_path / name
+    Image.fromarray(RGB).save(path, format="JPEG", quality=90)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3] + b"\xff\xd9")
     with open_slide(path) as slide, pytest.raises(SlideError, match="copy the file again"):
@@ -151,6 +196,66 @@ def test_only_the_chunk_that_failed(tmp_path: Path, zarr_format: int, dtype: str
         assert np.abs(image.pixels.astype(int) - expected).max() <= 1
         half = slide.read_region(Region(64, 128, 128, 128), (64, 64))
         assert 0.4 < half.unreadable < 0.6
+
+
+@pytest.mark.parametrize("codec", [ZstdCodec(), BloscCodec(cname="zstd"), GzipCodec()])
+def test_a_chunk_that_becomes_more_than_one_is_damage(tmp_path: Path, codec):
+    """A few bytes may become more than memory holds."""
+    large = np.zeros((2048, 2048, 3), np.uint8)
+    path, other = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    for folder, pixels, side in ((path, RGB, 128), (other, large, 2048)):
+        group = zarr.open_group(folder, mode="w", zarr_format=3)
+        group.create_array(
+            "0", shape=pixels.shape, dtype="u1", chunks=(side, side, 3), compressors=codec,
+            config={"write_empty_chunks": True},
+        )[:] = pixels  # fmt: skip
+    about = {"multiscales": [{"axes": ["y", "x", "c"], "datasets": [{"path": "0"}]}]}
+    zarr.open_group(path, mode="r+").attrs["ome"] = {"version": "0.5"} | about
+    shutil.copy(chunk(other, 0, 0, 3), chunk(path, 1, 2, 3))
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(256, 128, 128, 128),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"shape": [60_000, 60_000, 3], "chunks": [60_000, 60_000, 3]}, "larger than memory"),
+        ({"shape": [60_000, 60_000, 3], "chunks": [1, 1, 1]}, "10,800,000,000 chunks"),
+    ],
+)
+def test_chunks_that_no_slide_has_are_said_at_open(tmp_path: Path, changes: dict, says: str):
+    path = write_zarr(tmp_path / "a.zarr")
+    file = path / "0/.zarray"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(SlideError, match=says):
+        open_slide(path)
+
+
+def test_a_level_that_only_a_summary_knows_is_missing(tmp_path: Path):
+    path = write_zarr(tmp_path / "a.zarr")
+    zarr.consolidate_metadata(path)
+    shutil.rmtree(path / "0")
+    with pytest.raises(SlideError, match=r"level 0 of a\.zarr is missing"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("other", [RGB[::2, ::2].astype("u2"), RGB[::2, ::2, :1]])
+def test_levels_of_other_values_are_said_at_open(tmp_path: Path, other: np.ndarray):
+    path = write_zarr(tmp_path / "a.zarr")
+    group = zarr.open_group(path, mode="r+")
+    group.create_array("1", shape=other.shape, dtype=other.dtype, chunks=(64, 64, 1))[:] = other
+    [about] = group.attrs["multiscales"]
+    group.attrs["multiscales"] = [about | {"datasets": [{"path": "0"}, {"path": "1"}]}]
+    with pytest.raises(SlideError, match=r"level 1 of a.zarr holds .* write the pyramid anew"):
+        open_slide(path)
+
+
+def test_a_folder_in_place_of_a_chunk_is_damage(tmp_path: Path):
+    path = write_zarr(tmp_path / "a.zarr")
+    chunk(path, 1, 2, 2).unlink()
+    chunk(path, 1, 2, 2).mkdir()
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(256, 128, 128, 128),)
 
 
 def test_a_chunk_that_promises_more_than_it_holds(tmp_path: Path):

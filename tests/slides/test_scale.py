@@ -188,12 +188,33 @@ def times(*factors: float) -> dict:
         ([times(float("nan"), 0.5, 1)], [], [], None),
         ([times("a", 0.5, 1)], [], [], None),
         ([times(250, 250, 1)], [], [], None),
+        ([times(0.5, 25, 1)], [], [], None),
+        ([], [], [], None),
+        ([{"type": "translation", "translation": [9, 9, 0]}], [], [], None),
+        ([5, "scale"], [], [], None),
     ],
 )
 def test_transformations_of_ngff_are_composed(tmp_path: Path, dataset, image, document, expected):
     path = write_ngff(tmp_path / "a.zarr", dataset, image, document)
     mpp = scale_of(path)[0]
     assert mpp == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("coarse", "said"), [(1.0, ""), (0.5, "level 1 to be 1 times"), (9.0, "level 1 to be 18 times")]
+)
+def test_levels_that_contradict_their_sizes_are_said(tmp_path: Path, coarse: float, said: str):
+    path = write_ngff(tmp_path / "a.zarr", [times(0.5, 0.5, 1)], [], [])
+    group = zarr.open_group(path, mode="r+")
+    group.create_array("1", shape=(32, 32, 3), dtype="u1", chunks=(32, 32, 3))[:] = PIXELS[::2, ::2]
+    [about] = group.attrs["multiscales"]
+    level = {"path": "1", "coordinateTransformations": [times(coarse, coarse, 1)]}
+    group.attrs["multiscales"] = [about | {"datasets": [*about["datasets"], level]}]
+    with open_slide(path) as slide:
+        assert slide.info.mpp == (0.5, 0.5)
+        about_levels = [note for note in slide.notes if "level" in note]
+    assert len(about_levels) == bool(said)
+    assert all(said in note and "check the scale" in note for note in about_levels)
 
 
 def test_metadata_without_a_unit_are_no_scale(tmp_path: Path):

@@ -44,11 +44,12 @@ REFUSED = {
 JPEG = {7, 33007}
 """Compressions whose decoder turns YCbCr into RGB by itself; 33007 is what Aperio writes too."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+SERVED = {WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR}
 APERIO_YCBCR, APERIO_RGB = 33003, 33005
 """JPEG 2000 as Aperio packs it: the compression says what the components are, no tag does."""
 JPEG_2000 = {34712, 33004, APERIO_YCBCR, APERIO_RGB}
-BITS = (10, 12, 14, 16)
-"""Bits of cameras whose values lie in 16; the glass around bright tissue nearly fills them."""
+BITS = (8, 10, 12, 14, 16)
+"""Bits of cameras whose values lie in more; the glass around bright tissue nearly fills them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,14 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Values that become 0 and 255, one pair for all channels or one for each."""
+    """Values that become 0 and 255, one pair for all channels or one for each.
+
+    ``opaque`` is the alpha that hides all; None for the largest of its type.
+    """
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    opaque: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,12 @@ class Colours:
         """Whether pixels must be looked at before any can be turned into 8 bits."""
         if self.kind == "channels":
             return True
-        return self.dtype != np.uint8 and self.kind != "palette"
+        return self.kind != "palette" and (self.dtype != np.uint8 or self._is_narrow)
+
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether values fill less than 8 bits: of one bit, or of those that the file states."""
+        return self.dtype == np.bool_ or 0 < self.bits < 8
 
     def all_notes(self) -> tuple[str, ...]:
         """Notes, and what was done to the values."""
@@ -130,7 +140,8 @@ class Colours:
             )
             notes.append(f"the picture was composed of single channels: {shown}")
         elif self.needs_range:
-            notes.append(f"{self.dtype.name} pixels were stretched to 8 bits for the model")
+            held = f"{self.bits}-bit" if self.dtype == np.uint8 else self.dtype.name
+            notes.append(f"{held} pixels were stretched to 8 bits for the model")
         if self.kind == "grey":
             notes.append("a single channel was read as grey; the model was trained on RGB")
         return tuple(notes)
@@ -143,22 +154,41 @@ class Colours:
             return Range(np.array(low, np.float32), np.array(high, np.float32))
         count = {"rgb": 3, "grey": 1, "palette": 1}[self.kind]
         colours = values[..., :count]
-        limit = self._full(colours) if self.kind == "rgb" else None
+        known = self.kind == "rgb" or self._is_narrow
+        limit = self._full(colours) if known else None
         bounds = (0.0, limit) if limit is not None else _percentiles(colours)
-        return Range(*(np.array([bound], np.float32) for bound in bounds))
+        opaque = self._opaque(values[..., count]) if self.alpha != "none" else None
+        low, high = (np.array([bound], np.float32) for bound in bounds)
+        return Range(low, high, opaque)
 
     def _full(self, values: NDArray[Any]) -> float | None:
         """Value of white where it is known: the type's or the camera's; else None."""
+        if self.dtype == np.bool_:
+            return 1.0
         if self.bits and self.dtype.kind == "u":
             return float(2**self.bits - 1)
         finite = values[np.isfinite(values)]
         if not finite.size or finite.min() < 0:
             return None
         brightest = float(finite.max())
+        return next((top for top in self._tops() if 0.7 * top < brightest <= top), None)
+
+    def _tops(self) -> list[float]:
+        """What white may be: of a camera, of the type, and of pictures that became floats."""
         if self.dtype.kind == "f":
-            return 1.0 if 0.7 < brightest <= 1 else None
-        tops = [float(2**bits - 1) for bits in BITS] if self.dtype == np.uint16 else []
-        return next((top for top in tops if 0.7 * top < brightest <= top), None)
+            return [1.0, 255.0, 65535.0]
+        most = int(np.iinfo(self.dtype).max)
+        return sorted(
+            {float(top) for top in (*(2**bits - 1 for bits in BITS), most) if top <= most}
+        )
+
+    def _opaque(self, alpha: NDArray[Any]) -> float | None:
+        """Alpha that hides all: where the colours fill a part of their type, it does too."""
+        if self.bits:
+            return float(2**self.bits - 1)
+        finite = alpha[np.isfinite(alpha)]
+        most = float(finite.max(initial=0))
+        return next((top for top in self._tops() if most and most <= top), None)
 
     def to_rgb(self, values: NDArray[Any], bounds: Range | None) -> NDArray[np.uint8]:
         """RGB, uint8 (height, width, 3), of values (height, width, channels)."""
@@ -174,21 +204,28 @@ class Colours:
         colours = values[..., :count]
         if self.luma is not None:
             colours = _rgb_of_ycbcr(colours, self.luma)
-        if colours.dtype != np.uint8:
+        if colours.dtype != np.uint8 or bounds is not None:
             colours = _scaled(colours, bounds)
-        if alpha is not None:
-            colours = _over_white(colours, self._opacity(alpha), self.alpha == "premultiplied")
-        if self.inverted:
+        if self.inverted and self.alpha != "premultiplied":
             colours = 255 - colours
+        if alpha is not None:
+            opaque = None if bounds is None else bounds.opaque
+            opacity = self._opacity(alpha, opaque)
+            if self.inverted and self.alpha == "premultiplied":  # the ink is what was multiplied
+                colours = 255 - np.minimum(colours, opacity.astype(np.uint8))
+            else:
+                colours = _over_white(colours, opacity, self.alpha == "premultiplied")
         if count == 1:
             colours = np.repeat(colours, 3, axis=2)
         return np.ascontiguousarray(colours)
 
-    def _opacity(self, alpha: NDArray[Any]) -> NDArray[np.uint16]:
+    def _opacity(self, alpha: NDArray[Any], opaque: float | None) -> NDArray[np.uint16]:
         """Alpha as 0 to 255."""
-        if alpha.dtype == np.uint8:
+        if alpha.dtype == np.uint8 and opaque is None:
             return alpha[..., None].astype(np.uint16)
-        top = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+        top = opaque
+        if top is None:
+            top = 1.0 if alpha.dtype.kind in "bf" else float(np.iinfo(alpha.dtype).max)
         part = np.clip(np.nan_to_num(alpha.astype(np.float32)) / top, 0, 1)
         opacity: NDArray[np.uint16] = np.rint(part[..., None] * 255).astype(np.uint16)
         return opacity
@@ -264,6 +301,10 @@ def colours_of_page(page: Any, name: str) -> Colours:
     samples = int(page.samplesperpixel)
     if photometric in REFUSED:
         raise SlideError(f"{name} holds {REFUSED[photometric]}; save it as RGB")
+    if photometric not in SERVED:
+        raise SlideError(
+            f"{name} holds colours of a kind that is not known ({photometric}); save it as RGB"
+        )
     dtype = np.dtype(page.dtype)
     if dtype.kind not in "buif":
         raise SlideError(f"{name} holds {dtype.name} values, which are no picture; save it as RGB")
@@ -312,12 +353,15 @@ class Unnamed(Exception):
 
 def _bits_of(page: Any, dtype: np.dtype[Any]) -> int:
     """Bits that a page says its values use, where they are fewer than those of their type."""
-    if dtype.kind != "u" or dtype == np.uint8:
+    if dtype.kind != "u":
         return 0
     stated = page.bitspersample
     bits = max(stated) if isinstance(stated, tuple) else int(stated)
     if bits < 8 * dtype.itemsize:
-        return bits
+        # those of 565 are widened when they are unpacked
+        return 0 if isinstance(stated, tuple) and len({*stated}) > 1 else bits
+    if dtype == np.uint8:
+        return 0
     most = page.tags.valueof("MaxSampleValue", 0)
     most = max(most) if isinstance(most, tuple) else most
     try:
@@ -331,7 +375,10 @@ def _palette(page: Any, dtype: np.dtype[Any], name: str) -> Colours:
     table = page.colormap
     if table is None or dtype.kind != "u":
         raise SlideError(f"{name} names colours of a palette that it lacks; save it as RGB")
-    return Colours("palette", dtype, table=(np.asarray(table) >> 8).astype(np.uint8).T)
+    values = np.asarray(table)
+    if values.size and values.max() > 255:  # some writers put 8 bits where 16 belong
+        values = values >> 8
+    return Colours("palette", dtype, table=values.astype(np.uint8).T)
 
 
 def _luma(page: Any) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ from . import _limits as limits
 
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-JPEGS = {".jpg", ".jpeg"}
+JPEGS = {"JPEG", "MPO"}  # Pillow's formats, whatever a file is called
 ORIENTATION = 274  # the tag of EXIF
 ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}  # Pillow's modes that hold transparency
 
@@ -108,10 +108,11 @@ def open_picture(path: Path) -> FlatPicture:
     def load() -> NDArray[Any]:
         try:
             with _opened(path) as file:
+                is_jpeg = file.format in JPEGS
                 pixels = np.asarray(file if mode.startswith("I") else file.convert(mode), dtype)
         except Exception:  # a cut stream, or one that is not what its header says
             raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
-        if path.suffix.lower() in JPEGS:
+        if is_jpeg:
             _check_jpeg(path)
         return pixels.reshape(height, width, channels)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ._colour import BLACK_IS_ZERO, IS_RGB, JPEG, WHITE_IS_ZERO, YCBCR
@@ -103,51 +102,3 @@ def _append_plain(stream: bytearray, data: bytes) -> tuple[int, int, int]:
             stream += data[at:end]
         at = end
     return size
-
-
-def declared_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that a stream of JPEG, JPEG 2000, PNG or WebP declares; None for others.
-
-    Looked at before it is decoded: a stream may declare more than memory holds.
-    """
-    if data[:4] == b"\x89PNG" and len(data) >= 24:
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if data[:2] == _START:
-        return _jpeg_frame(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    at = data.find(b"\xff\x51", 0, 4096)
-    if at >= 0 and (data[:2] == b"\xff\x4f" or data[4:8] == b"jP  ") and len(data) >= at + 22:
-        x, y, left, top = np.frombuffer(data[at + 6 : at + 22], ">u4").astype(int)
-        return int(x - left), int(y - top)
-    return None
-
-
-def _jpeg_frame(data: bytes) -> tuple[int, int] | None:
-    """Of a JPEG of any kind: lossless and 12-bit ones are not read by `strict_decoder`."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        mark = data[at + 1]
-        if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
-            return width, height
-        at += 1 if mark == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
-
-
-def _webp(data: bytes) -> tuple[int, int] | None:
-    kind = data[12:16]
-    if kind == b"VP8X" and len(data) >= 30:
-        return (
-            1 + int.from_bytes(data[24:27], "little"),
-            1 + int.from_bytes(data[27:30], "little"),
-        )
-    if kind == b"VP8L" and len(data) >= 25:
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 " and len(data) >= 30:
-        return (
-            int.from_bytes(data[26:28], "little") & 0x3FFF,
-            int.from_bytes(data[28:30], "little") & 0x3FFF,
-        )
-    return None

@@ -20,6 +20,9 @@ Mpp = tuple[float, float] | None
 PLAUSIBLE = (0.05, 50.0)
 """um per pixel: oil immersion with a small camera, and an overview taken with a macro lens."""
 
+OBLONG = 2.0
+"""Times that a pixel may be longer than it is wide; a line scanner's may differ by some percent."""
+
 DEFAULT_DPI = (
     *(508, 600, 720, 800, 1000, 1016, 1200, 1440, 1600, 2000, 2400, 2880, 3000, 3200, 3600),
     *(4000, 4800, 5000, 5400, 6400, 7200, 9600),
@@ -74,7 +77,14 @@ def decide_scale(user: Mpp, stated: Sequence[Stated]) -> Scale:
         if not all(math.isfinite(value) and value > 0 for value in one.mpp):
             continue  # nothing was said
         if not _plausible(one.mpp):
-            if believed is None and user is None:
+            if believed is not None or user is not None:
+                continue
+            if _in_range(one.mpp):
+                notes.append(
+                    f"{NAMES[one.where]} {_words(one.mpp)} µm per pixel, which are no pixels of a "
+                    "microscope; it was not believed"
+                )
+            else:
                 low, high = PLAUSIBLE
                 notes.append(
                     f"{NAMES[one.where]} {_words(one.mpp)} µm per pixel, outside {low:g} to "
@@ -232,6 +242,10 @@ def mpp_of_tags(page: Any) -> Mpp:
 
 
 def _plausible(mpp: tuple[float, float]) -> bool:
+    return _in_range(mpp) and max(mpp) <= OBLONG * min(mpp)
+
+
+def _in_range(mpp: tuple[float, float]) -> bool:
     low, high = PLAUSIBLE
     return all(low <= value <= high for value in mpp)
 

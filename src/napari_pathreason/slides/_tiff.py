@@ -23,6 +23,7 @@ from . import _limits as limits
 from ._agree import check_tiles
 from ._arrays import ArraySource
 from ._colour import (
+    JPEG,
     Colours,
     Rgb,
     Unnamed,
@@ -33,6 +34,7 @@ from ._colour import (
 )
 from ._directories import Directories, walk
 from ._flat import HELP, LazyPicture
+from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
 from ._pyramid import (
@@ -359,6 +361,8 @@ def _flat(
         try:
             with tifffile.TiffFile(path) as tiff:
                 series = tiff.series[chosen.index]
+                if int(level.page.compression) in JPEG:
+                    _check_jpegs(tiff, series.levels[0])
                 pixels = np.asarray(series.asarray())
         except Exception:  # codecs raise whatever they like
             raise SlideError(damaged) from None
@@ -375,6 +379,26 @@ def _flat(
 
     picture = LazyPicture((height, width, count), level.page.dtype, load)
     return ArraySource([picture], None, colours, path.name, notes)
+
+
+def _check_jpegs(tiff: Any, series: Any) -> None:
+    """Raise for strips that libjpeg only warns of, as their decoder does, which fills them up.
+
+    Raises
+    ------
+    SlideError
+        If one is damaged.
+    """
+    key = series.keyframe
+    for page in series.pages:
+        decode = strict_decoder(key, grid_of(key))
+        if page is None or decode is None:
+            continue
+        tables, header = (getattr(page, name, None) for name in ("jpegtables", "jpegheader"))
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if count:
+                tiff.filehandle.seek(offset)
+                decode(tiff.filehandle.read(count), tables, header)
 
 
 def _checked(path: Path, source: TiffSource) -> Source:

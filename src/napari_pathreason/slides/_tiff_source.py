@@ -24,8 +24,9 @@ from napari_pathreason.errors import SlideError
 from . import _limits as limits
 from ._cache import TileCache
 from ._colour import JPEG_2000, Colours, Range
+from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
-from ._jpeg import declared_size, strict_decoder
+from ._jpeg import strict_decoder
 from ._source import SAMPLE, Decoded, Window
 
 THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ._ome import parse_ome
 from ._scale import Mpp, number, um_of
 
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
+CODEC_BYTES = 65_536
+"""That a codec's own words may take beside what it packs."""
 NOT_PICTURES = ("label", "macro", "thumbnail", "overview", "barcode")
 
 
@@ -62,7 +65,8 @@ class _Plane:
         self._channel_chunks = -(-channels // chunk.get("c", channels))
         single = getattr(array, "shards", None) is None  # else several chunks lie in one file
         self._has_files = single and hasattr(array.metadata, "encode_chunk_key")
-        self._is_blosc = self._has_files and "blosc" in repr(_packed_by(array)).lower()
+        self._packed = repr(_packed_by(array)).lower() if self._has_files else ""
+        self._whole = math.prod(array.chunks) * self.dtype.itemsize  # bytes of a chunk, unpacked
         self._is_white = False
 
     def show_left_out_as_white(self) -> None:
@@ -74,10 +78,10 @@ class _Plane:
         self._is_white = self._has_files and self._array.fill_value in (None, 0)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
-        if self._is_blosc:
+        if self._has_files:
             for y, x in self._chunks_in(key):
                 for file in self._files(y, x):
-                    _check_blosc(file)
+                    _check_chunk(file, self._packed, self._whole)
         chosen = {"y": key[0], "x": key[1], "c": slice(None)}
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
         axes = [axis for axis in self._axes if axis in chosen]
@@ -117,7 +121,12 @@ class _Plane:
         for y, x in self._chunks_in(key):
             across = _within(x, self.chunks[1], columns)
             block = part[_within(y, self.chunks[0], rows), across]
-            if not block.any() and not any(file.exists() for file in self._files(y, x)):
+            if block.any():
+                continue
+            files = [file for file in self._files(y, x) if file.exists()]
+            if any(not file.is_file() for file in files):  # the library takes it for left out
+                raise ValueError(f"{files[0].name} is no file")
+            if not files:
                 block[...] = top
         return part
 
@@ -128,24 +137,60 @@ def _packed_by(array: Any) -> Any:
     return codecs[-1] if codecs else getattr(array.metadata, "compressor", None)
 
 
-def _check_blosc(file: Path) -> None:
-    """Refuse a chunk whose header promises more bytes than there are.
+def _check_chunk(file: Path, packed: str, whole: int) -> None:
+    """Refuse a chunk that promises more bytes than there are, or would become more than one is.
 
-    The library believes the header, reads past the end of what it was given, and the process dies.
+    Blosc believes its header and reads past the end of what it was given, and the process dies. The
+    others make room for as much as a few bytes may say.
+
+    Parameters
+    ----------
+    file : Path
+    packed : str
+        How its codec is called.
+    whole : int
+        Bytes of a chunk, unpacked.
 
     Raises
     ------
     ValueError
-        If it is cut off.
+        If it is cut off, or not of the size of a chunk.
     """
     try:
         with file.open("rb") as opened:
-            head = opened.read(16)
+            head = opened.read(18)
             size = os.fstat(opened.fileno()).st_size
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return  # left out
-    if len(head) < 16 or int.from_bytes(head[12:16], "little") != size:
-        raise ValueError(f"{file.name} is cut off")
+    if size > whole + whole // 16 + CODEC_BYTES:  # what cannot be packed grows by little
+        raise ValueError(f"{file.name} is larger than a chunk")
+    stated = None
+    if "blosc" in packed:
+        if len(head) < 16 or int.from_bytes(head[12:16], "little") != size:
+            raise ValueError(f"{file.name} is cut off")
+        stated = int.from_bytes(head[4:8], "little")
+    elif "zstd" in packed:
+        stated = _zstd_size(head)
+    elif "lz4" in packed:
+        stated = int.from_bytes(head[:4], "little")
+    if stated is not None and stated > whole:
+        raise ValueError(f"{file.name} is larger than a chunk")
+
+
+def _zstd_size(head: bytes) -> int | None:
+    """Bytes that a frame of Zstandard states to become (RFC 8878, 3.1.1.1); None where it is not.
+
+    ``head`` are its first 18 bytes.
+    """
+    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
+        return None
+    kind = head[4]
+    single = kind >> 5 & 1
+    length = (single, 2, 4, 8)[kind >> 6]
+    at = 5 + (not single) + (0, 1, 2, 4)[kind & 3]
+    if not length:
+        return None
+    return int.from_bytes(head[at : at + length], "little") + (256 if length == 2 else 0)
 
 
 def _within(index: int, side: int, bounds: tuple[int, int]) -> slice:
@@ -174,7 +219,8 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
 
     _check_json(path)
     try:
-        group = zarr.open_group(path, mode="r")
+        # a summary may name what is not there
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
         attributes: dict[str, Any] = dict(group.attrs)
     except Exception:  # zarr raises many kinds for folders that are not its own
         raise _refusal(path) from None
@@ -186,6 +232,10 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
         group, ome, notes = _first_of_several(path, group)
     if "plate" in ome or "well" in ome:
         raise SlideError(f"{path.name} is a plate of wells; name the folder of one image in it")
+    if "image-label" in ome:
+        raise SlideError(
+            f"{path.name} holds labels of an image, no picture; name the folder of that image"
+        )
     try:
         multiscale = ome["multiscales"][0]
         axes = [
@@ -209,7 +259,10 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     if colours.kind == "rgb":
         for level in levels:
             level.show_left_out_as_white()
-    return ZarrImage(levels, _scale(ome, multiscale, axes), colours, notes)
+    mpp = _scale(ome, multiscale, axes)
+    if mpp is not None:
+        notes += _contradiction(ome, multiscale, names, levels)
+    return ZarrImage(levels, mpp, colours, notes)
 
 
 def _refusal(path: Path) -> SlideError:
@@ -293,8 +346,8 @@ def _arrays(path: Path, group: Any, names: list[str]) -> list[Any]:
         try:
             array = group[name]
             shape = tuple(int(side) for side in array.shape)
-            tuple(array.chunks)
-            np.dtype(array.dtype)
+            chunks = tuple(max(1, int(side)) for side in array.chunks)
+            dtype = np.dtype(array.dtype)
         except Exception:  # zarr raises many kinds for what it cannot open
             raise SlideError(
                 f"the level {name} of {path.name} is missing or cannot be opened; copy the folder "
@@ -302,6 +355,17 @@ def _arrays(path: Path, group: Any, names: list[str]) -> list[Any]:
             ) from None
         if not shape or max(shape) > limits.SIDE or min(shape) < 1:
             raise SlideError(f"the level {name} of {path.name} has the shape {shape}, no picture")
+        if math.prod(chunks) * dtype.itemsize > 4 * limits.FLAT_PIXELS:
+            raise SlideError(
+                f"a chunk of the level {name} of {path.name} is larger than memory should hold "
+                f"({' x '.join(map(str, chunks))}); write it in smaller ones"
+            )
+        count = math.prod(-(-side // own) for side, own in zip(shape, chunks, strict=True))
+        if count > limits.TABLE:
+            raise SlideError(
+                f"the level {name} of {path.name} has {count:,} chunks, more than a slide needs "
+                f"({limits.TABLE:,}); write it in larger ones"
+            )
         arrays.append(array)
     return arrays
 
@@ -321,7 +385,14 @@ def _planes(path: Path, arrays: list[Any], names: str) -> list[_Plane]:
         )
     if np.dtype(arrays[0].dtype).kind not in "buif":
         raise SlideError(f"{path.name} holds {arrays[0].dtype} values, which are no picture")
-    return [_Plane(array, names, path) for array in arrays]
+    levels = [_Plane(array, names, path) for array in arrays]
+    for place, level in enumerate(levels):
+        if (level.dtype, level.shape[2]) != (levels[0].dtype, levels[0].shape[2]):
+            raise SlideError(
+                f"level {place} of {path.name} holds {level.shape[2]} channels of {level.dtype}, "
+                f"but level 0 {levels[0].shape[2]} of {levels[0].dtype}; write the pyramid anew"
+            )
+    return levels
 
 
 def _colours(name: str, ome: Mapping[str, Any], plane: _Plane, wanted: str) -> Colours:
@@ -362,15 +433,8 @@ def _scale(ome: Mapping[str, Any], multiscale: Mapping[str, Any], axes: list[Any
 
     Those of the dataset, of the image and of the document are applied one after the other.
     """
-    steps: list[Any] = []
     try:
-        dataset = multiscale["datasets"][0]
-        for owner in (dataset, multiscale, ome):
-            found = owner.get("coordinateTransformations") or []
-            steps += [step for step in found if isinstance(step, Mapping)]
-        factors = [1.0] * len(axes)
-        for step in steps:
-            factors = [a * b for a, b in zip(factors, _factors(step, len(axes)), strict=True)]
+        factors = _of_level(ome, multiscale, 0, len(axes))
         by_axis = {
             str(axis["name"]).lower(): factor * um_of(axis["unit"])
             for axis, factor in zip(axes, factors, strict=True)
@@ -379,6 +443,51 @@ def _scale(ome: Mapping[str, Any], multiscale: Mapping[str, Any], axes: list[Any
         return by_axis["x"], by_axis["y"]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
+
+
+def _of_level(
+    ome: Mapping[str, Any], multiscale: Mapping[str, Any], level: int, count: int
+) -> list[float]:
+    """How much each of so many axes grows from the pixels of a level to the unit of the axis.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, IndexError, AttributeError
+        If that is not stated: a unit without a transformation says nothing of pixels.
+    """
+    steps: list[Mapping[str, Any]] = []
+    for owner in (multiscale["datasets"][level], multiscale, ome):
+        found = owner.get("coordinateTransformations") or []
+        if any(not isinstance(step, Mapping) for step in found):
+            raise ValueError("no transformation")
+        steps += found
+    if all(step.get("type") == "translation" for step in steps):
+        raise ValueError("no scale")
+    factors = [1.0] * count
+    for step in steps:
+        factors = [a * b for a, b in zip(factors, _factors(step, count), strict=True)]
+    return factors
+
+
+def _contradiction(
+    ome: Mapping[str, Any], multiscale: Mapping[str, Any], names: str, levels: list[_Plane]
+) -> tuple[str, ...]:
+    """What to say where levels are stated to be of other scales than their sizes have."""
+    try:
+        for place, level in enumerate(levels[1:], 1):
+            first, own = (_of_level(ome, multiscale, at, len(names)) for at in (0, place))
+            for axis, side in (("y", 0), ("x", 1)):
+                stated = own[names.index(axis)] / first[names.index(axis)]
+                real = levels[0].shape[side] / level.shape[side]
+                # a side of few pixels is rounded by much
+                if abs(stated / real - 1) > 0.1 + 1 / level.shape[side]:
+                    return (
+                        f"its metadata state level {place} to be {stated:.3g} times as coarse as "
+                        f"level 0, but it is {real:.3g} times as small; check the scale",
+                    )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
+        pass  # what is not stated contradicts nothing
+    return ()
 
 
 def _factors(step: Mapping[str, Any], count: int) -> list[float]:
