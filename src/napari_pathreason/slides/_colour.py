@@ -158,8 +158,8 @@ class Colours:
         limit = self._full(colours) if known else None
         bounds = (0.0, limit) if limit is not None else _percentiles(colours)
         opaque = self._opaque(values[..., count]) if self.alpha != "none" else None
-        low, high = (np.array([bound], np.float32) for bound in bounds)
-        return Range(low, high, opaque)
+        black, white = (np.array([bound], np.float32) for bound in bounds)
+        return Range(black, white, opaque)
 
     def _full(self, values: NDArray[Any]) -> float | None:
         """Value of white where it is known: the type's or the camera's; else None."""
