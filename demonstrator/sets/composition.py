@@ -88,7 +88,7 @@ def plan_of(folder: Path, out: Path, seed: int = 0, times: int = 1) -> convert.C
     pictures, beside = _files_of(folder)
     here = {Path(os.path.normpath(path)) for path in (*pictures, *beside)}
     convert.count_unused(left, folder, here, out)
-    broken = {str(path) for path, size in convert.sizes_of(pictures).items() if size is None}
+    broken = {str(path) for path, one in convert.open_all(pictures).items() if one.size is None}
     for name in sorted(broken):
         left.add(convert.BROKEN, convert.shown(Path(name), folder))
     left.refuse_damaged(convert.BROKEN, len(pictures), "copy the folder again")
@@ -167,7 +167,7 @@ def _refuse_broken(files: Iterable[Path]) -> None:
     masks: list[Path] = []
     for path in sorted(files):
         (boxes if path.suffix == ".xml" else masks).append(path)
-    broken = [path for path, size in convert.sizes_of(masks).items() if size is None]
+    broken = [path for path, one in convert.open_all(masks).items() if one.size is None]
     for path in boxes:
         try:
             ElementTree.parse(path)

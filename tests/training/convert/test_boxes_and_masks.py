@@ -190,8 +190,8 @@ def test_yolo_boxes_and_polygons(tmp_path, run, save):
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), unique=True, max_size=20))
 def test_every_object_of_a_mask_is_boxed_once(tmp_path_factory, squares):
     folder = tmp_path_factory.mktemp("squares")
-    for name in "abc":
-        Image.new("RGB", (80, 64)).save((folder / name).with_suffix(".tmp.png"))
+    for name in ("red", "green", "blue"):
+        Image.new("RGB", (80, 64), name).save((folder / name).with_suffix(".tmp.png"))
         (folder / "images").mkdir(exist_ok=True)
         (folder / f"{name}.tmp.png").rename(folder / f"images/{name}.png")
         places = [(1, (11 * x, 12 * y, 11 * x + 8, 12 * y + 8)) for x, y in squares]

@@ -35,7 +35,7 @@ def test_convert_says_what_it_did_and_what_to_know(folder, tmp_path, capsys):
     said, _, table = capsys.readouterr().out.partition("\n\n")
     first, unused, note = said.splitlines()
     assert "| mine | tumour |" in table
-    assert first == "table: train: 10 samples, val: 1 samples, test: 1 samples"
+    assert first == "table: train: 8 samples, val: 2 samples, test: 2 samples"  # of both classes
     assert unused == "note: columns of labels.csv that were not used: x"
     assert note.startswith("note: dealt picture by picture")
 

@@ -66,7 +66,7 @@ def test_every_format_is_opened_to_its_end(tmp_path, run, save, ending):
             save(tmp_path / "mine" / name / f"{number}{ending}", (300, 200))
     _cut(tmp_path / "mine/x" / f"2{ending}", 0.5)
     done = run(tmp_path / "mine")
-    assert f"1 pictures cannot be read and were left out (x/2{ending})" in done.notes
+    assert f"1 pictures cannot be read and were left out (x/2{ending}" in done.notes
     assert len(done.all) == 7
 
 
@@ -96,7 +96,7 @@ def test_broken_slides_are_counted_too(tmp_path, run, save):
     rows = [(f"{number}.tif", ("x", "y")[number % 2]) for number in range(6)]
     _table(tmp_path / "mine", ("image", "label"), *rows)
     done = run(tmp_path / "mine")
-    assert "1 pictures cannot be read and were left out (3.tif)" in done.notes
+    assert "1 pictures cannot be read and were left out (3.tif: " in done.notes
     assert len(done.all) == 5
 
 

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from PIL import Image
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.convert import KINDS, Options, convert
@@ -142,6 +143,7 @@ def test_folders_of_classes_with_and_without_splits(tmp_path, run, save):
 
 
 def test_an_unknown_layout_names_the_known_ones(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(QueryError, match="no layout that is known") as error:
         convert(tmp_path, tmp_path / "out")
     assert all(name in str(error.value) for name in KINDS)

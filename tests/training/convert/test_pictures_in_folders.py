@@ -245,7 +245,7 @@ def test_unitopatho_joins_tables_and_pictures(tmp_path, run, save):
         {image.rpartition("/")[2].partition("-")[0] for image in done.images(split)}
         for split in done.samples
     ]
-    assert len(slides[1]) == 1  # both widths of one slide of train
+    assert len(slides[1]) == 2  # both widths of one slide of train of each class
     assert slides[0].isdisjoint(slides[1])
     assert slides[2] == {"20", "21"}
     for sample in done.all:

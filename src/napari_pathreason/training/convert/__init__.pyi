@@ -35,12 +35,12 @@ from .sets import (
     lymph_node_questions as lymph_node_questions,
     nuclei_questions as nuclei_questions,
     nuclei_views as nuclei_views,
+    open_all as open_all,
     read_nuclei as read_nuclei,
     read_table as read_table,
     read_voc as read_voc,
     refuse_alike_choices as refuse_alike_choices,
     shown as shown,
-    sizes_of as sizes_of,
     smear_questions as smear_questions,
     split_of as split_of,
 )

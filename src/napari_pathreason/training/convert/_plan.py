@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,12 +15,13 @@ from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.training.samples import Sample, Split
 
 from . import sets
-from .sets import BROKEN, SLIDES, LabelledEntry, LeftOut, Options, Store, shown
+from .sets import BROKEN, NAMED, SLIDES, LabelledEntry, LeftOut, Options, Store, shown
 
 MISSING = "pictures are not in the folder and were left out"
 UNREADABLE = "pictures, or what belongs to them, cannot be read and were left out"
 OUTSIDE = "questions were left out, for their region does not lie in the picture"
 UNASKED = "boxes lie outside the region that is asked about"
+COPIES = "pictures are copies of others, byte for byte, and go where those go"
 ALONE = "picture"
 """What a group is where each picture is one of its own: nothing is known of what belongs together.
 """
@@ -104,6 +106,8 @@ def plan_of(
     opened = _OpenedFiles(source.path, left)
     if options.most is None:
         entries = opened.readable(entries)
+        if group_is == ALONE:
+            entries = opened.copies_together(entries)
     known = _Known("" if group_is == ALONE else group_is, options.slide_mpp)
     closed = {entry.split for entry in pictures.entries} - {entry.split for entry in entries}
     closed |= set(elsewhere) if source.only else set()
@@ -111,13 +115,16 @@ def plan_of(
     division = sets.deal(entries, options.seed, group_is, wanted, left, closed)
     notes = [*pictures.notes, *division.notes]
     samples = {}
+    taken: list[tuple[Split, LabelledEntry]] = []
     for split, part in division.parts.items():
         chosen = sets.draw_entries(part, options.most, options.seed)
         if len(chosen) < len(part):
             notes.append(f"--most took {len(chosen):,} of {len(part):,} pictures of {split}")
         if options.most is not None:
             chosen = opened.readable(chosen)
+        taken += [(split, entry) for entry in chosen]
         samples[split] = _ask_all(chosen, split, options.seed, store, opened, known)
+    notes += opened.notes_on_copies(taken)
     total = sum(len(part) for part in division.parts.values())
     return ConversionPlan(kind.name, samples, left, kind.gives, total, tuple(notes), division.short)
 
@@ -160,7 +167,7 @@ class _OpenedFiles:
 
     def __init__(self, source: Path, left: LeftOut) -> None:
         self._source = source
-        self._sizes: dict[Path, sets.Size | None] = {}
+        self._opened: dict[Path, sets.Opened] = {}
         self.left = left
 
     def readable(self, entries: list[LabelledEntry]) -> list[LabelledEntry]:
@@ -172,18 +179,59 @@ class _OpenedFiles:
             If too many cannot.
         """
         files = dict.fromkeys(entry.file for entry in entries if entry.file is not None)
-        self._sizes |= sets.sizes_of([path for path in files if path not in self._sizes])
+        self._opened |= sets.open_all([path for path in files if path not in self._opened])
         broken = LeftOut()  # of these alone: a converter may have counted slides
         for path in files:
-            if self._sizes[path] is None:
-                broken.add(BROKEN, shown(path, self._source))
-                self.left.add(BROKEN, shown(path, self._source))
+            if self._opened[path].size is None:
+                why = self._opened[path].why
+                name = shown(path, self._source) + f": {why}" * bool(why)
+                broken.add(BROKEN, name)
+                self.left.add(BROKEN, name)
         broken.refuse_damaged(BROKEN, len(files), "copy the folder again")
-        return [e for e in entries if e.file is None or self._sizes[e.file] is not None]
+        return [e for e in entries if e.file is None or self._opened[e.file].size is not None]
+
+    def copies_together(self, entries: list[LabelledEntry]) -> list[LabelledEntry]:
+        """Pictures of which each was a group of its own, those of the same bytes as one group."""
+        first: dict[bytes, str] = {}
+        together = []
+        for entry in entries:
+            digest = self._digest(entry)
+            group = first.setdefault(digest, entry.group) if digest else entry.group
+            if group != entry.group:
+                self.left.add(COPIES, self.name(entry))
+            together.append(replace(entry, group=group))
+        return together
+
+    def notes_on_copies(self, taken: list[tuple[Split, LabelledEntry]]) -> Iterator[str]:
+        """What to know of pictures that are there under several names, byte for byte."""
+        copies: dict[bytes, list[tuple[Split, LabelledEntry]]] = defaultdict(list)
+        for split, entry in taken:
+            if digest := self._digest(entry):
+                copies[digest].append((split, entry))
+        across, labels = [], []
+        for same in copies.values():
+            by_split = {split: self.name(entry) for split, entry in reversed(same)}
+            by_label = {e.label: self.name(e) for _, e in reversed(same) if e.label}
+            if len({entry.file for _, entry in same}) > 1:
+                across += [" = ".join(by_split.values())] * (len(by_split) > 1)
+                labels += [" = ".join(by_label.values())] * (len(by_label) > 1)
+        for found, what, remedy in (
+            (across, "lie in more than one split", "scores will be optimistic; remove copies"),
+            (labels, "have several labels", "keep the right one"),
+        ):
+            if found:
+                first = ", ".join([*found[:NAMED], *["..."] * (len(found) > NAMED)])
+                yield f"{len(found):,} pictures {what} under other names ({first}): {remedy}"
+
+    def _digest(self, entry: LabelledEntry) -> bytes:
+        """Of the bytes of a whole flat picture; empty of anything else."""
+        if entry.file is None or entry.place is not None:
+            return b""
+        return self._opened[entry.file].digest
 
     def size(self, file: Path | None) -> sets.Size | None:
         """Size of a file that was opened; None of what lies in an archive."""
-        return None if file is None else self._sizes[file]
+        return None if file is None else self._opened[file].size
 
     def name(self, entry: LabelledEntry) -> str:
         """A picture as messages call it."""

@@ -198,6 +198,10 @@ def _warnings(parts: Mapping[Split, Sequence[Sample]], lines: Sequence[Line]) ->
         names = [f"{x.answer} ({x.topic})" for x in lines if not x.counts.get("train")]
         yield f"train has none of: {', '.join(names[:5])}" + ", ..." * (len(names) > 5)
     for split in ("val", "test"):
+        none = [x for x in trained if not x.counts.get(split)]
+        if split in parts and "train" in parts and none:
+            names = [f"{x.answer} ({x.topic})" for x in none]
+            yield f"{split} has none of: {', '.join(names[:5])}" + ", ..." * (len(names) > 5)
         few = [x for x in lines if 0 < x.counts.get(split, 0) < FEW]
         if split in parts and few:
             yield f"{split} has fewer than {FEW} of {len(few):,} of {len(lines):,} answers"

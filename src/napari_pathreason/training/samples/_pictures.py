@@ -20,6 +20,20 @@ from ._sample import CROP, Files, Sample
 Pixels = NDArray[np.uint8]
 FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 """Files that are decoded whole; of all others only what is asked for is read."""
+PLAIN = {"RGB", "L", "P", "1"}
+ORIENTATION = 274  # the tag of EXIF
+
+
+def is_plain(file: Image.Image) -> bool:
+    """Whether Pillow alone shows a flat file as answers see it: 8 bits, opaque, not lying down.
+
+    Anything else is read by `open_slide`, which scales 16 bits, puts what is transparent on a
+    ground, turns what a camera held upright, and refuses printing inks.
+    """
+    if file.format == "GIF":  # which only training reads
+        return True
+    turned = file.format != "PNG" and file.getexif().get(ORIENTATION, 1) in range(2, 9)
+    return file.mode in PLAIN and "transparency" not in file.info and not turned
 
 
 class Pictures:
@@ -118,13 +132,22 @@ class Pictures:
                 self._decoded.pop(next(iter(self._decoded)))
             try:
                 with Image.open(self._folder / name) as file:
-                    self._decoded[name] = np.asarray(file.convert(mode) if mode else file)
+                    if mode is None or is_plain(file):
+                        self._decoded[name] = np.asarray(file.convert(mode) if mode else file)
+                if name not in self._decoded:
+                    self._decoded[name] = _as_answered(self._folder / name)
             except (OSError, UnidentifiedImageError):
                 raise SlideError(
                     f"{Path(name).name} cannot be read; run `pathreason data convert` again "
                     "where the pictures are"
                 ) from None
         return self._decoded[name]
+
+
+def _as_answered(path: Path) -> Pixels:
+    with open_slide(path, cache=0) as slide:
+        size = slide.width, slide.height
+        return slide.read_region(Region(0, 0, *size), size).pixels
 
 
 def _close(slides: dict[str, Slide]) -> None:

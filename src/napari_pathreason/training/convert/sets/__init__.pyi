@@ -8,6 +8,7 @@ from ._bccd import (
 )
 from ._labels import read_table as read_table, refuse_alike_choices as refuse_alike_choices
 from ._layout import (
+    NAMED as NAMED,
     Draw as Draw,
     Kind as Kind,
     LabelledEntry as LabelledEntry,
@@ -35,10 +36,11 @@ from ._patchcamelyon import (
 from ._pictures import (
     BROKEN as BROKEN,
     SLIDES as SLIDES,
+    Opened as Opened,
     Size as Size,
     count_unused as count_unused,
+    open_all as open_all,
     shown as shown,
-    sizes_of as sizes_of,
 )
 from ._questions import (
     CANNOT_TELL as CANNOT_TELL,

@@ -75,7 +75,7 @@ def _read(folder: Path, options: Options) -> PictureSet:
     if root is None or not lists:
         raise QueryError(
             f"{folder.name} has no ImageSets/Main/train.txt, val.txt or test.txt; "
-            "download BCCD whole"
+            "download BCCD whole, or say --kind voc to have it dealt"
         )
     entries = []
     listed: set[str] = set()

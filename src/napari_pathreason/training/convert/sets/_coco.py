@@ -7,9 +7,9 @@ Layout::
     annotations.json beside the pictures, or the JSON itself
 
 A picture lies where ``file_name`` says, seen from the JSON or from the folder, else where its path
-ends alike. Boxes are ``[x, y, width, height]`` in pixels; ``iscrowd`` marks a group and is left out
-and counted. The split is that of the JSON's name, else that of its folder. A picture without
-annotations has no object.
+ends alike. Boxes are ``[x, y, width, height]`` in pixels, or the bounds of ``segmentation`` where
+an annotation has polygons alone; ``iscrowd`` marks a group and is left out and counted. The split
+is that of the JSON's name, else that of its folder. A picture without annotations has no object.
 """
 
 from __future__ import annotations
@@ -121,7 +121,11 @@ def _read(source: Path, options: Options) -> PictureSet:
         for name in sorted(pictures.doubtful):
             left.add(DOUBTFUL, Path(name).name)
     if not used:
-        raise QueryError(f"{source.name} holds no box: nothing to ask about")
+        why = f" ({'; '.join(left.notes())})" if left.notes() else ""
+        raise QueryError(
+            f"{source.name} holds no box{why}: nothing to ask about; export it with bbox, or with "
+            "polygons as segmentation"
+        )
     names = tuple(sorted(used))
     notes = []
     empty = sorted({name.replace("_", " ") for name, _ in spelled} - used - {""})
@@ -163,14 +167,20 @@ def _boxes(content: dict[str, Any], file: str, left: LeftOut) -> dict[Any, list[
 def _area(item: Any, names: dict[Any, str]) -> Area | None:
     if not isinstance(item, dict) or not names.get(item.get("category_id")):
         return None
-    sides = item.get("bbox")
-    if not isinstance(sides, Sequence) or len(sides) != 4:
-        return None
+    sides, outlines = item.get("bbox"), item.get("segmentation")
     try:
-        x, y, width, height = map(float, sides)
+        if isinstance(sides, Sequence) and len(sides) == 4:
+            x, y, width, height = map(float, sides)
+            corners = x, y, x + width, y + height
+        elif isinstance(outlines, Sequence) and outlines:  # polygons; masks are a mapping
+            xs = [float(x) for outline in outlines for x in outline[::2]]
+            ys = [float(y) for outline in outlines for y in outline[1::2]]
+            corners = min(xs), min(ys), max(xs), max(ys)
+        else:
+            return None
     except (TypeError, ValueError):
         return None
-    return Area(label=names[item["category_id"]], corners=(x, y, x + width, y + height))
+    return Area(label=names[item["category_id"]], corners=corners)
 
 
 KIND: Kind = Kind("coco", "a JSON of images, annotations and categories, pictures", _matches, _read)

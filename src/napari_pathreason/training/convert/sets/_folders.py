@@ -27,6 +27,8 @@ from ._pictures import pictures_in, subfolders
 from ._questions import ask_label
 from ._splits import NAMED_SO, SPELLINGS, split_of, split_of_source
 
+MOST_NAMED = 3
+"""Folders that a message names."""
 INSTEAD = (
     "name the pictures in a labels.csv (columns image and label, or image and boxes), or export "
     "annotations as GeoJSON beside the slides"
@@ -107,11 +109,18 @@ def _classes(folder: Path) -> list[_Class]:
         return [_flat(folder, _Class(path, path.name, None)) for path in tops]
     below = [(top, path) for top in tops for path in subfolders(top) if _holds(path, 2)]
     splits_below = [path for _, path in below if split_of(path.name)]
+    if len(tops) == 1 and not any(pictures_in(path) for path in splits_below):
+        raise QueryError(f"{folder.name} holds only {tops[0].name}; convert that folder itself")
     if splits_below and len(splits_below) == len(below):
         return [_flat(folder, _Class(path, top.name, split_of(path.name))) for top, path in below]
-    if len(tops) == 1 and not splits_below:
-        raise QueryError(f"{folder.name} holds only {tops[0].name}; convert that folder itself")
-    unnamed = [path for _, path in below if path not in splits_below] if splits_below else tops
+    if not splits_below:
+        raise QueryError(
+            f"{folder.name} holds pictures two folders deep ({_names(tops)}, then "
+            f"{_names(path for _, path in below)}), and which of both are classes, patients or "
+            "parts of a cross-validation is not known; name the pictures in a labels.csv (columns "
+            "image, label, patient, split), or call folders of splits train, val and test"
+        )
+    unnamed = [path for _, path in below if path not in splits_below]
     raise QueryError(
         f"{_names(unnamed)} in {folder.name} {'is' if len(unnamed) == 1 else 'are'} no names of "
         f"splits that are known: {SPELLINGS}; rename, or name pictures in a labels.csv (columns "
@@ -171,7 +180,8 @@ def _of_one_name(labels: Path, pictures: Path) -> bool:
 
 
 def _names(paths: Iterable[Path]) -> str:
-    return " and ".join(sorted({path.name for path in paths}))
+    names = sorted({path.name for path in paths})
+    return " and ".join([*names[:MOST_NAMED], *["..."] * (len(names) > MOST_NAMED)])
 
 
 KIND: Kind = Kind(

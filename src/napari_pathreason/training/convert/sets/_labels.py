@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +14,37 @@ from napari_pathreason.tasks import equal_choices
 
 Named = tuple[str, str]
 """A label as it is spelled, and where it stands ("" where that is said already)."""
+
+
+MARKS = ",;\t"
+"""What may stand between the cells of a table; spreadsheets write semicolons in half of Europe."""
+
+
+def text_of_table(path: Path) -> tuple[str, str]:
+    """Text of a table, and the mark between its cells: the most frequent one of its first line.
+
+    UTF-8, or UTF-16 that says so, as spreadsheets save "Unicode text". Of other encodings nobody
+    could tell which one it is.
+
+    Raises
+    ------
+    UnicodeDecodeError, OSError
+    """
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if wide else "utf-8-sig")
+    head = text.partition("\n")[0]
+    return text, max(MARKS, key=head.count)
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of a table's columns in lower case; none where it cannot be read."""
+    try:
+        text, mark = text_of_table(path)
+        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    return [name.strip().lower() for name in first]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -25,8 +58,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise QueryError(f"{path.name} is not in {path.parent.name}; every data folder needs one")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
+        text, mark = text_of_table(path)
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=mark))
     except (UnicodeDecodeError, csv.Error):
         raise QueryError(f"{path.name} cannot be read; save it as CSV in UTF-8") from None
 
@@ -44,23 +77,24 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         cells than the header; names the line.
     """
     read_table(path)  # what it refuses
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file)
-        names = [name.strip().lower() for name in next(lines, [])]
-        twice = next((n for n in names if n and names.count(n) > 1), None)
-        if twice is not None:
-            raise QueryError(f"{path.name} has two columns {twice}; rename or remove one")
-        rows = []
-        for cells in lines:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if any(cell.strip() for cell in cells[len(names) :]):
-                raise QueryError(
-                    f"{path.name}, line {lines.line_num}: more cells than columns; put cells that "
-                    "hold a comma in quotes"
-                )
-            filled = [*cells, *[""] * (len(names) - len(cells))]
-            rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
+    text, mark = text_of_table(path)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    names = [name.strip().lower() for name in next(lines, [])]
+    twice = next((n for n in names if n and names.count(n) > 1), None)
+    if twice is not None:
+        raise QueryError(f"{path.name} has two columns {twice}; rename or remove one")
+    rows = []
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if any(cell.strip() for cell in cells[len(names) :]):
+            held = {",": "a comma", ";": "a semicolon", "\t": "a tabulator"}[mark]
+            raise QueryError(
+                f"{path.name}, line {lines.line_num}: more cells than columns; put cells that "
+                f"hold {held} in quotes"
+            )
+        filled = [*cells, *[""] * (len(names) - len(cells))]
+        rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
     return rows
 
 

@@ -12,7 +12,7 @@ Layout (`_beside`), a mask bearing its picture's name, ``_mask`` behind it or no
 
 What the masks are is seen where they hold one value beside 0, or where there is a ``classes.txt``;
 else it must be said, for a number may mean either. A mask that is not what the others are is left
-out and counted.
+out and counted. Values below 0 are taken for 0, as what belongs to nothing.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _values(mask: Path) -> NDArray[np.int64]:
         values = values[..., 0]
     if values.ndim != 2:
         raise ValueError("no mask")
-    return values.astype(np.int64)
+    return np.maximum(values.astype(np.int64), 0)
 
 
 def _objects(

@@ -5,10 +5,13 @@ Every picture is opened once, so that a broken one is met here and not in traini
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +21,7 @@ from tqdm import tqdm
 from napari_pathreason.errors import PathreasonError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
-from napari_pathreason.training.samples import FLAT
+from napari_pathreason.training.samples import FLAT, is_plain
 
 from ._layout import LeftOut
 
@@ -81,7 +84,8 @@ class PicturesByName:
         """Where a picture lies.
 
         As named, if it is absolute or relative to the folder; else the file whose path shares the
-        longest end with the name. What is nowhere, or in several places, stays as named.
+        longest end with the name, which may leave out the file's ending. What is nowhere, or in
+        several places, stays as named.
         """
         plain = self._folder / name
         if plain.is_file() or (plain.is_dir() and is_picture(plain)):
@@ -104,42 +108,64 @@ class PicturesByName:
                 parts = path.relative_to(self._folder).parts
                 for start in range(len(parts)):
                     ends.setdefault(parts[start:], []).append(path)
+                    ends.setdefault((*parts[start:-1], path.stem), []).append(path)
         return ends
 
 
-def sizes_of(files: Collection[Path]) -> dict[Path, Size | None]:
-    """Open files and decode them: a flat picture whole, of a slide a piece of its middle.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was found when a file was opened.
 
-    Returns
-    -------
-    dict
-        Size of each file; None where it cannot be read.
+    Parameters
+    ----------
+    size : (width, height), optional
+        None where it cannot be read.
+    why : str
+        Why not, and what helps, as it follows the file's name; empty where that is not known.
+    digest : bytes
+        Of a flat picture's bytes; empty of a slide.
     """
+
+    size: Size | None
+    why: str = ""
+    digest: bytes = b""
+
+
+def open_all(files: Collection[Path]) -> dict[Path, Opened]:
+    """Open files and decode them: a flat picture whole, of a slide a piece of its middle."""
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     few = len(files) < 1000
     try:
-        sizes = pool.map(_size_of, files)
-        bar = tqdm(sizes, "opening", len(files), unit="picture", mininterval=1, disable=few)
+        each = pool.map(_open, files)
+        bar = tqdm(each, "opening", len(files), unit="picture", mininterval=1, disable=few)
         return dict(zip(files, bar, strict=True))
     finally:
         pool.shutdown(cancel_futures=True)  # what is interrupted opens nothing more
 
 
-def _size_of(path: Path) -> Size | None:
+def _open(path: Path) -> Opened:
+    digest = b""
     try:
         if path.suffix.lower() in FLAT:
-            with Image.open(path) as file:
-                size = file.size
-                file.draft("RGB", (max(1, size[0] // COARSER), max(1, size[1] // COARSER)))
-                file.load()
-            return size
+            data = path.read_bytes()
+            digest = hashlib.blake2b(data, digest_size=16).digest()
+            with Image.open(io.BytesIO(data)) as file:
+                if is_plain(file):
+                    size = file.size
+                    file.draft("RGB", (max(1, size[0] // COARSER), max(1, size[1] // COARSER)))
+                    file.load()
+                    return Opened(size, digest=digest)
         with open_slide(path) as slide:
             size = slide.width, slide.height
             width, height = (min(PIECE, side) for side in size)
             piece = Region((size[0] - width) // 2, (size[1] - height) // 2, width, height)
-            return None if slide.read_region(piece, (width, height)).unreadable == 1 else size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, PathreasonError):
-        return None  # what Pillow and the readers raise for what is damaged
+            if slide.read_region(piece, (width, height)).unreadable == 1:
+                return Opened(None, "has damaged tiles")
+            return Opened(size, digest=digest)
+    except PathreasonError as error:
+        return Opened(None, str(error).removeprefix(path.name).strip())
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return Opened(None)  # what Pillow raises for what is damaged
 
 
 def shown(path: Path, folder: Path) -> str:

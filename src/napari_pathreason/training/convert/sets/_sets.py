@@ -19,9 +19,10 @@ from ._nuinsseg import KIND as NUINSSEG
 from ._patchcamelyon import KIND as PATCHCAMELYON
 from ._pathmmu import KIND as PATHMMU
 from ._pathvqa import KIND as PATHVQA
+from ._pictures import SUFFIXES, is_picture
 from ._quiltvqa import KIND as QUILTVQA
 from ._qupath import KIND as QUPATH
-from ._table import KIND as TABLE
+from ._table import BY_COLUMNS as NAMED_TABLE, KIND as TABLE
 from ._unitopatho import KIND as UNITOPATHO
 from ._voc import KIND as VOC
 from ._yolo import KIND as YOLO
@@ -42,10 +43,17 @@ SETS: tuple[Kind, ...] = (
 )
 """Layouts that nothing else looks like."""
 
-FALLBACKS: tuple[tuple[Kind, ...], ...] = ((TABLE,), (COCO, VOC, YOLO, MASKS), (FOLDERS,))
+FALLBACKS: tuple[tuple[Kind, ...], ...] = (
+    (TABLE,),
+    (COCO, VOC, YOLO, MASKS),
+    (NAMED_TABLE,),
+    (FOLDERS,),
+)
 """What a folder is taken for when it looks like none of them: the first of these groups that has a
 layout like it."""
 ALL = (*SETS, *(kind for group in FALLBACKS for kind in group))
+
+PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 
 KINDS = {kind.name: kind.layout for kind in ALL}
 """Names for ``--kind``, and what lies in such a folder."""
@@ -86,6 +94,13 @@ def _find_kind(source: Path) -> Kind:
     if len(fits) > 1:
         names = " or ".join(kind.name for kind in fits)
         raise QueryError(f"{source.name} could be {names}; say which with --kind")
+    if not fits and source.suffix.lower() in PACKED:
+        raise QueryError(f"{source.name} is packed; unpack it and name the folder")
+    if not fits and source.is_dir() and not any(is_picture(path) for path in source.rglob("*")):
+        raise QueryError(
+            f"{source.name} holds no picture ({', '.join(sorted(SUFFIXES))}); check the name, or "
+            "see what a folder may hold: `pathreason data list`"
+        )
     if not fits:
         raise QueryError(
             f"{source.name} has no layout that is known ({', '.join(KINDS)}); run `pathreason data "

@@ -8,6 +8,7 @@ of it is held out.
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -194,7 +195,7 @@ def deal(
     """
     published_of: dict[str, Split] = {e.group: e.split for e in entries if e.split is not None}
     open_ = {entry.group for entry in entries if entry.split is None} - published_of.keys()
-    dealt = _draw(sorted(open_), seed, wanted) | published_of
+    dealt = _draw(sorted(open_), seed, wanted, _labels_of(entries)) | published_of
     parts: dict[Split, list[LabelledEntry]] = {split: [] for split in SPLITS}
     for entry in entries:
         parts[entry.split or dealt[entry.group]].append(entry)
@@ -225,10 +226,22 @@ def deal(
     return Division(parts, (*notes, *_untrained(parts)), short)
 
 
-def _draw(groups: list[str], seed: int, wanted: Sequence[Split]) -> dict[str, Split]:
+def _labels_of(entries: Iterable[LabelledEntry]) -> dict[str, set[str]]:
+    """Labels that the pictures of each group have."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.label:
+            found[entry.group].add(entry.label)
+    return found
+
+
+def _draw(
+    groups: list[str], seed: int, wanted: Sequence[Split], labels: Mapping[str, set[str]]
+) -> dict[str, Split]:
     """A tenth of the groups, at least one, for each split but the last, which gets the rest.
 
-    Where there are too few groups ``test`` goes without first, then ``val``.
+    Each split gets a group of every label that enough groups have, and the last one of a label
+    stays with the rest. Where there are too few groups ``test`` goes without first, then ``val``.
     """
     order_of: tuple[Split, ...] = ("test", "val", "train")
     *held, rest = (split for split in order_of if split in wanted)
@@ -237,9 +250,31 @@ def _draw(groups: list[str], seed: int, wanted: Sequence[Split]) -> dict[str, Sp
     splits: dict[str, Split] = {}
     for others, split in zip(range(len(held), 0, -1), held, strict=True):
         if len(order) > others:
-            splits |= dict.fromkeys(order[:share], split)
-            order = order[share:]
+            held_out = _held_out(order, share, labels, others + 1)
+            splits |= dict.fromkeys(held_out, split)
+            order = [group for group in order if group not in splits]
     return splits | dict.fromkeys(order, rest)
+
+
+def _held_out(
+    order: Sequence[str], share: int, labels: Mapping[str, set[str]], least: int
+) -> list[str]:
+    """Groups for one split: of each label of more than ``least`` groups one, then ``share`` in all.
+
+    A group that is the last of a label is taken only if there is no other.
+    """
+    left = Counter(label for group in order for label in labels.get(group, ()))
+    due = {label for label, number in left.items() if number > least}
+    chosen: dict[str, None] = {}
+    for fills_up in (False, True):
+        for group in order:
+            own = labels.get(group, set())
+            wanted = len(chosen) < share if fills_up else bool(own & due)
+            if group not in chosen and wanted and all(left[label] > 1 for label in own):
+                chosen[group] = None
+                left.subtract(own)
+                due -= own
+    return list(chosen) or list(order[:share])
 
 
 def _carve(
@@ -249,7 +284,8 @@ def _carve(
     lacking: list[Split] = [s for s in ("val", "test") if s in wanted and not parts[s]]
     elsewhere = {entry.group for split in ("val", "test") for entry in parts[split]}
     own = sorted({entry.group for entry in parts["train"]} - elsewhere)
-    carved = _draw(own, seed, (*lacking, "train")) if lacking else {}
+    labels = _labels_of(parts["train"])
+    carved = _draw(own, seed, (*lacking, "train"), labels) if lacking else {}
     trained, parts["train"] = parts["train"], []
     for entry in trained:
         parts[carved.get(entry.group, "train")].append(entry)

@@ -18,12 +18,13 @@ mpp        um per level-0 pixel of the picture, where the file does not state it
 ========== ====================================================================================
 
 Tables of one split each are read together: ``train.csv`` and ``test.csv`` in one folder, or a
-``labels.csv`` in each of ``train/`` and ``test/``.
+``labels.csv`` in each of ``train/`` and ``test/``. A table of another name is taken where a folder
+holds one with such columns, and is nothing else. Cells may stand between commas, semicolons or
+tabulators.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,19 +38,22 @@ from napari_pathreason.tasks import parse_boxes, whole_choice
 from napari_pathreason.training.samples import Area, Sample, Split
 from napari_pathreason.types import TaskName
 
-from ._labels import plain, read_rows, refuse_alike, refuse_alike_choices
+from ._labels import names_in, plain, read_rows, refuse_alike, refuse_alike_choices
 from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet, ask_ready
-from ._pictures import PicturesByName, shown, subfolders
+from ._pictures import DOUBTFUL, PicturesByName, shown, subfolders
 from ._splits import COLUMNS, NAMED_SO, SPELLINGS, split_in, split_of, split_of_source, splits_in
 
 NAME = "labels.csv"
+ENDINGS = {".csv", ".tsv"}
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 """The first counts if it is there; the others only if every cell names a split."""
 MEANT = {"image", "label", "question", "choices", "answer", "boxes", "region", "task", "mpp"}
 TOPICS = {"vqa": ": questions", "detection": ": boxes"}
 """Questions that are worded one by one are scored together."""
 LOST = "pictures that rows name are not in the folder and were left out"
+FOUND = "pictures lie elsewhere than rows name them, or have an ending that rows leave out"
 BLANK = "rows have no label, no answer and no boxes and were left out"
+TWICE = "rows say the same of the same picture once more and were left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +95,43 @@ class _Row:
 def _tables(source: Path) -> list[tuple[Path, Split | None]]:
     """Tables of a folder, or the table itself, with the split that its name means."""
     if source.is_file():
-        return [(source, _split_of_table(source))] if source.suffix == ".csv" else []
+        own = source.suffix.lower() in ENDINGS
+        return [(source, _split_of_table(source))] if own else []
     if not source.is_dir():
         return []
-    if (source / NAME).is_file():
-        return [(source / NAME, split_of_source(source.name))]
-    named = [
-        (path, _split_of_table(path))
-        for path in sorted(source.glob("[!.]*.csv"))
-        if len(splits_in(path.stem)) == 1 and _names_images(path)
-    ]
-    return named or [
-        (path / NAME, split_of(path.name))
+    if labels := _labels_in(source):
+        return [(labels, split_of_source(source.name))]
+    tables = [path for path in _csv_in(source) if "image" in names_in(path)]
+    named = [(p, _split_of_table(p)) for p in tables if len(splits_in(p.stem)) == 1]
+    named = named or [
+        (labels, split_of(path.name))
         for path in subfolders(source)
-        if split_of(path.name) and (path / NAME).is_file()
+        if split_of(path.name) and (labels := _labels_in(path))
     ]
+    return named or _of_another_name(source)
+
+
+def _of_another_name(source: Path) -> list[tuple[Path, Split | None]]:
+    """The one table of a folder that labels pictures; none where there are several."""
+    tables = [
+        path
+        for path in _csv_in(source)
+        if "image" in (names := set(names_in(path))) and names & {"label", "answer", "boxes"}
+    ]
+    return [(tables[0], split_of_source(source.name))] if len(tables) == 1 else []
+
+
+def _csv_in(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def _labels_in(folder: Path) -> Path | None:
+    stem = NAME.partition(".")[0]
+    return next((path for path in _csv_in(folder) if path.stem.lower() == stem), None)
 
 
 def _split_of_table(path: Path) -> Split | None:
@@ -114,15 +140,12 @@ def _split_of_table(path: Path) -> Split | None:
     return next(iter(named)) if len(named) == 1 else split_of_source(path.parent.name)
 
 
-def _names_images(path: Path) -> bool:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return "image" in {name.strip().lower() for name in next(csv.reader(file), [])}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
-
-
 def _matches(source: Path) -> bool:
+    tables = _tables(source)
+    return bool(tables) and tables != (_of_another_name(source) if source.is_dir() else [])
+
+
+def _matches_by_columns(source: Path) -> bool:
     return bool(_tables(source))
 
 
@@ -161,7 +184,12 @@ def _read(source: Path, options: Options) -> PictureSet:
             )
         region = row.cells.get("region", "").strip()
         sample = _sample_of(row, labels, topic, options)
-        questions.setdefault((row.file, region), []).append((row, sample))
+        asked = questions.setdefault((row.file, region), [])
+        if any(other == sample for _, other in asked):
+            left.add(TWICE, row.where)
+            continue
+        _refuse_two_labels(row, sample, asked)
+        asked.append((row, sample))
     refuse_alike(
         source.name,
         "labels of boxes",
@@ -192,6 +220,28 @@ def _read(source: Path, options: Options) -> PictureSet:
     return PictureSet(entries, group_is, tuple(notes), left, beside)
 
 
+def _refuse_two_labels(row: _Row, sample: Sample, asked: Sequence[tuple[_Row, Sample]]) -> None:
+    """Refuse another answer to what was asked about the same picture before.
+
+    Raises
+    ------
+    QueryError
+        Names both rows.
+    """
+    for before, other in asked:
+        same = (other.task, other.question, other.choices) == (
+            sample.task,
+            sample.question,
+            sample.choices,
+        )
+        if same and sample.choices and sample.task != "detection":
+            raise QueryError(
+                f"{row.where}: {Path(row.cells['image']).name} is {sample.answer!r} here and "
+                f"{other.answer!r} in {before.where}; keep one row, or ask about each by a column "
+                "question"
+            )
+
+
 def _rows(
     table: Path,
     split: Split | None,
@@ -207,6 +257,7 @@ def _rows(
         raise QueryError(
             f"{table.name} needs the columns image and label, or image, question and answer, or "
             "image and boxes (and may have split and group)"
+            + (f"; it has {', '.join(sorted(named - {''}))}: rename them" if named else "")
         )
     title = shown(table, source) if source.is_dir() else table.name
     column = _split_column([row for _, row in lines], named)
@@ -228,7 +279,9 @@ def _rows(
         if not labelled and row.get("task") != "detection":
             left.add(BLANK, where)
             continue
-        file = pictures.find(name) if options.images else table.parent / name
+        file = pictures.find(name)
+        if options.images is None and file != table.parent / name:
+            left.add(FOUND, name)
         if not file.exists():
             left.add(LOST, name if not Path(name).is_absolute() else file.name)
             lost.append(f"{where}: {Path(name).name} is not in the folder")
@@ -237,6 +290,8 @@ def _rows(
         key = f"{title}/{name}" if several else name
         group = row.get(group_is, "") or name
         rows.append(_Row({**row, "image": name}, where, key, file, own, group))
+    for name in sorted(pictures.doubtful):
+        left.add(DOUBTFUL, Path(name).name)
     if lost:
         left.refuse_damaged(LOST, len(lines), f"{lost[0]}; copy them there, or remove the rows")
     return rows, group_is, notes
@@ -362,6 +417,7 @@ def _mpp(text: str, where: str) -> float | None:
     return mpp
 
 
-KIND: Kind = Kind(
-    "table", "labels.csv (or a CSV itself) and the pictures that it names", _matches, _read
-)
+LAYOUT = "labels.csv (or a CSV itself) and the pictures that it names"
+KIND: Kind = Kind("table", LAYOUT, _matches, _read)
+BY_COLUMNS: Kind = Kind("table", LAYOUT, _matches_by_columns, _read)
+"""A table of any name: what a folder is taken for that is nothing else but folders of classes."""
