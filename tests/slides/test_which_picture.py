@@ -98,6 +98,48 @@ def test_another_picture_of_the_right_size_is_no_level(tmp_path: Path, subifds: 
         np.testing.assert_array_equal(coarse, half(RGB, 4))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_mask_of_transparency_is_never_the_slide(tmp_path: Path, first: bool):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for is_mask in (first, not first):
+            if is_mask:
+                mask = np.ones(RGB.shape[:2], bool)
+                tiff.write(mask, photometric="mask", subfiletype=4, metadata=None)
+            else:
+                tiff.write(RGB, photometric="rgb", tile=(64, 64), metadata=None)
+    with open_slide(path) as slide:
+        assert (slide.height, slide.width) == RGB.shape[:2]
+        image = slide.read_region(Region(0, 0, 64, 64), (64, 64))
+        np.testing.assert_array_equal(image.pixels, RGB[:64, :64])
+        assert slide.notes == ()
+
+
+def test_a_level_that_was_left_blank_is_no_level(tmp_path: Path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(RGB, photometric="rgb", tile=(64, 64), metadata=None)
+        blank = np.full_like(RGB[::2, ::2], int(RGB.mean()))
+        tiff.write(blank, photometric="rgb", tile=(64, 64), subfiletype=1, metadata=None)
+    with open_slide(path) as slide:
+        assert len(slide.level_sizes) == 1
+        assert any("shows another picture" in note for note in slide.notes)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_level_of_ngff_shows_the_same_picture(tmp_path: Path, same: bool):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    noise = np.random.default_rng(0).integers(0, 255, RGB[::2, ::2].shape, dtype=np.uint8)
+    for name, pixels in (("0", RGB), ("1", half(RGB) if same else noise)):
+        array = group.create_array(name, shape=pixels.shape, dtype="u1", chunks=(64, 64, 3))
+        array[:] = pixels
+    datasets = [{"path": "0"}, {"path": "1"}]
+    group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": datasets}]
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert len(slide.level_sizes) == 1 + same
+        assert any("another picture" in note for note in slide.notes) != same
+
+
 @pytest.mark.parametrize("quality", [30, 90])
 def test_a_level_is_the_same_picture_for_all_its_artefacts(tmp_path: Path, quality: int):
     path = tmp_path / "a.tif"

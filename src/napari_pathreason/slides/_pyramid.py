@@ -6,7 +6,7 @@ never opened as one. A page is a level only if it shows the same picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,21 @@ from PIL import Image
 from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
-from ._tiff_source import Level, TiffSource
+from ._source import Source, Window
+from ._tiff_source import Level
 
 NOT_SLIDES = ("label", "macro", "thumbnail", "overview", "barcode", "map", "preview", "navigation")
 """Words in the name of a picture that is none of the tissue at its full size."""
 GUESSED = {"generic", "uniform", "shaped", ""}
 """Kinds of tifffile's series that say nothing of levels: they are told by their size alone."""
+MASK = 4
+"""Photometric tag of a page that says where another one is transparent."""
 COMPARED = 256
 """Pixels of the finer level, at most, of which a small picture is made: few tiles are decoded."""
 SAMPLES = 24
 """Sides of the small pictures that are compared."""
+BLANK, SHOWS = 1.0, 12.0
+"""Standard deviations in grey levels: of a picture of nothing, and of one that shows something."""
 UNLIKE = 40.0
 """Mean difference in grey levels from which two pictures differ, where they do not correlate."""
 
@@ -101,7 +106,8 @@ def _is_named(one: Picture) -> bool:
         return False
     page = one.levels[0].page
     kind = int(getattr(page, "subfiletype", 0) or 0)
-    return kind == 9 or _described_as(page)
+    is_mask = kind & 4 or int(page.photometric) == MASK
+    return kind == 9 or bool(is_mask) or _described_as(page)
 
 
 def _described_as(page: Any) -> bool:
@@ -153,32 +159,35 @@ def faults_of(level: Level, faults: Mapping[int, str]) -> str:
     return next((faults[p.offset] for p in level.pages if faults.get(p.offset)), "")
 
 
-def levels_that_show_it(source: TiffSource) -> list[int]:
+def levels_that_show_it(source: Source, busiest: Callable[[int], Window | None]) -> list[int]:
     """Levels of a source that show the same picture as the level before them.
 
     Small pictures are compared, of the middle of the tile with the most bytes: on glass everything
     looks alike. What cannot be read cannot be judged, and stays.
+
+    Parameters
+    ----------
+    source : Source
+    busiest : callable
+        Where that tile of a level lies; None where a level has none.
     """
     own_levels = [0]
     for level in range(1, len(source.level_sizes)):
-        if _shows_same(source, own_levels[-1], level):
+        if _shows_same(source, own_levels[-1], level, busiest(level)):
             own_levels.append(level)
     return own_levels
 
 
-def _shows_same(source: TiffSource, fine: int, coarse: int) -> bool:
-    index = source.busiest(coarse)
-    if index is None:
+def _shows_same(source: Source, fine: int, coarse: int, tile: Window | None) -> bool:
+    if tile is None:
         return True
-    size, (width, length) = source.level_sizes[coarse], source.tile_sizes[coarse]
-    columns = -(-size[0] // width)
-    corner = index % columns * width, index // columns * length
+    size = source.level_sizes[coarse]
     zooms = [a / b for a, b in zip(source.level_sizes[fine], size, strict=True)]
     window, finer = [], []
-    for at, tile, most, zoom, limit in zip(
-        corner, (width, length), size, zooms, source.level_sizes[fine], strict=True
+    for at, end, most, zoom, limit in zip(
+        tile[:2], tile[2:], size, zooms, source.level_sizes[fine], strict=True
     ):
-        room = min(tile, most - at)
+        room = min(end, most) - at
         side = max(1, min(room, int(COMPARED / zoom)))
         start = at + (room - side) // 2
         window.append((start, start + side))
@@ -201,6 +210,8 @@ def alike(one: NDArray[np.uint8], other: NDArray[np.uint8], most: float = UNLIKE
         )
         for pixels in (one, other)
     )
+    if min(a.std(), b.std()) <= BLANK and max(a.std(), b.std()) > SHOWS:
+        return False
     if a.std() > 4 and b.std() > 4 and np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.8:
         return True
     return float(np.abs(a - b).mean()) <= (most if min(a.std(), b.std()) <= 4 else most / 4)

@@ -23,13 +23,14 @@ from ._cache import CACHE
 from ._display import DisplayLevel, display_levels
 from ._flat import HELP, SUFFIXES, open_picture
 from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES, dicom_fault, dicom_in, is_dicom
+from ._pyramid import levels_that_show_it
 from ._resample import read_resampled
 from ._scale import Scale, Stated, checked_mpp, decide_scale
 from ._signature import signature_of
 from ._source import Source, Window
 from ._tiff import OpenedFile, open_tiff, open_with_openslide
 from ._wrapped import OrientedSource, ProfiledSource, transform_of
-from ._zarr import open_zarr
+from ._zarr import ZarrImage, open_zarr
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +272,7 @@ def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
             return open_with_openslide(dicom)
         image = open_zarr(path, channels)
         stated = () if image.mpp is None else (Stated("OME", image.mpp),)
-        levels = ArraySource(image.levels, None, image.colours, path.name, image.notes)
-        return OpenedFile(levels, stated)
+        return OpenedFile(_levels_of(image, path.name), stated)
     if path.suffix.lower() in SUFFIXES:
         picture = open_picture(path)
         source = ArraySource([picture.pixels], None, None, path.name, picture.notes)
@@ -285,6 +285,18 @@ def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
     if path.suffix.lower() in OPENSLIDE_SUFFIXES:
         return open_with_openslide(path)
     return open_tiff(path, cache, channels)
+
+
+def _levels_of(image: ZarrImage, name: str) -> ArraySource:
+    """The levels of an OME-Zarr image that show the same picture; others are said."""
+    source = ArraySource(image.levels, None, image.colours, name, image.notes)
+    own = levels_that_show_it(source, lambda level: image.levels[level].busiest())
+    dropped = [size for i, size in enumerate(source.level_sizes) if i not in own]
+    if not dropped:
+        return source
+    notes = [f"a level of {w:,} x {h:,} px shows another picture, no level" for w, h in dropped]
+    levels = [image.levels[i] for i in own]
+    return ArraySource(levels, None, image.colours, name, (*image.notes, *notes))
 
 
 def slide_from_arrays(

@@ -424,7 +424,7 @@ def _checked(path: Path, source: TiffSource) -> Source:
             source.add_notes(
                 f"the file is cut off: {beyond:,} of {source.levels[0].tiles:,} tiles are missing"
             )
-        own_levels = levels_that_show_it(source)
+        own_levels = levels_that_show_it(source, source.busiest)
         dropped = [size for i, size in enumerate(source.level_sizes) if i not in own_levels]
         for width, height in dropped:
             source.add_notes(f"a page of {width:,} x {height:,} px shows another picture, no level")

@@ -166,11 +166,18 @@ class TiffSource:
             and not colours.needs_range
         )
 
-    def busiest(self, level: int) -> int | None:
-        """Tile of a level with the most bytes, which shows more than glass; None for no tile."""
+    def busiest(self, level: int) -> Window | None:
+        """Where the tile of a level with the most bytes lies, which shows more than glass.
+
+        None for no tile.
+        """
         counts = np.asarray(self._levels[level].pages[0].databytecounts)
         counts = counts[: self._levels[level].tiles]
-        return int(np.argmax(counts)) if counts.size and counts.max() > 0 else None
+        if not counts.size or counts.max() <= 0:
+            return None
+        width, length = self._grids[level]
+        y, x = divmod(int(np.argmax(counts)), -(-self._sizes[level][0] // width))
+        return x * width, y * length, (x + 1) * width, (y + 1) * length
 
     def add_notes(self, *notes: str) -> None:
         """Say more of how it was opened."""

@@ -19,8 +19,11 @@ from . import _limits as limits
 from ._colour import Colours, Rgb, channels_named, is_fluorescence
 from ._ome import parse_ome
 from ._scale import Mpp, number, um_of
+from ._source import Window
 
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
+LOOKED_AT = 256
+"""Chunks of a level, of which the largest file is taken for the one that shows most."""
 CODEC_BYTES = 65_536
 """That a codec's own words may take beside what it packs."""
 NOT_PICTURES = ("label", "macro", "thumbnail", "overview", "barcode")
@@ -76,6 +79,28 @@ class _Plane:
         that is what was not scanned.
         """
         self._is_white = self._has_files and self._array.fill_value in (None, 0)
+
+    def busiest(self) -> Window:
+        """Where a chunk with many bytes lies; the middle one where none has a file."""
+        down, across = self.chunks
+        y, x = divmod(self._busiest(), -(-self.shape[1] // across))
+        return x * across, y * down, (x + 1) * across, (y + 1) * down
+
+    def _busiest(self) -> int:
+        rows, columns = (-(-n // side) for n, side in zip(self.shape[:2], self.chunks, strict=True))
+        middle = rows // 2 * columns + columns // 2
+        if not self._has_files:
+            return middle
+        spread = np.linspace(0, rows * columns - 1, min(rows * columns, LOOKED_AT)).astype(int)
+
+        def size(index: int) -> int:
+            try:
+                file = next(self._files(index // columns, index % columns))
+                return file.stat().st_size
+            except OSError:  # left out
+                return 0
+
+        return max(map(int, [middle, *spread]), key=size)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
         if self._has_files:

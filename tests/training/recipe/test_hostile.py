@@ -45,6 +45,9 @@ def refusal(path: Path, changes: tuple[str, ...] = ()) -> str:
         (b"seed: " + b"9" * 5000 + b"\n", "cannot be read"),
         (b"!!python/object/apply:os.system [true]\n", "is not YAML"),
         (b'"\\e[2Jsft": 1\n', "r.yaml: "),
+        (BASE.encode() + b"seed: 1\nseed: 2\n", "says seed twice"),
+        (BASE.encode() + b"sft: {steps: 5, lr: 1e-4, steps: 50}\n", "says steps twice"),
+        (b'output: "runs/\\0"\ndata: {folder: x}\n', "a zero byte"),
     ],
 )
 def test_what_is_no_recipe_is_one_line(tmp_path: Path, content: bytes, says: str):

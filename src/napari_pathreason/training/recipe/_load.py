@@ -128,13 +128,29 @@ def _parse(text: str, where: str) -> Any:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if isinstance(token, yaml.AliasToken):
                 raise QueryError(f"{where} has aliases (*{token.value}), which recipes do without")
+            if isinstance(token, yaml.ScalarToken) and "\0" in token.value:
+                raise QueryError(f"{where} holds a zero byte, which no name has; leave it out")
             depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
             if depth > DEPTH:
                 raise QueryError(f"{where} is nested too deeply; recipes have few levels")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if twice := _twice(node):
+            raise QueryError(f"{where} says {plain_text(twice)} twice; leave one of them out")
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         what = plain_text(" ".join(str(error).split()))[:OWN_WORDS]
         raise QueryError(f"{where} is not YAML: {what}") from None
+
+
+def _twice(node: yaml.Node | None) -> str:
+    """A key that stands twice in one table, of which YAML takes the last; empty for none."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [str(key.value) for key, _ in node.value]
+        twice = next((key for at, key in enumerate(keys) if key in keys[:at]), "")
+        return twice or next(filter(None, (_twice(value) for _, value in node.value)), "")
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_twice, node.value)), "")
+    return ""
 
 
 def _parse_change(change: str) -> dict[str, Any]:
