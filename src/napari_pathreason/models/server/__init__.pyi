@@ -2,10 +2,8 @@ from ._address import Address as Address, is_address as is_address, parse_addres
 from ._choices import Structured as Structured, bound_to as bound_to
 from ._client import (
     BrokeOff as BrokeOff,
-    Chunk as Chunk,
     Client as Client,
     Served as Served,
-    Usage as Usage,
 )
 from ._families import ServedFamily as ServedFamily, family_named as family_named
 from ._load import (
@@ -39,4 +37,13 @@ from ._probe import (
     remembered as remembered,
 )
 from ._request import as_url as as_url, body_of as body_of
+from ._stream import (
+    DONE as DONE,
+    Chunk as Chunk,
+    Unreadable as Unreadable,
+    Usage as Usage,
+    chunks_of as chunks_of,
+    lines_of as lines_of,
+    messages_of as messages_of,
+)
 from ._trouble import NoPictures as NoPictures, Refused as Refused

@@ -82,8 +82,9 @@ def parse_address(text: str) -> Address:
         raise ModelError(f"the address of the server is not understood; {remedy}")
     if parts.username is not None or parts.query:
         raise ModelError(
-            "a key or password does not belong into the address of a server; set "
-            "PATHREASON_API_KEY instead, and give the address without it"
+            "a key, a password or a query does not belong into the address of a server; set "
+            "PATHREASON_API_KEY to its key, and give the address without what stands behind the "
+            "path and before the host"
         )
     return Address(_clean(parts), model.strip())
 

@@ -12,17 +12,26 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.types import TokenLogprobs
 
 from ._address import Address
-from ._trouble import died, foreign, refusal, said_in_stream, silent, unreachable
+from ._stream import DONE, Chunk, Unreadable, chunks_of, lines_of, messages_of
+from ._trouble import (
+    died,
+    foreign,
+    refusal,
+    said_in_stream,
+    silent,
+    unreachable,
+    withheld,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -37,7 +46,10 @@ WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try of a request that met a busy server."""
 LONGEST_WAIT = 30.0
 _TICK = 0.02  # seconds between two checks of a cancel
-_MOST_BODY = 20_000  # characters of an error
+_MOST_BODY = 20_000  # bytes of an error
+_MOST_WAITING = 1000  # lines that were read and nobody has taken yet
+_ROOM = 10_000  # characters of an answer beside those of its tokens, after which it is cut
+_CHARACTERS = 64  # of a token, at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +58,6 @@ class Served:
 
     name: str
     context: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the server counts them."""
-
-    prompt: int
-    written: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of an answer.
-
-    ``reasoning`` is text that the server took out of ``text``, ``field`` where it put it;
-    ``finish`` is set in the last piece of text.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    field: str = "content"
-    tokens: tuple[TokenLogprobs, ...] = ()
-    finish: str = ""
-    usage: Usage | None = None
 
 
 class Flag(Protocol):
@@ -133,8 +121,8 @@ class Client:
         """
         try:
             lines = list(self._lines("GET", "/models", None, threading.Event()))
-            value = json.loads("\n".join(lines))
-            listed = value["data"] if isinstance(value, dict) else []
+            value = json.loads("\n".join(lines).removeprefix("\ufeff"))
+            listed = value["data"] if isinstance(value, dict) else value
             return tuple(
                 Served(one["id"], _context(one))
                 for one in listed
@@ -144,7 +132,7 @@ class Client:
             if getattr(error, "status", 0) >= 500:  # such as a server without a cache of models
                 return ()
             raise
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise foreign(self.address) from None
 
     def chat(self, body: dict[str, Any], cancel: Flag) -> Iterator[Chunk]:
@@ -163,31 +151,43 @@ class Client:
         BrokeOff
             If it stops in the middle, or writes what cannot be read.
         ModelError
-            If it cannot be reached, or says nothing for too long.
+            If it cannot be reached, or says nothing for too long: signs of life that are no piece
+            of an answer are nothing.
         """
         whole = {"model": self.address.model, "stream": True, **body}
+        room = _ROOM + _CHARACTERS * int(body.get("max_tokens", 0))
         begun = ended = False
-        for line in self._lines("POST", "/chat/completions", whole, cancel):
-            if not (data := _data_of(line)):
-                continue
-            if data == "[DONE]":
-                return
-            try:
-                value = json.loads(data)
-            except ValueError:
-                if begun:
-                    raise self._broke_off() from None
-                raise foreign(self.address) from None
-            if not isinstance(value, dict):
-                raise foreign(self.address)
-            if error := said_in_stream(self.address, value):
-                if begun:
-                    raise self._broke_off() from error
-                raise error
-            for chunk in _chunks(value):
-                begun = begun or bool(chunk.text or chunk.reasoning)
-                ended = ended or bool(chunk.finish)
-                yield chunk
+        heard = time.monotonic()
+        try:
+            for value in messages_of(self._lines("POST", "/chat/completions", whole, cancel)):
+                if value is DONE:
+                    return
+                if value is None:
+                    if time.monotonic() - heard > self._timeout:
+                        if ended:
+                            return
+                        late = silent(self.address, self._timeout)
+                        raise BrokeOff(str(late)) if begun else late
+                    continue
+                if error := said_in_stream(self.address, value):
+                    if begun:
+                        raise self._broke_off() from error
+                    raise error
+                for chunk in chunks_of(value):
+                    if chunk.finish == "content_filter":
+                        raise BrokeOff(str(withheld(self.address)))
+                    if chunk.finish == "error":
+                        raise self._broke_off()
+                    if chunk.text or chunk.reasoning:
+                        begun, heard = True, time.monotonic()
+                    ended = ended or bool(chunk.finish)
+                    room -= len(chunk.text) + len(chunk.reasoning)
+                    yield chunk
+                    if room < 0:  # it heeds no bound
+                        yield Chunk(finish="length")
+                        return
+        except Unreadable:
+            raise (self._broke_off() if begun else foreign(self.address)) from None
         if not ended and not cancel.is_set():
             raise self._broke_off() if begun else died(self.address)
 
@@ -211,10 +211,12 @@ class Client:
         self, method: str, path: str, body: dict[str, Any] | None, cancel: Flag
     ) -> Iterator[str]:
         """Lines of the response, the request tried again while the server is busy."""
+        limit = self._timeout + 2 * CONNECT_SECONDS  # else the HTTP library itself is late first
+        late = silent(self.address, self._timeout)
         for wait in (*self._waits, None):
             call = _Call(self, method, path, body)
             try:
-                yield from call.lines(cancel)
+                yield from call.lines(cancel, limit, late)
                 return
             except _Busy as busy:
                 if wait is None:
@@ -238,7 +240,7 @@ class Client:
                 extensions={"trace": call.trace},
             ) as response:
                 if response.status_code != 200:
-                    words = response.read()[:_MOST_BODY].decode(errors="replace")
+                    words = _beginning(response.iter_bytes()).decode(errors="replace")
                     location = response.headers.get("location", "").partition("?")[0]
                     refused = refusal(self.address, response.status_code, words, location)
                     if response.status_code in BUSY:
@@ -246,7 +248,7 @@ class Client:
                     else:
                         call.put(refused)
                     return
-                for line in response.iter_lines():
+                for line in lines_of(response.iter_bytes()):
                     call.put(line)
                 call.put(None)
         except httpx2.ConnectError as error:
@@ -256,7 +258,7 @@ class Client:
         except httpx2.TimeoutException:
             late = silent(self.address, self._timeout)
             call.put(BrokeOff(str(late)) if call.spoke else late)
-        except (httpx2.TransportError, OSError):
+        except (httpx2.RequestError, OSError):
             call.put(self._broke_off() if call.spoke else died(self.address))
         except Exception as error:  # a fault of ours must end the wait, not hang it
             call.put(error)
@@ -277,13 +279,16 @@ class _Call:
         self.spoke = False
         self._socket: socket.socket | None = None
         self._aborted = False
-        self._queue: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+        self._queue: queue.Queue[str | Exception | None] = queue.Queue(_MOST_WAITING)
         self._thread = threading.Thread(target=client.send, args=(self,), daemon=True)
 
     def put(self, item: str | Exception | None) -> None:
         """A line, an error, or None at the end."""
         self.spoke = self.spoke or isinstance(item, str)
-        self._queue.put(item)
+        while not self._aborted:  # a server that writes faster than anybody reads must wait
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=_TICK)
+                return
 
     def trace(self, name: str, info: dict[str, Any]) -> None:
         """Note the socket as soon as there is one; called by the HTTP library."""
@@ -292,14 +297,18 @@ class _Call:
             if self._aborted:
                 self.abort()
 
-    def lines(self, cancel: Flag) -> Iterator[str]:
-        """Lines as they come, until the end or a cancel."""
+    def lines(self, cancel: Flag, limit: float, late: Exception) -> Iterator[str]:
+        """Lines as they come, until the end or a cancel; ``limit`` seconds without one are late."""
         self._thread.start()
+        last = time.monotonic()
         while not cancel.is_set():
             try:
                 item = self._queue.get(timeout=_TICK)
             except queue.Empty:
+                if time.monotonic() > last + limit:  # bytes may come that make no line
+                    raise late from None
                 continue
+            last = time.monotonic()
             if item is None:
                 return
             if isinstance(item, Exception):
@@ -314,64 +323,19 @@ class _Call:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+def _beginning(content: Iterable[bytes]) -> bytes:
+    """As much of a body as an error needs; the rest is not waited for."""
+    read = b""
+    for some in content:
+        read += some
+        if len(read) >= _MOST_BODY:
+            break
+    return read[:_MOST_BODY]
+
+
 def _seconds(text: str | None) -> float:
     """Seconds of a Retry-After header; dates are left out."""
     return float(text) if text is not None and text.isdecimal() else 0.0
-
-
-def _data_of(line: str) -> str:
-    """What a line of a stream holds; a server that does not stream sends one line of JSON."""
-    line = line.strip()
-    if line.startswith("data:"):
-        return line[5:].strip()
-    return line if line.startswith(("{", "<")) else ""
-
-
-def _chunks(value: dict[str, Any]) -> Iterator[Chunk]:
-    """Pieces out of one message of a stream, or out of a whole answer."""
-    usage = _usage(value.get("usage"))
-    choices = value.get("choices") or [{}]  # the message that counts tokens has none
-    first = choices[0] if isinstance(choices, list) and isinstance(choices[0], dict) else {}
-    delta = first.get("delta") or first.get("message") or {}
-    if not isinstance(delta, dict):
-        return
-    for field in ("reasoning_content", "reasoning"):
-        if isinstance(thought := delta.get(field), str) and thought:
-            yield Chunk(reasoning=thought, field=field)
-            break  # some servers write it under both names
-    text = delta.get("content")
-    finish = first.get("finish_reason")
-    yield Chunk(
-        text if isinstance(text, str) else "",
-        tokens=_logprobs(first.get("logprobs")),
-        finish=finish if isinstance(finish, str) else "",
-        usage=usage,
-    )
-
-
-def _usage(value: Any) -> Usage | None:
-    try:
-        return Usage(int(value["prompt_tokens"]), int(value.get("completion_tokens") or 0))
-    except (TypeError, ValueError, LookupError, AttributeError):
-        return None
-
-
-def _logprobs(value: Any) -> tuple[TokenLogprobs, ...]:
-    """Written tokens with their alternatives; empty where the server tells none."""
-    try:
-        listed = value["content"] or ()
-        return tuple(map(_token, listed))
-    except (TypeError, ValueError, LookupError):
-        return ()
-
-
-def _token(one: dict[str, Any]) -> TokenLogprobs:
-    own = (str(one["token"]), float(one["logprob"]))
-    others = tuple((str(t["token"]), float(t["logprob"])) for t in one.get("top_logprobs") or ())
-    texts = [text for text, _ in others]
-    if own[0] in texts:
-        return TokenLogprobs(others, texts.index(own[0]))
-    return TokenLogprobs((*others, own), len(others))
 
 
 def _context(one: dict[str, Any]) -> int | None:

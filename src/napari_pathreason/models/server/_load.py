@@ -22,6 +22,7 @@ from ._families import ServedFamily, family_named, short_name
 from ._memory import allow_host, check_allowed, key_of, recall, remember
 from ._performer import ServerPerformer
 from ._probe import Capabilities, capabilities, keep, probe, remembered
+from ._trouble import plain
 
 BOXES = "boxes"
 CALIBRATED = "calibration"
@@ -220,7 +221,14 @@ def _calibration(address: Address) -> Calibration | None:
 def _connected(model_id: str, key: str) -> tuple[Client, tuple[Served, ...]]:
     address = parse_address(model_id)
     check_allowed(address)
-    client = Client(address, key or key_of(address))
+    key = (key or key_of(address)).strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ModelError(
+            f"the key of the server {address.place} holds a blank, a line break or another "
+            "character that no key has; set PATHREASON_API_KEY anew, or store it anew in the "
+            "system keyring"
+        )
+    client = Client(address, key)
     return client, client.models()
 
 
@@ -228,7 +236,9 @@ def _chosen(client: Client, listed: tuple[Served, ...]) -> tuple[Client, Served]
     """The model that the address names, or the only one."""
     address = client.address
     names = [one.name for one in listed]
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    shown = ", ".join(map(plain, names[:8])) + (
+        f" and {len(names) - 8} more" if len(names) > 8 else ""
+    )
     wanted = address.model
     if not wanted and len(listed) == 1:
         (served,) = listed

@@ -15,10 +15,11 @@ from napari_pathreason import types
 from napari_pathreason.errors import ModelError, QueryError
 
 from ._choices import bound_to
-from ._client import BrokeOff, Chunk, Client, Flag, Usage
+from ._client import BrokeOff, Client, Flag
 from ._memory import remember
 from ._probe import BEGUN, PROBE, Capabilities, keep, optional_fields, pixel_bounds
 from ._request import body_of, without_pictures
+from ._stream import Chunk, Usage
 from ._trouble import Refused
 
 WORDS_OF_TEMPLATE = 4

@@ -21,10 +21,11 @@ from napari_pathreason.types import BoxSpace, Messages, Query
 
 from ._address import Address
 from ._choices import TRIED, Structured, bound_to
-from ._client import Client, Usage
+from ._client import Client
 from ._families import family_named
 from ._memory import recall, remember
 from ._request import body_of, without_pictures
+from ._stream import Usage
 from ._trouble import Refused
 
 PROBE = "probe"

@@ -20,7 +20,9 @@ _CONTEXT = re.compile(
 _NO_PICTURES = re.compile(
     r"not (a )?multi-?modal|image input is not supported|mmproj|at most 0 image|"
     r"(does not|doesn't|not) support (image|vision|multimodal)|unsupported content.*image|"
-    r"missing data required for image|not a vision|only text|text-only",
+    r"missing data required for image|not a vision|only text|text-only|"
+    r"image_url.{0,40}(only supported by certain|not supported)|unknown variant .?image|"
+    r"(does not|doesn't|not) support [a-z ]{0,20}image|no endpoints found that support image",
     re.IGNORECASE,
 )
 _FEWER = re.compile(
@@ -85,12 +87,13 @@ def refusal(address: Address, status: int, body: str, location: str = "") -> Ref
         Where a redirect points.
     """
     words = _words(body)
-    own = f" ({_short(words)})" if words else ""
+    own = f" ({plain(words)})" if words else ""
     name = _model(address)
     kind, line = Refused, ""
     if 300 <= status < 400:
         line = (
-            f"the server {address.place} sends requests on to {location or 'another address'}; "
+            f"the server {address.place} sends requests on to "
+            f"{plain(location) or 'another address'}; "
             "give that address if you trust it, as nothing is sent there by itself"
         )
     elif status in (401, 403):
@@ -111,8 +114,9 @@ def refusal(address: Address, status: int, body: str, location: str = "") -> Ref
         )
     elif status in (404, 405):
         line = (
-            f"the server {address.place} has nothing at {address.url}/chat/completions; most "
-            "addresses end in /v1, check the path"
+            f"the server {address.place} has nothing at {address.url}/chat/completions; "
+            + ("check the path" if address.url.endswith("/v1") else f"try {address.url}/v1")
+            + ", most addresses end in /v1"
         )
     elif status == 413:
         line = f"the picture is too large for the server {address.place}; ask with a smaller budget"
@@ -148,11 +152,11 @@ def unreachable(address: Address, why: str) -> ModelError:
     lower = why.lower()
     if "ssl" in lower or "certificate" in lower or "tls" in lower:
         return ModelError(
-            f"the server {address.place} was not reached by TLS ({_short(why)}); give http:// "
+            f"the server {address.place} was not reached by TLS ({plain(why)}); give http:// "
             "where it speaks plain HTTP, or have its certificate trusted on this machine"
         )
     return ModelError(
-        f"the server {address.place} cannot be reached ({_short(why)}); start it, or check host "
+        f"the server {address.place} cannot be reached ({plain(why)}); start it, or check host "
         "and port"
     )
 
@@ -181,9 +185,21 @@ def foreign(address: Address) -> ModelError:
     )
 
 
+def withheld(address: Address) -> ModelError:
+    """The error of an answer that a filter of the server keeps back."""
+    return ModelError(
+        f"the server {address.place} withheld the answer by its content filter; ask in other "
+        "words, or choose another model"
+    )
+
+
 def said_in_stream(address: Address, value: dict[str, Any]) -> ModelError | None:
     """The error that a chunk of a stream holds; None where it holds none."""
     error = value.get("error")
+    if not error and not value.get("choices"):  # as older servers and proxies say it
+        error = value.get("detail") or value.get("message")
+        if isinstance(code := value.get("code"), int) and error:
+            error = {"message": error, "code": code}
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
@@ -204,12 +220,15 @@ def _words(body: str) -> str:
     for key in ("error", "message", "detail"):
         while isinstance(value, dict) and key in value:
             value = value[key]
+    if isinstance(value, list) and all(isinstance(one, dict) and "msg" in one for one in value):
+        # of pydantic; what else it says repeats the request, its pictures too
+        return "; ".join(f"{'.'.join(map(str, one.get('loc', ())))}: {one['msg']}" for one in value)
     if isinstance(value, dict | list):
         return json.dumps(value)
     return str(value)
 
 
-def _short(words: str) -> str:
+def plain(words: str) -> str:
     """A server's words on one line, cut, and without what is no letter."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split()).rstrip(".")
     return line if len(line) <= MOST_WORDS else f"{line[: MOST_WORDS - 3]}..."
