@@ -93,7 +93,7 @@ def files_in(folder: Path) -> dict[str, Any]:
     return found
 
 
-def load_reader(*_: Any) -> LoadedModels:
+def load_reader(*_: Any, **__: Any) -> LoadedModels:
     """A model that boxes dark spots, in place of weights."""
     return LoadedModels(Reader(), FixedAllocator())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.models import Fetched, ModelProcess
 from napari_pathreason.types import (
     Allocation,
     Completion,
@@ -28,7 +29,7 @@ from napari_pathreason.types import (
     Query,
     TokenLogprobs,
 )
-from napari_pathreason.viewer import Compute
+from napari_pathreason.viewer import Compute, session_of
 
 MARKER = (255, 0, 255)
 DIMS = ModelDims(16, 2, 2, 32, 64, 2, 32, 64, 2, 1, 16, 100)
@@ -169,7 +170,6 @@ def make_dock(
     make_napari_viewer_proxy: Callable[..., Any], factory: FakeFactory, messages: list[Any]
 ) -> Callable[..., tuple[Any, Any]]:
     """Viewer and dock whose models are fake."""
-    from napari_pathreason.viewer import session_of
     from napari_pathreason.widgets import AskWidget
 
     def make(**options: Any) -> tuple[Any, Any]:
@@ -199,3 +199,63 @@ def marked_image() -> NDArray[np.uint8]:
     image = np.full((400, 600, 3), 255, np.uint8)
     image[160:200, 320:400] = MARKER
     return image
+
+
+DOWNLOAD = 20_000_000_000
+
+
+class Downloading(ModelProcess):
+    """Is downloaded up to a half, and then waits for its gate."""
+
+    def __init__(self, models: Any) -> None:
+        self._models = models
+        self.gate = threading.Event()
+        self.cancelled = False
+
+    performer = property(lambda self: self._models.performer)  # type: ignore[assignment]
+    allocator = property(lambda self: self._models.allocator)  # type: ignore[assignment]
+
+    def loading(self, cancel: threading.Event) -> Generator[Fetched, None, None]:
+        yield Fetched("a/b", 0, DOWNLOAD)
+        yield Fetched("a/b", DOWNLOAD // 2, DOWNLOAD)
+        while not self.gate.wait(0.01):
+            if cancel.is_set():
+                self.cancelled = True
+                return
+        yield Fetched("a/b", DOWNLOAD, DOWNLOAD)
+
+    def close(self) -> None:
+        """Nothing is there to be ended."""
+
+
+@pytest.fixture
+def missing(factory: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[Downloading]]:
+    """Let the model of a viewer be one that is not here; gives those that are loaded."""
+    made: list[Downloading] = []
+
+    def let(viewer: Any) -> list[Downloading]:
+        def load(*words: Any) -> Downloading:
+            made.append(Downloading(factory(*words)))
+            return made[-1]
+
+        session_of(viewer).models_factory = load
+        monkeypatch.setattr("napari_pathreason.models.is_missing", lambda model: True)
+        return made
+
+    return let
+
+
+@pytest.fixture
+def follow_download(qtbot: Any) -> Callable[..., None]:
+    """Wait until a bar shows the half of a download; then cancel it, or let it go on."""
+
+    def follow(bar: Any, made: list[Downloading], cancel: Any = None) -> None:
+        half = "Downloading a/b: 10.0 of 20.0 GB"
+        qtbot.waitUntil(lambda: bar.label.text().startswith(half), timeout=60_000)
+        assert bar.bar.value() == bar.bar.maximum() // 2
+        if cancel is None:
+            made[0].gate.set()
+        else:
+            cancel()
+
+    return follow

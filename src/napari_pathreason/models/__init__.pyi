@@ -40,7 +40,7 @@ from ._decode import (
     stop_ids as stop_ids,
 )
 from ._dims import read_dims as read_dims
-from ._fetch import Fetched as Fetched, fetch as fetch
+from ._fetch import Fetched as Fetched, fetch as fetch, is_missing as is_missing
 from ._generate import GeneratePerformer as GeneratePerformer, picture_token as picture_token
 from ._head_allocator import (
     BUDGETS as BUDGETS,

@@ -45,6 +45,15 @@ class Fetched:
         )
 
 
+def is_missing(model_id: str | Path) -> bool:
+    """Whether a model is one of the hub that is not whole on this machine; never offline."""
+    if not isinstance(model_id, str) or not is_hub_id(model_id) or Path(model_id).is_dir():
+        return False
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and not _is_whole(model_id)
+
+
 def fetch(model_id: str | Path, tell: Callable[[Fetched], object]) -> None:
     """Download what is missing of a model of the hub, and of the one that it is an adapter of.
 
@@ -62,14 +71,10 @@ def fetch(model_id: str | Path, tell: Callable[[Fetched], object]) -> None:
     ModelError
         As `find_checkpoint`.
     """
-    if not isinstance(model_id, str) or not is_hub_id(model_id) or Path(model_id).is_dir():
+    if not is_missing(model_id):
         return
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE or _is_whole(model_id):
-        return
-    _fetch(model_id, tell)
-    base = base_of(find_checkpoint(model_id)[0], model_id)
+    _fetch(str(model_id), tell)
+    base = base_of(find_checkpoint(model_id)[0], str(model_id))
     if base is not None:
         fetch(base, tell)
 

@@ -25,6 +25,7 @@ from napari_pathreason.project import (
 from napari_pathreason.types import GenerationSettings, Request
 
 from ._inquiry import Draft
+from ._questions import ModelLoading, download
 from ._session import Session
 from ._settings import EMBEDDED, Compute, Preferences
 from ._slide_file import SlideFile
@@ -85,8 +86,11 @@ def project_request(
 
 def project_events(
     session: Session, wanted: ProjectRequest, cancel: Flag
-) -> Iterator[ProjectEvent]:
-    """Events of `project.run_project` with the session's model; for a worker, never raises."""
+) -> Iterator[ModelLoading | ProjectEvent]:
+    """Events of `project.run_project` with the session's model; for a worker, never raises.
+
+    Before them come those of a download.
+    """
     from napari_pathreason.slide_run import model_identity, used_model
 
     def load() -> Models:
@@ -96,6 +100,10 @@ def project_events(
 
     try:
         compute = wanted.compute or Compute()
+        yield from download(session, wanted.model, wanted.compute, cancel)
+        if cancel.is_set():
+            yield ProjectEnded(0, 0, 0, (), cancelled=True)
+            return
         used = used_model(wanted.model, compute.device, compute.encoder, compute.precision)
         question = ProjectQuestion(wanted.request, model_identity(used), used.encoder)
         with closing(run_project(wanted.project, question, load, cancel=cancel)) as events:

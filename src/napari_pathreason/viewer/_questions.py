@@ -248,6 +248,25 @@ def answer_question(
         yield Failed(Stage.OVERVIEW, str(shown), shown)
 
 
+def download(
+    session: Session, model_id: str, compute: Compute | None, cancel: CancelFlag
+) -> Iterator[ModelLoading]:
+    """Download a model of the hub that is not on this machine, before a run asks for its files.
+
+    It ends when the model is loaded, or with a cancel; nothing is done for any other model.
+
+    Raises
+    ------
+    ModelError, OutOfMemoryError
+        If it cannot be had, or not be loaded.
+    """
+    from napari_pathreason.models import is_missing
+
+    if is_missing(model_id):
+        for fetched in _loading(session.models(model_id, compute), cancel):
+            yield ModelLoading(model_id, fetched)
+
+
 def _loading(models: Models, cancel: CancelFlag) -> Iterator[Fetched]:
     """How far the download of a model is, until it is loaded; nothing of one that is."""
     from napari_pathreason.models import ModelProcess

@@ -44,6 +44,7 @@ from napari_pathreason.slides import Slide, open_slide
 from ._class_map import ClassMap
 from ._layers import arrays_opener, known_mpp, slide_of, slide_opener
 from ._lesions import MOST_BOXES, AllLesions, most_confident
+from ._questions import ModelLoading, download
 from ._session import Session
 from ._settings import EMBEDDED, preferences
 from ._tile_map import TileMap
@@ -151,13 +152,20 @@ def found_run(folder: Path) -> FoundRun | None:
     return FoundRun(replace(plan.settings, overrides=None), finished)
 
 
-def run_request(session: Session, request: SlideRequest, cancel: Flag) -> Iterator[RunEvent]:
+def run_request(
+    session: Session, request: SlideRequest, cancel: Flag
+) -> Iterator[ModelLoading | RunEvent]:
     """Events of `slide_run.run_slide`, the model in the session's own process; never raises.
 
-    The model is started only if there is a tile left to answer.
+    Before them come those of a download. The model is started only if there is a tile left to
+    answer.
     """
     try:
         compute = preferences().compute
+        yield from download(session, request.model, compute, cancel)
+        if cancel.is_set():
+            yield RunCancelled(0, 0)
+            return
         now = partial(used_model, request.model, compute.device, compute.encoder, compute.precision)
         used = now()
         with request.slide() as slide:
@@ -216,6 +224,8 @@ class RunSoFar:
         what was shown of a run is up to date.
     plan : RunPlan or None
         None until the tiles are laid.
+    loading : ModelLoading or None
+        How far the model's download is; None where nothing is downloaded.
     progress : Progress or None
     boxes, tokens : int
         Boxes and visual tokens spent, of all tiles that are done.
@@ -245,6 +255,7 @@ class RunSoFar:
         self.request = request
         self.number = next(_runs)
         self.plan: RunPlan | None = None
+        self.loading: ModelLoading | None = None
         self.progress: Progress | None = None
         self.boxes = self.tokens = self.changes = self.everything_changes = 0
         self.records: dict[int, TileRecord] = {}
@@ -258,9 +269,11 @@ class RunSoFar:
         self._lock = Lock()
         self._most_boxes, self._throttle = most_boxes, Throttle(share)
 
-    def take(self, event: RunEvent) -> None:
+    def take(self, event: ModelLoading | RunEvent) -> None:
         """Note an event."""
-        if isinstance(event, RunStarted):
+        if isinstance(event, ModelLoading):
+            self.loading = event
+        elif isinstance(event, RunStarted):
             self._begin(event.plan)
             self.progress = Progress(event.done, event.total, None)
         elif isinstance(event, TileDone):

@@ -59,6 +59,14 @@ class LineOverBar(QWidget):
             self.bar.setValue(step)
 
 
+def loading_line(event: ModelLoading) -> tuple[str, float]:
+    """What is loaded or downloaded, in words, and how much of a download is done from 0 to 1."""
+    fetched = event.fetched
+    if fetched is None or fetched.done >= fetched.total:
+        return "Loading the model", 0.0
+    return fetched.words, fetched.done / fetched.total
+
+
 class StageProgress(LineOverBar):
     """Progress of one answer.
 
@@ -85,10 +93,8 @@ class StageProgress(LineOverBar):
     def follow(self, event: ModelLoading | Event) -> None:
         """Show an event that is not an ending."""
         if isinstance(event, ModelLoading):
-            self._step, self._windows, text = 0, 0, "Loading the model"
-            if event.fetched is not None and event.fetched.done < event.fetched.total:
-                text = event.fetched.words
-                self._step = (len(Stage) + 1) * FINE * event.fetched.done // event.fetched.total
+            text, share = loading_line(event)
+            self._step, self._windows = int(share * (len(Stage) + 1) * FINE), 0
         elif isinstance(event, StageStarted):
             self._step, text = FINE * (list(Stage).index(event.stage) + 1), WORDS[event.stage]
             if event.stage is Stage.GENERATE and self._windows:
@@ -143,6 +149,10 @@ class TileProgress(LineOverBar):
     def follow(self, so_far: RunSoFar, paused: bool) -> None:
         """Tiles, boxes and time left."""
         at = so_far.progress
+        if at is None and so_far.loading is not None:
+            text, share = loading_line(so_far.loading)
+            self.say(f"{text}\N{HORIZONTAL ELLIPSIS}", share)
+            return
         if at is None:
             self.say("Looking for tissue and earlier tiles\N{HORIZONTAL ELLIPSIS}")
             return

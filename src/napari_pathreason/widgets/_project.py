@@ -22,6 +22,7 @@ from napari_pathreason.project import (
     ProjectStarted,
 )
 from napari_pathreason.viewer import (
+    ModelLoading,
     ProjectRequest,
     RunState,
     Session,
@@ -32,7 +33,7 @@ from napari_pathreason.viewer import (
 
 from . import _words as words
 from ._fields import MORE, listen, text_line
-from ._progress import LineOverBar
+from ._progress import LineOverBar, loading_line
 from ._runner import WAIT, PausableRunner
 from ._server import may_send
 from ._work import work
@@ -47,7 +48,8 @@ class ProjectRunner(PausableRunner):
     Signals
     -------
     happened : object
-        A `project.ProjectEvent`, in the main thread; the last one of a run is `ProjectEnded`.
+        `ModelLoading` or a `project.ProjectEvent`, in the main thread; the last one of a run is
+        `ProjectEnded`.
     stood
         A run has let go of its folder.
     """
@@ -96,7 +98,7 @@ class ProjectRunner(PausableRunner):
             self._number += 1
         self._free_model()
 
-    def _relay(self, numbered: tuple[int, ProjectEvent | None]) -> None:
+    def _relay(self, numbered: tuple[int, ModelLoading | ProjectEvent | None]) -> None:
         number, event = numbered
         if number != self._number or not self.running:
             return
@@ -207,8 +209,11 @@ class ProjectPanel(QWidget):
         if self.runner.running:
             self.runner.close()
 
-    def _follow(self, event: ProjectEvent) -> None:
-        if isinstance(event, ProjectStarted):
+    def _follow(self, event: ModelLoading | ProjectEvent) -> None:
+        if isinstance(event, ModelLoading):
+            text, share = loading_line(event)
+            self.progress.paint(f"{text}\N{HORIZONTAL ELLIPSIS}", int(STEPS * share))
+        elif isinstance(event, ProjectStarted):
             self._total, self._done = event.total, len(event.before)
             self._take(event)
             before = f", {self._done:,} answered before" if self._done else ""
@@ -281,7 +286,7 @@ class ProjectPanel(QWidget):
 
 def _followed(
     session: Session, wanted: ProjectRequest, cancel: Flag, go: Flag, number: int
-) -> Generator[tuple[int, ProjectEvent | None], None, None]:
+) -> Generator[tuple[int, ModelLoading | ProjectEvent | None], None, None]:
     """Events with the number of their run; None while it waits after an annotation."""
     for event in project_events(session, wanted, cancel):
         yield number, event

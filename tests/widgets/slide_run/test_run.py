@@ -30,7 +30,7 @@ def test_the_same_files_as_the_shell(
     dock.start()
     wait()
     ((_, models),) = factory.made
-    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_: models)
+    monkeypatch.setattr("napari_pathreason.models.load_models", lambda *_, **__: models)
     words = ["detect", str(slide_file), "-o", str(tmp_path / "shell"), "--lesions", "marker"]
     words += ["--slide-mpp", "0.5", "--mpp", "0.5", "--tile", "192", "--budget", "16"]
     assert main([*words, "--min-tissue", "0.5"]) == 0
