@@ -13,19 +13,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from napari_pathreason.models import EFFORTS, AllocatorNet, PolicyAllocator, save_allocator
 from napari_pathreason.training.recipe import Cost, Recipe
-from napari_pathreason.training.run import alone, by_first, join, start_log
+from napari_pathreason.training.run import alone, by_first, join
 
 from ._head_data import Overviews, Returns, read_overviews, returns
 from ._rewards import entropy, expected_gain, ranking_loss
-from ._state import identity, resume, save
+from ._state import NetLoop, identity
 from ._tables import ScoreTable, performer_folder, train_val_tables
 from ._text import train_text_allocator
 from ._windows import train_windows_allocator
@@ -72,7 +70,6 @@ def _train(
     recipe: Recipe, tracker: Accelerator, folder: Path, tables: tuple[ScoreTable, ScoreTable]
 ) -> None:
     settings, out = recipe.allocator, Path(recipe.output) / "allocator"
-    last = min(settings.steps, settings.stop_after or settings.steps)
     (overviews, train), (val_overviews, val) = (_tensors(one, settings.cost) for one in tables)
     rewards, val_rewards = train.rewards(settings), val.rewards(settings)
 
@@ -80,37 +77,26 @@ def _train(
     net = AllocatorNet()
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     of = identity(recipe, (tables[0].file, tables[1].file))
-    step, best, best_weights = resume(out, of, net, optimizer)
-    log = start_log(tracker, out, recipe, step, of={"data": tables[0].data_sha256})
-    bar = tqdm(total=last, initial=step, desc="allocator", unit="step", mininterval=5)
-    while step < last:
-        logits = overviews.logits(net, Random(f"{recipe.seed}-{step}"))
-        if step < settings.warm_steps:
-            loss = ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
-        else:
-            loss = -(expected_gain(logits, rewards) + settings.entropy * entropy(logits)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
 
-        record: dict[str, Any] = {"step": step, "lr": settings.lr, "loss": round(float(loss), 6)}
-        record |= figures(logits.detach(), train, rewards)
-        if step % settings.validate_every == 0 or step == last:
-            with torch.no_grad():
-                means = figures(val_overviews.logits(net), val, val_rewards)
-            record |= {f"val_{name}": value for name, value in means.items()}
-            if means["reward"] > best:
-                best = means["reward"]
-                best_weights = {k: v.clone() for k, v in net.state_dict().items()}
-        log.write(record)
-        bar.update()
-        if step % settings.checkpoint_every == 0 or step == last:
-            save(out, of, net, optimizer, step, best, best_weights)
-            log.draw(PANELS)
-    bar.close()
-    log.close()
-    net.load_state_dict(best_weights)
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        return figures(val_overviews.logits(net), val, val_rewards)
+
+    data = tables[0].data_sha256
+    loop = NetLoop(tracker, recipe, settings, out, "allocator", PANELS, of, data, net, optimizer)
+    with loop:
+        while loop.step < loop.last:
+            logits = overviews.logits(net, Random(f"{recipe.seed}-{loop.step}"))
+            if loop.step < settings.warm_steps:
+                loss = ranking_loss(logits.flatten(0, 1), rewards.flatten(0, 1))
+            else:
+                loss = -(expected_gain(logits, rewards) + settings.entropy * entropy(logits)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            record = {"lr": settings.lr, "loss": round(float(loss), 6)}
+            loop.end_step(record | figures(logits.detach(), train, rewards), validate)
+    loop.take_best()
     save_allocator(folder, PolicyAllocator(net.eval(), int(overviews.native.max())))
 
 

@@ -1,16 +1,21 @@
-"""Where an allocator's training stands on disk: written whole, resumed if it still fits."""
+"""Where an allocator's training stands: states written whole, resumed if they still fit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from tqdm import tqdm
 
 from napari_pathreason.files import atomic_bytes, atomic_text, former_folder
+from napari_pathreason.training import run
 from napari_pathreason.training.recipe import Recipe
 
 LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
@@ -61,29 +66,120 @@ def make_room(out: Path, of: str) -> None:
             text.write(of)
 
 
-def save(
-    out: Path,
-    of: str,
-    net: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    best: float,
-    best_weights: dict[str, torch.Tensor],
-) -> None:
-    """Write ``checkpoint.pt``, which belongs to the run that `identity` calls ``of``."""
-    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    with atomic_bytes(out / "checkpoint.pt") as file:
-        torch.save(state | {"of": of, "best": best, "best_weights": best_weights}, file)
+class NetLoop:
+    """Counts the steps of a net that learns in one process; keeps states and the best weights.
 
+    A context: it closes its bar and its log at the end.
 
-def resume(
-    out: Path, of: str, net: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, dict[str, torch.Tensor]]:
-    """Step, best held-out reward, and the weights that it is of; 0 where another run was here."""
-    file = out / "checkpoint.pt"
-    state = torch.load(file, weights_only=True) if file.is_file() else {}
-    if state.get("of") != of:
-        return 0, float("-inf"), net.state_dict()
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["best"]), state["best_weights"]
+    Parameters
+    ----------
+    tracker : Accelerator
+        Of the run.
+    recipe : Recipe
+    settings : LoopRecipe
+        The part of the recipe that this loop goes by.
+    out : Path
+        Folder of the run; its state is ``checkpoint.pt``.
+    name : str
+        In front of the progress bar.
+    panels : mapping
+        Of the learning curve; see `RunLog.draw`.
+    of : str
+        Which run this is (`identity`): the state of another one is left, and this begins anew.
+    data_sha256 : str
+        Of the data that it learns from, for ``run.json``.
+    net : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+    """
+
+    def __init__(
+        self,
+        tracker: Accelerator,
+        recipe: Recipe,
+        settings: run.LoopRecipe,
+        out: Path,
+        name: str,
+        panels: Mapping[str, str],
+        of: str,
+        data_sha256: str,
+        net: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self._settings, self._file, self._panels = settings, out / "checkpoint.pt", panels
+        self._of, self._net, self._optimizer = of, net, optimizer
+        self.last = min(settings.steps, settings.stop_after or settings.steps)
+        self.step, self._best, self._best_weights = self._resume()
+        self._log = run.start_log(tracker, out, recipe, self.step, of={"data": data_sha256})
+        self._bar = tqdm(total=self.last, initial=self.step, desc=name, unit="step", mininterval=5)
+
+    def __enter__(self) -> NetLoop:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._log.close()
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Write what held-out questions show before the first step."""
+        self._log.write({"step": 0, **record})
+
+    def end_step(
+        self, record: Mapping[str, Any], validate: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Count a step that has been learnt from.
+
+        Parameters
+        ----------
+        record : mapping
+            Figures for the log.
+        validate : callable
+            Gives figures of held-out questions where it is time for that; weights of a higher
+            ``reward`` than any before are the best.
+        """
+        self.step += 1
+        record = {"step": self.step, **record}
+        if self._is_time(self._settings.validate_every):
+            means = validate()
+            record |= {f"val_{name}": value for name, value in means.items()}
+            if means["reward"] > self._best:
+                self._best = means["reward"]
+                self._best_weights = {k: v.clone() for k, v in self._net.state_dict().items()}
+        self._log.write(record)
+        self._bar.update()
+        if self._is_time(self._settings.checkpoint_every):
+            self._save()
+            self._log.draw(self._panels)
+
+    def take_best(self) -> None:
+        """Give the net the weights that did best on held-out questions."""
+        self._net.load_state_dict(self._best_weights)
+
+    def _is_time(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.last
+
+    def _save(self) -> None:
+        state = {
+            "net": self._net.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
+            "of": self._of,
+            "best": self._best,
+            "best_weights": self._best_weights,
+        }
+        with atomic_bytes(self._file) as file:
+            torch.save(state, file)
+
+    def _resume(self) -> tuple[int, float, dict[str, torch.Tensor]]:
+        """Step, best held-out reward, and the weights that it is of; 0 where another run was."""
+        there = self._file.is_file()
+        state = torch.load(self._file, weights_only=True) if there else {}
+        if state.get("of") != self._of:
+            return 0, float("-inf"), self._net.state_dict()
+        self._net.load_state_dict(state["net"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), float(state["best"]), state["best_weights"]

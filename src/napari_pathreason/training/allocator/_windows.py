@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from zlib import crc32
@@ -22,7 +23,6 @@ from zlib import crc32
 import numpy as np
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from napari_pathreason import models
 from napari_pathreason.engine import ROUNDS
@@ -30,18 +30,11 @@ from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windo
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.recipe import Recipe, WindowsRecipe
-from napari_pathreason.training.run import (
-    alone,
-    by_first,
-    check_unchanged,
-    fingerprint,
-    join,
-    start_log,
-)
+from napari_pathreason.training.run import alone, by_first, check_unchanged, fingerprint, join
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Effort
 
-from ._state import resume, save
+from ._state import NetLoop
 from ._tables import performer_folder
 from ._window_data import Batch, Tabled, WindowNet, tabled
 from ._window_sets import (
@@ -86,48 +79,33 @@ def train_windows_allocator(recipe: Recipe) -> Path:
 def _train(recipe: Recipe, tracker: Accelerator) -> None:
     settings, out = recipe.allocator.windows, Path(recipe.output) / "allocator/windows"
     folder = performer_folder(recipe)
-    train, val, of, data_sha256 = _questions(recipe, folder)
+    train, val, of, data = _questions(recipe, folder)
     torch.manual_seed(recipe.seed)
     net = WindowNet(recipe.seed)
     optimizer = torch.optim.AdamW(net.parameters(), settings.lr, weight_decay=settings.weight_decay)
     out.mkdir(parents=True, exist_ok=True)
-    step, best, best_weights = resume(out, of, net, optimizer)
-    log = start_log(tracker, out, recipe, step, of={"data": data_sha256})
-    last = min(settings.steps, settings.stop_after or settings.steps)
-    bar = tqdm(total=last, initial=step, desc="windows", unit="step", mininterval=5)
-    if step == 0:
-        log.write({"step": 0} | {f"val_{k}": v for k, v in uniform_figures(val).items()})
-    while step < last:
-        rng = Random(f"{recipe.seed}-{step}")
-        batch = Batch([rng.choice(train) for _ in range(settings.batch_size)])
-        if step < settings.warm_steps:
-            loss, record = warm_loss(net, batch, settings, rng)
-        else:
-            done = (step - settings.warm_steps) / max(1, settings.steps - settings.warm_steps)
-            loss, record = policy_loss(net, batch, settings, rng, done)
-            if settings.anchor > 0:  # gains stay what they are called, and the policy steady
-                loss = loss + settings.anchor * warm_loss(net, batch, settings, rng)[0]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.max_grad_norm)
-        optimizer.step()
-        step += 1
-
-        record = {"step": step, "lr": settings.lr, "loss": round(loss.item(), 6)} | record
-        if step % settings.validate_every == 0 or step == last:
-            means = greedy_figures(net, val, settings)
-            record |= {f"val_{name}": value for name, value in means.items()}
-            if means["reward"] > best:
-                best = means["reward"]
-                best_weights = {k: v.clone() for k, v in net.state_dict().items()}
-        log.write(record)
-        bar.update()
-        if step % settings.checkpoint_every == 0 or step == last:
-            save(out, of, net, optimizer, step, best, best_weights)
-            log.draw(PANELS)
-    bar.close()
-    log.close()
-    net.load_state_dict(best_weights)
+    loop = NetLoop(tracker, recipe, settings, out, "windows", PANELS, of, data, net, optimizer)
+    with loop:
+        if loop.step == 0:
+            loop.begin({f"val_{k}": v for k, v in uniform_figures(val).items()})
+        while loop.step < loop.last:
+            rng = Random(f"{recipe.seed}-{loop.step}")
+            batch = Batch([rng.choice(train) for _ in range(settings.batch_size)])
+            if loop.step < settings.warm_steps:
+                loss, record = warm_loss(net, batch, settings, rng)
+            else:
+                left = max(1, settings.steps - settings.warm_steps)
+                done = (loop.step - settings.warm_steps) / left
+                loss, record = policy_loss(net, batch, settings, rng, done)
+                if settings.anchor > 0:  # gains stay what they are called, and the policy steady
+                    loss = loss + settings.anchor * warm_loss(net, batch, settings, rng)[0]
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.max_grad_norm)
+            optimizer.step()
+            record = {"lr": settings.lr, "loss": round(loss.item(), 6)} | record
+            loop.end_step(record, partial(greedy_figures, net, val, settings))
+    loop.take_best()
     save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
 
 

@@ -21,6 +21,7 @@ from ._log import (
     tracking as tracking,
 )
 from ._loop import (
+    LoopRecipe as LoopRecipe,
     TrainingLoop as TrainingLoop,
     optimizer_of as optimizer_of,
     schedule as schedule,
