@@ -14,7 +14,7 @@ from tqdm import tqdm
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.files import atomic_text, write_text
 from napari_pathreason.models import load_models
-from napari_pathreason.training.evaluation import fill
+from napari_pathreason.training.evaluation import fill, made_by
 from napari_pathreason.training.samples import Pictures
 
 from .answers import (
@@ -73,14 +73,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, help="the answers of this table; .jsonl.gz")
     args = parser.parse_args(words)
     try:
-        _run(args)
+        _run(args, words)
     except PathreasonError as error:
         print(f"pathreason: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace, words: Sequence[str] | None) -> None:
     ways = list(dict.fromkeys(map(read_way, args.ways)))
     pairs = list(_pairs(args.pairs, ways))
     files = [read_questions(data, args.per_topic, args.topics) for data in args.data]
@@ -91,7 +91,9 @@ def _run(args: argparse.Namespace) -> None:
         raise QueryError("folders of --data have one name; give each a name of its own")
     answered = _ask(args, questions, ways, pictures)
     table = make_table(answered, ways, pictures, pairs, args.seed)
-    text = markdown(table)
+    typed = " ".join(words if words is not None else sys.argv[1:])
+    made = made_by(f"python -m demonstrator.large_regions_table {typed}")
+    text = markdown(table, args.seed, made)
     print(text)  # noqa: T201
     if args.markdown:
         fill(args.markdown, text)
@@ -105,6 +107,7 @@ def _run(args: argparse.Namespace) -> None:
             "per_topic": args.per_topic,
             "topics": list(args.topics),
             "seed": args.seed,
+            "made": made,
         }
         write_text(args.json, as_json(table, about))
     if args.record:

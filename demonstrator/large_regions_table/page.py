@@ -6,13 +6,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from napari_pathreason.training.evaluation import provenance_line
+
 from .figures import ALL, LargeRow, Table
 
 NAMES = {"lymph_node": "lymph node", "blood": "smears", ALL: "mean of sets"}
 
 
-def markdown(table: Table) -> str:
-    """The tables, each under a line that says what it shows."""
+def markdown(table: Table, seed: int, made: Mapping[str, str]) -> str:
+    """The tables, each under a line that says what it shows; below, what made them (`made_by`).
+
+    ``seed`` is that of the intervals.
+    """
     parts: list[str] = []
     for form, split in dict.fromkeys((row.form, row.split) for row in table.rows):
         rows = [row for row in table.rows if (row.form, row.split) == (form, split)]
@@ -35,6 +40,13 @@ def markdown(table: Table) -> str:
                 f"**Differences** on the same questions, {where}:",
                 "\n".join(_differences(differences)),
             ]
+    numbers = {
+        f"{row.split}, {row.form.replace('_', ' ')}": row.values["n"]
+        for row in table.rows
+        if row.dataset == row.topic == ALL
+    }
+    each = [f"n {number:,.0f} of {name}" for name, number in numbers.items()]
+    parts.append(provenance_line([*each, f"seed {seed}"], made))
     return "\n\n".join(parts)
 
 

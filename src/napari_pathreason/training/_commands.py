@@ -395,8 +395,7 @@ def _train_lab(args: argparse.Namespace) -> int:
     from .lab import lab_recipe, train_lab
 
     recipe = lab_recipe(args.out, args.recipe, args.set)
-    command = " ".join(["pathreason", *sys.argv[1:]])
-    print(train_lab(args.source, recipe, args.question, command))  # noqa: T201
+    print(train_lab(args.source, recipe, args.question, _typed()))  # noqa: T201
     return 0
 
 
@@ -419,7 +418,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             args,
             budgets=_budgets(args.budgets),
             groups=table,
-            command=" ".join(["pathreason", *sys.argv[1:]]),
+            command=_typed(),
         )
     )
     print(report.markdown)  # noqa: T201
@@ -457,20 +456,29 @@ def _reliability(args: argparse.Namespace) -> int:
         ReliabilityPlan,
         as_json,
         draw_curve,
+        made_by,
         measure,
         page,
+        provenance_of,
         write_whole,
     )
 
     _check_pages((args.markdown,), RELIABILITY)
-    assessed = measure(_filled(ReliabilityPlan, args, budget=parse_budget(args.budget)))
-    print(page(assessed))  # noqa: T201
+    plan = _filled(ReliabilityPlan, args, budget=parse_budget(args.budget))
+    assessed = measure(plan)
+    tables = page(assessed, provenance_of(plan, len(assessed), made_by(_typed())))
+    print(tables)  # noqa: T201
     if args.items:
         write_whole(args.items, as_json(assessed))
     if args.figure:
         draw_curve(assessed, args.figure)
-    _fill_page(args.markdown, page(assessed), RELIABILITY)
+    _fill_page(args.markdown, tables, RELIABILITY)
     return 0
+
+
+def _typed() -> str:
+    """The command as it was typed."""
+    return " ".join(["pathreason", *sys.argv[1:]])
 
 
 def _list_layouts(args: argparse.Namespace) -> int:

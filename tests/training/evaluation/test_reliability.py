@@ -11,10 +11,12 @@ from napari_pathreason import QueryError, Reliability
 from napari_pathreason.cli import main
 from napari_pathreason.training.evaluation import (
     Assessed,
+    ReliabilityPlan,
     answerable,
     as_json,
     curve,
     page,
+    provenance_of,
     read_questions,
     shares,
     unanswerable,
@@ -100,12 +102,23 @@ def test_shares_of_both_sets():
         ("cannot be answered", (1, 0, 1)),
         ("can be answered", (0, 1, 0)),
     ]
-    assert "| **cannot be answered** | 2 | 0.500 | 0.000 | 0.500 |" in page(items)
+    assert "| **cannot be answered** | 2 | 0.500 | 0.000 | 0.500 |" in page(
+        items, "All figures: n 4."
+    )
     assert [json.loads(line)["level"] for line in as_json(items).splitlines()] == [
         "none",
         "reliable",
         "uncertain",
     ]
+
+
+def test_the_page_says_of_what_and_by_what_it_was_made(converted, questions, foreign):
+    plan = ReliabilityPlan("m", converted / "val.jsonl", questions, (foreign,), seed=3)
+    made = {"command": "pathreason reliability m", "version": "1.2", "commit": "abc"}
+    line = provenance_of(plan, 400, made)
+    assert line.startswith("All figures: n 400, split val, seed 3, budget auto, data ")
+    assert line.endswith(", version 1.2, commit abc; `pathreason reliability m`.")
+    assert page([assessed(True, GOOD, 0.5, 1)] * 3, line).endswith(f"\n\n{line}")
 
 
 def test_the_curve_relies_on_the_level_first_and_then_on_confidence():

@@ -31,6 +31,7 @@ from ._goals import Goal as Goal, outcomes as outcomes, read_goals as read_goals
 from ._honesty import (
     chosen_thresholds as chosen_thresholds,
     made_by as made_by,
+    provenance_line as provenance_line,
     read_thresholds as read_thresholds,
     refuse_on_test as refuse_on_test,
 )
@@ -95,6 +96,7 @@ from ._reliability import (
     draw_curve as draw_curve,
     measure as measure,
     page as page,
+    provenance_of as provenance_of,
     read_questions as read_questions,
     shares as shares,
     unanswerable as unanswerable,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +131,26 @@ def _commit() -> str:
     return git("rev-parse", "--short=12", "HEAD") + ("+" if git("diff", "--stat", "HEAD") else "")
 
 
+def provenance_line(parts: Iterable[str], made: Mapping[str, str]) -> str:
+    """What figures are of (n, split, seed) and, of `made_by`, what made them, in one line."""
+    parts = [*parts, *(f"{name} {made[name]}" for name in ("version", "commit") if name in made)]
+    command = f"; `{made['command']}`" if "command" in made else ""
+    return f"All figures: {', '.join(parts)}{command}."
+
+
 def provenance_notes(
     about: Mapping[str, Any], made: Mapping[str, str], number: int, rows: Sequence[Row]
 ) -> Iterator[str]:
     """What stands below the main table: n, split, seed, command, commit."""
-    parts = [
-        f"n {number:,}",
-        f"split {about['split']}",
-        f"seed {about['seed']}",
-        f"data {str(about['data_sha256'])[:12]}",
-        *(f"{name} {made[name]}" for name in ("version", "commit") if name in made),
-    ]
-    command = f"; `{made['command']}`" if "command" in made else ""
-    yield f"All figures: {', '.join(parts)}{command}."
+    yield provenance_line(
+        (
+            f"n {number:,}",
+            f"split {about['split']}",
+            f"seed {about['seed']}",
+            f"data {str(about['data_sha256'])[:12]}",
+        ),
+        made,
+    )
     budgets = {row.budget for row in rows}
     if len(budgets) > 1 and split_of(str(about["split"])) == "test":
         yield (

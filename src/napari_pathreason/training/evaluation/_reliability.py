@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, zip_longest
@@ -28,6 +28,7 @@ from napari_pathreason.engine import Job, Models, ask
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
 from napari_pathreason.tasks import TASKS, abstains
+from napari_pathreason.training.run import fingerprint
 from napari_pathreason.training.samples import (
     FLAT,
     Pictures,
@@ -39,6 +40,7 @@ from napari_pathreason.training.samples import (
 from napari_pathreason.types import Answer, Budget, Encoder, Level, Query, Request
 
 from ._evaluator import relative
+from ._honesty import provenance_line
 from ._predictions import SMALLEST
 
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -318,8 +320,20 @@ def curve(assessed: Sequence[Assessed]) -> list[tuple[float, float]]:
     return [(n / len(order), float(1 - scores[:n].mean())) for n in points]
 
 
-def page(assessed: Sequence[Assessed]) -> str:
-    """Tables as Markdown."""
+def provenance_of(plan: ReliabilityPlan, number: int, made: Mapping[str, str]) -> str:
+    """What the figures of ``number`` questions are of, and what made them (`made_by`)."""
+    parts = (
+        f"n {number:,}",
+        f"split {plan.data.stem}",
+        f"seed {plan.seed}",
+        f"budget {plan.budget}",
+        f"data {fingerprint(plan.data.parent)[:12]}",
+    )
+    return provenance_line(parts, made)
+
+
+def page(assessed: Sequence[Assessed], provenance: str) -> str:
+    """Tables as Markdown, ``provenance`` below them."""
     rows = shares(assessed)
     lines = [
         "| questions | n | reliable | uncertain | no reliable answer |",
@@ -338,6 +352,8 @@ def page(assessed: Sequence[Assessed]) -> str:
         "|---|" + "---|" * BINS,
         "| can be answered | " + " | ".join(f"{risk:.2f}" for _, risk in curve(known)) + " |",
         "| both sets | " + " | ".join(f"{risk:.2f}" for _, risk in curve(assessed)) + " |",
+        "",
+        provenance,
     ]
     return "\n".join(lines)
 
