@@ -87,7 +87,8 @@ class _Plane:
         return x * across, y * down, (x + 1) * across, (y + 1) * down
 
     def _busiest(self) -> int:
-        rows, columns = (-(-n // side) for n, side in zip(self.shape[:2], self.chunks, strict=True))
+        rows: int = -(-self.shape[0] // self.chunks[0])
+        columns: int = -(-self.shape[1] // self.chunks[1])
         middle = rows // 2 * columns + columns // 2
         if not self._has_files:
             return middle

@@ -184,12 +184,12 @@ def _read(source: Path, options: Options) -> PictureSet:
             )
         region = row.cells.get("region", "").strip()
         sample = _sample_of(row, labels, topic, options)
-        asked = questions.setdefault((row.file, region), [])
-        if any(other == sample for _, other in asked):
+        before = questions.setdefault((row.file, region), [])
+        if any(other == sample for _, other in before):
             left.add(TWICE, row.where)
             continue
-        _refuse_two_labels(row, sample, asked)
-        asked.append((row, sample))
+        _refuse_two_labels(row, sample, before)
+        before.append((row, sample))
     refuse_alike(
         source.name,
         "labels of boxes",
@@ -220,7 +220,7 @@ def _read(source: Path, options: Options) -> PictureSet:
     return PictureSet(entries, group_is, tuple(notes), left, beside)
 
 
-def _refuse_two_labels(row: _Row, sample: Sample, asked: Sequence[tuple[_Row, Sample]]) -> None:
+def _refuse_two_labels(row: _Row, sample: Sample, earlier: Sequence[tuple[_Row, Sample]]) -> None:
     """Refuse another answer to what was asked about the same picture before.
 
     Raises
@@ -228,7 +228,7 @@ def _refuse_two_labels(row: _Row, sample: Sample, asked: Sequence[tuple[_Row, Sa
     QueryError
         Names both rows.
     """
-    for before, other in asked:
+    for before, other in earlier:
         same = (other.task, other.question, other.choices) == (
             sample.task,
             sample.question,
