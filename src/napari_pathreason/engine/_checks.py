@@ -22,6 +22,9 @@ from napari_pathreason.types import (
 MOST_TOKENS = 16_384
 """Visual tokens beyond which a picture is not answered: 4096 x 4096 px at 32 px a token."""
 
+MOST_CHARACTERS = 20_000
+"""Of a question with its choices: more than the text of a model that reads 4,096 tokens holds."""
+
 
 def most_of_picture(most: int | None) -> int:
     """Visual tokens that one picture may have.
@@ -47,12 +50,19 @@ def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) 
     Raises
     ------
     QueryError
-        If the task is unknown, a question or choices are missing, two choices or labels are the
-        same but for case and blanks, the budget is below one, or a label is none that the model
-        can look for.
+        If the task is unknown, a question or choices are missing, too long or no text, two choices
+        or labels are the same but for case and blanks, the budget is below one, or a label is none
+        that the model can look for.
     """
     if query.task not in TASKS:
         raise QueryError(f"there is no task {query.task!r}; choose {', '.join(TASKS)}")
+    if not all(map(_is_text, (query.question, *query.options))):
+        raise QueryError("the question holds characters that are no text; write it anew")
+    if (length := sum(map(len, (query.question, *query.options)))) > MOST_CHARACTERS:
+        raise QueryError(
+            f"the question and its choices have {length:,} characters; write at most "
+            f"{MOST_CHARACTERS:,}"
+        )
     if query.task == "vqa" and not query.question.strip():
         raise QueryError("the question is empty; write what you want to know")
     if query.task == "subtyping" and len(query.options) < 2:
@@ -63,6 +73,15 @@ def check_query(query: Query, budget: Budget, metadata: Metadata | None = None) 
     if metadata is not None and (unknown := unknown_labels(query, metadata)):
         can = ", ".join(metadata.labels) or "nothing: it was not trained to draw boxes"
         raise QueryError(f"cannot look for {', '.join(unknown)}; it can look for: {can}")
+
+
+def _is_text(words: str) -> bool:
+    """Whether words can be written: halves of a character cannot, and no tokenizer takes them."""
+    try:
+        words.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_boxes(query: Query, model: ModelInfo) -> None:

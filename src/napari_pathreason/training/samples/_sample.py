@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_pathreason.errors import QueryError
-from napari_pathreason.files import atomic_text
+from napari_pathreason.errors import OWN_WORDS, QueryError
+from napari_pathreason.files import atomic_text, plain_text
 from napari_pathreason.types import Query, TaskName
 
 Corners = tuple[float, float, float, float]
@@ -162,10 +162,22 @@ def _parse(path: Path) -> Iterator[Sample]:
             if not line.strip():
                 continue
             try:
-                yield Sample.model_validate(json.loads(line.decode("utf-8")))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                values = json.loads(text)
+                if "\\u" in text:  # halves of a character, which no tokenizer takes
+                    json.dumps(values, ensure_ascii=False).encode("utf-8")
+                yield Sample.model_validate(values)
             except (ValidationError, ValueError, RecursionError) as error:
-                reason = str(error).splitlines()[0]
+                reason = _reason(error)
                 raise QueryError(f"{path.name}, line {number}: not a sample ({reason})") from None
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return plain_text(" ".join(str(error).split()))[:OWN_WORDS]
+    first = error.errors()[0]
+    where = plain_text(".".join(map(str, first["loc"])))
+    return ": ".join(filter(None, [where, first["msg"].removeprefix("Value error, ")]))
 
 
 Split = Literal["train", "val", "test"]
