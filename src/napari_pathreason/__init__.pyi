@@ -16,7 +16,7 @@ from .errors import (
     RegionError as RegionError,
     SlideError as SlideError,
 )
-from .exports import UsedModel as UsedModel
+from .exports import UsedModel as UsedModel, to_anndata as to_anndata
 from .geometry import Box as Box, Region as Region
 from .models import load_models as load_models
 from .slide_run import (

@@ -21,6 +21,10 @@ FILES: dict[str, tuple[exports.FileKind, str]] = {
     "manifest": ("manifest", "what --from needs to repeat this run"),
     "transcript": ("transcript", "JSON Lines, a line for each answer"),
     "report": ("report", "HTML with pictures, for reading and sending"),
+    "h5ad": (
+        "anndata",
+        "AnnData for scanpy and SpatialData, a row for each answer",
+    ),
 }
 """Option -> kind of its file, and help."""
 _IN_MANIFEST = (

@@ -14,7 +14,7 @@ from napari_pathreason.files import refuse_inside_slide
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import GenerationSettings, Query, Request
 
-from ._options import Options, open_with, precision_of, settings_of
+from ._options import Options, check_writable, open_with, precision_of, settings_of
 from ._text import StatusLine, fetch_model, printable, quiet_libraries
 
 _OF_ONE_SLIDE = (
@@ -56,6 +56,8 @@ def run_project(args: argparse.Namespace) -> int:
     if others:
         words = ", ".join("SLIDE" if name == "--slide" else name for name in others)
         raise QueryError(f"--project asks about all its annotations; leave out {words}")
+    if args.h5ad is not None:
+        check_writable(args.h5ad)
     quiet_libraries()
     found = project.read_project(args.project)
     folder = args.answers or found.answers
@@ -73,6 +75,7 @@ def run_project(args: argparse.Namespace) -> int:
     with StatusLine() as progress:
         fetch_model(args.model, progress)
     used = slide_run.used_model(args.model, args.device, args.encoder, precision)
+    answers: list[project.ProjectAnswer] = []
     with StatusLine() as progress:
 
         @cache
@@ -96,7 +99,14 @@ def run_project(args: argparse.Namespace) -> int:
         )
         with closing(events) as steps:
             for event in steps:
-                if isinstance(event, project.ProjectEnded):
+                if isinstance(event, project.ProjectStarted):
+                    answers += event.before
+                elif isinstance(event, project.AnnotationAnswered):
+                    answers.append(event.answer)
+                elif isinstance(event, project.ProjectEnded):
+                    if args.h5ad is not None and answers:
+                        reviews = project.ProjectFolder(folder).reviews()
+                        exports.write_anndata(args.h5ad, project.rows_of(answers, reviews))
                     return _end(event, folder, progress)
                 _show(event, progress)
     raise KeyboardInterrupt

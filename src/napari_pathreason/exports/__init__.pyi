@@ -6,6 +6,7 @@ from ._agreement import (
     cohens_kappa as cohens_kappa,
     write_agreement as write_agreement,
 )
+from ._anndata import to_anndata as to_anndata, write_anndata as write_anndata
 from ._answer_files import (
     ENDINGS as ENDINGS,
     AnswerFiles as AnswerFiles,

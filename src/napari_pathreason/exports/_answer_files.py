@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from napari_pathreason.errors import ExportError
 from napari_pathreason.types import Result
 
+from ._anndata import write_anndata
 from ._geojson import write_geojson
 from ._manifest import (
     Manifest,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 NO_FINDINGS = "these answers have no findings"
 NO_VIEWS = "these answers do not say what was read"
 
-FileKind = Literal["geojson", "csv", "views", "report", "manifest", "transcript"]
+FileKind = Literal["geojson", "csv", "views", "report", "manifest", "transcript", "anndata"]
 ENDINGS: dict[str, FileKind] = {
     ".geojson": "geojson",
     ".geojson.gz": "geojson",
@@ -44,6 +45,7 @@ ENDINGS: dict[str, FileKind] = {
     ".html": "report",
     ".json": "manifest",
     ".jsonl": "transcript",
+    ".h5ad": "anndata",
 }
 
 
@@ -130,6 +132,8 @@ class AnswerFiles:
             write_views(path, self.results, self.run, NO_VIEWS)
         elif kind == "transcript":
             write_transcript(path, self.results, self.run)
+        elif kind == "anndata":
+            write_anndata(path, self.results)
         elif kind == "manifest":
             write_manifest(path, self._manifest())
         else:

@@ -28,6 +28,7 @@ from napari_pathreason.exports import (
     new_run,
     numbers_of,
     write_agreement,
+    write_anndata,
     write_answer_table,
     write_geojson,
     write_numbers,
@@ -201,6 +202,7 @@ class AnswersWidget(Dock):
             ("Table of answers", self._choose_table, "A row for each answer, as CSV"),
             ("Numbers of slides and cases", self._choose_numbers, "Counts, densities, areas"),
             ("Agreement of readers", self._choose_agreement, "Percent and Cohen's kappa"),
+            ("Table for scanpy and SpatialData", self._choose_anndata, "AnnData, as .h5ad"),
             ("Objects for QuPath", self._choose_objects, "Regions of the class of their answer"),
         ):
             action = menu.addAction(f"{title}{MORE}", choose)
@@ -278,6 +280,11 @@ class AnswersWidget(Dock):
         rows = [self.session.row_of(entry) for entry in self.rows]
         self._write(path, lambda: write_agreement(path, agreement_of(rows)), words.rows)
 
+    def export_anndata(self, path: str) -> None:
+        """Write the rows that are shown as AnnData."""
+        rows = [self.session.row_of(entry) for entry in self.rows]
+        self._write(path, lambda: write_anndata(path, rows), words.rows)
+
     def export_objects(self, path: str) -> None:
         """Write the rows that are shown as GeoJSON, one slide's, regions of their answer's class.
 
@@ -340,6 +347,11 @@ class AnswersWidget(Dock):
         path = ask_for_file(self, "Export agreement", "agreement.csv", "Tables (*.csv)", "csv")
         if path is not None:
             self.export_agreement(path)
+
+    def _choose_anndata(self) -> None:
+        path = ask_for_file(self, "Export AnnData", "answers.h5ad", "AnnData (*.h5ad)", "h5ad")
+        if path is not None:
+            self.export_anndata(path)
 
     def _choose_objects(self) -> None:
         kinds = "GeoJSON (*.geojson)"
