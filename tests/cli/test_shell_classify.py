@@ -23,7 +23,9 @@ def test_a_slide_becomes_a_folder_that_a_second_run_finds_done(shell, loads, sta
     words = ("classify", stained, "-o", tmp_path / "out", *RUN, *CHOICES)
     done = shell(*words)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("stained.png: 0 of 6 tiles reliable, 6 no reliable answer (6 reply")
+    assert done.out.startswith(
+        "stained.png: 0 of 6 tiles reliable, 6 no reliable answer (6 replies"
+    )
     folder = tmp_path / "out" / "stained.png"
     with (folder / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))

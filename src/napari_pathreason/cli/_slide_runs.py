@@ -306,7 +306,10 @@ def _which(plan: slide_run.RunPlan) -> str:
 def _line(name: str, end: slide_run.RunFinished) -> str:
     """How many tiles may be relied on, then lesions or classes, then what it cost."""
     outcome, result = end.outcome, end.outcome.result
-    words = f"{outcome.tally.line}; {exports.answer_line(result.answer.text, result.reliability)}"
+    answer = result.answer.text
+    if not answer or not outcome.classes:  # classes are of the tiles that have a reliable answer
+        answer = exports.answer_line(answer, result.reliability)
+    words = f"{outcome.tally.line}; {answer}"
     if end.already:
         return f"{name}: finished before, nothing to do; {words}"
     lines = [

@@ -110,7 +110,7 @@ class TileMap:
 
 
 def _why(tile: Tile, record: TileRecord | None, plan: RunPlan) -> str:
-    """Tokens, who chose them and out of what, tissue, boxes, and how far these may be relied on.
+    """Tokens, who chose them and of what, tissue, boxes or class, and how far to rely on these.
 
     The record is None until it is done.
     """
@@ -128,9 +128,11 @@ def _why(tile: Tile, record: TileRecord | None, plan: RunPlan) -> str:
     words = [f"{record.tokens.realised:,} visual tokens by {whose}", tissue]
     if record.allocation.probabilities:
         words[0] += f" {_probabilities(record.allocation.probabilities)}"
-    boxes = "1 box" if len(record.detections) == 1 else f"{len(record.detections)} boxes"
-    words.append("what is there is unknown" if record.unknown else boxes)
-    return f"{', '.join(words)}. {reliability_words(record.reliability)}"
+    found = "1 box" if len(record.detections) == 1 else f"{len(record.detections)} boxes"
+    if plan.classes:
+        found = "" if record.reliability.level == "none" else record.answer
+    words.append("what is there is unknown" if record.unknown else found)
+    return f"{', '.join(filter(None, words))}. {reliability_words(record.reliability)}"
 
 
 def _budget_text(budget: TileBudget | None) -> str:

@@ -186,9 +186,13 @@ def summary(ending: Ending) -> str:
     if isinstance(ending, RunCancelled):
         return ""
     outcome = ending.outcome
-    answer = short_answer(outcome.result) if outcome.result.answer.readable else ALL_UNKNOWN
+    answer = f"{short_answer(outcome.result)}; "
+    if not outcome.result.answer.readable:
+        answer = f"{ALL_UNKNOWN}; "
+    elif outcome.classes:  # the table of classes says it
+        answer = ""
     lines = [
-        f"{answer}; {len(outcome.records):,} of {len(outcome.plan.tiles):,} "
+        f"{answer}{len(outcome.records):,} of {len(outcome.plan.tiles):,} "
         f"tiles read, {token_line(outcome.result)}"
     ]
     if len(outcome.lesions) > MOST_BOXES:
