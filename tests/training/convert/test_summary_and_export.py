@@ -1,6 +1,10 @@
 """What a folder of samples holds in tables and pictures, and the samples for other trainers."""
 
 import json
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,6 +21,8 @@ from napari_pathreason.training.convert import (
     summarise,
 )
 from napari_pathreason.training.grpo import make_reward
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -179,5 +185,39 @@ def test_what_is_exported_is_rewarded_as_here(data, tmp_path, space):
     thought = [f"<think>so</think>{turns[0]['content']}" for turns in right]
     assert reward(thought, **columns) == pytest.approx([1.5] * len(right), abs=0.1)
     assert max(reward(["<answer>none of it</answer>"] * len(right), **columns)) == 0.0
+    sizes = columns.pop("picture_size")
+    assert reward(right, **columns) == reward(right, picture_size=sizes, **columns)
     with pytest.raises(ValueError, match="take one of task, paper"):
         make_reward("mine")
+
+
+@pytest.fixture
+def swift(monkeypatch):
+    """What ms-swift's file of rewards offers to files of others."""
+
+    class ORM:
+        def __init__(self, args=None, **kwargs):
+            self.args = args
+
+    rewards = ModuleType("swift.rewards")
+    rewards.ORM, rewards.orms = ORM, {}
+    monkeypatch.setitem(sys.modules, "swift", ModuleType("swift"))
+    monkeypatch.setitem(sys.modules, "swift.rewards", rewards)
+    return rewards
+
+
+@pytest.mark.parametrize("space", ["relative", "resized"])
+def test_the_file_for_ms_swift_rewards_what_is_exported(data, tmp_path, swift, monkeypatch, space):
+    monkeypatch.setenv("PATHREASON_BOX_SPACE", space)
+    runpy.run_path(str(ROOT / "recipes/ms_swift_rewards.py"))
+    export_samples(data, tmp_path / "chats", ExportPlan(budgets={6: 1.0}, box_space=space))
+    lines = (tmp_path / "chats/train.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert {record["task"] for record in records} >= {"detection"}
+    columns = {name: [r[name] for r in records] for name in records[0] if name != "group"}
+    right = [f"<think>so</think>{record['solution']}" for record in records]
+    for name in ("pathreason", "pathreason_paper"):
+        reward = swift.orms[name](args=None)
+        found = reward(right, trainer_state=None, **columns)
+        assert found == pytest.approx([1.5] * len(right), abs=0.1)
+        assert max(reward(["<answer>none of it</answer>"] * len(right), **columns)) == 0.0

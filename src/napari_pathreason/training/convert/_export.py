@@ -172,8 +172,25 @@ def _message(one: _ReadSample, files: list[str], plan: ExportPlan) -> dict[str, 
         "messages": turns,
         "images": [{"path": file} for file in files],
         "solution": solution,
-        **({"choices": list(sample.choices)} if sample.task == "detection" else {}),
+        **_for_rewards(one),
         **({"group": sample.group} if sample.group else {}),
+    }
+
+
+def _for_rewards(one: _ReadSample) -> dict[str, Any]:
+    """Columns that `grpo.make_reward` scores by; boxes from 0 to 1000 of the picture."""
+    target = score_target(one.sample, one.view)
+    height, width = one.view.pixels.shape[:2]
+    return {
+        "task": one.sample.task,
+        "question": one.sample.question,
+        "choices": list(one.sample.choices),
+        "answer": target.text,
+        "boxes": [
+            {"label": box.label, "bbox_2d": [box.x1, box.y1, box.x2, box.y2]}
+            for box in target.boxes
+        ],
+        "picture_size": [width, height],
     }
 
 
@@ -228,7 +245,6 @@ def _row(one: _ReadSample, plan: ExportPlan) -> dict[str, Any]:
     system = TASKS[sample.task].messages(sample.query)[0]
     captions = [f"Picture {n}: {text}" for n, text in enumerate(sample.captions, 1) if text]
     question = " ".join([*captions, _instruction(sample, plan.box_space)])
-    target = score_target(sample, view)
     written = (
         _solution(one, plan.box_space)
         if sample.task == "detection"
@@ -241,14 +257,7 @@ def _row(one: _ReadSample, plan: ExportPlan) -> dict[str, Any]:
         ],
         "completion": [{"role": "assistant", "content": f"<answer>{written}</answer>"}],
         "images": [{"bytes": _png(pixels), "path": None} for pixels in view.pictures],
-        "task": sample.task,
-        "question": sample.question,
-        "choices": list(sample.choices),
-        "answer": target.text,
-        "boxes": [
-            {"label": box.label, "bbox_2d": [box.x1, box.y1, box.x2, box.y2]}
-            for box in target.boxes
-        ],
+        **_for_rewards(one),
         "source": sample.source,
         "topic": sample.kind,
         "group": sample.group,
@@ -277,6 +286,7 @@ def _schema(pyarrow: Any) -> Any:
         "choices": texts,
         "answer": text,
         "boxes": pyarrow.list_(box),
+        "picture_size": pyarrow.list_(pyarrow.int64()),
         "source": text,
         "topic": text,
         "group": text,
@@ -292,6 +302,7 @@ def _schema(pyarrow: Any) -> Any:
         "images": {"feature": {"_type": "Image"}, "_type": "List"},
         "choices": {"feature": string, "_type": "List"},
         "boxes": {"feature": boxed, "_type": "List"},
+        "picture_size": {"feature": {"dtype": "int64", "_type": "Value"}, "_type": "List"},
         "visual_tokens": {"dtype": "int64", "_type": "Value"},
     }
     about = {"info": {"features": {name: features.get(name, string) for name in types}}}

@@ -1,7 +1,8 @@
 """The rewards of this project for TRL's ``GRPOTrainer``, as its ``reward_funcs``.
 
 `make_reward` is for a trainer that somebody else runs, on the columns of a data set that
-`data export --to huggingface` wrote; `reward_funcs` are those of a recipe, on our own samples.
+`data export` wrote (for ms-swift see `recipes/ms_swift_rewards.py`); `reward_funcs` are those of a
+recipe, on our own samples.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def make_reward(
     format_weight : float
         What the whole form ``<think>...</think><answer>...</answer>`` adds.
     box_space : BoxSpace
-        How the model writes boxes; pixels ("resized") need the column ``images``.
+        How the model writes boxes; pixels ("resized") need the column ``picture_size`` or
+        ``images``.
 
     Returns
     -------
@@ -64,6 +66,7 @@ def make_reward(
         answer: Sequence[str],
         boxes: Sequence[Sequence[Mapping[str, Any]]],
         images: Sequence[Sequence[Any]] | None = None,
+        picture_size: Sequence[Sequence[int]] | None = None,
         **_: Any,
     ) -> list[float]:
         rewards = []
@@ -76,9 +79,13 @@ def make_reward(
             reply = TASKS[query.task].parse(text, query)
             whole = split_frame(text)[2] if kind == "paper" else reply.well_formed
             if reply.boxes:
-                if box_space == "resized" and images is None:
-                    raise ValueError("boxes in pixels need the column images")
-                size = (1000, 1000) if images is None else images[place][0].size
+                size = (1000, 1000)
+                if picture_size is not None:
+                    size = picture_size[place][0], picture_size[place][1]
+                elif images is not None:
+                    size = images[place][0].size
+                elif box_space == "resized":
+                    raise ValueError("boxes in pixels need the column picture_size, or images")
                 reply = replace(reply, boxes=on_thousand(reply.boxes, box_space, size))
             score = (
                 paper_score(reply, target, query.task)
