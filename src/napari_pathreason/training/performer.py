@@ -24,14 +24,7 @@ from napari_pathreason.errors import QueryError
 from napari_pathreason.training import grpo, run
 from napari_pathreason.training.model import start_model
 from napari_pathreason.training.recipe import ModelRecipe, Recipe
-from napari_pathreason.training.samples import (
-    Augmentation,
-    Pictures,
-    Sample,
-    View,
-    read_samples,
-    read_views,
-)
+from napari_pathreason.training.samples import Augmentation, Sample, View, read_views
 
 
 class Step(NamedTuple):
@@ -83,19 +76,16 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     )
     of = identify()
     run.check_same_run(run.last_checkpoint(out), of, out)
-    folder = Path(recipe.data.folder)
-    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    metadata = run.build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
+    data = run.read_data(recipe, settings.budgets, info.max_visual_tokens)
     copied = recipe.model_copy(update={"model": ModelRecipe(start=str(begun))})
     learner = grpo.Learner(accelerator, recipe, settings, lambda: start_model(copied))
     run.check_unchanged(of, identify())
     tokenizer = learner.tokenizer
     loop = run.TrainingLoop(accelerator, recipe, settings, out, "grpo", grpo.PANELS, of)
-    pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
-    data = recipe.data.model_copy(update={"questions": settings.questions})
-    taught = run.PictureSampler(train, data, settings.budgets, recipe.seed)
-    held_out = run.PictureSampler(val, data, settings.budgets, recipe.seed)
+    sampled = recipe.data.model_copy(update={"questions": settings.questions})
+    taught = run.PictureSampler(data.train, sampled, settings.budgets, recipe.seed)
+    held_out = run.PictureSampler(data.val, sampled, settings.budgets, recipe.seed)
     rank, device = accelerator.process_index, accelerator.device
     parts = settings.gradient_accumulation
 
@@ -107,7 +97,7 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
                 budget = run.sample_budget(
                     samples, policy, settings.budgets, settings.floor, picture.rng
                 )
-            views = read_views(samples, pictures, budget, dims.token_px, change, picture.rng)
+            views = read_views(samples, data.pictures, budget, dims.token_px, change, picture.rng)
             by_picture.append(list(zip(samples, views, strict=True)))
             budgets.append(budget)
         normalisation = models.NORMALISATION[info.family]
@@ -168,11 +158,13 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
             loop.end_step(record, validate, shown=("score", "format"))
     adapted = begin if recipe.lora is not None else None
     named = run.model_name(recipe)
-    run.save_model(accelerator, learner.model, tokenizer, out / "model", named, metadata, adapted)
+    run.save_model(
+        accelerator, learner.model, tokenizer, out / "model", named, data.metadata, adapted
+    )
     if (
         info.box_space not in ("relative", None) and accelerator.is_main_process
     ):  # it learnt to write its own
-        models.write_metadata(out / "model", named, metadata, info.box_space)
+        models.write_metadata(out / "model", named, data.metadata, info.box_space)
     return out / "model"
 
 

@@ -24,7 +24,7 @@ from napari_pathreason.training import run
 from napari_pathreason.training.model import start_model, starting_model
 from napari_pathreason.training.objectives import Batch, load_objective, part_weights
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.samples import Augmentation, Pictures, read_samples, read_views
+from napari_pathreason.training.samples import Augmentation, read_views
 from napari_pathreason.training.validation import PANELS, BestWeights, ValScorer
 from napari_pathreason.training.words import add_words, class_names
 
@@ -61,20 +61,17 @@ def train_sft(recipe: Recipe) -> Path:
     of = identify()
     run.check_same_run(run.last_checkpoint(out), of, out)
     set_seed(recipe.seed)
-    folder = Path(recipe.data.folder)
-    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    metadata = run.build_metadata(recipe, train, settings.budgets)
+    data = run.read_data(recipe, settings.budgets)
     start, tokenizer = start_model(recipe)
     run.check_unchanged(of, identify())
     dims = read_dims(start.config.to_dict())
     token_px = dims.token_px
     if recipe.model.words:
-        add_words(start, tokenizer, class_names(train))
+        add_words(start, tokenizer, class_names(data.train))
     objective.attach(start, tokenizer)
-    pictures = Pictures(folder)
     augmentation = recipe.data.augmentation
-    taught = run.PictureSampler(train, recipe.data, settings.budgets, recipe.seed)
-    held_out = run.PictureSampler(val, recipe.data, settings.budgets, recipe.seed)
+    taught = run.PictureSampler(data.train, recipe.data, settings.budgets, recipe.seed)
+    held_out = run.PictureSampler(data.val, recipe.data, settings.budgets, recipe.seed)
 
     def make(
         source: run.PictureSampler,
@@ -85,7 +82,9 @@ def train_sft(recipe: Recipe) -> Path:
         questions = []
         for picture in source.batch(at, process, settings.batch, settings.tokens):
             samples = objective.extend(picture.samples)
-            views = read_views(samples, pictures, picture.budget, token_px, change, picture.rng)
+            views = read_views(
+                samples, data.pictures, picture.budget, token_px, change, picture.rng
+            )
             questions.append(list(zip(samples, views, strict=True)))
         return objective.collate(questions)
 
@@ -113,9 +112,9 @@ def train_sft(recipe: Recipe) -> Path:
     if settings.score_samples:
         scorer = ValScorer(
             accelerator,
-            val,
+            data.val,
             settings.score_samples,
-            pictures,
+            data.pictures,
             max(settings.budgets),
             tokenizer,
             dims,
@@ -143,7 +142,7 @@ def train_sft(recipe: Recipe) -> Path:
         return found | {f"val_{name}": value for name, value in scores.items()}
 
     def save(folder: str) -> None:
-        run.save_model(accelerator, model, tokenizer, out / folder, named, metadata, adapted)
+        run.save_model(accelerator, model, tokenizer, out / folder, named, data.metadata, adapted)
 
     model.train()
     with loop, ThreadPoolExecutor(1) as reader:

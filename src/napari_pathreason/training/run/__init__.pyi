@@ -43,7 +43,9 @@ from ._processes import (
 from ._sampling import (
     BudgetPolicy as BudgetPolicy,
     PictureSampler as PictureSampler,
+    StageData as StageData,
     mixed_probabilities as mixed_probabilities,
+    read_data as read_data,
     sample_budget as sample_budget,
 )
 from ._sharding import (

@@ -1,17 +1,50 @@
-"""Which pictures a step reads, at which budget; a pure function of (seed, step, rank)."""
+"""What a stage reads; and which pictures a step reads, at which budget.
+
+The latter is a pure function of (seed, step, rank).
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
-from napari_pathreason.training.recipe import DataRecipe
-from napari_pathreason.training.samples import Sample
+from napari_pathreason.training.recipe import DataRecipe, Recipe
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
+from napari_pathreason.types import Metadata
+
+from ._metadata import build_metadata
 
 BudgetPolicy = Callable[[Sample], Sequence[float]]
 """Of an allocator: probabilities of the recipe's budgets for a question, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageData:
+    """What a stage of the performer learns from, and what its model will say of that.
+
+    ``train`` and ``val`` are the samples of both splits, ``pictures`` are theirs.
+    """
+
+    train: list[Sample]
+    val: list[Sample]
+    pictures: Pictures
+    metadata: Metadata
+
+
+def read_data(recipe: Recipe, budgets: Mapping[int, float], held: int | None = None) -> StageData:
+    """Read the samples that a recipe names; parameters as of `build_metadata`.
+
+    Raises
+    ------
+    QueryError
+        If samples are missing, damaged, or do not fit what the recipe states.
+    """
+    folder = Path(recipe.data.folder)
+    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
+    return StageData(train, val, Pictures(folder), build_metadata(recipe, train, budgets, held))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.training import grpo, run
 from napari_pathreason.training.performer import starting_point
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.samples import Pictures, read_samples
 
 from ._frame import (
     Journal,
@@ -87,10 +86,8 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     rewards = grpo.Rewards(settings, recipe.beside, refiner, space)
     run.tracking(recipe, out)
     check_own_state(out)
-    folder = Path(recipe.data.folder)
-    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    metadata = run.build_metadata(recipe, train, settings.budgets, info.max_visual_tokens)
-    shown = max(len(sample.views) or 1 for sample in train)
+    data = run.read_data(recipe, settings.budgets, info.max_visual_tokens)
+    shown = max(len(sample.views) or 1 for sample in data.train)
     piece = divide(settings.batch_size, settings.budgets, shown, settings.tokens)
     batch = settings.batch_size * settings.gradient_accumulation
     own = common(trl.GRPOConfig, recipe, settings, out) | {
@@ -129,11 +126,10 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     args.generation_kwargs = drawing_options | (
         {"logit_bias": dict.fromkeys(never, NEVER)} if args.use_vllm else {"suppress_tokens": never}
     )
-    pictures = Pictures(folder)
 
     def questions(samples: Sequence[Any], drawing: Drawing, change: Any) -> Questions:
         return Questions(
-            *(samples, recipe.data, settings.budgets, recipe.seed, drawing, pictures, start),
+            *(samples, recipe.data, settings.budgets, recipe.seed, drawing, data.pictures, start),
             space,
             change,
         )
@@ -151,13 +147,13 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
         model=start.model,
         args=args,
         reward_funcs=grpo.reward_funcs(rewards, start.processor.tokenizer),
-        train_dataset=questions(train, drawing, recipe.data.augmentation).rows(
+        train_dataset=questions(data.train, drawing, recipe.data.augmentation).rows(
             drawing.rows(settings.steps)
         ),
-        eval_dataset=questions(val, held_out, None).rows(settings.validate_samples),
+        eval_dataset=questions(data.val, held_out, None).rows(settings.validate_samples),
         processing_class=start.processor,
         callbacks=[Journal(log, PANELS, {}, of, stop)],
     )
     learn(trainer, recipe, out, of, state)
-    bring_home(trainer, start, out / "model", begin, recipe, metadata, space)
+    bring_home(trainer, start, out / "model", begin, recipe, data.metadata, space)
     return out / "model"

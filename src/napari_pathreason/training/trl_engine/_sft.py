@@ -19,7 +19,7 @@ from napari_pathreason.training import run
 from napari_pathreason.training.model import starting_model
 from napari_pathreason.training.objectives import IGNORE
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.samples import SILENT, Pictures, read_samples, target_text
+from napari_pathreason.training.samples import SILENT, target_text
 
 from ._frame import (
     Journal,
@@ -74,10 +74,8 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     models.find_checkpoint(begin)  # better named now than after the samples are read
     run.tracking(recipe, out)
     check_own_state(out)
-    folder = Path(recipe.data.folder)
-    train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    metadata = run.build_metadata(recipe, train, settings.budgets)
-    shown = max(len(sample.views) or 1 for sample in train)
+    data = run.read_data(recipe, settings.budgets)
+    shown = max(len(sample.views) or 1 for sample in data.train)
     piece = divide(settings.batch, settings.budgets, shown, settings.tokens)
     own = common(trl.SFTConfig, recipe, settings, out) | {
         "max_steps": settings.steps,
@@ -94,11 +92,10 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     tokenizer = start.processor.tokenizer
     before = _opening(tokenizer)
     drawing = Drawing(settings.batch, settings.gradient_accumulation, processes, piece)
-    pictures = Pictures(folder)
 
     def questions(samples: Sequence[Any], change: Any) -> Questions:
         return Questions(
-            *(samples, recipe.data, settings.budgets, recipe.seed, drawing, pictures, start),
+            *(samples, recipe.data, settings.budgets, recipe.seed, drawing, data.pictures, start),
             "relative",  # supervised fine-tuning teaches them so
             change,
             lambda sample, view: target_text(sample, view, settings.box_quantum, before),
@@ -115,13 +112,15 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
         model=start.model,
         args=args,
         data_collator=Collator(start),
-        train_dataset=questions(train, recipe.data.augmentation).rows(drawing.rows(settings.steps)),
-        eval_dataset=questions(val, None).rows(settings.validate_samples),
+        train_dataset=questions(data.train, recipe.data.augmentation).rows(
+            drawing.rows(settings.steps)
+        ),
+        eval_dataset=questions(data.val, None).rows(settings.validate_samples),
         processing_class=start.processor,
         callbacks=[journal],
     )
     learn(trainer, recipe, out, of, state)
-    bring_home(trainer, start, out / "model", begin, recipe, metadata, "relative")
+    bring_home(trainer, start, out / "model", begin, recipe, data.metadata, "relative")
     return out / "model"
 
 
