@@ -376,7 +376,7 @@ def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, c
     assert command.main([*words, "--record", str(out["jsonl.gz"])]) == 0
     assert "**Score by set**" in capsys.readouterr().out
     last = out["md"].read_text().strip().splitlines()[-1]
-    assert last.startswith("All figures: n 8 of val, as is, n 8 of val, blended, seed 0, version ")
+    assert last.startswith("All figures: n 4 of val, as is, n 4 of val, blended, seed 0, version ")
     assert "`python -m demonstrator.large_regions_table embedded --data val.jsonl" in last
     results = json.loads(out["json"].read_text())
     assert results["about"]["made"]["version"]
