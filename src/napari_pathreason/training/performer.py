@@ -83,9 +83,9 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
     tokenizer = learner.tokenizer
     loop = run.TrainingLoop(accelerator, recipe, settings, out, "grpo", grpo.PANELS, of)
     augmentation = recipe.data.augmentation
-    sampled = recipe.data.model_copy(update={"questions": settings.questions})
-    taught = run.PictureSampler(data.train, sampled, settings.budgets, recipe.seed)
-    held_out = run.PictureSampler(data.val, sampled, settings.budgets, recipe.seed)
+    sampling = recipe.data.model_copy(update={"questions": settings.questions})
+    taught = run.PictureSampler(data.train, sampling, settings.budgets, recipe.seed)
+    held_out = run.PictureSampler(data.val, sampling, settings.budgets, recipe.seed)
     rank, device = accelerator.process_index, accelerator.device
     parts = settings.gradient_accumulation
 
