@@ -127,6 +127,17 @@ def umask():
     return mask
 
 
+def test_a_link_in_a_circle_is_one_line(tmp_path):
+    (tmp_path / "run").symlink_to("run")
+    with pytest.raises(ExportError, match="run cannot be written"), locked(tmp_path / "run"):
+        pass
+    with pytest.raises(ExportError, match=r"a\.json cannot be written"):
+        write_text(tmp_path / "run" / "a.json", "")
+    with pytest.raises(ExportError, match="run cannot be written"):
+        write_text(tmp_path / "run", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize("marker", [".zattrs", ".zgroup", ".zarray", "zarr.json"])
 def test_nothing_is_written_inside_a_slide(tmp_path, marker):
     inside = tmp_path / "slide.zarr" / "0" / "c"

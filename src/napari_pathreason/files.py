@@ -139,7 +139,7 @@ def atomic_bytes(path: str | Path) -> Iterator[IO[bytes]]:
         If the folder is missing or cannot be written to, or the disk is full.
     """
     path = Path(path)
-    target = path.resolve()  # a link stays one
+    target = resolved(path)  # a link stays one
     refuse_inside_slide(target)
     try:
         if target.exists() and not target.is_file():
@@ -241,8 +241,8 @@ def refuse_inside_slide(path: Path, slide: Path | None = None) -> None:
     ExportError
         Names the slide.
     """
-    whole = path.resolve()
-    known = None if slide is None else slide.resolve()
+    whole = resolved(path)
+    known = None if slide is None else resolved(slide)
     for folder in (*reversed(whole.parents), whole):  # a store may hold others
         of_zarr = folder != whole and any((folder / name).is_file() for name in _OF_ZARR)
         if of_zarr or (folder == known and folder.is_dir()):
@@ -263,7 +263,12 @@ def name_of(path: str | Path) -> str:
 def own_name(path: str | Path) -> str:
     """The name of a file, also where it is named by dots; empty for the root of a disk."""
     name = Path(path).name
-    return Path(path).resolve().name if name in ("", "..") else name
+    return resolved(path).name if name in ("", "..") else name
+
+
+def resolved(path: str | Path) -> Path:
+    """As `Path.resolve`, also where a link leads in a circle, of which that raises."""
+    return Path(os.path.realpath(path))
 
 
 def plain_text(words: str) -> str:

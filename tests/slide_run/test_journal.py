@@ -161,6 +161,12 @@ def test_a_plan_of_another_version_is_refused_by_name(run, tmp_path, version):
     assert f"of another version (napari-pathreason slide run {version})" in event.reason
 
 
+def test_tiles_that_show_a_pixel_are_refused(run, spots):
+    (event,) = run(settings=replace(spots.settings, mpp=1e-9))
+    assert isinstance(event, RunFailed)
+    assert "would show 1 x 1 px of the slide; give more µm per pixel" in event.reason
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,26 @@ def test_a_folder_that_is_no_zarr_image(tmp_path: Path, where: str):
 
         zarr.save_array(folder, np.zeros((5, 5)))
     assert "multiscales" in refusal(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.tif", "zero.png", "zero.svs"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str):
+    path = tmp_path / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(SlideError, match="neither a file nor a folder"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["loop.png", "loop.zarr", "nothing.tif"])
+def test_a_link_to_nothing_is_missing(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.symlink_to(name if name.startswith("loop") else "not there")
+    with pytest.raises(SlideError, match="is not there"):
+        open_slide(path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.files import own_name
+from napari_pathreason.files import own_name, resolved
 
 from ._config import read_json
 from .server import is_address
@@ -62,7 +62,7 @@ def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
 
 def is_embedded(model_id: str | Path) -> bool:
     """Whether a name or folder is that of the model that ships."""
-    return model_id == "embedded" or Path(model_id).resolve() == EMBEDDED.resolve()
+    return model_id == "embedded" or resolved(model_id) == resolved(EMBEDDED)
 
 
 def is_hub_id(text: str) -> bool:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from napari_pathreason.files import resolved
 from napari_pathreason.types import Query
 
 FOLDER = Path(__file__).parent
@@ -106,8 +107,8 @@ def sample(key: str) -> SamplePicture:
 
 def sample_at(path: str | Path) -> SamplePicture | None:
     """The sample that lies at a path; None for any other file."""
-    path = Path(path).resolve()
-    if path.parent != FOLDER.resolve():
+    path = resolved(path)
+    if path.parent != resolved(FOLDER):
         return None
     return next((one for one in samples() if one.file == path.name), None)
 

@@ -26,6 +26,8 @@ version 3 knew a model by some of its weights alone, and runs of version 4 looke
 None of them was released."""
 MOST_TILES = 1_000_000
 """Of a run: all of them are held in memory, and in one plan."""
+MOST_ZOOM = 32
+"""Pixels across that one of the slide may become: beyond that there is nothing to be seen."""
 TILE_BYTES = 4_000
 """Memory of a tile, its record and its lesion until the files are written: 2.7 kB were measured
 with one box and a rationale of one word, and rationales are longer."""
@@ -235,6 +237,11 @@ def check_tiles(slide: SlideInfo, settings: RunSettings) -> None:
         Says how many there would be, what they would take, and what to change.
     """
     side = tile_side(settings.tile, settings.mpp, slide.mpp)
+    if min(side) * MOST_ZOOM < settings.tile:
+        raise QueryError(
+            f"a tile of {settings.tile:,} px would show {side[0]:,} x {side[1]:,} px of the slide; "
+            f"give more µm per pixel (--mpp, now {settings.mpp:g})"
+        )
     count = len(tile_layout(slide.width, slide.height, side, settings.overlap))
     laid = count * TILE_BYTES
     if count > MOST_TILES:

@@ -236,6 +236,8 @@ def open_slide(
     by_user = checked_mpp(mpp)
     if not path.exists():
         raise SlideError(f"{path.name} is not there; check the name and the folder")
+    if not (path.is_file() or path.is_dir()):  # reading of a pipe waits for ever
+        raise SlideError(f"{name_of(path)} is neither a file nor a folder; {HELP}")
     signature = signature_of(path)  # before anything is read: what comes later may be another file
     with reading(name_of(path), SlideError, HELP):
         file = _open_file(path, cache, channels)

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from napari_pathreason.errors import OWN_WORDS, QueryError, reading
-from napari_pathreason.files import name_of, plain_text
+from napari_pathreason.files import name_of, plain_text, resolved
 
 from ._recipe import Recipe
 
@@ -75,7 +75,7 @@ def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     chain: list[tuple[Path, dict[str, Any]]] = []
     file: Path | None = path
     while file is not None:
-        if file.resolve() in [before.resolve() for before, _ in chain]:
+        if resolved(file) in [resolved(before) for before, _ in chain]:
             way = " -> ".join(each.name for each in (*(f for f, _ in chain), file))
             raise QueryError(f"{path.name} extends itself: {way}; let one of them extend no other")
         values = _read_file(file, chain[-1][0] if chain else None)

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import locked
+from napari_pathreason.files import locked, resolved
 from napari_pathreason.training.recipe import Recipe
 
 from ._log import tracking
@@ -40,7 +40,7 @@ def alone(train: Train) -> Train:
 
     @wraps(train)
     def keeping(recipe: Recipe, *args: Any, **more: Any) -> Path:
-        out = Path(recipe.output).resolve()
+        out = resolved(recipe.output)
         first = os.environ.get("RANK", "0") == "0"
         if not first or out in _held.get():
             return train(recipe, *args, **more)
