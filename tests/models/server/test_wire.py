@@ -378,6 +378,21 @@ def test_signs_of_life_are_no_answer(life):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("life", [b"", b": alive\n\n"])
+def test_an_answer_that_has_ended_waits_for_no_last_line(life):
+    def stalls():
+        yield response(stream([*EVENTS, USAGE], done=False))
+        while not server.ended.wait(0.05):
+            yield life
+
+    began = time.monotonic()
+    with raw_serving(stalls) as server:
+        chunks = said(server, timeout=20.0)
+    assert time.monotonic() - began < 10
+    assert text_of(chunks) == TEXT
+    assert any(chunk.usage for chunk in chunks)
+
+
 def test_a_line_without_an_end_is_late(monkeypatch):
     monkeypatch.setattr("napari_pathreason.models.server._client.CONNECT_SECONDS", 0.1)
 

@@ -13,7 +13,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +45,7 @@ BUSY = frozenset({429, 503})
 WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further try of a request that met a busy server."""
 LONGEST_WAIT = 30.0
+_AFTER_END = 2.0  # seconds for the account behind an answer that has ended
 _TICK = 0.02  # seconds between two checks of a cancel
 _MOST_BODY = 20_000  # bytes of an error
 _MOST_WAITING = 1000  # lines that were read and nobody has taken yet
@@ -158,15 +159,18 @@ class Client:
         room = _ROOM + _CHARACTERS * int(body.get("max_tokens", 0))
         begun = ended = False
         heard = time.monotonic()
+        usual, late = self._patience, silent(self.address, self._timeout)
+        lines = self._lines(
+            "POST", "/chat/completions", whole, cancel, late, lambda: _AFTER_END if ended else usual
+        )
         try:
-            for value in messages_of(self._lines("POST", "/chat/completions", whole, cancel)):
+            for value in messages_of(lines):
                 if value is DONE:
                     return
                 if value is None:
+                    if ended and time.monotonic() - heard > _AFTER_END:
+                        return
                     if time.monotonic() - heard > self._timeout:
-                        if ended:
-                            return
-                        late = silent(self.address, self._timeout)
                         raise BrokeOff(str(late)) if begun else late
                     continue
                 if error := said_in_stream(self.address, value):
@@ -188,6 +192,9 @@ class Client:
                         return
         except Unreadable:
             raise (self._broke_off() if begun else foreign(self.address)) from None
+        except ModelError as error:
+            if error is not late or not ended:  # an answer that has ended wants no last line
+                raise
         if not ended and not cancel.is_set():
             raise self._broke_off() if begun else died(self.address)
 
@@ -207,16 +214,30 @@ class Client:
         secure = self.address.url.startswith("https:")  # else no certificates need to be read
         return httpx2.Client(limits=limits, timeout=wait, trust_env=False, verify=secure)
 
+    @property
+    def _patience(self) -> float:
+        """Seconds without a line; the HTTP library itself must be late first."""
+        return self._timeout + 2 * CONNECT_SECONDS
+
     def _lines(
-        self, method: str, path: str, body: dict[str, Any] | None, cancel: Flag
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        cancel: Flag,
+        late: ModelError | None = None,
+        patience: Callable[[], float] | None = None,
     ) -> Iterator[str]:
-        """Lines of the response, the request tried again while the server is busy."""
-        limit = self._timeout + 2 * CONNECT_SECONDS  # else the HTTP library itself is late first
-        late = silent(self.address, self._timeout)
+        """Lines of the response, the request tried again while the server is busy.
+
+        ``late`` is raised after ``patience`` seconds without one, which may change on the way.
+        """
+        late = late or silent(self.address, self._timeout)
+        patience = patience or (lambda: self._patience)
         for wait in (*self._waits, None):
             call = _Call(self, method, path, body)
             try:
-                yield from call.lines(cancel, limit, late)
+                yield from call.lines(cancel, patience, late)
                 return
             except _Busy as busy:
                 if wait is None:
@@ -297,15 +318,15 @@ class _Call:
             if self._aborted:
                 self.abort()
 
-    def lines(self, cancel: Flag, limit: float, late: Exception) -> Iterator[str]:
-        """Lines as they come, until the end or a cancel; ``limit`` seconds without one are late."""
+    def lines(self, cancel: Flag, patience: Callable[[], float], late: Exception) -> Iterator[str]:
+        """Lines as they come, until the end or a cancel; ``late`` is raised where none does."""
         self._thread.start()
         last = time.monotonic()
         while not cancel.is_set():
             try:
                 item = self._queue.get(timeout=_TICK)
             except queue.Empty:
-                if time.monotonic() > last + limit:  # bytes may come that make no line
+                if time.monotonic() > last + patience():  # bytes may come that make no line
                     raise late from None
                 continue
             last = time.monotonic()
