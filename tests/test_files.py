@@ -212,3 +212,12 @@ def test_lines_are_replaced_at_once(journal):
 def test_a_journal_without_a_folder_is_one_line(tmp_path):
     with pytest.raises(ExportError, match=r"log\.jsonl cannot be written .*; choose another"):
         Journal(tmp_path / "none" / "log.jsonl").append(b"one")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_a_pipe_in_place_of_a_journal_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log.jsonl")
+    journal = Journal(tmp_path / "log.jsonl")
+    for use in (lambda: list(journal.lines()), lambda: journal.append(b"one")):
+        with pytest.raises(ExportError, match=r"log\.jsonl is no file; choose another folder"):
+            use()

@@ -427,6 +427,7 @@ class Journal:
         ExportError
             If it cannot be read.
         """
+        self._refuse_pipe()
         try:
             with self._path.open("rb") as file:
                 for line in file:
@@ -447,6 +448,7 @@ class Journal:
         """
         if any(b"\n" in line for line in lines):
             raise ValueError("a line of a journal holds no line end")
+        self._refuse_pipe()
         try:
             if not self._whole:
                 self._cut_torn_line()
@@ -469,6 +471,11 @@ class Journal:
         with atomic_bytes(self._path) as file:
             for line in lines:
                 file.write(line + b"\n")
+
+    def _refuse_pipe(self) -> None:
+        """Refuse what is there and no file: a pipe would be waited for, for ever."""
+        if self._path.exists() and not self._path.is_file():
+            raise ExportError(f"{self._path.name} is no file; choose another folder")
 
     def _cut_torn_line(self) -> None:
         with suppress(FileNotFoundError), self._path.open("r+b") as file:
