@@ -64,6 +64,16 @@ def test_one_question_over_all_annotations(docks: Docks, finish: Wait, messages:
     assert messages == []
 
 
+def test_annotations_that_are_left_out_are_counted(docks: Docks) -> None:
+    viewer, ask, _ = docks
+    shapes = viewer.layers["Shapes"]
+    shapes.add_rectangles([[90_000, 90_000], [90_000, 90_100], [90_100, 90_100], [90_100, 90_000]])
+    ask.look()
+    note = ask.form.region_note.text()
+    assert note.startswith("3 regions, one after the other")
+    assert "left out: 2 of 5 shapes, outside the image or without an area" in note
+
+
 def test_the_table_sorts_filters_and_brings_the_region(docks: Docks, finish: Wait) -> None:
     viewer, ask, answers = docks
     ask.ask()

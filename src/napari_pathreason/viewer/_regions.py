@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +113,23 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
         if count < 2:
             return "Select two image layers or more in the layer list, to compare what they show."
         return f"{count:,} layers in one question, a picture each; the first: {note}"
+    if marked[0].outline and len(marked) == 1:
+        note = f"{note}; what lies outside its outline is masked"
+    if left := _left_out(viewer, marked) if source == "annotations" else "":
+        note = f"{note}; {left}"
     if len(marked) > 1:
         return f"{len(marked):,} regions, one after the other; the first: {note}"
-    if marked[0].outline:
-        return f"{note}; what lies outside its outline is masked"
     return note
+
+
+def _left_out(viewer: Viewer, marked: Sequence[Marked]) -> str:
+    """How many annotations are not asked about, and why; empty where all are."""
+    shapes = annotation_layer(viewer)
+    if shapes is None or not (count := len(shapes.data) - len(marked)):
+        return ""
+    return (
+        f"left out: {count:,} of {len(shapes.data):,} shapes, outside the image or without an area"
+    )
 
 
 def layers_of(viewer: Viewer, image: Image) -> list[Image]:
