@@ -62,6 +62,7 @@ from .types import (
     TokenLevel as TokenLevel,
     TokenReport as TokenReport,
     Topic as Topic,
+    TopicScale as TopicScale,
     Turn as Turn,
     View as View,
     Views as Views,

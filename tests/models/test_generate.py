@@ -174,7 +174,7 @@ def test_an_error_of_the_model_comes_out_where_it_is_waited_for(one_family, monk
         raise RuntimeError("no such thing")
 
     monkeypatch.setattr(one_family.model, "generate", fail)
-    with pytest.raises(RuntimeError, match="no such thing"):
+    with pytest.raises(ModelError, match=r"the model \S+ cannot be read \(no such thing\)"):
         answer(one_family, asked((112, 112)))
 
 

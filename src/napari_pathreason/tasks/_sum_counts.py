@@ -106,20 +106,20 @@ def sum_counts(
     full = np.array([one.box.area for one in windows])
     share = areas[:number] / full
     count, own = np.array(counts, np.float64), np.array(errors or [0.0] * number)
-    counted = float(share @ count)
+    counted = _dot(share, count)
     samples = _strata(np.array(strata or [0] * every), share, count, areas, full)
-    missing = sum(one.missing for one in samples)
+    missing = math.fsum(one.missing for one in samples)
     total = counted + missing
     error, quantile = _spread(samples)
     # a density that is wrong by a tenth is wrong by it in what was not read too
-    own_error = float(share @ own) * (total / counted if counted > 0 else 1.0)
+    own_error = _dot(share, own) * (total / counted if counted > 0 else 1.0)
     normal = _quantile(math.inf)
     half = math.hypot(quantile * error, normal * own_error)
     return CountEstimate(
         total=total,
-        low=max(0.0, total - half, counted - normal * float(share @ own)) if half else total,
+        low=max(0.0, total - half, counted - normal * _dot(share, own)) if half else total,
         high=total + half if half else total,
-        read_share=float(areas[:number].sum() / areas.sum()),
+        read_share=math.fsum(areas[:number]) / math.fsum(areas),
         error=math.hypot(error, own_error),
     )
 
@@ -133,6 +133,11 @@ class _Sample:
     freedom: float
 
 
+def _dot(one: _Array, other: _Array) -> float:
+    """Exact but for its products: half a thing must not be rounded by the order of reading."""
+    return math.fsum((one * other).tolist())
+
+
 def _strata(
     strata: NDArray[np.int64], share: _Array, count: _Array, areas: _Array, full: _Array
 ) -> list[_Sample]:
@@ -141,16 +146,16 @@ def _strata(
     samples = []
     for stratum in _collapsed(strata, areas, number):
         read = np.flatnonzero(stratum[:number] & (areas[:number] > 0))
-        rest = float(areas[number:][stratum[number:]].sum())
-        done, side = float(areas[read].sum()), float(full[read].mean())
-        density = float(share[read] @ count[read]) / done
+        rest = math.fsum(areas[number:][stratum[number:]])
+        done, side = math.fsum(areas[read]), math.fsum(full[read]) / len(read)
+        density = _dot(share[read], count[read]) / done
         # windows that overlap tell less than as many that do not
         effective = done / side
         off = count[read] - density * full[read]
-        between = float(share[read] @ off**2) / done * side
+        between = _dot(share[read], off**2) / done * side
         if len(read) > 1:
             between *= len(read) / (len(read) - 1)
-        scattered = (float(share[read] @ count[read]) + 1) / effective
+        scattered = (_dot(share[read], count[read]) + 1) / effective
         size = (done + rest) / side
         variance = size * (rest / side) * max(between, scattered) / effective
         samples.append(_Sample(density * rest, variance, max(1.0, effective - 1)))
