@@ -48,7 +48,7 @@ def test_a_scale_that_is_none_is_refused(copy, scale):
 def test_kinds_of_question_come_from_the_file_too(copy):
     scale = {"temperature": 3, "offset": -1, "rationale": False}
     _write(copy, topics=[{"form": "count", "topics": ["number of cells"], **scale}])
-    own = TopicScale("count", frozenset({"number of cells"}), Scale(3.0, -1.0))
+    own = TopicScale("count", ("number of cells",), Scale(3.0, -1.0))
     assert load_performer(copy, "cpu").info.calibration == Calibration(topics=(own,))
 
 

@@ -17,7 +17,7 @@ def calibration_values(calibration: Calibration) -> dict[str, Any]:
     """Values that `calibration_of` reads."""
     values = asdict(calibration)
     values["topics"] = [
-        {"form": one.form, "topics": sorted(one.topics), **asdict(one.scale)}
+        {"form": one.form, "topics": list(one.topics), **asdict(one.scale)}
         for one in calibration.topics
     ]
     return values
@@ -47,7 +47,7 @@ def _topic_scale(values: Mapping[str, Any]) -> TopicScale:
     form, topics = values["form"], values["topics"]
     if form not in get_args(Form) or not isinstance(topics, list):
         raise ValueError("no kind of question")
-    return TopicScale(form, frozenset(map(str, topics)), _scale(values))
+    return TopicScale(form, tuple(sorted(map(str, topics))), _scale(values))
 
 
 def _scale(values: Mapping[str, Any]) -> Scale:

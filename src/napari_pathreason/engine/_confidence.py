@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_pathreason.tasks import form_of, topics_of
+from napari_pathreason.tasks import form_of, topic_names
 from napari_pathreason.types import (
     Answer,
     Calibration,
@@ -84,7 +84,7 @@ def scale_of(
         return Scale()
     form = form_of(query)
     if calibration.topics and ANSWERED[form] == answered:
-        topics = frozenset(topic.name for topic in topics_of(query, metadata))
+        topics = topic_names(query, metadata)
         for own in calibration.topics:
             if (own.form, own.topics) == (form, topics):
                 return own.scale

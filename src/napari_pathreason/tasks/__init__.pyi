@@ -63,7 +63,7 @@ from ._topics import (
     content_words as content_words,
     examples as examples,
     form_of as form_of,
-    topics_of as topics_of,
+    topic_names as topic_names,
     unknown_labels as unknown_labels,
     untrained as untrained,
     words_of_query as words_of_query,

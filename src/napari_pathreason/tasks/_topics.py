@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from napari_pathreason.types import Form, Metadata, Query, Topic
+from napari_pathreason.types import Form, Metadata, Query
 
 from ._numbers import asks_count
 
@@ -80,17 +80,17 @@ def words_of_query(query: Query) -> frozenset[str]:
     return content_words(query.question, *query.options)
 
 
-def topics_of(query: Query, metadata: Metadata | None) -> tuple[Topic, ...]:
+def topic_names(query: Query, metadata: Metadata | None) -> tuple[str, ...]:
     """Kinds of question of a model's training that a question may be of, by its words and form.
 
-    Several where the words leave that open, none where the model was not trained on it.
+    Several where the words leave that open, none where the model was not trained on it; in
+    alphabetical order.
     """
     if metadata is None or not (own := _stems(words_of_query(query))):
         return ()
     form = form_of(query)
-    return tuple(
-        topic for topic in metadata.topics if topic.form == form and own <= _stems(topic.words)
-    )
+    names = {t.name for t in metadata.topics if t.form == form and own <= _stems(t.words)}
+    return tuple(sorted(names))
 
 
 def untrained(query: Query, metadata: Metadata) -> str:

@@ -124,13 +124,14 @@ class TopicScale:
     ----------
     form : Form
         Of their answers.
-    topics : frozenset of str
-        Names of all topics that such a question may be of; see `tasks.topics_of`.
+    topics : tuple of str
+        Names of all topics that such a question may be of, in alphabetical order; see
+        `tasks.topic_names`.
     scale : Scale
     """
 
     form: Form
-    topics: frozenset[str]
+    topics: tuple[str, ...]
     scale: Scale
 
 

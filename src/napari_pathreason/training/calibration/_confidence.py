@@ -32,7 +32,7 @@ from napari_pathreason.engine import (
     scale_of,
 )
 from napari_pathreason.models import FixedAllocator
-from napari_pathreason.tasks import TASKS, form_of, is_right, match_boxes, topics_of
+from napari_pathreason.tasks import TASKS, form_of, is_right, match_boxes, topic_names
 from napari_pathreason.training.evaluation import (
     SMALLEST,
     ask_views,
@@ -279,7 +279,7 @@ def held_out(answers: Sequence[KnownAnswer], metadata: types.Metadata | None) ->
     """
     after: list[Shares] = [np.empty(0)] * len(answers)
     halves: tuple[list[int], list[int]] = ([], [])
-    counts: Counter[tuple[str, types.Form, frozenset[str]]] = Counter()
+    counts: Counter[tuple[str, types.Form, tuple[str, ...]]] = Counter()
     for place, one in enumerate(answers):
         kind = (one.form, *_kind(one.query, metadata))
         halves[counts[kind] % 2].append(place)
@@ -347,16 +347,18 @@ def _outcomes_of(answers: Sequence[KnownAnswer], form: Answered) -> list[AnswerO
     return [*chain.from_iterable(one.outcomes for one in answers if one.form == form)]
 
 
-def _kind(query: types.Query, metadata: types.Metadata | None) -> tuple[types.Form, frozenset[str]]:
+def _kind(
+    query: types.Query, metadata: types.Metadata | None
+) -> tuple[types.Form, tuple[str, ...]]:
     """Form of a question's answer, and the topics that its words leave open."""
-    return form_of(query), frozenset(topic.name for topic in topics_of(query, metadata))
+    return form_of(query), topic_names(query, metadata)
 
 
 def _by_topics(
     answers: Sequence[KnownAnswer], metadata: types.Metadata | None
-) -> dict[tuple[types.Form, frozenset[str]], list[KnownAnswer]]:
+) -> dict[tuple[types.Form, tuple[str, ...]], list[KnownAnswer]]:
     """Answers of the form that was asked for, by kind of question."""
-    groups: dict[tuple[types.Form, frozenset[str]], list[KnownAnswer]] = {}
+    groups: dict[tuple[types.Form, tuple[str, ...]], list[KnownAnswer]] = {}
     for one in answers:
         form, names = _kind(one.query, metadata)
         if names and ANSWERED[form] == one.form:
