@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,3 +120,35 @@ def paired(
             left.add(NO_LABEL, shown(picture, source))
         else:
             yield picture, label
+
+
+def by_split(folder: Path) -> list[tuple[Path, Split | None]]:
+    """A folder, and those in it that are named after a split, with that split."""
+    below = [(path, split) for path in subfolders(folder) if (split := split_of(path.name))]
+    return [(folder, None), *below]
+
+
+def paired_together(
+    places: Sequence[tuple[Path, Split | None]], suffix: str, source: Path, left: LeftOut
+) -> Iterator[tuple[Path, Path, Split | None]]:
+    """Pictures with the file of the same name in the same folder, and their splits.
+
+    Those without one are counted.
+
+    Parameters
+    ----------
+    places : sequence of (Path, Split or None)
+        Folders, as `by_split` gives them.
+    suffix : str
+        Of the files of labels.
+    source : Path
+        Of the set, for names in messages.
+    left : LeftOut
+    """
+    for place, split in places:
+        for picture in pictures_in(place):
+            label = picture.with_suffix(suffix)
+            if label.is_file():
+                yield picture, label, split
+            else:
+                left.add(NO_LABEL, shown(picture, source))

@@ -20,12 +20,12 @@ from xml.etree import ElementTree
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Split
 
-from ._beside import NO_LABEL, paired, twins_in
+from ._beside import NO_LABEL, by_split, paired, paired_together, twins_in
 from ._labels import refuse_alike
 from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet
 from ._objects import AskObjects
-from ._pictures import pictures_in, shown, subfolders
-from ._splits import published, split_of
+from ._pictures import pictures_in, shown
+from ._splits import published
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 LISTS = "ImageSets/Main"
@@ -50,11 +50,8 @@ def _published_layout(folder: Path) -> bool:
 
 def _together(folder: Path) -> list[tuple[Path, Split | None]]:
     """Folders that hold pictures and their XML files, with the split that their name means."""
-    below = [(path, split) for path in subfolders(folder) if (split := split_of(path.name))]
     return [
-        (path, split)
-        for path, split in ((folder, None), *below)
-        if pictures_in(path) and _xml_in(path)
+        (path, split) for path, split in by_split(folder) if pictures_in(path) and _xml_in(path)
     ]
 
 
@@ -85,13 +82,7 @@ def _pairs(folder: Path, left: LeftOut) -> Iterator[tuple[Path, Path, Split | No
         if _xml_in(twins.labels):
             for picture, label in paired(twins, folder, _is_voc, left):
                 yield picture, label, twins.split
-    for place, split in _together(folder):
-        for picture in pictures_in(place):
-            label = picture.with_suffix(".xml")
-            if label.is_file():
-                yield picture, label, split
-            else:
-                left.add(NO_LABEL, shown(picture, folder))
+    yield from paired_together(_together(folder), ".xml", folder, left)
 
 
 def _read(folder: Path, options: Options) -> PictureSet:

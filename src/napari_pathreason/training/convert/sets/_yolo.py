@@ -24,12 +24,11 @@ from PIL import Image
 from napari_pathreason.errors import QueryError
 from napari_pathreason.training.samples import Area, Split
 
-from ._beside import NO_LABEL, Twins, paired, twins_in
+from ._beside import Twins, by_split, paired, paired_together, twins_in
 from ._labels import refuse_alike
 from ._layout import Kind, LabelledEntry, LeftOut, Options, PictureSet
 from ._objects import AskObjects
-from ._pictures import pictures_in, shown, subfolders
-from ._splits import split_of
+from ._pictures import pictures_in
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 LISTED = {"classes.txt", "obj.names"}
@@ -46,10 +45,9 @@ def _labels_in(folder: Path) -> list[Twins]:
 
 def _together(folder: Path) -> list[tuple[Path, Split | None]]:
     """Folders that hold pictures and their text files, with the split that their name means."""
-    below = [(path, split) for path in subfolders(folder) if (split := split_of(path.name))]
     return [
         (path, split)
-        for path, split in ((folder, None), *below)
+        for path, split in by_split(folder)
         if any(_begins_so(picture.with_suffix(".txt")) for picture in pictures_in(path))
     ]
 
@@ -72,13 +70,7 @@ def _pairs(folder: Path, left: LeftOut) -> Iterator[tuple[Path, Path, Split | No
     for twins in _labels_in(folder):
         for picture, label in paired(twins, folder, _is_label, left):
             yield picture, label, twins.split
-    for place, split in _together(folder):
-        for picture in pictures_in(place):
-            label = picture.with_suffix(".txt")
-            if label.is_file():
-                yield picture, label, split
-            else:
-                left.add(NO_LABEL, shown(picture, folder))
+    yield from paired_together(_together(folder), ".txt", folder, left)
 
 
 def _read(folder: Path, options: Options) -> PictureSet:
