@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from napari_pathreason import QueryError, Result, exports, slide_run, slides
@@ -229,6 +230,7 @@ def open_others(
     known = {other.name: other for other in manifest.others}
     names = (name for entry in manifest.entries for name in exports.other_names(entry.request))
     found: dict[str, slides.Slide] = {}
+    fingerprint = cache(exports.fingerprint)  # it reads a file, whichever slide is looked for
     for name in dict.fromkeys(names):
         if name not in known:
             raise QueryError(
@@ -238,7 +240,7 @@ def open_others(
         other = known[name]
         beside = [path for path in _places(file, other.slide.name) if path.exists()]
         for path in (*candidates, *beside):
-            if exports.fingerprint(path) == other.fingerprint:
+            if fingerprint(path) == other.fingerprint:
                 break
         else:
             raise QueryError(
