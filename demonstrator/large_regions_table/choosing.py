@@ -163,6 +163,11 @@ class EachWindow:
         """That of the policy."""
         return self.policy.name
 
+    @property
+    def rounds(self) -> int:
+        """Those of the policy."""
+        return self.policy.rounds
+
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
         spent = sum(reading.visual_tokens for reading in state.readings)
@@ -201,6 +206,7 @@ class Oracle:
 
     things: tuple[Box, ...]
     name: str = "oracle"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""

@@ -9,6 +9,7 @@ from PIL import Image
 from napari_pathreason.cli import answer_region
 from napari_pathreason.exports import ManifestEntry, read_geojson
 from napari_pathreason.geometry import Region
+from napari_pathreason.models import TextForm, UnloadedWindows
 from napari_pathreason.slides import open_slide
 from napari_pathreason.types import Query, Request
 
@@ -150,6 +151,14 @@ class TestPlanning:
         words = ("--model", "not/here", "--policy", "uniform", "--show-views")
         assert shell("ask", large, *FIND, *words).code == 0
         assert windowed == [("not/here", "auto", "exact")]
+
+    def test_a_model_that_writes_its_windows_is_loaded(self, shell, windowed, large, monkeypatch):
+        unloaded = UnloadedWindows(TextForm(64, 24, "balanced"))
+        monkeypatch.setattr("napari_pathreason.models.find_windows", lambda model: unloaded)
+        assert shell("ask", large, *FIND, "--show-views").code == 0
+        assert len(windowed) == 1
+        assert shell("ask", large, *FIND, "--policy", "uniform", "--show-views").code == 0
+        assert len(windowed) == 1  # rules need none
 
     def test_nothing_is_asked(self, shell, windowed, large, monkeypatch):
         monkeypatch.setattr("tests.cli.conftest.SpotFinder.generate", None, raising=False)

@@ -31,6 +31,7 @@ class Learnt:
     """Reads the first two covering windows coarsely, then again those that said something."""
 
     name: str = "learned"
+    rounds: int = 2
     states: list = field(default_factory=list)
 
     def choose(self, state):

@@ -324,6 +324,7 @@ def test_glass_all_over_is_one_picture_that_says_so(slide, seer, allocator):
 def test_a_policy_of_ones_own(tissue, seer, allocator, find, marker):
     class Known:
         name = "oracle"
+        rounds = 1
 
         def choose(self, state):
             here = Region(850, 650, 400, 300)

@@ -177,6 +177,7 @@ def test_a_window_that_was_raised_is_read_twice_again(slide, tmp_path):
 
     class Raised:
         name = "uniform"
+        rounds = 1
 
         def choose(self, state):
             here = Pick(seen[2].region, 100, "raised by you")
@@ -194,6 +195,7 @@ def test_a_window_that_was_raised_is_read_twice_again(slide, tmp_path):
 def test_a_policy_without_a_name_of_ours_is_repeated(slide, tmp_path):
     class Known:
         name = "oracle"
+        rounds = 1
 
         def choose(self, state):
             return Choice(() if state.readings else (Pick(HERE, 64, "the label"),))

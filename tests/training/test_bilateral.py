@@ -14,6 +14,7 @@ from napari_pathreason.training import allocator, bilateral, performer, read_sam
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
 from napari_pathreason.training.recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
 from napari_pathreason.training.samples import Pictures
+from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import Allocation
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -75,6 +76,22 @@ def test_a_run_killed_between_two_stages_gives_the_same_folder(turns, tmp_path, 
     again = _weights(train_bilateral(cut))
     for file, tensors in whole.items():
         assert all(torch.equal(value, again[file][name]) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("form", ["windows", "text_windows"])
+def test_an_allocator_of_windows_leaves_the_budgets_to_the_recipe(turns, monkeypatch, form):
+    policies = []
+
+    def train(recipe, policy):
+        policies.append(policy)
+        return shutil.copytree(start, Path(recipe.output) / "grpo/model")
+
+    start = train_sft(turns)
+    monkeypatch.setattr(bilateral, "train_performer", train)
+    monkeypatch.setattr(bilateral, "train_allocator", lambda turn: turn.allocator.start)
+    own = turns.allocator.model_copy(update={"form": form})
+    assert (train_bilateral(turns.model_copy(update={"allocator": own})) / "config.json").is_file()
+    assert policies == [None, None]
 
 
 def test_the_second_round_learns_at_the_first_allocators_budgets(turns, monkeypatch):

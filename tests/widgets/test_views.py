@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathreason.geometry import Box, Region
+from napari_pathreason.models import TextForm, UnloadedWindows
 from napari_pathreason.types import WindowChoice
 from napari_pathreason.viewer import NEW_WINDOWS, box_to_data, picks_of
 
@@ -151,6 +152,23 @@ def test_pin_raise_ban_and_clear(docks: Docks, qtbot: Any) -> None:
     planned(dock, qtbot)
     assert regions(dock)[0] == first
     assert not page.clear_button.isEnabled()
+
+
+def test_a_model_that_writes_its_windows_shows_them_once_it_is_asked(
+    docks: Docks, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, dock, _ = docks
+    unloaded = UnloadedWindows(TextForm(64, 24, "balanced"))
+    monkeypatch.setattr("napari_pathreason.viewer._views.find_windows", lambda model: unloaded)
+    choose(dock, "auto")
+    words = "The model itself chooses the windows of a large region; ask to see them."
+
+    def said() -> bool:
+        dock.look()
+        return bool(dock.views.cost.text() == words)
+
+    qtbot.waitUntil(said, timeout=20_000)
+    assert dock.views.plan is None
 
 
 def test_a_click_on_the_slide_picks(

@@ -199,15 +199,17 @@ def _holds(region: Region, window: Region) -> bool:
 class _Unasked:
     """A model that nobody has loaded: it says of itself what its files say, and answers nothing.
 
-    ``chooses`` turns true where its allocator is wanted, as of one picture at the budget auto: then
-    no plan can be had without it.
+    ``chooses`` turns true where its allocator is wanted, as of one picture at the budget auto, or
+    where the model writes its windows: then no plan can be had without it.
     """
 
     overview_budget = 0
+    name, rounds = engine.LEARNED, 1
 
     def __init__(self, info: ModelInfo, windows: Policy | None) -> None:
         self.info = info
-        self.windows = windows
+        written = isinstance(windows, models.UnloadedWindows)
+        self.windows: Policy | None = self if written else windows
         self.chooses = False
 
     def generate(
@@ -221,6 +223,11 @@ class _Unasked:
         """Anything, as the plan is made again."""
         self.chooses = True
         return Allocation(1, "fixed")
+
+    def choose(self, state: engine.State) -> engine.Choice:
+        """Nothing, of a model that writes its windows; as the plan is made again."""
+        self.chooses = True
+        return engine.Choice(())
 
 
 @dataclass(slots=True)

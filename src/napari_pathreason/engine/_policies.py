@@ -129,6 +129,10 @@ class Policy(Protocol):
     def name(self) -> str:
         """How results call it."""
 
+    @property
+    def rounds(self) -> int:
+        """In how many it may choose; one that looks again wants an answer of each window."""
+
     def choose(self, state: State) -> Choice:
         """The windows of the next round; none where enough was read."""
 
@@ -214,6 +218,7 @@ class Uniform:
 
     tokens: int | None = None
     name: str = "uniform"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -230,6 +235,7 @@ class Random:
     """Windows of the cover drawn by the seed: what any rule must beat."""
 
     name: str = "random"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -245,6 +251,7 @@ class Surprise:
     """The windows most unlike the others of the region first; see `Scene.surprise`."""
 
     name: str = "surprise"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -286,6 +293,7 @@ class Again:
     """
 
     name: str = "again"
+    rounds: int = 2
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -354,6 +362,7 @@ class Table:
     """
 
     name: str = "table"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -374,6 +383,7 @@ class AllNative:
     """Every window at native size: a budget of ``native`` leaves nothing to choose."""
 
     name: str = "uniform"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""
@@ -385,6 +395,7 @@ class Listed:
     """Nothing beside the windows that the user listed."""
 
     name: str = "listed"
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `Policy.choose`."""

@@ -26,10 +26,13 @@ class RepeatedViews:
         Windows of one prompt, or of prompts of their own.
     name : str
         Of the policy that chose them.
+    rounds : int
+        1 where they stood in one prompt.
     """
 
     views: tuple[View, ...]
     name: str
+    rounds: int = 1
 
     def choose(self, state: State) -> Choice:
         """See `engine.Policy.choose`."""
@@ -56,4 +59,7 @@ class RepeatedViews:
 def repeated_views(views: Views | None) -> RepeatedViews | None:
     """What reads the windows of a result again (`engine.Job.policy`); None of one picture."""
     windows = () if views is None else tuple(v for v in views.views if v.role == "window")
-    return RepeatedViews(windows, views.policy) if views is not None and windows else None
+    if views is None or not windows:
+        return None
+    each = views.policy in ("again", LEARNED) and not views.joint
+    return RepeatedViews(windows, views.policy, 2 if each else 1)

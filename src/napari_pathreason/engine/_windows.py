@@ -54,8 +54,6 @@ from ._scene import (
 
 ROUNDS = 2
 """Of views, at the most: look, and look again."""
-TWO_ROUNDS = frozenset({"again", LEARNED})
-"""Names of policies that always want an answer of each window."""
 MOST_READ = 1 << 20
 """Visual tokens of an answer whose readings are not kept, at the most."""
 BANNED = 0.5
@@ -235,7 +233,7 @@ class _Rounds:
         request = job.request
         self.policy = job.policy or _policy(request, model, learned)
         # what a second round needs is an answer of each window
-        asks_each = self.policy.name in TWO_ROUNDS or form_of(request.query) in ("count", "boxes")
+        asks_each = self.policy.rounds > 1 or form_of(request.query) in ("count", "boxes")
         self._asks_each = asks_each
         most_asked = _most_asked(job, model)
         self.joint = model.joint and not asks_each and most_asked <= MOST_TOKENS

@@ -12,6 +12,7 @@ from ._adapter import (
 from ._allocators import (
     ALLOCATOR_FILES as ALLOCATOR_FILES,
     FixedAllocator as FixedAllocator,
+    TextForm as TextForm,
     word_ids as word_ids,
 )
 from ._checkpoint import (
@@ -131,8 +132,14 @@ from ._text import LogprobsReader as LogprobsReader, TextStream as TextStream
 from ._text_allocator import (
     FALLBACK as FALLBACK,
     TextAllocator as TextAllocator,
-    TextForm as TextForm,
     save_text_allocator as save_text_allocator,
+)
+from ._text_windows import (
+    TextWindows as TextWindows,
+    UnloadedWindows as UnloadedWindows,
+    can_name as can_name,
+    chosen as chosen,
+    windows_prompt as windows_prompt,
 )
 from ._window_allocator import (
     Offer as Offer,

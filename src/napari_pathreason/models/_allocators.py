@@ -6,8 +6,10 @@ No torch here: a fixed budget needs none, and a learned form is loaded where its
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 from zlib import crc32
 
 import numpy as np
@@ -28,7 +30,37 @@ ALLOCATOR_FILES = (SETTINGS, WEIGHTS)
 WORD_BUCKETS = 4096
 """That the words of a question are hashed into."""
 FOLDER = "allocator"
-"""Where the adapter of an allocator that writes its number lies."""
+"""Where the adapter of an allocator that writes lies."""
+WRITTEN = ("text", "text_windows")
+"""Forms of allocators that write: a number of visual tokens, or windows of a large region."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How a writing allocator is asked, as it was trained.
+
+    ``overview`` visual tokens are shown to it, it writes at most ``max_completion_length`` tokens,
+    and it learnt at the lambda of ``effort``.
+    """
+
+    overview: int
+    max_completion_length: int
+    effort: Effort
+
+
+def read_form(settings: Mapping[str, Any]) -> TextForm:
+    """A form out of ``allocator.json``.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If it is none.
+    """
+    overview, most = int(settings["overview"]), int(settings["max_completion_length"])
+    effort: Effort = settings["effort"]
+    if effort not in get_args(Effort) or min(overview, most) < 1:
+        raise ValueError("the form of the allocator is damaged")
+    return TextForm(overview, most, effort)
 
 
 def word_ids(query: Query) -> list[int]:
@@ -87,13 +119,13 @@ def load_beside(folder: Path, name: str, performer: Performer) -> tuple[Performe
 
 def _of_one_picture(folder: Path, name: str, performer: Performer) -> tuple[Performer, Allocator]:
     settings = read_json(folder / SETTINGS, name) if (folder / SETTINGS).is_file() else {}
-    if settings.get("form") == "text":
+    if settings.get("form") in WRITTEN:
         from ._performer import VLMPerformer
         from ._text_allocator import load_text_allocator
 
         if not isinstance(performer, VLMPerformer):
             raise ModelError(
-                f"the allocator of the model {name} writes its budget, which models of the family "
+                f"the allocator of the model {name} writes its choice, which models of the family "
                 f"{performer.info.family} cannot be asked for here; move {SETTINGS} elsewhere"
             )
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._generate import GeneratePerformer
     from ._ood import FeatureHook, OODDetector
     from ._performer import VLMPerformer
+    from ._text_windows import UnloadedWindows
     from ._window_allocator import WindowAllocator
 
 _PROBE: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
@@ -350,7 +351,7 @@ def read_model_info(model: str | Path) -> ModelInfo | None:
     return None if under is None else read_info(under[0], name, folder)
 
 
-def find_windows(model: str | Path) -> WindowAllocator | None:
+def find_windows(model: str | Path) -> WindowAllocator | UnloadedWindows | None:
     """The learned allocator of windows of a model, without the model itself.
 
     Parameters
@@ -360,18 +361,20 @@ def find_windows(model: str | Path) -> WindowAllocator | None:
 
     Returns
     -------
-    WindowAllocator or None
-        None where the model has none, or is not on this machine.
+    WindowAllocator, UnloadedWindows or None
+        None where the model has none, or is not on this machine; the second where the model itself
+        writes windows, so that it must be loaded first.
 
     Raises
     ------
     ModelError
         If its files are damaged.
     """
+    from ._text_windows import unloaded_windows
     from ._window_allocator import load_windows
 
     place = _on_this_machine(model)
-    return None if place is None else load_windows(place[0])
+    return None if place is None else load_windows(place[0]) or unloaded_windows(*place)
 
 
 def _on_this_machine(model: str | Path) -> tuple[Path, str] | None:

@@ -1,9 +1,10 @@
-"""An allocator that writes its number: the performer's own weights with a second adapter on top.
+"""An allocator that writes: the performer's own weights with a second adapter on top.
 
-Beside the performer's weights lie ``allocator.json``, which says how it is asked, and the folder
-``allocator`` with the adapter as peft writes it. Its base is the performer as it answers, that
-one's own adapter already added into the weights, so that both share one model in memory and a
-performer that is merged into a checkpoint of its own keeps its allocator.
+What it writes is a number of visual tokens, or, in the other form, windows of a large region
+(`TextWindows`). Beside the performer's weights lie ``allocator.json``, which says how it is asked,
+and the folder ``allocator`` with the adapter as peft writes it. Its base is the performer as it
+answers, that one's own adapter already added into the weights, so that both share one model in
+memory and a performer that is merged into a checkpoint of its own keeps its allocator.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_pathreason.budgets import flops, snap
+from napari_pathreason.engine import Allocator
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
 from napari_pathreason.tasks import allocation_messages, parse_allocation
@@ -36,25 +38,14 @@ from napari_pathreason.types import (
 )
 
 from ._adapter import fill_adapter, read_adapter, save_matrices, write_base
-from ._allocators import FOLDER, SETTINGS, WEIGHTS
+from ._allocators import FOLDER, SETTINGS, WEIGHTS, FixedAllocator, TextForm, read_form
 from ._head_allocator import BUDGETS, needed
 from ._performer import VLMPerformer
+from ._text_windows import FORM as WINDOWS_FORM, TextWindows
+from ._window_allocator import SETTINGS as NET_SETTINGS, WEIGHTS as NET, WithWindows
 
 FALLBACK = 256
 """Visual tokens where no number was written, as in the paper's public code."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextForm:
-    """How a writing allocator is asked, as it was trained.
-
-    ``overview`` visual tokens are shown to it, it writes at most ``max_completion_length`` tokens,
-    and it learnt at the lambda of ``effort``.
-    """
-
-    overview: int
-    max_completion_length: int
-    effort: Effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +107,16 @@ class TextAllocator:
 
 
 def save_text_allocator(
-    folder: Path, form: TextForm, config: Any, matrices: Mapping[str, torch.Tensor]
+    folder: Path,
+    form: TextForm,
+    config: Any,
+    matrices: Mapping[str, torch.Tensor],
+    *,
+    windows: bool = False,
 ) -> None:
     """Put a writing allocator beside a performer's weights, in place of any other allocator.
+
+    One that writes a number leaves an allocator of windows, a light net, where it is.
 
     Parameters
     ----------
@@ -128,6 +126,8 @@ def save_text_allocator(
     config : peft.LoraConfig
     matrices : mapping
         Of the adapter, by the names that peft gives them within the model.
+    windows : bool
+        Whether it writes windows, not a number.
     """
     adapter = folder / FOLDER
     partial, old = (folder / f"{FOLDER}.{name}" for name in ("partial", "old"))
@@ -138,17 +138,19 @@ def save_text_allocator(
     save_matrices(partial, matrices)
     write_base(partial, str(folder))
     with atomic_text(folder / SETTINGS) as file:  # named last: this is what loading looks at
-        file.write(json.dumps({"form": "text", **asdict(form)}, indent=2) + "\n")
+        kind = WINDOWS_FORM if windows else "text"
+        file.write(json.dumps({"form": kind, **asdict(form)}, indent=2) + "\n")
         if adapter.exists():
             os.replace(adapter, old)
         os.replace(partial, adapter)
-    (folder / WEIGHTS).unlink(missing_ok=True)
+    for other in (WEIGHTS, *((NET, NET_SETTINGS) if windows else ())):
+        (folder / other).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def load_text_allocator(
     folder: Path, performer: VLMPerformer, settings: Mapping[str, Any]
-) -> tuple[VLMPerformer, TextAllocator]:
+) -> tuple[VLMPerformer, Allocator]:
     """Put the adapter on a performer's model, which answers and allocates from now on.
 
     Parameters
@@ -169,14 +171,7 @@ def load_text_allocator(
 
     model = performer.model
     try:
-        form = TextForm(
-            int(settings["overview"]), int(settings["max_completion_length"]), settings["effort"]
-        )
-        if (
-            form.effort not in get_args(Effort)
-            or min(form.overview, form.max_completion_length) < 1
-        ):
-            raise ValueError(form)
+        form = read_form(settings)
         config, matrices = read_adapter(model, folder / FOLDER, performer.info.name)
         inject_adapter_in_model(config, model, FOLDER)
         fill_adapter(model, matrices, FOLDER, performer.info.name)
@@ -191,7 +186,10 @@ def load_text_allocator(
         ) from error
     adapter = _AdapterSwitch(model)
     writer = performer.under(adapter.on, detects_ood=False)
-    return performer.under(adapter.off), TextAllocator(writer, form)
+    own = performer.under(adapter.off)
+    if settings["form"] == WINDOWS_FORM:
+        return own, WithWindows(FixedAllocator(), TextWindows(writer, form))
+    return own, TextAllocator(writer, form)
 
 
 class _AdapterSwitch:

@@ -18,7 +18,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pathreason.engine import LEARNED, OVERLAP, Allocator, Choice, Grid, Pick, State
+from napari_pathreason.engine import LEARNED, OVERLAP, Allocator, Choice, Grid, Pick, Policy, State
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_bytes, atomic_text
 from napari_pathreason.geometry import Region
@@ -204,6 +204,7 @@ class WindowAllocator:
     lambdas: Mapping[Effort, float]
     levels: tuple[int | None, ...] = LEVELS
     name: str = LEARNED
+    rounds: int = 2
 
     def choose(self, state: State) -> Choice:
         """See `engine.Policy.choose`; its FLOPs are counted."""
@@ -277,11 +278,11 @@ class WithWindows:
     ----------
     allocator : Allocator
         Of regions that are read as one picture.
-    windows : WindowAllocator
+    windows : Policy
     """
 
     allocator: Allocator
-    windows: WindowAllocator
+    windows: Policy
 
     @property
     def overview_budget(self) -> int:

@@ -1,4 +1,13 @@
 from ._aggregate import Aggregate as Aggregate, aggregate as aggregate, is_vote as is_vote
+from ._allocation import (
+    GLASS as GLASS,
+    WrittenAllocation as WrittenAllocation,
+    WrittenWindows as WrittenWindows,
+    allocation_messages as allocation_messages,
+    parse_allocation as parse_allocation,
+    parse_windows as parse_windows,
+    windows_messages as windows_messages,
+)
 from ._choices import (
     check_choices as check_choices,
     equal_choices as equal_choices,
@@ -53,9 +62,6 @@ from ._tasks import (
     TASKS as TASKS,
     Target as Target,
     Task as Task,
-    WrittenAllocation as WrittenAllocation,
-    allocation_messages as allocation_messages,
-    parse_allocation as parse_allocation,
     summary as summary,
 )
 from ._topics import (

@@ -1,11 +1,7 @@
-"""The three tasks: what each asks, how it reads a reply and how it scores an answer.
-
-Every prompt is made here, that of an allocator which writes its number too.
-"""
+"""The three tasks: what each asks, how it reads a reply and how it scores an answer."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,7 +68,7 @@ class Task(Protocol):
         """Agreement of an answer with a label, 0 to 1."""
 
 
-def _chat(instruction: str, captions: Sequence[str] = ()) -> Messages:
+def chat(instruction: str, captions: Sequence[str] = ()) -> Messages:
     """System message plus one user turn that holds the pictures and the instruction."""
     parts: list[dict[str, str]] = []
     for caption in captions or ("",):
@@ -93,7 +89,7 @@ class _VQA:
         """See `Task.messages`."""
         question = self._question(query)
         choices = f" Choices: {', '.join(query.options)}." if query.options else ""
-        return _chat(question + choices, captions)
+        return chat(question + choices, captions)
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`.
@@ -158,7 +154,7 @@ class _LesionDetection:
         form = Y_FIRST_FORMAT if box_space == "relative_yx" else DETECTION_FORMAT
         if box_space == "resized":
             form = f"{form} {IN_PIXELS}"
-        return _chat(f"{question} {form}", captions)
+        return chat(f"{question} {form}", captions)
 
     def parse(self, text: str, query: Query) -> Answer:
         """See `Task.parse`.
@@ -198,56 +194,3 @@ TASKS: Mapping[TaskName, Task] = MappingProxyType(
 SCORING = 2
 """Number of the rules by which replies are parsed and scored, raised with every change of them:
 scores that were tabulated under other rules are worth nothing."""
-
-MOST_DIGITS = 9
-"""A longer number means as many tokens as there are."""
-_NUMBER = re.compile(r"(?<![\d.,-])(\d{1,3}(?:,\d{3})+|\d+)(?![\d]|[.,]\d)")
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenAllocation:
-    """What an allocator wrote: a count of visual tokens, None where there is none.
-
-    ``well_formed`` says whether it stands in the form of an answer.
-    """
-
-    number: int | None
-    well_formed: bool
-
-
-def allocation_messages(query: Query, overview: int, native: int) -> Messages:
-    """Ask how many visual tokens a picture deserves.
-
-    It says what the paper's prompt says (Xu et al. 2025, arXiv:2505.15687): the task, the tokens
-    of the picture shown and of the picture at native size.
-
-    Parameters
-    ----------
-    query : Query
-    overview, native : int
-        Visual tokens of the picture shown, and of the region at native size.
-    """
-    instruction = TASKS[query.task].messages(query)[-1]["content"][-1]["text"]
-    return _chat(
-        "How many visual tokens should be spent on reading this picture for the task below? "
-        "A simple picture and an easy task need few, a complex one or fine detail needs more. "
-        f"You see it at {overview} tokens; at full size it has {native}. "
-        f"The task ({query.task}): {instruction} "
-        "The answer is the number of tokens, one positive whole number."
-    )
-
-
-def parse_allocation(text: str) -> WrittenAllocation:
-    """The first positive whole number of the answer; total: any text gives a `WrittenAllocation`.
-
-    What was thought before the answer does not count, as it often repeats the numbers of the
-    question. Fractions and negative numbers are none.
-    """
-    _, answer, whole = split_frame(text)
-    whole = whole and "<think>" in text  # as its form asks for a reason
-    for match in _NUMBER.finditer(answer):
-        digits = match[1].replace(",", "").lstrip("0")
-        if digits:
-            number = int(digits) if len(digits) <= MOST_DIGITS else 10**MOST_DIGITS
-            return WrittenAllocation(number, whole)
-    return WrittenAllocation(None, False)

@@ -23,6 +23,10 @@ from .performer import train_performer
 from .run import BudgetPolicy, alone, by_first, copy_checkpoint, join, model_name
 from .sft import train_sft
 
+OF_ONE_PICTURE = ("head", "text")
+"""Forms of allocators that give one picture its budget. Those of windows leave the performer's
+budgets to the recipe: windows of a few budgets are what it reads."""
+
 
 @alone
 def train_bilateral(recipe: Recipe) -> Path:
@@ -47,7 +51,7 @@ def train_bilateral(recipe: Recipe) -> Path:
         turn = recipe.model_copy(update=parts | {"grpo": grpo, "allocator": allocator})
         begin = str(train_performer(turn, policy))
         folder = train_allocator(turn)
-        if number < recipe.bilateral.rounds:
+        if number < recipe.bilateral.rounds and turn.allocator.form in OF_ONE_PICTURE:
             policy = _policy_of(folder, turn)
     target = Path(recipe.output) / "bilateral"
     by_first(join(recipe, target), lambda: copy_checkpoint(Path(begin), target))

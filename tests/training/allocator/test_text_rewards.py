@@ -63,7 +63,7 @@ def test_figures_are_what_users_get_the_default_rung_included():
     )
     assert told["tokens"] == (4 + 256) / 2
     assert told["score"] == 0.9
-    assert told["no_number"] == told["format"] == 0.5
+    assert told["nothing"] == told["format"] == 0.5
 
 
 def test_advantages_are_divided_in_the_papers_form_alone():

@@ -330,6 +330,7 @@ class Fixed:
 
     picks: tuple[Pick, ...]
     name: str = "fixed"
+    rounds: int = 1
 
     def choose(self, state):
         return Choice(() if state.readings else self.picks)

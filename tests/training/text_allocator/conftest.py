@@ -97,12 +97,22 @@ def plain(monkeypatch):
 
 
 @pytest.fixture
-def digits(monkeypatch):
-    """A model that writes nothing but digits, as if it had learnt the form."""
-    never = [token for token in byte_tokenizer().get_vocab() if not token.isdecimal()]
-    for place in ("training.grpo._learner", "models._performer"):
-        name = f"napari_pathreason.{place}.VISION_TOKENS"
-        monkeypatch.setattr(name, (*VISION_TOKENS, *never))
+def writes(monkeypatch):
+    """A model that writes nothing but some tokens, as if it had learnt the form."""
+
+    def allow(is_allowed):
+        never = [token for token in byte_tokenizer().get_vocab() if not is_allowed(token)]
+        for place in ("training.grpo._learner", "models._performer"):
+            name = f"napari_pathreason.{place}.VISION_TOKENS"
+            monkeypatch.setattr(name, (*VISION_TOKENS, *never))
+
+    return allow
+
+
+@pytest.fixture
+def digits(writes):
+    """A model that writes numbers."""
+    writes(str.isdecimal)
 
 
 @pytest.fixture
@@ -120,8 +130,8 @@ def one_budget_pays(monkeypatch):
 def records_of():
     """The lines of the log of a run's folder."""
 
-    def records(out):
-        lines = (Path(out) / "allocator/text/log.jsonl").read_text().splitlines()
+    def records(out, form="text"):
+        lines = (Path(out) / f"allocator/{form}/log.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
     return records

@@ -140,7 +140,7 @@ def test_a_run_names_the_data_that_it_read(
         write_samples(train, read_samples(train)[1:])
         return start_second_lora(*args)
 
-    place = "napari_pathreason.training.allocator._text.start_second_lora"
+    place = "napari_pathreason.training.allocator._writing.start_second_lora"
     monkeypatch.setattr(place, start)
     folder = copy_of("qwen3_vl", tmp_path / "model")
     try:

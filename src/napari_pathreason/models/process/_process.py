@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason import types
+from napari_pathreason.engine import Policy
 from napari_pathreason.errors import ModelError
-from napari_pathreason.models import Fetched, WindowAllocator, find_windows
+from napari_pathreason.models import Fetched, TextWindows, UnloadedWindows, find_windows
 
 from . import _wire
 from ._child import Child, ChildGone
@@ -62,7 +63,7 @@ class ModelProcess:
         self._load = _wire.Load(str(model_id), device, threads, offline, encoder, precision)
         self._child: Child | None = None
         self._ready: _wire.Ready | None = None
-        self._windows: WindowAllocator | None = None
+        self._windows: Policy | None = None
         self._has_windows = False  # whether it was looked for
         self._closed = False
         self._runs = itertools.count(1)
@@ -92,11 +93,14 @@ class ModelProcess:
         return ProcessAllocator(self)
 
     @property
-    def windows(self) -> WindowAllocator | None:
+    def windows(self) -> Policy | None:
         """See `ProcessAllocator.windows`; read once the model has been loaded."""
         if not self._has_windows:
             self.ready()
-            self._windows, self._has_windows = find_windows(self._load.model_id), True
+            found: Policy | None = find_windows(self._load.model_id)
+            if isinstance(found, UnloadedWindows):
+                found = TextWindows(ProcessWriter(self), found.form)
+            self._windows, self._has_windows = found, True
         return self._windows
 
     @property
@@ -301,19 +305,8 @@ class ProcessPerformer:
         OutOfMemoryError
             If the device cannot hold the pictures.
         """
-        began, text, pieces = time.perf_counter(), "", 0
-        completion: types.Completion | None = None
         request = _wire.Generate(self._process.next_run(), prompt, settings)
-        with closing(self._process.replies(request, cancel)) as replies:
-            for reply in replies:
-                if isinstance(reply, _wire.Piece):
-                    text, pieces = text + reply.text, pieces + 1
-                    yield reply.text
-                elif isinstance(reply.value, types.Completion):
-                    completion = reply.value
-        # the turn is over before the end is passed on: whoever takes the end may never come back
-        seconds = time.perf_counter() - began
-        yield completion or types.Completion(text, 0, 0, pieces, "cancelled", seconds)
+        yield from _streamed(self._process, request, cancel)
 
     def generate_batch(
         self,
@@ -332,6 +325,46 @@ class ProcessPerformer:
         return [types.Completion("", 0, 0, 0, "cancelled", seconds) for _ in prompts]
 
 
+class ProcessWriter:
+    """What writes the windows of a large region in a `ModelProcess`; see `models.TextWindows`."""
+
+    def __init__(self, process: ModelProcess) -> None:
+        self._process = process
+
+    @property
+    def info(self) -> types.ModelInfo:
+        """As of `ProcessPerformer`."""
+        return self._process.ready().info
+
+    def generate(
+        self,
+        prompt: types.Prompt,
+        settings: types.GenerationSettings,
+        cancel: threading.Event,
+    ) -> Iterator[str | types.Completion]:
+        """Stream what it writes; cancel and errors as of `ProcessPerformer.generate`."""
+        request = _wire.Write(self._process.next_run(), prompt, settings)
+        yield from _streamed(self._process, request, cancel)
+
+
+def _streamed(
+    process: ModelProcess, request: _wire.Generate | _wire.Write, cancel: threading.Event
+) -> Iterator[str | types.Completion]:
+    """The text of a request as it is written, and its end."""
+    began, text, pieces = time.perf_counter(), "", 0
+    completion: types.Completion | None = None
+    with closing(process.replies(request, cancel)) as replies:
+        for reply in replies:
+            if isinstance(reply, _wire.Piece):
+                text, pieces = text + reply.text, pieces + 1
+                yield reply.text
+            elif isinstance(reply.value, types.Completion):
+                completion = reply.value
+    # the turn is over before the end is passed on: whoever takes the end may never come back
+    seconds = time.perf_counter() - began
+    yield completion or types.Completion(text, 0, 0, pieces, "cancelled", seconds)
+
+
 class ProcessAllocator:
     """The allocator of a `ModelProcess`; satisfies `engine.Allocator`."""
 
@@ -344,8 +377,8 @@ class ProcessAllocator:
         return self._process.ready().overview_budget
 
     @property
-    def windows(self) -> WindowAllocator | None:
-        """What the model has learnt of windows; it needs no torch, so it chooses on this side.
+    def windows(self) -> Policy | None:
+        """What the model has learnt of windows; it chooses on this side, and needs no torch here.
 
         Raises
         ------

@@ -17,10 +17,12 @@ import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from napari_pathreason.engine import BatchPerformer, Performer
+from napari_pathreason.engine import BatchPerformer, Performer, learned_windows
+from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     Fetched,
     LoadedModels,
+    TextWindows,
     fetch,
     load_models,
     use_threads,
@@ -85,7 +87,8 @@ def _answer(
         wire.send(_wire.Done(request.run, _together(models.performer, request, cancel)))
         return
     held, sent = "", 0.0
-    for item in models.performer.generate(request.prompt, request.settings, cancel):
+    speaker = _writer(models) if isinstance(request, _wire.Write) else models.performer
+    for item in speaker.generate(request.prompt, request.settings, cancel):
         if isinstance(item, str):
             held += item
         now = time.monotonic()
@@ -94,6 +97,14 @@ def _answer(
             held, sent = "", now
         if isinstance(item, Completion):
             wire.send(_wire.Done(request.run, item))
+
+
+def _writer(models: LoadedModels) -> Performer:
+    """What writes the windows of a large region."""
+    windows = learned_windows(models.allocator)
+    if not isinstance(windows, TextWindows):
+        raise ModelError("the model no longer writes which windows it reads; choose it again")
+    return windows.writer
 
 
 def _together(

@@ -47,6 +47,15 @@ class GenerateBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """To the child: let its allocator write which windows to read; see `models.TextWindows`."""
+
+    run: int
+    prompt: types.Prompt
+    settings: types.GenerationSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Allocate:
     """To the child: allocate a budget."""
 
@@ -125,7 +134,7 @@ class Failure:
         return kind(self.message)
 
 
-Request = Generate | GenerateBatch | Allocate
+Request = Generate | GenerateBatch | Write | Allocate
 Reply = Fetching | Ready | Piece | Done | Failure
 
 

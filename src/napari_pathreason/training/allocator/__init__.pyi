@@ -25,7 +25,13 @@ from ._tables import (
     tabulate_share as tabulate_share,
     train_val_tables as train_val_tables,
 )
-from ._text import in_turn as in_turn, train_text_allocator as train_text_allocator
+from ._text import train_text_allocator as train_text_allocator
+from ._text_windows import (
+    ScoredWindows as ScoredWindows,
+    ViewAnswers as ViewAnswers,
+    WindowTexts as WindowTexts,
+    train_text_windows as train_text_windows,
+)
 from ._window_data import (
     Batch as Batch,
     Tabled as Tabled,
@@ -52,3 +58,4 @@ from ._windows import (
     uniform_figures as uniform_figures,
     warm_loss as warm_loss,
 )
+from ._writing import in_turn as in_turn

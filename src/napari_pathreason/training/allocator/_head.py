@@ -26,6 +26,7 @@ from ._rewards import entropy, expected_gain, ranking_loss
 from ._state import NetLoop, identity
 from ._tables import ScoreTable, performer_folder, train_val_tables
 from ._text import train_text_allocator
+from ._text_windows import train_text_windows
 from ._windows import train_windows_allocator
 
 PANELS = {
@@ -41,8 +42,8 @@ def train_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.steps``; continues from ``output``/allocator.
 
     With other lambdas or another performer it begins anew, and keeps the tables of s(N). The
-    text form and that of windows have loops of their own (`train_text_allocator`,
-    `train_windows_allocator`).
+    forms that write and that of windows have loops of their own (`train_text_allocator`,
+    `train_text_windows`, `train_windows_allocator`).
 
     Returns
     -------
@@ -56,6 +57,8 @@ def train_allocator(recipe: Recipe) -> Path:
     """
     if recipe.allocator.form == "text":
         return train_text_allocator(recipe)
+    if recipe.allocator.form == "text_windows":
+        return train_text_windows(recipe)
     if recipe.allocator.form == "windows":
         return train_windows_allocator(recipe)
     accelerator = join(recipe, Path(recipe.output) / "allocator")

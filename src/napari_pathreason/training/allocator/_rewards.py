@@ -164,6 +164,6 @@ def text_figures(each: Sequence[ScoredAllocation]) -> dict[str, float]:
         "cost": [a.cost for a in each],
         "tokens": [float(a.scored.tokens) for a in each],
         "format": [float(a.written.well_formed) for a in each],
-        "no_number": [float(a.written.number is None) for a in each],
+        "nothing": [float(a.written.number is None) for a in each],
     }
     return {name: round(sum(values) / len(values), 5) for name, values in figures.items()}

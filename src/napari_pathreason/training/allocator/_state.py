@@ -23,7 +23,7 @@ LENGTHS = {"start", "steps", "stop_after", "checkpoint_every"}
 OTHER_FORM = {"form", "text", "windows"}
 """Settings that say nothing of the head."""
 OF_BOTH = {"questions", "validate_questions", "learn_from", "reward", "cost", "lambdas"}
-"""Settings that both forms share."""
+"""Settings that head and text share."""
 
 
 def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
@@ -42,7 +42,10 @@ def identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
 
 
 def text_identity(recipe: Recipe, tables: tuple[Path, Path]) -> str:
-    """The same of an allocator that writes; parameters as in `identity`."""
+    """The same of an allocator that writes; parameters as in `identity`.
+
+    One that writes windows has no tables: names of its performer and its data take their place.
+    """
     shared = recipe.allocator.model_dump(mode="json", include=OF_BOTH)
     text = recipe.allocator.text.model_dump(mode="json", exclude=LENGTHS)
     lora = recipe.lora.model_dump(mode="json") if recipe.lora is not None else None

@@ -166,7 +166,7 @@ def tabulate_windows(
     questions = []
     with tqdm(total=len(samples), desc=name, unit="question", mininterval=5) as bar:
         for sample in samples:
-            question = _asked_of(sample, pictures, performer.info, levels, scenes)
+            question = question_of(sample, pictures, performer.info, levels, scenes)
             if question is not None:
                 _answer(question, pictures, performer, journal, known)
                 questions.append(question)
@@ -179,14 +179,26 @@ def tabulate_windows(
     return questions
 
 
-def _asked_of(
+def question_of(
     sample: Sample,
     pictures: Pictures,
     info: ModelInfo,
     levels: Sequence[int | None],
     scenes: dict[tuple[str, Region], Scene],
 ) -> WindowQuestion | None:
-    """A question without answers; None of one that is not read by windows."""
+    """A question without answers; None of one that is not read by windows.
+
+    Parameters
+    ----------
+    sample : Sample
+    pictures : Pictures
+    info : ModelInfo
+        Of the performer.
+    levels : sequence of int or None
+        As of `tabulate_windows`.
+    scenes : dict
+        Of regions that were looked at; it grows.
+    """
     region = pictures.region(sample)
     query = as_trained(sample.query, info.metadata)
     most = info.max_visual_tokens

@@ -119,7 +119,7 @@ def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled]
     """
     data = Path(recipe.data.folder)
     data_sha256 = fingerprint(data)
-    parts = [_samples(recipe, part) for part in ("train", "val")]
+    parts = [samples_of(recipe, part) for part in ("train", "val")]
     check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
     pictures = Pictures(data)
     digest = hashlib.sha256(str(SCORING).encode())
@@ -142,7 +142,7 @@ def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled]
     return tables[0], tables[1], digest.hexdigest(), data_sha256
 
 
-def _samples(recipe: Recipe, part: str) -> list[Sample]:
+def samples_of(recipe: Recipe, part: str) -> list[Sample]:
     """Samples to learn from, or held out; see `AllocatorRecipe.learn_from`."""
     settings, data = recipe.allocator, Path(recipe.data.folder)
     each = settings.questions if part == "train" else settings.validate_questions

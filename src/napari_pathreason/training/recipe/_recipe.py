@@ -260,7 +260,7 @@ class GRPORecipe(PolicyRecipe):
 
 
 class TextRecipe(PolicyRecipe):
-    """Of an allocator that writes its number; the rest as in `PolicyRecipe`.
+    """Of an allocator that writes, a number or windows; the rest as in `PolicyRecipe`.
 
     It sees a picture at ``overview`` visual tokens, and learns at the lambda of one ``effort``.
     """
@@ -328,8 +328,9 @@ class AllocatorRecipe(Strict):
     """How an allocator learns.
 
     ``form`` is ``head``, a light net over the budget grid, ``text``, a second adapter on a large
-    checkpoint that writes its number (the paper's; see `TextRecipe`), or ``windows``, a light net
-    over the windows of large regions (`WindowsRecipe`). ``start`` is the performer
+    checkpoint that writes its number (the paper's; see `TextRecipe`), ``windows``, a light net
+    over the windows of large regions (`WindowsRecipe`), or ``text_windows``, a second adapter that
+    writes windows of large regions (`TextRecipe` as well). ``start`` is the performer
     that it allocates for, a folder or a hub id, or ``embedded``, of which a copy is made; None
     takes the last one that the same recipe wrote. ``questions`` of each kind are asked at every
     budget, and ``validate_questions`` of held-out ones, which tell the state to keep.
@@ -342,7 +343,7 @@ class AllocatorRecipe(Strict):
     ranking of the budgets, the rest climb the reward; ``entropy`` weighs the bonus.
     """
 
-    form: Literal["head", "text", "windows"] = "head"
+    form: Literal["head", "text", "windows", "text_windows"] = "head"
     start: str | None = None
     questions: Positive = 60
     validate_questions: Positive = 30
@@ -454,7 +455,7 @@ class Recipe(Strict):
         if self.lora is not None:
             if self.model.start is None and self.grpo.start is None:
                 raise ValueError("lora adapts a checkpoint; name it as model.start")
-        elif self.allocator.form == "text":
+        elif self.allocator.form in ("text", "text_windows"):
             raise ValueError(
                 "an allocator that writes is a second adapter; add a lora section, or set "
                 "allocator.form to head"
