@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,7 @@ import numpy as np
 from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
+from ._chunks import NativeChunks
 from ._colour import Colours, Rgb, channels_named, is_fluorescence
 from ._ome import parse_ome
 from ._scale import Mpp, number, um_of
@@ -24,8 +24,6 @@ from ._source import Window
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
 LOOKED_AT = 256
 """Chunks of a level, of which the largest file is taken for the one that shows most."""
-CODEC_BYTES = 65_536
-"""That a codec's own words may take beside what it packs."""
 NOT_PICTURES = ("label", "macro", "thumbnail", "overview", "barcode")
 
 
@@ -64,12 +62,9 @@ class _Plane:
         self.shape = (size["y"], size["x"], channels)
         self.chunks = (chunk["y"], chunk["x"])
         self.dtype = np.dtype(array.dtype)
-        self._folder = folder / str(array.path)
         self._channel_chunks = -(-channels // chunk.get("c", channels))
-        single = getattr(array, "shards", None) is None  # else several chunks lie in one file
-        self._has_files = single and hasattr(array.metadata, "encode_chunk_key")
-        self._packed = repr(_packed_by(array)).lower() if self._has_files else ""
-        self._whole = math.prod(array.chunks) * self.dtype.itemsize  # bytes of a chunk, unpacked
+        level = str(array.path)
+        self._native = NativeChunks(array, folder / level, f"the level {level} of {folder.name}")
         self._is_white = False
 
     def show_left_out_as_white(self) -> None:
@@ -78,7 +73,7 @@ class _Plane:
         Writers leave out chunks that hold the fill value alone, 0 by default; on a slide in colour
         that is what was not scanned.
         """
-        self._is_white = self._has_files and self._array.fill_value in (None, 0)
+        self._is_white = self._array.fill_value in (None, 0)
 
     def busiest(self) -> Window:
         """Where a chunk with many bytes lies; the middle one where none has a file."""
@@ -90,24 +85,19 @@ class _Plane:
         rows: int = -(-self.shape[0] // self.chunks[0])
         columns: int = -(-self.shape[1] // self.chunks[1])
         middle = rows // 2 * columns + columns // 2
-        if not self._has_files:
-            return middle
         spread = np.linspace(0, rows * columns - 1, min(rows * columns, LOOKED_AT)).astype(int)
 
         def size(index: int) -> int:
             try:
-                file = next(self._files(index // columns, index % columns))
-                return file.stat().st_size
-            except OSError:  # left out
+                [*found] = self._native.find(self._numbers(index // columns, index % columns))
+            except (OSError, ValueError):  # damaged
                 return 0
+            return found[0].size if found[0] is not None else 0
 
         return max(map(int, [middle, *spread]), key=size)
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[Any]]:
-        if self._has_files:
-            for y, x in self._chunks_in(key):
-                for file in self._files(y, x):
-                    _check_chunk(file, self._packed, self._whole)
+        self._native.check(at for y, x in self._chunks_in(key) for at in self._numbers(y, x))
         chosen = {"y": key[0], "x": key[1], "c": slice(None)}
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
         axes = [axis for axis in self._axes if axis in chosen]
@@ -129,12 +119,11 @@ class _Plane:
             for x in range(left // width, -(-right // width)):
                 yield y, x
 
-    def _files(self, y: int, x: int) -> Iterator[Path]:
-        """Where the chunks of all channels lie, whether they are there or not."""
+    def _numbers(self, y: int, x: int) -> Iterator[tuple[int, ...]]:
+        """Those of the chunks of all channels, along the axes of the array."""
         for channel in range(self._channel_chunks):
             at = {"y": y, "x": x, "c": channel}
-            coordinates = tuple(at.get(axis, 0) for axis in self._axes)
-            yield self._folder / self._array.metadata.encode_chunk_key(coordinates)
+            yield tuple(at.get(axis, 0) for axis in self._axes)
 
     def _whitened(
         self, part: np.ndarray[Any, np.dtype[Any]], key: tuple[slice, slice]
@@ -149,74 +138,9 @@ class _Plane:
             block = part[_within(y, self.chunks[0], rows), across]
             if block.any():
                 continue
-            files = [file for file in self._files(y, x) if file.exists()]
-            if any(not file.is_file() for file in files):  # the library takes it for left out
-                raise ValueError(f"{files[0].name} is no file")
-            if not files:
+            if not any(self._native.find(self._numbers(y, x))):
                 block[...] = top
         return part
-
-
-def _packed_by(array: Any) -> Any:
-    """The codec whose output the files of an array hold, whatever the version of its format."""
-    codecs = getattr(array.metadata, "codecs", None)
-    return codecs[-1] if codecs else getattr(array.metadata, "compressor", None)
-
-
-def _check_chunk(file: Path, packed: str, whole: int) -> None:
-    """Refuse a chunk that promises more bytes than there are, or would become more than one is.
-
-    Blosc believes its header and reads past the end of what it was given, and the process dies. The
-    others make room for as much as a few bytes may say.
-
-    Parameters
-    ----------
-    file : Path
-    packed : str
-        How its codec is called.
-    whole : int
-        Bytes of a chunk, unpacked.
-
-    Raises
-    ------
-    ValueError
-        If it is cut off, or not of the size of a chunk.
-    """
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(18)
-            size = os.fstat(opened.fileno()).st_size
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return  # left out
-    if size > whole + whole // 16 + CODEC_BYTES:  # what cannot be packed grows by little
-        raise ValueError(f"{file.name} is larger than a chunk")
-    stated = None
-    if "blosc" in packed:
-        if len(head) < 16 or int.from_bytes(head[12:16], "little") != size:
-            raise ValueError(f"{file.name} is cut off")
-        stated = int.from_bytes(head[4:8], "little")
-    elif "zstd" in packed:
-        stated = _zstd_size(head)
-    elif "lz4" in packed:
-        stated = int.from_bytes(head[:4], "little")
-    if stated is not None and stated > whole:
-        raise ValueError(f"{file.name} is larger than a chunk")
-
-
-def _zstd_size(head: bytes) -> int | None:
-    """Bytes that a frame of Zstandard states to become (RFC 8878, 3.1.1.1); None where it is not.
-
-    ``head`` are its first 18 bytes.
-    """
-    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
-        return None
-    kind = head[4]
-    single = kind >> 5 & 1
-    length = (single, 2, 4, 8)[kind >> 6]
-    at = 5 + (not single) + (0, 1, 2, 4)[kind & 3]
-    if not length:
-        return None
-    return int.from_bytes(head[at : at + length], "little") + (256 if length == 2 else 0)
 
 
 def _within(index: int, side: int, bounds: tuple[int, int]) -> slice:
