@@ -6,7 +6,7 @@ TIFF, Zeiss CZI and more, by its version; those were not tried here.
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError
 
-from . import _limits as limits
 from ._arrays import SQUARE
 from ._scale import Mpp
 from ._source import Decoded, Window
@@ -27,8 +26,8 @@ R = TypeVar("R")
 
 SUFFIXES = {".mrxs", ".vms", ".vmu", ".czi", ".svslide", ".dcm", ".dicom"}
 """Files that nothing else here reads."""
-PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
-"""Tags of DICOM that hold pixels, little endian."""
+TRIED = 12
+"""Tiles that are tried before all are thought damaged."""
 
 
 class OpenSlideSource:
@@ -39,6 +38,8 @@ class OpenSlideSource:
     path : Path
     notes : tuple of str
         Of how it was opened.
+    remedy : str
+        What to do where it is not read.
 
     Raises
     ------
@@ -46,9 +47,11 @@ class OpenSlideSource:
         If OpenSlide does not read it, by what it says.
     """
 
-    def __init__(self, path: Path, notes: tuple[str, ...] = ()) -> None:
-        self._path = path
-        self._slide = _opened(path)
+    def __init__(
+        self, path: Path, notes: tuple[str, ...] = (), remedy: str = "copy it again"
+    ) -> None:
+        self._path, self._remedy = path, remedy
+        self._slide = _opened(path, remedy)
         self._lock = Lock()
         self._notes = notes
         self._sizes = tuple((int(w), int(h)) for w, h in self._slide.level_dimensions)
@@ -90,9 +93,14 @@ class OpenSlideSource:
 
     @property
     def profile(self) -> bytes | None:
-        """ICC profile; None where there is none."""
-        profile = self._slide.color_profile
-        return None if profile is None else profile.tobytes()
+        """ICC profile, empty where it is damaged; None where there is none."""
+        from PIL import ImageCms
+
+        try:
+            profile = self._slide.color_profile
+            return None if profile is None else profile.tobytes()
+        except (ImageCms.PyCMSError, OSError):
+            return b""
 
     def read(self, level: int, window: Window, keep: bool = True) -> Decoded:
         """See `Source.read`."""
@@ -113,6 +121,27 @@ class OpenSlideSource:
                     continue
                 out[part[1] - y1 : part[3] - y1, part[0] - x1 : part[2] - x1] = pixels
         return Decoded(out, area, sum((x - a) * (y - b) for a, b, x, y in lost), tuple(lost))
+
+    def check(self, name: str) -> None:
+        """Refuse a slide of whose tiles none can be decoded; the middle one mostly can.
+
+        Raises
+        ------
+        SlideError
+            If that is so.
+        """
+        (width, height), (across, down) = self._tiles[0], self._sizes[0]
+        columns, rows = -(-across // width), -(-down // height)
+        count = columns * rows
+        middle = rows // 2 * columns + columns // 2
+        for index in dict.fromkeys([middle, *map(int, np.linspace(0, count - 1, TRIED))]):
+            x, y = index % columns * width, index // columns * height
+            tile = x, y, min(x + width, across), min(y + height, down)
+            if not self.read(0, tile).unreadable:
+                return
+        raise SlideError(
+            f"none of the tiles of {name} that were tried can be decoded; copy the file again"
+        )
 
     def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
         """See `Source.each`; in the caller's thread."""
@@ -136,7 +165,7 @@ class OpenSlideSource:
         except openslide.OpenSlideError:  # from now on this handle answers nothing else
             with self._lock:
                 if self._slide is slide:
-                    self._slide = _opened(self._path)
+                    self._slide = _opened(self._path, self._remedy)
             return None
         except (ValueError, OSError) as error:
             if "closed" in str(error).lower() or type(error).__name__ == "ArgumentError":
@@ -147,7 +176,7 @@ class OpenSlideSource:
         return np.asarray(over.convert("RGB"))
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, remedy: str) -> Any:
     import openslide
 
     try:
@@ -155,88 +184,7 @@ def _opened(path: Path) -> Any:
     except openslide.OpenSlideUnsupportedFormatError:
         raise SlideError(f"{path.name} is of no format that OpenSlide reads") from None
     except (openslide.OpenSlideError, OSError) as error:
-        words = " ".join(str(error).split()).replace(str(path.parent), "").strip()
+        words = " ".join(str(error).split()).replace(f"{path.parent}{os.sep}", "").strip()
         raise SlideError(
-            f"{path.name} cannot be read ({words[:120] or 'damaged'}); copy it again"
+            f"{path.name} cannot be read ({words[:120] or 'damaged'}); {remedy}"
         ) from None
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def dicom_in(folder: Path) -> Path | None:
-    """One file of the DICOM slide that a folder holds; None where it holds no DICOM.
-
-    Raises
-    ------
-    SlideError
-        If it holds several slides.
-    """
-    files = []
-    for number, file in enumerate(sorted(folder.iterdir())):
-        if number >= limits.DICOM_FILES:
-            break
-        if file.is_file() and is_dicom(file):
-            files.append(file)
-    if not files:
-        return None
-    slides: dict[str, Path] = {}
-    fault: SlideError | None = None
-    for file in files:
-        key = _series_of(file)
-        if key in slides:
-            continue
-        try:
-            source = OpenSlideSource(file)
-        except SlideError as error:
-            fault = fault or error
-            continue
-        source.close()
-        slides[key] = file
-    if len(slides) > 1:
-        raise SlideError(
-            f"{folder.name} holds {len(slides)} slides; give a file of one: "
-            + ", ".join(file.name for file in list(slides.values())[:3])
-        )
-    if slides:
-        return next(iter(slides.values()))
-    raise (
-        dicom_fault(files[0], folder.name)
-        if fault is not None
-        else SlideError(f"{folder.name} holds no DICOM slide")
-    )
-
-
-def dicom_fault(path: Path, name: str) -> SlideError:
-    """Why a DICOM file, which OpenSlide does not open, is none that can be read."""
-    rest = b""
-    with path.open("rb") as file:
-        while block := file.read(io.DEFAULT_BUFFER_SIZE * 128):
-            if any(tag in rest + block for tag in PIXEL_DATA):
-                return SlideError(
-                    f"{name} is DICOM, but no whole-slide image (VL Whole Slide Microscopy) that "
-                    "can be read; export it as tiled DICOM with JPEG or JPEG 2000"
-                )
-            rest = block[-4:]
-    return SlideError(f"{name} is DICOM without pixel data; give the files that hold the pictures")
-
-
-def _series_of(path: Path) -> str:
-    """UID of the series of a DICOM file; its name where it states none."""
-    with path.open("rb") as file:
-        head = file.read(65536)
-    at = head.find(b"\x20\x00\x0e\x00UI", 132)
-    if at < 0:
-        at = head.find(b"\x20\x00\x0e\x00", 132)
-        if at < 0:
-            return path.name
-        length = int.from_bytes(head[at + 4 : at + 8], "little")
-        return head[at + 8 : at + 8 + min(length, 64)].decode("ascii", "replace").strip("\0 ")
-    length = int.from_bytes(head[at + 6 : at + 8], "little")
-    return head[at + 8 : at + 8 + min(length, 64)].decode("ascii", "replace").strip("\0 ")

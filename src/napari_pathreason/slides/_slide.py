@@ -20,9 +20,10 @@ from napari_pathreason.types import IccState, SlideInfo
 from . import _limits as limits
 from ._arrays import ArraySource
 from ._cache import CACHE
+from ._dicom import EXPORT, dicom_slide
 from ._display import DisplayLevel, display_levels
 from ._flat import HELP, SUFFIXES, open_picture
-from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES, dicom_fault, dicom_in, is_dicom
+from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES
 from ._pyramid import levels_that_show_it
 from ._resample import read_resampled
 from ._scale import Scale, Stated, checked_mpp, decide_scale
@@ -269,9 +270,9 @@ def open_slide(
 
 def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
     """What a path holds, by what lies there and not by its name alone."""
+    if path.suffix.lower() not in SUFFIXES and (dicom := dicom_slide(path)) is not None:
+        return open_with_openslide(*dicom, EXPORT)
     if path.is_dir():
-        if dicom := dicom_in(path):
-            return open_with_openslide(dicom)
         image = open_zarr(path, channels)
         stated = () if image.mpp is None else (Stated("OME", image.mpp),)
         return OpenedFile(_levels_of(image, path.name), stated)
@@ -279,11 +280,6 @@ def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
         picture = open_picture(path)
         source = ArraySource([picture.pixels], None, None, path.name, picture.notes)
         return OpenedFile(source, (), picture.orientation, picture.profile)
-    if is_dicom(path):
-        try:
-            return open_with_openslide(path)
-        except SlideError:
-            raise dicom_fault(path, path.name) from None
     if path.suffix.lower() in OPENSLIDE_SUFFIXES:
         return open_with_openslide(path)
     return open_tiff(path, cache, channels)

@@ -437,14 +437,29 @@ def _checked(path: Path, source: TiffSource) -> Source:
         raise
 
 
-def open_with_openslide(path: Path) -> OpenedFile:
+def open_with_openslide(
+    path: Path, notes: tuple[str, ...] = (), remedy: str = "copy it again"
+) -> OpenedFile:
     """Open a slide with OpenSlide.
+
+    Parameters
+    ----------
+    path : Path
+    notes : tuple of str
+        What must be known of it.
+    remedy : str
+        What to do where it is not read.
 
     Raises
     ------
     SlideError
         If it does not read it.
     """
-    source = OpenSlideSource(path)
+    source = OpenSlideSource(path, notes, remedy)
+    try:
+        source.check(path.name)
+    except SlideError:
+        source.close()
+        raise
     stated = () if source.mpp is None else (Stated("vendor", source.mpp),)
     return OpenedFile(source, stated, profile=source.profile)
