@@ -59,15 +59,18 @@ class Stalls:
         self.timer.stop()
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 120) -> float:
-    """Run the event loop until something is so; returns the seconds it took."""
+def wait_until(ready: Callable[[], bool], seconds: float = 120, what: str = "the dock") -> float:
+    """Run the event loop until something is so; returns the seconds it took.
+
+    ``what`` is waited for, in the words of the message where it does not come.
+    """
     from qtpy.QtCore import QEventLoop
     from qtpy.QtWidgets import QApplication
 
     began = time.perf_counter()
     while not ready():
         if time.perf_counter() - began > seconds:
-            raise SystemExit("the dock did not get ready in time")
+            raise SystemExit(f"waited {seconds:.0f} s in vain for {what}")
         QApplication.processEvents(QEventLoop.AllEvents | QEventLoop.WaitForMoreEvents, 20)
     return time.perf_counter() - began
 
@@ -75,12 +78,14 @@ def wait_until(ready: Callable[[], bool], seconds: float = 120) -> float:
 def pause(seconds: float) -> None:
     """Let the event loop run for a while."""
     until = time.perf_counter() + seconds
-    wait_until(lambda: time.perf_counter() > until)
+    wait_until(lambda: time.perf_counter() > until, what="the clock")
 
 
 def measure(spec: str, answers: int) -> list[dict[str, Any]]:
     """One row for each thing measured."""
     import napari
+
+    from napari_pathreason.engine import Stage, StageStarted
 
     rows: list[dict[str, Any]] = []
     viewer = napari.Viewer(show=True)
@@ -90,6 +95,13 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
     dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText(WRITTEN)
     dock.form.model_box.model_id = spec
+    stages: list[Stage] = []
+
+    def follow(event: object) -> None:
+        if isinstance(event, StageStarted):
+            stages.append(event.stage)
+
+    dock.runner.happened.connect(follow)
     stalls = Stalls()
     stalls.timer.start()
     pause(2)
@@ -123,25 +135,27 @@ def measure(spec: str, answers: int) -> list[dict[str, Any]]:
             pause(0.02)  # the click is answered and painted
         row(f"pressing Ask, {i + 1}", time.perf_counter() - began)
         with stalls.watched():
-            seconds = wait_until(lambda: not dock.busy)
+            seconds = wait_until(lambda: not dock.busy, what=f"answer {i + 1}")
             pause(0.5)  # painting of the result
         row("answer 1, with loading" if i == 0 else f"answer {i + 1}", seconds)
         if len(dock.session.entries) != i + 1:
             raise SystemExit(f"no answer: {dock.answer.toPlainText()[-300:]}")
 
     with stalls.watched():
+        stages.clear()
         dock.ask()
-        wait_until(lambda: "Writing" in dock.progress.label.text())
+        # words on the dock differ: windows are counted while they are answered
+        wait_until(lambda: Stage.GENERATE in stages, what="the model to write")
         pause(0.1)
         dock.cancel()
-        seconds = wait_until(lambda: not dock.busy)
+        seconds = wait_until(lambda: not dock.busy, what="the dock to be ready after Cancel")
     row("cancel while writing", seconds)
     dock.session.close_models()
     with stalls.watched():
         dock.ask()
         pause(0.5)
         dock.cancel()
-        seconds = wait_until(lambda: not dock.busy)
+        seconds = wait_until(lambda: not dock.busy, what="the dock to be ready after Cancel")
     row("cancel while loading", seconds)
     viewer.close()
     return rows
