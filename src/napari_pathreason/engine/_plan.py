@@ -79,8 +79,12 @@ def window_budgets(window: Region, model: ModelInfo, most: int) -> tuple[int, ..
 
 
 def budget_flops(budgets: Iterable[int], model: ModelInfo) -> tuple[float, ...]:
-    """FLOPs of a question and an answer of usual length about one view of each budget."""
-    return tuple(flops(model.dims, tokens, WORDS, WRITTEN) for tokens in budgets)
+    """FLOPs of a question and an answer of usual length about one view of each budget.
+
+    Empty where they are not known, as of a model on a server.
+    """
+    each = tuple(flops(model.dims, tokens, WORDS, WRITTEN) for tokens in budgets)
+    return each if all(each) else ()
 
 
 def numbered(views: Iterable[View], first: int) -> tuple[View, ...]:

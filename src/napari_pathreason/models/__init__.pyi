@@ -190,7 +190,10 @@ from .families import (
 )
 from .process import ModelProcess as ModelProcess
 from .server import (
+    allocator_folder as allocator_folder,
     allow_host as allow_host,
     is_address as is_address,
+    load_server as load_server,
     resolve_address as resolve_address,
+    served_sha256 as served_sha256,
 )

@@ -32,7 +32,13 @@ from ._runtime import (
 )
 from ._template import check_template
 from .families import FAMILIES, Normalisation
-from .server import is_address, load_server, read_server_info
+from .server import (
+    allocator_folder,
+    is_address,
+    known_address,
+    load_server,
+    read_server_info,
+)
 
 if TYPE_CHECKING:
     from ._generate import GeneratePerformer
@@ -99,7 +105,12 @@ def load_models(
     if is_address(model_id):
         served = load_server(str(model_id))
         usual, least = FixedAllocator(), served.capabilities.least
-        allocator = FixedAllocator(max(usual.budget or 0, least))  # less would cost no less
+        allocator: Allocator = FixedAllocator(max(usual.budget or 0, least))  # less costs no less
+        windows = find_windows(model_id)
+        if windows is not None:
+            from ._window_allocator import WithWindows
+
+            allocator = WithWindows(allocator, windows)
         return LoadedModels(served, allocator, served.close)
     performer = load_performer(
         model_id, device, encoder=encoder, precision=precision, answers_only=answers_only
@@ -357,7 +368,7 @@ def find_windows(model: str | Path) -> WindowAllocator | UnloadedWindows | None:
     Parameters
     ----------
     model : str or Path
-        ``embedded``, a folder or a hub id.
+        ``embedded``, a folder, a hub id or the address of a server.
 
     Returns
     -------
@@ -373,6 +384,9 @@ def find_windows(model: str | Path) -> WindowAllocator | UnloadedWindows | None:
     from ._text_windows import unloaded_windows
     from ._window_allocator import load_windows
 
+    if is_address(model):
+        address = known_address(str(model))
+        return None if address is None else load_windows(allocator_folder(address))
     place = _on_this_machine(model)
     return None if place is None else load_windows(place[0]) or unloaded_windows(*place)
 

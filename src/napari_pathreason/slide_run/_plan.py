@@ -339,7 +339,7 @@ def used_model(
     """Name and hash of a model, told apart by what it holds and not by where that lies.
 
     Of a model on a server the hash is that of its address and name, which stand in it themselves
-    only where they are asked for.
+    only where they are asked for, and of what was fitted and learnt of it here.
 
     Parameters
     ----------
@@ -362,7 +362,7 @@ def used_model(
     if models.is_address(model_id):
         address = models.resolve_address(model_id)
         name, place = (address.model, str(address)) if named else ("a model on a server", "")
-        return exports.UsedModel(name, place, "server", address.digest)
+        return exports.UsedModel(name, place, "server", models.served_sha256(address))
     folder, name = models.find_checkpoint(model_id)
     is_id = model_id in (name, "embedded") and not Path(model_id).is_dir()
     sha256 = models.checkpoint_sha256(folder, name)

@@ -11,6 +11,7 @@ from ._load import (
     ServerReport as ServerReport,
     chosen_boxes as chosen_boxes,
     keep_calibration as keep_calibration,
+    known_address as known_address,
     list_models as list_models,
     load_server as load_server,
     look_at_server as look_at_server,
@@ -22,12 +23,14 @@ from ._load import (
 from ._memory import (
     KEY as KEY,
     SENT as SENT,
+    allocator_folder as allocator_folder,
     allow_host as allow_host,
     allowed_hosts as allowed_hosts,
     check_allowed as check_allowed,
     is_allowed as is_allowed,
     keep_key as keep_key,
     key_of as key_of,
+    served_sha256 as served_sha256,
 )
 from ._performer import ServerPerformer as ServerPerformer
 from ._probe import (

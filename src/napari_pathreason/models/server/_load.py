@@ -19,13 +19,11 @@ from napari_pathreason.types import (
 from ._address import Address, is_address, parse_address
 from ._client import Client, Served
 from ._families import ServedFamily, family_named, short_name
-from ._memory import allow_host, check_allowed, key_of, recall, remember
+from ._memory import BOXES, CALIBRATED, allow_host, check_allowed, key_of, recall, remember
 from ._performer import ServerPerformer
 from ._probe import Capabilities, capabilities, keep, probe, remembered
 from ._trouble import plain
 
-BOXES = "boxes"
-CALIBRATED = "calibration"
 AROUND = 2
 """Tokens around a picture, where they cannot be told from its own."""
 AT_ONCE = 4
@@ -124,14 +122,24 @@ def read_server_info(model_id: str) -> ModelInfo | None:
     ModelError
         If the address cannot be understood.
     """
+    address = known_address(model_id)
+    found = None if address is None else remembered(address)
+    return None if address is None or found is None else _info(address, found, AT_ONCE)
+
+
+def known_address(model_id: str) -> Address | None:
+    """As `resolve_address`, of what is remembered alone; None where that is nothing.
+
+    Raises
+    ------
+    ModelError
+        If the address cannot be understood.
+    """
     address = parse_address(model_id)
-    if not address.model:
-        name = recall(address, "only").get("model")
-        if not isinstance(name, str):
-            return None
-        address = Address(address.url, name)
-    found = remembered(address)
-    return None if found is None else _info(address, found, AT_ONCE)
+    if address.model:
+        return address
+    name = recall(address, "only").get("model")
+    return Address(address.url, name) if isinstance(name, str) else None
 
 
 def set_boxes(model_id: str, space: str) -> None:

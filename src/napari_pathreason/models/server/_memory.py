@@ -7,6 +7,7 @@ system's keyring.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -22,6 +23,8 @@ from ._address import Address
 
 KEY = "PATHREASON_API_KEY"
 """Environment variable with the key of a server."""
+BOXES, CALIBRATED = "boxes", "calibration"
+"""What is remembered of a model that changes its answers."""
 SERVICE = "napari-pathreason"
 """Under which the system keyring holds keys, by host and port."""
 SENT = "the pixels that are read and the words of the question, no file name, path or metadata"
@@ -144,6 +147,24 @@ def remember(address: Address, what: str, value: dict[str, Any]) -> None:
     """Remember something of a model of a server; a cache that cannot be written is no error."""
     with suppress(ExportError):
         _write(_file(address, what), value)
+
+
+def allocator_folder(address: Address) -> Path:
+    """Where what was learnt of a model's windows lies; with the settings, as it cost hours."""
+    return config_folder() / "servers" / address.digest
+
+
+def served_sha256(address: Address) -> str:
+    """What a model on a server is: its address, and what was said, fitted and learnt of it here."""
+    files = [_file(address, one) for one in (BOXES, CALIBRATED)]
+    files += sorted(allocator_folder(address).glob("*allocator*"))
+    contents = [file.read_bytes() for file in files if file.is_file()]
+    if not contents:
+        return address.digest
+    digest = hashlib.sha256(address.digest.encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
 
 def _file(address: Address, what: str) -> Path:

@@ -6,6 +6,7 @@ is put on top for each trajectory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -81,7 +82,8 @@ class Tabled:
     places : mapping
         Where the answer of (place, level) stands among them.
     choosing : float
-        What choosing costs in two rounds, as a share of all windows at native size.
+        What choosing costs in two rounds, as a share of all windows at native size; 0 where that
+        is counted in tokens, as of a model on a server.
     """
 
     question: WindowQuestion
@@ -131,7 +133,7 @@ def tabled(questions: Sequence[WindowQuestion]) -> list[Tabled]:
         near, shares = of_grids[form]
         readings = list(question.readings.items())
         state = question.state
-        native = state.flops[-1] * max(1, len(scene.cover))
+        native = state.flops[-1] * max(1, len(scene.cover)) if state.flops else math.inf
         words = len(word_ids(question.query))
         look = 2 * window_net_flops(len(own), len(grid), words) + scene.flops
         every.append(

@@ -25,7 +25,7 @@ import torch
 from accelerate import Accelerator
 
 from napari_pathreason import models
-from napari_pathreason.engine import ROUNDS
+from napari_pathreason.engine import ROUNDS, Performer
 from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windows, take, worth
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
@@ -59,12 +59,13 @@ def train_windows_allocator(recipe: Recipe) -> Path:
     """Train until ``recipe.allocator.windows.steps``; continues from ``output``/allocator/windows.
 
     With other settings, another performer or other questions it begins anew, and keeps the answers
-    of windows.
+    of windows. ``allocator.start`` may be the address of a server.
 
     Returns
     -------
     Path
-        Folder of the performer, beside whose weights the allocator now lies.
+        Folder of the performer, beside whose weights the allocator now lies; of one on a server
+        that which lies with the user's settings.
 
     Raises
     ------
@@ -73,12 +74,12 @@ def train_windows_allocator(recipe: Recipe) -> Path:
     """
     accelerator = join(recipe, Path(recipe.output) / "allocator/windows")
     by_first(accelerator, lambda: _train(recipe, accelerator))
-    return performer_folder(recipe)
+    return _place_of(recipe)
 
 
 def _train(recipe: Recipe, tracker: Accelerator) -> None:
     settings, out = recipe.allocator.windows, Path(recipe.output) / "allocator/windows"
-    folder = performer_folder(recipe)
+    folder = _place_of(recipe)
     train, val, of, data = _questions(recipe, folder)
     torch.manual_seed(recipe.seed)
     net = WindowNet(recipe.seed)
@@ -106,7 +107,16 @@ def _train(recipe: Recipe, tracker: Accelerator) -> None:
             record = {"lr": settings.lr, "loss": round(loss.item(), 6)} | record
             loop.end_step(record, partial(greedy_figures, net, val, settings))
     loop.take_best()
+    folder.mkdir(parents=True, exist_ok=True)  # of a server none lies there yet
     save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
+
+
+def _place_of(recipe: Recipe) -> Path:
+    """Folder of the allocator: that of the performer, or a server's among the user's settings."""
+    start = recipe.allocator.start
+    if start is not None and models.is_address(start):
+        return models.allocator_folder(models.resolve_address(start))
+    return performer_folder(recipe)
 
 
 def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str, str]:
@@ -122,13 +132,20 @@ def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled]
     parts = [samples_of(recipe, part) for part in ("train", "val")]
     check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
     pictures = Pictures(data)
-    digest = hashlib.sha256(str(SCORING).encode())
-    for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
-        with weights.open("rb") as file:
-            while part := file.read(1 << 24):
-                digest.update(part)
+    digest, start = hashlib.sha256(str(SCORING).encode()), recipe.allocator.start
+    performer: Performer
+    if start is not None and models.is_address(start):
+        performer = models.load_server(start)
+        digest.update(models.resolve_address(start).digest.encode())
+    else:
+        performer = models.load_performer(folder)
+        base = models.find_base(folder, folder.name)
+        for weights in models.weight_files(folder, folder.name, base):
+            with weights.open("rb") as file:
+                while part := file.read(1 << 24):
+                    digest.update(part)
     path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
-    performer, levels = models.load_performer(folder), recipe.allocator.windows.levels
+    levels = recipe.allocator.windows.levels
     tables = [
         tabled(tabulate_windows(samples, pictures, performer, path, levels, f"windows of {name}"))
         for name, samples in zip(("train", "val"), parts, strict=True)
