@@ -50,6 +50,27 @@ def test_a_shape_that_is_no_picture_is_refused(shape: tuple[int, ...]):
         slide_from_arrays([np.zeros(shape, np.uint8)], "layer")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        RGB[::2, ::2] / np.float32(255),
+        RGB[::2, ::2].astype("u2") * 257,
+        np.dstack([RGB, RGB[..., :1]])[::2, ::2],
+        RGB[::2, ::2, 0],
+    ],
+    ids=["real numbers", "16 bits", "alpha", "grey"],
+)
+def test_levels_of_other_values_are_refused(other: np.ndarray):
+    """They would be shown as if they were those of level 0, black or in other colours."""
+    with pytest.raises(SlideError, match=r"level 1 of the layer holds .* write the pyramid anew"):
+        slide_from_arrays([RGB, other], "layer")
+
+
+def test_levels_may_differ_in_the_order_of_bytes():
+    levels = [(RGB.astype("u2") * 257).astype(order) for order in ("<u2", ">u2")]
+    np.testing.assert_allclose(read([levels[0], levels[1][::2, ::2]]), part_of(RGB), atol=1)
+
+
 def test_no_levels_are_refused():
     with pytest.raises(SlideError, match="choose another"):
         slide_from_arrays([], "layer")

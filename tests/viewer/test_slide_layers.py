@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.reader import slide_layer
-from napari_pathreason.viewer import SLIDE_KEY, known_mpp, set_up_slide, slide_opener
+from napari_pathreason.viewer import SLIDE_KEY, known_mpp, plane_layer, set_up_slide, slide_opener
 from tests.support import write_synthetic_slide
 
 RGB = np.full((40, 60, 3), 200, np.uint8)
@@ -39,7 +40,15 @@ def layer_of(path: Path) -> Image:
         ({"scale": (2, 2), "affine": np.diag([0.2, 0.25, 1])}, (0.5, 0.4)),
         ({"scale": (0.4, 0.5), "rotate": 90}, (0.5, 0.4)),
         ({"scale": (0.4, 0.5), "rotate": 30, "translate": (7, 9)}, (0.5, 0.4)),
+        ({"scale": (-0.4, 0.5)}, (0.5, 0.4)),
+        ({"affine": [[0, 0.5, 0], [0.4, 0, 0], [0, 0, 1]]}, (0.5, 0.4)),
+        ({"affine": [[0.4, 0.01, 0], [0, 0.5, 0], [0, 0, 1]]}, (0.5, 0.4)),
+        ({"affine": [[0.4, 0.4, 0], [0, 0.5, 0], [0, 0, 1]]}, None),
+        ({"scale": (0.4, 0.5), "shear": [0.7]}, None),
         ({"scale": (400, 500), "units": ("nm", "nm")}, (0.5, 0.4)),
+        ({"scale": (4e-4, 0.5), "units": ("mm", "um")}, (0.5, 0.4)),
+        ({"scale": (0.4, 0.5), "units": ("pixel", "um")}, None),
+        ({"scale": (0.4, 0.5), "units": ("s", "s")}, None),
         ({"scale": (0.4, 0.5), "units": ("pixel", "pixel")}, None),
         ({"scale": (1, 1), "units": ("m", "m")}, None),
         ({"scale": (1e-4, 1e-4)}, None),
@@ -47,7 +56,7 @@ def layer_of(path: Path) -> Image:
 )
 def test_the_scale_of_a_layer_is_where_it_lies(placed: dict, expected):
     layer = Image(RGB, rgb=True, **({"units": ("um", "um")} | placed))
-    assert known_mpp(layer) == (None if expected is None else pytest.approx(expected))
+    assert known_mpp(layer) == (None if expected is None else pytest.approx(expected, rel=1e-3))
 
 
 def test_the_users_scale_goes_before_the_files(tmp_path: Path, notes: list[str]):
@@ -66,8 +75,26 @@ def test_the_users_scale_goes_before_the_files(tmp_path: Path, notes: list[str])
     layer.metadata[SLIDE_KEY].close()
 
 
-def test_a_layer_of_arrays_takes_a_scale_too():
-    layer = Image(RGB, rgb=True)
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_a_turned_plane_of_a_stack_is_asked_about_and_a_tilted_one_is_not():
+    viewer = ViewerModel()
+    turned, tilted = np.eye(4), np.eye(4)
+    turned[1:3, 1:3] = tilted[:3:2, :3:2] = [[0.8, -0.6], [0.6, 0.8]]
+    stack = viewer.add_image(PLANES, affine=turned, units=("um", "um", "um"))
+    viewer.dims.set_point(0, 2)
+    plane = plane_layer(viewer, stack)
+    np.testing.assert_array_equal(plane.data, PLANES[2])
+    assert known_mpp(plane) == pytest.approx((1, 1))
+    stack.affine = tilted
+    with pytest.raises(SlideError, match=r"tilted against the view; save the slice"):
+        plane_layer(viewer, stack)
+
+
+@pytest.mark.parametrize(
+    "placed", [{}, {"shear": [0.7], "units": ("um", "um")}, {"units": ("s", "s")}]
+)
+def test_a_layer_of_arrays_takes_a_scale_too(placed: dict):
+    layer = Image(RGB, rgb=True, **placed)
     assert known_mpp(layer) is None
     set_up_slide(layer, 0.5)
     assert known_mpp(layer) == (0.5, 0.5)

@@ -44,7 +44,7 @@ class ArraySource:
     Raises
     ------
     SlideError
-        If a shape is none of these.
+        If a shape is none of these, or levels hold other values than level 0.
     """
 
     def __init__(
@@ -68,6 +68,13 @@ class ArraySource:
                 )
             if min(shape[:2]) < 1:
                 raise SlideError("the image is empty; choose another one")
+        kinds = [_channels_of(level) for level in levels]
+        for place, (count, kind) in enumerate(kinds):
+            if (count, kind) != kinds[0]:
+                raise SlideError(
+                    f"level {place} of {name} holds {count} channels of {kind}, but level 0 "
+                    f"{kinds[0][0]} of {kinds[0][1]}; write the pyramid anew"
+                )
         dtype = np.dtype(levels[0].dtype)
         if dtype.kind not in "buif":
             raise SlideError(f"the image holds {dtype.name} values; give whole or real numbers")
@@ -176,6 +183,12 @@ class ArraySource:
             return np.zeros((1, 1, shape[2] if len(shape) == 3 else 1), self._colours.dtype)
         joined = np.concatenate(flat)
         return joined[:: max(1, len(joined) // SAMPLE), None]
+
+
+def _channels_of(level: Any) -> tuple[int, np.dtype[Any]]:
+    """Number of channels, and the type of their values in whatever order of bytes."""
+    shape = tuple(level.shape)
+    return shape[2] if len(shape) == 3 else 1, np.dtype(level.dtype).newbyteorder("=")
 
 
 def chunks_in(array: Any, window: Window) -> Iterator[Window]:

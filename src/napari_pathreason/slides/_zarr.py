@@ -335,14 +335,7 @@ def _planes(path: Path, arrays: list[Any], names: str) -> list[_Plane]:
         )
     if np.dtype(arrays[0].dtype).kind not in "buif":
         raise SlideError(f"{path.name} holds {arrays[0].dtype} values, which are no picture")
-    levels = [_Plane(array, names, path) for array in arrays]
-    for place, level in enumerate(levels):
-        if (level.dtype, level.shape[2]) != (levels[0].dtype, levels[0].shape[2]):
-            raise SlideError(
-                f"level {place} of {path.name} holds {level.shape[2]} channels of {level.dtype}, "
-                f"but level 0 {levels[0].shape[2]} of {levels[0].dtype}; write the pyramid anew"
-            )
-    return levels
+    return [_Plane(array, names, path) for array in arrays]
 
 
 def _colours(name: str, ome: Mapping[str, Any], plane: _Plane, wanted: str) -> Colours:

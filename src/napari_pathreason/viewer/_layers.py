@@ -22,6 +22,9 @@ SLIDE_KEY = "pathreason_slide"
 """Key of `layer.metadata` under which the reader leaves its `Slide`."""
 PLANE_KEY = "pathreason_plane"
 """Of `layer.metadata` of a plane: the stack's id and the plane's numbers."""
+SKEWED = 0.1
+"""Cosine of the angle between rows and columns from which pixels have no width and height; slides
+that were laid over one another by their landmarks are below."""
 PREVIEW_KEY = "pathreason_preview"
 """Of `layer.metadata` of pictures that this plugin lays over a slide."""
 
@@ -71,9 +74,19 @@ def plane_layer(viewer: Viewer, layer: Image) -> Image:
     viewer : napari.Viewer
     layer : napari.layers.Image
         See `is_stack`.
+
+    Raises
+    ------
+    SlideError
+        If its planes are tilted: what the viewer shows is then no plane of it.
     """
     from napari.layers import Image
 
+    if _is_tilted(layer):
+        raise SlideError(
+            f"the planes of {layer.name!r} are tilted against the view; save the slice that is "
+            "shown as a layer of its own"
+        )
     place = layer.world_to_data(viewer.dims.point[-layer.ndim :])
     sizes = layer.level_shapes[0]
     planes = tuple(
@@ -101,11 +114,19 @@ def plane_layer(viewer: Viewer, layer: Image) -> Image:
     )
 
 
+def _is_tilted(layer: Image) -> bool:
+    """Whether a step along a row or a column leaves the plane that a viewer shows."""
+    rows, columns = np.eye(layer.ndim)[-2:]
+    start = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    steps = [np.asarray(layer.data_to_world(step)) - start for step in (rows, columns)]
+    return any(np.abs(step[:-2]).max() > 1e-6 * np.linalg.norm(step) for step in steps)
+
+
 def layer_mpp(layer: Image) -> tuple[float, float] | None:
     """Size of a level-0 pixel in um (x, y) by where the layer lies, and its units.
 
-    Scale, rotation, shear and affine count together. None if unknown: units of no length, or a size
-    that no microscope has.
+    Scale, rotation, shear and affine count together. None if unknown: units of no length, pixels
+    that a shear makes no rectangles, or a size that no microscope has.
     """
     factors = []
     for unit in layer.units[-2:]:
@@ -113,7 +134,10 @@ def layer_mpp(layer: Image) -> tuple[float, float] | None:
             return None
         factors.append(float((1.0 * unit).to("micrometer").magnitude))
     down, right = (LayerFrame.of(layer).matrix[:2, :2] * np.reshape(factors, (2, 1))).T
-    return layer_scale((float(np.hypot(*right)), float(np.hypot(*down))))
+    across, along = float(np.hypot(*right)), float(np.hypot(*down))
+    if abs(float(right @ down)) > SKEWED * across * along:
+        return None
+    return layer_scale((across, along))
 
 
 def known_mpp(layer: Image) -> tuple[float, float] | None:
@@ -164,6 +188,7 @@ def set_up_slide(
         if mpp is not None:
             layer.scale = [*layer.scale[:-2], mpp, mpp]
             layer.affine = np.eye(layer.ndim + 1)
+            layer.shear = np.zeros_like(layer.shear)
             layer.units = (*layer.units[:-2], "um", "um")
         return
     info = slide.info

@@ -176,10 +176,10 @@ class AskWidget(Dock):
         viewer, image = self._viewer(), self.session.inquiry.image
         if viewer is None or self.runner.running:
             return
-        if is_stack(image):
-            # it becomes the active layer, and so what is asked about
-            image = self.session.inquiry.image = plane_layer(viewer, image)
         try:
+            if is_stack(image):
+                # it becomes the active layer, and so what is asked about
+                image = self.session.inquiry.image = plane_layer(viewer, image)
             if image is not None and self.session.asking:
                 raise PathreasonError(words.BUSY)
             preferred = self.session.preferences()
