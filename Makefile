@@ -53,7 +53,8 @@ acceptance: $(READY)
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz -n 2 tests/fuzz
 
-# Every kind of fault at every file event of detect, ask and train: some 1,400 trials.
+# Every kind of fault at every file event of each command in tests/faults/_commands.py: thousands of
+# trials, each below a second of processor time.
 faults: $(READY)
 	PATHREASON_FAULTS=all $(BIN)/python -m pytest -m slow -s tests/faults --timeout 0
 
