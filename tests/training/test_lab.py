@@ -1,6 +1,7 @@
 """From a folder of labelled pictures to a measured model, and what its stages share."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,30 @@ def test_the_best_weights_are_those_of_the_best_score(tmp_path):
     assert (earlier.step, earlier.exhausted) == (20, False)  # its weights lie there all the same
     assert not earlier.is_better(20, 0.6)
     assert BestWeights(tmp_path / "best.json", "score", patience=2, step=40).is_better(50, 0.1)
+
+
+def test_the_best_weights_of_another_run_are_none_of_this_one(tmp_path):
+    file = tmp_path / "best.json"
+    first = BestWeights(file, "score", None, of={"seed": 1, "budgets": (4, 16)})
+    assert first.is_better(10, 0.9)
+    first.write()
+    same = BestWeights(file, "score", None, of={"seed": 1, "budgets": (4, 16)})
+    assert not same.is_better(10, 0.9)
+    assert BestWeights(file, "score", None, of={"seed": 2, "budgets": (4, 16)}).is_better(10, 0.1)
+
+
+def test_a_run_in_the_folder_of_one_that_died_before_its_first_state(recipe, tmp_path):
+    settings = recipe.model_dump()
+    settings["sft"] |= {"steps": 2, "checkpoint_every": 2, "validate_every": 1, "budgets": {4: 1}}
+    settings["sft"] |= {"score_samples": 1, "best": "score", "lr": 1e-3}
+    first = Recipe.model_validate({**settings, "seed": 1})
+    second = Recipe.model_validate({**settings, "seed": 2})
+    train_sft(first)
+    out = Path(first.output)
+    shutil.rmtree(out / "checkpoint")  # as if it had been killed before that was written
+    told = (train_sft(second) / "model.safetensors").read_bytes()
+    alone = Recipe.model_validate({**settings, "seed": 2, "output": str(tmp_path / "alone")})
+    assert told == (train_sft(alone) / "model.safetensors").read_bytes()
 
 
 def test_names_of_classes_become_whole_words_that_begin_as_their_pieces(recipe):

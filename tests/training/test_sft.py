@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from napari_pathreason.engine import Job, ask
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import read_samples
+from napari_pathreason.training.run import RunLog
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.types import Request
@@ -38,6 +40,21 @@ def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path,
         json.loads(line)["step"] for line in (tmp_path / "cut/log.jsonl").read_text().splitlines()
     ]
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_dies_around_its_last_state_has_a_curve(recipe, monkeypatch):
+    sft = recipe.sft.model_copy(update={"steps": 1, "checkpoint_every": 1, "validate_every": 1})
+    short = recipe.model_copy(update={"sft": sft})
+
+    def dies(log, panels):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "draw", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(short)
+    train_sft(short)
+    assert (Path(short.output) / "curve.png").is_file()
 
 
 def test_every_parameter_moves_and_the_model_answers(recipe, converted, tmp_path):

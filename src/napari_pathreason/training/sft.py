@@ -107,7 +107,7 @@ def train_sft(recipe: Recipe) -> Path:
     adapted = recipe.model.start if recipe.lora is not None else None
     best = None
     if settings.best is not None:
-        best = BestWeights(out / "best.json", settings.best, settings.patience, loop.step)
+        best = BestWeights(out / "best.json", settings.best, settings.patience, loop.step, of)
     scorer = None
     if settings.score_samples:
         scorer = ValScorer(

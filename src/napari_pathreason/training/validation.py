@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -210,17 +210,28 @@ class BestWeights:
         Validations without a better score after which to stop; None never stops.
     step : int
         Steps of the state that is resumed from: scores behind it are forgotten, but for the best.
+    of : mapping, optional
+        Identity of the run (`run.identity_of`). What another one has left is no score of this run,
+        nor are the weights: one that was killed before its first state has no other witness.
     """
 
-    def __init__(self, file: Path, measure: Measure, patience: int | None, step: int = 0) -> None:
+    def __init__(
+        self,
+        file: Path,
+        measure: Measure,
+        patience: int | None,
+        step: int = 0,
+        of: Mapping[str, Any] | None = None,
+    ) -> None:
         if measure not in get_args(Measure):
             raise ValueError(measure)
         self._file, self.measure, self._patience = file, measure, patience
+        self._of = json.loads(json.dumps(dict(of or {})))
         self.step, self.value = 0, -np.inf
         self._scores: dict[int, float] = {}
         if file.is_file():
             content = json.loads(file.read_text(encoding="utf-8"))
-            if content["measure"] == measure:
+            if content["measure"] == measure and content.get("of") == self._of:
                 self.step, self.value = content["step"], content["value"]
                 self._scores = {int(s): v for s, v in content["scores"].items()}
         self._scores = {s: v for s, v in self._scores.items() if s <= step}
@@ -243,6 +254,7 @@ class BestWeights:
                 "step": self.step,
                 "value": self.value,
                 "scores": {str(step): value for step, value in self._scores.items()},
+                "of": self._of,
             },
         )
 

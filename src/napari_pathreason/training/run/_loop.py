@@ -150,9 +150,9 @@ class TrainingLoop:
             self._bar.update()
             self._bar.set_postfix({key: record[key] for key in shown}, refresh=False)
         if self._is_time(self._settings.checkpoint_every):
-            save_state(self._accelerator, self._out, self.step, self._of)
-            if self._accelerator.is_main_process:
+            if self._accelerator.is_main_process:  # first: behind the last state nothing goes on
                 self._log.draw(self._panels)
+            save_state(self._accelerator, self._out, self.step, self._of)
 
     def _is_time(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.last
