@@ -173,6 +173,49 @@ def test_a_changed_slide_is_asked_about_again(slides):
     assert len(events[0].before) == 4
 
 
+@pytest.mark.parametrize("when", ["before it is opened", "while it is read"])
+def test_an_answer_about_a_slide_that_was_replaced_is_not_kept(slides, when):
+    first = slides / "first.png"
+    written = (slides / "a.png").stat()
+    (slides / "a.png").rename(first)
+    Image.fromarray(np.full((480, 640, 3), PINK, np.uint8)).save(slides / "plain.png")
+    first.rename(slides / "a.png")
+
+    class Replacing(Counting):
+        def generate(self, prompt, settings, cancel):
+            if self.asked == 0:
+                replace_slide()
+            yield from super().generate(prompt, settings, cancel)
+
+    def replace_slide():
+        (slides / "a.png").rename(first)
+        (slides / "plain.png").rename(slides / "a.png")
+
+    def opener(path):
+        if when == "before it is opened" and path.name == "a.png":
+            replace_slide()
+        return open_slide(path, 0.5)
+
+    performer = Replacing() if when == "while it is read" else Counting()
+    events = run(slides, performer, open_slide=opener)
+    failed = [event for event in events if isinstance(event, AnnotationFailed)]
+    assert [event.slide for event in failed] == ["a.png", "a.png"]
+    assert all("a.png has changed since" in event.reason for event in failed)
+    assert (events[-1].done, events[-1].failed) == (4, 2)
+    first.replace(slides / "a.png")  # with its time: it is known again
+    assert (slides / "a.png").stat().st_mtime_ns == written.st_mtime_ns
+    again = run(slides)
+    assert len(again[0].before) == 4
+    assert again[-1].done == 6
+    found = {(a.slide, a.name): a.result for a in _kept(again)}
+    assert len(found["a.png", "left"].detections) == 1  # of the plain one there is none
+
+
+def _kept(events):
+    answered = [event.answer for event in events if isinstance(event, AnnotationAnswered)]
+    return [*events[0].before, *answered]
+
+
 def test_cases_are_those_of_the_list_as_it_is_now(slides):
     run(slides)
     (slides / "slides.csv").write_text("slide,case\na.png,P1\nb.png,P9\nc.png,P9\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from napari_pathreason import engine, exports, models, project, slide_run
@@ -74,16 +74,18 @@ def run_project(args: argparse.Namespace) -> int:
     precision = precision_of(args)
     with StatusLine() as progress:
         fetch_model(args.model, progress)
-    used = slide_run.used_model(args.model, args.device, args.encoder, precision)
+    how = (args.model, args.device, args.encoder, precision)
+    now = partial(slide_run.used_model, *how)
+    used = now()
+    load_any = partial(models.load_models, *how, answers_only=args.as_program)
+    load_same = slide_run.LoadSame(used, now, load_any)
     answers: list[project.ProjectAnswer] = []
     with StatusLine() as progress:
 
         @cache
         def load() -> engine.Models:
             progress.show("loading the model")
-            loaded = models.load_models(
-                args.model, args.device, args.encoder, precision, answers_only=args.as_program
-            )
+            loaded = load_same()
             progress.clear()
             engine.check_query(query, args.budget, loaded.performer.info.metadata)
             return loaded

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
 
-from napari_pathreason import engine, slides
+from napari_pathreason import engine, slide_run, slides
 from napari_pathreason.errors import (
     ExportError,
     PathreasonError,
@@ -218,13 +218,16 @@ class _Run:
             return
         with opened:
             self._mask = _mask_of(opened)
+            same = slide_run.SameSlide(opened)
             for number, item in own:
                 if self._cancel.is_set():
                     return
                 yield AnnotationStarted(item, number, len(self._items))
                 models = self._load()
                 try:
+                    _check_key(item, opened)
                     answer = self._ask(item, opened, models)
+                    same.check(surely=False)  # before it is kept as one about this slide
                 except OF_ONE as error:
                     self._failed += 1
                     yield AnnotationFailed(slide.name, item.annotation.name, str(error))
@@ -273,6 +276,16 @@ class _Run:
         """The end, once the tables are written."""
         files = tuple(self._store.write_tables(self._in_order()))
         return replace(self.counts(), files=files, cancelled=self._cancel.is_set())
+
+
+def _check_key(item: ProjectItem, slide: slides.Slide) -> None:
+    """Refuse to answer about a slide other than the one that an annotation's key was made of."""
+    if slide.path is None or item.key == key_of(item.slide, slide.signature, item.annotation):
+        return
+    raise SlideError(
+        f"{item.slide.name} has changed since the project was read; run it again, and it is asked "
+        "about as it is now"
+    )
 
 
 def _mask_of(slide: slides.Slide) -> slides.TissueMask | None:

@@ -57,4 +57,4 @@ from ._tiles import (
     tile_layout as tile_layout,
     tile_side as tile_side,
 )
-from ._unchanged import LoadSame as LoadSame
+from ._unchanged import LoadSame as LoadSame, SameSlide as SameSlide

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 
@@ -91,12 +92,7 @@ def project_events(
 
     Before them come those of a download.
     """
-    from napari_pathreason.slide_run import model_identity, used_model
-
-    def load() -> Models:
-        models = session.models(wanted.model, wanted.compute)
-        session.known_models[wanted.model] = models.performer.info
-        return models
+    from napari_pathreason.slide_run import LoadSame, model_identity, used_model
 
     try:
         compute = wanted.compute or Compute()
@@ -104,7 +100,15 @@ def project_events(
         if cancel.is_set():
             yield ProjectEnded(0, 0, 0, (), cancelled=True)
             return
-        used = used_model(wanted.model, compute.device, compute.encoder, compute.precision)
+        now = partial(used_model, wanted.model, compute.device, compute.encoder, compute.precision)
+        used = now()
+        load_same = LoadSame(used, now, lambda: session.models(wanted.model, wanted.compute))
+
+        def load() -> Models:
+            models = load_same()  # the session loads it anew where its folder was written to
+            session.known_models[wanted.model] = models.performer.info
+            return models
+
         question = ProjectQuestion(wanted.request, model_identity(used), used.encoder)
         with closing(run_project(wanted.project, question, load, cancel=cancel)) as events:
             yield from events
