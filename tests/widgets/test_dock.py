@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QTextEdit
 
 from napari_pathreason.types import Query
 from napari_pathreason.widgets import (
+    AnswersWidget,
     AnswerView,
     AskWidget,
     BudgetWidget,
@@ -55,6 +57,43 @@ def test_a_dock_scrolls_where_it_is_too_low_and_only_there(
     assert dock.width() < 380  # of 1280
     assert (scroll.verticalScrollBar().maximum() > 0) is scrolls
     assert scroll.widget().width() <= scroll.viewport().width()  # nothing is cut at the right
+
+
+@pytest.mark.parametrize("kind", [AskWidget, AnswersWidget, SlideRunWidget])
+def test_no_placeholder_is_cut_off(make_dock: Make, qtbot: Any, kind: Any) -> None:
+    viewer, _ = make_dock()
+    dock = kind(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(310, 740)
+    dock.show()
+    edits = [*dock.findChildren(QLineEdit), *dock.findChildren(QTextEdit)]
+    assert any(edit.placeholderText() for edit in edits)
+    for edit in filter(lambda one: one.isVisible(), edits):
+        words = edit.fontMetrics().horizontalAdvance(edit.placeholderText())
+        assert words < edit.width() - 8, edit.placeholderText()
+
+
+def test_words_can_be_read_in_narrow_tables(make_dock: Make, qtbot: Any, finish: Any) -> None:
+    """Question and answer have room, whatever the numbers beside them take."""
+    viewer, ask = make_dock()
+    viewer.add_image(np.full((400, 600, 3), 255, np.uint8), rgb=True)
+    ask.form.question_edit.setPlainText("Is it white?")
+    ask.form.region_box.choose("layer")
+    ask.ask()
+    finish(ask)
+    dock = BudgetWidget(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(310, 740)
+    dock.show()
+    dock.compare.table.add(ask.session.entries[0], "#000000")
+    for page, columns in ((dock.history, (5, 6)), (dock.compare, (1,))):
+        dock.tabs.setCurrentWidget(page)
+        QApplication.processEvents()
+        header = page.table.horizontalHeader()
+        for column in columns:
+            assert header.sectionSize(column) >= 90
+            left = header.sectionViewportPosition(column)
+            assert left + header.sectionSize(column) <= page.table.viewport().width()
 
 
 def test_the_wheel_over_a_choice_scrolls_the_dock(make_dock: Make) -> None:

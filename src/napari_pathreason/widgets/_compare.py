@@ -63,7 +63,8 @@ COLUMNS = {
     "Tokens": "Visual tokens spent",
     "s": "Seconds from asking to the answer",
 }
-ANSWER = 1
+ANSWER, ANSWER_WIDTH = 1, 110
+"""Place among the columns, and logical pixels that words have at least."""
 NONE = "\N{EN DASH}"
 
 
@@ -233,11 +234,12 @@ class CompareTable(RowTable):
     chosen = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__(COLUMNS)
+        super().__init__(COLUMNS, {ANSWER: ANSWER_WIDTH})
         self.setWordWrap(False)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(ANSWER, QHeaderView.Stretch)
+        for column in range(len(COLUMNS)):
+            if column != ANSWER:
+                header.setSectionResizeMode(column, QHeaderView.ResizeToContents)
         header.setMinimumSectionSize(20)
         self.setMinimumHeight(100)
         self._entries: list[Entry] = []
@@ -278,6 +280,7 @@ class CompareTable(RowTable):
                 item.setIcon(level_icon(level))
                 item.setData(Qt.AccessibleTextRole, f"{LEVEL_WORDS[level]}: {text}")
             self.setItem(row, column, item)
+        self.share_room()
 
 
 def _texts(result: Result) -> tuple[str, ...]:

@@ -399,10 +399,20 @@ class ModelBox(QWidget):
 
 
 class RowTable(QTableWidget):
-    """Table whose rows are chosen, not edited; ``columns`` are titles and their tips."""
+    """Table whose rows are chosen, not edited.
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    Parameters
+    ----------
+    columns : dict of str to str
+        Titles and their tips.
+    words : dict of int to int, optional
+        Columns of words, and the logical pixels that each has at least; they share what the others
+        leave. A table that needs more room than there is scrolls, so that words can be read.
+    """
+
+    def __init__(self, columns: Mapping[str, str], words: Mapping[int, int] | None = None) -> None:
         super().__init__(0, len(columns))
+        self._words = dict(words or {})
         self.setHorizontalHeaderLabels(list(columns))
         for place, tip in enumerate(columns.values()):
             item = self.horizontalHeaderItem(place)
@@ -414,6 +424,22 @@ class RowTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectRows)
         self.setSelectionMode(QAbstractItemView.SingleSelection)
+        for column in self._words:
+            self.horizontalHeader().setSectionResizeMode(column, QHeaderView.Interactive)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Share the room among the columns of words."""
+        super().resizeEvent(event)
+        self.share_room()
+
+    def share_room(self) -> None:
+        """Give columns of words what the others leave; to be called when those have changed."""
+        columns = [x for x in range(self.columnCount()) if not self.isColumnHidden(x)]
+        header = self.horizontalHeader()
+        others = sum(header.sectionSize(x) for x in columns if x not in self._words)
+        for column, least in self._words.items():
+            room = (self.viewport().width() - others) // len(self._words)
+            header.resizeSection(column, max(least, room))
 
 
 def _keep_narrow(box: QComboBox) -> QComboBox:

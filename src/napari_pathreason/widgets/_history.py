@@ -51,6 +51,8 @@ COLUMNS = {
     "Answer": "What was answered, and how far it may be relied on",
 }
 TIME, QUESTION, ANSWER = 0, 5, 6
+WIDTHS = {QUESTION: 96, ANSWER: 110}
+"""Of columns of words, logical pixels at least; their tip has all of them."""
 TASKS = {task: name for name, task in TASK_NAMES}
 KINDS = {
     "QuPath objects": "geojson",
@@ -112,11 +114,12 @@ class HistoryTable(QWidget):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self.table = RowTable(COLUMNS)
+        self.table = RowTable(COLUMNS, WIDTHS)
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeToContents)
-        for column in (QUESTION, ANSWER):  # their tip has all of them
-            header.setSectionResizeMode(column, QHeaderView.Stretch)
+        for column in range(QUESTION):
+            header.setSectionResizeMode(column, QHeaderView.ResizeToContents)
+        for place, column in enumerate(WIDTHS, 1):  # beside the time: what is looked for first
+            header.moveSection(header.visualIndex(column), place)
         header.setMinimumSectionSize(20)
         self.table.setWordWrap(False)
         self.table.cellClicked.connect(self._choose)
@@ -157,6 +160,7 @@ class HistoryTable(QWidget):
                 item.setIcon(level_icon(level))
                 item.setData(Qt.AccessibleTextRole, f"{text}, {LEVEL_WORDS[level]}")
             self.table.setItem(row, column, item)
+        self.table.share_room()
         self.export_button.setEnabled(True)
 
     def export(self, path: str) -> None:

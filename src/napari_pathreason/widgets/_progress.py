@@ -12,10 +12,17 @@ from napari_pathreason.engine import (
     StageStarted,
     ViewRead,
     sentence,
-    token_line,
 )
+from napari_pathreason.errors import QueryError
 from napari_pathreason.slide_run import RunCancelled, RunFailed, RunFinished
-from napari_pathreason.viewer import MOST_BOXES, Ending, ModelLoading, RunSoFar, short_answer
+from napari_pathreason.viewer import (
+    MOST_BOXES,
+    Ending,
+    ModelLoading,
+    RunSoFar,
+    cost_words,
+    short_answer,
+)
 
 from . import _words
 
@@ -175,8 +182,10 @@ class TileProgress(LineOverBar):
             self.say(_words.DONE_BEFORE if ending.already else _words.DONE, 1)
         elif isinstance(ending, RunCancelled):
             self.say(_words.cancelled_run(done, total), done / max(total, 1))
+        elif isinstance(ending.error, QueryError):  # a refusal: the form can mend it
+            self.say(_words.NOT_STARTED, done / max(total, 1))
         else:
-            self.say(_words.RUN_FAILED, done / max(total, 1))
+            self.say(_words.RUN_FAILED if done else _words.FAILED, done / max(total, 1))
 
 
 def summary(ending: Ending) -> str:
@@ -193,7 +202,7 @@ def summary(ending: Ending) -> str:
         answer = ""
     lines = [
         f"{answer}{len(outcome.records):,} of {len(outcome.plan.tiles):,} "
-        f"tiles read, {token_line(outcome.result)}"
+        f"tiles read, {cost_words(outcome.result)}"
     ]
     if len(outcome.lesions) > MOST_BOXES:
         lines.append(

@@ -11,8 +11,8 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget
 
-from napari_pathreason.engine import sentence
-from napari_pathreason.errors import PathreasonError
+from napari_pathreason.engine import sentence, token_line
+from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.slide_run import RunFailed, RunFinished, holds_run, overrides_of
 from napari_pathreason.viewer import (
     Ending,
@@ -246,11 +246,13 @@ class SlideRunWidget(Dock):
             keep_pace(self.session, so_far.request.model, so_far.records.values())
         self.progress.end(ending, so_far)
         self.result.setText(summary(ending))
+        self.result.setToolTip("")
         if isinstance(ending, RunFinished):
             outcome = ending.outcome
+            self.result.setToolTip(sentence(token_line(outcome.result)))
             self.reliability.show_tiles(outcome.result.reliability, outcome.tally.line)
-        if isinstance(ending, RunFailed):
-            show_error(ending.reason)
+        if isinstance(ending, RunFailed) and not isinstance(ending.error, QueryError):
+            show_error(ending.reason)  # a refusal is a hint, which stands in the dock
         self._foresee()
         if so_far.ending is ending:
             self.map_view.take_over()

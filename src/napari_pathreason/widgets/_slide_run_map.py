@@ -66,7 +66,7 @@ class AllocationView(QWidget):
         self.picked: list[int] = []
         self.in_front = False
         """Whether its tab is the one that is seen."""
-        self.hover = text_line("Move over the map: what a tile was given, by whom and why.", 3)
+        self.hover = text_line("Point at a tile to see its budget, who chose it and why.", 3)
         self.note = text_line()
         self.pick_button = button("Pick tiles", "Draw rectangles on the map, or click a tile")
         self.budget_box = BudgetBox("Visual tokens that picked tiles are pinned to", BUDGETS)

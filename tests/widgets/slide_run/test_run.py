@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def test_a_finished_folder_says_so_and_shows_its_result(
     layout = dock.result.parentWidget().layout()
     assert 0 <= layout.indexOf(dock.reliability) < layout.indexOf(dock.result)
     assert dock.result.text().startswith(f"{len(markers)} marker (uncertain); ")
+    assert re.search(r"read, [\d,]+ of [\d,]+ tokens \(\d+ %\), [\d.]+ s$", dock.result.text())
+    assert "Mpx decoded" in dock.result.toolTip()
     assert len(factory.made) == made
     assert len(boxes(viewer)) == len(markers)
     assert len(viewer.layers) == 4
@@ -127,6 +130,18 @@ def test_a_model_that_fails_is_one_line_and_what_is_done_is_kept(
     assert "ended unexpectedly" in messages[0][1]
     assert "Failed" in dock.progress.label.text()
     assert dock.start_button.isEnabled()
+
+
+def test_a_refusal_is_a_hint_in_the_dock(dock: Any, wait: Any, messages: list[Any]) -> None:
+    """Error boxes are left to what failed: the folder holds another run, and another one helps."""
+    dock.start()
+    wait()
+    dock.form.options_edit.setText("other")
+    dock.start()
+    wait()
+    assert dock.progress.label.text() == "Not started."
+    assert "choose another folder" in dock.result.text()
+    assert messages == []
 
 
 def test_a_busy_model_and_wrong_settings_are_one_line_each(
