@@ -19,6 +19,7 @@ from napari_pathreason.project import (
     ProjectEnded,
     ProjectQuestion,
     ProjectStarted,
+    folder_for,
     read_project,
     run_project,
 )
@@ -82,7 +83,7 @@ def table_of(path):
 
 def test_every_annotation_is_asked_about(slides):
     events = run(slides)
-    assert events[0] == ProjectStarted(6, ())
+    assert events[0] == ProjectStarted(6, (), slides / "slides-answers")
     answers = [e.answer for e in events if isinstance(e, AnnotationAnswered)]
     assert [(a.slide, a.name) for a in answers] == [
         (f"{slide}.png", name) for slide in "abc" for name in ("left", "right")
@@ -236,6 +237,18 @@ def test_an_annotation_that_stands_twice_is_one(slides):
     assert performer.asked == 5
 
 
+def test_the_next_question_finds_a_folder_of_its_own(slides):
+    first = slides / "slides-answers"
+    assert folder_for(first, question()) == first
+    run(slides)
+    assert folder_for(first, question()) == first
+    other = question(Query("detection", "", ("other",)))
+    assert folder_for(first, other) == slides / "slides-answers-2"
+    run(slides, asked=other, folder=slides / "slides-answers-2")
+    assert folder_for(first, other) == slides / "slides-answers-2"
+    assert folder_for(first, question(effort="high")) == slides / "slides-answers-3"
+
+
 def test_another_question_is_refused_in_the_same_folder(slides):
     run(slides)
     other = question(Query("vqa", "Is there a spot?", ("yes", "no")))
@@ -309,6 +322,7 @@ def test_outlines_are_respected_and_objects_go_to_qupath(slides):
     assert answers[0].result.views.fill is not None
     objects = list(read_geojson(slides / "out/geojson/a.png.geojson"))
     assert objects[0].shape.area == pytest.approx(320 * 320 / 2)
+    assert objects[0].name == "corner"  # the name that it has in QuPath
     with open_slide(slides / "a.png", 0.5) as slide:
         alone = ask(Job(slide, answers[0].result.request), Counting(), None)
     assert alone.detections == answers[0].result.detections

@@ -39,6 +39,20 @@ def test_a_model_of_the_preferences_gives_way_to_the_users_own() -> None:
     assert again.state() == inquiry.state()
 
 
+def test_each_task_has_words_of_its_own() -> None:
+    """Choices of a question are no lesions, and a question is no wording of a search."""
+    inquiry = Inquiry(question="Is there tumour?", options="yes, no")
+    inquiry.task = "detection"
+    assert inquiry.resolve().query == Query("detection")
+    inquiry.options = "goblet cell"
+    inquiry.task = "vqa"
+    assert inquiry.resolve().query == Query("vqa", "Is there tumour?", ("yes", "no"))
+    inquiry.fill(Query("detection", "", ("tumour",)))
+    assert inquiry.resolve().query == Query("detection", "", ("tumour",))
+    inquiry.task = "vqa"
+    assert inquiry.question == "Is there tumour?"
+
+
 def test_budgets_end_at_auto_and_native() -> None:
     inquiry = Inquiry()
     inquiry.step_budget(-1)

@@ -330,7 +330,7 @@ def test_costs_in_words(answered: Result) -> None:
     assert "GFLOPs" in line
     assert " s." not in cost_line(Planned(Allocation(None, "rule"), views, cost), None)
     realised = realised_line(answered)
-    assert realised.startswith("2 windows read, surprise: 60 of 2,700 visual tokens (2%)")
+    assert realised.startswith("2 windows read, surprise: 60 of 2,700 visual tokens (2 %)")
     assert realised.endswith(f"0.5 s; {views.tokens} planned.")
 
 

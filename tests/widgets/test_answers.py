@@ -12,9 +12,18 @@ import pytest
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 
+from napari_pathreason.errors import RegionError
 from napari_pathreason.exports import RESEARCH_ONLY
 from napari_pathreason.geometry import Region
-from napari_pathreason.viewer import RunState, Session, box_to_data, region_in_view
+from napari_pathreason.viewer import (
+    RunState,
+    Session,
+    box_to_data,
+    region_in_view,
+    region_note,
+    regions_of,
+    unwrapped,
+)
 from napari_pathreason.widgets import AnswersWidget
 
 Make = Callable[..., tuple[Any, Any]]
@@ -280,6 +289,46 @@ def test_accepted_answers_are_labels(
     answers.export_labels(str(tmp_path / "labels.csv"))
     assert messages[-1][0] == "warning"  # the image is no file
     assert "no file" in messages[-1][1]
+
+
+def test_what_a_reader_says_is_counted_at_once(docks: Docks, finish: Wait, qtbot: Any) -> None:
+    viewer, ask, answers = docks
+    viewer.window._qt_window.show()
+    ask.ask()
+    finish(ask)
+    answers.parent().raise_()
+    qtbot.waitUntil(answers.isVisible, timeout=5000)
+    answers.look()
+    assert answers.line.text() == "3 answers."
+    answers.review_buttons.buttons["accepted"].click()
+    qtbot.waitUntil(lambda: answers.line.text() == "3 answers, 1 accepted, 0 rejected.")
+    assert answers.labels_button.isEnabled()
+
+
+def test_regions_belong_to_the_slide_that_they_were_drawn_on(docks: Docks) -> None:
+    """What was drawn on one slide is not asked of another that lies over it."""
+    viewer, ask, _ = docks
+    viewer.layers.clear()
+    pixels = np.full((400, 600, 3), 255, np.uint8)
+    first = viewer.add_image(pixels, rgb=True, name="first")
+    ask.form.draw_button.click()
+    viewer.layers["regions: first"].add_rectangles([[0, 0], [200, 200]])
+    assert region_note(unwrapped(viewer), ask.session.inquiry.image, "annotations") == (
+        "200 \N{MULTIPLICATION SIGN} 200 px; pixel size unknown"
+    )
+    viewer.add_image(pixels, rgb=True, name="second")
+    for source in ("annotations", "shape"):
+        with pytest.raises(RegionError, match=r"draw"):
+            regions_of(unwrapped(viewer), ask.session.inquiry.image, source)
+    ask.form.draw_button.click()
+    assert viewer.layers.selection.active.name == "regions: second"
+    viewer.layers.selection.active = viewer.layers["regions: first"]  # its slide is meant then
+    assert ask.session.inquiry.image.name == first.name
+    viewer.layers.remove(viewer.layers["first"])
+    second = unwrapped(viewer).layers["second"]
+    viewer.layers.selection.active = viewer.layers["regions: first"]
+    (marked,) = regions_of(unwrapped(viewer), second, "annotations")  # they are nobody's now
+    assert marked.region == Region(0, 0, 200, 200)
 
 
 def test_next_region_by_key(docks: Docks, qtbot: Any) -> None:

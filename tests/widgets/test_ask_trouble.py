@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_pathreason.viewer import session_of
+from napari_pathreason.viewer import RunState, session_of
 
 Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]
@@ -220,3 +220,42 @@ def test_sessions_do_not_mix(make_dock: Make) -> None:
     (first, _), (second, _) = make_dock(), make_dock()
     assert session_of(first) is session_of(first)
     assert session_of(first) is not session_of(second)
+
+
+def test_a_hint_takes_the_place_of_the_one_before(make_dock: Callable[..., Any]) -> None:
+    viewer, dock = make_dock()
+    viewer.add_image(np.full((400, 600, 3), 255, np.uint8), rgb=True)
+    dock.form.task_box.choose("detection")
+    dock.ask()
+    assert "name at least one lesion" in dock.answer.toPlainText().lower()
+    dock.form.task_box.choose("vqa")
+    dock.ask()
+    assert dock.answer.toPlainText() == "The question is empty; write what you want to know."
+
+
+def test_after_a_cancel_the_answer_of_another_slide_is_shown_whole(
+    make_dock: Callable[..., Any], finish: Callable[[Any], None], factory: Any, qtbot: Any
+) -> None:
+    """What Follow up is about, and Save writes, is what stands there."""
+    viewer, dock = make_dock()
+    for name in ("first", "second"):
+        viewer.add_image(np.full((400, 600, 3), 255, np.uint8), rgb=True, name=name)
+    dock.form.question_edit.setPlainText("Is it white?")
+    dock.form.region_box.choose("layer")
+    dock.ask()
+    finish(dock)
+    first = viewer.layers["first"]
+    viewer.layers.selection.active = first
+    factory.made[0][1].performer.behaviour = "slow"
+    dock.form.question_edit.setPlainText("Is it black?")
+    dock.ask()
+    qtbot.waitUntil(lambda: dock.runner.run.state is RunState.RUNNING, timeout=60_000)
+    viewer.layers.selection.active = viewer.layers["second"]
+    dock.cancel()
+    finish(dock)
+    words = dock.answer.toPlainText()
+    assert "Is it white?" in words
+    assert words.endswith("Cancelled.")
+    assert dock.save_button.isEnabled()
+    assert dock.follow_button.isEnabled()
+    assert dock.windows.isHidden()

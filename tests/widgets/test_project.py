@@ -124,6 +124,35 @@ def test_what_is_missing_is_said(docks: Docks, tmp_path: Path, messages: list[An
     assert messages == []
 
 
+def test_another_question_has_a_folder_and_rows_of_its_own(
+    docks: Docks, slides: Path, done: Callable[[Any], None], messages: list[Any]
+) -> None:
+    _, ask, answers = docks
+    answers.project.ask(slides)
+    done(answers)
+    ask.session.review(ask.session.entries[0], "accepted")
+    ask.form.options_edit.setText("other")
+    answers.project.ask(slides)
+    done(answers)
+    assert answers.project.note.text() == "Answers and tables are kept in slides-answers-2."
+    assert [column(answers, 1)[place] for place in (0, 4)] == ["P1: a.png", "P1: a.png"]
+    assert column(answers, 3) == ["Find: marker"] * 4 + ["Find: other"] * 4
+    said = [ask.session.review_of(entry) for entry in ask.session.entries]
+    assert said == ["accepted"] + [""] * 7  # of that answer alone
+    ask.session.review(ask.session.entries[4], "rejected")
+    ask.form.options_edit.setText("marker")
+    answers.project.ask(slides)  # goes on where it was
+    done(answers)
+    assert answers.project.note.text() == "Answers and tables are kept in slides-answers."
+    assert len(ask.session.entries) == 8
+    assert messages == []
+
+
+def column(answers: Any, place: int) -> list[str]:
+    model = answers.table.model()
+    return [model.index(row, place).data() for row in range(model.rowCount())]
+
+
 def test_readers_judge_and_agree(
     docks: Docks, slides: Path, done: Callable[[Any], None], tmp_path: Path, messages: list[Any]
 ) -> None:

@@ -64,7 +64,7 @@ def test_windows_are_shown_before_anything_is_spent(docks: Docks, factory: Any) 
     ]
     assert page.table.item(0, 3).text().startswith("unlike the others (")
     assert page.table.isColumnHidden(2)  # nothing has answered
-    assert page.cost.text().startswith("2 windows, surprise: 72 of 432 visual tokens (17%), about")
+    assert page.cost.text().startswith("2 windows, surprise: 72 of 432 visual tokens (17 %), about")
     assert "Mpx to decode" in page.cost.text()
     assert " s." not in page.cost.text()  # nothing is known of this machine yet
     assert viewer.layers["windows: slide"].visible

@@ -158,7 +158,7 @@ def test_a_box_selects_the_words_of_its_window(
         replace(first, answer=replace(first.answer, rationale=said)), dock._asked_image()
     )
     dock.history.itemClicked.emit(dock.history.item(1))
-    overlay = dock.session.overlays[dock._asked_image()]()
+    overlay = dock.session.overlay_of(dock.session.inquiry.image)
     overlay.selected_data = {3}
     assert dock.answer.textCursor().selectedText() == "upper left: magenta"
 

@@ -87,6 +87,8 @@ class AnswerFiles:
         regions; see `marks_of`.
     others : sequence of ShownSlide
         Further slides that questions were about, so far as they are files.
+    names : sequence of str
+        Of the annotations that were asked about, see `marks_of`.
     """
 
     results: Sequence[Result]
@@ -99,6 +101,7 @@ class AnswerFiles:
     windows: bool = False
     answer_class: bool = False
     others: Sequence[ShownSlide] = ()
+    names: Sequence[str] = ()
 
     def write(
         self,
@@ -124,7 +127,7 @@ class AnswerFiles:
         """
         kind = kind_of_file(path) if kind is None else kind
         if kind == "geojson":
-            marks = marks_of(self.results, self.run, self.windows, self.answer_class)
+            marks = marks_of(self.results, self.run, self.windows, self.answer_class, self.names)
             write_geojson(path, features_of_marks(marks, self.unreliable_class))
         elif kind == "csv":
             write_table(path, marks_of(self.results, self.run), NO_FINDINGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +71,8 @@ class Mark:
         Of this shape, where it is not that of the whole result.
     read : ViewRow, optional
         Of a window.
+    name : str
+        Of the annotation that was asked about; empty where it has none.
     """
 
     shape: Shape
@@ -84,6 +86,7 @@ class Mark:
     mpp: tuple[float, float] | None = None
     own: Reliability | None = None
     read: ViewRow | None = None
+    name: str = ""
 
     @property
     def reliability(self) -> Reliability | None:
@@ -112,13 +115,19 @@ def new_run() -> str:
 
 
 def marks_of(
-    results: Iterable[Result], run: str, windows: bool = False, answer_class: bool = False
+    results: Iterable[Result],
+    run: str,
+    windows: bool = False,
+    answer_class: bool = False,
+    names: Sequence[str] = (),
 ) -> Iterator[Mark]:
     """The region and the findings of each result, in order; results are counted from 1.
 
     A region is its outline, where it has one. With ``windows`` what was read of a region comes
     behind its findings. With ``answer_class`` a region is labelled with its answer, unless boxes
     were asked for or there is no reliable one: then `features_of_marks` says so where it is wanted.
+    ``names`` are those of the annotations that were asked about, one for each result, a mere number
+    where one had none: a region keeps its name.
     """
     colours: dict[str, Colour] = {}
     for number, result in enumerate(results, 1):
@@ -135,6 +144,7 @@ def marks_of(
             run=run,
             confidence=confidence_of(result),
             mpp=result.slide.mpp,
+            name=_own_name(names[number - 1]) if names else "",
         )
         for name in (*result.query.options, *(detection.label for detection in result.detections)):
             colours.setdefault(name, PALETTE[len(colours) % len(PALETTE)])
@@ -168,6 +178,11 @@ def asked_shape(result: Result) -> BaseGeometry:
         polygon = shapely.make_valid(shapely.Polygon(outline)) if outline else bounds
         shapes.append(shapely.intersection(polygon, bounds) if outline else bounds)
     return shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
+
+
+def _own_name(name: str) -> str:
+    """The name of an annotation; a number only says which one it was."""
+    return "" if name.isdecimal() else name
 
 
 def _shape_of(result: Result) -> Shape:
@@ -250,6 +265,8 @@ def features_of_marks(marks: Iterable[Mark], unreliable_class: bool = False) -> 
 def _name(mark: Mark) -> str:
     if mark.read is not None:
         return mark.read.view.name
+    if mark.name:
+        return mark.name
     return f"{mark.kind} {mark.number}" if mark.kind in ("region", "tile") else ""
 
 

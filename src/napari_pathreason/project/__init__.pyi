@@ -3,6 +3,7 @@ from ._folder import (
     ProjectAnswer as ProjectAnswer,
     ProjectFolder as ProjectFolder,
     ProjectQuestion as ProjectQuestion,
+    folder_for as folder_for,
     rows_of as rows_of,
 )
 from ._run import (

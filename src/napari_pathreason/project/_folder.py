@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -213,12 +214,43 @@ class ProjectFolder:
         folder = self.folder / OBJECTS
         folder.mkdir(exist_ok=True)
         for slide in dict.fromkeys(answer.slide for answer in answers):
-            own = [answer.result for answer in answers if answer.slide == slide]
-            marks = exports.marks_of(own, exports.new_run(), answer_class=True)
+            own = [answer for answer in answers if answer.slide == slide]
+            marks = exports.marks_of(
+                [answer.result for answer in own],
+                exports.new_run(),
+                answer_class=True,
+                names=[answer.name for answer in own],
+            )
             path = folder / f"{slide}.geojson"
             exports.write_geojson(path, exports.features_of_marks(marks))
             files.append(path)
         return files
+
+
+def folder_for(first: Path, question: ProjectQuestion) -> Path:
+    """Where a question's answers are kept: in a folder that holds those to no other question.
+
+    Parameters
+    ----------
+    first : Path
+        Taken where it can be, else ``first-2`` and so on.
+    question : ProjectQuestion
+
+    Raises
+    ------
+    ExportError
+        If one of them is damaged, or of another version.
+    """
+    others = (first.with_name(f"{first.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([first], others) if _may_hold(folder, question))
+
+
+def _may_hold(folder: Path, question: ProjectQuestion) -> bool:
+    try:
+        ProjectFolder(folder).check(question)
+    except QueryError:
+        return False
+    return True
 
 
 def rows_of(

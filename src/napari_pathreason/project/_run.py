@@ -40,10 +40,11 @@ class ProjectItem:
 
 @dataclass(frozen=True, slots=True)
 class ProjectStarted:
-    """What there is to ask: all annotations, and the answers that were kept before."""
+    """What there is to ask: all annotations, and the answers that were kept before, and where."""
 
     total: int
     before: tuple[ProjectAnswer, ...]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ class _Run:
             for item in items
             if item.key in known
         }
-        yield ProjectStarted(len(items), tuple(self._in_order()))
+        yield ProjectStarted(len(items), tuple(self._in_order()), self._store.folder)
         self._failed = len(unread)
         yield from unread
         left = [(n, one) for n, one in enumerate(items, 1) if one.key not in self._answers]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from ._overlay import (
     overlay_layer_data,
     shapes_of_result,
 )
-from ._session import Entry, Session
+from ._session import Entry, Session, image_closed
 from ._shapes import marks_of_shapes
 from ._slide_file import SlideFile
 from ._undo import forget_changes, undoable, was_changed
@@ -68,8 +67,7 @@ def prepare_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
     napari takes about 0.1 s to add a layer: done when a question is asked, so that nothing stalls
     while it is answered.
     """
-    reference = session.overlays.get(image)
-    overlay: Shapes | None = reference() if reference is not None else None
+    overlay = session.overlay_of(image)
     if overlay is not None and overlay in viewer.layers:
         return overlay
     data, attributes, _ = overlay_layer_data(
@@ -77,7 +75,7 @@ def prepare_overlay(viewer: Viewer, session: Session, image: Image) -> Shapes:
     )
     overlay = undoable(_add_shapes(viewer, data, **attributes))
     overlay.current_face_color = CLEAR  # what the user draws next is not greyed as a last box
-    session.overlays[image] = ref(overlay)
+    session.keep_overlay(overlay, image)
     return overlay
 
 
@@ -96,7 +94,7 @@ def show_entry(viewer: Viewer, session: Session, entry: Entry) -> Shapes:
     """
     overlay, image = draw_entry(viewer, session, entry), entry.image()
     if overlay is None or image is None:
-        raise _closed(entry, "see its boxes")
+        raise image_closed(entry, "see its boxes")
     overlay.visible = image.visible = True
     viewer.layers.selection.active = overlay
     overlay.mode = "select"
@@ -181,7 +179,7 @@ def show_cited(viewer: Viewer, entry: Entry, cited: Cited, former: Shapes | None
     result, image = entry.result, entry.image()
     region = cited.region_in(result.region, regions_by_name(result))
     if image is None or image not in viewer.layers:
-        raise _closed(entry, "see its places")
+        raise image_closed(entry, "see its places")
     outline, doubted = box_to_data(region.box), entry.result.reliability.level == "none"
     name = "cited place (unreliable)" if doubted else "cited place"
     color = GREY if doubted else CITED_COLOR
@@ -258,7 +256,7 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
     last = entries[-1]
     image = last.image()
     if image is None:
-        raise _closed(last, "save it")
+        raise image_closed(last, "save it")
 
     def model() -> UsedModel:
         from napari_pathreason.slide_run import used_model
@@ -272,8 +270,13 @@ def files_of(entries: Sequence[Entry]) -> AnswerFiles:
                 f"these answers are about two other slides that are called {other.name}; save "
                 "them one by one"
             )
-    results = [entry.result for entry in entries]
-    return AnswerFiles(results, slide_opener(image), model, others=tuple(others.values()))
+    return AnswerFiles(
+        [entry.result for entry in entries],
+        slide_opener(image),
+        model,
+        others=tuple(others.values()),
+        names=[entry.name for entry in entries],
+    )
 
 
 def write_answers(
@@ -326,10 +329,3 @@ def _add_shapes(viewer: Viewer, data: Sequence[NDArray[np.float64]], **attribute
     layer = viewer.add_shapes(data, **attributes)
     viewer.layers.selection = selected
     return layer
-
-
-def _closed(entry: Entry, purpose: str) -> PathreasonError:
-    return PathreasonError(
-        f"the image of answer {entry.id} was closed; open {entry.result.slide.name} again "
-        f"and ask once more to {purpose}"
-    )

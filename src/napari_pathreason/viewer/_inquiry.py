@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ReferenceType, ref
 
-from psygnal import SignalGroupDescriptor
+from psygnal import Signal, SignalGroupDescriptor
 
 from napari_pathreason.budgets import BUDGET_GRID
 from napari_pathreason.sample_data import sample_questions, samples
 from napari_pathreason.types import Budget, Query, TaskName
 
-from ._layers import is_slide
+from ._layers import drawn_on, is_slide
 from ._settings import EMBEDDED, AskState, RegionSource
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Draft:
 class Inquiry:
     """What is asked in a viewer, and which answer is shown; `resolve` gives it frozen.
 
-    ``events`` has a signal for each field (psygnal), which is emitted where it gets another value;
+    ``events`` has a signal for each field (psygnal), which is emitted where it gets another value,
+    ``closed`` is emitted with an image layer that was closed;
     how a region is read is in `Steering`.
 
     Parameters
@@ -79,6 +80,7 @@ class Inquiry:
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+    closed: ClassVar[Signal] = Signal(object)
 
     image: Any = None
     source: RegionSource = "view"
@@ -91,11 +93,13 @@ class Inquiry:
     check_order: bool = False
     shown: Any = None
     _sample_query: Query = field(default=Query("vqa"), init=False, repr=False)
+    _left: _LeftWords = field(default_factory=lambda: _LeftWords(), init=False, repr=False)
     _viewer_ref: ReferenceType[Viewer] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._left.task = self.task
         self.events.image.connect(self._offer_question)
-        self.events.task.connect(self._show_question)
+        self.events.task.connect(self._change_task)
         self.events.question.connect(self._drop_choices)
 
     def resolve(self) -> Draft:
@@ -110,6 +114,11 @@ class Inquiry:
         self.question = query.question
         self.options = ", ".join(query.options)
         self._sample_query = query  # its choices go with it
+
+    def _change_task(self) -> None:
+        """Each task has words of its own, which come back with it: choices are no lesions."""
+        self.question, self.options = self._left.change(self.task, self.question, self.options)
+        self._show_question()
 
     def pin(self, budget: Budget) -> None:
         """Set the budget; one that is not offered changes nothing."""
@@ -131,7 +140,7 @@ class Inquiry:
         """Show an answer; its image becomes the one that is asked about, while it is open."""
         self.shown = entry
         image = entry.image()
-        if image is not None and image in self._slides():
+        if image is not None and image in self.slides:
             self.image = image
 
     def state(self) -> AskState:
@@ -168,27 +177,36 @@ class Inquiry:
             return
         self._viewer_ref = ref(viewer)
         viewer.layers.events.inserted.connect(self._look)
-        viewer.layers.events.removed.connect(self._look)
+        viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
         self._on_active()
 
     def _viewer(self) -> Viewer | None:
         return None if self._viewer_ref is None else self._viewer_ref()
 
-    def _slides(self) -> list[Image]:
+    @property
+    def slides(self) -> list[Image]:
+        """The image layers that can be asked about."""
         viewer = self._viewer()
         return [] if viewer is None else [layer for layer in viewer.layers if is_slide(layer)]
 
     def _look(self, _: Any = None) -> None:
-        slides = self._slides()
+        slides = self.slides
         if self.image not in slides:
             self.image = slides[0] if slides else None
+
+    def _on_removed(self, event: Any) -> None:
+        self._look()
+        if is_slide(event.value):
+            self.closed.emit(event.value)
 
     def _on_active(self, _: Any = None) -> None:
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
         if is_slide(active):
             self.image = active
+        elif viewer is not None and active is not None and (image := drawn_on(viewer, active)):
+            self.image = image
         else:
             self._look()
 
@@ -228,6 +246,20 @@ class Inquiry:
         if self.image is None or not (words == ("", "") or words in of_samples):
             return ()
         return sample_questions(self.image.metadata)
+
+
+@dataclass(slots=True)
+class _LeftWords:
+    """Question and options of each task, as they were left; no field of what is asked."""
+
+    task: TaskName = "vqa"
+    words: dict[TaskName, tuple[str, str]] = field(default_factory=dict)
+
+    def change(self, task: TaskName, question: str, options: str) -> tuple[str, str]:
+        """Leave the words of a task, and take those of another."""
+        self.words[self.task] = question, options
+        self.task = task
+        return self.words.get(task, ("", ""))
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ PLANE_KEY = "pathreason_plane"
 SKEWED = 0.1
 """Cosine of the angle between rows and columns from which pixels have no width and height; slides
 that were laid over one another by their landmarks are below."""
+REGIONS_KEY = "pathreason_regions"
+"""Of `layer.metadata` of shapes that were drawn as regions: the id of the image layer below."""
 PREVIEW_KEY = "pathreason_preview"
 """Of `layer.metadata` of pictures that this plugin lays over a slide."""
 
@@ -34,6 +36,13 @@ def is_slide(layer: Any) -> bool:
     from napari.layers import Image
 
     return isinstance(layer, Image) and PREVIEW_KEY not in layer.metadata
+
+
+def drawn_on(viewer: Viewer, layer: Any) -> Image | None:
+    """The open image layer that regions were drawn on; None for any other layer."""
+    key = layer.metadata.get(REGIONS_KEY)
+    slides = (one for one in viewer.layers if is_slide(one))
+    return None if key is None else next((one for one in slides if one.unique_id == key), None)
 
 
 def slide_of(layer: Image) -> Slide | None:

@@ -211,6 +211,8 @@ def _with_captions(
 
 def _ids(results: Sequence[tuple[str, str]]) -> str:
     """Numbers of answers; many are counted, and that some may not be relied on is said once."""
+    if len(results) <= MOST_IDS and len({tag for _, tag in results}) == 1:
+        return _with_tag(", ".join(number for number, _ in results), results[0][1])
     if len(results) <= MOST_IDS:
         return ", ".join(_with_tag(*one) for one in results)
     doubted = any(tag == TAGS["none"] for _, tag in results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
@@ -20,6 +20,7 @@ from napari_pathreason.project import (
     ProjectFolder,
     ProjectQuestion,
     ProjectStarted,
+    folder_for,
     read_project,
     run_project,
 )
@@ -56,6 +57,10 @@ class ProjectRequest:
     def folder(self) -> Path:
         """Where the answers are kept."""
         return self.project.answers
+
+    def kept_in(self, folder: Path) -> ProjectRequest:
+        """The same, once it is known where its answers are kept; see `project.folder_for`."""
+        return replace(self, project=replace(self.project, answers=folder))
 
 
 def project_request(
@@ -110,7 +115,8 @@ def project_events(
             return models
 
         question = ProjectQuestion(wanted.request, model_identity(used), used.encoder)
-        with closing(run_project(wanted.project, question, load, cancel=cancel)) as events:
+        folder = folder_for(wanted.folder, question)  # each question has one of its own
+        with closing(run_project(wanted.project, question, load, folder, cancel=cancel)) as events:
             yield from events
     except Exception as error:  # a fault of ours must end the run, not hang the dock
         shown = as_user_error(error, "in the project")

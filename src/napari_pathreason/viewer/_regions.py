@@ -15,7 +15,7 @@ from napari_pathreason.geometry import Region
 
 from ._allocation import MAP_KEY
 from ._frame import LayerFrame, go_to, placement, until_released
-from ._layers import is_slide, known_mpp, layer_size
+from ._layers import REGIONS_KEY, drawn_on, is_slide, known_mpp, layer_size
 from ._overlay import is_overlay
 from ._settings import RegionSource
 from ._shapes import outline_of_shape
@@ -68,7 +68,7 @@ def regions_of(viewer: Viewer, layer: Image, source: RegionSource) -> tuple[Mark
         If nothing is marked, or it lies outside the layer.
     """
     if source in ("shape", "together"):
-        shapes, places = _marked_shapes(viewer)
+        shapes, places = _marked_shapes(viewer, layer)
         if is_overlay(shapes) and source == "shape":  # the outline and the boxes of one answer
             vertices = np.concatenate([shapes.data[place] for place in places])
             region = _bounding_region(_on_slide(viewer, shapes, layer, vertices), layer)
@@ -115,16 +115,16 @@ def region_note(viewer: Viewer, image: Image | None, source: RegionSource) -> st
         return f"{count:,} layers in one question, a picture each; the first: {note}"
     if marked[0].outline and len(marked) == 1:
         note = f"{note}; what lies outside its outline is masked"
-    if left := _left_out(viewer, marked) if source == "annotations" else "":
+    if left := _left_out(viewer, image, marked) if source == "annotations" else "":
         note = f"{note}; {left}"
     if len(marked) > 1:
         return f"{len(marked):,} regions, one after the other; the first: {note}"
     return note
 
 
-def _left_out(viewer: Viewer, marked: Sequence[Marked]) -> str:
+def _left_out(viewer: Viewer, image: Image, marked: Sequence[Marked]) -> str:
     """How many annotations are not asked about, and why; empty where all are."""
-    shapes = annotation_layer(viewer)
+    shapes = annotation_layer(viewer, image)
     if shapes is None or not (count := len(shapes.data) - len(marked)):
         return ""
     return (
@@ -152,7 +152,7 @@ def next_region(viewer: Viewer, layer: Image, step: int) -> Marked | None:
 
     Shapes that lie outside the image are passed over.
     """
-    shapes = annotation_layer(viewer)
+    shapes = annotation_layer(viewer, layer)
     if shapes is None or not len(shapes.data):
         return None
     count = len(shapes.data)
@@ -172,11 +172,9 @@ def next_region(viewer: Viewer, layer: Image, step: int) -> Marked | None:
     return None
 
 
-def annotation_layer(viewer: Viewer) -> Shapes | None:
-    """The Shapes layer that the user draws on: the active one, else the top-most; no overlay."""
-    from napari.layers import Shapes
-
-    own = [x for x in viewer.layers if isinstance(x, Shapes) and not is_overlay(x)]
+def annotation_layer(viewer: Viewer, image: Image) -> Shapes | None:
+    """The Shapes layer over an image: the active one, else the top-most; no overlay."""
+    own = _own_shapes(viewer, image)
     active = viewer.layers.selection.active
     if active in own:
         return active
@@ -184,26 +182,39 @@ def annotation_layer(viewer: Viewer) -> Shapes | None:
     return (filled or own or [None])[-1]
 
 
+def _own_shapes(viewer: Viewer, image: Image) -> list[Shapes]:
+    """Shapes layers of the user, but those that were drawn on another slide that is open."""
+    from napari.layers import Shapes
+
+    return [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Shapes)
+        and not is_overlay(layer)
+        and drawn_on(viewer, layer) in (None, image)
+    ]
+
+
 def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
     """Make a Shapes layer over an image layer active, ready to draw one rectangle.
 
-    Uses the top-most Shapes layer that holds no answers, else adds one that lies as the image.
+    Uses the top-most Shapes layer that holds no answers, and no regions of another open slide;
+    else adds one that lies as the image.
     Once a rectangle is drawn it is selected, and the next press of the mouse draws no other; a
     click draws none.
     """
-    from napari.layers import Shapes
-
-    own = [x for x in viewer.layers if isinstance(x, Shapes) and not is_overlay(x)]
+    own = _own_shapes(viewer, layer)
     shapes = own[-1] if own else None
     if shapes is None:
         width = max(layer_size(layer)) / 500
         shapes = undoable(
             viewer.add_shapes(
                 None,
-                name="regions",
+                name=f"regions: {layer.name}",
                 edge_color="black",
                 face_color="transparent",
                 edge_width=width,
+                metadata={REGIONS_KEY: layer.unique_id},
                 **placement(layer),
             )
         )
@@ -238,7 +249,7 @@ def _drop_drawing(shapes: Shapes) -> None:
 
 
 def _annotations(viewer: Viewer, layer: Image) -> tuple[Marked, ...]:
-    shapes = annotation_layer(viewer)
+    shapes = annotation_layer(viewer, layer)
     if shapes is None or not len(shapes.data):
         raise RegionError("there are no annotations; draw some, or open a GeoJSON of QuPath")
     found = []
@@ -307,12 +318,17 @@ def _on_slide(
     return LayerFrame.of(layer, units).world_to_slide(world)
 
 
-def _marked_shapes(viewer: Viewer) -> tuple[Shapes, list[int]]:
+def _marked_shapes(viewer: Viewer, image: Image) -> tuple[Shapes, list[int]]:
     """Layer and indices of the shapes that are selected, the active layer first."""
     from napari.layers import Shapes
 
     every = [layer for layer in reversed(viewer.layers) if isinstance(layer, Shapes)]
-    layers = [layer for layer in every if MAP_KEY not in layer.metadata]  # those only pick
+    layers = [
+        layer
+        for layer in every
+        if MAP_KEY not in layer.metadata  # those only pick
+        and drawn_on(viewer, layer) in (None, image)
+    ]
     active = viewer.layers.selection.active
     if active not in layers and layers and len(every) > len(layers) and active in every:
         active = layers[0]  # the region stays marked while windows of it are picked
@@ -335,7 +351,8 @@ def _bounding_region(points: NDArray[np.float64], layer: Image) -> Region:
     width, height = layer_size(layer)
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise RegionError(
-            f"the region lies outside the image {layer.name!r} ({width} x {height} px); "
+            f"the region lies outside the image {layer.name!r} "
+            f"({width:,} \N{MULTIPLICATION SIGN} {height:,} px); "
             "mark a place on it, or move it into view"
         )
     return Region(x1, y1, x2 - x1, y2 - y1).clipped(width, height)

@@ -10,27 +10,28 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-from weakref import ReferenceType, WeakKeyDictionary, finalize, ref
+from weakref import ReferenceType, WeakKeyDictionary, finalize
 
 from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_pathreason.engine import Models
+from napari_pathreason.errors import PathreasonError
 from napari_pathreason.exports import AnswerRow, Review, ShownSlide
 from napari_pathreason.types import ModelInfo, Result
 
 from ._archive import AnswerArchive, ArchivedAnswer
 from ._inquiry import Inquiry
-from ._layers import info_of
+from ._layers import info_of, slide_of
 from ._runs import Runs
 from ._settings import EMBEDDED, Compute, DockMemory, Preferences, preferences
-from ._slide_file import SlideFile
+from ._slide_file import SlideFile, where_found
 from ._steering import Steering
 from ._window_layer import WindowLayer
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image
+    from napari.layers import Image, Shapes
 
     from napari_pathreason.project import ProjectAnswer, ProjectFolder
 
@@ -77,7 +78,8 @@ class Entry:
     ``former`` is the answer that it goes on from: what that one has read is part of it.
     ``name`` is that of the annotation that was asked about, empty where it was none.
     ``image`` gives the layer while it is open. Of a project, ``folder`` keeps what readers say,
-    ``case`` is the slide's and ``tissue`` the share of tissue in what was asked about.
+    by the answer's ``key`` in it, ``case`` is the slide's and ``tissue`` the share of tissue in
+    what was asked about.
     ``others`` are further slides that it is about, so far as they are files.
     """
 
@@ -93,6 +95,16 @@ class Entry:
     case: str = ""
     tissue: float | None = None
     others: tuple[ShownSlide, ...] = ()
+    key: str = ""
+
+
+def image_closed(entry: Entry, purpose: str) -> PathreasonError:
+    """What to say where an answer's image is not open; a file need only be opened again."""
+    more = "" if isinstance(entry.image, SlideFile) else "and ask once more "
+    return PathreasonError(
+        f"the image of answer {entry.id} was closed; open {entry.result.slide.name} again "
+        f"{more}to {purpose}"
+    )
 
 
 class Session:
@@ -139,7 +151,8 @@ class Session:
     ) -> None:
         self.models_factory, self.describe = models_factory, describe
         self.entries: list[Entry] = []
-        self.overlays: WeakKeyDictionary[Image, ReferenceType[Any]] = WeakKeyDictionary()
+        self._overlays: WeakKeyDictionary[Shapes, ReferenceType[Image] | SlideFile]
+        self._overlays = WeakKeyDictionary()
         self.known_models: dict[str, ModelInfo] = {}
         self.runs = Runs()
         self._reviews: dict[str, dict[str, Review]] = {}
@@ -163,6 +176,7 @@ class Session:
         inquiry.prefer(self.preferences().model)
         inquiry.restore(self.memory.state.ask)
         inquiry.events.image.connect(self._show_last)
+        inquiry.closed.connect(self._hide_answers)
         return inquiry
 
     @property
@@ -173,9 +187,41 @@ class Session:
     def _show_last(self) -> None:
         """Beside another image stands its own last answer, or none; the last one may be closed."""
         image, shown = self.inquiry.image, self.inquiry.shown
+        if image is not None:
+            self._find_again(image)
         if image is not None and (shown is None or shown.image() is not image):
             entries = self.entries_of(image)
             self.inquiry.shown = entries[-1] if entries else None
+
+    def overlay_of(self, image: Image) -> Shapes | None:
+        """The layer that holds the answers about an image layer, if there is one."""
+        return next((one for one, found in self._overlays.items() if found() is image), None)
+
+    def keep_overlay(self, overlay: Shapes, image: Image) -> None:
+        """Note which layer holds the answers about an image layer."""
+        self._overlays[overlay] = where_found(image)
+
+    def _find_again(self, image: Image) -> None:
+        """A slide that was closed and is open again has its answers, and their layer, as before."""
+        slide, open_now = slide_of(image), self.inquiry.slides
+        if slide is None or slide.reservation:
+            return
+        for found in (*(entry.image for entry in self.entries), *self._overlays.values()):
+            if (
+                isinstance(found, SlideFile)
+                and found.path == slide.path
+                and found() not in open_now
+            ):
+                found.show_as(image)
+                overlay = self.overlay_of(image)
+                if overlay is not None:
+                    overlay.visible = True
+
+    def _hide_answers(self, image: Image) -> None:
+        """Without their slide, answers would lie on nothing, or on another one."""
+        overlay = self.overlay_of(image)
+        if overlay is not None:
+            overlay.visible = False
 
     def add(
         self,
@@ -194,7 +240,7 @@ class Session:
         entry = Entry(
             number,
             result,
-            ref(image),
+            where_found(image),
             model_id or EMBEDDED,
             former=former,
             name=name,
@@ -214,9 +260,10 @@ class Session:
         reviews: Mapping[str, Review],
     ) -> None:
         """Take an answer of a project up, with what readers say of it; each once."""
-        if any(entry.uid == answer.key for entry in self.entries):
+        uid = f"{folder.folder}\n{answer.key}"  # of each annotation every question has an answer
+        if any(entry.uid == uid for entry in self.entries):
             return
-        self._reviews[answer.key] = dict(reviews)
+        self._reviews[uid] = dict(reviews)
         entry = Entry(
             len(self.entries) + 1,
             answer.result,
@@ -224,7 +271,8 @@ class Session:
             model_id,
             answer.made,
             name=answer.name,
-            uid=answer.key,
+            uid=uid,
+            key=answer.key,
             folder=folder,
             case=answer.case,
             tissue=answer.tissue,
@@ -260,7 +308,7 @@ class Session:
         """
         now: Review = "" if review == self.review_of(entry) else review
         if entry.folder is not None:
-            entry.folder.add_review(entry.uid, self.reader, now)
+            entry.folder.add_review(entry.key, self.reader, now)
         else:
             self.archive.keep_review(entry, now, self.reader)
         self._reviews.setdefault(entry.uid, {})[self.reader] = now
@@ -294,7 +342,7 @@ class Session:
             entry = Entry(
                 len(self.entries) + 1,
                 one.result,
-                ref(image),
+                where_found(image),
                 one.model_id,
                 one.made,
                 by_uid.get(one.former),

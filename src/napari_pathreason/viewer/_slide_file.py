@@ -57,15 +57,25 @@ class SlideFile:
     """The image layer of a slide that need not be open; called, it gives the layer or None.
 
     It stands where a layer's reference stands in an `Entry`.
+
+    Parameters
+    ----------
+    path : Path
+    layer : napari.layers.Image, optional
+        The layer, where it is open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layer: Image | None = None) -> None:
         self.path = path
-        self._layer: ReferenceType[Image] | None = None
+        self._layer: ReferenceType[Image] | None = None if layer is None else ref(layer)
 
     def __call__(self) -> Image | None:
         """The layer, while it is open."""
         return None if self._layer is None else self._layer()
+
+    def show_as(self, layer: Image) -> None:
+        """The file was opened again, as this layer."""
+        self._layer = ref(layer)
 
     def open(self, viewer: Viewer) -> Image:
         """The layer, opened where it is not in the viewer.
@@ -81,14 +91,23 @@ class SlideFile:
         for other in viewer.layers:
             slide = slide_of(other) if isinstance(other, Image) else None
             if slide is not None and slide.path == self.path and not slide.reservation:
-                self._layer = ref(other)
+                self.show_as(other)
                 return other
         if not self.path.exists():
             raise SlideError(f"{self.path.name} is not there any more; put it back to see it")
         levels, attributes, _ = slide_layer_data(self.path)
         added: Image = viewer.add_image(levels, **attributes)
-        self._layer = ref(added)
+        self.show_as(added)
         return added
+
+
+def where_found(layer: Image) -> ReferenceType[Image] | SlideFile:
+    """What finds an image layer; a slide that is a file also after it was closed and opened again.
+
+    Called, it gives the layer, or None once it is gone.
+    """
+    slide = slide_of(layer)
+    return ref(layer) if slide is None or slide.path is None else SlideFile(slide.path, layer)
 
 
 def shown_slides(layers: Mapping[str, Image]) -> tuple[ShownSlide, ...]:

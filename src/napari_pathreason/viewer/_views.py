@@ -32,7 +32,7 @@ from napari_pathreason.types import (
 from ._inquiry import Draft
 from ._layers import is_slide, slide_opener
 from ._questions import Question, request_of
-from ._session import Entry, Session
+from ._session import Entry, Session, image_closed
 from ._settings import Preferences
 from ._slide_file import shown_slides
 from ._steering import choices_line
@@ -73,9 +73,13 @@ def reading_note(viewer: Viewer, session: Session, draft: Draft, model: ModelInf
     return f"Read as windows{': ' if words else ''}{', '.join(words)}."
 
 
+POLICY_WORDS = {"one_view": "one picture", "table": "by kind of question"}
+"""Of policies whose names say nothing to who reads them first."""
+
+
 def policy_words(name: str) -> str:
     """A policy as docks call it."""
-    return "one picture" if name == "one_view" else name.replace("_", " ")
+    return POLICY_WORDS.get(name, name.replace("_", " "))
 
 
 def planned_question(
@@ -152,10 +156,7 @@ def more_of(session: Session, entry: Entry, preferred: Preferences) -> More:
     """
     image, result = entry.image(), entry.result
     if image is None:
-        raise PathreasonError(
-            f"the image of answer {entry.id} was closed; open {result.slide.name} again "
-            "and ask once more to go on"
-        )
+        raise image_closed(entry, "go on")
     if result.request is None or not result.unread:
         raise PathreasonError("all windows of this region were read")
     spent = windows_tokens(result)
@@ -198,10 +199,7 @@ def follow_up_of(viewer: Viewer, entry: Entry, draft: Draft, preferred: Preferen
     """
     image, result = entry.image(), entry.result
     if image is None or image not in viewer.layers:
-        raise PathreasonError(
-            f"the image of answer {entry.id} was closed; open {result.slide.name} again and ask "
-            "a new question"
-        )
+        raise image_closed(entry, "follow up")
     check_query(draft.query, draft.budget, result.model.metadata)
     settings = GenerationSettings(
         zoom=preferred.zoom,
@@ -268,7 +266,7 @@ def realised_line(result: Result) -> str:
 
 def _tokens(count: int, views: Views) -> str:
     share = count / max(views.native_windows, 1)
-    return f"{count:,} of {views.native_windows:,} visual tokens ({share:.0%})"
+    return f"{count:,} of {views.native_windows:,} visual tokens ({100 * share:.0f} %)"
 
 
 def _count(views: Views) -> str:

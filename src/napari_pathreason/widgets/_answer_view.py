@@ -52,7 +52,7 @@ class AnswerView(QTextBrowser):
         self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
         self.setMinimumHeight(120)
         self.setOpenLinks(False)
-        self.setPlaceholderText("Ask about what you see: the answer appears here.")
+        self.setPlaceholderText("The answer appears here.")
         self._written = ""
         self._query: Query | None = None
         self._result: Result | None = None

@@ -191,7 +191,7 @@ class AnswersWidget(Dock):
         self.review_buttons = ReviewButtons(self.session)
         self.project = ProjectPanel(self.session)
         self.reader_edit = QLineEdit(self.session.reader)
-        self.reader_edit.setPlaceholderText("your name, where several judge answers")
+        self.reader_edit.setPlaceholderText("your name")
         self.reader_edit.setToolTip(
             "Under this name you accept and reject; agreement between readers stands below"
         )
@@ -234,6 +234,7 @@ class AnswersWidget(Dock):
         self.labels_button.clicked.connect(self._choose_labels)
         listen(self.session.inquiry.events.image, self._offer_back)
         listen(self.session.inquiry.events.shown, self._mark)
+        listen(self.session.reviewed, self.look_soon)
         self._offer_back()
         self._mark()
         self.look()
@@ -291,11 +292,12 @@ class AnswersWidget(Dock):
         Coordinates are those of a slide, so objects of two cannot stand in one file.
         """
         results = [entry.result for entry in self.rows]
+        names = [entry.name for entry in self.rows]
 
         def write() -> int:
             if len({(one.slide.name, one.slide.width, one.slide.height) for one in results}) > 1:
                 raise PathreasonError(words.ONE_SLIDE)
-            marks = marks_of(results, new_run(), answer_class=True)
+            marks = marks_of(results, new_run(), answer_class=True, names=names)
             return write_geojson(path, features_of_marks(marks))
 
         self._write(path, write, words.objects)

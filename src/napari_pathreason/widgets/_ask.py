@@ -188,6 +188,7 @@ class AskWidget(Dock):
             questions = questions_of(viewer, self.session, draft, preferred)
         except PathreasonError as error:
             self.session.inquiry.shown = None  # a hint stands beside no answer of another question
+            self.answer.clear()  # nor below the hint of another one
             self.answer.note(sentence(error))
             return
         if not may_send(questions[0].model, self):
@@ -351,6 +352,9 @@ class AskWidget(Dock):
         """A question ended without an answer; the others wait until the user goes on."""
         self._set_running(False)
         self.progress.end()
+        self.windows.end()
+        if self.session.inquiry.shown is not None:  # of another slide that was chosen meanwhile
+            self._show_shown()
         self.answer.note(text)
         self._queue.paused = pause and self._queue.left > 0
         self._go_on()
@@ -411,8 +415,7 @@ class AskWidget(Dock):
     def _show_boxes(self, entry: Entry) -> None:
         """Its windows, and which of its boxes is selected; boxes of a new answer come later."""
         image = entry.image()
-        overlay = None if image is None else self.session.overlays.get(image)
-        self.evidence.watch(None if overlay is None else overlay())
+        self.evidence.watch(None if image is None else self.session.overlay_of(image))
         if entry not in self._undrawn:
             self.windows.show_entry(entry)
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_pathreason.engine import sentence
-from napari_pathreason.errors import PathreasonError
+from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.project import (
     AnnotationAnswered,
     AnnotationFailed,
@@ -214,6 +214,8 @@ class ProjectPanel(QWidget):
             text, share = loading_line(event)
             self.progress.paint(f"{text}\N{HORIZONTAL ELLIPSIS}", int(STEPS * share))
         elif isinstance(event, ProjectStarted):
+            if self._wanted is not None:
+                self._wanted = self._wanted.kept_in(event.folder)
             self._total, self._done = event.total, len(event.before)
             self._take(event)
             before = f", {self._done:,} answered before" if self._done else ""
@@ -242,8 +244,12 @@ class ProjectPanel(QWidget):
         lines = [] if self.note.isHidden() else [self.note.text()]
         if event.cancelled:
             self._paint(f"Cancelled, {done}")
+        elif isinstance(event.error, QueryError):  # a refusal: a hint, and no error box
+            self._paint(words.NOT_STARTED)
+            lines.append(sentence(event.error))
         elif event.error is not None:
             self._paint(f"Failed, {done}")
+            lines.append(sentence(event.error))  # an error box does not stay
             show_error(str(event.error))
         else:
             self._paint(done)

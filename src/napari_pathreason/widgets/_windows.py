@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LIGHT_UP_MS = 80
 """Windows that were read meanwhile light up together."""
-HINT = "Move over a window: what it said. Click it for its words."
+HINT = "Point at a window to see what it said; click it to find its words above."
 
 
 class AnswerWindows(QWidget):
@@ -138,6 +138,11 @@ class AnswerWindows(QWidget):
         left = "1 window is" if unread == 1 else f"{unread:,} windows are"
         tip = f"Read the next windows; {left} not read yet" if unread else "All windows were read"
         self.more_button.setToolTip(tip)
+
+    def end(self) -> None:
+        """The question ended without an answer: there is nothing to say of its windows."""
+        self._question = self._running = None
+        self.setVisible(self._entry is not None)
 
     def clear(self) -> None:
         """No answer is shown, and its windows are not either; a plan's stay."""

@@ -17,12 +17,13 @@ NO_PIXEL_SIZE = "This slide does not say how large its pixels are: enter \N{MICR
 NO_PACE = "How long it takes is known once this model has answered on this computer."
 STILL_CLOSING = "the run before is still closing its folder; try again"
 
-ONE_SLIDE = "these answers are about several slides, and a file of objects is of one; filter them"
+ONE_SLIDE = "these answers are about several slides; filter the table to one of them first"
 
 # how something ended
 CANCELLING = "Cancelling\N{HORIZONTAL ELLIPSIS}"
 CANCELLED = "Cancelled."
 FAILED = "Failed."
+NOT_STARTED = "Not started."
 DONE = "Done."
 DONE_BEFORE = "Finished before, nothing to do."
 RUN_FAILED = "Failed; what is done is kept."
