@@ -180,13 +180,13 @@ def test_glass(assessed):
     assert "almost no tissue" in result.reliability.reasons[0]
 
 
-def test_a_picture_unlike_the_training_images(assessed):
-    is_ood = OODScore(1.1, ("dots", "lines"), "its stain (colours) is another")
-    result = assessed(ood=is_ood)
+@pytest.mark.parametrize(
+    ("against", "said"), [(("dots", "lines"), " (dots and lines)"), (("a", "b", "c"), "")]
+)
+def test_a_picture_unlike_the_training_images(assessed, against, said):
+    result = assessed(ood=OODScore(1.1, against, "the stain differs"))
     assert result.reliability.level == "none"
-    assert result.reliability.reasons == (
-        "unlike the training images (dots and lines): its stain (colours) is another",
-    )
+    assert result.reliability.reasons == (f"unlike the training images{said}: the stain differs",)
     assert result_to_dict(result)["ood"]["is_ood"] is True
 
 

@@ -63,7 +63,7 @@ def test_a_known_picture_is_not_strange(detector):
 def test_a_picture_is_held_against_those_that_the_question_is_about(detector):
     found = detector.assess(at(0, 20), PLAIN, SHARP, FEW, TUMOUR)
     assert found.is_ood
-    assert found.reason == "it looks like the pictures of blood smear"
+    assert found.reason == "it looks like those of blood smear"
     assert not detector.assess(at(0, 20), PLAIN, SHARP, FEW, BLOOD).is_ood
 
 

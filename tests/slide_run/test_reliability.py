@@ -35,7 +35,7 @@ from napari_pathreason.types import (
     Topic,
 )
 
-FOREIGN = "unlike the training images (lymph node and lung): colours"
+FOREIGN = "unlike the training images: the stain differs"
 UNREAD = "the model's reply could not be read"
 LOW = "low confidence; look for yourself, or ask at another budget"
 RELIABLE = Reliability("reliable")

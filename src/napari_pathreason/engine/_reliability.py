@@ -22,6 +22,8 @@ LEAST_TISSUE = 0.01
 """Share of a picture; a small biopsy on a whole slide has more."""
 MARGIN = 1.5
 """How far beyond the scales of its training images a model is still trusted, by ratio."""
+MOST_DOMAINS = 2
+"""Of the training images that are named where a picture is unlike them."""
 MOST_UNREADABLE = 0.5
 """Share of a region beyond which what could be read says nothing of the whole."""
 
@@ -105,8 +107,9 @@ def picture_doubts(
             "none", "almost no tissue in this region, nor cells; mark a place that has some"
         )
     if ood is not None and ood.is_ood:
-        against = _listing(ood.against)
-        yield Doubt("none", f"unlike the training images ({against}): {ood.reason}")
+        # of a question that may be about anything, a list of all of them is no help
+        against = f" ({_listing(ood.against)})" if len(ood.against) <= MOST_DOMAINS else ""
+        yield Doubt("none", f"unlike the training images{against}: {ood.reason}")
     elif ood is None and model.comparable is not None:
         yield Doubt(
             "uncertain",

@@ -271,18 +271,18 @@ class OODDetector:
         domain = min(likely, key=lambda k: here[k])
         reason, dull = "", self._dullness(detail, domain, tokens)
         if here[domain] <= 1 < dull:
-            reason = "it shows no fine detail: out of focus, or magnified"
+            reason = "no fine detail: out of focus, or magnified"
         elif here[domain] > 1:
             others = [k for k in range(len(self.domains)) if k not in likely and here[k] <= 1]
             if others:
                 other = min(others, key=lambda k: here[k])
-                reason = f"it looks like the pictures of {self.domains[other]}"
+                reason = f"it looks like those of {self.domains[other]}"
             elif np.nanmin(self._scores(features)[domain]) <= 1:
-                reason = "its scale or sharpness is another"
+                reason = "the scale or sharpness differs"
             elif self._colour_score(colours, domain) > 1:
-                reason = "its stain (colours) is another"
+                reason = "the stain differs"
             else:
-                reason = "its tissue or texture is another"
+                reason = "the tissue or texture differs"
         score = max(float(here[domain]), dull)
         return OODScore(score, tuple(self.domains[k] for k in likely), reason)
 

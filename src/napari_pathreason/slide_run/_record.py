@@ -165,4 +165,4 @@ def _first(record: TileRecord) -> str:
     if not record.answer:
         return _NO_REPLY[0]
     reason = next(iter(record.reliability.reasons), "for no stated reason")
-    return reason.partition("; ")[0].partition(" (")[0]
+    return reason.partition("; ")[0].partition(" (")[0].partition(": ")[0]
