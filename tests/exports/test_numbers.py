@@ -1,5 +1,6 @@
 """Counts, densities and areas of slides and cases; only what counts is counted."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -66,6 +67,23 @@ def test_doubtful_and_rejected_answers_do_not_count():
     assert (found.regions, found.counted, found.not_reliable, found.rejected) == (4, 2, 1, 1)
     assert found.findings == 2
     assert found.area_mm2 == pytest.approx(2 * 1000 * 800 * MM2)
+
+
+@pytest.mark.parametrize(
+    "lost", [{"reliability": Reliability("none", ("why",))}, {"review": "rejected"}]
+)
+def test_where_no_answer_counts_there_is_no_number(tmp_path, lost):
+    """Zero would say that there are none."""
+    found = numbers_of([row(("tumour", 200, 300, 100, 100), case="P1", **lost)])
+    assert [one.counted for one in found] == [0, 0]
+    for one in found:
+        assert one.findings is one.area_mm2 is one.tissue_mm2 is one.findings_mm2 is None
+        assert one.per_mm2 is one.share is None
+    write_numbers(tmp_path / "n.csv", found)
+    with open(tmp_path / "n.csv", encoding="utf-8", newline="") as file:
+        cells = next(csv.DictReader(file))
+    assert (cells["regions"], cells["counted"]) == ("1", "0")
+    assert cells["findings"] == cells["area_mm2"] == cells["findings_per_mm2"] == ""
 
 
 def test_a_case_is_the_sum_of_its_slides_and_labels_stand_apart():

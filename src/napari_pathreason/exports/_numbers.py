@@ -49,9 +49,9 @@ class Numbers:
     regions, counted, not_reliable, rejected : int
         Regions that were asked about, and of them those that count and those that do not.
     area_mm2, tissue_mm2 : float or None
-        Of the regions that count, each place once, and of the tissue in them.
+        Of the regions that count, each place once, and of the tissue in them; None where none does.
     findings : float or None
-        Boxes, things counted, or regions with this answer.
+        Boxes, things counted, or regions with this answer; None where no region counts.
     findings_mm2 : float or None
         Area that the boxes cover within the regions, each place once, or of the regions with this
         answer; None of a count.
@@ -69,7 +69,7 @@ class Numbers:
     rejected: int
     area_mm2: float | None
     tissue_mm2: float | None
-    findings: float
+    findings: float | None
     findings_mm2: float | None
 
     @property
@@ -143,6 +143,8 @@ def _numbers(
     out = {id(row) for row in (*doubted, *rejected)}
     parts = [_part(query, [row for row in own if id(row) not in out]) for own in slides]
     labels = dict.fromkeys(label for part in parts for label in part.findings)
+    # where nothing counts, nobody knows how many there are: no number would say that there are none
+    known = len(rows) > len(out)
     for label in labels or dict.fromkeys([""]):
         yield Numbers(
             of=of,
@@ -155,10 +157,10 @@ def _numbers(
             counted=len(rows) - len(out),
             not_reliable=len(doubted),
             rejected=len(rejected),
-            area_mm2=_sum(part.area for part in parts),
-            tissue_mm2=_sum(part.tissue for part in parts),
-            findings=sum(part.findings.get(label, 0.0) for part in parts),
-            findings_mm2=_sum(part.covered.get(label, 0.0) for part in parts),
+            area_mm2=_sum(part.area for part in parts) if known else None,
+            tissue_mm2=_sum(part.tissue for part in parts) if known else None,
+            findings=sum(part.findings.get(label, 0.0) for part in parts) if known else None,
+            findings_mm2=_sum(part.covered.get(label, 0.0) for part in parts) if known else None,
         )
 
 
@@ -258,7 +260,7 @@ def _cells(numbers: Numbers) -> list[str]:
         *map(str, (numbers.regions, numbers.counted, numbers.not_reliable, numbers.rejected)),
         _number(numbers.area_mm2),
         _number(numbers.tissue_mm2),
-        f"{numbers.findings:g}",
+        "" if numbers.findings is None else f"{numbers.findings:g}",
         _number(numbers.per_mm2),
         _number(numbers.per_mm2_tissue),
         _number(numbers.findings_mm2),
