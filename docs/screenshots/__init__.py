@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import ask, budget, compare, history, levels, preferences, project, slide_run, views
+from . import (
+    ask,
+    budget,
+    class_map,
+    compare,
+    history,
+    levels,
+    preferences,
+    project,
+    slide_run,
+    views,
+)
 from ._stage import Stage
 
+LEVELS = ("reliable", "uncertain", "no_answer")
 SCENES = {
     "ask": ask.play,
     "budget": budget.play,
@@ -21,8 +33,11 @@ SCENES = {
     "views": views.play,
     "windows": views.play_answer,
     "project": project.play,
+    "class_map": class_map.play,
 }
-ALONE = ("reliable", "uncertain", "no_answer")
+FRESH = ("ask", "slide_run", *LEVELS, "views", "project", "class_map")
+"""Scenes that begin with a window of their own; the others go on where the one before ended."""
+ALONE = LEVELS
 """Scenes of which the dock alone is shown."""
 
 
@@ -34,13 +49,23 @@ def take(
     scratch: Path,
     docks_alone: bool,
 ) -> None:
-    """Play all scenes, and photograph those that are wanted (default: all); see `Stage`."""
+    """Photograph the scenes that are wanted (default: all); see `Stage`."""
     stage = Stage(output, theme, ending, scratch, docks_alone)
-    last = max(map(list(SCENES).index, scenes)) if scenes else len(SCENES)
-    for place, (name, play) in enumerate(SCENES.items()):
-        if place > last:
-            break
+    needed = _needed(scenes or [*SCENES])
+    for name, play in SCENES.items():
+        if name not in needed:
+            continue
         play(stage)
         if scenes is None or name in scenes:
             stage.photograph(name, name in ALONE)
     stage.close()
+
+
+def _needed(scenes: list[str]) -> set[str]:
+    """These scenes, and what each goes on from."""
+    names, needed = [*SCENES], set[str]()
+    for scene in scenes:
+        last = names.index(scene)
+        first = max(place for place in range(last + 1) if names[place] in FRESH)
+        needed.update(names[first : last + 1])
+    return needed

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 SIZE = (1280, 800)
-MAPS = ("allocation_map", "views")
+MAPS = ("allocation_map", "class_map", "views")
 """Scenes with a legend."""
 
 
