@@ -1,5 +1,8 @@
 """What TRL is handed: the questions that the own loop would draw, asked as `ask` asks them."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -151,6 +154,19 @@ def test_other_families_are_asked_as_their_performer_asks(questions):
         assert torch.allclose(batch["pixel_values"][place], alone["pixel_values"][0])
         text = start.processor.tokenizer.decode(batch["input_ids"][place][learnt])
         assert text == "<answer>yes</answer><eos>"
+
+
+def test_completions_end_where_the_own_loops_do(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint("qwen3_vl"), tmp_path / "base")
+    for name, key, value in (
+        ("generation_config.json", "eos_token_id", 257),
+        ("tokenizer_config.json", "eos_token", "<|endoftext|>"),
+    ):
+        settings = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**settings, key: value}))
+    start = load_start(str(folder), None, 0)
+    assert start.processor.tokenizer.eos_token_id == 257
+    assert start.model.generation_config.eos_token_id == [256, 257]  # the end of a turn as well
 
 
 def test_control_tokens_in_a_question_stay_words(questions):

@@ -124,7 +124,12 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     start = load_start(begin, recipe.lora, recipe.seed, str(args.device))
     never = list(start.never)  # drawn, they would be read as pictures that are not there
     args.generation_kwargs = drawing_options | (
-        {"logit_bias": dict.fromkeys(never, NEVER)} if args.use_vllm else {"suppress_tokens": never}
+        {
+            "logit_bias": dict.fromkeys(never, NEVER),
+            "stop_token_ids": start.plain.generation_config.eos_token_id,  # it reads its own config
+        }
+        if args.use_vllm
+        else {"suppress_tokens": never}
     )
 
     def questions(samples: Sequence[Any], drawing: Drawing, change: Any) -> Questions:

@@ -104,6 +104,8 @@ def load_start(start: str, lora: LoraRecipe | None, seed: int, device: str = "au
     elif lora is not None:
         dtype = DTYPES[lora.weights]
     model = models.load_weights(base, info, dtype, four_bits_on)
+    # trainers read there where a completion ends; a base model may not name the end of a turn
+    model.generation_config.eos_token_id = sorted(models.stop_ids(model, processor.tokenizer))
     if family.loader == "decoder":
         if torch.cuda.is_available():  # only on a CPU is the product the faster one, and engines
             vars(model.model.visual.patch_embed).pop("forward", None)  # that shard want the layer
