@@ -128,7 +128,8 @@ embedded: $(READY) $(MINI)/test.jsonl $(MORE)/train.jsonl $(WINDOWS)/train.jsonl
 	$(TRAIN) bilateral --recipe $(RECIPES)/counts.yaml
 	$(call halves,windows,700)
 	$(BIN)/pathreason calibrate $(MODEL) --data $(WINDOWS)/val.jsonl --train $(WINDOWS)/train.jsonl \
-		--recipe $(RECIPES)/windows.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs
+		--recipe $(RECIPES)/windows.yaml --unlike $(SAMPLES)/CMU-1-Small-Region.svs \
+		--regions $(LARGE)/as_is/val.jsonl
 	cp $(ONE)/bilateral/allocator.* $(MODEL)/
 	$(EVALUATE) $(MODEL) $(TABLES) --stage windows --items $(RUN)/items.jsonl
 	gzip -9nc $(RUN)/items.jsonl > docs/results-items.jsonl.gz

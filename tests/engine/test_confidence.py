@@ -15,6 +15,7 @@ from napari_pathreason.engine import (
     confidence,
     confidence_line,
     read_probabilities,
+    region_confidence,
     result_to_dict,
     scale_of,
     scaled,
@@ -225,6 +226,24 @@ def test_a_kind_of_question_that_the_training_knows_apart_has_a_scale_of_its_own
     )
 
 
+def test_what_windows_are_put_together_to_has_a_scale_on_top_of_theirs():
+    query = Query("vqa", "Is there tumour?", ("yes", "no"))
+    tumour = Topic("tumour", "yes/no", words_of_query(query), query)
+    metadata = Metadata((tumour,), ())
+    own, others = Scale(2.0, -1.0), Scale(1.0, 0.5)
+    regions = (TopicScale("yes/no", ("tumour",), own), TopicScale("yes/no", (), others))
+    heat = Calibration(Scale(9.0), regions=regions)
+    assert region_confidence(0.8, query, heat, metadata) == pytest.approx(scaled(0.8, own))
+    white = Query("vqa", "Are there white cells?", ("yes", "no"))
+    assert region_confidence(0.8, white, heat, metadata) == pytest.approx(scaled(0.8, others))
+    assert region_confidence(0.8, query, heat, None) == pytest.approx(scaled(0.8, others))
+    assert region_confidence(0.8, COUNT, heat, metadata) == 0.8  # nobody has asked any
+    assert region_confidence(0.8, CELLS, heat, metadata) == 0.8  # boxes have theirs
+    assert region_confidence(None, query, heat, metadata) is None
+    assert region_confidence(0.8, query, None, metadata) == 0.8
+    assert region_confidence(0.8, query, Calibration(Scale(9.0)), metadata) == 0.8
+
+
 @given(
     st.lists(
         st.tuples(
@@ -242,7 +261,8 @@ def test_a_calibration_comes_back_from_its_values(topics, least):
     own = tuple(
         TopicScale(form, tuple(sorted(names)), Scale(*scale)) for form, names, *scale in topics
     )
-    made = Calibration(Scale(2.0, 1.0, True), Scale(3.0), Scale(0.5), least, own)
+    of_all = tuple(TopicScale(one.form, (), one.scale) for one in own)
+    made = Calibration(Scale(2.0, 1.0, True), Scale(3.0), Scale(0.5), least, own, of_all)
     assert calibration_of(json.loads(json.dumps(calibration_values(made)))) == made
 
 

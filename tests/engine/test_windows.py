@@ -1,5 +1,6 @@
 """A region read by windows: what is asked, what is put together, and what it is said to cost."""
 
+import math
 from dataclasses import replace
 from threading import Event
 from types import SimpleNamespace
@@ -29,9 +30,14 @@ from napari_pathreason.engine import (
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.geometry import Box, Region, iou
 from napari_pathreason.types import (
+    Calibration,
+    Completion,
     GenerationSettings,
     Query,
     Request,
+    Scale,
+    TokenLogprobs,
+    TopicScale,
     WindowChoice,
 )
 from tests.support.windows import Seer, Tissue
@@ -452,3 +458,36 @@ def test_a_region_that_is_read_as_one_picture_has_no_plan_of_windows(tissue, see
     larger = replace(small.request, budget=512)
     assert asks_windows(larger, seer.info, 400)
     assert not asks_windows(replace(larger, policy="one_view"), seer.info, 400)
+
+
+def test_the_confidence_of_a_region_is_scaled_and_that_of_its_windows_is_not(
+    tissue, seer, allocator
+):
+    """The more windows there are, the likelier the most telling one errs."""
+    query = Query("vqa", "Is there a dark spot?", ("yes", "no"))
+    likely = TokenLogprobs((("yes", math.log(0.9)), ("no", math.log(0.1))))
+    frame = TokenLogprobs((("<answer>", 0.0),)), TokenLogprobs((("</answer>", 0.0),))
+
+    class Sure:
+        def __init__(self, *scales):
+            own = tuple(TopicScale("yes/no", (), scale) for scale in scales)
+            self.info = replace(seer.info, calibration=Calibration(regions=own))
+
+        def generate(self, prompt, settings, cancel):
+            for piece in seer.generate(prompt, settings, cancel):
+                if isinstance(piece, Completion):
+                    written = (frame[0], likely, frame[1])
+                    yield replace(piece, text="<answer>yes</answer>", written=written)
+
+    def answer(performer, region=WHOLE):
+        return ask(job(tissue, query, region=region, policy="uniform"), performer, allocator)
+
+    plain, cooled = answer(Sure()), answer(Sure(Scale(1.0, -2.0)))
+    assert plain.confidence == pytest.approx(0.9)
+    assert cooled.confidence == pytest.approx(1 / (1 + math.exp(-(math.log(9) - 2))))
+    assert len(cooled.readings) > 1
+    of_windows = [[one.confidence for one in result.readings] for result in (plain, cooled)]
+    assert of_windows[0] == of_windows[1]
+    single = answer(Sure(Scale(1.0, -2.0)), Region(800, 600, 400, 300))
+    assert len(single.readings) == 1
+    assert single.confidence == pytest.approx(0.9)  # nothing is put together

@@ -1,3 +1,4 @@
+from ._asking import generate_together as generate_together
 from ._calibration import (
     calibration_of as calibration_of,
     calibration_values as calibration_values,
@@ -14,6 +15,7 @@ from ._confidence import (
     confidence as confidence,
     log_odds as log_odds,
     read_probabilities as read_probabilities,
+    region_confidence as region_confidence,
     scale_of as scale_of,
     scaled as scaled,
     token_probability as token_probability,

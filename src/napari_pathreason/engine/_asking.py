@@ -115,6 +115,20 @@ def complete(
     return [done[place] for place in range(len(need.prompts))]
 
 
+def generate_together(
+    performer: Performer, prompts: Sequence[Prompt], settings: GenerationSettings, cancel: Flag
+) -> list[Completion]:
+    """Answers to prompts, at once where the performer takes several, else one after the other."""
+    if isinstance(performer, BatchPerformer) and len(prompts) > 1:
+        return performer.generate_batch(prompts, settings, cancel)
+    return [
+        piece
+        for prompt in prompts
+        for piece in performer.generate(prompt, settings, cancel)
+        if isinstance(piece, Completion)
+    ]
+
+
 def _stream(
     need: Need, place: int, performer: Performer, settings: GenerationSettings, cancel: Flag
 ) -> Generator[TextDelta, None, Completion]:

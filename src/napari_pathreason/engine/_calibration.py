@@ -16,10 +16,11 @@ LEAST = 0.5
 def calibration_values(calibration: Calibration) -> dict[str, Any]:
     """Values that `calibration_of` reads."""
     values = asdict(calibration)
-    values["topics"] = [
-        {"form": one.form, "topics": list(one.topics), **asdict(one.scale)}
-        for one in calibration.topics
-    ]
+    for name in ("topics", "regions"):
+        values[name] = [
+            {"form": one.form, "topics": list(one.topics), **asdict(one.scale)}
+            for one in getattr(calibration, name)
+        ]
     return values
 
 
@@ -38,6 +39,7 @@ def calibration_of(values: Any) -> Calibration:
             _scale(values["box"]),
             _share(values.get("least", LEAST)),
             tuple(map(_topic_scale, values.get("topics", ()))),
+            tuple(map(_topic_scale, values.get("regions", ()))),
         )
     except (LookupError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError("no calibration") from error

@@ -92,6 +92,32 @@ def scale_of(
     return scale
 
 
+def region_confidence(
+    windows: float | None,
+    query: Query,
+    calibration: Calibration | None,
+    metadata: Metadata | None,
+) -> float | None:
+    """Confidence of an answer in words that several windows were put together to.
+
+    Parameters
+    ----------
+    windows : float or None
+        What the windows give it, calibrated; None where that is not known.
+    query : Query
+    calibration : Calibration or None
+        Without scales of regions the windows are taken at their word.
+    metadata : Metadata or None
+        What the model says of its training.
+    """
+    if windows is None or calibration is None or query.task == "detection":
+        return windows
+    form = form_of(query)
+    own = {one.topics: one.scale for one in calibration.regions if one.form == form}
+    scale = own.get(topic_names(query, metadata), own.get(()))
+    return windows if scale is None else scaled(windows, scale)
+
+
 def confidence(probabilities: Probabilities, scale: Scale) -> Confidence:
     """Probabilities, calibrated.
 

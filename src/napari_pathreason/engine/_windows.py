@@ -36,6 +36,7 @@ from napari_pathreason.types import (
 from ._asking import Need
 from ._checks import MOST_TOKENS, most_of_picture
 from ._combine import MOSTLY, combine_readings, latest_readings, read_shares
+from ._confidence import region_confidence
 from ._job import Event, Job, Planned, Stage, StageStarted
 from ._plan import JOINT_OVERVIEW, budget_flops, cost_of, numbered, view_of, window_budgets
 from ._policies import LEARNED, USUAL, AllNative, Pick, Policy, State, Uniform, policy_named
@@ -378,6 +379,10 @@ class _Rounds:
         else:
             readings = latest_readings(readings)
             combined = combine_readings(query, self.scene, readings, self.model.zoom_labels)
+            if len(readings) > 1:
+                own, about = self.model.calibration, self.model.metadata
+                whole = region_confidence(combined.confidence, query, own, about)
+                combined = replace(combined, confidence=whole)
         if query.task == "detection":
             found = bool(combined.detections)
         else:

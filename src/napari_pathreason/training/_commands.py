@@ -174,7 +174,6 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
     add(
         "--data",
         type=Path,
-        required=True,
         dest="val",
         metavar="DATA",
         help="val.jsonl of `data convert`",
@@ -194,7 +193,15 @@ def add_calibrate_parser(subparsers: Subparsers) -> None:
         help="say how many regions of slides it was not trained on are called unlike the "
         "training images",
     )
+    add(
+        "--regions",
+        **SEVERAL,
+        metavar="JSONL",
+        help="questions about large regions: the confidence of what windows are put together to is "
+        "fitted on them, without --data nothing else",
+    )
     add("--per-topic", type=int, help="questions of each kind")
+    add("--regions-per-topic", type=int, help="questions of each kind about large regions")
     add("--pictures", type=int, help="training pictures of each kind")
     _add_seed_and_compute(parser)
     parser.set_defaults(run=_calibrate)

@@ -126,7 +126,7 @@ class TopicScale:
         Of their answers.
     topics : tuple of str
         Names of all topics that such a question may be of, in alphabetical order; see
-        `tasks.topic_names`.
+        `tasks.topic_names`. None, of a region's answer: any of that form.
     scale : Scale
     """
 
@@ -142,7 +142,9 @@ class Calibration:
     ``choice`` of answers among given choices, ``open`` of free ones such as counts, ``box`` of
     labelled boxes, or of there being none. ``topics`` go before these where a question is of
     theirs: a model may be right in one kind of question and guess in another, and be as sure of
-    both. ``least`` is the confidence below which an answer is uncertain.
+    both. ``regions`` are of answers that were put together from several windows, on top of the
+    windows' own confidence: the more windows, the likelier the most telling one errs. ``least`` is
+    the confidence below which an answer is uncertain.
     """
 
     choice: Scale = Scale()
@@ -150,6 +152,7 @@ class Calibration:
     box: Scale = Scale()
     least: float = 0.5
     topics: tuple[TopicScale, ...] = ()
+    regions: tuple[TopicScale, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from napari_pathreason.engine import BatchPerformer, Performer, learned_windows
+from napari_pathreason.engine import Performer, generate_together, learned_windows
 from napari_pathreason.errors import ModelError
 from napari_pathreason.models import (
     Fetched,
@@ -84,7 +84,8 @@ def _answer(
         wire.send(_wire.Done(request.run, allocation))
         return
     if isinstance(request, _wire.GenerateBatch):
-        wire.send(_wire.Done(request.run, _together(models.performer, request, cancel)))
+        answers = generate_together(models.performer, request.prompts, request.settings, cancel)
+        wire.send(_wire.Done(request.run, answers))
         return
     held, sent = "", 0.0
     speaker = _writer(models) if isinstance(request, _wire.Write) else models.performer
@@ -105,20 +106,6 @@ def _writer(models: LoadedModels) -> Performer:
     if not isinstance(windows, TextWindows):
         raise ModelError("the model no longer writes which windows it reads; choose it again")
     return windows.writer
-
-
-def _together(
-    performer: Performer, request: _wire.GenerateBatch, cancel: threading.Event
-) -> list[Completion]:
-    """Answers to a batch, one after the other from a model that takes no more at once."""
-    if isinstance(performer, BatchPerformer):
-        return performer.generate_batch(request.prompts, request.settings, cancel)
-    return [
-        piece
-        for prompt in request.prompts
-        for piece in performer.generate(prompt, request.settings, cancel)
-        if isinstance(piece, Completion)
-    ]
 
 
 def _listen(wire: _wire.Wire, requests: Requests) -> None:

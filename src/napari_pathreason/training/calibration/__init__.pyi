@@ -18,3 +18,9 @@ from ._detector import (
     own as own,
 )
 from ._largest import Held as Held, largest as largest, readable_by_size as readable_by_size
+from ._regions import (
+    KnownRegion as KnownRegion,
+    ask_regions as ask_regions,
+    fit_regions as fit_regions,
+    region_errors as region_errors,
+)

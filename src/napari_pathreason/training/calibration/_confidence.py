@@ -193,13 +193,13 @@ def fit_confidence(
     metadata : Metadata or None
         What the model says of its training: the kinds of question that its words tell apart.
     """
-    fits = {form: _fits(_outcomes_of(answers, form)) for form in FORMS}
-    choice, open_, box = (_likeliest(fits[form]) for form in FORMS)
+    fits = {form: fits_of(_outcomes_of(answers, form)) for form in FORMS}
+    choice, open_, box = (likeliest(fits[form]) for form in FORMS)
     topics = []
     for (form, names), own in _by_topics(answers, metadata).items():
         outcomes = [*chain.from_iterable(one.outcomes for one in own)]
         if len(outcomes) >= FEWEST:
-            scale = _likeliest(_fits(outcomes, fits[ANSWERED[form]], TOPIC_PRIOR))
+            scale = likeliest(fits_of(outcomes, fits[ANSWERED[form]], TOPIC_PRIOR))
             topics.append(types.TopicScale(form, names, scale))
     found = types.Calibration(choice, open_, box, topics=tuple(topics))
     shares = apply_calibration(found, answers, metadata)
@@ -248,7 +248,7 @@ def _before_and_after(before: Shares, after: Shares, right: Shares) -> dict[str,
 
 def fit_scale(outcomes: Sequence[AnswerOutcome]) -> types.Scale:
     """The likeliest scale, with the rationale's doubt where that makes it likelier."""
-    return _likeliest(_fits(outcomes))
+    return likeliest(fits_of(outcomes))
 
 
 def apply(scale: types.Scale, outcomes: Sequence[AnswerOutcome]) -> Shares:
@@ -300,14 +300,14 @@ class _Fit:
     loss: float
 
 
-_Fits = dict[bool, _Fit]
+Fits = dict[bool, _Fit]
 """With and without the doubt of the rationale."""
 _SOBER = _Fit(np.array([1.0, 0.0]), 0.0)
 
 
-def _fits(
-    outcomes: Sequence[AnswerOutcome], near: _Fits | None = None, prior: float = PRIOR
-) -> _Fits:
+def fits_of(
+    outcomes: Sequence[AnswerOutcome], near: Fits | None = None, prior: float = PRIOR
+) -> Fits:
     """Both fits, held near to others by the weight of ``prior`` answers."""
     near = near or {False: _SOBER, True: _SOBER}
     if len(outcomes) < FEWEST:
@@ -318,7 +318,7 @@ def _fits(
     }
 
 
-def _likeliest(fits: _Fits) -> types.Scale:
+def likeliest(fits: Fits) -> types.Scale:
     rationale = fits[True].loss < fits[False].loss
     slope, offset = fits[rationale].weights
     return types.Scale(float(1 / slope), float(offset), rationale)

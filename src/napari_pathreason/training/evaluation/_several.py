@@ -10,9 +10,9 @@ import numpy as np
 
 from napari_pathreason.budgets import flops, plan
 from napari_pathreason.engine import (
-    BatchPerformer,
     Performer,
     confidence,
+    generate_together,
     read_probabilities,
     scale_of,
 )
@@ -66,15 +66,7 @@ def ask_views(
         prompt_of(sample, pictures, budget, performer.info.dims.token_px, white=white)
         for sample in samples
     ]
-    if isinstance(performer, BatchPerformer) and len(prompts) > 1:
-        completions = performer.generate_batch(prompts, settings, Event())
-    else:
-        completions = [
-            piece
-            for prompt in prompts
-            for piece in performer.generate(prompt, settings, Event())
-            if isinstance(piece, Completion)
-        ]
+    completions = generate_together(performer, prompts, settings, Event())
     return [
         _answer(performer, sample, pictures, prompt, completion)
         for sample, prompt, completion in zip(samples, prompts, completions, strict=True)
