@@ -16,6 +16,8 @@ from .types import Budget, ModelDims, View
 
 BUDGET_GRID: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Visual tokens of each budget; native size stands above them."""
+DIGITS = 12
+"""Of a budget, at most: Python takes numbers of thousands of digits for an error of its own."""
 
 
 def parse_budget(text: str | int) -> Budget:
@@ -31,11 +33,11 @@ def parse_budget(text: str | int) -> Budget:
         return "auto"
     if word == "native":
         return "native"
-    if word.isdecimal() and int(word) > 0:
+    if word.isdecimal() and len(word) <= DIGITS and int(word) > 0:
         return int(word)
     raise QueryError(
-        f"the budget {text!r} is not understood; give auto, native or a number of visual tokens "
-        f"such as {', '.join(map(str, BUDGET_GRID))}"
+        f"the budget {word[:40]!r} is not understood; give auto, native or a number of visual "
+        f"tokens such as {', '.join(map(str, BUDGET_GRID))}"
     )
 
 

@@ -8,6 +8,7 @@ inside a slide that is a folder.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -264,6 +265,16 @@ def own_name(path: str | Path) -> str:
     """The name of a file, also where it is named by dots; empty for the root of a disk."""
     name = Path(path).name
     return resolved(path).name if name in ("", "..") else name
+
+
+def is_there(path: str | Path) -> bool:
+    """As `Path.exists`; a name that is too long for any file is none's, of which that raises."""
+    try:
+        return Path(path).exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def resolved(path: str | Path) -> Path:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from napari_pathreason.files import is_there
+
 LayerData = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Reader for a path or a list of paths; None where one of them does not exist."""
     paths = [path] if isinstance(path, str) else path
-    if not all(Path(p).exists() for p in paths):
+    if not all(map(is_there, paths)):
         return None
     return read_layers
 

@@ -40,6 +40,23 @@ ODD: list[Any] = [
 ODD += ["\x1b[2J\n", [], {}, [None], [[[]]], {"": {}}, "9" * 5000]
 """Values of json where others belong."""
 
+HOSTILE = [
+    b"",
+    b"\0" * 100,
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b"9" * 10_000,
+    b"a" * 300_000,
+    b'"' + b"a" * 300_000,
+    b"slide,annotations\n" + b"b" * 300_000 + b",c\n",
+    b"tile,budget\n1," + b"b" * 300_000 + b"\n",
+    b"slide\n\0.svs\n../" + b"c" * 300 + b"\n",
+    b"- " * 20_000,
+    b"\xff\xfe\x00a",
+    b"\r\r\r,\r\n;;;\n",
+]
+"""What chance does not make: nothing, zeros, depth, lengths, another encoding."""
+
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     """Some bytes of a file changed; its first kilobytes more often, where structure stands."""
@@ -143,3 +160,14 @@ def attempt(read: Callable[[Path], object], path: Path, which: str) -> str:
 def check_memory() -> None:
     """Fail where the process has ever had too much."""
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < BYTES
+
+
+def attempt_hostile(read: Callable[[Path], object], path: Path) -> None:
+    """Read each of `HOSTILE` in place of a file, which is whole again behind them."""
+    content = path.read_bytes()
+    try:
+        for number, hostile in enumerate(HOSTILE):
+            path.write_bytes(hostile)
+            attempt(read, path, f"{path.name} hostile {number}")
+    finally:
+        path.write_bytes(content)

@@ -31,7 +31,15 @@ from napari_pathreason import exports, slides
 from napari_pathreason.engine import read_outlines
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import open_slide
-from tests.fuzz._mutate import MUTATIONS, SEED, attempt, check_memory, mutated, mutated_json
+from tests.fuzz._mutate import (
+    MUTATIONS,
+    SEED,
+    attempt,
+    attempt_hostile,
+    check_memory,
+    mutated,
+    mutated_json,
+)
 from tests.support import coded_pixels, write_synthetic_slide
 from tests.support.scanners import write_ndpi
 
@@ -268,6 +276,7 @@ def test_a_damaged_file(tmp_path: Path, name: str):
         change = mutated_json if number % 2 and path.suffix == ".geojson" else mutated
         path.write_bytes(change(content, rng))
         outcomes.append(attempt(read, path, f"{name} {number}"))
+    attempt_hostile(read, path)
     check_memory()
     refused = sum(outcome != "read" for outcome in outcomes)
     assert 0 < refused < MUTATIONS  # some are harmless, some are not
@@ -298,6 +307,7 @@ def damage_in_folder(path: Path, file: str) -> None:
         change = mutated_json if number % 2 and is_json else mutated
         (path / file).write_bytes(change(content, rng))
         outcomes.append(attempt(look, path, f"{file} {number}"))
+    attempt_hostile(lambda _: look(path), path / file)
     shutil.rmtree(path)
     check_memory()
     assert "read" in outcomes

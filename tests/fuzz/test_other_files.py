@@ -32,6 +32,7 @@ from tests.fuzz._mutate import (
     MUTATIONS,
     SEED,
     attempt,
+    attempt_hostile,
     check_memory,
     mutated,
     mutated_json,
@@ -58,6 +59,7 @@ def damage(path: Path, read: Callable[[Path], object], which: str) -> list[str]:
             change = mutated_json if number % 2 and path.suffix == ".json" else mutated
             path.write_bytes(change(content, rng))
             outcomes.append(attempt(read, path, f"{which} {number}"))
+        attempt_hostile(read, path)
     finally:
         path.write_bytes(content)
     check_memory()

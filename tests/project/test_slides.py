@@ -53,6 +53,9 @@ def test_a_text_file_has_a_slide_a_line(folder):
     [
         ("slide\nd.svs\n", "d.svs, slide 1 of l.csv, is not there"),
         ("slide,annotations\nb.svs,d.geojson\n", "d.geojson, the annotations of slide 1"),
+        ("slide\n" + "c" * 300 + "\n", "slide 1 of l.csv, is not there"),
+        ("slide,annotations\nb.svs," + "c" * 300 + "\n", "the annotations of slide 1"),
+        ("slide\n" + "c" * 200_000 + "\n", "l.csv is no table"),
         ("file\nb.svs\n", "no column slide"),
         ("", "no column slide"),
         ("slide\nc.svs\n", "no slide of l.csv has annotations"),

@@ -13,6 +13,7 @@ from PIL import Image
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
+from napari_pathreason.reader import get_reader
 from napari_pathreason.slides import open_slide
 from tests.support import write_synthetic_slide
 
@@ -69,6 +70,14 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str):
         path.symlink_to("/dev/zero")
     with pytest.raises(SlideError, match="neither a file nor a folder"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "\x1b[2J.png"])
+def test_a_name_that_no_file_has_is_missing(tmp_path: Path, name: str):
+    with pytest.raises(SlideError, match="is not there") as error:
+        open_slide(tmp_path / name)
+    assert "\x1b" not in str(error.value)
+    assert get_reader(str(tmp_path / name)) is None
 
 
 @pytest.mark.parametrize("name", ["loop.png", "loop.zarr", "nothing.tif"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import plain_text
+from napari_pathreason.files import is_there, plain_text
 
 COLUMNS = ("slide", "annotations", "case")
 """Of a list; all but the first may be missing, and others may stand beside them."""
@@ -83,7 +83,7 @@ def read_project(path: str | Path) -> Project:
         If it cannot be read, or none of its slides has annotations.
     """
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise QueryError(f"{path.name} is not there; give a folder of slides, or a list of them")
     every = list(_of_folder(path) if path.is_dir() else _of_list(path))
     counts = Counter(slide.name for slide in every)
@@ -117,17 +117,17 @@ def _of_folder(folder: Path) -> Iterator[ProjectSlide]:
 def _of_list(path: Path) -> Iterator[ProjectSlide]:
     for number, row in enumerate(_rows(path), 1):
         slide = path.parent / row["slide"]
-        if not slide.exists():
+        if not is_there(slide):
             raise QueryError(
-                f"{plain_text(row['slide'])}, slide {number} of {path.name}, is not there; paths "
-                "of a list are relative to it"
+                f"{plain_text(row['slide'])[:80]}, slide {number} of {path.name}, is not there; "
+                "paths of a list are relative to it"
             )
         named = row.get("annotations", "")
         annotations = path.parent / named if named else _beside(slide)
-        if named and annotations is not None and not annotations.exists():
+        if named and annotations is not None and not is_there(annotations):
             raise QueryError(
-                f"{plain_text(named)}, the annotations of slide {number} of {path.name}, are not "
-                "there; paths of a list are relative to it"
+                f"{plain_text(named)[:80]}, the annotations of slide {number} of {path.name}, are "
+                "not there; paths of a list are relative to it"
             )
         yield ProjectSlide(slide, annotations, plain_text(row.get("case", "")))
 
@@ -143,10 +143,13 @@ def _rows(path: Path) -> Sequence[dict[str, str]]:
     if path.suffix.lower() != ".csv":
         return [{"slide": line.strip()} for line in lines]
     mark = max(",;\t", key=lines[0].count) if lines else ","
-    rows = [
-        {name.strip().lower(): (cell or "").strip() for name, cell in row.items() if name}
-        for row in csv.DictReader(lines, delimiter=mark)
-    ]
+    try:
+        rows = [
+            {name.strip().lower(): (cell or "").strip() for name, cell in row.items() if name}
+            for row in csv.DictReader(lines, delimiter=mark)
+        ]
+    except csv.Error as error:
+        raise QueryError(f"{path.name} is no table ({error}); give a list of slides") from error
     if not rows or "slide" not in rows[0]:
         raise QueryError(
             f"{path.name} has no column slide; its first line names the columns: "

@@ -218,17 +218,20 @@ def read_overrides(path: Path) -> tuple[Override, ...]:
 
 def _csv_rows(text: str) -> list[tuple[Any, Any]]:
     table = csv.DictReader(text.splitlines())
-    if not {"tile", "budget"} <= set(table.fieldnames or ()):
-        raise QueryError(
-            "the table of tiles has no columns tile and budget; name them in its first line"
-        )
-    return [(row["tile"], row["budget"]) for row in table]
+    try:
+        if not {"tile", "budget"} <= set(table.fieldnames or ()):
+            raise QueryError(
+                "the table of tiles has no columns tile and budget; name them in its first line"
+            )
+        return [(row["tile"], row["budget"]) for row in table]
+    except csv.Error as error:
+        raise QueryError(f"the table of tiles is none ({error}); check --tiles") from error
 
 
 def _json_rows(text: str, name: str) -> list[tuple[Any, Any]]:
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise QueryError(f"{name} is no JSON; check it, or give a .csv") from error
     if not isinstance(values, dict):
         raise QueryError(f'{name} holds no budgets by tile; write {{"12": 256, "13": 0}}')

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import RegionError, SlideError, reading
-from napari_pathreason.files import name_of
+from napari_pathreason.files import is_there, name_of
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import IccState, SlideInfo
 
@@ -235,8 +235,8 @@ def open_slide(
     """
     path = Path(path)
     by_user = checked_mpp(mpp)
-    if not path.exists():
-        raise SlideError(f"{path.name} is not there; check the name and the folder")
+    if not is_there(path):
+        raise SlideError(f"{name_of(path)[:80]} is not there; check the name and the folder")
     if not (path.is_file() or path.is_dir()):  # reading of a pipe waits for ever
         raise SlideError(f"{name_of(path)} is neither a file nor a folder; {HELP}")
     signature = signature_of(path)  # before anything is read: what comes later may be another file

@@ -237,6 +237,9 @@ def test_targets_come_out_of_a_file_and_wrong_ones_are_named(tmp_path):
         read_goals(file)
     with pytest.raises(QueryError, match="no YAML list"):
         read_goals(tmp_path / "none.yaml")
+    file.write_text("- " * 20_000)
+    with pytest.raises(QueryError, match="no YAML list"):
+        read_goals(file)
 
 
 def test_intervals_are_over_groups_where_pictures_have_one():

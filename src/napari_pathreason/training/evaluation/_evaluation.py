@@ -302,7 +302,7 @@ def group_names(table: Path, column: str, samples: Sequence[Sample], folder: Pat
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         by_file = {(table.parent / row["image"]).resolve(): row[column].strip() for row in rows}
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, ValueError, csv.Error):  # also a path that holds a zero
         raise QueryError(f"{table.name} cannot be read; give --groups a CSV in UTF-8") from None
     except (KeyError, AttributeError):
         raise QueryError(

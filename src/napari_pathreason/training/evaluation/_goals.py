@@ -50,13 +50,13 @@ def read_goals(file: Path | None) -> tuple[Goal, ...]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
         return TypeAdapter(tuple[Goal, ...]).validate_python(values)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise QueryError(f"{file.name} is no YAML list of targets: {reason}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise QueryError(f"{file.name}, {where}: {first['msg']}") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise QueryError(f"{file.name} is no YAML list of targets: {reason}") from None
 
 
 @dataclass(frozen=True, slots=True)
