@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -91,7 +92,7 @@ def _run(args: argparse.Namespace, words: Sequence[str] | None) -> None:
         raise QueryError("folders of --data have one name; give each a name of its own")
     answered = _ask(args, questions, ways, pictures)
     table = make_table(answered, ways, pictures, pairs, args.seed)
-    typed = " ".join(words if words is not None else sys.argv[1:])
+    typed = shlex.join(words if words is not None else sys.argv[1:])
     made = made_by(f"python -m demonstrator.large_regions_table {typed}")
     text = markdown(table, args.seed, made)
     print(text)  # noqa: T201

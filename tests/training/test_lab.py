@@ -224,7 +224,8 @@ def test_models_are_remembered_while_they_are_there(own_home, tmp_path):
 
 @pytest.mark.slow
 def test_one_command_goes_from_pictures_to_a_page(kidneys, own_home, blank_model, tmp_path, capsys):
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
+    Image.new("RGB", (64, 64)).save(kidneys / "stray.png")
     changes = {
         "model.start": str(blank_model),
         "sft.budgets": "{4: 1}",
@@ -263,8 +264,13 @@ def test_one_command_goes_from_pictures_to_a_page(kidneys, own_home, blank_model
         "| train |",
         "minutes",
         "split test, seed 0",
+        "--model 'my run/final'",
+        "-o 'my run'",
+        "stray.png",  # what the conversion left out
     ):
         assert part in page, part
+    few = "warning: test has fewer than 10 questions with 2 of the 2 answers"
+    assert few in page.split("## Data")[0]  # beside the figures
     for name in ("confusion.png", "contact_sheet.png", "curve.png", "grpo/curve.png"):
         assert f"({name})" in page
         assert (out / name).is_file()

@@ -7,6 +7,7 @@ keeps the plan's own (`_filled`).
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -485,7 +486,7 @@ def _reliability(args: argparse.Namespace) -> int:
 
 def _typed() -> str:
     """The command as it was typed."""
-    return " ".join(["pathreason", *sys.argv[1:]])
+    return shlex.join(["pathreason", *sys.argv[1:]])
 
 
 def _list_layouts(args: argparse.Namespace) -> int:

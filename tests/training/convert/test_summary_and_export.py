@@ -41,7 +41,7 @@ def data(tmp_path, save):
 
 
 def _cells(markdown):
-    rows = (line.strip("| ").split(" | ") for line in markdown.splitlines() if line[:1] == "|")
+    rows = (line.strip("| ").split(" | ") for line in markdown.splitlines() if line[:2] == "| ")
     return {(row[0], row[1]): row[2:] for row in rows}
 
 
@@ -56,7 +56,10 @@ def test_a_summary_counts_classes_by_split(data):
     assert cells["glands: boxes", "boxes"] == ["12", "3", "3"]
     classes = [list(map(int, cells["classes", name])) for name in "ab"]
     assert np.sum(classes, 0).tolist() == [12, 3, 3]
-    assert any("val has fewer than 10 of 3 of 3 answers" in text for text in summary.warnings)
+    assert any(
+        "val has fewer than 10 questions with 3 of the 3 answers" in text
+        for text in summary.warnings
+    )
 
 
 def test_a_summary_warns_of_what_makes_scores_untrue(data):

@@ -20,6 +20,7 @@ from napari_pathreason.training.samples import (
     Split,
     read_samples,
 )
+from napari_pathreason.training.tables import plain_markdown, table
 
 FEW = 10
 """Samples of an answer in `val` or `test` below which a score of it says little."""
@@ -57,9 +58,8 @@ class Summary:
             for line in self.lines
         ]
         facts = [["pictures", name, *(of[s] for s in self.splits)] for name, of in self.facts]
-        rows = [head, ["---"] * len(head), *lines, *facts]
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        return "\n\n".join([table, *(f"warning: {text}" for text in self.warnings)])
+        warnings = (f"warning: {plain_markdown(text)}" for text in self.warnings)
+        return "\n\n".join([table(head, [*lines, *facts]), *warnings])
 
 
 def read_splits(folder: Path) -> dict[Split, list[Sample]]:
@@ -204,7 +204,10 @@ def _warnings(parts: Mapping[Split, Sequence[Sample]], lines: Sequence[Line]) ->
             yield f"{split} has none of: {', '.join(names[:5])}" + ", ..." * (len(names) > 5)
         few = [x for x in lines if 0 < x.counts.get(split, 0) < FEW]
         if split in parts and few:
-            yield f"{split} has fewer than {FEW} of {len(few):,} of {len(lines):,} answers"
+            yield (
+                f"{split} has fewer than {FEW} questions with {len(few):,} of the "
+                f"{len(lines):,} answers"
+            )
     if "train" in parts and not any(s.group for s in parts["train"]):
         yield (
             "no groups are known: intervals are over questions, and pictures of one patient may "

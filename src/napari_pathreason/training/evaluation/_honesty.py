@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,11 +103,23 @@ def read_thresholds(file: Path | None) -> Thresholds:
 def made_by(command: str) -> dict[str, str]:
     """By which command, version and commit figures are made; empty parts are left out.
 
-    Names no folder: of paths in the command the last part stands alone.
+    Names no folder: of paths in the command, as a shell reads it, the last part stands alone.
     """
-    words = [word.rpartition("/")[2] if "/" in word else word for word in command.split()]
-    parts = {"command": " ".join(words), "version": __version__, "commit": _commit()}
+    words = shlex.join(_without_folders(word) for word in shlex.split(command))
+    parts = {"command": words, "version": __version__, "commit": _commit()}
     return {name: text for name, text in parts.items() if text}
+
+
+def _without_folders(word: str) -> str:
+    """A word of a command; of a path, or of one behind ``KEY=``, the name alone.
+
+    Words with blanks, such as questions, may have slashes that part no folders.
+    """
+    key, is_set, value = word.rpartition("=")
+    path = Path(value)
+    if "/" not in value or (" " in value and not path.is_absolute() and not path.exists()):
+        return word
+    return f"{key}{is_set}{path.name}"
 
 
 def _commit() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import atomic_text
+from napari_pathreason.training.tables import table
 
 from ._goals import GoalOutcome
 from ._table import ALL, Row
@@ -418,10 +419,7 @@ def _value(values: Values, name: str, digits: int = 2) -> str:
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return ""
-    rule = "|" + "---|" * len(head)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(x)} |" for x in lines)])
+    return table(head, lines) if lines else ""
 
 
 def write_whole(path: Path, text: str) -> None:

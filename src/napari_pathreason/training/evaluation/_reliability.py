@@ -37,6 +37,7 @@ from napari_pathreason.training.samples import (
     read_view,
     score_target,
 )
+from napari_pathreason.training.tables import table
 from napari_pathreason.types import Answer, Budget, Encoder, Level, Query, Request
 
 from ._evaluator import relative
@@ -335,14 +336,12 @@ def provenance_of(plan: ReliabilityPlan, number: int, made: Mapping[str, str]) -
 def page(assessed: Sequence[Assessed], provenance: str) -> str:
     """Tables as Markdown, ``provenance`` below them."""
     rows = shares(assessed)
-    lines = [
-        "| questions | n | reliable | uncertain | no reliable answer |",
-        "|---|---|---|---|---|",
-    ]
+    each = []
     for row in rows:
-        each = " | ".join(f"{count / max(row.number, 1):.3f}" for count in row.counts)
         name = f"**{row.group}**" if row.group.endswith("answered") else row.group
-        lines.append(f"| {name} | {row.number} | {each} |")
+        each.append([name, str(row.number), *(f"{n / max(row.number, 1):.3f}" for n in row.counts)])
+    head = ["questions", "n", "reliable", "uncertain", "no reliable answer"]
+    lines = table(head, each).splitlines()
     known = [one for one in assessed if one.answerable]
     lines += [
         "",

@@ -39,7 +39,7 @@ from napari_pathreason.training.run import copy_checkpoint
 from napari_pathreason.training.samples import read_samples
 from napari_pathreason.training.sft import train_sft
 
-from ._page import AUTO, Decision, Stage, write_page
+from ._page import AUTO, NOTES, Decision, Stage, write_page
 
 RECIPE = Path(__file__).parent / "lab.yaml"
 """The recipe that ships."""
@@ -97,7 +97,7 @@ def train_lab(source: Path, recipe: Recipe, question: str = "", command: str = "
         find_checkpoint(recipe.model.start)  # better named now than after the conversion
     book = _Book(out / "lab.json")
     data = _samples(source, out, question, book)
-    summary = summarise(data).markdown
+    summary = summarise(data)
     recipe = _with_scale(recipe, data)
     with book.timed("supervised fine-tuning"):
         model = train_sft(recipe)
@@ -174,7 +174,7 @@ def _samples(source: Path, out: Path, question: str, book: _Book) -> Path:
     if not (data / "train.jsonl").is_file():
         with book.timed("conversion"):
             done = convert(source, data, Options(question=question))
-            write_whole(out / "conversion.txt", "\n".join(["", *done.notes]))
+            write_whole(out / NOTES, "".join(f"{note}\n" for note in done.notes))
     for split in ("train", "val"):
         read_samples(data / f"{split}.jsonl")
     if not (out / "contact_sheet.png").is_file():

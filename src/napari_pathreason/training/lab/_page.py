@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_pathreason.files import atomic_bytes
+from napari_pathreason.training.convert import Summary
 from napari_pathreason.training.evaluation import (
     Confusion,
     Prediction,
@@ -20,8 +22,9 @@ from napari_pathreason.training.evaluation import (
     write_whole,
 )
 from napari_pathreason.training.recipe import Recipe
+from napari_pathreason.training.tables import plain_markdown, table
 
-PAGE, AUTO = "report.md", "auto"
+PAGE, NOTES, AUTO = "report.md", "conversion.txt", "auto"
 MOST_MATRICES = 6
 """Kinds of questions whose confusions are drawn."""
 
@@ -57,7 +60,7 @@ class Stage:
 def write_page(
     out: Path,
     recipe: Recipe,
-    summary: str,
+    summary: Summary,
     decisions: Sequence[Decision],
     stages: Sequence[Stage],
     report: Report,
@@ -69,10 +72,10 @@ def write_page(
     Parameters
     ----------
     out : Path
-        Folder of the run, with its curves and ``items.jsonl``.
+        Folder of the run, with its curves, ``items.jsonl`` and what the conversion said.
     recipe : Recipe
-    summary : str
-        Of the samples, Markdown.
+    summary : Summary
+        Of the samples.
     decisions, stages : sequence
     report : Report
         Of the model that was kept.
@@ -94,15 +97,18 @@ def write_page(
         if (out / name).is_file()
     ]
     name = recipe.metadata.name or out.resolve().name
+    final = shlex.quote(f"{out.name}/final")
     note = [f"{split} was measured once, at the end; whatever was chosen was chosen on val."]
     if split == "val":
         note = [
             "There is no test: these figures are of val, on which was chosen too, and OPTIMISTIC."
         ]
+    # what a reader must know of these figures stands beside them too
+    note += [f"warning: {plain_markdown(w)}" for w in summary.warnings if w.startswith(f"{split} ")]
     parts = [
-        f"# {name}",
-        f"The model lies in `final`: `pathreason ask SLIDE --model {out.name}/final --question ...`"
-        ", and the docks of napari offer it. For research use only.",
+        f"# {plain_markdown(name)}",
+        f"The model lies in `final`: `pathreason ask SLIDE --model {final} --question ...`, and "
+        "the docks of napari offer it. For research use only.",
         "## What was decided on val",
         _decisions(decisions),
         f"## Figures on {split}",
@@ -116,7 +122,8 @@ def write_page(
         "## Learning",
         *curves,
         "## Data",
-        summary,
+        summary.markdown,
+        *_conversion(out / NOTES),
         "![contact sheet](contact_sheet.png)",
         "## Cost",
         _cost(stages),
@@ -127,24 +134,31 @@ def write_page(
     return out / PAGE
 
 
-def _decisions(decisions: Sequence[Decision]) -> str:
-    lines = [
-        "| stage | measure | on val | at tokens | had to beat | kept |",
-        "|---|---|---|---|---|---|",
+def _conversion(file: Path) -> list[str]:
+    """What the conversion left out, and what else it said of the labels."""
+    notes = file.read_text("utf-8").splitlines() if file.is_file() else []
+    if not notes:
+        return []
+    return [
+        "What the conversion says (options that it names are those of `pathreason data convert`, "
+        "whose folder `train lab` takes too):",
+        "\n".join(f"- {plain_markdown(note)}" for note in notes),
     ]
+
+
+def _decisions(decisions: Sequence[Decision]) -> str:
+    lines = []
     for one in decisions:
         beside = "-" if one.beside is None else f"{one.beside:.3f}"
         own = "yes" if one.retained else "no"
-        lines.append(
-            f"| {one.name} | {one.measure} | {one.value:.3f} | {one.budget} | {beside} | {own} |"
-        )
-    return "\n".join(lines)
+        lines.append([one.name, one.measure, f"{one.value:.3f}", one.budget, beside, own])
+    return table(["stage", "measure", "on val", "at tokens", "had to beat", "kept"], lines)
 
 
 def _cost(stages: Sequence[Stage]) -> str:
     whole = sum(stage.seconds for stage in stages)
-    rows = [f"| {stage.name} | {stage.seconds / 60:.1f} |" for stage in stages]
-    return "\n".join(["| stage | minutes |", "|---|---|", *rows, f"| **all** | {whole / 60:.1f} |"])
+    rows = [[stage.name, f"{stage.seconds / 60:.1f}"] for stage in stages]
+    return table(["stage", "minutes"], [*rows, ["**all**", f"{whole / 60:.1f}"]])
 
 
 def draw_confusion(items: Sequence[Prediction], budget: str, file: Path) -> Path | None:
