@@ -379,6 +379,14 @@ def test_intervals_are_over_groups(groups, each):
     )
 
 
+def test_one_answer_tells_nothing_of_others():
+    items = [_choice(0, "a", "a", ("a", "b"))]
+    value, low, high = with_bounds(lambda weights: weights.mean(1), items, 0)
+    assert value == 1.0
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
 def test_one_group_tells_nothing_of_others():
     items = [_choice(n, "a", "ab"[n % 2], ("a", "b"), group="p") for n in range(6)]
     assert group_figures(items, 0) == {}

@@ -252,6 +252,7 @@ def test_intervals_are_over_groups_where_pictures_have_one():
     low, high = interval(score, alone, 0)
     assert 0.4 < low < high < 0.6
     assert interval(score, slides[::2], 0) is None
+    assert interval(score, alone[:1], 0) is None  # one question says nothing of others
 
 
 def test_figures_of_each_group_stand_below_those_of_all():

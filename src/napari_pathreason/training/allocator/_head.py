@@ -97,7 +97,7 @@ def _train(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            record = {"lr": settings.lr, "loss": round(float(loss), 6)}
+            record = {"lr": settings.lr, "loss": round(loss.item(), 6)}
             loop.end_step(record | figures(logits.detach(), train, rewards), validate)
     loop.take_best()
     save_allocator(folder, PolicyAllocator(net.eval(), int(overviews.native.max())))

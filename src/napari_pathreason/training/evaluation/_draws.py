@@ -42,8 +42,8 @@ def with_bounds(
     Returns
     -------
     tuple or None
-        (value, low, high), both bounds NaN where all answers are of one group, which tells nothing
-        of others; None where the figure means nothing.
+        (value, low, high), both bounds NaN where all answers are of one group, or there is one
+        alone, which tells nothing of others; None where the figure means nothing.
     """
     if not items:
         return None
@@ -52,7 +52,7 @@ def with_bounds(
         return None
     units = unit_of(items)
     number = int(units.max()) + 1
-    if number == 1 and items[0].group:
+    if number == 1:
         return value, float("nan"), float("nan")
     found = np.concatenate(list(_resampled(figure, units, number, seed, draws)))
     found = found[~np.isnan(found)]

@@ -147,15 +147,15 @@ def interval(
 
     What is drawn are groups of pictures (`Prediction.group`), each with all its questions, and
     questions whose picture belongs to none: questions about one slide say less of another than
-    their number makes believe. None where all questions are of one group, which tells nothing of
-    others.
+    their number makes believe. None where all questions are of one group, or there is one
+    alone, which tells nothing of others.
     """
     units: dict[str | int, NDArray[np.float64]] = {}
     for number, item in enumerate(items):
         if (part := measure(item)) is not None:
             unit = item.group or number
             units[unit] = units.get(unit, np.zeros(2)) + part
-    if len(units) == 1 and isinstance(next(iter(units)), str):
+    if len(units) == 1:
         return None
     parts = np.array(list(units.values())).reshape(-1, 2)
     sums = _weights(len(parts), seed, draws) @ parts

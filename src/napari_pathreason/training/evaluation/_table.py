@@ -291,7 +291,7 @@ def _row(
 
 
 def has_interval(name: str) -> bool:
-    """Whether rows bound a measure, unless all questions are of one group."""
+    """Whether rows bound a measure, unless one question or group speaks alone."""
     return name in WITH_INTERVAL or name.startswith("f1_")
 
 
