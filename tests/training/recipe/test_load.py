@@ -151,6 +151,7 @@ def test_an_unknown_key_is_told_as_that_of_a_file(write, key):
         ("sft.lr.x=2", "sft.lr is set whole"),
         ("sft.lr={", "--set sft.lr: the value is not YAML"),
         ("sft.lr=fast", "base.yaml: sft.lr: "),
+        ("sft.budgets={16:1}", "the value says 16:1, which YAML takes for one number of base 60; "),
     ],
 )
 def test_what_cannot_be_set_is_one_line(write, change, message):

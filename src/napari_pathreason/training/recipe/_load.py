@@ -9,6 +9,7 @@ Options of an objective are a section, too, as long as the objective stays the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -26,6 +27,8 @@ EXTENDS = "extends"
 MOST_BYTES, DEPTH = 2**16, 32
 """Bytes of a recipe and levels within it: the longest that ships has 3,000 and 4. The parser takes
 a second for each 100,000 bytes, and more than a minute for as many levels."""
+_GLUED = re.compile(r"\d+:[\d.]+$")
+"""A budget and its weight without the blank that parts them."""
 _OPENING = (
     yaml.BlockMappingStartToken,
     yaml.BlockSequenceStartToken,
@@ -130,6 +133,11 @@ def _parse(text: str, where: str) -> Any:
                 raise QueryError(f"{where} has aliases (*{token.value}), which recipes do without")
             if isinstance(token, yaml.ScalarToken) and "\0" in token.value:
                 raise QueryError(f"{where} holds a zero byte, which no name has; leave it out")
+            if isinstance(token, yaml.ScalarToken) and token.plain and _GLUED.match(token.value):
+                raise QueryError(
+                    f"{where} says {token.value}, which YAML takes for one number of base 60; "
+                    "write a blank behind the colon"
+                )
             depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
             if depth > DEPTH:
                 raise QueryError(f"{where} is nested too deeply; recipes have few levels")
