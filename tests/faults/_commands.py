@@ -217,43 +217,12 @@ def docks_result(folder: Path) -> dict[str, Any]:
 # what trains
 
 
-def train_words(folder: Path, stage: str = "sft") -> list[str]:
-    return ["train", stage, "--recipe", str(folder / "recipe.yaml")]
-
-
-def performer_words(folder: Path) -> list[str]:
-    return train_words(folder, "performer")
-
-
-def allocator_words(folder: Path) -> list[str]:
-    return train_words(folder, "allocator")
-
-
-def allocator_result(folder: Path) -> dict[str, Any]:
-    """It lies beside the performer."""
-    return {**left_in_out(folder), **files_in(folder / "start")}
+def train_words(folder: Path) -> list[str]:
+    return ["train", "sft", "--recipe", str(folder / "recipe.yaml")]
 
 
 SFT = {"steps": 3, "batch": 2, "budgets": {4: 1}, "checkpoint_every": 1, "validate_every": 3}
 BEST = {"steps": 2, "checkpoint_every": 2, "validate_every": 1, "score_samples": 1, "best": "score"}
-GRPO = {
-    "steps": 2,
-    "batch_size": 1,
-    "budgets": {4: 1},
-    "num_generations": 2,
-    "max_completion_length": 4,
-    "checkpoint_every": 1,
-    "validate_every": 2,
-    "validate_samples": 1,
-}
-ALLOCATOR = {
-    "questions": 1,
-    "validate_questions": 1,
-    "steps": 4,
-    "warm_steps": 1,
-    "checkpoint_every": 2,
-    "validate_every": 2,
-}
 
 
 def make_training(folder: Path, **sft: Any) -> None:
@@ -281,8 +250,6 @@ def make_training(folder: Path, **sft: Any) -> None:
         "data": {"folder": str(folder / "data")},
         "model": {"start": str(folder / "start")},
         "sft": {**SFT, "validate_samples": 2, **sft},
-        "grpo": {**GRPO, "start": str(folder / "start")},
-        "allocator": {**ALLOCATOR, "start": str(folder / "start")},
     }
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
 
@@ -316,10 +283,8 @@ def on_slide(words: Callable[[Path], list[str]], result: Any = left_in_out) -> C
     return Command(words, make_slide, swap_slide, result, answer_by_reader)
 
 
-def of_training(
-    words: Callable[[Path], list[str]], make: Any = make_training, result: Any = left_in_out
-) -> Command:
-    return Command(words, make, swap_samples, result, make_start)
+def of_training(make: Callable[[Path], None] = make_training) -> Command:
+    return Command(train_words, make, swap_samples, left_in_out, make_start)
 
 
 COMMANDS = {
@@ -337,8 +302,6 @@ COMMANDS = {
         lambda _: None,
         keep_in_docks,
     ),
-    "train": of_training(train_words),
-    "best": of_training(train_words, make_training_of_best),
-    "performer": of_training(performer_words),
-    "allocator": of_training(allocator_words, result=allocator_result),
+    "train": of_training(),
+    "best": of_training(make_training_of_best),
 }
