@@ -265,7 +265,6 @@ def test_one_command_goes_from_pictures_to_a_page(kidneys, own_home, blank_model
         "minutes",
         "split test, seed 0",
         "--model 'my run/final'",
-        "-o 'my run'",
         "stray.png",  # what the conversion left out
     ):
         assert part in page, part
