@@ -84,13 +84,14 @@ def left_in_out(folder: Path) -> dict[str, Any]:
 # what reads slides
 
 
+def load_reader(*_: Any, **__: Any) -> LoadedModels:
+    """A model that boxes dark spots, in place of weights."""
+    return LoadedModels(Reader(), FixedAllocator())
+
+
 def answer_by_reader(_: Path) -> None:
-    """Let a model that boxes dark spots answer, in place of weights."""
-
-    def load(*_: Any, **__: Any) -> LoadedModels:
-        return LoadedModels(Reader(), FixedAllocator())
-
-    models.load_models = load
+    """Let that model answer."""
+    models.load_models = load_reader
 
 
 def write_slide(path: Path, spots: Any = SPOTS) -> None:

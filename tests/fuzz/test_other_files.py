@@ -21,7 +21,7 @@ from napari_pathreason.models.server import Client, ServerPerformer, load_server
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.types import GenerationSettings, Prompt, Query
-from tests.faults._faults import (
+from tests.faults._commands import (
     ask_words,
     detect_words,
     files_in,

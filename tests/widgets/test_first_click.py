@@ -118,8 +118,11 @@ def test_a_sample_never_overwrites_words(make_dock: Make) -> None:
     viewer, dock = make_dock()
     dock.form.question_edit.setPlainText("Is it magenta?")
     (image,) = viewer.open_sample("napari-pathreason", "blood")
+    assert words(dock.form) == ("vqa", "Is it magenta?", "")
     dock.form.task_box.choose("detection")
-    assert words(dock.form) == ("detection", "Is it magenta?", "")
+    assert words(dock.form)[1] == "Find every white cell and platelet."  # none stood there
+    dock.form.task_box.choose("vqa")
+    assert words(dock.form) == ("vqa", "Is it magenta?", "")
     image.metadata[SLIDE_KEY].close()
 
 

@@ -77,6 +77,7 @@ from ._regions import (
     read_regions as read_regions,
 )
 from ._reliability import (
+    UNLIKE as UNLIKE,
     Doubt as Doubt,
     assess as assess,
     foreseen as foreseen,

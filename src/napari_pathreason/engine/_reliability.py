@@ -22,6 +22,7 @@ LEAST_TISSUE = 0.01
 """Share of a picture; a small biopsy on a whole slide has more."""
 MARGIN = 1.5
 """How far beyond the scales of its training images a model is still trusted, by ratio."""
+UNLIKE = "unlike the training images"
 MOST_DOMAINS = 2
 """Of the training images that are named where a picture is unlike them."""
 MOST_UNREADABLE = 0.5
@@ -109,7 +110,7 @@ def picture_doubts(
     if ood is not None and ood.is_ood:
         # of a question that may be about anything, a list of all of them is no help
         against = f" ({_listing(ood.against)})" if len(ood.against) <= MOST_DOMAINS else ""
-        yield Doubt("none", f"unlike the training images{against}: {ood.reason}")
+        yield Doubt("none", f"{UNLIKE}{against}: {ood.reason}")
     elif ood is None and model.comparable is not None:
         yield Doubt(
             "uncertain",

@@ -165,4 +165,6 @@ def _first(record: TileRecord) -> str:
     if not record.answer:
         return _NO_REPLY[0]
     reason = next(iter(record.reliability.reasons), "for no stated reason")
-    return reason.partition("; ")[0].partition(" (")[0].partition(": ")[0]
+    if reason.startswith(engine.UNLIKE):  # each tile in its own way
+        return engine.UNLIKE
+    return reason.partition("; ")[0].partition(" (")[0]
