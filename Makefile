@@ -152,9 +152,10 @@ large-regions: $(READY) $(LARGE)/blended/test.jsonl
 	OMP_NUM_THREADS=1 $(BIN)/python -m demonstrator.large_regions_table embedded --per-topic 8 \
 		--data $(LARGE)/as_is/test.jsonl $(LARGE)/blended/test.jsonl \
 		--ways one_view@64 one_view@256 uniform@x16 uniform@x64 random@x8 surprise@x8 \
-		again@balanced table@balanced oracle@x8 \
+		again@balanced table@balanced oracle@x8 native_windows \
 		--pairs table@balanced:one_view@256 table@balanced:uniform@x16 table@balanced:again@balanced \
 		surprise@x8:random@x8 again@balanced:uniform@x64 uniform@x64:uniform@x16 \
+		table@balanced:native_windows again@balanced:native_windows uniform@x64:native_windows \
 		--items runs/large/items.jsonl --memory runs/large/replies.sqlite \
 		--markdown docs/large_regions.md --json docs/large_regions.json \
 		--figure docs/images/large_regions.png --record docs/large_regions-items.jsonl.gz
