@@ -139,6 +139,20 @@ def test_choices_go_with_the_question_that_they_came_with(make_dock: Make, qtbot
     image.metadata[SLIDE_KEY].close()
 
 
+def test_a_wording_goes_with_the_lesions_that_it_names(make_dock: Make, qtbot: Any) -> None:
+    viewer, dock = make_dock()
+    (image,) = viewer.open_sample("napari-pathreason", "lymph_node")
+    dock.form.task_box.choose("detection")
+    assert words(dock.form) == ("detection", "Find every tumour.", "tumour")
+    dock.form.options_edit.selectAll()
+    qtbot.keyClicks(dock.form.options_edit, "platelet")
+    assert words(dock.form) == ("detection", "", "platelet")
+    dock.form.question_edit.setPlainText("Box all of them.")
+    qtbot.keyClicks(dock.form.options_edit, ", white cell")
+    assert words(dock.form) == ("detection", "Box all of them.", "platelet, white cell")
+    image.metadata[SLIDE_KEY].close()
+
+
 def test_the_next_sample_offers_its_own_question(make_dock: Make) -> None:
     viewer, dock = make_dock()
     closing = []

@@ -101,6 +101,7 @@ class Inquiry:
         self.events.image.connect(self._offer_question)
         self.events.task.connect(self._change_task)
         self.events.question.connect(self._drop_choices)
+        self.events.options.connect(self._drop_wording)
 
     def resolve(self) -> Draft:
         """What it says now, frozen."""
@@ -119,6 +120,13 @@ class Inquiry:
         """Each task has words of its own, which come back with it: choices are no lesions."""
         self.question, self.options = self._left.change(self.task, self.question, self.options)
         self._show_question()
+
+    def _drop_wording(self) -> None:
+        """A sample's wording names its lesions: where others are looked for, it goes."""
+        query = self._sample_query
+        if self.task == query.task == "detection" and self.question == query.question:
+            if names_in(self.options) != query.options:
+                self.question = ""
 
     def pin(self, budget: Budget) -> None:
         """Set the budget; one that is not offered changes nothing."""
