@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -276,8 +277,10 @@ class ModelProcess:
             self._turn_lock.release()
 
 
-class ProcessPerformer:
-    """The performer of a `ModelProcess`; satisfies `engine.BatchPerformer`."""
+class _Speaker:
+    """What a `ModelProcess` writes by one kind of request; satisfies `engine.Performer`."""
+
+    _request: ClassVar[type[_wire.Generate | _wire.Write]]
 
     def __init__(self, process: ModelProcess) -> None:
         self._process = process
@@ -305,8 +308,14 @@ class ProcessPerformer:
         OutOfMemoryError
             If the device cannot hold the pictures.
         """
-        request = _wire.Generate(self._process.next_run(), prompt, settings)
+        request = self._request(self._process.next_run(), prompt, settings)
         yield from _streamed(self._process, request, cancel)
+
+
+class ProcessPerformer(_Speaker):
+    """The performer of a `ModelProcess`; satisfies `engine.BatchPerformer`."""
+
+    _request = _wire.Generate
 
     def generate_batch(
         self,
@@ -325,26 +334,10 @@ class ProcessPerformer:
         return [types.Completion("", 0, 0, 0, "cancelled", seconds) for _ in prompts]
 
 
-class ProcessWriter:
+class ProcessWriter(_Speaker):
     """What writes the windows of a large region in a `ModelProcess`; see `models.TextWindows`."""
 
-    def __init__(self, process: ModelProcess) -> None:
-        self._process = process
-
-    @property
-    def info(self) -> types.ModelInfo:
-        """As of `ProcessPerformer`."""
-        return self._process.ready().info
-
-    def generate(
-        self,
-        prompt: types.Prompt,
-        settings: types.GenerationSettings,
-        cancel: threading.Event,
-    ) -> Iterator[str | types.Completion]:
-        """Stream what it writes; cancel and errors as of `ProcessPerformer.generate`."""
-        request = _wire.Write(self._process.next_run(), prompt, settings)
-        yield from _streamed(self._process, request, cancel)
+    _request = _wire.Write
 
 
 def _streamed(

@@ -16,17 +16,15 @@ from pathlib import Path
 import torch
 
 from napari_pathreason.budgets import plan
-from napari_pathreason.errors import QueryError
 from napari_pathreason.tasks import allocation_messages
-from napari_pathreason.training.grpo import join_processes
 from napari_pathreason.training.recipe import AllocatorRecipe, Recipe
 from napari_pathreason.training.run import alone
 from napari_pathreason.types import ModelInfo, Prompt
 
 from ._rewards import ScoredAllocation, score_allocation, text_figures, text_rewards
 from ._state import make_room, text_identity
-from ._tables import ScoreTable, native_flops, performer_folder, train_val_tables
-from ._writing import learn_to_write
+from ._tables import ScoreTable, native_flops, train_val_tables
+from ._writing import join_writers, learn_to_write
 
 
 @alone
@@ -45,12 +43,8 @@ def train_text_allocator(recipe: Recipe) -> Path:
     QueryError
         If there is no performer to allocate for, or the recipe has no ``lora``.
     """
-    if recipe.lora is None:
-        raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
     settings, out = recipe.allocator, Path(recipe.output) / "allocator/text"
-    accelerator = join_processes(recipe, settings.text, out)
-    with accelerator.main_process_first():  # the others find what the first has copied
-        folder = performer_folder(recipe)
+    accelerator, folder, lora = join_writers(recipe, out)
     train, val = (
         _Numbers(table, native_flops(table.rows, settings.cost), settings)
         for table in train_val_tables(recipe, folder, accelerator)
@@ -59,7 +53,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
         of = text_identity(recipe, (train.table.file, val.table.file))
         make_room(out, of)
     called = {"run": of, "data": train.table.data_sha256}
-    learn_to_write(recipe, accelerator, folder, recipe.lora, train, val, out, called)
+    learn_to_write(recipe, accelerator, folder, lora, train, val, out, called)
     return folder
 
 

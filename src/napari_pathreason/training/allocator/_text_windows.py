@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 
 from napari_pathreason import models
-from napari_pathreason.engine import LEARNED, Choice, Job, Performer, State, ask
+from napari_pathreason.engine import LEARNED, Choice, Job, Performer, Scene, State, ask
 from napari_pathreason.errors import QueryError, SlideError
 from napari_pathreason.files import Journal
+from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import SCORING, TASKS, WrittenWindows, parse_windows
 from napari_pathreason.training.evaluation import relative
-from napari_pathreason.training.grpo import join_processes
 from napari_pathreason.training.recipe import AllocatorRecipe, Recipe
 from napari_pathreason.training.run import alone, check_unchanged, fingerprint
 from napari_pathreason.training.samples import Pictures, Sample
@@ -33,10 +33,9 @@ from napari_pathreason.types import GenerationSettings, ModelInfo, Prompt, Reque
 
 from ._rewards import gated
 from ._state import make_room, text_identity
-from ._tables import performer_folder
 from ._window_table import MAX_NEW_TOKENS, WindowQuestion, question_of
 from ._windows import samples_of
-from ._writing import learn_to_write
+from ._writing import join_writers, learn_to_write
 
 
 @alone
@@ -56,12 +55,8 @@ def train_text_windows(recipe: Recipe) -> Path:
         If there is no performer to allocate for, the recipe has no ``lora``, no question is about
         a large region, or the data are replaced while they are read.
     """
-    if recipe.lora is None:
-        raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
     settings, out = recipe.allocator, Path(recipe.output) / "allocator/text_windows"
-    accelerator = join_processes(recipe, settings.text, out)
-    with accelerator.main_process_first():  # the others find what the first has copied
-        folder = performer_folder(recipe)
+    accelerator, folder, lora = join_writers(recipe, out)
     data = Path(recipe.data.folder)
     data_sha256 = fingerprint(data)
     parts = [samples_of(recipe, part) for part in ("train", "val")]
@@ -78,7 +73,7 @@ def train_text_windows(recipe: Recipe) -> Path:
         of = text_identity(recipe, (Path(name.hexdigest()), Path(data_sha256)))
         make_room(out, of)
     called = {"run": of, "data": data_sha256}
-    learn_to_write(recipe, accelerator, folder, recipe.lora, train, val, out, called, windows=True)
+    learn_to_write(recipe, accelerator, folder, lora, train, val, out, called, windows=True)
     return folder
 
 
@@ -199,7 +194,8 @@ class WindowTexts:
             If none is.
         """
         info, effort = answers.performer.info, settings.text.effort
-        large = (question_of(one, answers.pictures, info, models.LEVELS, {}) for one in samples)
+        scenes: dict[tuple[str, Region], Scene] = {}  # of each region once, whatever is asked
+        large = (question_of(one, answers.pictures, info, models.LEVELS, scenes) for one in samples)
         questions = [
             replace(one, state=replace(one.state, effort=effort))
             for one in large

@@ -19,12 +19,15 @@ import torch
 from accelerate import Accelerator
 
 from napari_pathreason.budgets import flops
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import NORMALISATION, PromptBatch, TextForm, save_text_allocator
-from napari_pathreason.training.grpo import Learner, Rollout, prompts_of
+from napari_pathreason.training.grpo import Learner, Rollout, join_processes, prompts_of
 from napari_pathreason.training.model import start_second_lora
 from napari_pathreason.training.recipe import AllocatorRecipe, LoraRecipe, Recipe
 from napari_pathreason.training.run import TrainingLoop, learnt_adapter
 from napari_pathreason.types import ModelInfo, Prompt
+
+from ._tables import performer_folder
 
 PANELS = {
     "reward": "reward",
@@ -68,6 +71,27 @@ class Questions(Protocol[Scored]):
         """Means over texts, for the log."""
 
 
+def join_writers(recipe: Recipe, out: Path) -> tuple[Accelerator, Path, LoraRecipe]:
+    """Take part in a run of an allocator that writes; ``out`` is its folder.
+
+    Returns
+    -------
+    tuple
+        The processes that learn together, the folder of the performer, and the second adapter.
+
+    Raises
+    ------
+    QueryError
+        If there is no performer to allocate for, or the recipe has no ``lora``.
+    """
+    if recipe.lora is None:
+        raise QueryError("an allocator that writes is a second adapter; give the recipe a lora")
+    accelerator = join_processes(recipe, recipe.allocator.text, out)
+    with accelerator.main_process_first():  # the others find what the first has copied
+        folder = performer_folder(recipe)
+    return accelerator, folder, recipe.lora
+
+
 def learn_to_write(
     recipe: Recipe,
     accelerator: Accelerator,
@@ -86,7 +110,7 @@ def learn_to_write(
     ----------
     recipe : Recipe
     accelerator : Accelerator
-        Of `grpo.join_processes`.
+        Of `join_writers`.
     folder : Path
         Of the performer.
     lora : LoraRecipe
