@@ -29,7 +29,7 @@ from .answers import (
 from .choosing import Way, read_way
 from .figure import draw_table
 from .figures import make_table
-from .memory import RememberingPerformer, weights_hash
+from .memory import RememberingPerformer, answers_hash, windows_hash
 from .page import as_json, markdown
 
 WAYS = (
@@ -57,6 +57,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Ask, and write what came of it; 2 where it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m demonstrator.large_regions_table")
     parser.add_argument("model", help="embedded, a folder, or a hub id")
+    parser.add_argument(
+        "--allocator", help="a copy of the model that learnt windows, for the policy learned"
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="JSONL")
     parser.add_argument("--ways", nargs="+", default=WAYS, metavar="POLICY@BUDGET")
     parser.add_argument("--pairs", nargs="*", default=PAIRS, metavar="WAY:WAY")
@@ -103,7 +106,8 @@ def _run(args: argparse.Namespace, words: Sequence[str] | None) -> None:
     if args.json:
         about = {
             "model": Path(args.model).name,  # no path of a machine
-            "weights_sha256": weights_hash(args.model),
+            "answers_sha256": answers_hash(args.model),
+            "learned_sha256": windows_hash(args.allocator or args.model),
             "questions": len(questions),
             "per_topic": args.per_topic,
             "topics": list(args.topics),
@@ -137,18 +141,24 @@ def _ask(
 ) -> list[tuple[LargeQuestion, dict[str, LargeAnswer]]]:
     answers = Answers(args.items)
     models = load_models(args.model, args.device)
+    allocator = models.allocator
+    if args.allocator:
+        if answers_hash(args.allocator) != answers_hash(args.model):
+            raise QueryError(
+                f"--allocator {Path(args.allocator).name} answers with other weights; train an "
+                "allocator that starts from the model"
+            )
+        allocator = load_models(args.allocator, args.device).allocator
     answered: list[tuple[LargeQuestion, dict[str, LargeAnswer]]] = []
     with (
         closing(
-            RememberingPerformer(models.performer, args.memory, weights_hash(args.model))
+            RememberingPerformer(models.performer, args.memory, answers_hash(args.model))
         ) as own,
         tqdm(total=len(questions) * len(ways), unit="answer", mininterval=5) as bar,
     ):
         for form, group in groupby(questions, key=lambda question: question.form):
             by_way: dict[str, LargeAnswer] = {}
-            asking = ask_in_every_way(
-                list(group), ways, pictures[form], own, models.allocator, answers
-            )
+            asking = ask_in_every_way(list(group), ways, pictures[form], own, allocator, answers)
             for question, way, answer in asking:
                 by_way[str(way)] = answer
                 bar.update()

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from napari_pathreason.engine import BatchPerformer, Performer
-from napari_pathreason.models import find_checkpoint
+from napari_pathreason.models import checkpoint_sha256, find_checkpoint
 from napari_pathreason.types import (
     Completion,
     GenerationSettings,
@@ -26,15 +26,19 @@ from napari_pathreason.types import (
 )
 
 
-def weights_hash(model: str) -> str:
-    """SHA-256 of the safetensors of a model's folder, which its answers belong to."""
+def answers_hash(model: str) -> str:
+    """SHA-256 of what a performer's answers belong to: its weights and words, and its detector."""
     folder, name = find_checkpoint(model)
-    digest = hashlib.sha256(name.encode())
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name == "windows_allocator.safetensors":  # it chooses, and answers nothing
-            continue
-        digest.update(file.read_bytes())
+    digest = hashlib.sha256(checkpoint_sha256(folder, name, performer_alone=True).encode())
+    if (detector := folder / "ood.safetensors").is_file():
+        digest.update(detector.read_bytes())
     return digest.hexdigest()
+
+
+def windows_hash(model: str) -> str | None:
+    """SHA-256 of a model's learned allocator of windows; None if it has none."""
+    weights = find_checkpoint(model)[0] / "windows_allocator.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
 
 
 class RememberingPerformer:
@@ -49,7 +53,7 @@ class RememberingPerformer:
     path : Path
         An SQLite file; several processes may use it at once.
     identity : str
-        Of the weights; see `weights_hash`.
+        Of the weights; see `answers_hash`.
     """
 
     def __init__(self, performer: Performer, path: Path, identity: str) -> None:

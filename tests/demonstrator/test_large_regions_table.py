@@ -1,7 +1,9 @@
 """Policies beside one another: costs are counted, prompts asked once, intervals over sources."""
 
 import gzip
+import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -31,7 +33,7 @@ from demonstrator.sets.large_regions import NUMBERS
 from napari_pathreason.engine import policy_named
 from napari_pathreason.errors import QueryError
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.models import FixedAllocator
+from napari_pathreason.models import FixedAllocator, find_checkpoint
 from napari_pathreason.training import Area, Facts, Sample
 from napari_pathreason.training.samples import Pictures
 from napari_pathreason.types import (
@@ -358,6 +360,44 @@ def test_boxes_are_scored_at_half_and_at_any_overlap():
     values = table.rows[0].values
     assert (values["f1"], values["f1_touching"], values["recall_small"]) == (0, 1, 1)
     assert "recall_large" not in values
+
+
+class _Learnt(FixedAllocator):
+    """Has learnt to read all windows alike."""
+
+    windows = policy_named("uniform")
+
+
+def test_a_copy_of_the_model_may_bring_the_learned_allocator(data, tmp_path, monkeypatch, capsys):
+    class Models:
+        performer = ColourReader()
+
+        def __init__(self, allocator):
+            self.allocator = allocator
+
+    monkeypatch.setattr(
+        command,
+        "load_models",
+        lambda model, *_: Models(FixedAllocator() if model == "embedded" else _Learnt()),
+    )
+    folder, _ = find_checkpoint("embedded")
+    copy, other = tmp_path / "copy", tmp_path / "other"
+    for place in (copy, other):
+        shutil.copytree(folder, place)
+    (copy / "windows_allocator.safetensors").write_bytes(b"learnt")
+    (other / "tokenizer.json").write_text("{}")
+    words = ["embedded", "--data", str(data / "as_is" / "val.jsonl"), "--per-topic", "1"]
+    words += ["--topics", "boxes of tumour", "--ways", "learned@x16", "--pairs", "--items"]
+    words += [str(tmp_path / "items.jsonl"), "--memory", str(tmp_path / "m.sqlite")]
+    results = tmp_path / "large.json"
+    words += ["--json", str(results)]
+    assert command.main(words) == 2
+    assert command.main([*words, "--allocator", str(other)]) == 2
+    assert "--allocator other answers with other weights" in capsys.readouterr().err
+    assert command.main([*words, "--allocator", str(copy)]) == 0
+    about = json.loads(results.read_text())["about"]
+    assert about["learned_sha256"] == hashlib.sha256(b"learnt").hexdigest()
+    assert str(tmp_path) not in results.read_text()
 
 
 def test_the_command_writes_page_table_and_record(data, tmp_path, monkeypatch, capsys):
