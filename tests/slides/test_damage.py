@@ -292,6 +292,47 @@ def test_chunks_that_were_left_out_are_white(tmp_path: Path, zarr_format: int):
     np.testing.assert_array_equal(part, expected[100:200, 300:400])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "top", "fill"),
+    [
+        ("u2", 4095, 0),
+        ("u2", 65535, 0),
+        ("i2", 4095, 0),
+        ("f4", 1, 0),
+        ("f4", 255, 0),
+        ("f4", 1, np.nan),
+    ],
+)
+def test_what_was_left_out_changes_no_brightness(tmp_path: Path, dtype: str, top: int, fill: float):
+    """White is painted on the picture and is no value of it: what else is there stays as bright."""
+    values = RGB / 255 * top
+    pixels = (values if dtype == "f4" else np.rint(values)).astype(dtype)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    options = {"shape": pixels.shape, "dtype": dtype, "chunks": (128, 128, 3), "fill_value": fill}
+    group.create_array("0", **options)[:] = pixels
+    datasets = [{"path": "0"}]
+    group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": datasets}]
+    chunk(tmp_path / "a.zarr", 0, 2, 2).unlink()
+    with open_slide(tmp_path / "a.zarr") as slide:
+        image = whole(slide)
+    expected = RGB.copy()
+    expected[:128, 256:384] = 255
+    assert image.unreadable == 0
+    assert np.abs(image.pixels.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("fill", [7, 255])
+def test_a_fill_value_that_was_chosen_is_a_colour(tmp_path: Path, fill: int):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    options = {"shape": RGB.shape, "dtype": "u1", "chunks": (128, 128, 3), "fill_value": fill}
+    group.create_array("0", **options)[:] = RGB
+    datasets = [{"path": "0"}]
+    group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": datasets}]
+    chunk(tmp_path / "a.zarr", 0, 2, 2).unlink()
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert (whole(slide).pixels[:128, 256:384] == fill).all()
+
+
 def test_parts_of_a_graph_that_fail(tmp_path: Path):
     import dask.array as da
 

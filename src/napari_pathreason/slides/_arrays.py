@@ -110,7 +110,7 @@ class ArraySource:
         bounds = self._bounds()
         values = self._values(level, window)
         if values is not None:
-            return Decoded(self._colours.to_rgb(values, bounds), area)
+            return Decoded(self._rgb(level, window, values, bounds), area)
         pixels = np.full((y2 - y1, x2 - x1, 3), self._colours.background, np.uint8)
         lost = []
         for part in chunks_in(self._levels[level], window):
@@ -119,8 +119,8 @@ class ArraySource:
             if values is None:
                 lost.append(part)
                 continue
-            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._colours.to_rgb(
-                values, bounds
+            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._rgb(
+                level, part, values, bounds
             )
         missing = sum((right - left) * (bottom - top) for left, top, right, bottom in lost)
         return Decoded(pixels, area, missing, tuple(lost))
@@ -154,6 +154,16 @@ class ArraySource:
         if values.shape[:2] != (y2 - y1, x2 - x1):
             return None  # the level is smaller than it says
         return values[..., None] if values.ndim == 2 else values
+
+    def _rgb(
+        self, level: int, window: Window, values: NDArray[Any], bounds: Range | None
+    ) -> NDArray[np.uint8]:
+        """RGB of the values of a window, with the background where the file left something out."""
+        pixels = self._colours.to_rgb(values, bounds)
+        left_out = getattr(self._levels[level], "left_out", None)
+        for rows, columns in () if left_out is None else left_out(window, values):
+            pixels[rows, columns] = self._colours.background
+        return pixels
 
     def _bounds(self) -> Range | None:
         """What becomes 0 and 255; taken once, at the first read."""

@@ -65,15 +65,15 @@ class _Plane:
         self._channel_chunks = -(-channels // chunk.get("c", channels))
         level = str(array.path)
         self._native = NativeChunks(array, folder / level, f"the level {level} of {folder.name}")
-        self._is_white = False
+        self._is_in_colour = False
 
-    def show_left_out_as_white(self) -> None:
-        """Give white where no channel has a chunk, as every other slide does.
+    def show_left_out_as_background(self) -> None:
+        """Name what was left out, so that it becomes the background, as of every other slide.
 
         Writers leave out chunks that hold the fill value alone, 0 by default; on a slide in colour
-        that is what was not scanned.
+        that is what was not scanned. A fill value that somebody chose is a colour, and stays.
         """
-        self._is_white = self._array.fill_value in (None, 0)
+        self._is_in_colour = _is_nothing(self._array.fill_value)
 
     def busiest(self) -> Window:
         """Where a chunk with many bytes lies; the middle one where none has a file."""
@@ -102,10 +102,32 @@ class _Plane:
         part = np.asarray(self._array[tuple(chosen.get(axis, 0) for axis in self._axes)])
         axes = [axis for axis in self._axes if axis in chosen]
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
-        part = part if "c" in axes else part[..., None]
-        if not self._is_white or part[..., 0].all():
-            return part
-        return self._whitened(part, key)
+        return part if "c" in axes else part[..., None]
+
+    def left_out(
+        self, window: Window, values: np.ndarray[Any, np.dtype[Any]]
+    ) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns, in a window, of chunks that no channel has.
+
+        Parameters
+        ----------
+        window : tuple of int
+        values : array (height, width, channels)
+            Of that window: where a chunk holds something, its file need not be looked for.
+        """
+        if not self._is_in_colour:
+            return
+        empty = ~values[..., 0].astype(bool) | (values[..., 0] != values[..., 0])
+        if not empty.any():
+            return
+        x1, y1, x2, y2 = window
+        for y, x in self._chunks_in((slice(y1, y2), slice(x1, x2))):
+            rows, columns = (
+                _within(y, self.chunks[0], (y1, y2)),
+                _within(x, self.chunks[1], (x1, x2)),
+            )
+            if empty[rows, columns].all() and not any(self._native.find(self._numbers(y, x))):
+                yield rows, columns
 
     def _bounds(self, key: tuple[slice, slice]) -> tuple[tuple[int, int], ...]:
         """Start and stop of a key, for rows and columns."""
@@ -125,28 +147,16 @@ class _Plane:
             at = {"y": y, "x": x, "c": channel}
             yield tuple(at.get(axis, 0) for axis in self._axes)
 
-    def _whitened(
-        self, part: np.ndarray[Any, np.dtype[Any]], key: tuple[slice, slice]
-    ) -> np.ndarray[Any, np.dtype[Any]]:
-        rows, columns = self._bounds(key)
-        if part.shape[:2] != (rows[1] - rows[0], columns[1] - columns[0]):
-            return part  # steps, as of a sample of values
-        part = np.array(part)
-        top: Any = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
-        for y, x in self._chunks_in(key):
-            across = _within(x, self.chunks[1], columns)
-            block = part[_within(y, self.chunks[0], rows), across]
-            if block.any():
-                continue
-            if not any(self._native.find(self._numbers(y, x))):
-                block[...] = top
-        return part
-
 
 def _within(index: int, side: int, bounds: tuple[int, int]) -> slice:
     """Where a chunk lies in what was read from ``bounds[0]`` to ``bounds[1]``."""
     start, stop = bounds
     return slice(max(0, index * side - start), min(stop, (index + 1) * side) - start)
+
+
+def _is_nothing(fill: Any) -> bool:
+    """Whether a fill value is one that nobody chose: none, 0, or no number."""
+    return fill is None or bool(fill == 0 or fill != fill)
 
 
 def open_zarr(path: Path, channels: str = "") -> ZarrImage:
@@ -208,7 +218,7 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     colours = _colours(path.name, ome, levels[0], channels)
     if colours.kind == "rgb":
         for level in levels:
-            level.show_left_out_as_white()
+            level.show_left_out_as_background()
     mpp = _scale(ome, multiscale, axes)
     if mpp is not None:
         notes += _contradiction(ome, multiscale, names, levels)
