@@ -323,6 +323,47 @@ def test_bits_that_the_file_states(tmp_path: Path):
     assert off_by(read(path), RGB // 4) <= 1
 
 
+@pytest.mark.parametrize("tag", ["MaxSampleValue", "SignificantBits"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_bits_that_the_values_go_beyond_are_not_believed(tmp_path: Path, tag: str, alpha: bool):
+    """Else all but the darkest would be white."""
+    pixels = RGB.astype(np.uint16) * 257
+    options = {"photometric": "rgb", "tile": (64, 64)}
+    if alpha:
+        pixels = np.dstack([pixels, np.full_like(pixels[..., :1], 65535)])
+        options["extrasamples"] = ["unassalpha"]
+    path = tmp_path / "a.ome.tif"
+    if tag == "MaxSampleValue":
+        options["extratags"] = [(281, "H", 3 + alpha, (1023,) * (3 + alpha), True)]
+        tifffile.imwrite(path, pixels, metadata=None, **options)
+    else:
+        tifffile.imwrite(path, pixels, metadata={"axes": "YXS", "SignificantBits": 10}, **options)
+    assert off_by(read(path), RGB) <= 1
+
+
+def test_a_hot_pixel_does_not_make_a_picture_dark(tmp_path: Path):
+    path = tmp_path / "a.tif"
+    values = RGB.astype(np.uint16) * 16
+    values[5, 5] = 65535
+    tag = [(281, "H", 3, (4095,) * 3, True)]
+    tifffile.imwrite(path, values, photometric="rgb", tile=(64, 64), extratags=tag)
+    pixels = read(path)
+    assert (pixels[5, 5] == 255).all()
+    pixels[5, 5] = RGB[5, 5]
+    assert off_by(pixels, RGB) <= 1
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_what_is_no_number_is_background(tmp_path: Path, top: int):
+    path = tmp_path / "a.tif"
+    values = (RGB / 255 * top).astype("f4")
+    values[:, 64:100] = np.nan
+    tifffile.imwrite(path, values, photometric="rgb", tile=(64, 64))
+    expected = RGB.copy()
+    expected[:, 64:100] = 255
+    assert off_by(read(path), expected) <= 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", "strips.tif"])
 def test_orientation_as_viewers_show_it(tmp_path: Path, orientation: int, suffix: str):

@@ -51,6 +51,9 @@ JPEG_2000 = {34712, 33004, APERIO_YCBCR, APERIO_RGB}
 BITS = (8, 10, 12, 14, 16)
 """Bits of cameras whose values lie in more; the glass around bright tissue nearly fills them."""
 
+HOT = 1e-3
+"""Share of values above what the bits of a file can hold, up to which it is a camera's fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -165,12 +168,13 @@ class Colours:
         """Value of white where it is known: the type's or the camera's; else None."""
         if self.dtype == np.bool_:
             return 1.0
-        if self.bits and self.dtype.kind == "u":
-            return float(2**self.bits - 1)
         finite = values[np.isfinite(values)]
         if not finite.size or finite.min() < 0:
             return None
         brightest = float(finite.max())
+        stated = self._stated_top()
+        if stated is not None and float((finite > stated).mean()) <= HOT:
+            return stated
         return next((top for top in self._tops() if 0.7 * top < brightest <= top), None)
 
     def _tops(self) -> list[float]:
@@ -182,12 +186,17 @@ class Colours:
             {float(top) for top in (*(2**bits - 1 for bits in BITS), most) if top <= most}
         )
 
+    def _stated_top(self) -> float | None:
+        """White by the bits that the file states; None where it states none."""
+        return float(2**self.bits - 1) if self.bits and self.dtype.kind == "u" else None
+
     def _opaque(self, alpha: NDArray[Any]) -> float | None:
         """Alpha that hides all: where the colours fill a part of their type, it does too."""
-        if self.bits:
-            return float(2**self.bits - 1)
         finite = alpha[np.isfinite(alpha)]
         most = float(finite.max(initial=0))
+        stated = self._stated_top()
+        if stated is not None and float((finite > stated).mean()) <= HOT:
+            return stated
         return next((top for top in self._tops() if most and most <= top), None)
 
     def to_rgb(self, values: NDArray[Any], bounds: Range | None) -> NDArray[np.uint8]:
@@ -217,6 +226,8 @@ class Colours:
                 colours = _over_white(colours, opacity, self.alpha == "premultiplied")
         if count == 1:
             colours = np.repeat(colours, 3, axis=2)
+        elif values.dtype.kind == "f" and (nothing := np.isnan(values[..., :3]).all(axis=2)).any():
+            colours[nothing] = self.background  # no numbers stand where nothing was scanned
         return np.ascontiguousarray(colours)
 
     def _opacity(self, alpha: NDArray[Any], opaque: float | None) -> NDArray[np.uint16]:
