@@ -148,6 +148,24 @@ def test_ycbcr_as_pillow_writes_it(tmp_path: Path):
     assert off_by(read(path), RGB) <= 2
 
 
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_ycbcr_whose_planes_are_jpegs_of_their_own(tmp_path: Path, subsampling):
+    """No decoder turns one plane into RGB; where two of them are smaller, it is refused."""
+    planes = [tile[..., i] for i in range(3) for tile in tiles_of(YCBCR, 64)]
+    tiles = [imagecodecs.jpeg8_encode(np.ascontiguousarray(plane), level=100) for plane in planes]
+    path = tmp_path / "a.tif"
+    options = {"shape": (3, HEIGHT, WIDTH), "dtype": np.uint8, "tile": (64, 64), "metadata": None}
+    tifffile.imwrite(path, iter(tiles), photometric="ycbcr", planarconfig="separate", **options)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[259].overwrite(7)
+        tiff.pages[0].tags[530].overwrite(subsampling)
+    if subsampling == (1, 1):
+        assert np.abs(read(path).astype(int) - RGB).mean() < 2
+    else:
+        with pytest.raises(SlideError, match=r"YCbCr colours .* apart.*save it as RGB"):
+            open_slide(path)
+
+
 def test_ycbcr_of_a_lower_resolution_is_refused(tmp_path: Path):
     tiles = [tile.tobytes() for tile in tiles_of(YCBCR, 64)]  # half is what no tag means
     path = write_tiles(tmp_path / "a.tif", tiles, 64, 3, {259: 1, 262: 6})
@@ -292,6 +310,20 @@ def test_a_palette_of_eight_bits(tmp_path: Path):
         path = tmp_path / f"{name}.tif"
         tifffile.imwrite(path, RGB[..., 0], photometric="palette", colormap=palette, tile=(64, 64))
         assert off_by(read(path)[..., 1], RGB[..., 0]) == 0
+
+
+def test_a_palette_of_two_colours(tmp_path: Path):
+    path, mask = tmp_path / "a.tif", RGB[..., 0] > 100
+    table = np.zeros((3, 2), np.uint16)
+    table[:, 0], table[:, 1] = (0, 65535, 0), (65535, 0, 257)
+    about = {"shape": mask.shape, "dtype": "u1", "bitspersample": 1, "rowsperstrip": len(mask)}
+    packed = np.packbits(mask, axis=1).tobytes()
+    tags = [(320, "H", 6, tuple(table.ravel().tolist()), True)]
+    tifffile.imwrite(path, iter([packed]), photometric="minisblack", extratags=tags, **about)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[262].overwrite(3)
+    expected = np.where(mask[..., None], (255, 0, 1), (0, 255, 0))
+    assert off_by(read(path), expected) == 0
 
 
 @pytest.mark.parametrize("photometric", [77, 51177])

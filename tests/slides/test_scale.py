@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_no_microscope_writes_that(tmp_path: Path, resolution, unit: int, says: 
 
 def test_a_unit_of_nothing_is_no_scale(tmp_path: Path):
     assert scale_of(write_tiff(tmp_path / "a.tif", (40000, 40000), 1))[:2] == (None, "unknown")
+
+
+@pytest.mark.parametrize(("kind", "count", "value"), [(2, 3, b"cm\0\0"), (3, 2, b"\3\0\3\0")])
+def test_a_unit_of_another_type_is_no_scale_and_no_damage(tmp_path: Path, kind, count, value):
+    path = write_tiff(tmp_path / "a.tif", (40000, 40000), 3)
+    content = path.read_bytes()
+    head = struct.pack("<HHI", 296, 3, 1)
+    at = content.index(head)
+    changed = struct.pack("<HHI", 296, kind, count) + value
+    path.write_bytes(content[:at] + changed + content[at + len(changed) :])
+    assert scale_of(path)[:2] == (None, "unknown")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ REFUSED = {
 }
 """Photometric interpretations that are refused, by their number in TIFF."""
 JPEG = {7, 33007}
-"""Compressions whose decoder turns YCbCr into RGB by itself; 33007 is what Aperio writes too."""
+"""Compressions whose decoder turns YCbCr into RGB by itself, where all three lie in one stream;
+33007 is what Aperio writes too."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 SERVED = {WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR}
 APERIO_YCBCR, APERIO_RGB = 33003, 33005
@@ -203,7 +204,7 @@ class Colours:
         """RGB, uint8 (height, width, 3), of values (height, width, channels)."""
         if self.kind == "palette":
             assert self.table is not None  # it is made with the kind
-            indices = np.minimum(values[..., 0], len(self.table) - 1)
+            indices = np.minimum(values[..., 0].astype(np.intp), len(self.table) - 1)
             looked_up: NDArray[np.uint8] = self.table[indices]
             return looked_up
         if self.kind == "channels":
@@ -339,7 +340,7 @@ def colours_of_page(page: Any, name: str) -> Colours:
     luma = None
     if compression == APERIO_YCBCR:
         luma = _luma(page)
-    elif photometric == YCBCR and compression not in JPEG:
+    elif photometric == YCBCR and (compression not in JPEG or int(page.planarconfig) == 2):
         luma = _luma_unpacked(page, compression, name)
     if luma is not None and dtype != np.uint8:
         raise SlideError(f"{name} holds YCbCr colours of {dtype.name}; save it as RGB of 8 bits")
@@ -384,7 +385,7 @@ def _bits_of(page: Any, dtype: np.dtype[Any]) -> int:
 
 def _palette(page: Any, dtype: np.dtype[Any], name: str) -> Colours:
     table = page.colormap
-    if table is None or dtype.kind != "u":
+    if table is None or dtype.kind not in "bu":  # two colours take one bit
         raise SlideError(f"{name} names colours of a palette that it lacks; save it as RGB")
     values = np.asarray(table)
     if values.size and values.max() > 255:  # some writers put 8 bits where 16 belong
@@ -411,8 +412,8 @@ def _luma_unpacked(page: Any, compression: int, name: str) -> tuple[float, float
         return None if _turns_colours(page) else _luma(page)
     if subsampling != (1, 1):
         raise SlideError(
-            f"{name} holds YCbCr colours without JPEG, at a lower resolution than brightness; "
-            "save it as RGB"
+            f"{name} holds YCbCr colours without JPEG or apart, at a lower resolution than "
+            "brightness; save it as RGB"
         )
     levels = page.tags.valueof("ReferenceBlackWhite", None)
     if levels is not None:

@@ -220,7 +220,7 @@ def mpp_of_tags(page: Any) -> Mpp:
 
     The unit stands in the tag, and for ImageJ in the description.
     """
-    unit = {2: 25400.0, 3: 10_000.0}.get(int(page.tags.valueof("ResolutionUnit", 2)), 0.0)
+    unit = _unit_of_tag(page.tags.valueof("ResolutionUnit", 2))
     about = str(page.description)
     if about.startswith("ImageJ="):
         lines = (line.partition("=") for line in about.splitlines())
@@ -239,6 +239,11 @@ def mpp_of_tags(page: Any) -> Mpp:
         except (TypeError, ValueError, ZeroDivisionError):
             return None
     return (sizes[0], sizes[1]) if unit else None
+
+
+def _unit_of_tag(value: Any) -> float:
+    """Micrometres of the unit of a resolution tag; 0 where it is none, whatever stands there."""
+    return {2: 25400.0, 3: 10_000.0}.get(value, 0.0) if isinstance(value, int) else 0.0
 
 
 def _plausible(mpp: tuple[float, float]) -> bool:

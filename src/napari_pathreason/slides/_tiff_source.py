@@ -161,7 +161,7 @@ class TiffSource:
             colours.kind in ("rgb", "grey")
             and len(self._levels[0].pages) == 1
             and int(self._levels[0].page.samplesperpixel) in (1, 3)
-            and int(self._levels[0].page.tags.valueof(ORIENTATION, 1)) == 1
+            and self._levels[0].page.tags.valueof(ORIENTATION, 1) == 1
             and colours.alpha == "none"
             and not colours.needs_range
         )
