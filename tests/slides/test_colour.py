@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
@@ -419,6 +421,79 @@ def test_orientation_as_viewers_show_it(tmp_path: Path, orientation: int, suffix
         np.testing.assert_array_equal(whole(slide), expected)
         part = slide.read_region(Region(20, 30, 90, 70), (90, 70))
         np.testing.assert_array_equal(part.pixels, expected[30:100, 20:110])
+
+
+@pytest.mark.parametrize("where", ["behind", "text", "webp", "broken"])
+def test_orientation_wherever_it_is_written(tmp_path: Path, where: str):
+    """EXIF may follow the pixels of a PNG, and programs wrote it as text before it had a chunk."""
+    exif = Image.Exif()
+    exif[274] = 6
+    data, path = exif.tobytes(), tmp_path / "a.png"
+    if where == "webp":
+        path = tmp_path / "a.webp"
+        Image.fromarray(RGB).save(path, lossless=True, exif=exif)
+    elif where == "text":
+        text = f"\nexif\n{len(data):8d}\n{data.hex()}\n"
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Raw profile type exif", text, zip=True)
+        Image.fromarray(RGB).save(path, pnginfo=info)
+    else:
+        Image.fromarray(RGB).save(path)
+        content = b"eXIf" + (data.removeprefix(b"Exif\0\0") if where == "behind" else b"none")
+        chunk = (len(content) - 4).to_bytes(4, "big") + content
+        chunk += zlib.crc32(content).to_bytes(4, "big")
+        whole_file = path.read_bytes()
+        path.write_bytes(whole_file[:-12] + chunk + whole_file[-12:])
+    shown = Image.fromarray(RGB)
+    shown.getexif()[274] = 1 if where == "broken" else 6
+    np.testing.assert_array_equal(read(path), np.asarray(ImageOps.exif_transpose(shown)))
+
+
+@pytest.mark.parametrize("top", [4095, 65535])
+@pytest.mark.parametrize("channels", ["rgb", "rgba", "grey and alpha"])
+def test_a_png_of_16_bits_keeps_its_brightness(tmp_path: Path, top: int, channels: str):
+    """Of each value the upper 8 bits alone would be dark where a camera fills 12."""
+    values = np.rint(RGB / 255 * top).astype(np.uint16)
+    alpha = np.full_like(values[..., :1], top)
+    expected = RGB
+    if channels == "rgba":
+        values = np.dstack([values, alpha])
+    elif channels == "grey and alpha":
+        values, expected = np.dstack([values[..., :1], alpha]), np.repeat(RGB[..., :1], 3, axis=2)
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(values))
+    with open_slide(path) as slide:
+        assert off_by(whole(slide), expected) <= 1
+        assert "uint16 pixels were stretched" in " ".join(slide.notes)
+
+
+def test_a_cut_png_of_16_bits_is_an_error(tmp_path: Path):
+    path = tmp_path / "a.png"
+    content = imagecodecs.png_encode(RGB.astype(np.uint16) * 257)
+    path.write_bytes(content[: len(content) // 2])
+    with open_slide(path) as slide, pytest.raises(SlideError, match="cut off or damaged"):
+        whole(slide)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])
+def test_colours_are_those_of_the_file_and_not_of_its_name(tmp_path: Path, name: str):
+    """A TIFF is read as one under any name, and a picture too."""
+    tifffile.imwrite(tmp_path / "real.tif", RGB, photometric="cielab", tile=(64, 64))
+    (tmp_path / "real.tif").rename(tmp_path / name)
+    with pytest.raises(SlideError, match="CIELAB"):
+        open_slide(tmp_path / name)
+    Image.fromarray(RGB).save(tmp_path / "real.png")
+    (tmp_path / "real.png").rename(tmp_path / "b.svs")
+    np.testing.assert_array_equal(read(tmp_path / "b.svs"), RGB)
+
+
+def test_a_program_is_not_run_for_what_is_no_picture(tmp_path: Path, monkeypatch):
+    """Pillow hands PostScript to an interpreter."""
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("it was run"))
+    Image.fromarray(RGB).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(SlideError, match="is not an image"):
+        open_slide(tmp_path / "a.png")
 
 
 def test_a_scale_turns_with_the_picture(tmp_path: Path):

@@ -23,7 +23,12 @@ from . import _limits as limits
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 JPEGS = {"JPEG", "MPO"}  # Pillow's formats, whatever a file is called
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "JPEG2000")
+"""Pillow's, that are read under any of `SUFFIXES`; some others start programs (PostScript)."""
 ORIENTATION = 274  # the tag of EXIF
+PNG = b"\x89PNG\r\n\x1a\n"
+CHUNKS = 100_000
+"""Of a PNG, at most; writers split pixels into some thousand."""
 ALPHA = {"RGBA", "LA", "PA", "La", "RGBa"}  # Pillow's modes that hold transparency
 
 
@@ -56,6 +61,19 @@ class LazyPicture:
         return part
 
 
+def is_picture(path: Path) -> bool | None:
+    """Whether a file begins as a flat picture, or as a TIFF (False); None where as neither."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return None
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return False
+    known = head.startswith((PNG, b"\xff\xd8\xff")) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+    return True if known else None
+
+
 @dataclass(frozen=True, slots=True)
 class FlatPicture:
     """A flat picture: its pixels, which way it lies, its ICC profile, and what must be said."""
@@ -81,7 +99,7 @@ def open_picture(path: Path) -> FlatPicture:
         with _opened(path) as file:
             width, height = file.size
             mode = _mode(file)
-            orientation = _orientation(file)
+            orientation = _orientation(file, path)
             profile = file.info.get("icc_profile")
             frames = int(getattr(file, "n_frames", 1))
             inks = file.mode == "CMYK"
@@ -97,16 +115,20 @@ def open_picture(path: Path) -> FlatPicture:
     if inks or lab:
         held = "printing inks (CMYK)" if inks else "CIELAB colours"
         raise SlideError(f"{path.name} holds {held}; save it as RGB")
-    if width * height > limits.FLAT_PIXELS:
+    channels, dtype = {
+        **{"L": (1, "u1"), "RGBA": (4, "u1"), "I;16": (1, "u2"), "I": (1, "i4")},
+        **{"RGB;16": (3, "u2"), "RGBA;16": (4, "u2")},
+    }.get(mode, (3, "u1"))
+    # of 8 bits, so many pixels; of 16 half of them
+    if width * height * max(1, np.dtype(dtype).itemsize * channels / 3) > limits.FLAT_PIXELS:
         raise SlideError(
             f"{path.name} is too large for a flat picture; save it as a tiled, pyramidal TIFF"
         )
-    channels, dtype = {"L": (1, "u1"), "RGBA": (4, "u1"), "I;16": (1, "u2"), "I": (1, "i4")}.get(
-        mode, (3, "u1")
-    )
 
     def load() -> NDArray[Any]:
         try:
+            if mode in ("RGB;16", "RGBA;16"):
+                return _deep_png(path, (height, width, channels))
             with _opened(path) as file:
                 is_jpeg = file.format in JPEGS
                 pixels = np.asarray(file if mode.startswith("I") else file.convert(mode), dtype)
@@ -124,18 +146,53 @@ def open_picture(path: Path) -> FlatPicture:
     )
 
 
-def _orientation(file: Any) -> int:
-    """Which way a picture lies; the pixels are not decoded for it."""
+def _deep_png(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """RGB or RGBA of 16 bits, of which Pillow keeps the upper 8: dark where a camera has 12."""
+    import imagecodecs
+
+    pixels: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
+    if pixels.shape[2] == 2:  # grey and alpha
+        pixels = pixels[..., [0, 0, 0, 1]]
+    return pixels.reshape(shape)
+
+
+def _orientation(file: Any, path: Path) -> int:
+    """Which way a picture lies; the pixels are not decoded for it. Broken EXIF says nothing."""
     from PIL import Image
 
-    if file.format == "PNG":  # whose own method loads all of it
-        exif = Image.Exif()
-        if "exif" in file.info:
-            exif.load(file.info["exif"])
-    else:
-        exif = file.getexif()
-    value = exif.get(ORIENTATION, 1)
+    try:
+        if file.format == "PNG":  # whose own method loads all of it
+            exif = Image.Exif()
+            exif.load(_exif_of_png(file, path))
+        else:
+            exif = file.getexif()
+        value = exif.get(ORIENTATION, 1)
+    except Exception:  # parsers raise whatever they like
+        return 1
     return value if value in range(1, 9) else 1
+
+
+def _exif_of_png(file: Any, path: Path) -> bytes:
+    """EXIF of a PNG: of its chunk, which may follow the pixels, or of the text of older programs.
+
+    Empty where there is none.
+    """
+    if "exif" in file.info:
+        return bytes(file.info["exif"])
+    text = file.info.get("Raw profile type exif")
+    if text:  # a name, a length, and bytes as hexadecimal digits, a line each
+        return bytes.fromhex("".join(str(text).split("\n")[3:]))
+    with path.open("rb") as raw:
+        raw.seek(len(PNG))
+        for _ in range(CHUNKS):
+            head = raw.read(8)
+            length = int.from_bytes(head[:4], "big")
+            if len(head) < 8 or head[4:] == b"IEND":
+                break
+            if head[4:] == b"eXIf" and length <= 2**16:
+                return b"Exif\0\0" + raw.read(length)
+            raw.seek(length + 4, 1)
+    return b""
 
 
 def _check_jpeg(path: Path) -> None:
@@ -163,13 +220,20 @@ def _opened(path: Path) -> Iterator[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file = Image.open(path)
+        file = Image.open(path, formats=FORMATS)
     with file:
         yield file
 
 
 def _mode(file: Any) -> str:
-    """Pillow mode that keeps what the picture holds: grey, 16-bit grey, RGB or RGBA."""
+    """Pillow mode that keeps what the picture holds: grey, 16-bit grey, RGB or RGBA.
+
+    With ";16" behind it, one that Pillow does not keep.
+    """
+    if file.format == "PNG" and "transparency" not in file.info:
+        packed = str(file.tile[0][3]) if file.tile else ""
+        if packed in ("RGB;16B", "RGBA;16B", "LA;16B"):
+            return "RGB;16" if packed == "RGB;16B" else "RGBA;16"
     if file.mode.startswith("I"):
         return "I" if file.mode == "I" else "I;16"
     if file.mode in ALPHA or "transparency" in file.info:

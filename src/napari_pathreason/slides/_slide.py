@@ -22,7 +22,7 @@ from ._arrays import ArraySource
 from ._cache import CACHE
 from ._dicom import EXPORT, dicom_slide
 from ._display import DisplayLevel, display_levels
-from ._flat import HELP, SUFFIXES, open_picture
+from ._flat import HELP, SUFFIXES, is_picture, open_picture
 from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES
 from ._pyramid import levels_that_show_it
 from ._resample import read_resampled
@@ -276,7 +276,8 @@ def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
         image = open_zarr(path, channels)
         stated = () if image.mpp is None else (Stated("OME", image.mpp),)
         return OpenedFile(_levels_of(image, path.name), stated)
-    if path.suffix.lower() in SUFFIXES:
+    is_flat = is_picture(path)
+    if is_flat or (is_flat is None and path.suffix.lower() in SUFFIXES):
         picture = open_picture(path)
         source = ArraySource([picture.pixels], None, None, path.name, picture.notes)
         return OpenedFile(source, (), picture.orientation, picture.profile)
