@@ -10,10 +10,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide
 from tests.support import coded_pixels
-from tests.support.scanners import write_ndpi
+from tests.support.scanners import write_bif, write_ndpi, write_trestle
 
 RGB = coded_pixels(np.arange(300) * 6.0, np.arange(200) * 6.0)
 JPEG_2000 = Path(__file__).parents[2].parent / "shared/slides/tcga-cr-7395-01a-01-ts1.svs"
@@ -145,3 +146,31 @@ def test_miniatures_of_vendors(tmp_path: Path, vendor: str):
         path, RGB, photometric="rgb", tile=(64, 64), metadata=None, bigtiff=True, **described
     )
     np.testing.assert_array_equal(read(path), RGB)
+
+
+@pytest.mark.parametrize("overlap", [0, 8])
+@pytest.mark.parametrize(("name", "write"), [("a.bif", write_bif), ("a.tif", write_trestle)])
+def test_tiles_that_overlap_show_nothing_twice(tmp_path: Path, name: str, write, overlap: int):
+    path = tmp_path / name
+    shown = write(path, RGB, overlap)
+    with open_slide(path) as slide:
+        assert (slide.height, slide.width) == shown.shape[:2]
+        np.testing.assert_array_equal(whole(slide), shown)
+        assert ("its tiles overlap" in " ".join(slide.notes)) == bool(overlap)
+        if overlap:
+            assert slide.info.mpp == pytest.approx((0.465,) * 2 if name == "a.bif" else (0.5, 0.5))
+
+
+def test_tiles_that_overlap_and_that_nothing_lays_right_are_refused(tmp_path: Path):
+    path = tmp_path / "a.bif"
+    write_bif(path, RGB, 8)
+    path.write_bytes(path.read_bytes().replace(b"AOIScanned", b"AOIUnknown"))
+    with pytest.raises(SlideError, match=r"its tiles overlap.*export it as OME-TIFF"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["a.mrxs", "a.vms", "a.czi"])
+def test_what_is_no_slide_of_that_kind_names_the_remedy(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(b"nothing of it" * 100)
+    with pytest.raises(SlideError, match=f"{name}.*all files of the slide.*OME-TIFF"):
+        open_slide(tmp_path / name)

@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 SUFFIXES = {".mrxs", ".vms", ".vmu", ".czi", ".svslide", ".dcm", ".dicom"}
 """Files that nothing else here reads."""
+WHOLE = "put all files of the slide into one folder, or export it as OME-TIFF"
+"""Remedy for slides that are several files."""
 TRIED = 12
 """Tiles that are tried before all are thought damaged."""
 
@@ -182,7 +184,7 @@ def _opened(path: Path, remedy: str) -> Any:
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
-        raise SlideError(f"{path.name} is of no format that OpenSlide reads") from None
+        raise SlideError(f"{path.name} is of no format that OpenSlide reads; {remedy}") from None
     except (openslide.OpenSlideError, OSError) as error:
         words = " ".join(str(error).split()).replace(f"{path.parent}{os.sep}", "").strip()
         raise SlideError(

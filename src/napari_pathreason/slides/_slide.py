@@ -23,7 +23,7 @@ from ._cache import CACHE
 from ._dicom import EXPORT, dicom_slide
 from ._display import DisplayLevel, display_levels
 from ._flat import HELP, SUFFIXES, is_picture, open_picture
-from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES
+from ._openslide import SUFFIXES as OPENSLIDE_SUFFIXES, WHOLE
 from ._pyramid import levels_that_show_it
 from ._resample import read_resampled
 from ._scale import Scale, Stated, checked_mpp, decide_scale
@@ -282,7 +282,7 @@ def _open_file(path: Path, cache: int, channels: str) -> OpenedFile:
         source = ArraySource([picture.pixels], None, None, path.name, picture.notes)
         return OpenedFile(source, (), picture.orientation, picture.profile)
     if path.suffix.lower() in OPENSLIDE_SUFFIXES:
-        return open_with_openslide(path)
+        return open_with_openslide(path, remedy=WHOLE)
     return open_tiff(path, cache, channels)
 
 

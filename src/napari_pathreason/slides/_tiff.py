@@ -37,6 +37,7 @@ from ._flat import HELP, LazyPicture
 from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
+from ._overlap import tiles_overlap
 from ._pyramid import (
     Picture,
     choose_picture,
@@ -51,6 +52,8 @@ from ._tiff_source import Level, TiffSource, grid_of
 
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
 ORIENTATION, PROFILE = 274, 34675
+OVERLAP = "its tiles overlap, and only OpenSlide lays them right; export it as OME-TIFF"
+LAID = "the slide was read with OpenSlide, as its tiles overlap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
             tiff = files.enter_context(tifffile.TiffFile(path))
             ome = _checked_set(path, tiff, directories)
             chosen, others = choose_picture(tiff, path.name)
+            if tiles_overlap(tiff, chosen):
+                files.close()
+                return open_with_openslide(path, (LAID,), OVERLAP)
         faults = {offset: one.fault for offset, one in directories.by_offset.items()}
         image = _image_of(ome, tiff, chosen)
         with reading(path.name, SlideError, HELP):
