@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from napari_pathreason.errors import SlideError
@@ -146,8 +148,6 @@ def test_a_damaged_strip_of_jpeg_is_no_grey(tmp_path: Path, side: int):
 
 
 def test_a_picture_is_read_whatever_it_is_called(tmp_path: Path):
-    from PIL import Image
-
     path = tmp_path / "a.jpg"
     Image.fromarray(RGB).save(path, format="PNG")
     with open_slide(path) as slide:
@@ -156,8 +156,6 @@ def test_a_picture_is_read_whatever_it_is_called(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 def test_a_damaged_flat_jpeg_is_an_error(tmp_path: Path, name: str):
-    from PIL import Image
-
     path = tmp_path / name
     Image.fromarray(RGB).save(path, format="JPEG", quality=90)
     content = path.read_bytes()
@@ -506,3 +504,64 @@ def test_a_mask_knows_what_it_could_not_judge(tmp_path: Path, how: str):
         assert mask.mask[16:].all()
         assert any("could not be judged" in note for note in mask.notes)
         assert whole(slide).unreadable == 0
+
+
+# left out, or lost
+
+
+PART = (slice(128, 256), slice(256, 384))
+"""Rows and columns of one tile or chunk of level 0."""
+
+
+def write_levels(folder: Path, kind: str, is_blank: bool) -> tuple[Path, np.ndarray]:
+    """A pyramid of two levels whose level 0 leaves a part out that is blank or not, and level 0."""
+    fine = RGB.copy()
+    if is_blank:
+        fine[PART] = 243  # glass, beside tissue
+    coarse = np.asarray(Image.fromarray(fine).reduce(2))
+    path = folder / f"a.{kind}"
+    if kind == "tif":
+        packed = [
+            zlib.compress(np.ascontiguousarray(fine[y : y + 128, x : x + 128]))
+            for y in range(0, HEIGHT, 128)
+            for x in range(0, WIDTH, 128)
+        ]
+        packed[6] = b""
+        options = {"photometric": "rgb", "tile": (128, 128), "compression": "zlib"}
+        with tifffile.TiffWriter(path) as writer:
+            writer.write(iter(packed), shape=RGB.shape, dtype=np.uint8, **options)
+            writer.write(coarse, **options)
+    else:
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        for name, level in (("0", fine), ("1", coarse)):
+            array = group.create_array(name, shape=level.shape, dtype="u1", chunks=(128, 128, 3))
+            array[:] = level
+        datasets = [{"path": "0"}, {"path": "1"}]
+        group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": datasets}]
+        chunk(path, 1, 2, 2).unlink()
+    fine[PART] = 255
+    return path, fine
+
+
+@pytest.mark.parametrize("kind", ["tif", "zarr"])
+@pytest.mark.parametrize("is_blank", [True, False])
+def test_what_a_coarser_level_shows_was_lost(tmp_path: Path, kind: str, is_blank: bool):
+    """A tile of no bytes in the midst of tissue is no background: encoders and copies fail."""
+    path, expected = write_levels(tmp_path, kind, is_blank)
+    with open_slide(path) as slide:
+        assert len(slide.level_sizes) == 2
+        image = whole(slide)
+        inside = slide.read_region(Region(270, 140, 20, 20), (20, 20))
+    np.testing.assert_array_equal(image.pixels, expected)
+    assert image.lost == (() if is_blank else (Region(256, 128, 128, 128),))
+    assert inside.unreadable == (0 if is_blank else 1)
+
+
+def test_a_chunk_that_only_a_coarse_level_lacks_was_lost(tmp_path: Path):
+    path, _ = write_levels(tmp_path, "zarr", False)
+    (path / "1" / "0.0.0").unlink()
+    with open_slide(path) as slide:
+        image = slide.read_region(Region(0, 0, WIDTH, HEIGHT), (WIDTH // 2, HEIGHT // 2))
+    assert image.level == 1
+    assert image.lost == (Region(0, 0, 256, 256),)
+    assert (image.pixels[:128, :128] == 255).all()

@@ -13,6 +13,7 @@ from napari_pathreason.errors import PathreasonError, SlideError
 
 from ._colour import Colours, Range, colours_of_array
 from ._files import patient
+from ._left_out import is_shown_coarser, scaled
 from ._source import SAMPLE, Decoded, Window
 
 T = TypeVar("T")
@@ -109,10 +110,11 @@ class ArraySource:
         area = (x2 - x1) * (y2 - y1)
         bounds = self._bounds()
         values = self._values(level, window)
+        lost: list[Window] = []
         if values is not None:
-            return Decoded(self._rgb(level, window, values, bounds), area)
+            pixels = self._rgb(level, window, values, bounds, lost)
+            return Decoded(pixels, area, _area(lost), tuple(lost))
         pixels = np.full((y2 - y1, x2 - x1, 3), self._colours.background, np.uint8)
-        lost = []
         for part in chunks_in(self._levels[level], window):
             left, top, right, bottom = part
             values = None if part == window else self._values(level, part)
@@ -120,10 +122,9 @@ class ArraySource:
                 lost.append(part)
                 continue
             pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._rgb(
-                level, part, values, bounds
+                level, part, values, bounds, lost
             )
-        missing = sum((right - left) * (bottom - top) for left, top, right, bottom in lost)
-        return Decoded(pixels, area, missing, tuple(lost))
+        return Decoded(pixels, area, _area(lost), tuple(lost))
 
     def each(self, work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
         """See `Source.each`; an array has no threads."""
@@ -156,14 +157,35 @@ class ArraySource:
         return values[..., None] if values.ndim == 2 else values
 
     def _rgb(
-        self, level: int, window: Window, values: NDArray[Any], bounds: Range | None
+        self,
+        level: int,
+        window: Window,
+        values: NDArray[Any],
+        bounds: Range | None,
+        lost: list[Window],
     ) -> NDArray[np.uint8]:
-        """RGB of the values of a window, with the background where the file left something out."""
+        """RGB of the values of a window, with the background where the file left something out.
+
+        What was not left out but lost, as other levels show something there, is added to ``lost``.
+        """
         pixels = self._colours.to_rgb(values, bounds)
         left_out = getattr(self._levels[level], "left_out", None)
-        for rows, columns in () if left_out is None else left_out(window, values):
-            pixels[rows, columns] = self._colours.background
+        x1, y1, x2, y2 = window
+        for chunk in () if left_out is None else left_out(window, values):
+            left, top, right, bottom = part = (
+                *(max(chunk[0], x1), max(chunk[1], y1)),
+                *(min(chunk[2], x2), min(chunk[3], y2)),
+            )
+            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._colours.background
+            if self._is_lost(level, chunk):
+                lost.append(part)
         return pixels
+
+    def _is_lost(self, level: int, window: Window) -> bool:
+        """Whether level 0 or the next coarser one shows something in a window left out."""
+        if level and (part := scaled(self, level, window, 0, 1)) is not None:
+            return bool(self._levels[0].is_there(part)) or is_shown_coarser(self, level, window)
+        return is_shown_coarser(self, level, window)
 
     def _bounds(self) -> Range | None:
         """What becomes 0 and 255; taken once, at the first read."""
@@ -193,6 +215,10 @@ class ArraySource:
             return np.zeros((1, 1, shape[2] if len(shape) == 3 else 1), self._colours.dtype)
         joined = np.concatenate(flat)
         return joined[:: max(1, len(joined) // SAMPLE), None]
+
+
+def _area(windows: Sequence[Window]) -> int:
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in windows)
 
 
 def _channels_of(level: Any) -> tuple[int, np.dtype[Any]]:

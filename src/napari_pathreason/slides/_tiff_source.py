@@ -27,6 +27,7 @@ from ._colour import JPEG_2000, Colours, Range
 from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import strict_decoder
+from ._left_out import is_shown_coarser
 from ._source import SAMPLE, Decoded, Window
 
 THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included
@@ -325,11 +326,16 @@ class TiffSource:
                 return flat[:: max(1, len(flat) // (4 * SAMPLE)), None]
         return np.zeros((1, 1, self._channels()), self._colours.dtype)
 
-    def _inside(self, level: int, index: int, tile: NDArray[Any]) -> NDArray[Any]:
+    def _window(self, level: int, index: int) -> Window:
+        """Where a tile lies, inside its level."""
         (width, length), (across, down) = self._grids[level], self._sizes[level]
         columns = -(-across // width)
         left, top = index % columns * width, index // columns * length
-        return tile[: down - top, : across - left]
+        return left, top, min(left + width, across), min(top + length, down)
+
+    def _inside(self, level: int, index: int, tile: NDArray[Any]) -> NDArray[Any]:
+        left, top, right, bottom = self._window(level, index)
+        return tile[: bottom - top, : right - left]
 
     def _channels(self) -> int:
         level = self._levels[0]
@@ -353,6 +359,8 @@ class TiffSource:
         if not values.size:
             if level and self._is_elsewhere(level, index):
                 return DAMAGED, 0
+            if is_shown_coarser(self, level, self._window(level, index)):
+                return DAMAGED, 0
             return self._blank(width, length), 0
         tile = self._colours.to_rgb(values, bounds)
         if keep:
@@ -364,13 +372,12 @@ class TiffSource:
 
         A writer that leaves the background out does so on all levels.
         """
-        (width, length), (across, down) = self._grids[level], self._sizes[level]
-        columns = -(-across // width)
-        left, top = index % columns * width, index // columns * length
+        across, down = self._sizes[level]
+        left, top, right, bottom = self._window(level, index)
         zoom = self._sizes[0][0] / across, self._sizes[0][1] / down
         fine, fine_columns = self._grids[0], -(-self._sizes[0][0] // self._grids[0][0])
-        x1, x2 = int((left + 1) * zoom[0]), int(min(left + width, across) * zoom[0]) - 1
-        y1, y2 = int((top + 1) * zoom[1]), int(min(top + length, down) * zoom[1]) - 1
+        x1, x2 = int((left + 1) * zoom[0]), int(right * zoom[0]) - 1
+        y1, y2 = int((top + 1) * zoom[1]), int(bottom * zoom[1]) - 1
         return any(
             self.is_there(0, row * fine_columns + column)
             for row in range(y1 // fine[1], max(y1, y2) // fine[1] + 1)

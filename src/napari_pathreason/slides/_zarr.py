@@ -104,10 +104,8 @@ class _Plane:
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
         return part if "c" in axes else part[..., None]
 
-    def left_out(
-        self, window: Window, values: np.ndarray[Any, np.dtype[Any]]
-    ) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns, in a window, of chunks that no channel has.
+    def left_out(self, window: Window, values: np.ndarray[Any, np.dtype[Any]]) -> Iterator[Window]:
+        """Chunks that no channel has, of those that a window meets: where they lie, whole.
 
         Parameters
         ----------
@@ -121,13 +119,21 @@ class _Plane:
         if not empty.any():
             return
         x1, y1, x2, y2 = window
+        (height, width), (down, across) = self.chunks, self.shape[:2]
         for y, x in self._chunks_in((slice(y1, y2), slice(x1, x2))):
-            rows, columns = (
-                _within(y, self.chunks[0], (y1, y2)),
-                _within(x, self.chunks[1], (x1, x2)),
-            )
+            rows, columns = _within(y, height, (y1, y2)), _within(x, width, (x1, x2))
             if empty[rows, columns].all() and not any(self._native.find(self._numbers(y, x))):
-                yield rows, columns
+                left, top = x * width, y * height
+                yield left, top, min(left + width, across), min(top + height, down)
+
+    def is_there(self, window: Window) -> bool:
+        """Whether any chunk that a window meets was written."""
+        x1, y1, x2, y2 = window
+        met = self._chunks_in((slice(y1, y2), slice(x1, x2)))
+        try:
+            return any(any(self._native.find(self._numbers(y, x))) for y, x in met)
+        except (OSError, ValueError):  # damaged, so something was
+            return True
 
     def _bounds(self, key: tuple[slice, slice]) -> tuple[tuple[int, int], ...]:
         """Start and stop of a key, for rows and columns."""
