@@ -163,6 +163,45 @@ def test_several_large_pictures_are_said(tmp_path: Path):
         assert any("3 large pictures" in note for note in slide.notes)
 
 
+@pytest.mark.parametrize("ome", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pyramid_goes_before_a_larger_picture_without_levels(tmp_path: Path, ome, first):
+    """A label that nothing names may have more pixels than a small scan; it has no levels."""
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    label = np.tile(LABEL, (8, 6, 1))
+    about = {"metadata": {"axes": "YXS"} if ome else None}
+
+    def write_label(writer: tifffile.TiffWriter) -> None:
+        writer.write(label, rowsperstrip=64, **about, **OPTIONS)
+
+    with tifffile.TiffWriter(path, ome=ome) as writer:
+        if first:
+            write_label(writer)
+        writer.write(RGB, tile=(64, 64), subifds=2 if ome else None, **about, **OPTIONS)
+        for zoom in (2, 4):
+            level = {} if ome else {"metadata": None}
+            writer.write(half(RGB, zoom), tile=(64, 64), **level, **OPTIONS)
+        if not first:
+            write_label(writer)
+    assert label.size > RGB.size
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((640, 480), (320, 240), (160, 120))
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert any("2 large pictures; the one with levels" in note for note in slide.notes)
+
+
+def test_a_small_pyramid_is_not_the_slide(tmp_path: Path):
+    """An overview and its halves say nothing against a large scan without levels."""
+    path = tmp_path / "a.tif"
+    large = coded_pixels(np.arange(WIDTH * 2 + 64) * 2.0, np.arange(HEIGHT * 2 + 64) * 2.0)
+    with tifffile.TiffWriter(path) as writer:
+        for zoom in (1, 2, 4):
+            writer.write(half(RGB, zoom), tile=(64, 64), metadata=None, **OPTIONS)
+        writer.write(large, tile=(64, 64), metadata=None, **OPTIONS)
+    with open_slide(path) as slide:
+        assert (slide.height, slide.width) == large.shape[:2]
+
+
 def write_raw(path: Path, names: list[str]) -> Path:
     """A folder as bioformats2raw makes it: images by number, described by one OME-XML."""
     group = zarr.open_group(path, mode="w", zarr_format=2)

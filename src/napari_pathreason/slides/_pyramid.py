@@ -24,6 +24,8 @@ NOT_SLIDES = ("label", "macro", "thumbnail", "overview", "barcode", "map", "prev
 """Words in the name of a picture that is none of the tissue at its full size."""
 GUESSED = {"generic", "uniform", "shaped", ""}
 """Kinds of tifffile's series that say nothing of levels: they are told by their size alone."""
+RIVAL = 4
+"""Times as many pixels as a pyramid has, up to which a picture without levels is not the slide."""
 MASK = 4
 """Photometric tag of a page that says where another one is transparent."""
 COMPARED = 256
@@ -73,10 +75,25 @@ def choose_picture(tiff: Any, name: str) -> tuple[Picture, list[Picture]]:
         raise SlideError(
             f"{name} holds no slide, only a label, macro or thumbnail; get the whole file"
         )
-    chosen = max(slides, key=lambda one: one.area)  # of equal ones the first
+    chosen = _largest(slides)
     if chosen.is_stack:
         raise SlideError(f"{name} is a stack ({chosen.axes} {chosen.shape}); save one plane of it")
     return chosen, [one for one in slides if one is not chosen]
+
+
+def _largest(slides: Sequence[Picture]) -> Picture:
+    """The largest picture; before it a pyramid that is not much smaller: no label has levels.
+
+    Of equal ones the first.
+    """
+    first = max(slides, key=lambda one: one.area)
+    rivals = [one for one in slides if RIVAL * one.area >= first.area]
+    pyramids = [
+        one
+        for one in rivals
+        if len(one.levels) > 1 or (one.levels and more_levels(one, slides, tiled=True))
+    ]
+    return max(pyramids, key=lambda one: one.area) if pyramids else first
 
 
 def _picture(series: Any, index: int) -> Picture:
@@ -120,9 +137,12 @@ def _described_as(page: Any) -> bool:
     )
 
 
-def more_levels(chosen: Picture, others: Sequence[Picture]) -> list[Level]:
-    """Smaller pages of a plain file that may be levels of the chosen picture, by size alone."""
-    if chosen.kind not in GUESSED:
+def more_levels(chosen: Picture, others: Sequence[Picture], tiled: bool = False) -> list[Level]:
+    """Smaller pages of a plain file that may be levels of the chosen picture, by size alone.
+
+    With ``tiled`` only of pages in tiles: strips of the same shape are as likely a thumbnail.
+    """
+    if chosen.kind not in GUESSED or (tiled and not chosen.levels[0].page.is_tiled):
         return []
     base = chosen.levels[0]
     width, height = base.size

@@ -39,6 +39,7 @@ from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
 from ._overlap import tiles_overlap
 from ._pyramid import (
+    RIVAL,
     Picture,
     choose_picture,
     faults_of,
@@ -228,9 +229,12 @@ def _levels(
     levels = [base, *sorted_levels([level for level in good if level.size[0] < base.size[0]])]
     own = {id(level.page) for level in levels}
     more = [one for one in others if one.levels and id(one.levels[0].page) not in own]
-    rivals = [one for one in more if 4 * one.area >= chosen.area]
+    rivals = [one for one in more if RIVAL * one.area >= chosen.area]
     if rivals:
-        notes.append(f"the file holds {len(rivals) + 1} large pictures; the largest was opened")
+        which = (
+            "the one with levels" if max(r.area for r in rivals) > chosen.area else "the largest"
+        )
+        notes.append(f"the file holds {len(rivals) + 1} large pictures; {which} was opened")
     return levels, notes
 
 
