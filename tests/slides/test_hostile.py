@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.slides import open_slide
@@ -184,6 +185,50 @@ def test_metadata_of_ngff_that_are_endless(tmp_path: Path):
     path = write_ngff(tmp_path / "a.zarr")
     (path / ".zattrs").write_text('{"a": "' + "a" * (17 * 2**20) + '"}')
     assert "longer than" in refusal(path)
+
+
+def test_metadata_of_a_level_that_are_endless(tmp_path: Path):
+    """A library reads them before anyone asks how long they are: gigabytes of memory."""
+    path = write_ngff(tmp_path / "a.zarr")
+    file = path / "0" / ".zarray"
+    file.write_text('{"a": [' + "[], " * 5_000_000 + "0], " + file.read_text().lstrip()[1:])
+    assert "level 0 of a.zarr is longer than" in refusal(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 1_000_000, '{"a": ' * 100_000])
+def test_broken_metadata_of_a_level(tmp_path: Path, text: str):
+    path = write_ngff(tmp_path / "a.zarr")
+    (path / "0" / ".zarray").write_text(text)
+    assert "level 0 of a.zarr is no JSON" in refusal(path)
+
+
+@pytest.mark.parametrize("where", ["../b.zarr/0", "/absolute", "", "..", "0\x1b[2J"])
+def test_a_level_that_lies_elsewhere_is_none_of_the_image(tmp_path: Path, where: str):
+    write_ngff(tmp_path / "b.zarr")
+    path = write_ngff(tmp_path / "a.zarr", datasets=[{"path": where}])
+    message = refusal(path)
+    assert "is missing or cannot be opened" in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("filters", [None, [{"id": "delta", "dtype": "|u1"}]])
+def test_a_codec_that_is_not_there_is_named(tmp_path: Path, filters):
+    codec = {"id": "nobodys_codec", "level": 5}
+    path = write_ngff(tmp_path / "a.zarr", compressor=codec, filters=filters)
+    assert "packed with nobodys_codec, which is not served" in refusal(path)
+
+
+def test_a_codec_of_version_3_that_is_not_there_is_named(tmp_path: Path):
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("0", shape=RGB.shape, dtype="u1", chunks=(64, 64, 3))
+    multiscale = {"axes": [{"name": n} for n in "yxc"], "datasets": [{"path": "0"}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    file = path / "0" / "zarr.json"
+    about = json.loads(file.read_text())
+    about["codecs"].append({"name": "nobodys_codec", "configuration": {}})
+    file.write_text(json.dumps(about))
+    assert "packed with nobodys_codec, which is not served" in refusal(path)
 
 
 def test_a_vast_level_is_not_shown(tmp_path: Path):

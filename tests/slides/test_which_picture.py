@@ -230,6 +230,18 @@ def test_the_first_image_of_a_bioformats_folder(tmp_path: Path, names: list[str]
         assert all("label image" in note for note in others)
 
 
+def test_several_pyramids_of_one_folder_are_said(tmp_path: Path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    axes = ["y", "x", "c"]
+    for name, pixels in (("0", RGB), ("1", RGB[::-1])):
+        group.create_array(name, shape=RGB.shape, dtype="u1", chunks=(160, 160, 3))[:] = pixels
+    several = [{"axes": axes, "datasets": [{"path": path}]} for path in "01"]
+    group.attrs["multiscales"] = several
+    with open_slide(tmp_path / "a.zarr") as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert any("first of 2 pyramids" in note for note in slide.notes)
+
+
 def test_folders_are_refused_by_what_they_are(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SlideError, match="neither a DICOM slide nor an OME-Zarr"):

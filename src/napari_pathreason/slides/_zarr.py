@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -183,7 +183,7 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     """
     import zarr
 
-    _check_json(path)
+    _check_json(path, path.name)
     try:
         # a summary may name what is not there
         group = zarr.open_group(path, mode="r", use_consolidated=False)
@@ -225,6 +225,9 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     if colours.kind == "rgb":
         for level in levels:
             level.show_left_out_as_background()
+    if len(ome["multiscales"]) > 1:
+        others = len(ome["multiscales"]) - 1
+        notes += (f"the first of {others + 1} pyramids of the folder was opened",)
     mpp = _scale(ome, multiscale, axes)
     if mpp is not None:
         notes += _contradiction(ome, multiscale, names, levels)
@@ -237,28 +240,35 @@ def _refusal(path: Path) -> SlideError:
     return SlideError(f"{path.name} is not an OME-Zarr image (0.4 or 0.5); {HELP}")
 
 
-def _check_json(path: Path) -> None:
+def _check_json(path: Path, name: str) -> None:
     """Refuse metadata that no image needs, before a library reads them.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of a group or array.
+    name : str
+        Of the image, for errors.
 
     Raises
     ------
     SlideError
         If they are longer than a limit, or cannot be parsed.
     """
-    for name in (".zattrs", ".zgroup", "zarr.json", ".zmetadata"):
-        file = path / name
+    for kind in (".zattrs", ".zgroup", ".zarray", "zarr.json", ".zmetadata"):
+        file = path / kind
         if not file.is_file():
             continue
         if file.stat().st_size > limits.JSON:
             raise SlideError(
-                f"the {name} of {path.name} is longer than {limits.JSON / 2**20:.0f} MB, which no "
+                f"the {kind} of {name} is longer than {limits.JSON / 2**20:.0f} MB, which no "
                 "image needs; write it anew"
             )
         try:
             json.loads(file.read_bytes())
         except (ValueError, RecursionError):
             raise SlideError(
-                f"the {name} of {path.name} is no JSON or is cut off; copy the folder again"
+                f"the {kind} of {name} is no JSON or is cut off; copy the folder again"
             ) from None
 
 
@@ -282,6 +292,7 @@ def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], t
         key for key in keys if not any(word in named.get(key, "").lower() for word in NOT_PICTURES)
     ]
     for key in pictures:
+        _check_json(path / key, f"image {key} of {path.name}")
         chosen = group[key]
         ome_of = dict(chosen.attrs)
         ome_of = ome_of.get("ome", ome_of)
@@ -309,15 +320,23 @@ def _axes_of_systems(multiscale: Mapping[str, Any]) -> Sequence[Any]:
 def _arrays(path: Path, group: Any, names: list[str]) -> list[Any]:
     arrays = []
     for name in names:
+        folder = path / str(group.path) / name
+        _check_json(folder, f"level {_named(name)} of {path.name}")
         try:
             array = group[name]
             shape = tuple(int(side) for side in array.shape)
             chunks = tuple(max(1, int(side)) for side in array.chunks)
             dtype = np.dtype(array.dtype)
         except Exception:  # zarr raises many kinds for what it cannot open
+            codec = _codec_not_served(folder)
+            if codec:
+                raise SlideError(
+                    f"the level {_named(name)} of {path.name} is packed with {codec}, which is not "
+                    "served; write it anew with Blosc, Zstandard or gzip"
+                ) from None
             raise SlideError(
-                f"the level {name} of {path.name} is missing or cannot be opened; copy the folder "
-                "again"
+                f"the level {_named(name)} of {path.name} is missing or cannot be opened; copy the "
+                "folder again"
             ) from None
         if not shape or max(shape) > limits.SIDE or min(shape) < 1:
             raise SlideError(f"the level {name} of {path.name} has the shape {shape}, no picture")
@@ -334,6 +353,41 @@ def _arrays(path: Path, group: Any, names: list[str]) -> list[Any]:
             )
         arrays.append(array)
     return arrays
+
+
+def _named(name: str) -> str:
+    """A level's name out of a file, fit for one line, and without the folders that it may state."""
+    return "".join(c for c in Path(name).name if c.isprintable())[:40] or "without a name"
+
+
+def _codec_not_served(folder: Path) -> str:
+    """Name of the first codec of an array that is not there; empty where all are."""
+    from numcodecs.registry import get_codec
+    from zarr.registry import get_codec_class
+
+    kinds: tuple[tuple[str, tuple[str, ...], str, Callable[[str], object]], ...] = (
+        (".zarray", ("compressor", "filters"), "id", lambda name: get_codec({"id": name})),
+        ("zarr.json", ("codecs",), "name", get_codec_class),
+    )
+    for file, places, key, find in kinds:
+        try:
+            about = json.loads((folder / file).read_bytes())
+            listed = [one for place in places for one in _listed(about.get(place))]
+            names = [one[key] for one in listed if isinstance(one.get(key), str)]
+        except (OSError, ValueError, RecursionError, AttributeError):
+            continue  # something else is wrong with it
+        for name in names:
+            try:
+                find(name)
+            except (KeyError, ValueError):
+                return _named(name)
+            except TypeError:
+                pass  # it is there, and wants its settings
+    return ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _planes(path: Path, arrays: list[Any], names: str) -> list[_Plane]:
