@@ -262,6 +262,47 @@ def test_alpha_fills_as_many_bits_as_the_colours(tmp_path: Path, stated: bool):
     assert off_by(read(path), np.where(alpha, RGB, 255)) <= 1
 
 
+def write_rgba(path: Path, pixels: np.ndarray, kind: str = "unassalpha") -> Path:
+    if path.suffix == ".png":
+        path.write_bytes(imagecodecs.png_encode(pixels))
+    elif path.suffix == ".zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=(64, 64, 4))[:] = (
+            pixels
+        )
+        group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": [{"path": "0"}]}]
+        names = ["red", "green", "blue", "alpha"]
+        group.attrs["omero"] = {"channels": [{"label": name} for name in names]}
+    else:
+        options = {"photometric": "rgb", "extrasamples": [kind], "tile": (64, 64)}
+        tifffile.imwrite(path, pixels, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.zarr"])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_an_alpha_that_hides_everything_is_not_believed(tmp_path: Path, name: str, dtype: str):
+    """Programs leave a fourth channel empty and call it alpha: nobody saves an invisible slide."""
+    colours = RGB.astype(dtype) * (257 if dtype == "u2" else 1)
+    path = write_rgba(tmp_path / name, np.dstack([colours, np.zeros_like(colours[..., :1])]))
+    with open_slide(path) as slide:
+        assert off_by(whole(slide), RGB) == 0
+        assert sum("alpha hides all" in note for note in slide.notes) == 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.zarr"])
+@pytest.mark.parametrize("what", ["some", "one colour"])
+def test_an_alpha_that_hides_a_part_is_believed(tmp_path: Path, name: str, what: str):
+    """Nor is anything shown where nothing but one colour lies below it."""
+    alpha = np.zeros_like(RGB[..., :1])
+    colours = RGB if what == "some" else np.zeros_like(RGB)
+    if what == "some":
+        alpha[:64, 64:128] = 255
+    with open_slide(write_rgba(tmp_path / name, np.dstack([colours, alpha]))) as slide:
+        np.testing.assert_array_equal(whole(slide), np.where(alpha, colours, 255))
+        assert not any("alpha hides" in note for note in slide.notes)
+
+
 @pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
 def test_transparent_is_white_where_0_is_white(tmp_path: Path, kind: str):
     path = tmp_path / "a.tif"

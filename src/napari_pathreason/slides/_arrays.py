@@ -84,13 +84,13 @@ class ArraySource:
         self._close = close
         self._colours = colours or colours_of_array(levels[0].shape, dtype)
         self._range: Range | None = None
-        self._lock = Lock()
-        self._notes = (*notes, *self._colours.all_notes())
+        self._look_lock, self._looked_at = Lock(), False
+        self._notes = notes
 
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Source.notes`."""
-        return self._notes
+        return (*self._notes, *self._colours.all_notes())
 
     @property
     def level_sizes(self) -> tuple[tuple[int, int], ...]:
@@ -188,12 +188,16 @@ class ArraySource:
         return is_shown_coarser(self, level, window)
 
     def _bounds(self) -> Range | None:
-        """What becomes 0 and 255; taken once, at the first read."""
-        if not self._colours.needs_range:
+        """What becomes 0 and 255; looked for once, at the first read, as is what colours mean."""
+        if not self._colours.needs_look:
             return None
-        with self._lock:
-            if self._range is None:
-                self._range = self._colours.range_of(self._sample())
+        with self._look_lock:
+            if not self._looked_at:
+                sample = self._sample()
+                self._colours = self._colours.settled(sample)
+                if self._colours.needs_range:
+                    self._range = self._colours.range_of(sample)
+                self._looked_at = True
             return self._range
 
     def _sample(self) -> NDArray[Any]:

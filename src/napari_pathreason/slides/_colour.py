@@ -130,6 +130,11 @@ class Colours:
         return self.kind != "palette" and (self.dtype != np.uint8 or self._is_narrow)
 
     @property
+    def needs_look(self) -> bool:
+        """Whether pixels must be looked at before it is known what they mean, see `settled`."""
+        return self.needs_range or self.alpha != "none"
+
+    @property
     def _is_narrow(self) -> bool:
         """Whether values fill less than 8 bits: of one bit, or of those that the file states."""
         return self.dtype == np.bool_ or 0 < self.bits < 8
@@ -149,6 +154,27 @@ class Colours:
         if self.kind == "grey":
             notes.append("a single channel was read as grey; the model was trained on RGB")
         return tuple(notes)
+
+    def settled(self, values: NDArray[Any]) -> Colours:
+        """The same, but for an alpha that hides a whole picture, which nobody means.
+
+        Programs leave a fourth channel empty and call it alpha. Where nothing but one colour lies
+        below it, it may be meant.
+
+        Parameters
+        ----------
+        values : array (height, width, channels)
+            Of a coarse level.
+        """
+        if self.alpha == "none":
+            return self
+        count = 3 if self.kind == "rgb" else 1
+        colours, alpha = values[..., :count], values[..., count]
+        is_blank = (colours == colours[:1, :1]).all()
+        if not alpha.size or np.any(alpha > 0) or is_blank:
+            return self
+        note = "its alpha hides all of the picture, which was read as if it had none"
+        return replace(self, alpha="none", notes=(*self.notes, note))
 
     def range_of(self, values: NDArray[Any]) -> Range:
         """What becomes 0 and 255, from the values (height, width, channels) of a coarse level."""

@@ -120,8 +120,8 @@ class TiffSource:
         self._sizes = tuple(level.size for level in levels)
         self._colours = colours
         self._range: Range | None = None
-        self._range_lock = Lock()
-        self._notes = (*notes, *colours.all_notes())
+        self._look_lock, self._looked_at = Lock(), False
+        self._notes = notes
         self._files = {str(path): PositionedFile(path)}
         self._main = self._files[str(path)]
         for level in levels:  # pages of a set lie in several files
@@ -137,7 +137,7 @@ class TiffSource:
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Source.notes`."""
-        return self._notes
+        return (*self._notes, *self._colours.all_notes())
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -299,12 +299,16 @@ class TiffSource:
         return np.full((height, width, 3), self._colours.background, np.uint8)
 
     def _bounds(self) -> Range | None:
-        """What becomes 0 and 255; looked for once, in the coarsest level that can be read."""
-        if not self._colours.needs_range:
+        """What becomes 0 and 255; looked for once, at the first read, as is what colours mean."""
+        if not self._colours.needs_look:
             return None
-        with self._range_lock:
-            if self._range is None:
-                self._range = self._colours.range_of(self._sample())
+        with self._look_lock:
+            if not self._looked_at:
+                sample = self._sample()
+                self._colours = self._colours.settled(sample)
+                if self._colours.needs_range:
+                    self._range = self._colours.range_of(sample)
+                self._looked_at = True
             return self._range
 
     def _sample(self) -> NDArray[Any]:
