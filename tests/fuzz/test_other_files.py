@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 import socket
 import threading
@@ -15,10 +16,11 @@ import pytest
 
 from napari_pathreason import models
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.exports import read_manifest
 from napari_pathreason.models import load_models
 from napari_pathreason.models.server import Client, ServerPerformer, load_server, parse_address
-from napari_pathreason.tasks import TASKS
+from napari_pathreason.tasks import TASKS, parse_allocation, parse_windows
 from napari_pathreason.training import load_recipe, read_samples
 from napari_pathreason.types import GenerationSettings, Prompt, Query
 from tests.faults._commands import (
@@ -153,6 +155,52 @@ def test_a_damaged_file_of_a_run(tmp_path: Path, monkeypatch, words, is_own):
         if code == 0 and not is_own(file.name):
             assert files_in(out) == whole, which
     check_memory()
+
+
+def test_a_damaged_file_of_views(tmp_path: Path):
+    """Whatever it says, a plan is made, or one line says what is wrong; nothing is asked."""
+    make_slide(tmp_path)
+    slide, views = str(tmp_path / "slide.png"), tmp_path / "views.json"
+    question = ["--task", "vqa", "--question", "Is there tumour?", "--choices", "yes,no"]
+    words = ["ask", slide, *question, "--views", str(views), "--policy", "listed", "--show-views"]
+    windows = [
+        {"region": [0, 0, 128, 128], "tokens": 16, "why": "in the corner"},
+        {"region": [128, 64, 128, 128], "tokens": 0},
+        {"region": [256, 256, 64, 64], "tokens": None},
+    ]
+    views.write_text(json.dumps({"windows": windows}))
+
+    def plan(_: Path) -> None:
+        code, said = said_by(words)
+        assert "Traceback" not in said
+        assert code in (0, 2), said
+        if code:
+            *_, last = said.splitlines()
+            assert last.startswith("pathreason: ")
+            raise QueryError(last)
+
+    assert attempt(plan, views, "views whole") == "read"
+    outcomes = damage(views, plan, "views")
+    assert "read" in outcomes
+    assert len({*outcomes}) > 4
+
+
+def test_what_a_model_writes_of_windows(tmp_path: Path):
+    """Any text gives windows that there are, and a number of tokens."""
+    good = b"<think>Windows 3 and 7 look odd.</think><answer>3: 64, 7: 1,256, 12: 16</answer>"
+    assert parse_windows(good.decode(), 12).windows == ((3, 64), (7, 1256), (12, 16))
+
+    def parse(path: Path) -> None:
+        text = path.read_text(errors="replace")
+        written = parse_windows(text, 12)
+        assert all(1 <= number <= 12 and tokens > 0 for number, tokens in written.windows)
+        assert len({number for number, _ in written.windows}) == len(written.windows)
+        number = parse_allocation(text).number
+        assert number is None or number > 0
+
+    path = tmp_path / "answer.txt"
+    path.write_bytes(good)
+    assert {*damage(path, parse, "answer")} == {"read"}
 
 
 def test_a_damaged_manifest(tmp_path: Path, monkeypatch):
