@@ -444,15 +444,13 @@ def test_a_cut_file_is_said_at_open(tmp_path: Path):
         assert any("2 of 12 tiles are missing" in note for note in slide.notes)
 
 
-def test_a_missing_file_of_a_set_is_said_at_open(tmp_path: Path):
-    path = tmp_path / "first.ome.tif"
+def write_set(path: Path, second: str) -> Path:
+    """The first file of a set of two channels, which names the second one."""
     uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{n}" for n in (1, 2)]
     data = "".join(
         f'<TiffData FirstC="{c}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID>'
         "</TiffData>"
-        for c, (name, uuid) in enumerate(
-            zip(("first.ome.tif", "second.ome.tif"), uuids, strict=True)
-        )
+        for c, (name, uuid) in enumerate(zip((path.name, second), uuids, strict=True))
     )
     about = (
         '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
@@ -461,8 +459,67 @@ def test_a_missing_file_of_a_set_is_said_at_open(tmp_path: Path):
         f'<Channel ID="Channel:0:0"/><Channel ID="Channel:0:1"/>{data}</Pixels></Image></OME>'
     )
     tifffile.imwrite(path, RGB[..., 0], description=about, tile=(128, 128), metadata=None)
+    return path
+
+
+def test_a_missing_file_of_a_set_is_said_at_open(tmp_path: Path):
     with pytest.raises(SlideError, match=r"second\.ome\.tif is missing"):
+        open_slide(write_set(tmp_path / "first.ome.tif", "second.ome.tif"))
+
+
+@pytest.mark.parametrize("second", ["../b/second.ome.tif", "b/second.ome.tif", "/dev/zero", "pipe"])
+def test_a_set_holds_no_files_but_those_beside_it(tmp_path: Path, second: str):
+    """Libraries open whatever a file names: of another folder, or a pipe, for which they wait."""
+    folder = tmp_path / "a"
+    for place in (folder, tmp_path / "b", folder / "b"):
+        place.mkdir(parents=True, exist_ok=True)
+        write_set(place / "second.ome.tif", "first.ome.tif")
+    os.mkfifo(folder / "pipe")
+    path = write_set(folder / "first.ome.tif", second)
+    named = second.rpartition("/")[2]
+    why = "is no file" if named == second else "lies in another folder"
+    with pytest.raises(SlideError, match=f"of which {named} {why}; save the set as one") as caught:
         open_slide(path)
+    assert ".." not in str(caught.value)
+    # one that names a single file, and not itself, may have been renamed: then no set is missing
+    content = path.read_bytes()
+    alone = content.replace(b' UUID="urn', b' OLD_="urn').replace(
+        b'FileName="first', b'OldName_="first'
+    )
+    path.write_bytes(alone)
+    with pytest.raises(SlideError, match=f"of which {named} {why}"):
+        open_slide(path)
+
+
+def test_an_image_of_metadata_alone_has_no_planes(tmp_path: Path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", tile=(128, 128), metadata={"axes": "YXS"})
+    with tifffile.TiffFile(path) as tiff:
+        about = tiff.ome_metadata
+    more = (
+        '<Image ID="Image:1"><Pixels ID="Pixels:1" DimensionOrder="XYCZT" Type="uint8" SizeX="9" '
+        'SizeY="9" SizeC="1" SizeZ="1" SizeT="1"><MetadataOnly/></Pixels></Image></OME>'
+    )
+    about = about.replace("</OME>", more)
+    tifffile.imwrite(
+        path, RGB, photometric="rgb", tile=(128, 128), metadata=None, description=about.encode()
+    )
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide).pixels, RGB)
+
+
+def test_a_large_strip_that_was_left_out_is_white(tmp_path: Path):
+    """Such a picture is decoded whole, by a library that gives black for it."""
+    dark = np.full((2100, 2100, 3), 90, np.uint8)
+    strips = [zlib.compress(dark.tobytes()), b""]
+    options = {"rowsperstrip": 2100, "compression": "zlib", "photometric": "rgb"}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, iter(strips), shape=(4200, 2100, 3), dtype=np.uint8, **options)
+    with open_slide(path) as slide:
+        image = slide.read_region(Region(0, 2000, 2100, 200), (2100, 200))
+    assert image.unreadable == 0
+    assert (image.pixels[:100] == 90).all()
+    assert (image.pixels[100:] == 255).all()
 
 
 # levels

@@ -6,7 +6,7 @@ The header is read when they are opened, the pixels at the first slice.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
+from ._source import Window
 
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -42,13 +43,19 @@ class LazyPicture:
     dtype : numpy dtype
     load : callable
         Returns the whole array; called once, even from several threads.
+    empty : sequence of (int, int, int, int)
+        Windows that the file leaves out.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: DTypeLike, load: Callable[[], NDArray[Any]]
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        load: Callable[[], NDArray[Any]],
+        empty: Sequence[Window] = (),
     ) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._load = load
+        self._load, self._empty = load, tuple(empty)
         self._pixels: NDArray[Any] | None = None
         self._lock = Lock()
 
@@ -59,6 +66,13 @@ class LazyPicture:
             pixels = self._pixels
         part: NDArray[Any] = pixels[key]
         return part
+
+    def left_out(self, window: Window, values: NDArray[Any]) -> Iterator[Window]:
+        """Parts that the file leaves out, of those that a window meets: where they lie, whole."""
+        x1, y1, x2, y2 = window
+        for left, top, right, bottom in self._empty:
+            if left < x2 and right > x1 and top < y2 and bottom > y1:
+                yield left, top, right, bottom
 
 
 def is_picture(path: Path) -> bool | None:

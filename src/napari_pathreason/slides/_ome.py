@@ -23,7 +23,10 @@ class OmeChannel:
 
 @dataclass(frozen=True, slots=True)
 class OmeImage:
-    """A picture: ``planes`` is the product of z, t and channels that lie apart."""
+    """A picture: ``planes`` is the product of z, t and channels that lie apart.
+
+    0 where its metadata alone are there.
+    """
 
     name: str
     planes: int
@@ -34,11 +37,23 @@ class OmeImage:
 
 @dataclass(frozen=True, slots=True)
 class Ome:
-    """A document: its pictures, the files that it names, and whether its metadata lie elsewhere."""
+    """A document.
+
+    Parameters
+    ----------
+    images : tuple of OmeImage
+    files : tuple of str
+        Other files of a set.
+    elsewhere : str
+        File that holds the metadata, where this one does not.
+    named : tuple of str
+        Files that libraries open: the others of a set, and one that may be this under an old name.
+    """
 
     images: tuple[OmeImage, ...]
     files: tuple[str, ...]
     elsewhere: str
+    named: tuple[str, ...] = ()
 
 
 def parse_ome(xml: str | None) -> Ome | None:
@@ -60,12 +75,11 @@ def parse_ome(xml: str | None) -> Ome | None:
         and item.attrib.get("FileName")
         and (not own or (item.text or "").strip() != own)  # itself, whatever it is called now
     }
-    if len(files) == 1 and not own:
-        files = set()
     return Ome(
         tuple(filter(None, map(_image, _children(root, "Image")))),
-        tuple(sorted(files)),
+        () if len(files) == 1 and not own else tuple(sorted(files)),
         "" if only is None else only.attrib.get("MetadataFile", "another file"),
+        tuple(sorted(files)),
     )
 
 
@@ -82,6 +96,8 @@ def _image(item: Any) -> OmeImage | None:
     channels = tuple(map(_channel, _children(pixels, "Channel")))
     apart = len(channels) or _whole(pixels, "SizeC", 1)
     planes = _whole(pixels, "SizeZ", 1) * _whole(pixels, "SizeT", 1) * apart
+    if next(_children(pixels, "MetadataOnly"), None) is not None:
+        planes = 0
     return OmeImage(
         item.attrib.get("Name", ""),
         planes,

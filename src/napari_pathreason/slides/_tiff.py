@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pathreason.errors import SlideError, reading
+from napari_pathreason.files import is_there
 
 from . import _limits as limits
 from ._agree import check_tiles
@@ -48,7 +49,7 @@ from ._pyramid import (
     sorted_levels,
 )
 from ._scale import Stated, mpp_of_aperio, mpp_of_tags, mpp_of_tiffslide
-from ._source import Source
+from ._source import Source, Window
 from ._tiff_source import Level, TiffSource, grid_of
 
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
@@ -175,9 +176,18 @@ def _checked_set(path: Path, tiff: Any, directories: Directories) -> Ome | None:
             f"{path.name} is a part of a set whose metadata lie in {_plain(ome.elsewhere)}; save "
             "the set as one OME-TIFF"
         )
+    for name in ome.named:
+        other = path.parent / name
+        in_folder = Path(name).name == name
+        if other != path and is_there(other) and not (in_folder and other.is_file()):
+            why = "is no file" if in_folder else "lies in another folder"
+            raise SlideError(
+                f"{path.name} is a part of a set, of which {_plain(name)} {why}; save the set as "
+                "one OME-TIFF"
+            )
     pages = len(directories.by_offset)
     for name in ome.files:
-        other = path.parent / Path(name).name
+        other = path.parent / name
         if other == path:
             continue
         if not other.is_file():
@@ -185,7 +195,7 @@ def _checked_set(path: Path, tiff: Any, directories: Directories) -> Ome | None:
                 f"{path.name} is a part of a set, and {_plain(name)} is missing; put it beside it"
             )
         pages += len(walk(other).by_offset)
-    planes = sum(max(1, image.planes) for image in ome.images)
+    planes = sum(max(0, image.planes) for image in ome.images)
     if planes > pages:
         raise SlideError(
             f"the OME metadata of {path.name} name {planes:,} planes, but it holds {pages:,}; get "
@@ -387,8 +397,22 @@ def _flat(
             raise SlideError(damaged)
         return pixels.reshape(height, width, count)
 
-    picture = LazyPicture((height, width, count), level.page.dtype, load)
+    picture = LazyPicture((height, width, count), level.page.dtype, load, _empty(level))
     return ArraySource([picture], None, colours, path.name, notes)
+
+
+def _empty(level: Level) -> list[Window]:
+    """Where tiles or strips lie that no page has; a library fills them with black."""
+    (width, height), (across, down) = level.size, level.grid
+    columns = -(-width // across)
+    windows = []
+    for index in range(level.tiles):
+        places = [index + plane * level.tiles for plane in range(level.planes)]
+        counts = [page.databytecounts[at] for page in level.pages for at in places]
+        if not any(counts):
+            left, top = index % columns * across, index // columns * down
+            windows.append((left, top, min(left + across, width), min(top + down, height)))
+    return windows
 
 
 def _check_jpegs(tiff: Any, series: Any) -> None:
