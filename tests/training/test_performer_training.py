@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from napari_pathreason import files
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import replace_folder
 from napari_pathreason.models import load_models
 from napari_pathreason.training import grpo, load_recipe
 from napari_pathreason.training.grpo import (
@@ -101,6 +103,25 @@ def test_boxes_that_a_model_refines_are_rewarded_so(begun, monkeypatch):
     folder = train_performer(recipe)
     assert refiners == [BoxRefiner(("platelet",), 32)]
     assert load_models(folder, "cpu").performer.info.zoom_labels == ("platelet",)
+
+
+def test_a_model_says_how_it_writes_boxes_from_the_moment_it_is_there(begun, monkeypatch):
+    """A kill right behind its last move leaves no model that is read otherwise than it learnt."""
+    recipe = begun(steps=1, stop_after=1)
+    start = Path(recipe.output) / "model"
+    told = json.loads((start / "pathreason.json").read_text())
+    (start / "pathreason.json").write_text(json.dumps(told | {"box_space": "resized"}))
+
+    def replace_and_die(new, folder):
+        replace_folder(new, folder)
+        if folder.name == "model":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "replace_folder", replace_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train_performer(recipe)
+    left = Path(recipe.output) / "grpo/model"
+    assert load_models(left, "cpu").performer.info.box_space == "resized"
 
 
 def test_every_parameter_moves_and_the_model_loads(begun, by_length):

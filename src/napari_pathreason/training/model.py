@@ -17,7 +17,7 @@ from napari_pathreason import models
 from napari_pathreason.errors import ModelError, QueryError
 from napari_pathreason.files import atomic_folder, write_json
 from napari_pathreason.training.recipe import LoraRecipe, Recipe
-from napari_pathreason.types import Metadata
+from napari_pathreason.types import BoxSpace, Metadata
 
 LEARNING, REFERENCE = "default", "reference"
 """Names of the two adapters: what is trained, and what the distance is measured from."""
@@ -248,6 +248,7 @@ def save_checkpoint(
     metadata: Metadata | None = None,
     begun: Path | None = None,
     state: dict[str, torch.Tensor] | None = None,
+    box_space: BoxSpace = "relative",
 ) -> None:
     """Write weights in half precision, tokenizer and configs as `load_models` reads them.
 
@@ -267,6 +268,8 @@ def save_checkpoint(
         without it, that of the released checkpoints of one of Qwen's families.
     state : dict, optional
         Its weights, where the model itself holds a part of them alone.
+    box_space : {"relative", "resized"}
+        How it has learnt to write boxes; supervised fine-tuning teaches the former.
     """
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     half = {
@@ -276,7 +279,7 @@ def save_checkpoint(
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as draft:
-        _write(draft, model, half, tokenizer, name, metadata, begun)
+        _write(draft, model, half, tokenizer, name, metadata, begun, box_space)
         models.copy_beside(folder, draft)
 
 
@@ -288,11 +291,12 @@ def _write(
     name: str,
     metadata: Metadata | None,
     begun: Path | None,
+    box_space: BoxSpace,
 ) -> None:
     model.save_pretrained(folder, state_dict=weights)
     models.write_index(folder)
     tokenizer.save_pretrained(folder)
-    models.write_metadata(folder, name, metadata, "relative")  # training writes boxes so
+    models.write_metadata(folder, name, metadata, box_space)
     if begun is not None:
         copy_processor(begun, folder)
         return

@@ -157,14 +157,10 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
             }
             loop.end_step(record, validate, shown=("score", "format"))
     adapted = begin if recipe.lora is not None else None
-    named = run.model_name(recipe)
     run.save_model(
-        accelerator, learner.model, tokenizer, out / "model", named, data.metadata, adapted
+        *(accelerator, learner.model, tokenizer, out / "model"),
+        *(run.model_name(recipe), data.metadata, adapted, space),
     )
-    if (
-        info.box_space not in ("relative", None) and accelerator.is_main_process
-    ):  # it learnt to write its own
-        models.write_metadata(out / "model", named, data.metadata, info.box_space)
     return out / "model"
 
 

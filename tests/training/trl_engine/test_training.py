@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from napari_pathreason import ask
+from napari_pathreason import ask, files
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import replace_folder
 from napari_pathreason.models import load_performer
 from napari_pathreason.training.samples import read_samples
 from napari_pathreason.training.sft import train_sft
@@ -85,6 +86,22 @@ def test_several_steps_on_the_same_completions(make_recipe, checkpoint, tmp_path
     assert told["box_space"] == "resized"  # as the base writes boxes, and was asked for them
     learnt = [r for r in _log(tmp_path / "run/grpo") if "lr" in r]
     assert [r["step"] for r in learnt] == [1, 2]
+
+
+def test_boxes_are_told_of_from_the_moment_a_model_is_there(make_recipe, checkpoint, monkeypatch):
+    recipe = make_recipe(
+        "qwen2_5_vl", grpo={"start": str(checkpoint("qwen2_5_vl")), "steps": 1}, lora=False
+    )
+
+    def replace_and_die(new, folder):
+        replace_folder(new, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "replace_folder", replace_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train_performer_by_trl(recipe)
+    left = Path(recipe.output) / "grpo/model/pathreason.json"
+    assert json.loads(left.read_text())["box_space"] == "resized"
 
 
 @pytest.mark.timeout(1800)

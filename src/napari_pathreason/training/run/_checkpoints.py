@@ -28,7 +28,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.training.model import EMBEDDINGS, LEARNING, copy_processor, save_checkpoint
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.types import Metadata
+from napari_pathreason.types import BoxSpace, Metadata
 
 from ._identity import FORMAT, STEP
 from ._log import RunLog, start_log
@@ -103,6 +103,7 @@ def save_model(
     name: str,
     metadata: Metadata,
     adapted: str | None,
+    box_space: BoxSpace = "relative",
 ) -> None:
     """Write what was trained as `load_models` reads it; to be called in every process.
 
@@ -122,15 +123,20 @@ def save_model(
     adapted : str or None
         ``embedded``, folder or hub id of the checkpoint that adapters were put on; None where the
         whole model was trained.
+    box_space : {"relative", "resized"}
+        How it has learnt to write boxes.
     """
     plain = accelerator.unwrap_model(model).model
     if adapted is None:
-        by_first(accelerator, lambda: save_checkpoint(folder, plain, tokenizer, name, metadata))
+        by_first(
+            accelerator,
+            lambda: save_checkpoint(folder, plain, tokenizer, name, metadata, box_space=box_space),
+        )
         return
     state = accelerator.get_state_dict(model)  # where the model is sharded, all give their part
     if accelerator.is_main_process:
         own = {key.removeprefix("model."): value for key, value in state.items()}
-        save_adapter(folder, own, plain, tokenizer, adapted, name, metadata)
+        save_adapter(folder, own, plain, tokenizer, adapted, name, metadata, box_space)
     accelerator.wait_for_everyone()  # the next stage may begin with it
 
 
@@ -203,6 +209,7 @@ def save_adapter(
     start: str,
     name: str,
     metadata: Metadata | None = None,
+    box_space: BoxSpace = "relative",
 ) -> None:
     """Write an adapter as `load_models` and peft read it, with config, tokenizer and metadata.
 
@@ -222,6 +229,8 @@ def save_adapter(
         What to call the model.
     metadata : Metadata, optional
         What it shall say of its training.
+    box_space : {"relative", "resized"}
+        How it has learnt to write boxes.
     """
     begun, called = find_checkpoint(start)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +238,7 @@ def save_adapter(
         model.config.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         copy_processor(described_in(begun, find_base(begun, called)), draft)
-        write_metadata(draft, name, metadata, "relative")  # training writes boxes so
+        write_metadata(draft, name, metadata, box_space)
         config, matrices = _adapter_of(model, state)
         config.save_pretrained(str(draft))
         save_matrices(draft, matrices)
