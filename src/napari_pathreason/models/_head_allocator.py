@@ -177,7 +177,8 @@ def needed(overview: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
 def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
     """Write ``allocator.safetensors`` and ``allocator.json`` beside a performer's weights.
 
-    An allocator of the other form (`save_text_allocator`) makes room for it.
+    An allocator of the other form (`save_text_allocator`) makes room for it. A process that dies in
+    between leaves no allocator of one picture, never the weights of one with another's settings.
     """
     settings = {
         "form": "head",
@@ -187,6 +188,7 @@ def save_allocator(folder: Path, allocator: PolicyAllocator) -> None:
     }
     with atomic_bytes(folder / WEIGHTS) as weights:  # named last: these are what loading looks for
         weights.write(save(allocator.net.state_dict()))
+        (folder / WEIGHTS).unlink(missing_ok=True)
         with atomic_text(folder / SETTINGS) as file:
             file.write(json.dumps(settings, indent=2) + "\n")
     shutil.rmtree(folder / FOLDER, ignore_errors=True)

@@ -116,7 +116,8 @@ def save_text_allocator(
 ) -> None:
     """Put a writing allocator beside a performer's weights, in place of any other allocator.
 
-    One that writes a number leaves an allocator of windows, a light net, where it is.
+    One that writes a number leaves an allocator of windows, a light net, where it is. A process
+    that dies in between leaves none of them, never the adapter of one with another's settings.
 
     Parameters
     ----------
@@ -140,11 +141,11 @@ def save_text_allocator(
     with atomic_text(folder / SETTINGS) as file:  # named last: this is what loading looks at
         kind = WINDOWS_FORM if windows else "text"
         file.write(json.dumps({"form": kind, **asdict(form)}, indent=2) + "\n")
+        for other in (WEIGHTS, *((NET, NET_SETTINGS) if windows else ()), SETTINGS):
+            (folder / other).unlink(missing_ok=True)
         if adapter.exists():
             os.replace(adapter, old)
         os.replace(partial, adapter)
-    for other in (WEIGHTS, *((NET, NET_SETTINGS) if windows else ())):
-        (folder / other).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -297,7 +297,10 @@ class WithWindows:
 
 
 def save_windows(folder: Path, allocator: WindowAllocator) -> None:
-    """Write ``windows_allocator.safetensors`` and ``.json`` beside a performer's weights."""
+    """Write ``windows_allocator.safetensors`` and ``.json`` beside a performer's weights.
+
+    A process that dies in between leaves none, never the weights of one with another's settings.
+    """
     from safetensors.numpy import save
 
     settings = {
@@ -307,6 +310,7 @@ def save_windows(folder: Path, allocator: WindowAllocator) -> None:
     weights = {name: np.ascontiguousarray(allocator.weights[name]) for name in SHAPES}
     with atomic_bytes(folder / WEIGHTS) as file:  # named last: this is what loading looks for
         file.write(save(weights))
+        (folder / WEIGHTS).unlink(missing_ok=True)
         with atomic_text(folder / SETTINGS) as text:
             text.write(json.dumps(settings, indent=2) + "\n")
 
