@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from napari_pathreason import files
 from napari_pathreason.errors import ExportError
 from napari_pathreason.files import (
     Format,
@@ -221,3 +222,52 @@ def test_a_pipe_in_place_of_a_journal_is_not_waited_for(tmp_path):
     for use in (lambda: list(journal.lines()), lambda: journal.append(b"one")):
         with pytest.raises(ExportError, match=r"log\.jsonl is no file; choose another folder"):
             use()
+
+
+TWO = """
+import sys
+from pathlib import Path
+from napari_pathreason.files import Journal
+
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(30):
+    Journal(Path(sys.argv[1])).append(sys.argv[2].encode() * 400_000 + b" %d" % number)
+"""
+
+
+def test_two_processes_lose_none_of_each_others_lines(tmp_path):
+    """Neither takes what the other one is writing for what a killed one has left."""
+    path = tmp_path / "log.jsonl"
+    words = [sys.executable, "-c", TWO, str(path)]
+    both = [
+        subprocess.Popen([*words, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in "ab"
+    ]
+    for one in both:
+        assert one.stdout.readline().strip() == b"ready"
+    for one in both:
+        one.stdin.write(b"\n")
+        one.stdin.flush()
+    assert [one.communicate(timeout=240) and one.returncode for one in both] == [0, 0]
+    lines = list(Journal(path).lines())
+    for name in (b"a", b"b"):
+        own = [line for line in lines if line.startswith(name)]
+        assert own == [name * 400_000 + b" %d" % number for number in range(30)]
+    assert len(lines) == 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another kind of lock")
+def test_a_process_that_stopped_in_the_midst_of_a_line_is_not_waited_for(
+    journal, tmp_path, monkeypatch
+):
+    import fcntl
+
+    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    journal.append(b"one")
+    with (tmp_path / "log.jsonl").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ExportError, match=r"log\.jsonl is being written by another process"):
+            journal.append(b"two")
+    journal.append(b"three")
+    assert list(journal.lines()) == [b"one", b"three"]

@@ -16,7 +16,9 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +31,11 @@ DRAFT = ".pathreason-"
 """How the name of a file begins until it is whole."""
 LOCK = ".lock"
 """File of a folder that one process at a time may write to."""
+PATIENCE = 30.0
+"""Seconds that a line waits for another process to end its own; one takes milliseconds."""
+_PIECE = 1 << 16
+_BEHIND = 0x7FFF_FFFE
+"""Place of a byte that journals do not reach."""
 _RENAMES_CLOSED = os.name == "nt"
 """Whether the system renames no file that is open."""
 STEERING = re.compile(
@@ -418,7 +425,8 @@ def former_folder(folder: Path) -> Path:
 class Journal:
     """Lines that are only ever added: what a killed process had not finished is cut off.
 
-    A line counts once its end is on the disk. One process at a time may write.
+    A line counts once its end is on the disk. Several processes may add lines; each waits while
+    another one does, so that none takes what is being written for what was left.
 
     Parameters
     ----------
@@ -428,7 +436,6 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._whole = False
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines without their ends, in the order in which they came; none without a file.
@@ -455,24 +462,23 @@ class Journal:
         Raises
         ------
         ExportError
-            If the disk is full or gone.
+            If the disk is full or gone, or another process stands still in the midst of a line.
         """
         if any(b"\n" in line for line in lines):
             raise ValueError("a line of a journal holds no line end")
         self._refuse_pipe()
         try:
-            if not self._whole:
-                self._cut_torn_line()
-            with self._path.open("ab") as file:
-                file.write(b"".join(line + b"\n" for line in lines))
-                file.flush()
+            with self._path.open("a+b", buffering=0) as file, _turn(file, self._path.name):
+                _cut_torn_line(file)
+                left = memoryview(b"".join(line + b"\n" for line in lines))
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
         except OSError as error:
-            self._whole = False
             raise _unwritable(self._path, error, "choose another folder") from error
 
     def rewrite(self, lines: Iterable[bytes]) -> None:
-        """Put these lines in place of all others, at once.
+        """Put these lines in place of all others, at once; no other process may add any meanwhile.
 
         Raises
         ------
@@ -488,12 +494,72 @@ class Journal:
         if self._path.exists() and not self._path.is_file():
             raise ExportError(f"{self._path.name} is no file; choose another folder")
 
-    def _cut_torn_line(self) -> None:
-        with suppress(FileNotFoundError), self._path.open("r+b") as file:
-            whole = sum(len(line) for line in file if line.endswith(b"\n"))
-            if whole < file.tell():
-                file.truncate(whole)
-        self._whole = True
+
+@contextmanager
+def _turn(file: io.FileIO, name: str) -> Iterator[None]:
+    """Wait until no other process adds lines to an open file; where the system can tell.
+
+    Raises
+    ------
+    ExportError
+        If that takes longer than `PATIENCE`.
+    """
+    end = time.monotonic() + PATIENCE
+    while not _take(file.fileno()):
+        if time.monotonic() > end:
+            raise ExportError(
+                f"{name} is being written by another process, which does not go on; end that one, "
+                "and try again"
+            )
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        _give_back(file.fileno())
+
+
+def _take(handle: int) -> bool:
+    """As `_hold`, on Windows too: there a byte behind all lines, as nobody reads a held one."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, _BEHIND, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+        return True
+    return _hold(handle)
+
+
+def _give_back(handle: int) -> None:
+    with suppress(ImportError, OSError):  # a child process may have the file open as well
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(handle, _BEHIND, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def _cut_torn_line(file: io.FileIO) -> None:
+    """Cut off what has no line end, read back from the end of a file that nobody else writes to."""
+    size = whole = file.seek(0, os.SEEK_END)
+    while whole:
+        begin = max(0, whole - _PIECE)
+        file.seek(begin)
+        place = file.read(whole - begin).rfind(b"\n")
+        if place >= 0:
+            whole = begin + place + 1
+            break
+        whole = begin
+    if whole < size:
+        file.truncate(whole)
 
 
 def _unwritable(path: Path, error: OSError, remedy: str) -> ExportError:
