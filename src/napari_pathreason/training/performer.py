@@ -157,9 +157,9 @@ def train_performer(recipe: Recipe, policy: run.BudgetPolicy | None = None) -> P
             }
             loop.end_step(record, validate, shown=("score", "format"))
     adapted = begin if recipe.lora is not None else None
+    named, folder = run.model_name(recipe), out / "model"
     run.save_model(
-        *(accelerator, learner.model, tokenizer, out / "model"),
-        *(run.model_name(recipe), data.metadata, adapted, space),
+        accelerator, learner.model, tokenizer, folder, named, data.metadata, adapted, space
     )
     return out / "model"
 

@@ -301,11 +301,9 @@ def bring_home(
         tokenizer = models.load_tokenizer(start.about, start.info)  # as it was: padded nowhere
         if recipe.lora is not None:
             own = {key.removeprefix("base_model.model."): value for key, value in state.items()}
-            run.save_adapter(
-                *(folder, own, start.plain, tokenizer, begin, name, metadata, box_space)
-            )
+            run.save_adapter(folder, own, start.plain, tokenizer, begin, name, metadata, box_space)
         else:
             save_checkpoint(
-                *(folder, start.plain, tokenizer, name, metadata, start.about, state, box_space)
+                folder, start.plain, tokenizer, name, metadata, start.about, state, box_space
             )
     accelerator.wait_for_everyone()
