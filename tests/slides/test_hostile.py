@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 import tracemalloc
 from contextlib import suppress
@@ -229,6 +230,27 @@ def test_a_codec_of_version_3_that_is_not_there_is_named(tmp_path: Path):
     about["codecs"].append({"name": "nobodys_codec", "configuration": {}})
     file.write_text(json.dumps(about))
     assert "packed with nobodys_codec, which is not served" in refusal(path)
+
+
+def test_a_level_of_tiny_chunks_is_refused(tmp_path: Path):
+    """A look at the whole of it would take an hour."""
+    path = write_ngff(tmp_path / "a.zarr", shape=[60_000, 60_000, 3], chunks=[16, 16, 3])
+    assert "14,062,500 tiles, more than can be looked at" in refusal(path)
+
+
+def test_a_level_of_tiny_tiles_is_refused(tmp_path: Path):
+    side = 24_000  # px, in tiles of 16: 2,250,000 of them
+    path = tmp_path / "a.tif"
+    count = (side // 16) ** 2
+    tags = {256: (4, 1, side), 257: (4, 1, side), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1)}
+    tags |= {277: (3, 1, 1), 322: (4, 1, 16), 323: (4, 1, 16)}
+    tags |= {324: (4, count, 8), 325: (4, count, 8 + 4 * count)}
+    data = len(tags).to_bytes(2, "little")
+    for code, entry in sorted(tags.items()):
+        data += struct.pack("<HHII", code, *entry)
+    start = 8 + 8 * count
+    path.write_bytes(b"II*\0" + start.to_bytes(4, "little") + bytes(8 * count) + data + bytes(4))
+    assert "2,250,000 tiles, more than can be looked at" in refusal(path)
 
 
 def test_a_vast_level_is_not_shown(tmp_path: Path):

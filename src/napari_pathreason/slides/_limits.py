@@ -15,6 +15,10 @@ TAGS = 1_000
 TABLE = 20_000_000
 """Tiles of one level: a slide of 1 m x 1 m at 0.25 um in tiles of 1,024 px has 15 million."""
 
+COARSEST_TILES = 2_000_000
+"""Of the coarsest level, all of which a look at the whole slide decodes: far above a slide of
+4,000 Mpx in tiles of 256 px, and some minutes of a processor."""
+
 TILE_BYTES = 256 * 2**20
 """Of one tile or strip that is decoded for a part of it; 8,192 x 8,192 px of RGB are 192 MiB."""
 

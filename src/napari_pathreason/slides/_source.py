@@ -10,6 +10,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathreason.errors import SlideError
+
+from . import _limits as limits
+
 T = TypeVar("T")
 R = TypeVar("R")
 SAMPLE = 1_000_000  # pixels of the coarsest level that the 8-bit range is taken from
@@ -63,6 +67,28 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the file; reading after that raises `SlideError`."""
+
+
+def check_coarsest(name: str, tiles: int) -> None:
+    """Refuse a slide whose coarsest level is cut into so many tiles that nobody can look at it.
+
+    Parameters
+    ----------
+    name : str
+        Of the slide.
+    tiles : int
+        Native tiles or chunks of that level.
+
+    Raises
+    ------
+    SlideError
+        If that is so.
+    """
+    if tiles > limits.COARSEST_TILES:
+        raise SlideError(
+            f"the coarsest level of {name} is {tiles:,} tiles, more than can be looked at "
+            f"({limits.COARSEST_TILES:,}); write it as a pyramid, in larger tiles"
+        )
 
 
 def blocks(

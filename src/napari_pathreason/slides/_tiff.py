@@ -49,7 +49,7 @@ from ._pyramid import (
     sorted_levels,
 )
 from ._scale import Stated, mpp_of_aperio, mpp_of_tags, mpp_of_tiffslide
-from ._source import Source, Window
+from ._source import Source, Window, check_coarsest
 from ._tiff_source import Level, TiffSource, grid_of
 
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
@@ -126,6 +126,7 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
             source: Source = _flat(path, chosen, levels[0], colours, tuple(notes))
         else:
             levels = [level for level in levels if not _is_flat(level)]
+            check_coarsest(path.name, levels[-1].tiles)
             tiles = TiffSource(path, tiff, levels, colours, cache, tuple(notes))
             files.pop_all()
             with reading(path.name, SlideError, HELP):

@@ -19,7 +19,7 @@ from ._chunks import NativeChunks
 from ._colour import Colours, Rgb, channels_named, is_fluorescence
 from ._ome import parse_ome
 from ._scale import Mpp, number, um_of
-from ._source import Window
+from ._source import Window, check_coarsest
 
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
 LOOKED_AT = 256
@@ -221,6 +221,10 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     sizes = [level.shape[:2] for level in levels]
     if any(a[0] < b[0] or a[1] < b[1] for a, b in pairwise(sizes)):
         raise SlideError(f"the levels of {path.name} do not become smaller; write the pyramid anew")
+    rows, columns = (
+        -(-n // c) for n, c in zip(levels[-1].shape[:2], levels[-1].chunks, strict=True)
+    )
+    check_coarsest(path.name, rows * columns)
     colours = _colours(path.name, ome, levels[0], channels)
     if colours.kind == "rgb":
         for level in levels:
