@@ -86,6 +86,48 @@ def test_what_is_left_out_is_white_in_every_type(tmp_path: Path, dtype: str):
     np.testing.assert_array_equal(image.pixels[128:], RGB[128:])
 
 
+def planes_without_one(lost: int, which: int) -> list[bytes]:
+    """Tiles of red, green and blue apart, of which one is left out."""
+    tiles = [
+        np.ascontiguousarray(RGB[y : y + 128, x : x + 128, channel]).tobytes()
+        for channel in range(3)
+        for y in range(0, HEIGHT, 128)
+        for x in range(0, WIDTH, 128)
+    ]
+    tiles[which * 12 + lost] = b""
+    return tiles
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_colour_that_alone_is_left_out_was_lost(tmp_path: Path, which: int):
+    path = tmp_path / "a.tif"
+    options = {"shape": (3, HEIGHT, WIDTH), "dtype": np.uint8, "tile": (128, 128)}
+    tiles = iter(planes_without_one(6, which))
+    tifffile.imwrite(path, tiles, photometric="rgb", planarconfig="separate", **options)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.lost == (Region(256, 128, 128, 128),)
+    assert (image.pixels[128:256, 256:384] == 255).all()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_channel_that_alone_is_left_out_is_dark(tmp_path: Path, which: int):
+    """Of fluorescence, a writer may leave out where one channel holds nothing."""
+    path = tmp_path / "a.ome.tif"
+    names = ["DAPI", "FITC", "Cy3"]
+    about = {"axes": "CYX", "Channel": {"Name": names}}
+    options = {"shape": (3, HEIGHT, WIDTH), "dtype": np.uint8, "tile": (128, 128)}
+    tiles = iter(planes_without_one(6, which))
+    tifffile.imwrite(path, tiles, photometric="minisblack", metadata=about, **options)
+    with open_slide(path, channels="1=red,2=green,3=blue") as slide:
+        image = whole(slide)
+    part = image.pixels[128:256, 256:384]
+    other = 0 if which else 1
+    assert image.unreadable == 0
+    assert (part[..., which] == 0).all()
+    assert np.corrcoef(part[..., other].ravel(), RGB[PART][..., other].ravel())[0, 1] > 0.99
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_half_a_jpeg_tile_is_damage_and_not_grey(tmp_path: Path, share: float):
     path = write(tmp_path / "a.tif", compression="jpeg")

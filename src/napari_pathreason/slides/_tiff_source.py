@@ -395,11 +395,19 @@ class TiffSource:
         for page, decode in zip(one.pages, self._decoders[level], strict=True):
             for plane in range(one.planes):
                 part = self._values(one, page, decode, index, index + plane * one.tiles)
-                if part is None or not part.size:
-                    return part
+                if part is None:
+                    return None
                 parts.append(part)
-        if len({part.shape[:2] for part in parts}) > 1:
+        there = [part for part in parts if part.size]
+        if not there:
+            return parts[0]
+        if len({part.shape[:2] for part in there}) > 1:
             return None
+        if len(there) < len(parts):
+            if self._colours.kind != "channels":  # a colour of a picture is never left out alone
+                return None
+            blank = np.zeros_like(there[0])
+            parts = [part if part.size else blank for part in parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _values(
