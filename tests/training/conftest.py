@@ -1,6 +1,9 @@
 """Recipes of a few steps, stand-ins for what is slow, and runs in two processes."""
 
+import os
+import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from napari_pathreason.training.allocator import Scored
 from napari_pathreason.training.model import save_checkpoint
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import RunLog
-from napari_pathreason.training.samples import View
+from napari_pathreason.training.samples import View, files_of
 from tests.support import byte_tokenizer, tiny_config
 
 
@@ -62,6 +65,21 @@ def blank_model(tmp_path_factory):
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     folder = tmp_path_factory.mktemp("blank") / "model"
     save_checkpoint(folder, model, tokenizer, "blank")
+    return folder
+
+
+@pytest.fixture
+def own_data(converted, tmp_path):
+    """A copy of the converted sets, at the same places seen from them, that a test may change."""
+    folder = tmp_path / "own/data"
+    shutil.copytree(converted, folder)
+    for split in ("train", "val"):
+        for sample in read_samples(converted / f"{split}.jsonl"):
+            for image in filter(None, (sample.image, sample.facts.nuclei)):
+                for name in files_of(image):
+                    target = Path(os.path.normpath(folder / name))
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(converted / name, target)
     return folder
 
 

@@ -208,12 +208,12 @@ def read_manifest(path: str | Path) -> Manifest:
         ) from error
 
 
-def fingerprint(path: str | Path) -> str:
+def fingerprint(path: str | Path, most: int = SAMPLES) -> str:
     """SHA-256 over the size and content of a slide; equal copies have equal ones.
 
-    Of more than 256 MiB, 4,096 evenly spaced blocks of 64 KiB count. Of a folder (OME-Zarr) every
-    file's name and size count, and its files behind each other as if they were one. The folder's or
-    file's own name does not.
+    Of more than ``most`` blocks of 64 KiB (256 MiB), as many evenly spaced ones count. Of a folder
+    (OME-Zarr) every file's name and size count, and its files behind each other as if they were
+    one. The folder's or file's own name does not.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def fingerprint(path: str | Path) -> str:
         else:
             sizes = {path: _size(path)}
             digest.update(f"{sizes[path]}\n".encode())
-        for block in _blocks(sizes):
+        for block in _blocks(sizes, most):
             digest.update(block)
     except OSError as error:
         raise ExportError(f"{path.name} cannot be read ({error.strerror}); check it") from error
@@ -241,10 +241,10 @@ _NAMES = ("utf-8", "surrogateescape")
 """How names of files are bytes, also those that are no text."""
 
 
-def _blocks(sizes: Mapping[Path, int]) -> Iterator[bytes]:
-    """Evenly spaced blocks of files that stand behind each other; of few, all."""
+def _blocks(sizes: Mapping[Path, int], most: int) -> Iterator[bytes]:
+    """At most so many evenly spaced blocks of files that stand behind each other; of few, all."""
     counts = [max(1, -(-size // BLOCK)) for size in sizes.values()]
-    chosen = iter(_spread(sum(counts)))
+    chosen = iter(_spread(sum(counts), most))
     wanted, first = next(chosen, None), 0
     for file, count in zip(sizes, counts, strict=True):
         if wanted is not None and wanted < first + count:
@@ -260,8 +260,8 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _spread(count: int) -> list[int]:
-    """At most `SAMPLES` whole numbers below ``count``, the first and the last among them."""
-    if count <= SAMPLES:
+def _spread(count: int, most: int) -> list[int]:
+    """At most ``most`` whole numbers below ``count``, the first and the last among them."""
+    if count <= most:
         return list(range(count))
-    return [index * (count - 1) // (SAMPLES - 1) for index in range(SAMPLES)]
+    return [index * (count - 1) // (most - 1) for index in range(most)]

@@ -26,7 +26,9 @@ _SETTLED = 2.0
 """Seconds since a file was changed, from which on its time tells one content from another."""
 
 
-def checkpoint_sha256(folder: Path, name: str, *, performer_alone: bool = False) -> str:
+def checkpoint_sha256(
+    folder: Path, name: str, *, performer_alone: bool = False, allocators: bool = True
+) -> str:
     """SHA-256 over names and whole contents of all files of a model that can change an answer.
 
     Weights, configs, tokenizer, chat template, calibration, detector and metadata; allocators of
@@ -42,6 +44,8 @@ def checkpoint_sha256(folder: Path, name: str, *, performer_alone: bool = False)
     performer_alone : bool
         Leave out what is fitted or trained beside a performer, whose own answers stay as they are:
         allocators, calibration, detector, metadata.
+    allocators : bool
+        False leaves out these alone, as where they are what is to be trained.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def checkpoint_sha256(folder: Path, name: str, *, performer_alone: bool = False)
     digest = hashlib.sha256()
     base = find_base(folder, name)
     try:
-        for file in _files(folder, performer_alone):
+        for file in _files(folder, performer_alone, allocators):
             place = file.relative_to(folder).as_posix()
             digest.update(f"own {place} {_sha256(file)}\n".encode())
         if base != folder:
@@ -102,14 +106,16 @@ def copy_beside(folder: Path, target: Path) -> None:
             shutil.copy(file, place)
 
 
-def _files(folder: Path, performer_alone: bool) -> Iterator[Path]:
+def _files(folder: Path, performer_alone: bool, allocators: bool = True) -> Iterator[Path]:
     """In the order of their names, those of an allocator in a folder of its own behind them."""
-    places = (folder,) if performer_alone else (folder, folder / FOLDER)
+    places = (folder, folder / FOLDER) if allocators and not performer_alone else (folder,)
     for place in places:
         found = {file for pattern in _READ for file in place.glob(pattern) if file.is_file()}
         for file in sorted(found):
-            beside = file.name in _BESIDE or "allocator" in file.name
-            if file.name not in _NOT_READ and not (performer_alone and beside):
+            allocates = "allocator" in file.name
+            beside = file.name in _BESIDE or allocates
+            left_out = (performer_alone and beside) or (allocates and not allocators)
+            if file.name not in _NOT_READ and not left_out:
                 yield file
 
 

@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import QueryError
-from napari_pathreason.models import BUDGETS, EFFORTS, AllocatorNet, load_models, word_ids
+from napari_pathreason.models import (
+    BUDGETS,
+    EFFORTS,
+    AllocatorNet,
+    load_models,
+    load_performer,
+    word_ids,
+)
 from napari_pathreason.training import read_samples, write_samples
 from napari_pathreason.training.allocator import (
     Overviews,
@@ -117,6 +125,73 @@ def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_ev
     tables = tuple(Path(f"scores-{split}-old.jsonl") for split in ("train", "val"))
     newer = tuple(Path(f"scores-{split}-new.jsonl") for split in ("train", "val"))
     assert identity(begun, tables) != identity(begun, newer)
+
+
+def _name_after(recipe, change):
+    """Name of the table of ``train`` once something was changed."""
+    folder = Path(recipe.output) / "model"
+    change(folder)
+    return train_val_tables(recipe, folder)[0].file.name
+
+
+def test_a_table_is_called_by_all_that_changes_an_answer(
+    begun, monkeypatch, at_every_budget, tmp_path, own_data
+):
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
+    data = own_data
+    moved = begun.data.model_copy(update={"folder": str(data)})
+    recipe = begun.model_copy(update={"data": moved})
+    first = _name_after(recipe, lambda _: None)
+
+    def edit(name, **values):
+        def change(folder):
+            file = folder / name
+            before = json.loads(file.read_text()) if file.is_file() else {}
+            file.write_text(json.dumps(before | values))
+
+        return change
+
+    def replace_picture(_):
+        sample = next(s for s in read_samples(data / "train.jsonl") if isinstance(s.image, str))
+        with Image.open(data / sample.image) as image:
+            ImageOps.invert(image.convert("RGB")).save(data / sample.image)
+
+    changes = [
+        edit("tokenizer_config.json", model_max_length=77),
+        lambda folder: (folder / "chat_template.jinja").open("a").write("{# #}"),
+        edit("preprocessor_config.json", do_rescale=True),
+        edit("calibration.json"),
+        edit("pathreason.json", zoom_labels=["platelet"]),
+        replace_picture,
+    ]
+    monkeypatch.setattr(
+        "napari_pathreason.models.load_performer",
+        lambda *_, real=load_performer: real(blank, "cpu"),
+    )
+    blank = tmp_path / "blank"
+    shutil.copytree(Path(begun.output) / "model", blank)
+    names = [_name_after(recipe, change) for change in changes]
+    assert len({first, *names}) == 1 + len(changes)
+    assert _name_after(recipe, edit("allocator.json")) == names[-1]  # which is what is trained
+
+
+def test_a_picture_that_is_replaced_meanwhile_is_not_learnt_from(
+    begun, monkeypatch, at_every_budget, own_data
+):
+    data = own_data
+    moved = begun.data.model_copy(update={"folder": str(data)})
+    recipe = begun.model_copy(update={"data": moved})
+
+    def tabulate(*args):
+        for sample in args[0]:
+            if isinstance(sample.image, str):
+                with Image.open(data / sample.image) as image:
+                    ImageOps.invert(image.convert("RGB")).save(data / sample.image)
+        return at_every_budget(*args)
+
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", tabulate)
+    with pytest.raises(QueryError, match="changed while this run"):
+        train_allocator(recipe)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

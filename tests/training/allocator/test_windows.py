@@ -310,6 +310,20 @@ def test_every_window_is_answered_once_at_each_budget(regions, tmp_path):
     assert table[0].score([(12, 0), (12, 2)]) > 0.8  # read again, it counts as it was read last
 
 
+def test_answers_hang_on_pixels_that_no_overview_shows(regions, tmp_path):
+    performer, file = ColourReader(), tmp_path / "run/windows.jsonl"
+    samples, pictures = regions
+    before = tabulate_windows(samples, pictures, performer, file, (16, 36, None))
+    assert performer.prompts == 150
+    with Image.open(tmp_path / "0.png") as image:
+        pixels = np.array(image)
+    pixels[4, 4] += 1
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    after = tabulate_windows(samples, Pictures(tmp_path), performer, file, (16, 36, None))
+    assert np.array_equal(before[0].scene.overview, after[0].scene.overview)
+    assert performer.prompts == 225  # the other picture's are known
+
+
 def test_a_table_that_was_cut_goes_on(regions, tmp_path):
     whole = tabulate_windows(*regions, ColourReader(), tmp_path / "a/windows.jsonl")
     dying = ColourReader()

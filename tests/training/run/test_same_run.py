@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
+from PIL import Image, ImageOps
 
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.files import locked
@@ -102,6 +104,39 @@ def test_another_start_and_other_data_are_named(state, of, recipe, converted, tm
     said = refused(state, of(recipe.model_copy(update={"data": other})))
     assert "other data" in said
     assert str(tmp_path) not in said
+
+
+def test_another_picture_under_the_same_name_is_named(of, recipe, own_data):
+    data = own_data
+    moved = recipe.model_copy(update={"data": recipe.data.model_copy(update={"folder": str(data)})})
+    save_state(Accelerator(), Path(recipe.output), 3, of(moved))
+    state = last_checkpoint(Path(recipe.output))
+    check_same_run(state, of(recipe), Path("run"))  # a copy is the same
+    sample = next(s for s in read_samples(data / "train.jsonl") if isinstance(s.image, str))
+    picture, about = data / sample.image, (data / sample.image).stat()
+    pixels = picture.read_bytes()
+    with Image.open(picture) as image:
+        ImageOps.invert(image.convert("RGB")).save(picture)
+    assert "other pictures" in refused(state, of(moved))
+    picture.write_bytes(pixels[:-1] + bytes([pixels[-1] ^ 1]))  # of the same size and time
+    os.utime(picture, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert "other pictures" in refused(state, of(moved))
+    picture.write_bytes(pixels)
+    check_same_run(state, of(moved), Path("run"))
+
+
+def test_how_a_start_writes_boxes_counts_where_it_is_rewarded(recipe, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(recipe.model.start, start)
+
+    def identify(stage):
+        return identity_of(recipe, stage, getattr(recipe, stage), str(start), 1)
+
+    before = {stage: identify(stage) for stage in ("sft", "grpo")}
+    told = json.loads((start / "pathreason.json").read_text())
+    (start / "pathreason.json").write_text(json.dumps(told | {"box_space": "resized"}))
+    assert identify("sft") == before["sft"]
+    assert identify("grpo") != before["grpo"]
 
 
 def test_code_beside_the_recipe_counts(state, recipe, tmp_path):

@@ -8,7 +8,8 @@ import pytest
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.training import load_recipe
+from napari_pathreason.training import load_recipe, read_samples, write_samples
+from napari_pathreason.training.run import read_data
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.trl_engine import train_performer_by_trl, train_sft_by_trl
 
@@ -90,3 +91,24 @@ def test_the_own_loops_refuse_weights_in_four_bits(make_recipe):
     lora = recipe.lora.model_copy(update={"weights": "4bit"})
     with pytest.raises(QueryError, match=r"lora\.weights: 4bit needs TRL as the engine"):
         train_sft(recipe.model_copy(update={"lora": lora}))
+
+
+@pytest.mark.parametrize("stage", ["sft", "performer"])
+def test_what_is_replaced_while_it_is_read_is_not_learnt_from(
+    make_recipe, own_data, checkpoint, monkeypatch, stage
+):
+    pytest.importorskip("trl", reason="the optional engine")
+    recipe = make_recipe(
+        data={"folder": str(own_data)}, grpo={"start": str(checkpoint("qwen3_vl"))}
+    )
+    train = {"sft": train_sft_by_trl, "performer": train_performer_by_trl}[stage]
+    samples = own_data / "train.jsonl"
+
+    def read(*args):
+        found = read_data(*args)
+        write_samples(samples, read_samples(samples)[1:])
+        return found
+
+    monkeypatch.setattr("napari_pathreason.training.run.read_data", read)
+    with pytest.raises(QueryError, match="its input was changed: other data"):
+        train(recipe)

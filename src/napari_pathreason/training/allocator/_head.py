@@ -85,7 +85,7 @@ def _train(
     def validate() -> dict[str, float]:
         return figures(val_overviews.logits(net), val, val_rewards)
 
-    data = tables[0].data_sha256
+    data = tables[0].data
     loop = NetLoop(tracker, recipe, settings, out, "allocator", PANELS, of, data, net, optimizer)
     with loop:
         while loop.step < loop.last:

@@ -89,8 +89,8 @@ class NetLoop:
         Of the learning curve; see `RunLog.draw`.
     of : str
         Which run this is (`identity`): the state of another one is left, and this begins anew.
-    data_sha256 : str
-        Of the data that it learns from, for ``run.json``.
+    data : mapping
+        `data_identity` of what it learns from, for ``run.json``.
     net : torch.nn.Module
     optimizer : torch.optim.Optimizer
     """
@@ -104,7 +104,7 @@ class NetLoop:
         name: str,
         panels: Mapping[str, str],
         of: str,
-        data_sha256: str,
+        data: Mapping[str, str],
         net: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
@@ -112,7 +112,7 @@ class NetLoop:
         self._of, self._net, self._optimizer = of, net, optimizer
         self.last = min(settings.steps, settings.stop_after or settings.steps)
         self.step, self._best, self._best_weights = self._resume()
-        self._log = run.start_log(tracker, out, recipe, self.step, of={"data": data_sha256})
+        self._log = run.start_log(tracker, out, recipe, self.step, of=data)
         self._bar = tqdm(total=self.last, initial=self.step, desc=name, unit="step", mininterval=5)
 
     def __enter__(self) -> NetLoop:

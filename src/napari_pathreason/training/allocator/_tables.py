@@ -1,8 +1,9 @@
 """s(N): what the performer scores on each question at every budget, tabulated once.
 
 An allocator of either form learns from these tables alone. They lie in ``output``/allocator, each
-under a name that says which weights, data, seed and rules of scoring it belongs to, so that a run
-that was cut, and the other form, find them again. Several processes each ask a share of it.
+under a name that says which performer (every file of it that can change an answer), data, pictures,
+seed and rules of scoring it belongs to, so that a run that was cut, and the other form, find them
+again. Several processes each ask a share of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from napari_pathreason.training.run import (
     by_first,
     check_unchanged,
     copy_checkpoint,
-    fingerprint,
+    data_identity,
 )
 from napari_pathreason.training.samples import Pictures, Sample, read_samples, shown_size
 from napari_pathreason.types import ModelInfo
@@ -55,7 +56,7 @@ class Scored:
 class ScoreTable:
     """Questions of a split; ``rows`` holds a `Scored` for each of `BUDGETS`, ``file`` keeps them.
 
-    ``info`` is the performer's; ``data_sha256`` is `fingerprint` of the data as they were read.
+    ``info`` is the performer's; ``data`` is `data_identity` of the data as they were read.
     """
 
     samples: list[Sample]
@@ -63,7 +64,7 @@ class ScoreTable:
     rows: list[list[Scored]]
     file: Path
     info: ModelInfo
-    data_sha256: str
+    data: Mapping[str, str]
 
     @property
     def calls(self) -> int:
@@ -96,14 +97,14 @@ def train_val_tables(
         If the data are replaced while they are read.
     """
     settings = recipe.allocator
-    data_sha256 = fingerprint(Path(recipe.data.folder))
+    data = data_identity(Path(recipe.data.folder))
     if settings.learn_from == "train":
         return (
-            _table_of(recipe, folder, "train", settings.questions, accelerator, data_sha256),
-            _table_of(recipe, folder, "val", settings.validate_questions, accelerator, data_sha256),
+            _table_of(recipe, folder, "train", settings.questions, accelerator, data),
+            _table_of(recipe, folder, "val", settings.validate_questions, accelerator, data),
         )
     each = settings.questions + settings.validate_questions
-    both = _table_of(recipe, folder, "val", each, accelerator, data_sha256)
+    both = _table_of(recipe, folder, "val", each, accelerator, data)
     parts: tuple[list[int], list[int]] = [], []
     for at, sample in enumerate(both.samples):  # every third picture, whatever is asked about it
         parts[crc32(json.dumps(sample.image).encode()) % 3 == 0].append(at)
@@ -116,25 +117,25 @@ def _table_of(
     split: str,
     each: int,
     accelerator: Accelerator | None,
-    data_sha256: str,
+    data: Mapping[str, str],
 ) -> ScoreTable:
-    """A table of ``each`` questions of each kind of a split, of data whose hash is known."""
-    data = Path(recipe.data.folder)
-    samples = pick(read_samples(data / f"{split}.jsonl"), each, recipe.seed)
-    check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
-    pictures = Pictures(data)
+    """A table of ``each`` questions of each kind of a split, of data that are called so."""
+    place = Path(recipe.data.folder)
+    samples, pictures = (
+        pick(read_samples(place / f"{split}.jsonl"), each, recipe.seed),
+        Pictures(place),
+    )
+    pictures.hold(samples)
+    check_unchanged(data, data_identity(place))
     device = "auto" if accelerator is None else str(accelerator.device)
     performer = models.load_performer(folder, device)
     token_px = performer.info.dims.token_px
     evaluator = Evaluator(
         samples, pictures, performer, models.FixedAllocator(), recipe.seed, TOGETHER
     )
-    questions = f"{data_sha256} {split} {each} {recipe.seed} {SCORING}"
-    name = hashlib.sha256(questions.encode())
-    for weights in models.weight_files(folder, folder.name, models.find_base(folder, folder.name)):
-        with weights.open("rb") as file:
-            while part := file.read(1 << 24):
-                name.update(part)
+    answered = models.checkpoint_sha256(folder, folder.name, allocators=False)
+    questions = f"{data['data']} {data['pictures']} {split} {each} {recipe.seed} {SCORING}"
+    name = hashlib.sha256(f"{questions} {answered}".encode())
     path = Path(recipe.output) / f"allocator/scores-{split}-{name.hexdigest()[:12]}.jsonl"
     if accelerator is not None and accelerator.num_processes > 1:
         share = accelerator.process_index, accelerator.num_processes
@@ -142,7 +143,7 @@ def _table_of(
         accelerator.wait_for_everyone()  # a share is gathered once it is whole
         by_first(accelerator, lambda: gather_shares(path))
     rows = tabulate(samples, pictures, evaluator, token_px, path, f"s(N) of {split}")
-    return ScoreTable(samples, pictures, rows, path, performer.info, data_sha256)
+    return ScoreTable(samples, pictures, rows, path, performer.info, data)
 
 
 def tabulate(

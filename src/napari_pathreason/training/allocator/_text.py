@@ -52,7 +52,7 @@ def train_text_allocator(recipe: Recipe) -> Path:
     with accelerator.main_process_first():
         of = text_identity(recipe, (train.table.file, val.table.file))
         make_room(out, of)
-    called = {"run": of, "data": train.table.data_sha256}
+    called = {"run": of, **train.table.data}
     learn_to_write(recipe, accelerator, folder, lora, train, val, out, called)
     return folder
 

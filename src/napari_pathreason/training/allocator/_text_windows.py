@@ -27,7 +27,7 @@ from napari_pathreason.geometry import Region
 from napari_pathreason.tasks import SCORING, TASKS, WrittenWindows, parse_windows
 from napari_pathreason.training.evaluation import relative
 from napari_pathreason.training.recipe import AllocatorRecipe, Recipe
-from napari_pathreason.training.run import alone, check_unchanged, fingerprint
+from napari_pathreason.training.run import alone, check_unchanged, data_identity
 from napari_pathreason.training.samples import Pictures, Sample
 from napari_pathreason.types import GenerationSettings, ModelInfo, Prompt, Request
 
@@ -57,22 +57,23 @@ def train_text_windows(recipe: Recipe) -> Path:
     """
     settings, out = recipe.allocator, Path(recipe.output) / "allocator/text_windows"
     accelerator, folder, lora = join_writers(recipe, out)
-    data = Path(recipe.data.folder)
-    data_sha256 = fingerprint(data)
+    place = Path(recipe.data.folder)
+    data, pictures = data_identity(place), Pictures(place)
     parts = [samples_of(recipe, part) for part in ("train", "val")]
-    check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
+    for part in parts:
+        pictures.hold(part)
+    check_unchanged(data, data_identity(place))
     name = hashlib.sha256(f"{SCORING} {MAX_NEW_TOKENS}".encode())
-    weights = models.checkpoint_sha256(folder, folder.name, performer_alone=True)
-    name.update(weights.encode())
+    name.update(models.checkpoint_sha256(folder, folder.name, allocators=False).encode())
     performer = models.load_performer(folder, str(accelerator.device))
     rank = accelerator.process_index
     file = Path(recipe.output) / f"allocator/views-{name.hexdigest()[:12]}-{rank}.jsonl"
-    answers = ViewAnswers(performer, Pictures(data), file)
+    answers = ViewAnswers(performer, pictures, file)
     train, val = (WindowTexts.of(samples, answers, settings) for samples in parts)
     with accelerator.main_process_first():
-        of = text_identity(recipe, (Path(name.hexdigest()), Path(data_sha256)))
+        of = text_identity(recipe, (Path(name.hexdigest()), Path(" ".join(data.values()))))
         make_room(out, of)
-    called = {"run": of, "data": data_sha256}
+    called = {"run": of, **data}
     learn_to_write(recipe, accelerator, folder, lora, train, val, out, called, windows=True)
     return folder
 
@@ -121,6 +122,7 @@ class ViewAnswers:
         """Score (NaN where they cannot be read), FLOPs and visual tokens of some windows."""
         places = [[*pick.region.box.corners, pick.tokens] for pick in choice.picks]
         about = question.sample.model_dump_json() + json.dumps(places)
+        about += self.pictures.sha256(question.sample)
         key = hashlib.sha256(about.encode()).hexdigest()[:24]
         if key not in self._known:
             score, flops, tokens = self._known[key] = self._ask(question, choice)

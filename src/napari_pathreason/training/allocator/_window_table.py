@@ -239,6 +239,7 @@ def _answer(
     allowed = models.readable_levels(question.state, question.tokens)
     digest = hashlib.sha256(question.sample.model_dump_json(include=_QUESTION).encode())
     digest.update(scene.overview.tobytes())
+    digest.update(pictures.sha256(question.sample).encode())  # the overview does not show all
     own = digest.hexdigest()[:16]
     slide = pictures.slide(question.sample)
     due: dict[View, tuple[int, int]] = {}

@@ -30,7 +30,7 @@ from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windo
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.recipe import Recipe, WindowsRecipe
-from napari_pathreason.training.run import alone, by_first, check_unchanged, fingerprint, join
+from napari_pathreason.training.run import alone, by_first, check_unchanged, data_identity, join
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Effort
 
@@ -43,7 +43,7 @@ from ._window_sets import (
     log_probability,
     mean_centred,
 )
-from ._window_table import Picks, tabulate_windows
+from ._window_table import MAX_NEW_TOKENS, Picks, tabulate_windows
 
 PANELS = {
     "reward": "reward, all efforts",
@@ -119,31 +119,32 @@ def _place_of(recipe: Recipe) -> Path:
     return performer_folder(recipe)
 
 
-def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled], str, str]:
-    """Questions to learn from and held-out ones with their answers, the run's name, data's hash.
+def _questions(
+    recipe: Recipe, folder: Path
+) -> tuple[list[Tabled], list[Tabled], str, dict[str, str]]:
+    """Questions to learn from and held-out ones with their answers, the run's name, the data's.
 
     Raises
     ------
     QueryError
         If the data are replaced while they are read.
     """
-    data = Path(recipe.data.folder)
-    data_sha256 = fingerprint(data)
+    place = Path(recipe.data.folder)
+    data, pictures = data_identity(place), Pictures(place)
     parts = [samples_of(recipe, part) for part in ("train", "val")]
-    check_unchanged({"data": data_sha256}, {"data": fingerprint(data)})
-    pictures = Pictures(data)
-    digest, start = hashlib.sha256(str(SCORING).encode()), recipe.allocator.start
+    for part in parts:
+        pictures.hold(part)
+    check_unchanged(data, data_identity(place))
+    digest = hashlib.sha256(f"{SCORING} {MAX_NEW_TOKENS}".encode())
+    start = recipe.allocator.start
     performer: Performer
     if start is not None and models.is_address(start):
         performer = models.load_server(start)
         digest.update(models.resolve_address(start).digest.encode())
     else:
         performer = models.load_performer(folder)
-        base = models.find_base(folder, folder.name)
-        for weights in models.weight_files(folder, folder.name, base):
-            with weights.open("rb") as file:
-                while part := file.read(1 << 24):
-                    digest.update(part)
+        answered = models.checkpoint_sha256(folder, folder.name, allocators=False)
+        digest.update(answered.encode())
     path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
     levels = recipe.allocator.windows.levels
     tables = [
@@ -154,9 +155,10 @@ def _questions(recipe: Recipe, folder: Path) -> tuple[list[Tabled], list[Tabled]
     digest.update(recipe.allocator.windows.model_dump_json(exclude=lengths).encode())
     for table in tables:
         for one in table:
-            digest.update(one.question.sample.model_dump_json().encode())
+            sample = one.question.sample
+            digest.update(f"{sample.model_dump_json()} {pictures.sha256(sample)}".encode())
     digest.update(str(recipe.seed).encode())
-    return tables[0], tables[1], digest.hexdigest(), data_sha256
+    return tables[0], tables[1], digest.hexdigest(), data
 
 
 def samples_of(recipe: Recipe, part: str) -> list[Sample]:

@@ -29,6 +29,7 @@ from ._loop import (
 )
 from ._metadata import (
     build_metadata as build_metadata,
+    data_identity as data_identity,
     describe_checkpoint as describe_checkpoint,
     fingerprint as fingerprint,
     model_name as model_name,

@@ -10,12 +10,18 @@ from typing import Any
 
 from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.files import Format
-from napari_pathreason.models import checkpoint_sha256, find_checkpoint
+from napari_pathreason.models import (
+    checkpoint_sha256,
+    described_in,
+    find_base,
+    find_checkpoint,
+    read_info,
+)
 from napari_pathreason.training.recipe import PolicyRecipe, Recipe, SFTRecipe, file_beside
 
-from ._metadata import fingerprint
+from ._metadata import data_identity
 
-FORMAT = Format("training state", 1, oldest=1)
+FORMAT = Format("training state", 2, oldest=2)
 STEP = "step.json"
 _FREE = {
     *("stop_after", "checkpoint_every", "validate_every", "validate_samples", "start"),
@@ -61,10 +67,14 @@ def identity_of(
     code = [*recipe.grpo.rewards] if stage == "grpo" else [recipe.sft.objective or ""]
     files = {name: file for name in code if name and (file := file_beside(name, recipe.beside))}
     folder, name = find_checkpoint(start)
+    if stage == "grpo":  # of what stands beside its weights, this is learnt from
+        info = read_info(described_in(folder, find_base(folder, name)), name, folder)
+        own = {"boxes": info.box_space, "most tokens": info.max_visual_tokens}
+        sections["start"] = own
     return {
         **dict(_flat(sections)),
         "processes": processes,
-        "data": fingerprint(Path(recipe.data.folder)),
+        **data_identity(Path(recipe.data.folder)),
         "start": checkpoint_sha256(folder, name, performer_alone=performer_alone),
         **{f"code of {name}": _sha256(file) for name, file in files.items()},
     }
@@ -130,10 +140,10 @@ def _differences(before: Mapping[str, Any], this: Mapping[str, Any]) -> Iterator
         then, now = before.get(name), this.get(name)
         if then == now:
             continue
-        if name in ("data", "start") or name.startswith("code of "):
-            yield {"data": "other data", "start": "another model to start from"}.get(
-                name, f"other {name}"
-            )
+        if name == "start":
+            yield "another model to start from"
+        elif name in ("data", "pictures") or name.startswith("code of "):
+            yield f"other {name}"
         else:
             yield f"{name} {_words(then)} (now {_words(now)})"
 

@@ -60,12 +60,12 @@ def start_log(
     engine : sequence of str
         Further packages that learn, whose versions `run.json` holds.
     of : mapping, optional
-        Identity of the run. Where it has a hash of the data (`identity_of`), that is of what was
-        read; the files may have been changed since.
+        Identity of the run, with `data_identity` of what was read; the files may have been changed
+        since.
     """
     log = RunLog(out, accelerator if recipe.log_with is not None else None)
     log.begin(step)
-    resolved = provenance(out, recipe, Path(recipe.data.folder), engine, (of or {}).get("data"))
+    resolved = provenance(out, recipe, Path(recipe.data.folder), engine, of)
     if accelerator is not None and recipe.log_with is not None:
         accelerator.init_trackers(model_name(recipe), config=dict(_flat(resolved)))
     return log

@@ -7,9 +7,11 @@ stays with the run (run.json).
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +22,7 @@ from napari_pathreason.files import own_name, write_json
 from napari_pathreason.models import metadata_of, read_metadata, write_metadata
 from napari_pathreason.tasks import abstains, form_of, words_of_query
 from napari_pathreason.training.recipe import Recipe, file_beside
-from napari_pathreason.training.samples import Sample
+from napari_pathreason.training.samples import Sample, files_of, picture_sha256
 from napari_pathreason.types import Form, Metadata, Query, Topic
 
 PACKAGES = ("napari-pathreason", "torch", "transformers", "accelerate", "tokenizers")
@@ -181,17 +183,52 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def data_identity(folder: Path) -> dict[str, str]:
+    """What a run learns from, by its content: hashes of the samples, and of their pictures.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``train`` and ``val``.
+
+    Returns
+    -------
+    dict
+        ``data``, see `fingerprint`; ``pictures``, over the names and the content of all files that
+        ``train`` and ``val`` name (`picture_sha256`). A file that is missing counts as such.
+    """
+    files: set[str] = set()
+    for split in ("train", "val"):
+        with suppress(OSError), (folder / f"{split}.jsonl").open("rb") as lines:
+            for line in lines:
+                files.update(_files_in(line))
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{json.dumps(name)} {picture_sha256(folder / name)}\n".encode())
+    return {"data": fingerprint(folder), "pictures": digest.hexdigest()}
+
+
+def _files_in(line: bytes) -> set[str]:
+    """Files that a line of samples names; a damaged one is refused where it is read."""
+    try:
+        sample = json.loads(line)
+        images = [sample["image"], sample.get("facts", {}).get("nuclei")]
+        return {name for one in images if one is not None for name in files_of(one)}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return set()
+
+
 def provenance(
     out: Path,
     recipe: Recipe,
     data: Path,
     engine: Sequence[str] = (),
-    data_sha256: str | None = None,
+    of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``run.json``: resolved recipe, versions, hashes of data and of code beside the recipe.
 
-    Names no host or path. ``engine`` are further packages whose versions count; ``data_sha256`` is
-    the hash of the data as they were read, None that of what lies there now.
+    Names no host or path. ``engine`` are further packages whose versions count; ``of`` is what the
+    run is called by, with `data_identity` as the data were read, None of what lies there now.
 
     Returns
     -------
@@ -208,10 +245,12 @@ def provenance(
     for part, start in starts.items():
         if start is not None and Path(start).exists():  # a folder: its name, not where it lies
             resolved[part]["start"] = own_name(start)
+    read = data_identity(data) if of is None else of
     packages = (*PACKAGES, *engine, *(["peft"] if recipe.lora is not None else []))
     record = {
         "recipe": resolved,
-        "data_sha256": fingerprint(data) if data_sha256 is None else data_sha256,
+        "data_sha256": read["data"],
+        "pictures_sha256": read["pictures"],
         "code_sha256": {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for reference in (*recipe.grpo.rewards, *filter(None, [recipe.sft.objective]))

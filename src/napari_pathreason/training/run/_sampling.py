@@ -44,7 +44,9 @@ def read_data(recipe: Recipe, budgets: Mapping[int, float], held: int | None = N
     """
     folder = Path(recipe.data.folder)
     train, val = (read_samples(folder / f"{split}.jsonl") for split in ("train", "val"))
-    return StageData(train, val, Pictures(folder), build_metadata(recipe, train, budgets, held))
+    pictures = Pictures(folder)
+    pictures.hold([*train, *val])
+    return StageData(train, val, pictures, build_metadata(recipe, train, budgets, held))
 
 
 @dataclass(frozen=True, slots=True)

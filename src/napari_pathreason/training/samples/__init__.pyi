@@ -18,7 +18,13 @@ from ._evidence import (
     place_of as place_of,
     place_of_box as place_of_box,
 )
-from ._pictures import FLAT as FLAT, Pictures as Pictures, is_plain as is_plain
+from ._pictures import (
+    FLAT as FLAT,
+    Pictures as Pictures,
+    files_of as files_of,
+    is_plain as is_plain,
+    picture_sha256 as picture_sha256,
+)
 from ._sample import (
     CROP as CROP,
     SPLITS as SPLITS,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import weakref
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -10,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from napari_pathreason.errors import SlideError
+from napari_pathreason.errors import QueryError, SlideError
+from napari_pathreason.exports import fingerprint
 from napari_pathreason.geometry import Region
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays
 
@@ -22,6 +26,44 @@ FLAT = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 """Files that are decoded whole; of all others only what is asked for is read."""
 PLAIN = {"RGB", "L", "P", "1"}
 ORIENTATION = 274  # the tag of EXIF
+BLOCKS = 64
+"""Of 64 KiB, that tell one picture from another: up to 4 MiB all of it, above so many of them."""
+_SETTLED = 2.0
+"""Seconds since a file was changed, from which on its time tells one content from another."""
+Stamp = tuple[int, int, int] | None
+"""Inode, size and time of a file; None where there is none."""
+
+
+def files_of(image: Files) -> Iterator[str]:
+    """Files that a picture or a mask is composed of, each once."""
+    names = [image] if isinstance(image, str) else [name for row in image for name in row]
+    yield from dict.fromkeys(name.partition(CROP)[0] for name in names)
+
+
+def picture_sha256(path: Path) -> str:
+    """SHA-256 of a picture's content (`exports.fingerprint` of `BLOCKS`); empty without a file.
+
+    It is read once for as long as it is not touched.
+    """
+    stamp = _stamp(path)
+    if stamp is None:
+        return ""
+    if path.is_dir() or time.time() - stamp[2] / 1e9 < _SETTLED:
+        return fingerprint(path, BLOCKS)
+    return _known_sha256(path.resolve(), stamp, path.stat().st_ctime_ns)  # which nobody sets back
+
+
+@lru_cache(maxsize=1 << 18)
+def _known_sha256(path: Path, stamp: Stamp, changed: int) -> str:
+    return fingerprint(path, BLOCKS)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def is_plain(file: Image.Image) -> bool:
@@ -55,7 +97,36 @@ class Pictures:
         self._most_slides = most_slides
         self._decoded: dict[str, Pixels] = {}
         self._slides: dict[str, Slide] = {}
+        self._held: dict[str, Stamp] = {}
+        self._sha256: dict[str, str] = {}
         weakref.finalize(self, _close, self._slides)
+
+    def hold(self, samples: Iterable[Sample]) -> None:
+        """Read files of these samples from now on only as they are now.
+
+        A run that names what it learnt from must not learn from what took its place meanwhile:
+        `picture` and the others raise `QueryError` then.
+        """
+        for sample in samples:
+            for image in (sample.image, sample.facts.nuclei):
+                for name in files_of(image) if image is not None else ():
+                    if name not in self._held:
+                        self._held[name] = _stamp(self._folder / name)
+
+    def sha256(self, sample: Sample) -> str:
+        """SHA-256 of the content of a sample's picture, see `picture_sha256`."""
+        for name in files_of(sample.image):
+            if name not in self._sha256:
+                self._sha256[name] = picture_sha256(self._folder / name)
+        return " ".join(self._sha256[name] for name in files_of(sample.image))
+
+    def _refuse_changed(self, name: str) -> None:
+        if name in self._held and self._held[name] != _stamp(self._folder / name):
+            self._decoded.pop(name, None)
+            raise QueryError(
+                f"the picture {Path(name).name} was changed while this run went on; put it back, "
+                "or run it again with another output"
+            )
 
     def picture(self, sample: Sample, rng: Random | None = None) -> Pixels:
         """Whole picture of a sample, uint8 (height, width, 3), level-0 pixels.
@@ -115,6 +186,11 @@ class Pictures:
             if len(self._slides) >= self._most_slides:  # the one that was asked for least lately
                 self._slides.pop(next(iter(self._slides))).close()
             slide = open_slide(self._folder / name, cache=0)  # many are open, few read twice
+            try:
+                self._refuse_changed(name)
+            except QueryError:
+                slide.close()
+                raise
         self._slides[name] = slide
         return slide
 
@@ -136,6 +212,7 @@ class Pictures:
                         self._decoded[name] = np.asarray(file.convert(mode) if mode else file)
                 if name not in self._decoded:
                     self._decoded[name] = _as_answered(self._folder / name)
+                self._refuse_changed(name)
             except (OSError, UnidentifiedImageError):
                 raise SlideError(
                     f"{Path(name).name} cannot be read; run `pathreason data convert` again "

@@ -246,6 +246,36 @@ def identify(
     return of, state
 
 
+def check_read(
+    recipe: Recipe,
+    stage: str,
+    begin: str,
+    processes: int,
+    of: Mapping[str, Any],
+    data: Mapping[str, str],
+) -> None:
+    """Refuse to learn from what was replaced while it was read; once all of it is.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    stage, begin, processes
+        As in `identify`.
+    of : mapping
+        What that gave.
+    data : mapping
+        `run.data_identity` before the samples were read.
+
+    Raises
+    ------
+    QueryError
+        Says what has changed.
+    """
+    settings = getattr(recipe, stage)
+    now = run.identity_of(recipe, stage, settings, begin, processes)
+    run.check_unchanged({**of, **data}, {**of, **now})
+
+
 def learn(
     trainer: Any, recipe: Recipe, out: Path, of: Mapping[str, Any], state: Path | None
 ) -> None:

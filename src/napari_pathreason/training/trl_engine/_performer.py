@@ -23,6 +23,7 @@ from ._frame import (
     bring_home,
     check_installed,
     check_own_state,
+    check_read,
     common,
     divide,
     identify,
@@ -86,6 +87,7 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     rewards = grpo.Rewards(settings, recipe.beside, refiner, space)
     run.tracking(recipe, out)
     check_own_state(out)
+    read = run.data_identity(Path(recipe.data.folder))
     data = run.read_data(recipe, settings.budgets, info.max_visual_tokens)
     shown = max(len(sample.views) or 1 for sample in data.train)
     piece = divide(settings.batch_size, settings.budgets, shown, settings.tokens)
@@ -122,6 +124,7 @@ def train_performer_by_trl(recipe: Recipe) -> Path:
     processes = args.world_size
     of, state = identify(recipe, "grpo", settings, begin, processes, out)
     start = load_start(begin, recipe.lora, recipe.seed, str(args.device))
+    check_read(recipe, "grpo", begin, processes, of, read)
     never = list(start.never)  # drawn, they would be read as pictures that are not there
     args.generation_kwargs = drawing_options | (
         {

@@ -28,6 +28,7 @@ from ._frame import (
     bring_home,
     check_installed,
     check_own_state,
+    check_read,
     common,
     divide,
     identify,
@@ -74,6 +75,7 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     models.find_checkpoint(begin)  # better named now than after the samples are read
     run.tracking(recipe, out)
     check_own_state(out)
+    read = run.data_identity(Path(recipe.data.folder))
     data = run.read_data(recipe, settings.budgets)
     shown = max(len(sample.views) or 1 for sample in data.train)
     piece = divide(settings.batch, settings.budgets, shown, settings.tokens)
@@ -89,6 +91,7 @@ def train_sft_by_trl(recipe: Recipe) -> Path:
     processes = args.world_size
     of, state = identify(recipe, "sft", settings, begin, processes, out)
     start = load_start(begin, recipe.lora, recipe.seed, str(args.device))
+    check_read(recipe, "sft", begin, processes, of, read)
     tokenizer = start.processor.tokenizer
     before = _opening(tokenizer)
     drawing = Drawing(settings.batch, settings.gradient_accumulation, processes, piece)
