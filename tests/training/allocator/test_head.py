@@ -43,7 +43,7 @@ from napari_pathreason.training.allocator import (
 from napari_pathreason.training.evaluation import pick
 from napari_pathreason.training.model import save_checkpoint, start_model
 from napari_pathreason.training.recipe import AllocatorRecipe
-from napari_pathreason.training.run import fingerprint
+from napari_pathreason.training.run import RunLog, fingerprint
 from napari_pathreason.training.samples import Pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -106,6 +106,25 @@ def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, mo
     before = [table.read_bytes() for table in tables]
     assert main(["train", "allocator", "--recipe", str(file)]) == 0  # finished: asks nothing anew
     assert [table.read_bytes() for table in tables] == before
+
+
+def test_killed_while_its_last_curve_is_drawn_a_run_draws_it_again(
+    begun, monkeypatch, at_every_budget
+):
+    """Behind the last state nothing goes on, so the curve comes before it."""
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
+    drawn = []
+
+    def draw(log, panels):
+        drawn.append(len(log.records()))
+        if drawn.count(8) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunLog, "draw", draw)
+    with pytest.raises(KeyboardInterrupt):
+        train_allocator(begun)
+    train_allocator(begun)
+    assert drawn == [3, 6, 8, 8]
 
 
 def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_budget):

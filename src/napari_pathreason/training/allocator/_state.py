@@ -155,8 +155,8 @@ class NetLoop:
         self._log.write(record)
         self._bar.update()
         if self._is_time(self._settings.checkpoint_every):
+            self._log.draw(self._panels)  # first: behind the last state nothing goes on
             self._save()
-            self._log.draw(self._panels)
 
     def take_best(self) -> None:
         """Give the net the weights that did best on held-out questions."""

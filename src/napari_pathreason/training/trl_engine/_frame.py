@@ -207,11 +207,11 @@ class Journal(TrainerCallback):
         return ("val_" if held else "") + self._names.get(plain, plain)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The state is told whose it is once it is whole; the curve is drawn anew."""
+        """The curve is drawn anew; then the state, which is whole, is told whose it is."""
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            self._log.draw(self._panels)  # first: behind the last state nothing goes on
             run.write_step(folder, state.global_step, self._of)
-            self._log.draw(self._panels)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Evaluates, saves and ends at the last step."""
