@@ -664,3 +664,31 @@ def test_a_chunk_that_only_a_coarse_level_lacks_was_lost(tmp_path: Path):
     assert image.level == 1
     assert image.lost == (Region(0, 0, 256, 256),)
     assert (image.pixels[:128, :128] == 255).all()
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("is_nothing", [True, False])
+def test_a_colour_whose_chunk_alone_is_not_there(tmp_path: Path, level: int, is_nothing: bool):
+    """By the format it is 0; where another level shows that colour, it was lost."""
+    fine = RGB.copy()
+    fine[..., 2] = 0 if is_nothing else 150
+    levels = [fine, np.ascontiguousarray(fine[::2, ::2])]
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    for name, pixels in enumerate(levels):
+        planes = np.moveaxis(pixels, -1, 0)
+        array = group.create_array(str(name), shape=planes.shape, dtype="u1", chunks=(1, 64, 64))
+        array[:] = planes
+    datasets = [{"path": "0"}, {"path": "1"}]
+    group.attrs["multiscales"] = [{"axes": ["c", "y", "x"], "datasets": datasets}]
+    (path / str(level) / "2.1.1").unlink(missing_ok=is_nothing)
+    zoom = level + 1
+    with open_slide(path) as slide:
+        region = Region(0, 0, WIDTH, HEIGHT)
+        image = slide.read_region(region, (WIDTH // zoom, HEIGHT // zoom))
+    expected = levels[level].copy()
+    if not is_nothing:
+        expected[64:128, 64:128] = 255
+    np.testing.assert_array_equal(image.pixels, expected)
+    side = 64 * zoom
+    assert image.lost == (() if is_nothing else (Region(side, side, side, side),))

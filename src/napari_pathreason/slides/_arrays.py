@@ -13,7 +13,7 @@ from napari_pathreason.errors import PathreasonError, SlideError
 
 from ._colour import Colours, Range, colours_of_array
 from ._files import patient
-from ._left_out import is_shown_coarser, scaled
+from ._left_out import EDGE, is_shown_coarser, scaled
 from ._source import SAMPLE, Decoded, Window
 
 T = TypeVar("T")
@@ -171,15 +171,24 @@ class ArraySource:
         pixels = self._colours.to_rgb(values, bounds)
         left_out = getattr(self._levels[level], "left_out", None)
         x1, y1, x2, y2 = window
-        for chunk in () if left_out is None else left_out(window, values):
+        for chunk, channels in () if left_out is None else left_out(window, values):
+            if len(channels) < values.shape[2] and not self._is_colour_lost(level, chunk, channels):
+                continue  # it is 0 there
             left, top, right, bottom = part = (
                 *(max(chunk[0], x1), max(chunk[1], y1)),
                 *(min(chunk[2], x2), min(chunk[3], y2)),
             )
             pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._colours.background
-            if self._is_lost(level, chunk):
+            if len(channels) < values.shape[2] or self._is_lost(level, chunk):
                 lost.append(part)
         return pixels
+
+    def _is_colour_lost(self, level: int, window: Window, channels: tuple[int, ...]) -> bool:
+        """Whether the level beside this one holds something where some channels lack a chunk."""
+        other = level + 1 if level + 1 < len(self._levels) else level - 1
+        part = scaled(self, level, window, other, EDGE) if other >= 0 else None
+        values = None if part is None else self._values(other, part)
+        return values is not None and bool((values[..., list(channels)] > 0).any())
 
     def _is_lost(self, level: int, window: Window) -> bool:
         """Whether level 0 or the next coarser one shows something in a window left out."""

@@ -67,12 +67,18 @@ class LazyPicture:
         part: NDArray[Any] = pixels[key]
         return part
 
-    def left_out(self, window: Window, values: NDArray[Any]) -> Iterator[Window]:
-        """Parts that the file leaves out, of those that a window meets: where they lie, whole."""
+    def left_out(
+        self, window: Window, values: NDArray[Any]
+    ) -> Iterator[tuple[Window, tuple[int, ...]]]:
+        """Parts that the file leaves out, of those that a window meets: where they lie, whole.
+
+        With each come all channels, which lack it.
+        """
         x1, y1, x2, y2 = window
+        channels = tuple(range(values.shape[2]))
         for left, top, right, bottom in self._empty:
             if left < x2 and right > x1 and top < y2 and bottom > y1:
-                yield left, top, right, bottom
+                yield (left, top, right, bottom), channels
 
 
 def is_picture(path: Path) -> bool | None:

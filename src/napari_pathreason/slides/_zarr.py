@@ -62,7 +62,8 @@ class _Plane:
         self.shape = (size["y"], size["x"], channels)
         self.chunks = (chunk["y"], chunk["x"])
         self.dtype = np.dtype(array.dtype)
-        self._channel_chunks = -(-channels // chunk.get("c", channels))
+        self._channels_each = chunk.get("c", channels)
+        self._channel_chunks = -(-channels // self._channels_each)
         level = str(array.path)
         self._native = NativeChunks(array, folder / level, f"the level {level} of {folder.name}")
         self._is_in_colour = False
@@ -104,27 +105,36 @@ class _Plane:
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
         return part if "c" in axes else part[..., None]
 
-    def left_out(self, window: Window, values: np.ndarray[Any, np.dtype[Any]]) -> Iterator[Window]:
-        """Chunks that no channel has, of those that a window meets: where they lie, whole.
+    def left_out(
+        self, window: Window, values: np.ndarray[Any, np.dtype[Any]]
+    ) -> Iterator[tuple[Window, tuple[int, ...]]]:
+        """Chunks that a window meets and that were left out: where they lie, whole.
+
+        With each come the channels that lack it: all of them, or some.
 
         Parameters
         ----------
         window : tuple of int
         values : array (height, width, channels)
-            Of that window: where a chunk holds something, its file need not be looked for.
+            Of that window: where all channels hold something, no file need be looked for.
         """
         if not self._is_in_colour:
             return
-        empty = ~values[..., 0].astype(bool) | (values[..., 0] != values[..., 0])
+        empty = ~values.astype(bool) | (values != values)
         if not empty.any():
             return
         x1, y1, x2, y2 = window
-        (height, width), (down, across) = self.chunks, self.shape[:2]
+        (height, width), (down, across, channels) = self.chunks, self.shape
+        each = self._channels_each
         for y, x in self._chunks_in((slice(y1, y2), slice(x1, x2))):
             rows, columns = _within(y, height, (y1, y2)), _within(x, width, (x1, x2))
-            if empty[rows, columns].all() and not any(self._native.find(self._numbers(y, x))):
+            if not empty[rows, columns].all(axis=(0, 1)).any():
+                continue
+            found = list(self._native.find(self._numbers(y, x)))
+            gone = tuple(i for i in range(channels) if found[i // each] is None)
+            if gone:
                 left, top = x * width, y * height
-                yield left, top, min(left + width, across), min(top + height, down)
+                yield (left, top, min(left + width, across), min(top + height, down)), gone
 
     def is_there(self, window: Window) -> bool:
         """Whether any chunk that a window meets was written."""
