@@ -58,7 +58,9 @@ def timeless(value: Any) -> Any:
 
 
 def content(path: Path) -> Any:
-    """What a file holds; JSON without times, line by line where it may be torn."""
+    """What a file holds; JSON without times, line by line where it may be torn; tensors."""
+    if path.suffix == ".pt":
+        return tensors_in(import_module("torch").load(path, weights_only=True))
     held = path.read_bytes()
     if path.suffix not in (".json", ".jsonl"):
         return held
@@ -69,6 +71,17 @@ def content(path: Path) -> Any:
         except ValueError:
             found.append(line)
     return found
+
+
+def tensors_in(value: Any) -> Any:
+    """A state that torch keeps, by value: its bytes tell which of its words were one object."""
+    if isinstance(value, dict):
+        return {key: tensors_in(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [tensors_in(each) for each in value]
+    if hasattr(value, "numpy"):
+        return [str(value.dtype), [*value.shape], value.numpy().tobytes()]
+    return value
 
 
 def files_in(folder: Path) -> dict[str, Any]:
@@ -218,12 +231,27 @@ def docks_result(folder: Path) -> dict[str, Any]:
 # what trains
 
 
-def train_words(folder: Path) -> list[str]:
-    return ["train", "sft", "--recipe", str(folder / "recipe.yaml")]
+def train_words(folder: Path, stage: str = "sft") -> list[str]:
+    return ["train", stage, "--recipe", str(folder / "recipe.yaml")]
 
 
 SFT = {"steps": 3, "batch": 2, "budgets": {4: 1}, "checkpoint_every": 1, "validate_every": 3}
 BEST = {"steps": 2, "checkpoint_every": 2, "validate_every": 1, "score_samples": 1, "best": "score"}
+GRPO = {
+    "steps": 2, "batch_size": 1, "num_generations": 2, "max_completion_length": 2, "warmup": 1,
+    "budgets": {4: 1}, "checkpoint_every": 1, "validate_every": 2, "validate_samples": 1,
+    "lr": 1e-3,
+}  # fmt: skip
+HEAD = {
+    "questions": 2, "validate_questions": 1, "steps": 2, "warm_steps": 1,
+    "checkpoint_every": 1, "validate_every": 2,
+}  # fmt: skip
+
+
+def write_picture(path: Path, colour: tuple[int, int, int]) -> None:
+    """Write 64 x 64 px of one colour; how often it is read must not hang on how new it is."""
+    Image.new("RGB", (64, 64), colour).save(path)
+    os.utime(path, (MADE, MADE))
 
 
 def make_training(folder: Path, **sft: Any) -> None:
@@ -232,7 +260,7 @@ def make_training(folder: Path, **sft: Any) -> None:
     (folder / "data").mkdir()
     samples = []
     for number in range(4):
-        Image.new("RGB", (64, 64), (40 * number, 90, 120)).save(folder / "data" / f"{number}.png")
+        write_picture(folder / "data" / f"{number}.png", (40 * number, 90, 120))
         samples.append(
             {
                 "image": f"{number}.png",
@@ -251,6 +279,8 @@ def make_training(folder: Path, **sft: Any) -> None:
         "data": {"folder": str(folder / "data")},
         "model": {"start": str(folder / "start")},
         "sft": {**SFT, "validate_samples": 2, **sft},
+        "grpo": {**GRPO, "start": str(folder / "start")},
+        "allocator": {**HEAD, "start": str(folder / "start")},
     }
     (folder / "recipe.yaml").write_text(json.dumps(recipe))
 
@@ -264,6 +294,21 @@ def swap_samples(folder: Path) -> None:
     train = folder / "data" / "train.jsonl"
     write_samples(folder / "other.jsonl", read_samples(train)[1:])
     (folder / "other.jsonl").replace(train)
+
+
+def swap_picture(folder: Path) -> None:
+    """Put another picture in the place of the first one of those that are labelled yes."""
+    write_picture(folder / "other.png", (250, 20, 30))
+    (folder / "other.png").replace(folder / "data/1.png")
+
+
+def allocator_result(folder: Path) -> dict[str, Any]:
+    """What lies beside the performer, and the run; of its tables those that the log tells of."""
+    beside = {
+        name: held for name, held in files_in(folder / "start").items() if "allocator" in name
+    }
+    left = {name: held for name, held in left_in_out(folder).items() if "scores-" not in name}
+    return {**beside, **left}
 
 
 def make_start(root: Path) -> None:
@@ -284,8 +329,13 @@ def on_slide(words: Callable[[Path], list[str]], result: Any = left_in_out) -> C
     return Command(words, make_slide, swap_slide, result, answer_by_reader)
 
 
-def of_training(make: Callable[[Path], None] = make_training) -> Command:
-    return Command(train_words, make, swap_samples, left_in_out, make_start)
+def of_training(
+    make: Callable[[Path], None] = make_training,
+    stage: str = "sft",
+    swap: Callable[[Path], None] = swap_samples,
+    result: Callable[[Path], dict[str, Any]] = left_in_out,
+) -> Command:
+    return Command(lambda folder: train_words(folder, stage), make, swap, result, make_start)
 
 
 COMMANDS = {
@@ -305,4 +355,6 @@ COMMANDS = {
     ),
     "train": of_training(),
     "best": of_training(make_training_of_best),
+    "grpo": of_training(stage="performer", swap=swap_picture),
+    "allocator": of_training(stage="allocator", swap=swap_picture, result=allocator_result),
 }
