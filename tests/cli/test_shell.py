@@ -71,6 +71,7 @@ def test_a_traceback_can_be_asked_for(shell, monkeypatch):
         shell("doctor")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error():
     code = "import sys; from napari_pathreason.cli import main; sys.exit(main(['doctor']))"
     reader, writer = os.pipe()

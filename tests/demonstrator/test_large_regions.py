@@ -299,6 +299,7 @@ def test_a_region_opens_as_a_slide_with_coarse_levels(tmp_path):
         assert np.abs(window.pixels.astype(int) - pixels[500:800, 700:1100]).mean() < 2
 
 
+@pytest.mark.slow
 def test_both_forms_ask_the_same_and_name_their_sources(labelled, tmp_path):
     reuses = write_large_regions(labelled, tmp_path, ["test"], sides=SIDES)
     assert {reuse.dataset for reuse in reuses} == set(NUMBERS)

@@ -77,6 +77,7 @@ def _records(folder):
     [{}, {"place_code": True}, READS | {"count_code": True}],
     ids=["plain", "place", "all"],
 )
+@pytest.mark.slow
 def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(
     begin, make_recipe, tmp_path, options
 ):
@@ -104,6 +105,7 @@ def test_every_parameter_moves_and_only_the_model_is_saved(begin, make_recipe):
     assert load_models(folder, "cpu").performer.info.name == "run"
 
 
+@pytest.mark.slow
 def test_readout_is_logged_and_refused_where_heads_are_too_few(begin, make_recipe, tmp_path):
     few = begin(Sizes(1600, 1, 32, 2, 32, (), 2, 48, 2, 1, 32))
     with pytest.raises(QueryError, match="readout_weight"):

@@ -114,6 +114,7 @@ def test_what_touches_by_no_edge_is_two_lesions():
     assert len(facts_of(facts, (0, 0, 1000, 1000)).boxes) == 3
 
 
+@pytest.mark.slow
 def test_command(composed, capsys, tmp_path):
     data = composed / "as_is" / "train.jsonl"
     out = tmp_path / "train.jsonl"

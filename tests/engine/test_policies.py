@@ -118,6 +118,7 @@ def test_surprise_orders_all_windows_whatever_may_be_spent(left):
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 40))
+@pytest.mark.slow
 def test_what_shows_much_of_a_pin_is_not_chosen(x, y, place):
     on = scene(8, 8)
     taken = (Region(x, y, 512, 512), on.grid.window(place))

@@ -154,6 +154,7 @@ def test_the_size_is_told_before_anything_comes(hub, environment):
     assert len(hub.ranges) == asked
 
 
+@pytest.mark.slow
 def test_a_model_process_tells_and_a_cancel_ends_the_download(hub, environment):
     hub.hold.clear()
     cancel = threading.Event()

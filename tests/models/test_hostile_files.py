@@ -184,6 +184,7 @@ TWICE = "{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}"
         "{#" + "x" * 2**20 + "#}",
     ],
 )
+@pytest.mark.slow
 def test_a_template_that_does_not_end_is_refused_before_it_is_used(copy, text, monkeypatch):
     def used(*_, **__):
         raise AssertionError("transformers was given it")

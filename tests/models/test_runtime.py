@@ -38,6 +38,7 @@ def test_policy(first, user, policy):
     assert _policy(first, **user) == policy
 
 
+@pytest.mark.slow
 def test_loading_asks_for_it_before_torch(tmp_path):
     code = (
         "import sys;"

@@ -99,6 +99,7 @@ def test_cut_after_any_group_it_goes_on_to_the_same_answer(slide, tmp_path, form
         assert again.seen == []
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(slide_path, tmp_path):
     def start(folder, delay):
         words = [

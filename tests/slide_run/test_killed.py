@@ -33,6 +33,7 @@ def size(path):
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_killed_at_ten_random_moments(start, spots, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert start(whole, 0).wait() == 0

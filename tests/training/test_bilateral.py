@@ -57,6 +57,7 @@ def _weights(folder):
     return {name: load_file(folder / name) for name in names}
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_two_stages_gives_the_same_folder(turns, tmp_path, monkeypatch):
     whole = _weights(train_bilateral(turns))
     cut = turns.model_copy(update={"output": str(tmp_path / "cut")})
@@ -94,6 +95,7 @@ def test_an_allocator_of_windows_leaves_the_budgets_to_the_recipe(turns, monkeyp
     assert policies == [None, None]
 
 
+@pytest.mark.slow
 def test_the_second_round_learns_at_the_first_allocators_budgets(turns, monkeypatch):
     seen = []
 

@@ -109,6 +109,7 @@ def test_the_best_weights_of_another_run_are_none_of_this_one(tmp_path):
     assert BestWeights(file, "score", None, of={"seed": 2, "budgets": (4, 16)}).is_better(10, 0.1)
 
 
+@pytest.mark.slow
 def test_a_run_in_the_folder_of_one_that_died_before_its_first_state(recipe, tmp_path):
     settings = recipe.model_dump()
     settings["sft"] |= {"steps": 2, "checkpoint_every": 2, "validate_every": 1, "budgets": {4: 1}}

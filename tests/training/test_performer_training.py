@@ -74,6 +74,7 @@ def _elsewhere(recipe, folder):
 @pytest.mark.parametrize(
     "changes", [{}, {"num_iterations": 2, "loss_type": "dr_grpo", "beta": 0.0}]
 )
+@pytest.mark.slow
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, dies_at, changes, by_length
 ):
@@ -135,6 +136,7 @@ def test_every_parameter_moves_and_the_model_loads(begun, by_length):
     assert (folder.parent / "curve.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_log_tells_what_was_learnt_from(begun, tmp_path):
     (tmp_path / "mine.py").write_text(
         "def nothing(completions, **columns):\n    return [0.0 for text in completions]\n"
@@ -153,6 +155,7 @@ def test_the_log_tells_what_was_learnt_from(begun, tmp_path):
     assert record["recipe"]["grpo"]["num_generations"] == 3
 
 
+@pytest.mark.slow
 def test_what_is_rewarded_becomes_the_rule(begun, tmp_path):
     """Digits: one token of 25 at the start, so that no seed misses them for long."""
     (tmp_path / "mine.py").write_text(

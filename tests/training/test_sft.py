@@ -25,6 +25,7 @@ def _weights(folder):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.slow
 def test_a_run_cut_short_and_resumed_equals_an_undisturbed_one(recipe, tmp_path, parts):
     own = recipe.sft.model_copy(update={"gradient_accumulation": parts})
     recipe = recipe.model_copy(update={"sft": own})

@@ -124,6 +124,7 @@ def layers(make_napari_viewer_proxy: Callable[..., Any]) -> tuple[Any, Any]:
     return viewer, image
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_tiles(
     make_plan: Callable[..., RunPlan], layers: tuple[Any, Any]
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_allocator_is_served_too(process):
     assert process.allocator.allocate(None, Query("vqa", "?"), 64, "low") == Allocation(64, "fixed")
 
 
+@pytest.mark.slow
 def test_a_learned_allocator_of_the_child_hears_of_the_effort(checkpoints, tmp_path, pixels):
     torch.manual_seed(0)
     folder = shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "model")
@@ -54,6 +55,7 @@ def test_a_learned_allocator_of_the_child_hears_of_the_effort(checkpoints, tmp_p
             assert given == learned.allocate(pixels, Query("vqa", "?"), 64, effort)
 
 
+@pytest.mark.slow
 def test_windows_are_chosen_on_this_side(checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "model")
     lambdas = {"low": 3.0, "balanced": 2.0, "high": 1.0}
@@ -63,6 +65,7 @@ def test_windows_are_chosen_on_this_side(checkpoints, tmp_path):
         assert process.allocator.windows is process.allocator.windows
 
 
+@pytest.mark.slow
 def test_text_streams_and_an_answer_may_be_given_up(process, local, begin, ask, check_it_works):
     stream = begin(process.performer)
     pieces = [next(stream) for _ in range(5)]

@@ -35,6 +35,7 @@ def gone(pid: int) -> bool:
     return state.stdout.strip()[:1] in ("", "Z")
 
 
+@pytest.mark.slow
 def test_a_plain_script_needs_no_guard_nor_torch_and_its_death_ends_the_child(talkative, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "torch.py").write_text("raise SystemError('not torch')")  # must not be picked up

@@ -33,6 +33,7 @@ def reaped(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_child_killed_in_the_middle_is_reported_and_starts_anew(
     process, local, begin, check_it_works
 ):
@@ -47,6 +48,7 @@ def test_a_child_killed_in_the_middle_is_reported_and_starts_anew(
     assert reaped(pid)
 
 
+@pytest.mark.slow
 def test_a_child_that_died_idle_leaves_no_zombie_and_starts_anew(process, local, check_it_works):
     pid = process.pid
     os.kill(pid, signal.SIGKILL)
@@ -57,6 +59,7 @@ def test_a_child_that_died_idle_leaves_no_zombie_and_starts_anew(process, local,
     check_it_works(process, local)
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_answer_a_cancel_is_killed(process, local, begin, check_it_works):
     cancel = threading.Event()
     stream = begin(process.performer, cancel=cancel)
@@ -86,6 +89,7 @@ def test_cancel_while_the_model_loads(talkative, local, ask, check_it_works):
     assert reaped(pid)
 
 
+@pytest.mark.slow
 def test_loading_errors_cross_the_border_and_a_mended_folder_loads(talkative, tmp_path, ask):
     folder = tmp_path / "spoilt"
     folder.mkdir()
@@ -113,6 +117,7 @@ def test_a_failure_while_warming_up_is_told_at_the_first_use(tmp_path):
             process.allocator.allocate(None, Query("vqa", "?"), 64, "low")
 
 
+@pytest.mark.slow
 def test_closing_ends_the_child_and_a_run(talkative, begin, ask):
     process = ModelProcess(talkative, "cpu")
     stream = begin(process.performer)

@@ -415,6 +415,7 @@ def test_an_error_without_an_end_is_not_waited_for():
         said(server)
 
 
+@pytest.mark.slow
 def test_a_million_models_are_a_short_line():
     data = [{"id": f"model-{n}"} for n in range(1_000_000)]
     with raw_serving(models=as_json({"data": data})) as server, pytest.raises(ModelError) as failed:

@@ -65,6 +65,7 @@ def begun(recipe):
     return recipe.model_copy(update={"allocator": AllocatorRecipe.model_validate(TINY)})
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     begun, tmp_path, monkeypatch, at_every_budget, dies_at
 ):
@@ -85,6 +86,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(
     assert (Path(begun.output) / "allocator/curve.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_the_shell_trains_one_that_the_main_job_uses(begun, tmp_path, capsys, monkeypatch):
     """All real: the performer answers at every budget, once for each size; few small pictures."""
     monkeypatch.setattr(
@@ -127,6 +129,7 @@ def test_killed_while_its_last_curve_is_drawn_a_run_draws_it_again(
     assert drawn == [3, 6, 8, 8]
 
 
+@pytest.mark.slow
 def test_other_prices_and_another_performer_begin_anew(begun, monkeypatch, at_every_budget):
     monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
     folder = train_allocator(begun)
@@ -214,6 +217,7 @@ def test_a_picture_that_is_replaced_meanwhile_is_not_learnt_from(
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_a_run_names_the_data_that_it_read(begun, monkeypatch, at_every_budget, split):
     """What replaces them while the performer is asked is neither learnt from nor named."""
     folder = Path(begun.data.folder)

@@ -100,6 +100,7 @@ def test_a_bandit_with_known_best_windows_is_learnt(learnt, held_out):
     assert figures["cost"] < uniform["uniform_cost_1"] / 3
 
 
+@pytest.mark.slow
 def test_a_lambda_of_nothing_climbs_to_the_oracle(held_out):
     free = QUICK.model_copy(update={"lambdas": {"low": 0.0, "balanced": 0.0, "high": 0.0}})
     net = learn(tabled(bandit(60)), free)
@@ -113,6 +114,7 @@ def test_a_huge_lambda_reads_one_window_coarsely(learnt, held_out):
         assert [level for _, level in picks] == [0]
 
 
+@pytest.mark.slow
 def test_shuffled_pictures_lose_the_gain(learnt, held_out):
     blind = learn(tabled(bandit(60, seen=False)))
     shuffled = tabled(bandit(30, 1, seen=False))
@@ -122,6 +124,7 @@ def test_shuffled_pictures_lose_the_gain(learnt, held_out):
     assert greedy_figures(learnt, shuffled, QUICK)["score"] < 0.75
 
 
+@pytest.mark.slow
 def test_a_second_round_uses_the_answers_of_the_first():
     """Pictures are all alike there: only a doubtful answer tells which window to read again."""
     settings = QUICK.model_copy(update={"warm_steps": 120, "steps": 120})
@@ -428,6 +431,7 @@ def test_a_run_names_the_data_that_it_read(begun, monkeypatch):
         train.write_bytes(samples)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(begun, tmp_path, dies_at):
     shutil.copytree(Path(begun.output) / "model", tmp_path / "cut/model")
     cut = begun.model_copy(update={"output": str(tmp_path / "cut")})
@@ -440,6 +444,7 @@ def test_a_run_that_was_killed_and_resumed_equals_an_undisturbed_one(begun, tmp_
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_other_lambdas_begin_anew(begun):
     train_allocator(begun)
     windows = begun.allocator.windows.model_copy(

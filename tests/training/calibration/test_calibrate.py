@@ -123,6 +123,7 @@ def test_a_training_picture_is_in_distribution_and_a_green_one_is_not(calibrated
     assert found["green"].reason
 
 
+@pytest.mark.slow
 def test_a_repetition_writes_the_same(calibrated, converted, by_domain):
     folder, said = calibrated
     before = [(folder / name).read_bytes() for name in (CALIBRATION, FILE)]
@@ -131,6 +132,7 @@ def test_a_repetition_writes_the_same(calibrated, converted, by_domain):
     assert [(folder / name).read_bytes() for name in (CALIBRATION, FILE)] == before
 
 
+@pytest.mark.slow
 def test_damaged_fits_do_not_keep_the_command_from_mending_them(converted, tmp_path):
     folder = make_tiny_checkpoint(tmp_path / "model")
     (folder / CALIBRATION).write_text("{")
@@ -141,6 +143,7 @@ def test_damaged_fits_do_not_keep_the_command_from_mending_them(converted, tmp_p
     assert isinstance(load_performer(folder, "cpu").info.calibration, Calibration)
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_what_came_of_it(converted, tmp_path, capsys):
     folder = make_tiny_checkpoint(tmp_path / "model")
     words = ["calibrate", str(folder), "--data", str(converted / "val.jsonl")]

@@ -408,6 +408,7 @@ def test_a_calibration_can_be_taken_back(probability, temperature, offset):
     assert uncalibrated(None, scale) is None
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_on_test(converted, tmp_path, monkeypatch, always):
     performer = always("<think></think><answer>yes</answer>")
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())

@@ -148,6 +148,7 @@ def test_a_cut_run_keeps_its_answers(converted, tmp_path, monkeypatch, always):
     assert len(given.read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_known_answers_are_not_asked_again(converted, tmp_path, monkeypatch, batching):
     performer = batching()
     models = SimpleNamespace(performer=performer, allocator=FixedAllocator())
@@ -190,6 +191,7 @@ def _changed(file, out, change):
     return out
 
 
+@pytest.mark.slow
 def test_kept_scores_are_never_trusted(converted, tmp_path, monkeypatch, always):
     """They are reckoned from what was written, whatever stands beside it in the record."""
     performer = always(

@@ -115,6 +115,7 @@ def started(monkeypatch):
 
 
 @pytest.mark.parametrize("family", SHIPPED)
+@pytest.mark.slow
 def test_a_shipped_recipe_trains_adapters_that_merge_load_and_answer(
     family, bases, converted, tmp_path, started, capsys, by_length
 ):

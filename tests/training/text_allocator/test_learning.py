@@ -46,6 +46,7 @@ def _said(performer, pixels, query):
     return next(piece.text for piece in pieces if isinstance(piece, Completion))
 
 
+@pytest.mark.slow
 def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
     family, converted, tmp_path, digits, one_budget_pays, make_recipe, copy_of, records_of
 ):
@@ -107,6 +108,7 @@ def test_the_number_that_pays_is_learnt_and_served_beside_the_performer(
     assert result.allocation.flops > flops(dims, tokens.allocator, 100, 2)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_equals_an_undisturbed_one(
     converted, tmp_path, digits, one_budget_pays, dies_at, make_recipe, copy_of, records_of
 ):

@@ -181,6 +181,7 @@ def begun(spots, make_recipe, copy_of, writes, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_the_window_that_pays_is_learnt_and_served(begun, spots, tmp_path, records_of):
     folder, recipe = begun(tmp_path, steps=16)
     (folder / "windows_allocator.safetensors").write_bytes(b"of an older run")
@@ -217,6 +218,7 @@ def test_the_window_that_pays_is_learnt_and_served(begun, spots, tmp_path, recor
     assert uniform.allocation.flops == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_equals_an_undisturbed_one(begun, tmp_path, dies_at):
     folder, recipe = begun(tmp_path / "whole", steps=4, checkpoint_every=2)
     whole = load_file(train_allocator(recipe) / "allocator/adapter_model.safetensors")
@@ -228,6 +230,7 @@ def test_a_run_that_was_killed_equals_an_undisturbed_one(begun, tmp_path, dies_a
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_chooses_the_same_windows(begun, spots, tmp_path):
     folder, recipe = begun(tmp_path, steps=1)
     train_allocator(recipe)
