@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -138,19 +139,20 @@ def _questions(
     digest = hashlib.sha256(f"{SCORING} {MAX_NEW_TOKENS}".encode())
     start = recipe.allocator.start
     performer: Performer
-    if start is not None and models.is_address(start):
-        performer = models.load_server(start)
-        digest.update(models.resolve_address(start).digest.encode())
-    else:
-        performer = models.load_performer(folder)
-        answered = models.checkpoint_sha256(folder, folder.name, allocators=False)
-        digest.update(answered.encode())
-    path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
-    levels = recipe.allocator.windows.levels
-    tables = [
-        tabled(tabulate_windows(samples, pictures, performer, path, levels, f"windows of {name}"))
-        for name, samples in zip(("train", "val"), parts, strict=True)
-    ]
+    with ExitStack() as opened:
+        if start is not None and models.is_address(start):
+            performer = opened.enter_context(closing(models.load_server(start)))
+            digest.update(models.resolve_address(start).digest.encode())
+        else:
+            performer = models.load_performer(folder)
+            answered = models.checkpoint_sha256(folder, folder.name, allocators=False)
+            digest.update(answered.encode())
+        path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
+        levels = recipe.allocator.windows.levels
+        tables = [
+            tabled(tabulate_windows(asked, pictures, performer, path, levels, f"windows of {name}"))
+            for name, asked in zip(("train", "val"), parts, strict=True)
+        ]
     lengths = {"steps", "stop_after", "checkpoint_every"}
     digest.update(recipe.allocator.windows.model_dump_json(exclude=lengths).encode())
     for table in tables:

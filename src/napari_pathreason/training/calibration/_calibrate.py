@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from napari_pathreason import models
 from napari_pathreason.engine import Performer, calibration_values, generate_together
 from napari_pathreason.errors import ModelError, QueryError
-from napari_pathreason.models.server import keep_calibration, load_server
+from napari_pathreason.models.server import ServerPerformer, keep_calibration, load_server
 from napari_pathreason.training.evaluation import pick, refuse_on_test, write_whole
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.training.run import describe_checkpoint
@@ -168,13 +169,14 @@ def _confidence(
 
 def _calibrate_regions(plan: CalibrationPlan, *, on_server: bool) -> str:
     """Fit the confidence of what windows are put together to, beside what is fitted already."""
-    performer: Performer
     if on_server:
-        performer = load_server(plan.model)
-    else:
-        performer = models.load_performer(
-            plan.model, plan.device, detector=False, encoder=plan.encoder
-        )
+        with closing(load_server(plan.model)) as served:
+            return _fit_regions(plan, served, on_server=True)
+    local = models.load_performer(plan.model, plan.device, detector=False, encoder=plan.encoder)
+    return _fit_regions(plan, local, on_server=False)
+
+
+def _fit_regions(plan: CalibrationPlan, performer: Performer, *, on_server: bool) -> str:
     info = performer.info
     if info.calibration is None:
         raise QueryError("the model is not calibrated yet, or has no confidence; give --data too")
@@ -227,7 +229,11 @@ class _Calibrated:
 
 def _calibrate_server(plan: CalibrationPlan, val_file: Path) -> list[str]:
     """Fit the confidence of a model on a server; it is remembered on this machine."""
-    performer = load_server(plan.model, calibrated=False)
+    with closing(load_server(plan.model, calibrated=False)) as performer:
+        return _fit_served(plan, val_file, performer)
+
+
+def _fit_served(plan: CalibrationPlan, val_file: Path, performer: ServerPerformer) -> list[str]:
     info = performer.info
     if not performer.capabilities.logprobs:
         raise ModelError(
