@@ -23,6 +23,7 @@ from napari_pathreason.training.allocator import (
     Batch,
     Stakes,
     WindowNet,
+    doubts_of_choice,
     draw_sets,
     greedy_figures,
     greedy_sets,
@@ -98,6 +99,33 @@ def test_a_bandit_with_known_best_windows_is_learnt(learnt, held_out):
     uniform = uniform_figures(held_out)
     assert uniform["uniform_score_0"] < 0.5  # all windows at 16 tokens see nothing
     assert figures["cost"] < uniform["uniform_cost_1"] / 3
+
+
+def alike(questions, level):
+    return [[(int(place), level) for place in one.question.scene.cover] for one in questions]
+
+
+def test_what_was_learnt_well_is_not_doubted(learnt, held_out):
+    assert doubts_of_choice(held_out, greedy_sets(learnt, held_out, QUICK, "balanced")) == []
+
+
+def test_a_choice_that_never_looks_is_doubted(held_out):
+    """One window, coarsely: right of all empty regions, and it finds nothing anywhere else."""
+    sets = [picks[:1] for picks in alike(held_out, 0)]
+    there = sum(one.question.sample.answer == "yes" for one in held_out)
+    assert 3 <= there < len(held_out)
+    (doubt,) = doubts_of_choice(held_out, sets)
+    assert doubt.startswith("it has learnt not to look")
+    assert f"{there} of {there} held-out regions" in doubt
+    assert doubt.endswith(f"by all windows alike in {there}")
+    few = [one for one in held_out if one.question.sample.answer == "yes"][:2]
+    assert doubts_of_choice(few, sets[:2]) == []
+
+
+def test_a_choice_that_is_no_better_than_all_windows_alike_is_doubted(held_out):
+    (doubt,) = doubts_of_choice(held_out, alike(held_out, 2))
+    assert "all windows alike, by 64 tokens, score 1.00" in doubt
+    assert "--policy table" in doubt
 
 
 @pytest.mark.slow
@@ -398,7 +426,7 @@ def begun(recipe, monkeypatch):
     return recipe.model_copy(update={"allocator": allocator})
 
 
-def test_a_run_leaves_an_allocator_beside_the_model(begun):
+def test_a_run_leaves_an_allocator_beside_the_model(begun, capsys):
     folder = train_allocator(begun)
     out = Path(begun.output)
     assert folder == out / "model"
@@ -410,6 +438,11 @@ def test_a_run_leaves_an_allocator_beside_the_model(begun):
     assert "val_uniform_score_1" in records[0]
     assert "val_reward" in records[2]
     assert (out / "allocator/windows/curve.png").is_file()
+    held_out = json.loads((out / "allocator/windows/held_out.json").read_text())
+    assert held_out["uniform_score_1"] == records[0]["val_uniform_score_1"]
+    assert held_out["reward"] == max(record.get("val_reward", -9) for record in records)
+    told = capsys.readouterr().err
+    assert all(f"what was learnt of windows: {doubt}" in told for doubt in held_out["doubts"])
 
 
 def test_a_run_names_the_data_that_it_read(begun, monkeypatch):

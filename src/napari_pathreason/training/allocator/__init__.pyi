@@ -5,6 +5,10 @@ from ._head_data import (
     read_overviews as read_overviews,
     returns as returns,
 )
+from ._held_out import (
+    doubts_of_choice as doubts_of_choice,
+    uniform_figures as uniform_figures,
+)
 from ._rewards import (
     entropy as entropy,
     expected_gain as expected_gain,
@@ -55,7 +59,6 @@ from ._windows import (
     policy_loss as policy_loss,
     random_set as random_set,
     train_windows_allocator as train_windows_allocator,
-    uniform_figures as uniform_figures,
     warm_loss as warm_loss,
 )
 from ._writing import in_turn as in_turn

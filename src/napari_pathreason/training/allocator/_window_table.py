@@ -39,7 +39,7 @@ from napari_pathreason.engine import (
 from napari_pathreason.errors import QueryError
 from napari_pathreason.files import Journal
 from napari_pathreason.geometry import Box, Region
-from napari_pathreason.tasks import TASKS, Target, as_trained
+from napari_pathreason.tasks import TASKS, Target, as_trained, is_finding
 from napari_pathreason.training.samples import Pictures, Sample, region_target
 from napari_pathreason.types import (
     Answer,
@@ -119,6 +119,20 @@ class WindowQuestion:
         if key not in self._scores:
             self._scores[key] = self._score(self.read(key))
         return self._scores[key]
+
+    @property
+    def holds(self) -> bool:
+        """Whether, by its label, what is asked for is there."""
+        if self.query.task == "detection":
+            return bool(self.target.boxes)
+        return is_finding(self.query, self.sample.answer)
+
+    def is_found(self, picks: Picks) -> bool:
+        """Whether the region's answer says so where these windows are read."""
+        combined = combine_readings(self.query, self.scene, self.read(picks), self.apart)
+        if self.query.task == "detection":
+            return bool(combined.detections)
+        return is_finding(self.query, combined.answer.text)
 
     def _score(self, readings: Sequence[Reading]) -> float:
         combined = combine_readings(self.query, self.scene, readings, self.apart)

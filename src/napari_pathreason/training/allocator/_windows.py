@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -24,9 +25,11 @@ from zlib import crc32
 import numpy as np
 import torch
 from accelerate import Accelerator
+from tqdm import tqdm
 
 from napari_pathreason import models
 from napari_pathreason.engine import ROUNDS, Performer
+from napari_pathreason.files import write_json
 from napari_pathreason.models import EFFORTS, Offer, WindowAllocator, save_windows, take, worth
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import pick
@@ -35,6 +38,7 @@ from napari_pathreason.training.run import alone, by_first, check_unchanged, dat
 from napari_pathreason.training.samples import Pictures, Sample, read_samples
 from napari_pathreason.types import Effort
 
+from ._held_out import choosing_cost, doubts_of_choice, means, uniform_figures
 from ._state import NetLoop
 from ._tables import performer_folder
 from ._window_data import Batch, Tabled, WindowNet, tabled
@@ -108,6 +112,11 @@ def _train(recipe: Recipe, tracker: Accelerator) -> None:
             record = {"lr": settings.lr, "loss": round(loss.item(), 6)} | record
             loop.end_step(record, partial(greedy_figures, net, val, settings))
     loop.take_best()
+    doubts = doubts_of_choice(val, greedy_sets(net, val, settings, "balanced"))
+    figures = greedy_figures(net, val, settings) | uniform_figures(val)
+    write_json(out / "held_out.json", figures | {"doubts": doubts})
+    for doubt in doubts:
+        tqdm.write(f"what was learnt of windows: {doubt}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)  # of a server none lies there yet
     save_windows(folder, WindowAllocator(net.as_arrays(), settings.lambdas, settings.levels))
 
@@ -150,8 +159,8 @@ def _questions(
         path = Path(recipe.output) / f"allocator/windows-{digest.hexdigest()[:12]}.jsonl"
         levels = recipe.allocator.windows.levels
         tables = [
-            tabled(tabulate_windows(asked, pictures, performer, path, levels, f"windows of {name}"))
-            for name, asked in zip(("train", "val"), parts, strict=True)
+            tabled(tabulate_windows(own, pictures, performer, path, levels, f"windows of {name}"))
+            for name, own in zip(("train", "val"), parts, strict=True)
         ]
     lengths = {"steps", "stop_after", "checkpoint_every"}
     digest.update(recipe.allocator.windows.model_dump_json(exclude=lengths).encode())
@@ -381,35 +390,14 @@ def greedy_figures(
 
     Costs are shares of the FLOPs of all windows at native size, the choice itself counted.
     """
-    means: dict[str, float] = {}
+    figures: dict[str, float] = {}
     rewards = []
     for effort in EFFORTS:
         sets = greedy_sets(net, questions, settings, effort)
-        score, cost = _means(questions, sets)
-        cost += sum(one.choosing for one in questions) / len(questions)
+        score, cost = means(questions, sets)
+        cost += choosing_cost(questions)
         rewards.append(score - settings.lambdas[effort] * cost)
-        means |= {f"score_{effort}": score, f"cost_{effort}": cost}
-    means |= {name: means[f"{name}_balanced"] for name in ("score", "cost")}
-    means["reward"] = sum(rewards) / len(rewards)
-    return {name: round(value, 5) for name, value in means.items()}
-
-
-def uniform_figures(questions: Sequence[Tabled]) -> dict[str, float]:
-    """Score and cost where all windows are read alike, at each level: what must be beaten."""
-    means: dict[str, float] = {}
-    for level in range(questions[0].readable.shape[1]):
-        sets = [
-            [(int(p), level) for p in one.question.scene.cover if one.readable[p, level]]
-            for one in questions
-        ]
-        some = [(one, picks) for one, picks in zip(questions, sets, strict=True) if picks]
-        if some:
-            score, cost = _means(*zip(*some, strict=True))
-            means |= {f"uniform_score_{level}": score, f"uniform_cost_{level}": cost}
-    return {name: round(value, 5) for name, value in means.items()}
-
-
-def _means(questions: Sequence[Tabled], sets: Sequence[Picks]) -> tuple[float, float]:
-    pairs = list(zip(questions, sets, strict=True))
-    score = sum(one.question.score(picks) for one, picks in pairs) / len(pairs)
-    return score, sum(one.cost(picks) for one, picks in pairs) / len(pairs)
+        figures |= {f"score_{effort}": score, f"cost_{effort}": cost}
+    figures |= {name: figures[f"{name}_balanced"] for name in ("score", "cost")}
+    figures["reward"] = sum(rewards) / len(rewards)
+    return {name: round(value, 5) for name, value in figures.items()}
