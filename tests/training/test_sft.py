@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from napari_pathreason.engine import Job, ask
+from napari_pathreason.files import former_folder
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import read_samples
@@ -56,6 +57,21 @@ def test_a_run_that_dies_around_its_last_state_has_a_curve(recipe, monkeypatch):
             train_sft(short)
     train_sft(short)
     assert (Path(short.output) / "curve.png").is_file()
+
+
+def test_a_run_that_died_once_its_last_state_was_there_leaves_no_former_one(recipe):
+    """Nor takes it away before: it may be all that a killed process has left."""
+    short = recipe.model_copy(update={"sft": recipe.sft.model_copy(update={"steps": 2})})
+    train_sft(short)
+    last = Path(recipe.output) / "checkpoint"
+    former = former_folder(last)
+    shutil.copytree(last, former)
+    train_sft(short)
+    assert last.is_dir()
+    assert not former.exists()
+    last.rename(former)
+    train_sft(short)  # goes on from it, with nothing left to learn
+    assert former.is_dir()
 
 
 def test_every_parameter_moves_and_the_model_answers(recipe, converted, tmp_path):

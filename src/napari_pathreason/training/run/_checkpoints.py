@@ -91,6 +91,8 @@ def resume(
         accelerator.load_state(str(folder))
         step = int(json.loads((folder / STEP).read_text(encoding="utf-8"))["step"])
     if accelerator.is_main_process:  # two would replace one file at once
+        if folder == out / "checkpoint":  # what was moved aside for it, by a process that died then
+            shutil.rmtree(former_folder(folder), ignore_errors=True)
         return step, start_log(accelerator, out, recipe, step, of=of)
     return step, RunLog(out)
 
