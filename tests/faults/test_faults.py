@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.timeout(5400),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="trials are forked"),
 ]
-EVENTS = os.environ.get("PATHREASON_FAULTS", "6")
+EVENTS = os.environ.get("PATHREASON_FAULTS", "3")
 """At how many events of each command, or ``all``."""
 
 
