@@ -257,6 +257,8 @@ def write_picture(path: Path, colour: tuple[int, int, int]) -> None:
 def make_training(folder: Path, **sft: Any) -> None:
     """A model of some thousand parameters, four samples, and a recipe of a few steps."""
     shutil.copytree(folder.parent / "start", folder / "start")
+    for file in (folder / "start").iterdir():  # how often it is read must not hang on that either
+        os.utime(file, (MADE, MADE))
     (folder / "data").mkdir()
     samples = []
     for number in range(4):
