@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason.errors import PathreasonError, SlideError
 
-from ._colour import Colours, Range, colours_of_array
+from ._colour import Colours, Look, Range, colours_of_array
 from ._files import patient
 from ._left_out import EDGE, is_shown_coarser, scaled
 from ._source import SAMPLE, Decoded, Window
@@ -82,10 +81,12 @@ class ArraySource:
         self._levels = tuple(levels)
         self._name = name
         self._close = close
-        self._colours = colours or colours_of_array(levels[0].shape, dtype)
-        self._range: Range | None = None
-        self._look_lock, self._looked_at = Lock(), False
+        self._look = Look(colours or colours_of_array(levels[0].shape, dtype))
         self._notes = notes
+
+    @property
+    def _colours(self) -> Colours:
+        return self._look.colours
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ class ArraySource:
         """See `Source.read`."""
         x1, y1, x2, y2 = window
         area = (x2 - x1) * (y2 - y1)
-        bounds = self._bounds()
+        bounds = self._look.range_of(self._sample)
         values = self._values(level, window)
         lost: list[Window] = []
         if values is not None:
@@ -195,19 +196,6 @@ class ArraySource:
         if level and (part := scaled(self, level, window, 0, 1)) is not None:
             return bool(self._levels[0].is_there(part)) or is_shown_coarser(self, level, window)
         return is_shown_coarser(self, level, window)
-
-    def _bounds(self) -> Range | None:
-        """What becomes 0 and 255; looked for once, at the first read, as is what colours mean."""
-        if not self._colours.needs_look:
-            return None
-        with self._look_lock:
-            if not self._looked_at:
-                sample = self._sample()
-                self._colours = self._colours.settled(sample)
-                if self._colours.needs_range:
-                    self._range = self._colours.range_of(sample)
-                self._looked_at = True
-            return self._range
 
     def _sample(self) -> NDArray[Any]:
         """Values (n, 1, channels) of the coarsest level, about `SAMPLE` of them."""

@@ -8,8 +8,9 @@ array, whose fourth channel is alpha only where its owner says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -325,6 +326,40 @@ def colours_of_array(shape: Sequence[int], dtype: Any) -> Colours:
         np.dtype(dtype),
         "straight" if channels == 4 else "none",
     )
+
+
+class Look:
+    """What the numbers of a slide mean, settled at the first read, of whatever thread.
+
+    Parameters
+    ----------
+    colours : Colours
+        As far as the file tells.
+    """
+
+    def __init__(self, colours: Colours) -> None:
+        self.colours = colours
+        self._range: Range | None = None
+        self._lock, self._is_done = Lock(), not colours.needs_look
+
+    def range_of(self, sample: Callable[[], NDArray[Any]]) -> Range | None:
+        """What becomes 0 and 255; None where the type says it.
+
+        Parameters
+        ----------
+        sample : callable
+            Gives values (height, width, channels) of a coarse level; called once.
+        """
+        if self._is_done:
+            return self._range
+        with self._lock:
+            if not self._is_done:
+                values = sample()
+                self.colours = self.colours.settled(values)
+                if self.colours.needs_range:
+                    self._range = self.colours.range_of(values)
+                self._is_done = True
+        return self._range
 
 
 def colours_of_page(page: Any, name: str) -> Colours:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Semaphore
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
 from ._cache import TileCache
-from ._colour import JPEG_2000, Colours, Range
+from ._colour import JPEG_2000, Colours, Look
 from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import strict_decoder
@@ -118,9 +118,7 @@ class TiffSource:
         )
         self._grids = tuple(level.grid for level in levels)
         self._sizes = tuple(level.size for level in levels)
-        self._colours = colours
-        self._range: Range | None = None
-        self._look_lock, self._looked_at = Lock(), False
+        self._look = Look(colours)
         self._notes = notes
         self._files = {str(path): PositionedFile(path)}
         self._main = self._files[str(path)]
@@ -133,6 +131,10 @@ class TiffSource:
         self._opening = True
         self._idle = Semaphore(THREADS - 1)  # helpers of a caller, who works too
         self._cache = TileCache(cache)
+
+    @property
+    def _colours(self) -> Colours:
+        return self._look.colours
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -298,19 +300,6 @@ class TiffSource:
     def _blank(self, width: int, height: int) -> NDArray[np.uint8]:
         return np.full((height, width, 3), self._colours.background, np.uint8)
 
-    def _bounds(self) -> Range | None:
-        """What becomes 0 and 255; looked for once, at the first read, as is what colours mean."""
-        if not self._colours.needs_look:
-            return None
-        with self._look_lock:
-            if not self._looked_at:
-                sample = self._sample()
-                self._colours = self._colours.settled(sample)
-                if self._colours.needs_range:
-                    self._range = self._colours.range_of(sample)
-                self._looked_at = True
-            return self._range
-
     def _sample(self) -> NDArray[Any]:
         """Values (n, 1, channels) of tiles spread over the coarsest level, about `SAMPLE`."""
         for level in reversed(range(len(self._levels))):
@@ -356,7 +345,7 @@ class TiffSource:
         width, length = self._grids[level]
         if not self._levels[level].page.is_tiled:  # the last strip ends with the level
             length = min(length, self._sizes[level][1] - index * length)
-        bounds = self._bounds()
+        bounds = self._look.range_of(self._sample)
         values = self._decoded(level, index)
         if values is None:
             return DAMAGED, width * length
