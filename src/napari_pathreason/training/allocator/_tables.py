@@ -121,10 +121,8 @@ def _table_of(
 ) -> ScoreTable:
     """A table of ``each`` questions of each kind of a split, of data that are called so."""
     place = Path(recipe.data.folder)
-    samples, pictures = (
-        pick(read_samples(place / f"{split}.jsonl"), each, recipe.seed),
-        Pictures(place),
-    )
+    samples = pick(read_samples(place / f"{split}.jsonl"), each, recipe.seed)
+    pictures = Pictures(place)
     pictures.hold(samples)
     check_unchanged(data, data_identity(place))
     device = "auto" if accelerator is None else str(accelerator.device)
