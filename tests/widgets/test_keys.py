@@ -18,6 +18,12 @@ Make = Callable[..., tuple[Any, Any]]
 Wait = Callable[[Any], None]
 
 
+def activate(window: Any, qtbot: Any) -> None:
+    """Make it the active window; on some platforms, a window that napari closes leaves none so."""
+    window.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+
+
 @pytest.fixture
 def shown(make_dock: Make, qtbot: Any, marked_image: NDArray[Any]) -> tuple[Any, Any, Any]:
     """Window on the screen with an image and both docks, the keyboard in the question."""
@@ -27,9 +33,7 @@ def shown(make_dock: Make, qtbot: Any, marked_image: NDArray[Any]) -> tuple[Any,
     viewer.window.add_dock_widget(budget, name="Token budget")
     dock.form.region_box.choose("layer")
     dock.form.question_edit.setPlainText("Is it magenta?")
-    window = dock.window()
-    window.activateWindow()
-    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    activate(dock.window(), qtbot)
     dock.form.question_edit.setFocus()
     qtbot.waitUntil(dock.form.question_edit.hasFocus, timeout=5000)
     return viewer, dock, budget
@@ -82,6 +86,7 @@ def test_preview_and_grid(shown: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=10_000)
     grid = viewer.layers[-1]
     assert not grid.visible
+    activate(budget.window(), qtbot)
     qtbot.keyClick(budget.window(), Qt.Key_G, both)
     assert grid.visible
 
@@ -118,9 +123,7 @@ def slide_dock(
     dock.form.options_edit.setText("marker")
     dock.form.tissue_box.setValue(0)
     dock.form.folder_edit.setText(str(tmp_path))
-    window = dock.window()
-    window.activateWindow()
-    qtbot.waitUntil(lambda: QApplication.activeWindow() is window, timeout=5000)
+    activate(dock.window(), qtbot)
     dock.form.options_edit.setFocus()
     qtbot.waitUntil(dock.form.options_edit.hasFocus, timeout=5000)
     yield dock
