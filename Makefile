@@ -57,7 +57,7 @@ fuzz: $(READY)
 # Every kind of fault at every file event of each command in tests/faults/_commands.py: thousands of
 # trials, each below a second of processor time.
 faults: $(READY)
-	PATHREASON_FAULTS=all $(BIN)/python -m pytest -m slow -s tests/faults --timeout 0
+	PATHREASON_FAULTS=all $(BIN)/python -m pytest -m slow -n 2 -rP tests/faults --timeout 0
 
 # The fast tests with the lowest versions that pyproject.toml allows. torch is the build at hand: the
 # lowest one may not be had for processors alone. What needs a package of the group dev is left out.

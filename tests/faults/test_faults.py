@@ -35,7 +35,7 @@ def test_faults_at_file_events_change_no_byte(command, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     *wrong, counts = done.stdout.splitlines()
     told = json.loads(counts)
-    sys.stdout.write(f"{command}: {counts}\n")  # seen with -s, as `make faults` has it
+    sys.stdout.write(f"{command}: {counts}\n")  # seen with -rP, as `make faults` has it
     assert wrong == []
     deaths, stops = told["changes"], told["events"]
     assert stops > deaths > 5
