@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from napari_pathreason.errors import PathreasonError, QueryError
 from napari_pathreason.files import atomic_text, write_text
-from napari_pathreason.models import load_models
+from napari_pathreason.models import checkpoint_sha256, find_checkpoint, load_models
 from napari_pathreason.training.evaluation import fill, made_by
 from napari_pathreason.training.samples import Pictures
 
@@ -139,7 +139,9 @@ def _ask(
     ways: Sequence[Way],
     pictures: dict[str, Pictures],
 ) -> list[tuple[LargeQuestion, dict[str, LargeAnswer]]]:
-    answers = Answers(args.items)
+    folder, name = find_checkpoint(args.model)
+    model = checkpoint_sha256(folder, name, allocators=False)
+    answers = Answers(args.items, model, windows_hash(args.allocator or args.model))
     models = load_models(args.model, args.device)
     allocator = models.allocator
     if args.allocator:

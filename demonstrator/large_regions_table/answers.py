@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,8 @@ class LargeAnswer:
     flops_native: float
     pixels: int
     seconds: float
+    of: str = ""
+    """What it belongs to, see `Answers.identity`; left out of the record for readers."""
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -163,6 +166,10 @@ class Answers:
     path : Path
         JSONL that only grows. Delete it to ask anew, as after a change of what puts answers
         together; what the model said to each window is remembered elsewhere.
+    model : str
+        Hash of all that answers, its scales of confidence too.
+    learned : str, optional
+        Hash of the allocator that chooses windows, on which answers by it hang as well.
 
     Raises
     ------
@@ -170,7 +177,8 @@ class Answers:
         If it is none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: str, learned: str | None = None) -> None:
+        self._model, self._learned = model, learned
         path.parent.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(path)
         try:
@@ -178,10 +186,17 @@ class Answers:
         except (KeyError, TypeError, ValueError):
             raise QueryError(f"{path.name} holds no answers; name another file") from None
 
-    def find(self, question: LargeQuestion, way: Way) -> LargeAnswer | None:
-        """A known answer; None where the question is another one now."""
+    def identity(self, question: LargeQuestion, way: Way, pictures: Pictures) -> str:
+        """SHA-256 of what an answer hangs on: the sample, its picture, and what answers it."""
+        learned = self._learned if way.policy == "learned" else None
+        sample = question.sample.model_dump(mode="json")
+        parts = [sample, pictures.sha256(question.sample), self._model, learned]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def find(self, question: LargeQuestion, way: Way, pictures: Pictures) -> LargeAnswer | None:
+        """A known answer; None where the question, its picture or the model is another one now."""
         answer = self._known.get((*question.key, str(way)))
-        same = answer is not None and answer.question == question.sample.question
+        same = answer is not None and answer.of == self.identity(question, way, pictures)
         return answer if same else None
 
     def add(self, answer: LargeAnswer) -> None:
@@ -204,9 +219,10 @@ def ask_in_every_way(
     """
     for question in questions:
         for way in ways:
-            answer = answers.find(question, way)
+            answer = answers.find(question, way, pictures)
             if answer is None:
                 answer = _ask(question, way, pictures, performer, allocator)
+                answer = replace(answer, of=answers.identity(question, way, pictures))
                 answers.add(answer)
             yield question, way, answer
 
@@ -294,4 +310,6 @@ def to_record(question: LargeQuestion, answer: LargeAnswer, pictures: Pictures) 
         "truth_boxes": [[*asdict(box).values()] for box in target.boxes],
         "score": round(score(question, answer, pictures).score, 4),
     }
-    return json.dumps(json.loads(answer.to_line()) | about, ensure_ascii=False)
+    own = json.loads(answer.to_line())
+    del own["of"]
+    return json.dumps(own | about, ensure_ascii=False)

@@ -260,7 +260,8 @@ class _OneForm:
             kinds[question.dataset, question.sample.topic].append(question)
         best: dict[tuple[str, str], list[Scored]] = {}
         for kind, questions in kinds.items():
-            texts = {question.sample.answer for question in questions}
+            # sorted, so that of equally good ones it is the same one each time
+            texts = sorted({question.sample.answer for question in questions})
             tried = [[self._fixed(question, text) for question in questions] for text in texts]
             best[kind] = max(tried, key=lambda fixed: sum(one.score for one in fixed))
         by_key = {one.question.key: one for fixed in best.values() for one in fixed}

@@ -27,7 +27,10 @@ from napari_pathreason.types import (
 
 
 def answers_hash(model: str) -> str:
-    """SHA-256 of what a performer's answers belong to: its weights and words, and its detector."""
+    """SHA-256 of what a performer's answers belong to: its weights and words, and its detector.
+
+    No scale of confidence: answers are remembered as they were written.
+    """
     folder, name = find_checkpoint(model)
     digest = hashlib.sha256(checkpoint_sha256(folder, name, performer_alone=True).encode())
     if (detector := folder / "ood.safetensors").is_file():

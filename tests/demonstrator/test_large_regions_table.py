@@ -165,7 +165,7 @@ def asked(data, ways, per_topic, tmp_path, performer=None, topic=""):
         pictures,
         performer or ColourReader(),
         FixedAllocator(),
-        Answers(tmp_path / "items.jsonl"),
+        Answers(tmp_path / "items.jsonl", "model"),
     )
     return list(found), pictures
 
@@ -238,16 +238,44 @@ def test_kinds_of_questions_can_be_chosen(data):
 def test_a_record_without_answers_is_refused(tmp_path):
     (tmp_path / "items.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(QueryError, match="holds no answers"):
-        Answers(tmp_path / "items.jsonl")
+        Answers(tmp_path / "items.jsonl", "model")
+
+
+def keep(tmp_path, way, model="model", learned="windows"):
+    """Keep an answer about a picture; how it is looked up, and the answer itself."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    one, answers = question("a.png"), Answers(tmp_path / "a.jsonl", model, learned)
+    kept = answer(one, str(way), "3", of=answers.identity(one, way, Pictures(tmp_path)))
+    answers.add(kept)
+
+    def find(asked=one, model=model, learned=learned):
+        answers = Answers(tmp_path / "a.jsonl", model, learned)
+        return answers.find(asked, way, Pictures(tmp_path))
+
+    return find, kept
 
 
 def test_an_answer_to_another_question_does_not_count(tmp_path):
-    one, way = question(), read_way("one_view@64")
-    answers = Answers(tmp_path / "a.jsonl")
-    answers.add(answer(one, str(way), "3"))
-    assert Answers(tmp_path / "a.jsonl").find(one, way) == answer(one, str(way), "3")
-    other = Sample(image="a", task="vqa", question="How many others?", answer="1")
-    assert answers.find(LargeQuestion("as_is", "val", 0, other, "nuclei", 0, {}), way) is None
+    find, kept = keep(tmp_path, read_way("one_view@64"))
+    assert find() == kept
+    for values in ({"question": "How many others?"}, {"choices": ("1", "2")}):
+        values = {"image": "a.png", "task": "vqa", "question": "How many?"} | values
+        other = Sample(answer="1", **values)
+        assert find(LargeQuestion("as_is", "val", 0, other, "nuclei", 0, {})) is None
+
+
+def test_an_answer_about_another_picture_does_not_count(tmp_path):
+    find, _ = keep(tmp_path, read_way("one_view@64"))
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    assert find() is None
+
+
+def test_answers_of_another_model_do_not_count(tmp_path):
+    find, kept = keep(tmp_path, read_way("one_view@64"))
+    assert find(learned="others") == kept
+    assert find(model="other") is None
+    find, _ = keep(tmp_path, read_way("learned@low"))
+    assert find(learned="others") is None
 
 
 def prompt(value):
