@@ -692,3 +692,103 @@ def test_a_colour_whose_chunk_alone_is_not_there(tmp_path: Path, level: int, is_
     np.testing.assert_array_equal(image.pixels, expected)
     side = 64 * zoom
     assert image.lost == (() if is_nothing else (Region(side, side, side, side),))
+
+
+@pytest.mark.parametrize(("value", "lost"), [(150, (Region(64, 64, 64, 64),)), (0, ())])
+def test_a_colour_whose_chunk_alone_is_not_there_on_one_level(
+    tmp_path: Path, value: int, lost: tuple
+):
+    """A colour that is there all around a chunk does not end at its edges."""
+    pixels = RGB.copy()
+    pixels[..., 2] = value
+    path = write_planes(tmp_path / "a.zarr", [np.moveaxis(pixels, -1, 0)], "cyx", (1, 64, 64))
+    (path / "0" / "2.1.1").unlink(missing_ok=True)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    if lost:
+        pixels[64:128, 64:128] = 255
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert image.lost == lost
+
+
+def write_planes(path: Path, levels: list[np.ndarray], axes: str, chunks: tuple) -> Path:
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    for number, level in enumerate(levels):
+        options = {"shape": level.shape, "dtype": level.dtype, "chunks": chunks}
+        group.create_array(str(number), **options)[:] = level
+    datasets = [{"path": str(number)} for number in range(len(levels))]
+    group.attrs["multiscales"] = [{"axes": list(axes), "datasets": datasets}]
+    return path
+
+
+GREY = np.full((HEIGHT, WIDTH), 240, np.uint8)
+GREY[100:300, 150:400] = np.random.default_rng(1).integers(60, 200, (50, 125)).repeat(
+    4, axis=0
+).repeat(2, axis=1)  # fmt: skip
+"""Glass around something, in one channel."""
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("is_bright", [True, False])
+@pytest.mark.parametrize("kind", ["zarr", "tif"])
+def test_what_is_left_out_of_one_channel_is_its_ground(
+    tmp_path: Path, dtype: str, is_bright: bool, kind: str
+):
+    """Glass is bright, what does not fluoresce is dark."""
+    pixels = (GREY if is_bright else 255 - GREY).astype(dtype)
+    path = tmp_path / f"a.{kind}"
+    if kind == "zarr":
+        write_planes(path, [pixels], "yx", (128, 128))
+        (path / "0" / "0.0").unlink()
+    else:
+        tiles = [
+            np.ascontiguousarray(pixels[y : y + 128, x : x + 128]).tobytes()
+            for y in range(0, HEIGHT, 128)
+            for x in range(0, WIDTH, 128)
+        ]
+        options = {"shape": pixels.shape, "dtype": pixels.dtype, "tile": (128, 128)}
+        tifffile.imwrite(path, iter([b"", *tiles[1:]]), photometric="minisblack", **options)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.unreadable == 0
+    assert (image.pixels[:128, :128] == (255 if is_bright else 0)).all()
+    glass = image.pixels[350:, :]
+    assert (glass >= 235).all() if is_bright else (glass <= 20).all()
+
+
+@pytest.mark.parametrize("is_bright", [True, False])
+def test_a_chunk_of_one_channel_that_a_coarser_level_shows_was_lost(
+    tmp_path: Path, is_bright: bool
+):
+    pixels = GREY if is_bright else 255 - GREY
+    path = write_planes(tmp_path / "a.zarr", [pixels, pixels[::2, ::2]], "yx", (128, 128))
+    (path / "0" / "1.2").unlink()
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(256, 128, 128, 128),)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "tif"])
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_channel_that_a_coarser_level_shows_was_lost(tmp_path: Path, kind: str, is_shown: bool):
+    """Of fluorescence, too, a part that all levels lack holds nothing, and no other does."""
+    planes = np.moveaxis(RGB, -1, 0).copy()
+    planes[1][PART] = 90 if is_shown else 0
+    levels = [planes, np.ascontiguousarray(planes[:, ::2, ::2])]
+    path = tmp_path / f"a.{'zarr' if kind == 'zarr' else 'ome.tif'}"
+    if kind == "zarr":
+        write_planes(path, levels, "cyx", (1, 128, 128))
+        (path / "0" / "1.1.2").unlink(missing_ok=not is_shown)
+    else:
+        about = {"axes": "CYX", "Channel": {"Name": ["DAPI", "FITC", "Cy3"]}}
+        with tifffile.TiffWriter(path) as writer:
+            options = {"photometric": "minisblack", "tile": (128, 128), "compression": "zlib"}
+            writer.write(levels[0], subifds=1, metadata=about, **options)
+            writer.write(levels[1], subfiletype=1, **options)
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            counts = list(tiff.pages[1].databytecounts)
+            tiff.pages[1].tags[325].overwrite([*counts[:6], 0, *counts[7:]])
+    with open_slide(path, channels="1=red,2=green,3=blue") as slide:
+        assert len(slide.level_sizes) == 2
+        image = whole(slide)
+    assert image.lost == ((Region(256, 128, 128, 128),) if is_shown else ())
+    assert (image.pixels[PART][..., 1] == 0).all()

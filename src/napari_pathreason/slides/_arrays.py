@@ -115,7 +115,8 @@ class ArraySource:
         if values is not None:
             pixels = self._rgb(level, window, values, bounds, lost)
             return Decoded(pixels, area, _area(lost), tuple(lost))
-        pixels = np.full((y2 - y1, x2 - x1, 3), self._colours.background, np.uint8)
+        ground = self._look.ground(self._sample)
+        pixels = np.full((y2 - y1, x2 - x1, 3), ground, np.uint8)
         for part in chunks_in(self._levels[level], window):
             left, top, right, bottom = part
             values = None if part == window else self._values(level, part)
@@ -173,49 +174,100 @@ class ArraySource:
         left_out = getattr(self._levels[level], "left_out", None)
         x1, y1, x2, y2 = window
         for chunk, channels in () if left_out is None else left_out(window, values):
-            if len(channels) < values.shape[2] and not self._is_colour_lost(level, chunk, channels):
+            is_whole = len(channels) == values.shape[2]
+            is_lost = self._is_lost(level, chunk, channels, is_whole)
+            if not is_lost and not (is_whole and self._colours.kind in ("rgb", "grey")):
                 continue  # it is 0 there
             left, top, right, bottom = part = (
                 *(max(chunk[0], x1), max(chunk[1], y1)),
                 *(min(chunk[2], x2), min(chunk[3], y2)),
             )
-            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = self._colours.background
-            if len(channels) < values.shape[2] or self._is_lost(level, chunk):
+            ground = self._look.ground(self._sample)
+            pixels[top - y1 : bottom - y1, left - x1 : right - x1] = ground
+            if is_lost:
                 lost.append(part)
         return pixels
 
-    def _is_colour_lost(self, level: int, window: Window, channels: tuple[int, ...]) -> bool:
-        """Whether the level beside this one holds something where some channels lack a chunk."""
-        other = level + 1 if level + 1 < len(self._levels) else level - 1
-        part = scaled(self, level, window, other, EDGE) if other >= 0 else None
-        values = None if part is None else self._values(other, part)
-        return values is not None and bool((values[..., list(channels)] > 0).any())
+    def _is_lost(
+        self, level: int, window: Window, channels: tuple[int, ...], is_whole: bool
+    ) -> bool:
+        """Whether something else says that a chunk which was left out held something.
 
-    def _is_lost(self, level: int, window: Window) -> bool:
-        """Whether level 0 or the next coarser one shows something in a window left out."""
+        Parameters
+        ----------
+        level : int
+        window : tuple of int
+            Of the chunk.
+        channels : tuple of int
+            That lack it.
+        is_whole : bool
+            Whether these are all.
+        """
+        if not is_whole and len(self._levels) == 1 and self._colours.kind == "rgb":
+            return self._goes_on(level, window, channels)
+        if not is_whole or self._look.ground(self._sample) == 0:
+            shown = {one.index for one in self._colours.channels} or {*channels}
+            return self._holds(level, window, tuple(shown & {*channels}))
         if level and (part := scaled(self, level, window, 0, 1)) is not None:
             return bool(self._levels[0].is_there(part)) or is_shown_coarser(self, level, window)
         return is_shown_coarser(self, level, window)
 
+    def _holds(self, level: int, window: Window, channels: tuple[int, ...]) -> bool:
+        """Whether the level beside this one holds something where some channels lack a chunk."""
+        other = level + 1 if level + 1 < len(self._levels) else level - 1
+        part = scaled(self, level, window, other, EDGE) if other >= 0 else None
+        values = None if part is None or not channels else self._values(other, part)
+        return values is not None and bool((values[..., list(channels)] > 0).any())
+
+    def _goes_on(self, level: int, window: Window, channels: tuple[int, ...]) -> bool:
+        """Whether a colour that lacks a chunk is there all around it: it does not end at chunks."""
+        width, height = self.level_sizes[level]
+        left, top, right, bottom = window
+        sides = (
+            *((left - 1, top, left, bottom), (right, top, right + 1, bottom)),
+            *((left, top - 1, right, top), (left, bottom, right, bottom + 1)),
+        )
+        inside = [s for s in sides if min(s) >= 0 and s[2] <= width and s[3] <= height]
+        read = [values for side in inside if (values := self._values(level, side)) is not None]
+        colours = [one for one in channels if one < 3]  # alpha may end anywhere
+        if not read or not colours:
+            return False
+        around = np.concatenate([values.reshape(-1, values.shape[2]) for values in read])
+        return bool(((around[:, colours] > 0).mean(axis=0) > 0.5).any())
+
     def _sample(self) -> NDArray[Any]:
-        """Values (n, 1, channels) of the coarsest level, about `SAMPLE` of them."""
+        """Values (n, 1, channels) of the coarsest level, about `SAMPLE` of them, as were written.
+
+        What was left out is 0 in an array, and no value of the picture.
+        """
         level = len(self._levels) - 1
         width, height = self.level_sizes[level]
-        whole = (
-            self._values(level, (0, 0, width, height)) if width * height <= 16 * SAMPLE else None
-        )
-        if whole is not None:
-            step = max(1, int(np.sqrt(width * height / SAMPLE)))
-            return whole[::step, ::step]
-        parts = list(chunks_in(self._levels[level], (0, 0, width, height)))
-        some = parts[:: max(1, len(parts) // 64)]
-        read = (self._values(level, part) for part in some)
-        flat = [values.reshape(-1, values.shape[2]) for values in read if values is not None]
-        if not flat:
+        parts = [(0, 0, width, height)]
+        whole = self._values(level, parts[0]) if width * height <= 16 * SAMPLE else None
+        if whole is None:
+            parts = list(chunks_in(self._levels[level], parts[0]))
+            parts = parts[:: max(1, len(parts) // 64)]
+        read = [whole] if whole is not None else [self._values(level, part) for part in parts]
+        flat = [
+            values[self._was_written(level, part, values)]
+            for part, values in zip(parts, read, strict=True)
+            if values is not None
+        ]
+        joined = np.concatenate(flat) if flat else np.zeros((0, 0))
+        if not joined.size:
             shape = self._levels[level].shape
             return np.zeros((1, 1, shape[2] if len(shape) == 3 else 1), self._colours.dtype)
-        joined = np.concatenate(flat)
         return joined[:: max(1, len(joined) // SAMPLE), None]
+
+    def _was_written(self, level: int, window: Window, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels of a window lie in no chunk that all channels lack."""
+        there = np.ones(values.shape[:2], np.bool_)
+        left_out = getattr(self._levels[level], "left_out", None)
+        for chunk, channels in () if left_out is None else left_out(window, values):
+            if len(channels) == values.shape[2]:
+                x1, y1 = (max(0, chunk[i] - window[i]) for i in (0, 1))
+                there[y1 : max(0, chunk[3] - window[1]), x1 : max(0, chunk[2] - window[0])] = False
+        return there
 
 
 def _area(windows: Sequence[Window]) -> int:

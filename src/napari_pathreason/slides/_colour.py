@@ -53,6 +53,9 @@ JPEG_2000 = {34712, 33004, APERIO_YCBCR, APERIO_RGB}
 BITS = (8, 10, 12, 14, 16)
 """Bits of cameras whose values lie in more; the glass around bright tissue nearly fills them."""
 
+DARK, BRIGHT = 64, 191
+"""Of 255: more of a single channel below the first than above the second is fluorescence."""
+
 HOT = 1e-3
 """Share of values above what the bits of a file can hold, up to which it is a camera's fault."""
 
@@ -120,7 +123,10 @@ class Colours:
 
     @property
     def background(self) -> int:
-        """Value, 0 to 255, of what is left out: fluorescence lies on black, all else on white."""
+        """Value, 0 to 255, of what is left out: fluorescence lies on black, all else on white.
+
+        Of a single channel `Look.ground` tells.
+        """
         return 0 if self.kind == "channels" else 255
 
     @property
@@ -340,6 +346,7 @@ class Look:
     def __init__(self, colours: Colours) -> None:
         self.colours = colours
         self._range: Range | None = None
+        self._ground: int | None = None if colours.kind == "grey" else colours.background
         self._lock, self._is_done = Lock(), not colours.needs_look
 
     def range_of(self, sample: Callable[[], NDArray[Any]]) -> Range | None:
@@ -360,6 +367,20 @@ class Look:
                     self._range = self.colours.range_of(values)
                 self._is_done = True
         return self._range
+
+    def ground(self, sample: Callable[[], NDArray[Any]]) -> int:
+        """Value, 0 to 255, of what is left out; see `range_of`.
+
+        A single channel may be of either kind: where more of what was written is dark than bright,
+        it is fluorescence, and the ground is black; else it is glass.
+        """
+        bounds = self.range_of(sample)
+        if self._ground is None:
+            grey = self.colours.to_rgb(sample(), bounds)[..., 0]
+            is_even = grey.min() == grey.max()  # also where nothing could be read
+            is_dark = (grey < DARK).sum() > (grey > BRIGHT).sum()
+            self._ground = 0 if is_dark and not is_even else 255
+        return self._ground
 
 
 def colours_of_page(page: Any, name: str) -> Colours:

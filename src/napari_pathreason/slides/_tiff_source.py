@@ -27,7 +27,7 @@ from ._colour import JPEG_2000, Colours, Look
 from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import strict_decoder
-from ._left_out import is_shown_coarser
+from ._left_out import EDGE, is_shown_coarser, scaled
 from ._source import SAMPLE, Decoded, Window
 
 THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included
@@ -244,7 +244,7 @@ class TiffSource:
             part = pixels[ya - top : yb - top, xa - left : xb - left]
             whole = part.shape == target.shape
             if not whole:
-                target[:] = self._colours.background
+                target[:] = self._look.ground(self._sample)
             target[: part.shape[0], : part.shape[1]] = part
             missing = (xb - xa) * (yb - ya) - part.shape[0] * part.shape[1]
             return decoded, missing, None if whole else (xa, ya, xb, yb)
@@ -298,7 +298,7 @@ class TiffSource:
         self._pool.shutdown(wait=False)
 
     def _blank(self, width: int, height: int) -> NDArray[np.uint8]:
-        return np.full((height, width, 3), self._colours.background, np.uint8)
+        return np.full((height, width, 3), self._look.ground(self._sample), np.uint8)
 
     def _sample(self) -> NDArray[Any]:
         """Values (n, 1, channels) of tiles spread over the coarsest level, about `SAMPLE`."""
@@ -395,9 +395,33 @@ class TiffSource:
         if len(there) < len(parts):
             if self._colours.kind != "channels":  # a colour of a picture is never left out alone
                 return None
+            gone = [number for number, part in enumerate(parts) if not part.size]
+            if self._holds(level, index, gone):
+                return None
             blank = np.zeros_like(there[0])
             parts = [part if part.size else blank for part in parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _holds(self, level: int, index: int, channels: Sequence[int]) -> bool:
+        """Whether the next coarser level shows something of channels that leave a tile out."""
+        if level + 1 >= len(self._levels):
+            return False
+        part = scaled(self, level, self._window(level, index), level + 1, EDGE)
+        if part is None:
+            return False
+        x1, y1, x2, y2 = part
+        width, length = self._grids[level + 1]
+        columns = -(-self._sizes[level + 1][0] // width)
+        for row in range(y1 // length, -(-y2 // length)):
+            for column in range(x1 // width, -(-x2 // width)):
+                values = self._decoded(level + 1, row * columns + column)
+                if values is None or not values.size:
+                    continue
+                top, left = row * length, column * width
+                inside = values[max(0, y1 - top) : y2 - top, max(0, x1 - left) : x2 - left]
+                if inside.size and bool((inside[..., list(channels)] > 0).any()):
+                    return True
+        return False
 
     def _values(
         self, level: Level, page: Any, decode: Callable[..., Any], index: int, at: int

@@ -66,15 +66,9 @@ class _Plane:
         self._channel_chunks = -(-channels // self._channels_each)
         level = str(array.path)
         self._native = NativeChunks(array, folder / level, f"the level {level} of {folder.name}")
-        self._is_in_colour = False
-
-    def show_left_out_as_background(self) -> None:
-        """Name what was left out, so that it becomes the background, as of every other slide.
-
-        Writers leave out chunks that hold the fill value alone, 0 by default; on a slide in colour
-        that is what was not scanned. A fill value that somebody chose is a colour, and stays.
-        """
-        self._is_in_colour = _is_nothing(self._array.fill_value)
+        # writers leave out chunks that hold the fill value alone, 0 by default: what was not
+        # scanned. A fill value that somebody chose is a colour, and stays
+        self._names_left_out = _is_nothing(array.fill_value)
 
     def busiest(self) -> Window:
         """Where a chunk with many bytes lies; the middle one where none has a file."""
@@ -118,7 +112,7 @@ class _Plane:
         values : array (height, width, channels)
             Of that window: where all channels hold something, no file need be looked for.
         """
-        if not self._is_in_colour:
+        if not self._names_left_out:
             return
         empty = ~values.astype(bool) | (values != values)
         if not empty.any():
@@ -236,9 +230,6 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     )
     check_coarsest(path.name, rows * columns)
     colours = _colours(path.name, ome, levels[0], channels)
-    if colours.kind == "rgb":
-        for level in levels:
-            level.show_left_out_as_background()
     if len(ome["multiscales"]) > 1:
         others = len(ome["multiscales"]) - 1
         notes += (f"the first of {others + 1} pyramids of the folder was opened",)
