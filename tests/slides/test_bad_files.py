@@ -182,3 +182,52 @@ def test_a_pyramid_cut_anywhere_never_raises_but_as_a_slide_error(tmp_path: Path
     except SlideError:
         return
     assert 0 <= image.unreadable <= 1
+
+
+OME = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="64" '
+    'SizeY="64" SizeC="3" SizeZ="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="3"/>'
+    '<TiffData IFD="0"/></Pixels></Image></OME>'
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('SizeZ="1"', 'SizeZ="abc"', "states SizeZ as 'abc', which is no whole number"),
+        ('SizeC="3"', 'SizeC=""', "states SizeC as '', which"),
+        ('SizeT="1"', 'SizeT="1.0"', "states SizeT as '1.0', which"),
+        ('SizeX="64"', 'SizeX="1e9"', "states SizeX as '1e9', which"),
+        ('SizeY="64"', "", "does not state its SizeY"),
+        ('IFD="0"', 'IFD="first"', "states IFD as 'first', which"),
+        ('Pixel="3"', 'Pixel="three"', "states SamplesPerPixel as 'three', which"),
+        ("XYCZT", "XYCZQ", "order of its dimensions as 'XYCZQ', which is none"),
+    ],
+)
+def test_numbers_of_ome_that_are_none(tmp_path: Path, old: str, new: str, says: str):
+    path = tmp_path / "a.ome.tif"
+    options = {"photometric": "rgb", "tile": (64, 64), "metadata": None}
+    tifffile.imwrite(path, NOISE[:64, :64], description=OME.replace(old, new), **options)
+    assert says in refusal(path)
+    tifffile.imwrite(path, NOISE[:64, :64], description=OME, **options)
+    with open_slide(path) as slide:
+        assert slide.notes == ()
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.png", "a.zarr.zip", "a.ome.tif"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\3\4" + bytes(60), "is a ZIP archive; unpack it"),
+        (b"\x1f\x8b\x08" + bytes(60), "is packed with gzip; unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html><body>Not found", "is a web page"),
+        (b"<HTML><body>Not found", "is a web page"),
+        (b"%PDF-1.7\n" + bytes(60), "is a PDF document"),
+    ],
+    ids=["zip", "gzip", "git lfs", "html", "HTML", "pdf"],
+)
+def test_what_is_known_to_be_something_else(tmp_path: Path, name: str, content: bytes, says: str):
+    (tmp_path / name).write_bytes(content)
+    assert says in refusal(tmp_path / name)

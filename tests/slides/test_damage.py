@@ -19,7 +19,13 @@ from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from napari_pathreason.errors import SlideError
 from napari_pathreason.geometry import Region
-from napari_pathreason.slides import RegionImage, Slide, open_slide, slide_from_arrays, tissue_mask
+from napari_pathreason.slides import (
+    RegionImage,
+    Slide,
+    open_slide,
+    slide_from_arrays,
+    tissue_mask,
+)
 from tests.support import coded_pixels
 
 WIDTH, HEIGHT = 512, 384
@@ -792,3 +798,154 @@ def test_a_channel_that_a_coarser_level_shows_was_lost(tmp_path: Path, kind: str
         image = whole(slide)
     assert image.lost == ((Region(256, 128, 128, 128),) if is_shown else ())
     assert (image.pixels[PART][..., 1] == 0).all()
+
+
+# streams whose decoder does not tell
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("side", [128, 2304])
+@pytest.mark.parametrize(
+    ("codec", "how"), [("jpeg2000", "zeros"), ("jpeg2000", "cut"), ("jpegxr", "cut")]
+)
+def test_half_a_tile_is_damage_whatever_its_decoder_makes_of_it(
+    tmp_path: Path, dtype: str, side: int, codec: str, how: str
+):
+    """Also of a strip that is too large to be decoded for a part of it."""
+    if side > 128:
+        pixels = np.full((2304, 2304, 3), 9, np.uint8)
+        pixels[:384, :512] = RGB
+    else:
+        pixels = RGB
+    path = tmp_path / "a.tif"
+    layout = {"tile": (128, 128)} if side == 128 else {"rowsperstrip": side}
+    kept = pixels.astype(dtype) * (257 if dtype == "u2" else 1)
+    tifffile.imwrite(
+        path, kept.astype(dtype), photometric="rgb", compression=codec, metadata=None, **layout
+    )
+    index = 5 if side == 128 else 0
+    at, count = segment(path, index)
+    if how == "zeros":
+        patch(path, at + count // 2, bytes(count - count // 2))
+    else:
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            page = tiff.pages[0]
+            counts = list(page.databytecounts)
+            counts[index] = count // 2
+            page.tags[325 if side == 128 else 279].overwrite(
+                counts if len(counts) > 1 else counts[0]
+            )
+    with open_slide(path) as slide:
+        if side == 128:
+            assert whole(slide).lost == (Region(128, 128, 128, 128),)
+        else:
+            with pytest.raises(SlideError, match="copy the file again"):
+                whole(slide)
+
+
+@pytest.mark.parametrize("codec", ["j2k", "jp2", "jpegxr"])
+@pytest.mark.parametrize("share", [1.01, 1, 0.999, 0.9, 0.5, 0.1, 0.01])
+def test_a_stream_is_whole_or_cut(tmp_path: Path, codec: str, share: float):
+    """Writers fill up to whole words: zeros behind a stream are none of it."""
+    tiles = []
+    for y in range(0, HEIGHT, 128):
+        for x in range(0, WIDTH, 128):
+            tile = np.ascontiguousarray(RGB[y : y + 128, x : x + 128])
+            if codec == "jpegxr":
+                tiles.append(imagecodecs.jpegxr_encode(tile, level=1.0))
+            else:
+                tiles.append(imagecodecs.jpeg2k_encode(tile, level=0, codecformat=codec))
+    data = tiles[5]
+    tiles[5] = data[: int(len(data) * share)] if share <= 1 else data + bytes(3)
+    path = tmp_path / "a.tif"
+    kind = {"compression": "jpegxr" if codec == "jpegxr" else "jpeg2000", "photometric": "rgb"}
+    options = {"shape": RGB.shape, "dtype": np.uint8, "tile": (128, 128), "metadata": None}
+    tifffile.imwrite(path, iter(tiles), **options, **kind)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.lost == (() if share >= 1 else (Region(128, 128, 128, 128),))
+    np.testing.assert_array_equal(image.pixels[:128], RGB[:128])
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_half_a_jpeg_of_four_channels_is_damage(tmp_path: Path, extra: int):
+    four = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
+    tiles = [
+        imagecodecs.jpeg8_encode(np.ascontiguousarray(four[y : y + 128, x : x + 128]), level=95)
+        for y in range(0, HEIGHT, 128)
+        for x in range(0, WIDTH, 128)
+    ]
+    path = tmp_path / "a.tif"
+    options = {"shape": four.shape, "dtype": np.uint8, "tile": (128, 128), "metadata": None}
+    kind = {"photometric": "rgb", "compression": "jpeg", "extrasamples": (extra,)}
+    tifffile.imwrite(path, iter(tiles), **options, **kind)
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.unreadable == 0
+    assert np.abs(image.pixels.astype(int) - RGB).mean() < 3
+    at, count = segment(path, 5)
+    patch(path, at + count // 2, bytes(count - count // 2))
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(128, 128, 128, 128),)
+
+
+def test_half_a_jpeg_of_twelve_bits_is_damage(tmp_path: Path):
+    path = tmp_path / "a.tif"
+    options = {"photometric": "rgb", "tile": (128, 128), "metadata": None, "bitspersample": 12}
+    deep = RGB.astype("u2") * 16
+    arguments = {"bitspersample": 12, "level": 95}
+    tifffile.imwrite(path, deep, compression="jpeg", compressionargs=arguments, **options)
+    at, count = segment(path, 5)
+    patch(path, at + count // 2, bytes(count - count // 2))
+    with open_slide(path) as slide:
+        assert whole(slide).lost == (Region(128, 128, 128, 128),)
+
+
+# tables
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tile_that_lies_in_the_header_lies_nowhere(tmp_path: Path, compression):
+    """What is not packed would be read from there without a word."""
+    path = write(tmp_path / "a.tif", compression=compression)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        offsets = list(tiff.pages[0].dataoffsets)
+        tiff.pages[0].tags[324].overwrite([*offsets[:5], 0, *offsets[6:]])
+    with open_slide(path) as slide:
+        image = whole(slide)
+    assert image.lost == (Region(128, 128, 128, 128),)
+    assert (image.pixels[128:256, 128:256] == 255).all()
+
+
+@pytest.mark.parametrize("layout", [{"tile": (128, 128)}, {"rowsperstrip": 32}])
+@pytest.mark.parametrize(("tag", "value"), [(256, 256), (257, 192), (322, 96), (258, (8, 8, 8))])
+def test_a_size_that_does_not_fit_the_tiles_is_said(tmp_path: Path, layout: dict, tag, value):
+    """Tiles that are not packed would be read sheared, or a part of the slide as all of it."""
+    if tag == 322 and "tile" not in layout:
+        return
+    path = tmp_path / "a.tif"
+    pixels = RGB if tag != 258 else RGB.astype("u2") * 257
+    tifffile.imwrite(path, pixels, photometric="rgb", compression=None, metadata=None, **layout)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[tag].overwrite(value)
+    try:
+        with open_slide(path) as slide:
+            assert any("the size may be damaged" in note for note in slide.notes)
+    except SlideError as error:
+        assert "is damaged" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_level_whose_chunks_all_lie_under_other_names_is_said(tmp_path: Path, zarr_format: int):
+    path = write_zarr(tmp_path / "a.zarr", zarr_format=zarr_format)
+    said = "holds no chunk at all"
+    with open_slide(path) as slide:
+        assert not any(said in note for note in slide.notes)
+    if zarr_format == 2:
+        file = path / "0" / ".zarray"
+        about = json.loads(file.read_text()) | {"dimension_separator": "/"}
+        file.write_text(json.dumps(about))
+    else:
+        (path / "0" / "c").rename(path / "0" / "d")
+    with open_slide(path) as slide:
+        assert any(said in note for note in slide.notes)

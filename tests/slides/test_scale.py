@@ -237,3 +237,35 @@ def test_metadata_without_a_unit_are_no_scale(tmp_path: Path):
         axis.pop("unit", None)
     file.write_text(json.dumps(about))
     assert scale_of(path)[:2] == (None, "unknown")
+
+
+def write_images(path: Path, images: list[tuple[str, int, float, str]]) -> Path:
+    """One page, and the OME-XML of several images: name, side, um, and what holds their pixels."""
+    xml = "".join(
+        f'<Image ID="Image:{number}" Name="{name}"><Pixels ID="Pixels:{number}" Type="uint8" '
+        f'DimensionOrder="XYCZT" SizeX="{side}" SizeY="{side}" SizeC="3" SizeZ="1" SizeT="1" '
+        f'PhysicalSizeX="{um}" PhysicalSizeY="{um}"><Channel ID="Channel:{number}:0" '
+        f'SamplesPerPixel="3"/>{pixels}</Pixels></Image>'
+        for number, (name, side, um, pixels) in enumerate(images)
+    )
+    space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    xml = f'<?xml version="1.0"?><OME xmlns="{space}">{xml}</OME>'
+    options = {"photometric": "rgb", "tile": (64, 64), "metadata": None}
+    tifffile.imwrite(path, PIXELS, description=xml, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["", "scan"])
+@pytest.mark.parametrize("side", [64, 32])
+def test_the_scale_of_an_image_whose_pixels_are_elsewhere_is_not_taken(tmp_path, name, side):
+    images = [(name, side, 3.0, "<MetadataOnly/>"), ("scan", 64, 0.25, "<TiffData/>")]
+    path = write_images(tmp_path / "a.ome.tif", images)
+    assert scale_of(path) == ((0.25, 0.25), "file", "")
+
+
+def test_metadata_of_another_size_are_not_believed(tmp_path: Path):
+    """A part that was cut out and saved with the metadata of the whole."""
+    path = write_images(tmp_path / "a.ome.tif", [("scan", 999, 3.0, "<TiffData/>")])
+    mpp, source, notes = scale_of(path)
+    assert (mpp, source) == (None, "unknown")
+    assert "describe a picture of 999 x 999 px, but it has 64 x 64 px" in notes

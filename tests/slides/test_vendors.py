@@ -161,6 +161,20 @@ def test_tiles_that_overlap_show_nothing_twice(tmp_path: Path, name: str, write,
             assert slide.info.mpp == pytest.approx((0.465,) * 2 if name == "a.bif" else (0.5, 0.5))
 
 
+@pytest.mark.parametrize("overlap", [0, 8])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_the_scan_of_a_bif(tmp_path: Path, overlap: int, planes: int):
+    """Its scale, and its planes of focus, of which one is read."""
+    path = tmp_path / "a.bif"
+    shown = write_bif(path, RGB, overlap)
+    stated = f'Z-layers="{planes}"'.encode()
+    path.write_bytes(path.read_bytes().replace(b'Z-layers="1"', stated))
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), shown)
+        assert slide.info.mpp == pytest.approx((0.465, 0.465))
+        assert any(f"{planes} planes of focus" in note for note in slide.notes) == (planes > 1)
+
+
 def test_tiles_that_overlap_and_that_nothing_lays_right_are_refused(tmp_path: Path):
     path = tmp_path / "a.bif"
     write_bif(path, RGB, 8)

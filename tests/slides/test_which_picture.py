@@ -98,6 +98,43 @@ def test_another_picture_of_the_right_size_is_no_level(tmp_path: Path, subifds: 
         np.testing.assert_array_equal(coarse, half(RGB, 4))
 
 
+@pytest.mark.parametrize("name", ["label-image", "scan.svs [label]", "LabelImage", "Thumbnail1"])
+def test_a_label_is_known_by_a_word_of_its_name(tmp_path: Path, name: str):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for pixels, called in ((np.tile(LABEL, (8, 6, 1)), name), (RGB, "scan")):
+            about = {"axes": "YXS", "Name": called}
+            writer.write(pixels, tile=(64, 64), metadata=about, **OPTIONS)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+
+
+@pytest.mark.parametrize("name", ["macrophages", "label-free", "mapped", "labelled nuclei"])
+@pytest.mark.parametrize("kind", ["tif", "zarr"])
+def test_a_word_within_another_says_nothing(tmp_path: Path, name: str, kind: str):
+    if kind == "zarr":
+        path = write_raw(tmp_path / "a.zarr", [name, "label image"])
+    else:
+        path = tmp_path / "a.ome.tif"
+        about = {"axes": "YXS", "Name": name}
+        tifffile.imwrite(path, RGB, ome=True, tile=(64, 64), metadata=about, **OPTIONS)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_mask_that_hides_something_is_said(tmp_path: Path, hides: bool):
+    path = tmp_path / "a.tif"
+    mask = np.ones(RGB.shape[:2], bool)
+    mask[:100] = not hides
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(RGB, tile=(64, 64), metadata=None, **OPTIONS)
+        tiff.write(mask, photometric="mask", subfiletype=4, metadata=None)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert any("a mask beside it" in note for note in slide.notes) == hides
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_mask_of_transparency_is_never_the_slide(tmp_path: Path, first: bool):
     path = tmp_path / "a.tif"

@@ -58,7 +58,7 @@ def check_tiles(path: Path, source: TiffSource) -> Verdict:
     try:
         if not good:
             read = other.read(0, windows[0])
-            if not read.unreadable:
+            if not read.unreadable and source.is_packed:  # else there is nothing to know better
                 return Verdict(False, _chosen(path, "its tiles are of a kind that only it reads"))
             return Verdict(True, None)
         if other.level_sizes[0] != source.level_sizes[0] or not source.is_plain:

@@ -12,6 +12,8 @@ import gzip
 import io
 import lzma
 import math
+import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -104,6 +106,24 @@ class NativeChunks:
                 tables[shard] = None if size is None else (file, size, self._index.read(file, size))
             found = tables[shard]
             yield None if found is None else _in_shard(*found, inner)
+
+    def are_all_missing(self) -> bool:
+        """Whether no file lies where one of the chunks or shards would."""
+        key = self._metadata.encode_chunk_key((0,) * len(self._metadata.shape))
+        parts = [re.compile(re.escape(part).replace("0", r"\d+")) for part in key.split("/")]
+
+        def is_below(folder: str | Path, left: list[re.Pattern[str]]) -> bool:
+            with os.scandir(folder) as entries:
+                return any(
+                    len(left) == 1 or (entry.is_dir() and is_below(entry.path, left[1:]))
+                    for entry in entries
+                    if left[0].fullmatch(entry.name)
+                )
+
+        try:
+            return not is_below(self._folder, parts)
+        except OSError:
+            return False  # said by whoever reads it
 
     def check(self, coordinates: Iterable[Coordinates]) -> None:
         """Refuse chunks that cannot be decoded, or would become more than one is.

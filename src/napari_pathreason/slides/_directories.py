@@ -43,11 +43,15 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory: where it lies, its tags, and what is wrong with it (empty for nothing)."""
+    """A directory: where it lies, its tags, and what is wrong with it (empty for nothing).
+
+    ``doubt`` is what speaks against its size, while all that it needs is there.
+    """
 
     offset: int
     tags: Mapping[int, Tag]
     fault: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,39 +186,48 @@ def _directory(reader: _Reader, at: int) -> tuple[Directory, int]:
                 after = at + head + count * entry + 8 + 4 * index
                 place += reader.number(after, "I") << 32 if after + 4 <= reader.size else 0
         tags.setdefault(code, Tag(kind, values, place))
-    return Directory(at, tags, _fault(reader, tags)), following
+    return Directory(at, tags, *_assessed(reader, tags)), following
 
 
-def _fault(reader: _Reader, tags: Mapping[int, Tag]) -> str:
-    """What is wrong with the size and the table of a directory; empty for nothing."""
+def _assessed(reader: _Reader, tags: Mapping[int, Tag]) -> tuple[str, str]:
+    """What is wrong with the size and the table of a directory, and what speaks against the size.
+
+    Empty for nothing.
+    """
     width, height = (reader.first(tags.get(code)) for code in (WIDTH, HEIGHT))
     if width < 1 or height < 1:
-        return "a page has no size"
+        return "a page has no size", ""
     if max(width, height) > limits.SIDE:
-        return f"a page of {width:,} x {height:,} px is larger than any slide"
+        return f"a page of {width:,} x {height:,} px is larger than any slide", ""
     tiled = TILE_WIDTH in tags or TILE_HEIGHT in tags or TILES in tags
     if tiled:
         across, down = (reader.first(tags.get(code)) for code in (TILE_WIDTH, TILE_HEIGHT))
     else:
         across, down = width, min(height, reader.first(tags.get(ROWS), height) or height)
     if across < 1 or down < 1:
-        return "its tiles have no size"
+        return "its tiles have no size", ""
     planes = reader.first(tags.get(SAMPLES), 1) if reader.first(tags.get(PLANAR), 1) == 2 else 1
     expected = -(-width // across) * -(-height // down) * planes
     if expected > limits.TABLE:
-        return f"{width:,} x {height:,} px in tiles of {across} x {down} px are too many tiles"
+        return f"{width:,} x {height:,} px in tiles of {across} x {down} px are too many tiles", ""
     if reader.first(tags.get(COMPRESSION), 1) == 6:  # old JPEG keeps its data elsewhere
-        return ""
+        return "", ""
+    doubt = ""
     pairs = (TILES, TILE_COUNTS) if tiled else (STRIPS, STRIP_COUNTS)
     for code, what in zip(pairs, ("offsets", "sizes"), strict=True):
         tag = tags.get(code)
         if tag is None and expected == 1 and code == STRIP_COUNTS:
             continue  # one strip that is not packed ends where the picture does
         if tag is None or tag.kind not in WHOLE or (tag.end > reader.size and not reader.ndpi):
-            return f"the table of the {what} of its tiles is lost"
+            return f"the table of the {what} of its tiles is lost", ""
         if tag.count < expected:
             return (
                 f"its size ({width:,} x {height:,} px) needs {expected:,} tiles, but the table of "
                 f"their {what} holds {tag.count:,}"
+            ), ""
+        if tag.count > expected:
+            doubt = (
+                f"its size ({width:,} x {height:,} px) needs {expected:,} tiles, but the table of "
+                f"their {what} holds {tag.count:,}; the size may be damaged"
             )
-    return ""
+    return "", doubt

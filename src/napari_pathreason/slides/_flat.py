@@ -94,6 +94,33 @@ def is_picture(path: Path) -> bool | None:
     return True if known else None
 
 
+OTHERS = (
+    (b"PK\3\4", "is a ZIP archive; unpack it and name what lies in it"),
+    (b"\x1f\x8b", "is packed with gzip; unpack it first"),
+    (
+        b"version https://git-lfs",
+        "is a pointer of Git LFS and no slide; fetch the file (git lfs pull)",
+    ),
+    (b"<!doctype html", "is a web page and no slide; download the file again"),
+    (b"<html", "is a web page and no slide; download the file again"),
+    (b"%PDF", "is a PDF document; export the slide as OME-TIFF"),
+)
+"""What a file begins with that is none of a slide, in small letters or not, and what to do."""
+
+
+def other_kind(path: Path) -> str:
+    """One line for a file that is known to be of another kind; empty where it is not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip()
+    except OSError:
+        return ""
+    for start, words in OTHERS:
+        if head.startswith(start) or head.lower().startswith(start):
+            return f"{path.name} {words}"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class FlatPicture:
     """A flat picture: its pixels, which way it lies, its ICC profile, and what must be said."""
@@ -114,7 +141,7 @@ def open_picture(path: Path) -> FlatPicture:
     """
     from PIL import Image
 
-    broken = SlideError(f"{path.name} is not an image or is cut off; {HELP}")
+    broken = SlideError(other_kind(path) or f"{path.name} is not an image or is cut off; {HELP}")
     try:
         with _opened(path) as file:
             width, height = file.size

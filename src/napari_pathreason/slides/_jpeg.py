@@ -18,7 +18,8 @@ _END = b"\xff\xd9"
 _START = b"\xff\xd8"
 _FRAMES = {0xC0, 0xC1, 0xC2}
 """Frames with Huffman codes, whose size and number of components follow; others are lossless."""
-_APPLICATION = {0xE0, 0xEE}
+_JFIF = 0xE0
+_APPLICATION = {_JFIF, 0xEE}
 """JFIF and Adobe markers, which name a colour space."""
 
 Decode = Callable[[bytes, "bytes | None", "bytes | None"], NDArray[Any]]
@@ -50,14 +51,18 @@ def strict_decoder(page: Any, tile: tuple[int, int]) -> Decode | None:
     if (
         int(page.compression) not in JPEG
         or page.bitspersample != 8
-        or samples not in (1, 3)
-        or transform is None
+        or samples not in (1, 3, 4)
+        or (transform is None and samples < 4)
     ):
         return None
     import simplejpeg
 
-    adobe = b"" if samples == 1 else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
-    colours = "GRAY" if samples == 1 else "RGB"
+    adobe = b""
+    if samples == 3 and transform is not None:
+        adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
+    # four have no colour space in TIFF: they are taken as they lie there
+    colours = {1: "GRAY", 3: "RGB", 4: "CMYK"}[samples]
+    dropped = _APPLICATION if samples < 4 else {_JFIF}
 
     def decode(data: bytes, tables: bytes | None, header: bytes | None) -> NDArray[Any]:
         if header is not None:
@@ -66,8 +71,8 @@ def strict_decoder(page: Any, tile: tuple[int, int]) -> Decode | None:
             raise DamagedJpeg("it does not begin as a JPEG")
         stream = bytearray(_START + adobe)
         if tables:
-            _append_plain(stream, tables)
-        size = _append_plain(stream, data)
+            _append_plain(stream, tables, dropped)
+        size = _append_plain(stream, data, dropped)
         if size[2] != samples or size[0] > tile[0] or size[1] > tile[1]:
             raise DamagedJpeg("it is not of the size that the file declares")
         pixels: NDArray[Any] = simplejpeg.decode_jpeg(bytes(stream), colours, strict=True)
@@ -76,8 +81,8 @@ def strict_decoder(page: Any, tile: tuple[int, int]) -> Decode | None:
     return decode
 
 
-def _append_plain(stream: bytearray, data: bytes) -> tuple[int, int, int]:
-    """Append a stream without its colour markers; its width, height and components.
+def _append_plain(stream: bytearray, data: bytes, dropped: set[int]) -> tuple[int, int, int]:
+    """Append a stream without some of its markers; its width, height and components.
 
     Of tables alone, which hold no frame, these are 0.
     """
@@ -98,7 +103,7 @@ def _append_plain(stream: bytearray, data: bytes) -> tuple[int, int, int]:
         if mark in _FRAMES and end <= len(data):
             height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
             size = (width, height, data[at + 9])
-        if mark not in _APPLICATION:
+        if mark not in dropped:
             stream += data[at:end]
         at = end
     return size

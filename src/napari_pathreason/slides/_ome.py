@@ -10,6 +10,10 @@ from xml.etree import ElementTree
 from . import _limits as limits
 from ._scale import Mpp, number, um_of
 
+SIZES = ("SizeX", "SizeY", "SizeZ", "SizeC", "SizeT")
+PLACES = ("IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT")
+"""Numbers of Pixels, all of which are needed, and those of a TiffData."""
+
 
 @dataclass(frozen=True, slots=True)
 class OmeChannel:
@@ -25,14 +29,20 @@ class OmeChannel:
 class OmeImage:
     """A picture: ``planes`` is the product of z, t and channels that lie apart.
 
-    0 where its metadata alone are there.
+    0 where its metadata alone are there. ``size`` is (width, height) in pixels.
     """
 
     name: str
+    size: tuple[int, int]
     planes: int
     bits: int
     mpp: Mpp
     channels: tuple[OmeChannel, ...]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it has pixels, in this file or another of the set."""
+        return self.planes != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,15 @@ class Ome:
         File that holds the metadata, where this one does not.
     named : tuple of str
         Files that libraries open: the others of a set, and one that may be this under an old name.
+    fault : str
+        What cannot be understood in it; empty for nothing.
     """
 
     images: tuple[OmeImage, ...]
     files: tuple[str, ...]
     elsewhere: str
     named: tuple[str, ...] = ()
+    fault: str = ""
 
 
 def parse_ome(xml: str | None) -> Ome | None:
@@ -80,6 +93,7 @@ def parse_ome(xml: str | None) -> Ome | None:
         () if len(files) == 1 and not own else tuple(sorted(files)),
         "" if only is None else only.attrib.get("MetadataFile", "another file"),
         tuple(sorted(files)),
+        next(filter(None, map(_fault, _children(root, "Image"))), ""),
     )
 
 
@@ -87,6 +101,35 @@ def mpp_of_ome(xml: str | None) -> Mpp:
     """Scale that OME-XML states for its first picture; None if it states none."""
     ome = parse_ome(xml)
     return ome.images[0].mpp if ome is not None and ome.images else None
+
+
+def _fault(image: Any) -> str:
+    """What of a picture's numbers cannot be understood; empty for nothing."""
+    pixels = next(_children(image, "Pixels"), None)
+    if pixels is None or next(_children(pixels, "MetadataOnly"), None) is not None:
+        return ""
+    for name in SIZES:
+        if name not in pixels.attrib:
+            return f"does not state its {name}"
+    order = pixels.attrib.get("DimensionOrder", "XYCZT")
+    if sorted(order) != sorted("XYCZT") or order[:2] != "XY":
+        return f"states the order of its dimensions as {_short(order)}, which is none"
+    stated = [(pixels, name) for name in SIZES]
+    stated += [(channel, "SamplesPerPixel") for channel in _children(pixels, "Channel")]
+    for place in _children(pixels, "TiffData"):
+        stated += [(place, name) for name in PLACES]
+    for item, name in stated:
+        value = item.attrib.get(name)
+        try:
+            int("0" if value is None else value)
+        except ValueError:
+            return f"states {name} as {_short(value)}, which is no whole number"
+    return ""
+
+
+def _short(text: Any) -> str:
+    """A word out of a file, fit for one line."""
+    return repr("".join(c for c in str(text) if c.isprintable())[:20])
 
 
 def _image(item: Any) -> OmeImage | None:
@@ -100,6 +143,7 @@ def _image(item: Any) -> OmeImage | None:
         planes = 0
     return OmeImage(
         item.attrib.get("Name", ""),
+        (_whole(pixels, "SizeX", 0), _whole(pixels, "SizeY", 0)),
         planes,
         _whole(pixels, "SignificantBits", 0),
         _mpp(pixels),

@@ -6,6 +6,7 @@ never opened as one. A page is a level only if it shows the same picture.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ RIVAL = 4
 """Times as many pixels as a pyramid has, up to which a picture without levels is not the slide."""
 MASK = 4
 """Photometric tag of a page that says where another one is transparent."""
+MASK_PIXELS = 16_000_000
+"""Of a mask that is looked at when a slide is opened."""
 COMPARED = 256
 """Pixels of the finer level, at most, of which a small picture is made: few tiles are decoded."""
 SAMPLES = 24
@@ -115,9 +118,37 @@ def _picture(series: Any, index: int) -> Picture:
     return Picture(tuple(levels), named, kind, index, axes, shape)
 
 
+def names_no_slide(name: str) -> bool:
+    """Whether a word in the name of a picture says that it is a label, macro or the like.
+
+    Words end where letters do, or where a capital follows: macrophages are none, nor is what was
+    imaged without a label.
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = re.sub(r"\blabel[\s_-]*free\b", "", apart.lower())
+    return any(word in NOT_SLIDES for word in re.findall(r"[^\W\d_]+", words))
+
+
+def is_masked(tiff: Any, level: Level) -> bool:
+    """Whether a page of a file says that a part of a level is transparent, by its smallest mask."""
+    masks = [
+        page
+        for page in (series.levels[0].keyframe for series in tiff.series)
+        if int(page.photometric) == MASK
+    ]
+    if all((page.imagewidth, page.imagelength) != level.size for page in masks):
+        return False
+    smallest = min(masks, key=lambda page: page.imagewidth * page.imagelength)
+    if smallest.imagewidth * smallest.imagelength > MASK_PIXELS:
+        return True  # nobody waits for so many
+    try:
+        return not np.asarray(smallest.asarray()).all()
+    except Exception:  # codecs raise whatever they like
+        return True
+
+
 def _is_named(one: Picture) -> bool:
-    words = one.name.lower()
-    if any(word in words.replace("_", " ").split() or words == word for word in NOT_SLIDES):
+    if names_no_slide(one.name):
         return True
     if not one.levels:
         return False

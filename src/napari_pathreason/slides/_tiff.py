@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from . import _limits as limits
 from ._agree import check_tiles
 from ._arrays import ArraySource
 from ._colour import (
-    JPEG,
     Colours,
     Rgb,
     Unnamed,
@@ -33,28 +32,34 @@ from ._colour import (
     is_fluorescence,
     with_bits,
 )
+from ._cut import is_cut
 from ._directories import Directories, walk
-from ._flat import HELP, LazyPicture
+from ._flat import HELP, LazyPicture, other_kind
 from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
-from ._overlap import tiles_overlap
+from ._overlap import mpp_of_ventana, planes_in_focus, tiles_overlap
 from ._pyramid import (
     RIVAL,
     Picture,
     choose_picture,
     faults_of,
+    is_masked,
     levels_that_show_it,
     more_levels,
     sorted_levels,
 )
 from ._scale import Stated, mpp_of_aperio, mpp_of_tags, mpp_of_tiffslide
 from ._source import Source, Window, check_coarsest
-from ._tiff_source import Level, TiffSource, grid_of
+from ._tiff_source import HEADER, UNPACKED, Level, TiffSource, grid_of
 
 BLOCK = 4_194_304  # pixels of the largest strip or tile that is decoded for a part of it
 ORIENTATION, PROFILE = 274, 34675
 OVERLAP = "its tiles overlap, and only OpenSlide lays them right; export it as OME-TIFF"
+MASKED = (
+    "a mask beside it says where it is transparent; it was not applied, and what lies below it is "
+    "shown as it is stored"
+)
 LAID = "the slide was read with OpenSlide, as its tiles overlap"
 
 
@@ -109,12 +114,19 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
             ome = _checked_set(path, tiff, directories)
             chosen, others = choose_picture(tiff, path.name)
             if tiles_overlap(tiff, chosen):
+                notes_of_overlap = (LAID, *planes_in_focus(tiff, chosen))
                 files.close()
-                return open_with_openslide(path, (LAID,), OVERLAP)
+                return open_with_openslide(path, notes_of_overlap, OVERLAP)
         faults = {offset: one.fault for offset, one in directories.by_offset.items()}
-        image = _image_of(ome, tiff, chosen)
+        image, ome_notes = _image_of(ome, tiff, chosen)
         with reading(path.name, SlideError, HELP):
             levels, notes = _levels(path, chosen, others, faults)
+            doubt = directories.by_offset.get(levels[0].page.offset)
+            if doubt is not None and doubt.doubt:
+                notes.append(doubt.doubt)
+            notes += [*ome_notes, *planes_in_focus(tiff, chosen)]
+            if is_masked(tiff, levels[0]):
+                notes.append(MASKED)
             if directories.cut:
                 notes.append("the file is cut off: pages at its end are missing")
             colours = _colours(path.name, tiff, levels[0], image, channels)
@@ -137,11 +149,9 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
 
 
 def _unreadable(path: Path, error: SlideError) -> SlideError:
-    return (
-        error
-        if "no TIFF" not in str(error)
-        else SlideError(f"{path.name} cannot be read as an image; {HELP}")
-    )
+    if "no TIFF" not in str(error):
+        return error
+    return SlideError(other_kind(path) or f"{path.name} cannot be read as an image; {HELP}")
 
 
 @contextmanager
@@ -172,6 +182,8 @@ def _checked_set(path: Path, tiff: Any, directories: Directories) -> Ome | None:
     ome = parse_ome(text)
     if ome is None:
         return None
+    if ome.fault:
+        raise SlideError(f"the OME-XML of {path.name} {ome.fault}; save it anew")
     if ome.elsewhere:
         raise SlideError(
             f"{path.name} is a part of a set whose metadata lie in {_plain(ome.elsewhere)}; save "
@@ -210,12 +222,36 @@ def _plain(name: str) -> str:
     return "".join(c for c in Path(name).name if c.isprintable())[:80] or "another file"
 
 
-def _image_of(ome: Ome | None, tiff: Any, chosen: Picture) -> OmeImage | None:
-    if ome is None or not ome.images:
-        return None
-    if len(ome.images) == len(tiff.series) and chosen.index < len(ome.images):
-        return ome.images[chosen.index]
-    return next((one for one in ome.images if one.name == chosen.name), ome.images[0])
+def _image_of(
+    ome: Ome | None, tiff: Any, chosen: Picture
+) -> tuple[OmeImage | None, tuple[str, ...]]:
+    """What OME metadata say of the chosen picture, and what must be known of that.
+
+    Some images are described and lie elsewhere; of a size that is not that of the picture, nothing
+    is believed.
+    """
+    images = [] if ome is None else [image for image in ome.images if image.is_here]
+    if not images or not chosen.levels:
+        return None, ()
+    size = chosen.levels[0].size
+    if len(images) == len(tiff.series):
+        found = [images[chosen.index]]
+    else:
+        fitting = [image for image in images if image.size == size]
+        found = [image for image in fitting if image.name == chosen.name] or fitting or images
+    if len(found) > 1:
+        return None, (
+            f"its OME metadata describe {len(found)} pictures that may be this one; none of them "
+            "was believed",
+        )
+    image = found[0]
+    if image.size == size:
+        return image, ()
+    (across, down), (width, height) = image.size, size
+    return replace(image, mpp=None), (
+        f"its OME metadata describe a picture of {across:,} x {down:,} px, but it has {width:,} x "
+        f"{height:,} px; their scale was not believed",
+    )
 
 
 def _levels(
@@ -223,6 +259,11 @@ def _levels(
 ) -> tuple[list[Level], list[str]]:
     """Levels that can be read, and what was left out."""
     base = chosen.levels[0]
+    if int(base.page.imagedepth) > 1:
+        raise SlideError(
+            f"{path.name} is a stack of {int(base.page.imagedepth)} planes in depth; save one of "
+            "them"
+        )
     fault = faults_of(base, faults) or _oddity(base)
     if fault:
         raise SlideError(f"{path.name} is damaged: {fault}; get a whole copy")
@@ -330,6 +371,8 @@ def _stated(
         vendor = next(filter(None, map(mpp_of_aperio, texts)), None)
     elif chosen.kind == "ndpi":
         vendor = mpp_of_tags(page)
+    elif chosen.kind == "bif":
+        vendor = mpp_of_ventana(tiff)
     elif chosen.kind not in ("ome", "imagej", "generic", "uniform", "shaped", ""):
         vendor = _mpp_of_vendor(path)
     if vendor is not None:
@@ -382,8 +425,7 @@ def _flat(
         try:
             with tifffile.TiffFile(path) as tiff:
                 series = tiff.series[chosen.index]
-                if int(level.page.compression) in JPEG:
-                    _check_jpegs(tiff, series.levels[0])
+                _check_packed(tiff, series.levels[0])
                 pixels = np.asarray(series.asarray())
         except Exception:  # codecs raise whatever they like
             raise SlideError(damaged) from None
@@ -416,8 +458,8 @@ def _empty(level: Level) -> list[Window]:
     return windows
 
 
-def _check_jpegs(tiff: Any, series: Any) -> None:
-    """Raise for strips that libjpeg only warns of, as their decoder does, which fills them up.
+def _check_packed(tiff: Any, series: Any) -> None:
+    """Raise for strips whose decoder would fill up what is missing, and for those that lie nowhere.
 
     Raises
     ------
@@ -426,14 +468,23 @@ def _check_jpegs(tiff: Any, series: Any) -> None:
     """
     key = series.keyframe
     for page in series.pages:
-        decode = strict_decoder(key, grid_of(key))
-        if page is None or decode is None:
+        if page is None:
             continue
+        decode = strict_decoder(key, grid_of(key))
         tables, header = (getattr(page, name, None) for name in ("jpegtables", "jpegheader"))
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-            if count:
-                tiff.filehandle.seek(offset)
-                decode(tiff.filehandle.read(count), tables, header)
+            if not count:
+                continue
+            if offset < HEADER:
+                raise SlideError("a strip lies nowhere")
+            if int(key.compression) == UNPACKED:
+                continue
+            tiff.filehandle.seek(offset)
+            data = tiff.filehandle.read(count)
+            if decode is not None:
+                decode(data, tables, header)
+            elif is_cut(data):
+                raise SlideError("a strip is cut off")
 
 
 def _checked(path: Path, source: TiffSource) -> Source:

@@ -24,6 +24,7 @@ from napari_pathreason.errors import SlideError
 from . import _limits as limits
 from ._cache import TileCache
 from ._colour import JPEG_2000, Colours, Look
+from ._cut import is_cut
 from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import strict_decoder
@@ -33,6 +34,8 @@ from ._source import SAMPLE, Decoded, Window
 THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included
 FEW = 16  # tiles that are decoded sooner than handed to threads, which costs some of their time
 ORIENTATION = 274  # a tag
+UNPACKED = 1  # a compression
+HEADER = 8  # bytes of a file that belong to no tile
 DAMAGED = np.empty((0, 0, 3), np.uint8)  # in place of a tile that cannot be decoded
 
 T = TypeVar("T")
@@ -155,6 +158,11 @@ class TiffSource:
     def tile_sizes(self) -> tuple[tuple[int, int], ...]:
         """See `Source.tile_sizes`."""
         return self._grids
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a codec is needed for its tiles."""
+        return int(self._levels[0].page.compression) != UNPACKED
 
     @property
     def is_plain(self) -> bool:
@@ -431,7 +439,7 @@ class TiffSource:
         offset, count = page.dataoffsets[at], page.databytecounts[at]
         if count == 0:
             return np.empty((0, 0, 1), np.uint8)
-        if count > limits.TILE_BYTES:
+        if count > limits.TILE_BYTES or offset < HEADER:
             return None
         other = page.parent is not self._tiff
         file = self._files[str(page.parent.filehandle.path)] if other else self._main
@@ -477,6 +485,8 @@ def _decoder(key: Any, page: Any) -> Callable[[bytes, int], NDArray[Any] | None]
             return exact(data, tables, header)
 
         return decode_jpeg
+    if int(key.compression) == UNPACKED:
+        return _unpacked(key, tile)
     decode_any = key.decode
     if int(key.compression) in JPEG_2000:  # what its tags say of subsampling means nothing for it
         decode_any = _jpeg_2000
@@ -485,7 +495,30 @@ def _decoder(key: Any, page: Any) -> Callable[[bytes, int], NDArray[Any] | None]
         size = declared_size(data)
         if size is not None and (size[0] > tile[0] or size[1] > tile[1]):
             return None
+        if is_cut(data):
+            return None
         done = decode_any(data, at, jpegtables=tables, jpegheader=header)[0]
+        values: NDArray[Any] | None = None if done is None else done[0]
+        return values
+
+    return decode
+
+
+def _unpacked(key: Any, tile: tuple[int, int]) -> Callable[[bytes, int], NDArray[Any] | None]:
+    """Decoder of tiles that are not packed: of more bytes than they need, the size is wrong.
+
+    What is read from such tiles would be sheared, or of another type.
+    """
+    samples = int(key.samplesperpixel) if int(key.planarconfig) == 1 else 1
+    bits = key.bitspersample
+    each = sum(bits) if isinstance(bits, tuple) and samples > 1 else np.max(bits) * samples
+    row = -(-tile[0] * int(each) // 8)
+    alone = Level(key, (key,)).tiles == 1  # some writers state all of the file for the only one
+
+    def decode(data: bytes, at: int) -> NDArray[Any] | None:
+        if len(data) >= (tile[1] + 1) * row and not alone:
+            return None
+        done = key.decode(data, at)[0]
         values: NDArray[Any] | None = None if done is None else done[0]
         return values
 

@@ -18,13 +18,13 @@ from . import _limits as limits
 from ._chunks import NativeChunks
 from ._colour import Colours, Rgb, channels_named, is_fluorescence
 from ._ome import parse_ome
+from ._pyramid import names_no_slide
 from ._scale import Mpp, number, um_of
 from ._source import Window, check_coarsest
 
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
 LOOKED_AT = 256
 """Chunks of a level, of which the largest file is taken for the one that shows most."""
-NOT_PICTURES = ("label", "macro", "thumbnail", "overview", "barcode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,10 @@ class _Plane:
         axes = [axis for axis in self._axes if axis in chosen]
         part = np.transpose(part, [axes.index(axis) for axis in ("y", "x", "c") if axis in axes])
         return part if "c" in axes else part[..., None]
+
+    def is_nowhere(self) -> bool:
+        """Whether none of its chunks was written, or all lie under other names."""
+        return self._native.are_all_missing()
 
     def left_out(
         self, window: Window, values: np.ndarray[Any, np.dtype[Any]]
@@ -230,6 +234,8 @@ def open_zarr(path: Path, channels: str = "") -> ZarrImage:
     )
     check_coarsest(path.name, rows * columns)
     colours = _colours(path.name, ome, levels[0], channels)
+    if levels[0].is_nowhere():
+        notes += ("level 0 of it holds no chunk at all; copy the folder again if it should",)
     if len(ome["multiscales"]) > 1:
         others = len(ome["multiscales"]) - 1
         notes += (f"the first of {others + 1} pyramids of the folder was opened",)
@@ -293,9 +299,7 @@ def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], t
         ome = parse_ome(xml.read_text(encoding="utf-8", errors="replace"))
         if ome is not None:
             named = {key: image.name for key, image in zip(keys, ome.images, strict=False)}
-    pictures = [
-        key for key in keys if not any(word in named.get(key, "").lower() for word in NOT_PICTURES)
-    ]
+    pictures = [key for key in keys if not names_no_slide(named.get(key, ""))]
     for key in pictures:
         _check_json(path / key, f"image {key} of {path.name}")
         chosen = group[key]
