@@ -148,6 +148,34 @@ def test_miniatures_of_vendors(tmp_path: Path, vendor: str):
     np.testing.assert_array_equal(read(path), RGB)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_scale_of_an_scn_is_that_of_its_scan(tmp_path: Path, first: bool):
+    """It describes the macro, too; of the optics it need not say a word."""
+
+    def image(number: int, width: int, height: int, um: float) -> str:
+        return (
+            f'<image name="{number}"><pixels sizeX="{width}" sizeY="{height}"><dimension '
+            f'sizeX="{width}" sizeY="{height}" r="0" ifd="{number}"/></pixels><view '
+            f'sizeX="{width * um * 1000:.0f}" sizeY="{height * um * 1000:.0f}"/></image>'
+        )
+
+    path = tmp_path / "a.scn"
+    images = [image(1, 300, 200, 0.5), image(0, 75, 50, 2.0)]
+    about = "".join(images if first else images[::-1])
+    leica = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection sizeX="300000" sizeY="200000">{about}</collection></scn>'
+    )
+    small = np.ascontiguousarray(RGB[::-4, ::4])
+    options = {"photometric": "rgb", "tile": (64, 64), "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(small, description=leica, **options)
+        writer.write(RGB, **options)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        assert slide.info.mpp == pytest.approx((0.5, 0.5))
+
+
 @pytest.mark.parametrize("overlap", [0, 8])
 @pytest.mark.parametrize(("name", "write"), [("a.bif", write_bif), ("a.tif", write_trestle)])
 def test_tiles_that_overlap_show_nothing_twice(tmp_path: Path, name: str, write, overlap: int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,62 @@ def test_the_first_image_of_a_bioformats_folder(tmp_path: Path, names: list[str]
         others = [note for note in slide.notes if "the others are" in note]
         assert len(others) == len(names) - 1
         assert all("label image" in note for note in others)
+
+
+def test_an_overview_that_nothing_names_is_not_the_slide(tmp_path: Path):
+    path = write_raw(tmp_path / "a.zarr", ["label image", "b"])
+    xml = path / "OME" / "METADATA.ome.xml"
+    xml.write_text(xml.read_text().replace("label image", "a"))
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(whole(slide), RGB)
+        said = "of 2 images 1, the largest, was opened; the others are 0 (a)"
+        assert any(said in note for note in slide.notes)
+
+
+def test_an_image_that_is_missing_does_not_lend_its_name(tmp_path: Path):
+    """Else the label would be the scan that is gone."""
+    path = write_raw(tmp_path / "a.zarr", ["scan", "label image"])
+    shutil.rmtree(path / "0")
+    with pytest.raises(SlideError, match="holds no image"):
+        open_slide(path)
+    path = write_raw(tmp_path / "b.zarr", ["one", "two"])
+    shutil.rmtree(path / "0")
+    with open_slide(path) as slide:
+        assert any("are missing: 0 (one)" in note for note in slide.notes)
+
+
+@pytest.mark.parametrize("ome", [True, False])
+def test_a_small_page_that_holds_the_slide_as_its_part(tmp_path: Path, ome: bool):
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    about = {"metadata": {"axes": "YXS"} if ome else None}
+    with tifffile.TiffWriter(path, ome=ome) as writer:
+        writer.write(half(RGB, 4), tile=(64, 64), subifds=2, **about, **OPTIONS)
+        writer.write(RGB, tile=(64, 64), **OPTIONS)
+        writer.write(half(RGB), tile=(64, 64), **OPTIONS)
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((640, 480), (320, 240), (160, 120))
+        np.testing.assert_array_equal(whole(slide), RGB)
+
+
+@pytest.mark.parametrize("kind", ["tif", "zarr"])
+def test_a_level_that_is_far_darker_is_no_level(tmp_path: Path, kind: str):
+    path = tmp_path / f"a.{kind}"
+    bright = RGB // 2 + 110
+    levels = [bright, half(bright) // 2]
+    if kind == "zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        for name, level in enumerate(levels):
+            array = group.create_array(str(name), shape=level.shape, dtype="u1", chunks=(64, 64, 3))
+            array[:] = level
+        datasets = [{"path": "0"}, {"path": "1"}]
+        group.attrs["multiscales"] = [{"axes": ["y", "x", "c"], "datasets": datasets}]
+    else:
+        with tifffile.TiffWriter(path) as writer:
+            writer.write(levels[0], tile=(64, 64), subifds=1, **OPTIONS)
+            writer.write(levels[1], tile=(64, 64), **OPTIONS)
+    with open_slide(path) as slide:
+        assert slide.level_sizes == ((WIDTH, HEIGHT),)
+        assert any("shows another picture" in note for note in slide.notes)
 
 
 def test_several_pyramids_of_one_folder_are_said(tmp_path: Path):

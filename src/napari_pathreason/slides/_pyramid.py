@@ -37,6 +37,8 @@ SAMPLES = 24
 """Sides of the small pictures that are compared."""
 BLANK, SHOWS = 1.0, 12.0
 """Standard deviations in grey levels: of a picture of nothing, and of one that shows something."""
+OFF = 24.0
+"""Difference of the means of a colour from which pictures of one shape differ in what it means."""
 UNLIKE = 40.0
 """Mean difference in grey levels from which two pictures differ, where they do not correlate."""
 
@@ -55,6 +57,8 @@ class Picture:
     @property
     def area(self) -> int:
         """Level-0 pixels."""
+        if self.levels:
+            return self.levels[0].size[0] * self.levels[0].size[1]
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return sizes.get("X", 1) * sizes.get("Y", 1)
 
@@ -115,6 +119,8 @@ def _picture(series: Any, index: int) -> Picture:
             if not pages or len(pages) * int(one.keyframe.samplesperpixel) != channels:
                 break
             levels.append(Level(one.keyframe, pages))
+    # some files begin with a small picture and keep the large one behind it, as a part of it
+    levels.sort(key=lambda level: -level.size[0] * level.size[1])
     return Picture(tuple(levels), named, kind, index, axes, shape)
 
 
@@ -264,5 +270,5 @@ def alike(one: NDArray[np.uint8], other: NDArray[np.uint8], most: float = UNLIKE
     if min(a.std(), b.std()) <= BLANK and max(a.std(), b.std()) > SHOWS:
         return False
     if a.std() > 4 and b.std() > 4 and np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.8:
-        return True
+        return bool(np.abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))).max() <= OFF)
     return float(np.abs(a - b).mean()) <= (most if min(a.std(), b.std()) <= 4 else most / 4)

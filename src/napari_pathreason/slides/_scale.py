@@ -11,8 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 from napari_pathreason.errors import SlideError
+
+from . import _limits as limits
 
 Mpp = tuple[float, float] | None
 """(x, y) in micrometres per level-0 pixel, None where unknown."""
@@ -202,6 +205,34 @@ def mpp_of_tiffslide(slide: Any) -> Mpp:
     except (KeyError, TypeError, ValueError):
         return None
     return x, y
+
+
+def mpp_of_leica(description: str, size: tuple[int, int]) -> Mpp:
+    """Scale that the description of an SCN states for its picture of a size; None if none.
+
+    Each picture has a view of the glass, in nm.
+    """
+    if len(description) > limits.XML:
+        return None
+    try:
+        root = ElementTree.fromstring(description)
+    except (ElementTree.ParseError, ValueError):
+        return None
+    for image in (item for item in root.iter() if _named(item) == "image"):
+        parts = {_named(item): item.attrib for item in image.iter()}
+        try:
+            pixels = tuple(int(parts["pixels"][f"size{axis}"]) for axis in "XY")
+            view = tuple(number(parts["view"][f"size{axis}"]) for axis in "XY")
+        except (KeyError, ValueError):
+            continue
+        if pixels == size:
+            return view[0] / size[0] / 1000, view[1] / size[1] / 1000
+    return None
+
+
+def _named(item: Any) -> str:
+    """Name of an element without its namespace."""
+    return str(item.tag).rpartition("}")[2]
 
 
 def mpp_of_aperio(description: str) -> Mpp:

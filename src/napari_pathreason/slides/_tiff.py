@@ -49,7 +49,7 @@ from ._pyramid import (
     more_levels,
     sorted_levels,
 )
-from ._scale import Stated, mpp_of_aperio, mpp_of_tags, mpp_of_tiffslide
+from ._scale import Stated, mpp_of_aperio, mpp_of_leica, mpp_of_tags, mpp_of_tiffslide
 from ._source import Source, Window, check_coarsest
 from ._tiff_source import HEADER, UNPACKED, Level, TiffSource, grid_of
 
@@ -373,6 +373,9 @@ def _stated(
         vendor = mpp_of_tags(page)
     elif chosen.kind == "bif":
         vendor = mpp_of_ventana(tiff)
+    elif chosen.kind == "scn":
+        size = chosen.levels[0].size
+        vendor = next(filter(None, (mpp_of_leica(text, size) for text in texts)), None)
     elif chosen.kind not in ("ome", "imagej", "generic", "uniform", "shaped", ""):
         vendor = _mpp_of_vendor(path)
     if vendor is not None:
@@ -424,8 +427,9 @@ def _flat(
         damaged = f"{path.name} is cut off or damaged; copy the file again"
         try:
             with tifffile.TiffFile(path) as tiff:
-                series = tiff.series[chosen.index]
-                _check_packed(tiff, series.levels[0])
+                levels = tiff.series[chosen.index].levels
+                series = next(one for one in levels if one.keyframe.offset == level.page.offset)
+                _check_packed(tiff, series)
                 pixels = np.asarray(series.asarray())
         except Exception:  # codecs raise whatever they like
             raise SlideError(damaged) from None

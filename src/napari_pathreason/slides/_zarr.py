@@ -18,11 +18,13 @@ from . import _limits as limits
 from ._chunks import NativeChunks
 from ._colour import Colours, Rgb, channels_named, is_fluorescence
 from ._ome import parse_ome
-from ._pyramid import names_no_slide
+from ._pyramid import RIVAL, names_no_slide
 from ._scale import Mpp, number, um_of
 from ._source import Window, check_coarsest
 
 HELP = "name the folder that holds .zattrs or zarr.json with multiscales"
+IMAGES = 64
+"""Of a folder, at most, among which the slide is looked for."""
 LOOKED_AT = 256
 """Chunks of a level, of which the largest file is taken for the one that shows most."""
 
@@ -284,40 +286,71 @@ def _check_json(path: Path, name: str) -> None:
 
 
 def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], tuple[str, ...]]:
-    """Group, metadata and note of the first image of a bioformats2raw folder that is no label."""
+    """Group, metadata and note of the first image of a bioformats2raw folder that is no label.
+
+    Of the largest, where that is far larger.
+    """
     keys = [folder.name for folder in path.iterdir() if folder.is_dir() and folder.name.isdigit()]
     keys.sort(key=int)
+    images = _named_images(path)
+    named = {str(number): name for number, name in enumerate(images)}
+    missing = [key for key in named if key not in keys]
     try:
         listed = dict(group["OME"].attrs)
-        listed = listed.get("ome", listed)["series"]
-        keys = [str(key) for key in listed if str(key) in keys] or keys
+        listed = [str(key) for key in listed.get("ome", listed)["series"]]
+        named = dict(zip(listed, images, strict=False))
+        missing = [key for key in listed if key not in keys]
+        keys = [key for key in listed if key in keys] or keys
     except (KeyError, TypeError, AttributeError):
         pass  # without it, they are numbered
-    named: dict[str, str] = {}
-    xml = path / "OME" / "METADATA.ome.xml"
-    if xml.is_file() and xml.stat().st_size <= limits.XML:
-        ome = parse_ome(xml.read_text(encoding="utf-8", errors="replace"))
-        if ome is not None:
-            named = {key: image.name for key, image in zip(keys, ome.images, strict=False)}
+    notes: tuple[str, ...] = ()
+    if missing:
+        lost = ", ".join(_with_name(key, named) for key in missing[:8])
+        notes = (f"of its images are missing: {lost}; copy the folder again if you need them",)
     pictures = [key for key in keys if not names_no_slide(named.get(key, ""))]
-    for key in pictures:
+    found = []
+    for key in pictures[:IMAGES]:
         _check_json(path / key, f"image {key} of {path.name}")
         chosen = group[key]
         ome_of = dict(chosen.attrs)
         ome_of = ome_of.get("ome", ome_of)
         if isinstance(ome_of, Mapping) and "multiscales" in ome_of:
-            others = [other for other in keys if other != key]
-            if not others:
-                return chosen, ome_of, ()
-            listed_others = ", ".join(
-                f"{other} ({named[other]})" if named.get(other) else other for other in others[:8]
-            )
-            return (
-                chosen,
-                ome_of,
-                (f"of {len(keys)} images {key} was opened; the others are {listed_others}",),
-            )
+            found.append((key, chosen, ome_of))
+    if found:
+        # an overview that nothing names comes first in what some scanners write
+        areas = [_area_of(chosen, ome_of) for _, chosen, ome_of in found]
+        place = int(np.argmax(areas)) if max(areas) > RIVAL * areas[0] else 0
+        key, chosen, ome_of = found[place]
+        others = [other for other in keys if other != key]
+        if not others:
+            return chosen, ome_of, notes
+        which = f"{key}, the largest," if place else key
+        listed_others = ", ".join(_with_name(other, named) for other in others[:8])
+        note = f"of {len(keys)} images {which} was opened; the others are {listed_others}"
+        return chosen, ome_of, (note, *notes)
     raise SlideError(f"{path.name} holds no image (bioformats2raw); {HELP}")
+
+
+def _area_of(group: Any, ome: Mapping[str, Any]) -> int:
+    """Pixels of the first level of an image, 0 where it cannot be opened."""
+    try:
+        shape = group[str(ome["multiscales"][0]["datasets"][0]["path"])].shape
+        return math.prod(sorted(int(side) for side in shape)[-2:])
+    except Exception:  # said where it is chosen
+        return 0
+
+
+def _named_images(path: Path) -> list[str]:
+    """Names of the images of a bioformats2raw folder, in the order of its OME-XML."""
+    xml = path / "OME" / "METADATA.ome.xml"
+    if not xml.is_file() or xml.stat().st_size > limits.XML:
+        return []
+    ome = parse_ome(xml.read_text(encoding="utf-8", errors="replace"))
+    return [] if ome is None else [image.name for image in ome.images]
+
+
+def _with_name(key: str, named: Mapping[str, str]) -> str:
+    return f"{key} ({named[key]})" if named.get(key) else key
 
 
 def _axes_of_systems(multiscale: Mapping[str, Any]) -> Sequence[Any]:
