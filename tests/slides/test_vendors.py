@@ -192,7 +192,7 @@ def test_tiles_that_overlap_show_nothing_twice(tmp_path: Path, name: str, write,
 @pytest.mark.parametrize("overlap", [0, 8])
 @pytest.mark.parametrize("planes", [1, 3])
 def test_the_scan_of_a_bif(tmp_path: Path, overlap: int, planes: int):
-    """Its scale, and its planes of focus, of which one is read."""
+    """Its scale, and its focal planes, of which one is read."""
     path = tmp_path / "a.bif"
     shown = write_bif(path, RGB, overlap)
     stated = f'Z-layers="{planes}"'.encode()
@@ -200,7 +200,7 @@ def test_the_scan_of_a_bif(tmp_path: Path, overlap: int, planes: int):
     with open_slide(path) as slide:
         np.testing.assert_array_equal(whole(slide), shown)
         assert slide.info.mpp == pytest.approx((0.465, 0.465))
-        assert any(f"{planes} planes of focus" in note for note in slide.notes) == (planes > 1)
+        assert any(f"{planes} focal planes" in note for note in slide.notes) == (planes > 1)
 
 
 def test_tiles_that_overlap_and_that_nothing_lays_right_are_refused(tmp_path: Path):

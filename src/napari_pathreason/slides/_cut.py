@@ -9,6 +9,8 @@ from __future__ import annotations
 _END_OF_JPEG = b"\xff\xd9"
 _START_OF_CODES, _TILE_PART, _END_OF_CODES = b"\xff\x4f", b"\xff\x90", b"\xff\xd9"
 _JXR_OFFSET, _JXR_COUNT = 0xBCC0, 0xBCC1  # tags of its container
+_ZEROS = 16
+"""Bytes, from which zeros at the end of a stream are none of its codes; encoders leave two."""
 _KINDS = {1: 1, 2: 1, 3: 2, 4: 4}
 """Bytes of one value of a container of JPEG XR, by its type."""
 
@@ -17,14 +19,22 @@ def is_cut(data: bytes) -> bool:
     """Whether bytes of a stream are missing; False of a kind that does not tell.
 
     Of JPEG (its last marker), JPEG 2000 (ISO/IEC 15444-1, annex A: each part of a tile states its
-    length, and a marker ends the last) and JPEG XR (ITU-T T.832, annex A).
+    length, and a marker ends the last), JPEG XR (ITU-T T.832, annex A) and WebP: the codes of the
+    last two never end in zeros, which a copy that failed leaves.
     """
     if data[:2] == b"\xff\xd8":
         return not data.rstrip(b"\0").endswith(_END_OF_JPEG)
     if data[:4] == b"II\xbc\x01":
-        return _is_jpeg_xr_cut(data)
+        return _is_jpeg_xr_cut(data) or _ends_in_zeros(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        size = 8 + int.from_bytes(data[4:8], "little")
+        return size > len(data) or _ends_in_zeros(data[:size])
     start = _codes_of_jpeg_2000(data)
     return start is not None and _are_codes_cut(data, start)
+
+
+def _ends_in_zeros(data: bytes) -> bool:
+    return not any(data[-_ZEROS:])
 
 
 def _codes_of_jpeg_2000(data: bytes) -> int | None:

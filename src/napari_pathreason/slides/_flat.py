@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
+from ._cut import is_cut
 from ._source import Window
 
 HELP = "give an SVS, TIFF, OME-TIFF, NDPI, SCN, BIF, OME-Zarr, PNG or JPEG file"
@@ -177,12 +178,14 @@ def open_picture(path: Path) -> FlatPicture:
             if mode in ("RGB;16", "RGBA;16"):
                 return _deep_png(path, (height, width, channels))
             with _opened(path) as file:
-                is_jpeg = file.format in JPEGS
+                kind = file.format
                 pixels = np.asarray(file if mode.startswith("I") else file.convert(mode), dtype)
         except Exception:  # a cut stream, or one that is not what its header says
             raise SlideError(f"{path.name} is cut off or damaged; copy the file again") from None
-        if is_jpeg:
+        if kind in JPEGS:
             _check_jpeg(path)
+        if kind == "WEBP" and is_cut(path.read_bytes()):
+            raise SlideError(f"{path.name} is cut off or damaged; copy the file again")
         return pixels.reshape(height, width, channels)
 
     return FlatPicture(

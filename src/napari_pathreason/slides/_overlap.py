@@ -49,11 +49,11 @@ def mpp_of_ventana(tiff: Any) -> Mpp:
     return value, value
 
 
-def planes_in_focus(tiff: Any, chosen: Picture) -> tuple[str, ...]:
-    """What to say of a slide that Ventana scanned in several planes of focus: one is read."""
+def focal_planes(tiff: Any, chosen: Picture) -> tuple[str, ...]:
+    """What to say of a slide that Ventana scanned in several focal planes: one is read."""
     text = _scan(tiff).get("Z-layers", "") if chosen.kind == "bif" else ""
     count = int(text) if text.isdecimal() else 1
-    return (f"it was scanned in {count} planes of focus, of which one was read",) * (count > 1)
+    return (f"it was scanned in {count} focal planes, of which one was read",) * (count > 1)
 
 
 def _scan(tiff: Any) -> dict[str, str]:

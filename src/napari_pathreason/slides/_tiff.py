@@ -38,7 +38,7 @@ from ._flat import HELP, LazyPicture, other_kind
 from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
-from ._overlap import mpp_of_ventana, planes_in_focus, tiles_overlap
+from ._overlap import mpp_of_ventana, focal_planes, tiles_overlap
 from ._pyramid import (
     RIVAL,
     Picture,
@@ -114,7 +114,7 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
             ome = _checked_set(path, tiff, directories)
             chosen, others = choose_picture(tiff, path.name)
             if tiles_overlap(tiff, chosen):
-                notes_of_overlap = (LAID, *planes_in_focus(tiff, chosen))
+                notes_of_overlap = (LAID, *focal_planes(tiff, chosen))
                 files.close()
                 return open_with_openslide(path, notes_of_overlap, OVERLAP)
         faults = {offset: one.fault for offset, one in directories.by_offset.items()}
@@ -124,7 +124,7 @@ def open_tiff(path: Path, cache: int, channels: str = "") -> OpenedFile:
             doubt = directories.by_offset.get(levels[0].page.offset)
             if doubt is not None and doubt.doubt:
                 notes.append(doubt.doubt)
-            notes += [*ome_notes, *planes_in_focus(tiff, chosen)]
+            notes += [*ome_notes, *focal_planes(tiff, chosen)]
             if is_masked(tiff, levels[0]):
                 notes.append(MASKED)
             if directories.cut:

@@ -296,8 +296,8 @@ def _first_of_several(path: Path, group: Any) -> tuple[Any, Mapping[str, Any], t
     named = {str(number): name for number, name in enumerate(images)}
     missing = [key for key in named if key not in keys]
     try:
-        listed = dict(group["OME"].attrs)
-        listed = [str(key) for key in listed.get("ome", listed)["series"]]
+        about = dict(group["OME"].attrs)
+        listed = [str(key) for key in about.get("ome", about)["series"]]
         named = dict(zip(listed, images, strict=False))
         missing = [key for key in listed if key not in keys]
         keys = [key for key in listed if key in keys] or keys
