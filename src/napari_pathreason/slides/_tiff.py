@@ -38,7 +38,7 @@ from ._flat import HELP, LazyPicture, other_kind
 from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
-from ._overlap import mpp_of_ventana, focal_planes, tiles_overlap
+from ._overlap import focal_planes, mpp_of_ventana, tiles_overlap
 from ._pyramid import (
     RIVAL,
     Picture,
