@@ -64,10 +64,10 @@ def reading(name: str, error: type[PathreasonError], remedy: str) -> Iterator[No
     except MemoryError as fault:
         raise error(f"{name} asks for more memory than there is; {remedy}") from fault
     except Exception as fault:
-        raise error(f"{name} cannot be read ({_in_words(fault)}); {remedy}") from fault
+        raise error(f"{name} cannot be read ({in_words(fault)}); {remedy}") from fault
 
 
-def _in_words(fault: Exception) -> str:
+def in_words(fault: BaseException) -> str:
     """One short line of what went wrong, without the folder that a library may have named."""
     if isinstance(fault, OSError) and fault.strerror:
         return fault.strerror

@@ -291,8 +291,9 @@ def resolved(path: str | Path) -> Path:
 
 def plain_text(words: str) -> str:
     """Words from outside, such as a name or an argument, as `name_of` has them."""
-    text = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+    with suppress(UnicodeEncodeError):  # by halves of characters, which are replaced below
+        words = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return STEERING.sub("\N{REPLACEMENT CHARACTER}", words)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -162,4 +163,81 @@ def test_configs_that_are_not_plain_lora(spoilt, values, says):
 def test_damaged_matrices(spoilt):
     (spoilt / "adapter_model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(ModelError, match="cut off or damaged"):
+        load_performer(spoilt, "cpu")
+
+
+SLOW = r"(([a-z._0-9])+)+!"
+"""A pattern for which `re` would look for years."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target_modules": SLOW},
+        {"target_modules": "(("},
+        {"layers_to_transform": [0], "layers_pattern": SLOW},
+        {"modules_to_save": [SLOW]},
+    ],
+)
+def test_patterns_that_find_nothing(spoilt, values):
+    change(spoilt, **values)
+    began = time.monotonic()
+    with pytest.raises(ModelError):
+        load_performer(spoilt, "cpu")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target_modules": r".*\.(q_proj|qkv)"},
+        {"exclude_modules": SLOW},
+        {"rank_pattern": {SLOW: 3}},
+        {"alpha_pattern": {SLOW: 3}},
+        {"rank_pattern": {r"^model\.language_model.*q_proj": 2}, "r": 2},
+    ],
+)
+def test_patterns_mean_what_they_mean_to_peft(adapter, spoilt, values):
+    change(spoilt, **values)
+    found, expected = weights(spoilt), weights(adapter)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_pattern_of_alphas_is_applied(adapter, spoilt):
+    change(spoilt, alpha_pattern={r".*language_model.*q_proj$": 64})
+    found, expected, plain = weights(spoilt), weights(adapter), weights(adapter.parent / "base")
+    for name, whole in expected.items():
+        times = 8 if name.endswith("q_proj.weight") else 1
+        added = times * (whole - plain[name])
+        torch.testing.assert_close(found[name] - plain[name], added, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "key", ["alora_invocation_tokens", "use_qalora", "kasa_config", "arrow_config"]
+)
+def test_sums_that_are_not_those_of_lora(spoilt, key):
+    change(spoilt, **{key: [1]})
+    with pytest.raises(ModelError, match=f"needs {key}, which is not served"):
+        load_performer(spoilt, "cpu")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64, torch.float8_e4m3fn])
+def test_matrices_that_are_no_plain_numbers(spoilt, kind):
+    path = spoilt / "adapter_model.safetensors"
+    save_file({name: value.to(kind) for name, value in load_file(path).items()}, path)
+    with pytest.raises(ModelError, match="says nothing of how it was packed"):
+        load_performer(spoilt, "cpu")
+
+
+def test_a_base_whose_name_is_longer_than_any_file(spoilt):
+    change(spoilt, base_model_name_or_path="a" * 5000)
+    with pytest.raises(ModelError, match="there is no model") as caught:
+        load_performer(spoilt, "cpu")
+    assert len(str(caught.value)) < 300
+
+
+def test_an_adapter_on_an_adapter_says_what_to_do(spoilt):
+    shutil.copytree(spoilt, spoilt.parent / "first")
+    change(spoilt, base_model_name_or_path="../first")
+    with pytest.raises(ModelError, match="'first' of the adapter new is an adapter itself; merge"):
         load_performer(spoilt, "cpu")

@@ -2,12 +2,15 @@
 
 import ast
 import json
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from safetensors.torch import load_file, save_file
 
 import napari_pathreason
 from napari_pathreason.errors import ModelError
@@ -18,7 +21,10 @@ from napari_pathreason.models import (
     load_tokenizer,
     patchify,
     read_info,
+    stop_ids,
 )
+from napari_pathreason.tasks import TASKS
+from napari_pathreason.types import GenerationSettings, Prompt, Query
 
 SOURCE = Path(napari_pathreason.__file__).parent
 
@@ -227,3 +233,215 @@ def test_all_files_of_checkpoints_go_through_one_door():
                 assert isinstance(node.value, ast.Constant)
                 assert node.value.value is False
     assert found == {"models/_pretrained.py"}
+
+
+def spoil(folder: Path, part: str, made) -> None:
+    """Put what ``made`` makes of them in the place of the weights whose names hold ``part``."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    for name in [name for name in weights if part in name]:
+        weights[name] = made(weights[name])
+    save_file(weights, path, {"format": "pt"})
+
+
+PICTURE = np.zeros((64, 64, 3), np.uint8)
+
+
+def answer(folder: Path, question: str = "Is there tumour?") -> str:
+    """What a model writes first of all."""
+    query = Query("vqa", question, ("yes", "no"))
+    prompt = Prompt((PICTURE,), TASKS["vqa"].messages(query))
+    performer = load_performer(folder, "cpu")
+    *_, completion = performer.generate(prompt, GenerationSettings(3), threading.Event())
+    return completion.text
+
+
+@pytest.mark.parametrize(
+    ("part", "made"),
+    [
+        ("q_proj", lambda weight: torch.full_like(weight, torch.nan)),
+        ("visual.patch_embed", lambda weight: torch.full_like(weight, torch.inf)),
+        ("gate_proj", lambda weight: torch.full_like(weight, 1e38)),
+    ],
+)
+def test_weights_that_give_no_numbers_give_no_answer(copy, part, made):
+    spoil(copy, part, made)
+    with pytest.raises(ModelError, match="is no number") as caught:
+        answer(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("theta", [0, float("nan")])
+def test_a_config_that_gives_no_numbers_gives_no_answer(copy, theta):
+    change(copy / "config.json", text_config__rope_parameters__rope_theta=theta)
+    with pytest.raises(ModelError, match="is no number"):
+        answer(copy)
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        (lambda weight: (weight * 10).to(torch.int8), "as I8"),
+        (lambda weight: weight > 0, "as BOOL"),
+        (lambda weight: weight.to(torch.complex64), "as C64"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "as F8_E4M3"),
+        (lambda weight: (weight * 10).long(), "as I64"),
+    ],
+)
+def test_weights_that_were_packed_and_nobody_says_how(copy, made, named):
+    spoil(copy, "q_proj.weight", made)
+    line = refusal(copy)
+    assert "q_proj.weight" in line
+    assert named in line
+
+
+def test_weights_beside_an_index_of_others(copy):
+    shutil.copy(copy / "model.safetensors", copy / "model-00001-of-00001.safetensors")
+    names = load_file(copy / "model.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "both model.safetensors and an index of other weight files" in refusal(copy)
+    (copy / "model.safetensors").unlink()
+    load_performer(copy, "cpu")
+
+
+@pytest.mark.parametrize("wish", ["flash_attention_2", "owner/kernels", "none", 3])
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_how_a_config_wishes_to_attend_is_no_part_of_the_model(checkpoints, copy, key, wish):
+    change(copy / "config.json", **{key: wish, f"text_config__{key}": wish})
+    assert answer(copy) == answer(checkpoints["qwen3_vl"])
+    assert load_performer(copy, "cpu").model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("taken", [[7], [-1], 3, [True], [0.0]])
+def test_layers_that_are_not_there(copy, taken):
+    change(copy / "config.json", vision_config__deepstack_visual_indexes=taken)
+    assert "deepstack_visual_indexes in config.json" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"temporal_patch_size": 1}, "temporal_patch_size"),
+        ({"min_pixels": 10**6, "max_pixels": 4}, "min_pixels"),
+        ({"size": {"shortest_edge": 9, "longest_edge": 8}}, "shortest_edge"),
+    ],
+)
+def test_values_of_a_preprocessor_that_contradict_others(copy, values, named):
+    change(copy / "preprocessor_config.json", **values)
+    assert named in refusal(copy)
+
+
+NESTED = {
+    "image_processor": {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_mean": [0.1, 0.2, 0.3],
+        "image_std": [0.9, 0.8, 0.7],
+        "patch_size": 16,
+    }
+}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"preprocessor_config.json": {"do_normalize": False}},
+        {"preprocessor_config.json": {"patch_size": 16}},
+        {"preprocessor_config.json": {"image_mean": [0.5] * 3, "patch_size": 16}},
+        {"processor_config.json": NESTED},
+        {"processor_config.json": {"image_processor": None}},
+        {"processor_config.json": NESTED, "preprocessor_config.json": None},
+    ],
+)
+def test_files_of_a_preprocessor_are_read_as_transformers_reads_them(copy, files):
+    from transformers import Qwen2VLImageProcessorPil
+
+    for file, values in files.items():
+        if values is None:
+            (copy / file).unlink()
+        else:
+            (copy / file).write_text(json.dumps(values))
+    theirs = Qwen2VLImageProcessorPil.from_pretrained(copy, do_resize=False, patch_size=16)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    own, _ = patchify(pixels, 16, 2, load_performer(copy, "cpu").normalisation)
+    values = theirs(pixels, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(own, values, rtol=1e-5, atol=1e-5)
+
+
+LONG = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 20}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("normalizer", LONG | {"content": "a" * 200_000}),
+        ("normalizer", {"type": "Sequence", "normalizers": [LONG, LONG, LONG]}),
+        ("normalizer", {"type": "Prepend", "prepend": "a" * 100_000}),
+        ("decoder", LONG | {"content": "a" * 200_000}),
+    ],
+)
+def test_a_tokenizer_that_lengthens_what_it_reads(copy, key, value):
+    change(copy / "tokenizer.json", **{key: value})
+    assert "makes far more of a text than it is" in refusal(copy)
+
+
+def test_a_tokenizer_that_gives_up(copy):
+    """Its library panics, which is no `Exception`."""
+    pattern = {"Regex": "(([a-z ])+.)+[A-Z]([a-z ])+$"}
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    usual = json.loads((copy / "tokenizer.json").read_text())["pre_tokenizer"]
+    both = {"type": "Sequence", "pretokenizers": [split, usual]}
+    change(copy / "tokenizer.json", pre_tokenizer=both)
+    with pytest.raises(ModelError, match="tokenizer fails at this text") as caught:
+        answer(copy, "is there any tumour in the upper part of this picture " * 4)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_end_that_is_also_the_unknown_word_ends_an_answer(copy):
+    change(copy / "tokenizer_config.json", unk_token="<|im_end|>")
+    performer = load_performer(copy, "cpu")
+    end = performer.tokenizer.eos_token_id
+    assert performer.tokenizer.unk_token_id == end
+    assert stop_ids(performer.model, performer.tokenizer) == {end}
+
+
+def test_a_tokenizer_without_video_answers_about_pictures(checkpoints, copy):
+    values = json.loads((copy / "tokenizer.json").read_text())
+    values["added_tokens"] = [
+        token for token in values["added_tokens"] if token["content"] != "<|video_pad|>"
+    ]
+    (copy / "tokenizer.json").write_text(json.dumps(values))
+    path = copy / "tokenizer_config.json"
+    kept = json.loads(path.read_text())
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        if key in kept:
+            kept[key] = [token for token in kept[key] if token != "<|video_pad|>"]
+    path.write_text(json.dumps(kept))
+    assert load_performer(copy, "cpu").tokenizer.convert_tokens_to_ids("<|video_pad|>") is None
+    assert answer(copy) == answer(checkpoints["qwen3_vl"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"dtype": "foo"},
+        {"quantization_config": 3},
+        {"image_token_id": True},
+        {"id2label": {"x": 1}},
+    ],
+)
+def test_a_config_is_named_where_it_is_the_cause(copy, values):
+    change(copy / "config.json", **values)
+    assert "config.json of the model copy cannot be read" in refusal(copy)
+
+
+def test_a_size_of_half_a_character(copy):
+    change(copy / "config.json", text_config__hidden_size="\ud800")
+    assert "text_hidden" in refusal(copy)
+
+
+def test_weights_that_were_packed_in_a_way_that_nobody_knows(copy):
+    change(copy / "config.json", quantization_config={"quant_method": "foo"})
+    load_performer(copy, "cpu")  # plain all the same
+    spoil(copy, "q_proj.weight", lambda weight: (weight * 10).to(torch.int8))
+    assert "q_proj.weight as I8" in refusal(copy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.files import atomic_text
+from napari_pathreason.files import atomic_text, own_name, resolved
 
-from ._checkpoint import find_checkpoint, is_embedded
+from ._checkpoint import find_checkpoint, has_weights, is_embedded
 from ._config import is_finite, is_whole, read_json
-from ._limits import RANK, WIDTH
-from ._pretrained import from_pretrained
+from ._limits import PATTERN_SECONDS, RANK, WIDTH
+from ._pretrained import from_pretrained, refuse_packed
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -40,6 +41,24 @@ _RENAMED = (
 )
 """How transformers named a model's parts before version 4.52, and how it does now. It has the same
 table (`transformers.conversion_mapping`), but not for every family, and peft asks it for few."""
+_NOT_SERVED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
+"""Keys of adapters whose sum is another one than that of LoRA, that copy layers, or that import
+what they name."""
+_NAMES = ("layers_pattern", "modules_to_save", "target_parameters")
+"""Keys that peft reads as patterns, and that hold names."""
+_NAME = re.compile(r"[\w.-]+")
+ALL_LINEAR = "all-linear"
+"""What peft takes for every linear layer, and no pattern."""
 BASE_KEY = "base_model_name_or_path"
 """Of an adapter's config: where its base lies."""
 
@@ -67,7 +86,7 @@ def base_of(folder: Path, name: str) -> str | None:
     if base == "embedded":
         return base
     beside = folder / base
-    return str(beside.resolve()) if beside.is_dir() else base
+    return str(resolved(beside)) if os.path.isdir(beside) else base
 
 
 def find_base(folder: Path, name: str) -> Path:
@@ -87,7 +106,13 @@ def find_base(folder: Path, name: str) -> Path:
                 f"the base model {Path(base).name!r} of the adapter {name} is not where it was; "
                 "put it back, or merge the adapter before it is moved: pathreason merge"
             )
-    return find_checkpoint(base)[0]
+    under = find_checkpoint(base)[0]
+    if under != folder and (under / CONFIG).is_file() and not has_weights(under):
+        raise ModelError(
+            f"the base model {own_name(under)!r} of the adapter {name} is an adapter itself; merge "
+            "that one first: pathreason merge"
+        )
+    return under
 
 
 def write_base(folder: Path, base: str) -> None:
@@ -143,9 +168,11 @@ def read_adapter(model: Any, folder: Path, name: str) -> tuple[Any, dict[str, An
     if not (folder / CONFIG).is_file():  # peft would ask the hub for it
         raise ModelError(f"the model {name} lacks {CONFIG}; fetch the whole model")
     _check_config(read_json(folder / CONFIG, name), name)
+    refuse_packed([folder / WEIGHTS], name)
     with _fits(name):
         config = from_pretrained(LoraConfig, folder)
         modules = {module for module, _ in model.named_modules()}
+        _resolve_patterns(config, modules, name)
         matrices = {
             _named_now(key.removeprefix(_PREFIX), partial(_is_of, modules)): value
             for key, value in load_file(folder / WEIGHTS).items()
@@ -153,7 +180,7 @@ def read_adapter(model: Any, folder: Path, name: str) -> tuple[Any, dict[str, An
         if isinstance(config.target_modules, set | list):
             known = partial(_names, modules)
             config.target_modules = {_named_now(one, known) for one in config.target_modules}
-    if not all(value.isfinite().all() for value in matrices.values() if value.is_floating_point()):
+    if not all(value.isfinite().all() for value in matrices.values()):
         raise ModelError(
             f"the adapter of the model {name} holds values that are no numbers; its training "
             "failed, or it is damaged: fetch it again"
@@ -189,12 +216,58 @@ def _check_config(values: Mapping[str, Any], name: str) -> None:
             f"lora_alpha in {CONFIG} of the model {name} must be above 0 and at most {WIDTH:,}; "
             "fetch it again"
         )
-    for key in ("megatron_config", "layer_replication"):  # imports what it names; copies layers
-        if values.get(key):
+    for key in _NOT_SERVED:
+        if values.get(key) not in (None, False):
             raise ModelError(
                 f"the adapter of the model {name} needs {key}, which is not served; merge it where "
                 "it was trained"
             )
+    for key in _NAMES:
+        names = values.get(key) or []
+        names = names if isinstance(names, list | dict) else [names]
+        if not all(isinstance(one, str) and _NAME.fullmatch(one) for one in names):
+            raise ModelError(
+                f"{key} in {CONFIG} of the model {name} must be names of modules; merge it where "
+                "it was trained"
+            )
+
+
+def _resolve_patterns(config: Any, modules: Collection[str], name: str) -> None:
+    """Put the modules that they mean in place of patterns; a pattern may take for ever to match.
+
+    Raises
+    ------
+    ModelError
+        If one does, or is none.
+    """
+    import regex  # which has a limit of time, as `re` has not
+
+    end = time.monotonic() + PATTERN_SECONDS
+
+    def are_meant(pattern: str) -> list[str]:
+        found = regex.compile(pattern)
+        return [
+            module
+            for module in sorted(modules)
+            if found.fullmatch(module, timeout=max(1e-3, end - time.monotonic()))
+        ]
+
+    try:
+        for key in ("target_modules", "exclude_modules"):
+            pattern = getattr(config, key)
+            if isinstance(pattern, str) and pattern != ALL_LINEAR:
+                setattr(config, key, {*are_meant(pattern)} or None)
+        for key in ("rank_pattern", "alpha_pattern"):
+            meant: dict[str, Any] = {}
+            for pattern, value in getattr(config, key).items():
+                whole = [pattern] if _NAME.fullmatch(pattern) else are_meant(rf"(.*\.)?({pattern})")
+                meant |= {one: value for one in whole if one not in meant}
+            setattr(config, key, meant)
+    except (TimeoutError, regex.error) as error:
+        raise ModelError(
+            f"a pattern in {CONFIG} of the model {name} is none, or takes too long to match; merge "
+            "it where it was trained"
+        ) from error
 
 
 def _named_now(name: str, is_known: Callable[[str], bool]) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_pathreason.errors import ModelError
-from napari_pathreason.files import own_name, resolved
+from napari_pathreason.files import own_name, plain_text, resolved
 
 from ._config import read_json
 from .server import is_address
 
 EMBEDDED = Path(__file__).parent / "embedded"
 INDEX = "model.safetensors.index.json"
+WHOLE = "model.safetensors"
+"""The one file of weights that are not in shards."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Of a user or organisation and a model; ``./x`` and ``../x`` are folders."""
 NEEDED = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
@@ -48,15 +51,15 @@ def find_checkpoint(model_id: str | Path) -> tuple[Path, str]:
             )
         return EMBEDDED, "embedded"
     folder = Path(model_id).expanduser()
-    if str(model_id) and folder.is_dir():
+    if str(model_id) and os.path.isdir(folder):  # also of what is no path at all
         return folder, own_name(folder)
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise ModelError(f"the model {folder.name} is a file; give the folder that holds it")
     if isinstance(model_id, str) and is_hub_id(model_id):
         return _download(model_id), model_id
     raise ModelError(
-        f"there is no model {folder.name!r}; give embedded, a folder that exists, "
-        "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
+        f"there is no model {plain_text(folder.name)[:100]!r}; give embedded, a folder that "
+        "exists, or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
     )
 
 
@@ -145,6 +148,11 @@ def _has_tokenizer(folder: Path) -> bool:
     return any(all((folder / file).exists() for file in part) for part in parts)
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder says that it holds weights of its own, whole or not."""
+    return any((folder / file).exists() for file in (WHOLE, INDEX))
+
+
 def weight_files(folder: Path, name: str, base: Path | None = None) -> list[Path]:
     """Files of the weights: those of ``base`` and the adapter on them, or the folder's own.
 
@@ -167,8 +175,13 @@ def _shards(folder: Path, name: str) -> list[Path]:
         if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
             raise ModelError(f"{INDEX} of the model {name} is damaged; fetch it again")
         shards = [folder / file for file in sorted(set(places.values()))]
+        if (folder / WHOLE).exists() and shards != [folder / WHOLE]:
+            raise ModelError(  # transformers would load the one and leave the others
+                f"the model {name} has both {WHOLE} and an index of other weight files; take away "
+                "which of them is not the model's"
+            )
     else:
-        shards = [folder / "model.safetensors"]
+        shards = [folder / WHOLE]
     missing = [shard.name for shard in shards if not shard.exists()]
     if missing:
         raise ModelError(

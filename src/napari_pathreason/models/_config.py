@@ -30,7 +30,8 @@ CALIBRATION = "calibration.json"
 """Optional file beside the weights that says how confidence follows from probability."""
 
 _OF_PICTURES = {"image_mean", "size", "image_processor_type"}
-"""Keys of which a preprocessor's file has one; what sets the processor beside it has none."""
+"""Keys of which `processor_config.json` has one where it says at its top how to prepare pictures;
+what sets the processor beside it has none."""
 _SWITCHES = ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize", "do_pad")
 _COUNTS = {
     "image_seq_length",
@@ -107,7 +108,9 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
         box_space, boxes_by = own, f"{SPACES[own]}, as you said"
     preprocessor = read_preprocessor(folder, name)
     if family.loader == "decoder":  # the others' own processor cuts their patches
-        for key, own_size in (("patch_size", dims.patch), ("merge_size", dims.merge)):
+        frames = config["vision_config"].get("temporal_patch_size", 2)
+        sizes = {"patch_size": dims.patch, "merge_size": dims.merge, "temporal_patch_size": frames}
+        for key, own_size in sizes.items():
             if preprocessor.get(key, own_size) != own_size:
                 raise ModelError(
                     f"the model {name} has {own_size} as {key} in config.json and another one in "
@@ -153,6 +156,13 @@ def _dims(config: dict[str, Any], name: str) -> ModelDims:
                 f"config.json of the model {name} has {plain_text(str(value))[:20]} as "
                 f"{field.name}, which must be from 1 to {most:,}; fetch the whole model"
             )
+    taken = config["vision_config"].get("deepstack_visual_indexes") or []
+    layers = range(dims.vision_depth)
+    if not isinstance(taken, list) or not all(is_whole(one) and one in layers for one in taken):
+        raise ModelError(  # transformers leaves out what it does not find
+            f"deepstack_visual_indexes in config.json of the model {name} must be numbers of "
+            f"layers from 0 to {layers[-1]}; fetch the whole model"
+        )
     return dims
 
 
@@ -179,21 +189,34 @@ def _levels(
 
 
 def read_preprocessor(folder: Path, name: str) -> dict[str, Any]:
-    """How a checkpoint's pictures are prepared, of its own file under either name; else empty.
+    """How a checkpoint's pictures are prepared, of its own files; else empty.
+
+    Where two files say it, ``image_processor`` in ``processor_config.json`` stands before
+    ``preprocessor_config.json``, as it does in transformers.
 
     Raises
     ------
     ModelError
         If a file is damaged.
     """
-    for file in ("preprocessor_config.json", "processor_config.json"):
-        if (folder / file).exists():
-            values = read_json(folder / file, name)
-            own = values.get("image_processor", values)
-            if isinstance(own, dict) and own.keys() & _OF_PICTURES:
-                _check_preprocessor(own, f"{file} of the model {name}")
-                return own
-    return {}
+    processor = _read_if_there(folder / "processor_config.json", name)
+    own = processor.get("image_processor")
+    if own is not None and not isinstance(own, dict):
+        raise ModelError(f"processor_config.json of the model {name} is damaged; fetch it again")
+    file = "processor_config.json"
+    if own is None and (folder / "preprocessor_config.json").exists():
+        file = "preprocessor_config.json"
+        own = read_json(folder / file, name)
+    elif own is None and processor.keys() & _OF_PICTURES:
+        own = processor
+    if own is None:
+        return {}
+    _check_preprocessor(own, f"{file} of the model {name}")
+    return own
+
+
+def _read_if_there(path: Path, name: str) -> dict[str, Any]:
+    return read_json(path, name) if path.exists() else {}
 
 
 def _check_preprocessor(values: dict[str, Any], where: str) -> None:
@@ -225,6 +248,26 @@ def _check_preprocessor(values: dict[str, Any], where: str) -> None:
         most = LEVELS if key in ("max_patches", "max_image_tiles") else PIXELS
         if not all(one is None or (is_whole(one) and 1 <= one <= most) for one in sides):
             raise refuse(key, f"whole numbers of 1 to {most:,}")
+    _refuse_reversed(values, where)
+
+
+def _refuse_reversed(values: dict[str, Any], where: str) -> None:
+    """Refuse a least that is above its most.
+
+    Raises
+    ------
+    ModelError
+    """
+    size = values.get("size")
+    sides = size if isinstance(size, dict) else {}
+    for places, least, most in (
+        (values, "min_pixels", "max_pixels"),
+        (values, "min_patches", "max_patches"),
+        (sides, "shortest_edge", "longest_edge"),
+    ):
+        low, high = places.get(least), places.get(most)
+        if low is not None and high is not None and low > high:
+            raise ModelError(f"{least} in {where} must be at most {most}; fetch it again")
 
 
 def _is_of_channels(value: object, least: float, most: float) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
+from napari_pathreason.errors import ModelError
 from napari_pathreason.types import GenerationSettings
 
 from ._prompts import PromptBatch
@@ -349,8 +350,18 @@ def beside_of(logits: torch.Tensor, tokens: torch.Tensor) -> list[SampledToken]:
     ----------
     logits : float32 tensor (rows, vocabulary)
     tokens : int64 tensor (rows,)
+
+    Raises
+    ------
+    ModelError
+        If a logit is no number, of which the likeliest would always be the first token.
     """
     whole = logits.logsumexp(-1, keepdim=True)
+    if not bool(whole.isfinite().all()):
+        raise ModelError(
+            "what the model computes is no number (NaN): its files are damaged, or numbers of it "
+            "are too large for its precision; fetch it again, or load it with --dtype float32"
+        )
     values, beside = logits.topk(min(BESIDE, logits.shape[-1]))
     probabilities = values - whole
     own = logits.gather(-1, tokens[:, None])[:, 0] - whole[:, 0]
@@ -364,5 +375,7 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Ids that end an answer: the checkpoint's own, and the end of a turn."""
     named = model.generation_config.eos_token_id
     ids = {*named} if isinstance(named, list) else {named}
-    ids |= {tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, TURN_ENDS)}
-    return frozenset(ids - {None, tokenizer.unk_token_id})
+    ends = {*map(tokenizer.convert_tokens_to_ids, TURN_ENDS)}
+    # a word that it lacks has the id of what is unknown, which may be an end by its own right
+    ids |= {tokenizer.eos_token_id} | (ends - {tokenizer.unk_token_id})
+    return frozenset(ids - {None})

@@ -23,6 +23,7 @@ from ._inputs import defuse, without_system
 from ._performer import Row
 from ._runtime import Interrupted, Interrupts, pass_errors
 from ._text import LogprobsReader, TextStream, text_of
+from ._tokenizer import panics_told
 from .families import FAMILIES
 
 Step = list[SampledToken | None]
@@ -145,15 +146,16 @@ class GeneratePerformer:
 
         texts = [self._text(prompt) + begin for prompt in prompts]
         pictures = [[Image.fromarray(one) for one in prompt.pictures] for prompt in prompts]
-        return self._processor(
-            images=pictures,
-            text=texts,
-            padding=True,
-            padding_side="left",
-            add_special_tokens=False,
-            return_tensors="pt",
-            **self._options(prompts),
-        )
+        with panics_told():
+            return self._processor(
+                images=pictures,
+                text=texts,
+                padding=True,
+                padding_side="left",
+                add_special_tokens=False,
+                return_tensors="pt",
+                **self._options(prompts),
+            )
 
     def _text(self, prompt: types.Prompt) -> str:
         messages = defuse(prompt.messages, self._control)

@@ -14,10 +14,8 @@ from typing import Any
 from napari_pathreason.errors import ModelError
 from napari_pathreason.files import write_json
 
-from ._checkpoint import INDEX
+from ._checkpoint import INDEX, WHOLE
 
-WHOLE = "model.safetensors"
-"""The one file of weights that are not in shards."""
 _MOST_HEADER = 100_000_000  # bytes, as the format itself has it
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from napari_pathreason.types import Messages, ModelDims, Prompt
 
+from ._tokenizer import check_count, panics_told
 from .families import Normalisation
 
 IMAGE_PAD = "<|image_pad|>"
@@ -176,6 +177,8 @@ def prompt_ids(
     ------
     ValueError
         If there is no picture, or the messages or the template do not place each picture once.
+    ModelError
+        If the tokenizer fails, or makes far more tokens of the text than it is long.
     """
     if not visual_tokens:
         raise ValueError("a prompt needs a picture; it has 0 pictures")
@@ -186,7 +189,8 @@ def prompt_ids(
         enable_thinking=False,  # the rationale that the question asks for is enough
         visual_tokens=sum(visual_tokens),
     )
-    ids: list[int] = tokenizer(text + begin, add_special_tokens=False)["input_ids"]
+    with panics_told():
+        ids = check_count(tokenizer(text + begin, add_special_tokens=False)["input_ids"], text)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
     if (count := ids.count(pad)) != len(visual_tokens):
         raise ValueError(

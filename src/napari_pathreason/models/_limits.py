@@ -22,6 +22,9 @@ VOCABULARY = 10_000_000
 RANK = 4_096
 """Of an adapter: more than the width of most layers, where low rank has lost its meaning."""
 
+PATTERN_SECONDS = 1.0
+"""That the patterns of an adapter may take to find their modules; a few milliseconds do."""
+
 LEVELS = 10_000
 """Numbers of visual tokens that a picture may have where not every one is possible."""
 
@@ -34,6 +37,10 @@ template has 50,000. Also how often it may repeat a text, and pass through its l
 
 TEMPLATE_SECONDS = 0.5
 """Of a processor, that a chat template may take over a short question; they take a hundredth."""
+
+GROWTH = 64
+"""Times, that a tokenizer's rules of spelling may lengthen a text, and characters that they may put
+before it; released ones write one mark for a blank. Also tokens that it may make of a byte."""
 
 LEAST_BYTES = 0.25
 """On disk for each number that a config's sizes ask for; four bits take twice that."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_pathreason.engine import Allocator, Performer
-from napari_pathreason.errors import ModelError
+from napari_pathreason.errors import ModelError, reading
 from napari_pathreason.types import Encoder, Messages, ModelInfo, Precision
 
 from ._adapter import CONFIG as ADAPTER, base_of, find_base, merge_adapter
@@ -31,7 +31,8 @@ from ._runtime import (
     wait_passively,
 )
 from ._template import check_template
-from .families import FAMILIES, Normalisation
+from ._tokenizer import check_spelling, panics_told
+from .families import CLIP, FAMILIES, Normalisation
 from .server import (
     allocator_folder,
     is_address,
@@ -280,12 +281,15 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
 
     from ._inputs import IMAGE_PAD, prompt_ids
 
+    _check_config(folder, info)
     try:
-        tokenizer = from_pretrained(AutoTokenizer, folder)
+        with panics_told():
+            tokenizer = from_pretrained(AutoTokenizer, folder)
     except Exception as error:  # whatever a damaged file makes the tokenizer libraries raise
         raise ModelError(
             f"the tokenizer of the model {info.name} cannot be read; fetch the whole model"
         ) from error
+    check_spelling(tokenizer, info.name)
     if (folder / "chat_template.json").exists():
         # older checkpoints keep the template that knows pictures beside the tokenizer's own
         template = read_json(folder / "chat_template.json", info.name).get("chat_template")
@@ -309,6 +313,8 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
         )
     try:
         prompt_ids(tokenizer, _PROBE, [1])
+    except ModelError as error:
+        raise ModelError(f"the model {info.name}: {error}") from error
     except Exception as error:  # a template is a program of the checkpoint's author
         raise ModelError(
             f"the chat template of the model {info.name} is missing or takes no picture; "
@@ -317,9 +323,26 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
     return tokenizer
 
 
+def _check_config(folder: Path, info: ModelInfo) -> None:
+    """Refuse a config that transformers cannot make anything of: each loader would fail at it.
+
+    Raises
+    ------
+    ModelError
+    """
+    from transformers import AutoConfig
+
+    with reading(f"config.json of the model {info.name}", ModelError, "fetch the whole model"):
+        from_pretrained(AutoConfig, folder)
+
+
 def read_normalisation(folder: Path, info: ModelInfo) -> Normalisation:
-    """Of the checkpoint's own preprocessor file, under either name; else its family's."""
-    values, usual = read_preprocessor(folder, info.name), FAMILIES[info.family].normalisation
+    """Of the checkpoint's own preprocessor file, under either name; without one its family's.
+
+    What a file leaves out is the default of transformers' own processor, as it is there.
+    """
+    values = read_preprocessor(folder, info.name)
+    usual = CLIP if values else FAMILIES[info.family].normalisation
     scale = scale_of(values)
     if values.get("do_normalize") is False:
         return Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), scale)

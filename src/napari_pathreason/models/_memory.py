@@ -22,7 +22,9 @@ BESIDE = 1.1
 BYTES: dict[Precision, float] = {"float32": 4, "bfloat16": 2, "float16": 2}
 FOUR_BITS = 0.5 + 4 / 64
 """Bytes a number in four bits: every 64 share a scale of four bytes."""
-_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+NUMBERS = ("F64", "F32", "F16", "BF16")
+"""What safetensors calls numbers that stand for themselves, without a scale beside them."""
+_FLOATS = (*NUMBERS, "F8_E4M3", "F8_E5M2")
 _MOST_HEADER = 100 << 20
 """Bytes of a header, at the most, as safetensors itself has it."""
 

@@ -65,7 +65,8 @@ class VLMPerformer:
         self._normalisation = normalisation
         self._ood = ood
         self._mode = mode
-        self._suppressed = [tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS]
+        known = map(tokenizer.convert_tokens_to_ids, VISION_TOKENS)
+        self._suppressed = [token for token in known if token is not None]
         self._stops = stop_ids(model, tokenizer)
         self._logprobs_reader = LogprobsReader(tokenizer)
         self._interrupts = Interrupts(model)

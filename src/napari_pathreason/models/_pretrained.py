@@ -6,15 +6,22 @@ author, and weights as safetensors, which hold numbers alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ModelError
+from napari_pathreason.files import plain_text
 from napari_pathreason.types import ModelInfo
 
-from ._config import is_whole
+from ._checkpoint import weight_files
+from ._config import is_whole, read_json
+from ._memory import NUMBERS, read_header
 from ._runtime import quiet_transformers
 from .families import FAMILIES
+
+OWN_ATTENTION = ("sdpa", "eager")
+"""Ways to attend that torch has itself, the faster one first."""
 
 
 def from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
@@ -60,6 +67,13 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
             f"{transformers.__version__}; pip install --upgrade transformers"
         )
     options: dict[str, Any] = {}
+    config = read_json(folder / "config.json", info.name)
+    if {*_wishes(config)} - {*OWN_ATTENTION, None}:
+        options["attn_implementation"] = OWN_ATTENTION[0]
+    shards = weight_files(folder, info.name)
+    packs = any("quantization_config" in part for part in (config, config.get("text_config") or ()))
+    if not packs:
+        refuse_packed(shards, info.name)
     if four_bits_on is not None:
         options["device_map"] = {"": four_bits_on}
         options["quantization_config"] = transformers.BitsAndBytesConfig(
@@ -88,6 +102,8 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
                 raise
             raise ModelError(damaged) from error
     _check_stops(model.generation_config.eos_token_id, info)
+    if getattr(model, "hf_quantizer", None) is None:  # of a way to pack that it does not know
+        refuse_packed(shards, info.name)
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         raise ModelError(damaged)
     if family.loader == "decoder" and four_bits_on is None:
@@ -95,6 +111,45 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
 
         embed_by_product(model.model.visual)
     return model.eval()
+
+
+def _wishes(config: Mapping[str, Any]) -> Iterator[Any]:
+    """How the parts of a model wish to attend: a matter of who saved it, not of its weights.
+
+    The package for it may be missing here, and a name of the hub would be code of others.
+    """
+    for key, value in config.items():
+        if key in ("attn_implementation", "_attn_implementation"):
+            yield from value.values() if isinstance(value, dict) else (value,)
+        elif isinstance(value, dict):
+            yield from _wishes(value)
+
+
+def refuse_packed(shards: Iterable[Path], name: str) -> None:
+    """Refuse weights that are no plain numbers where nothing says how they were packed.
+
+    transformers and peft would take what was packed for the numbers themselves.
+
+    Parameters
+    ----------
+    shards : iterable of Path
+    name : str
+        How the model is called.
+
+    Raises
+    ------
+    ModelError
+        Names a tensor.
+    """
+    for shard in shards:
+        for tensor, about in read_header(shard, name).items():
+            is_matrix = len(about["shape"]) > 1 or tensor.endswith(".weight")
+            if is_matrix and about["dtype"] not in NUMBERS and not tensor.endswith("position_ids"):
+                raise ModelError(
+                    f"{shard.name} of the model {name} holds {plain_text(tensor)} as "
+                    f"{about['dtype']}, and its config says nothing of how it was packed; take the "
+                    "model's unpacked weights"
+                )
 
 
 def _check_stops(stops: Any, info: ModelInfo) -> None:
