@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import time
 from pathlib import Path
 
@@ -393,3 +394,83 @@ def test_regions_with_a_coordinate_that_is_no_number(tmp_path: Path, number: str
     path.write_text(f'{{"type":"Polygon","coordinates":{RING % number}}}')
     with pytest.raises(RegionError, match="broken coordinates"):
         read_outlines(path)
+
+
+def written(path: Path, geometry: object = None, **properties) -> Path:
+    geometry = geometry or {"type": "Point", "coordinates": [1, 2]}
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "read"),
+    [
+        ("9" * 400, math.inf),
+        ("-" + "9" * 400, -math.inf),
+        ("9" * 5000, math.inf),
+        ("-" + "9" * 5000, -math.inf),
+        ("1e400", math.inf),
+        ("9" * 308, 1e308),
+    ],
+)
+def test_a_number_beyond_all_measures_is_as_a_double_has_it(tmp_path: Path, number, read):
+    path = written(tmp_path / "a.geojson", measurements={"a": "N", "b": 2}, metadata={"c": "N"})
+    path.write_text(path.read_text().replace('"N"', number))
+    (feature,) = read_geojson(path)
+    assert feature.measurements["a"] == pytest.approx(read)
+    assert feature.measurements["b"] == 2
+    write_geojson(path, [feature])
+    (again,) = read_geojson(path)
+    assert again.measurements["b"] == 2
+    assert math.isfinite(read) == ("a" in again.measurements)
+
+
+BOW = [[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_polygons_within_collections_are_made_valid(tmp_path: Path, depth: int):
+    geometry: dict = {"type": "Polygon", "coordinates": BOW}
+    for _ in range(depth):
+        point = {"type": "Point", "coordinates": [50, 50]}
+        geometry = {"type": "GeometryCollection", "geometries": [point, geometry]}
+    (feature,) = read_geojson(written(tmp_path / "a.geojson", geometry))
+    assert feature.shape.is_valid
+    assert feature.shape.area == pytest.approx(50)
+    assert feature.shape.intersection(shapely.box(0, 0, 10, 5)).area == pytest.approx(25)
+
+
+def test_a_polygon_in_a_collection_that_crosses_itself_without_end(tmp_path: Path):
+    turns = 2 * np.pi * 2999 * np.arange(6001) / 6000
+    ring = np.round(500 + 500 * np.stack([np.cos(turns), np.sin(turns)], 1), 6)
+    ring[-1] = ring[0]
+    geometry = {"type": "Polygon", "coordinates": [ring.tolist()]}
+    path = tmp_path / "a.geojson"
+    written(path, {"type": "GeometryCollection", "geometries": [geometry]})
+    began = time.monotonic()
+    with pytest.raises(ExportError, match="crosses itself too often"):
+        list(read_geojson(path))
+    assert time.monotonic() - began < 5
+
+
+def test_halves_of_characters_are_replaced(tmp_path: Path):
+    half = "a\ud800"
+    texts = {"name": half, "measurements": {half: 1}, "metadata": {half: half}}
+    path = written(tmp_path / "a.geojson", classification={"names": [half, "b"]}, **texts)
+    (feature,) = read_geojson(path)
+    assert (feature.name, feature.label) == ("a\ufffd", "a\ufffd: b")
+    assert [*feature.measurements] == [*feature.metadata] == ["a\ufffd"]
+    assert feature.metadata == {"a\ufffd": "a\ufffd"}
+    write_geojson(path, [feature])
+    assert [*read_geojson(path)] == [feature]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"PK\x03\x04rest", "is a zip; unpack it"), ("{}".encode("utf-16"), "is not UTF-8")],
+)
+def test_what_is_another_kind_of_file_is_called_by_its_name(tmp_path: Path, content, says):
+    (tmp_path / "a.geojson").write_bytes(content)
+    with pytest.raises(ExportError, match=f"a.geojson {says}"):
+        list(read_geojson(tmp_path / "a.geojson"))

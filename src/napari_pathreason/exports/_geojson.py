@@ -7,6 +7,7 @@ takes the bare NaN that QuPath writes for a measurement it could not make.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import math
@@ -37,6 +38,8 @@ ONE_VALUE = 1 << 26
 UNPACKED, RATIO = 1 << 26, 200
 """Characters of a packed file: so many anyway, or so many for each packed byte. GeoJSON packs to a
 tenth; a bomb to a thousandth."""
+MOST_DIGITS = 400
+"""Of a whole number: those that are longer are more than a double holds."""
 CROSSINGS = 200_000
 """Of the sides of one polygon: taking it apart takes a second, and grows with their square."""
 FEW, SAMPLED = 1000, 200
@@ -53,6 +56,7 @@ _TYPES |= {
 }
 _POLYGONS = ("Polygon", "MultiPolygon")
 _BROKEN = "a geometry of the GeoJSON has broken coordinates; export the file again"
+_HALF = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -196,9 +200,18 @@ def read_geojson(path: str | Path, placeless: list[str] | None = None) -> Iterat
             why = getattr(error, "strerror", None) or "it is damaged"
             raise ExportError(f"{path.name} cannot be read ({why}); check its name") from error
         except (ValueError, RecursionError) as error:
-            raise ExportError(
-                f"{path.name} is not GeoJSON or is cut off; export the file again as GeoJSON"
-            ) from error
+            raise ExportError(f"{path.name} {_what_else(path)}") from error
+
+
+def _what_else(path: Path) -> str:
+    """What a file is that is no GeoJSON, and what to do about it."""
+    with path.open("rb") as raw:
+        begin = raw.read(4)
+    if begin == b"PK\x03\x04":
+        return "is a zip; unpack it and give the GeoJSON in it"
+    if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "is not UTF-8; save it in that encoding"
+    return "is not GeoJSON or is cut off; export the file again as GeoJSON"
 
 
 def _features_of(value: Any, placeless: list[str] | None = None) -> Iterator[Feature]:
@@ -262,13 +275,16 @@ def _feature(shape: Any, id_: str, properties: dict[str, Any]) -> Feature:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    """A text, of which halves of characters, that no file can hold, are replaced."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else _HALF.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
 def _classes(value: dict[str, Any]) -> tuple[str, ...]:
     names = value.get("names")
     if isinstance(names, list):
-        return tuple(name for name in names if isinstance(name, str) and name)
+        return tuple(filter(None, map(_text, names)))
     name = _text(value.get("name"))
     return tuple(name.split(": ")) if name else ()
 
@@ -297,20 +313,36 @@ def _measurements(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         return {}
     return {
-        name: float(number)
+        _text(name): _float(number)
         for name, number in value.items()
         if isinstance(number, int | float) and not isinstance(number, bool)
     }
+
+
+def _float(number: float) -> float:
+    """A number of JSON as a double has it, in which what is too large is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number > 0 or -1)
 
 
 def _metadata(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
     return {
-        name: text if isinstance(text, str) else str(text)
+        _text(name): _text(text if isinstance(text, str) else _short(text))
         for name, text in value.items()
         if isinstance(text, str | int | float)
     }
+
+
+def _short(number: float) -> str:
+    """A number as a text; Python writes none of thousands of digits."""
+    try:
+        return str(number)
+    except ValueError:
+        return str(_float(number))
 
 
 # Shapes and geometries
@@ -412,16 +444,33 @@ def _shape_of(geometry: Any) -> Shape | None:
             return None
         if not np.isfinite(shapely.get_coordinates(read)).all():  # GEOS takes some for points
             raise ValueError(geometry["type"])
-        if read.geom_type not in _POLYGONS or read.is_valid:
-            return read
-        if _crossings(read) > CROSSINGS:
-            raise ExportError(
-                "a polygon crosses itself too often to be taken apart; draw it again, or export "
-                "it simplified"
-            )
-        return _valid(read)
+        return _made_valid(read)
     except (ShapelyError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ExportError(_BROKEN) from error
+
+
+def _made_valid(read: BaseGeometry) -> BaseGeometry:
+    """A shape whose polygons are valid, also those in collections.
+
+    Raises
+    ------
+    ExportError
+        If one crosses itself so often that this would take long.
+    """
+    import shapely
+
+    if read.geom_type == "GeometryCollection":
+        if read.is_valid:
+            return read
+        return shapely.GeometryCollection([_made_valid(one) for one in shapely.get_parts(read)])
+    if read.geom_type not in _POLYGONS or read.is_valid:
+        return read
+    if _crossings(read) > CROSSINGS:
+        raise ExportError(
+            "a polygon crosses itself too often to be taken apart; draw it again, or export it "
+            "simplified"
+        )
+    return _valid(read)
 
 
 def _parts(geometry: Any) -> Iterator[Any]:
@@ -523,6 +572,11 @@ def _members(text: _JsonText, key: str) -> Iterator[Any]:
         yield rest
 
 
+def _integer(digits: str) -> float:
+    """A whole number; infinite where it is longer than any that Python reads."""
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+
+
 class _JsonText:
     """A window on the file that moves forward."""
 
@@ -530,6 +584,7 @@ class _JsonText:
         self.file, self.window, self.at = file, "", 0
         self.most, self.read = most, 0
         self.decode = json.JSONDecoder().raw_decode
+        self.decode_long = json.JSONDecoder(parse_int=_integer).raw_decode
 
     def more(self) -> bool:
         """Widen the window, at least to twice what is still in it; False at the end."""
@@ -569,6 +624,8 @@ class _JsonText:
                 if not self.more():
                     raise
                 continue
+            except ValueError:  # Python reads no number of thousands of digits
+                value, end = self.decode_long(self.window, self.at)
             # a number at the edge of the window may go on
             if end < len(self.window) or not self.more():
                 self.at = end
