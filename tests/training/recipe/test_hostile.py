@@ -42,6 +42,22 @@ def refusal(path: Path, changes: tuple[str, ...] = ()) -> str:
         (LAUGHS.encode(), "has aliases (*a)"),
         (b"output: &a [*a]\n", "has aliases"),
         (b"seed: 2024-13-45\n", "cannot be read"),
+        (BASE.encode() + b"sft: {budgets: {4: 1, 4.0: 2}}\n", "says 4.0 twice"),
+        (BASE.encode() + b"sft: {budgets: {16: 1, 0x10: 2}}\n", "says 0x10 twice"),
+        (BASE.encode() + b"seed: 010\n", "says 010, which YAML takes for a number of base 8"),
+        (BASE.encode() + b"seed: -0_17\n", "a number of base 8"),
+        (b"seed: " + b"0" * 60_000 + b"1\n", "a number of base 8"),
+        (b'output: "a\\ud800"\ndata: {folder: x}\n', "half a character"),
+        (b'"a\\ud800": 3\n', "half a character"),
+        (b'output: ""\ndata: {folder: x}\n', "output: "),
+        (b'output: x\ndata: {folder: ""}\n', "data.folder: "),
+        (b"extends: " + b"a" * 4000 + b"\n", "is not there"),
+        (
+            BASE.encode() + b"sft: {step: 5}\n",
+            "sft.step: there is no such key; did you mean steps?",
+        ),
+        (BASE.encode() + b"grop: {}\n", "grop: there is no such key; did you mean grpo?"),
+        (BASE.encode() + b"grpo: {optimiser: x}\n", "there is no such key; leave it out"),
         (b"seed: " + b"9" * 5000 + b"\n", "cannot be read"),
         (b"!!python/object/apply:os.system [true]\n", "is not YAML"),
         (b'"\\e[2Jsft": 1\n', "r.yaml: "),
@@ -117,3 +133,44 @@ def test_sources_that_are_left_out_by_their_weight(tmp_path: Path):
     path = tmp_path / "r.yaml"
     path.write_text(BASE)
     assert load_recipe(path, ["data.weights={lung: 0, blood: 1}"]).data.weights["lung"] == 0
+
+
+@pytest.mark.parametrize("word", ["true", "no", "on"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "seed",
+        "format_version",
+        "sft.steps",
+        "sft.lr",
+        "sft.warmup",
+        "lora.dropout",
+        "grpo.num_generations",
+        "grpo.floor",
+        "grpo.reward_weights",
+        "metadata.mpp",
+        "data.weights",
+        "sft.budgets",
+    ],
+)
+def test_a_switch_is_no_number(tmp_path: Path, key: str, word: str):
+    (tmp_path / "r.yaml").write_text(BASE)
+    value = {
+        "grpo.reward_weights": f"[{word}]",
+        "metadata.mpp": f"[{word}, 1.0]",
+        "data.weights": f"{{a: {word}}}",
+        "sft.budgets": f"{{{word}: 1}}",
+    }.get(key, word)
+    line = refusal(tmp_path / "r.yaml", (f"{key}={value}",))
+    assert f"{key}" in line
+    assert "give a number, not true or false" in line
+
+
+def test_what_is_no_slip_is_read(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text(
+        BASE
+        + "seed: 0\nsft: {<<: {steps: 3}, warmup: 00, lr: 1e-4, batch: 0x10, budgets: {08: 1}}\n"
+    )
+    sft = load_recipe(tmp_path / "r.yaml").sft
+    assert (sft.steps, sft.warmup, sft.lr, sft.batch) == (3, 0, 1e-4, 16)
+    assert sft.budgets == {8: 1}

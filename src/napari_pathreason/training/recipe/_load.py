@@ -9,10 +9,12 @@ Options of an objective are a section, too, as long as the objective stays the s
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,6 +24,9 @@ from napari_pathreason.files import name_of, plain_text, resolved
 
 from ._recipe import Recipe
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 EXTENDS = "extends"
 """Key of the recipe that another one changes, a path seen from its folder."""
 MOST_BYTES, DEPTH = 2**16, 32
@@ -29,6 +34,9 @@ MOST_BYTES, DEPTH = 2**16, 32
 a second for each 100,000 bytes, and more than a minute for as many levels."""
 _GLUED = re.compile(r"\d+:[\d.]+$")
 """A budget and its weight without the blank that parts them."""
+_OCTAL = re.compile(r"[-+]?0[0_]*[1-7][0-7_]*$")
+_NUMBERS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool")}
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _OPENING = (
     yaml.BlockMappingStartToken,
     yaml.BlockSequenceStartToken,
@@ -69,8 +77,21 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         file = next((file for file, keys in chain if _holds(keys, first["loc"])), path)
         keys_of = plain_text(".".join(map(str, first["loc"])))
         where = ": ".join([name_of(file), *filter(None, [keys_of])])
-        raise QueryError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise QueryError(f"{where}: {_why(first)}") from None
     return recipe.beside_folders([file.parent for file, _ in chain])
+
+
+def _why(error: ErrorDetails) -> str:
+    """What is wrong with a value; of an unknown key the known one that is most like it."""
+    if error["type"] != "extra_forbidden":
+        return error["msg"].removeprefix("Value error, ")
+    *sections, key = error["loc"]
+    model: type[BaseModel] | None = Recipe
+    for section in sections:
+        model = None if model is None else _section(model, str(section))
+    known = [] if model is None else [*model.model_fields]
+    like = get_close_matches(str(key), known, 1)
+    return f"there is no such key; {f'did you mean {like[0]}?' if like else 'leave it out'}"
 
 
 def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -91,11 +112,11 @@ def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _read_file(file: Path, extended_by: Path | None) -> dict[str, Any]:
-    if not file.is_file():
+    if not os.path.isfile(file):  # also where the name is too long for any file's
         if extended_by is not None:
             raise QueryError(
-                f"the recipe {file.name}, which {extended_by.name} extends, is not there; give its "
-                f"path as seen from the folder of {extended_by.name}"
+                f"the recipe {file.name[:100]}, which {extended_by.name} extends, is not there; "
+                f"give its path as seen from the folder of {extended_by.name}"
             )
         raise QueryError(f"the recipe {file.name} is not there; see recipes/qwen3-vl-2b.yaml")
     name = name_of(file)
@@ -131,8 +152,16 @@ def _parse(text: str, where: str) -> Any:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if isinstance(token, yaml.AliasToken):
                 raise QueryError(f"{where} has aliases (*{token.value}), which recipes do without")
-            if isinstance(token, yaml.ScalarToken) and "\0" in token.value:
-                raise QueryError(f"{where} holds a zero byte, which no name has; leave it out")
+            if isinstance(token, yaml.ScalarToken) and _NO_TEXT.search(token.value):
+                raise QueryError(
+                    f"{where} holds a zero byte or half a character, which no name has; leave it "
+                    "out"
+                )
+            if isinstance(token, yaml.ScalarToken) and token.plain and _OCTAL.match(token.value):
+                raise QueryError(
+                    f"{where} says {token.value[:20]}, which YAML takes for a number of base 8; "
+                    "leave out the 0 before it"
+                )
             if isinstance(token, yaml.ScalarToken) and token.plain and _GLUED.match(token.value):
                 raise QueryError(
                     f"{where} says {token.value}, which YAML takes for one number of base 60; "
@@ -154,11 +183,21 @@ def _twice(node: yaml.Node | None) -> str:
     """A key that stands twice in one table, of which YAML takes the last; empty for none."""
     if isinstance(node, yaml.MappingNode):
         keys = [str(key.value) for key, _ in node.value]
-        twice = next((key for at, key in enumerate(keys) if key in keys[:at]), "")
+        meant = [_meant(key) for key, _ in node.value]
+        twice = next(
+            (k for at, k in enumerate(keys) if k in keys[:at] or meant[at] in meant[:at]), ""
+        )
         return twice or next(filter(None, (_twice(value) for _, value in node.value)), "")
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, map(_twice, node.value)), "")
     return ""
+
+
+def _meant(key: yaml.Node) -> object:
+    """What a key is once it is read, such as 4 of ``4.0``; of one that is no number its node."""
+    if key.tag not in _NUMBERS:
+        return key
+    return yaml.SafeLoader("").construct_object(key)
 
 
 def _parse_change(change: str) -> dict[str, Any]:

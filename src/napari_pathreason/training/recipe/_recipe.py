@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -23,14 +24,26 @@ from napari_pathreason.types import Effort
 FORMAT_VERSION = 1
 MOST = 10**9
 """Of any count or weight: what is above it is a slip."""
-Positive = Annotated[int, Field(gt=0, le=MOST)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
-Above = Annotated[float, Field(gt=0, le=MOST)]
-NotBelow = Annotated[float, Field(ge=0, le=MOST)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=-MOST, le=MOST)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _no_switch(value: object) -> object:
+    """What is no ``true`` or ``false``, which Python takes for 1 and 0; ``yes`` and ``on``, too."""
+    if isinstance(value, bool):
+        raise ValueError("give a number, not true or false")
+    return value
+
+
+NUMBER = BeforeValidator(_no_switch)
+Positive = Annotated[int, Field(gt=0, le=MOST), NUMBER]
+Several = Annotated[int, Field(ge=2, le=MOST), NUMBER]
+Count = Annotated[int, Field(ge=0, le=MOST), NUMBER]
+Above = Annotated[float, Field(gt=0, le=MOST), NUMBER]
+NotBelow = Annotated[float, Field(ge=0, le=MOST), NUMBER]
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
+Weight = Annotated[float, Field(ge=-MOST, le=MOST), NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
 """What NumPy takes, too."""
+Name = Annotated[str, Field(min_length=1)]
 PolicyLoss = Literal["dapo", "dr_grpo", "grpo"]
 Cost = Literal["flops", "share"]
 """What lambda taxes; see `AllocatorRecipe`."""
@@ -59,7 +72,7 @@ class DataRecipe(Strict):
     ``sharpness`` and ``varied`` are those of `Augmentation`.
     """
 
-    folder: str
+    folder: Name
     weights: dict[str, NotBelow] = {}  # of a source that is not named 1
     questions: Positive = 4
     turn: bool = True
@@ -87,7 +100,7 @@ class MetadataRecipe(Strict):
     images are told from them.
     """
 
-    name: Annotated[str, Field(min_length=1)] | None = None
+    name: Name | None = None
     tissues: tuple[str, ...] = ()
     mpp: tuple[Above, Above] | None = None
     zoom_labels: tuple[str, ...] = ()
@@ -128,7 +141,7 @@ class LoraRecipe(Strict):
 
     rank: Positive = 16
     alpha: Positive = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     targets: tuple[str, ...] | None = None
     weights: Literal["bf16", "fp32", "4bit"] = "bf16"
     checkpointing: bool = True
@@ -201,7 +214,7 @@ class PolicyRecipe(Strict):
     epsilon: Above = 0.2
     epsilon_high: Above | None = None
     num_iterations: Positive = 1
-    num_generations: Annotated[int, Field(ge=2, le=MOST)] = 8
+    num_generations: Several = 8
     temperature: Above = 1.0
     max_completion_length: Positive = 192
     batch_size: Positive = 8
@@ -288,7 +301,7 @@ class WindowsRecipe(Strict):
     entropy: NotBelow = 0.003
     anchor: NotBelow = 1.0
     temperature: Above = 0.03
-    num_generations: Annotated[int, Field(ge=2, le=MOST)] = 16
+    num_generations: Several = 16
     batch_size: Positive = 16
     warm_steps: Count = 300
     steps: Positive = 900
@@ -422,7 +435,7 @@ class Recipe(Strict):
 
     format_version: Positive = FORMAT_VERSION
     seed: Seed = 0
-    output: str
+    output: Name
     log_with: Literal["tensorboard", "wandb", "trackio"] | None = None
     data: DataRecipe
     metadata: MetadataRecipe = MetadataRecipe()
