@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,9 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_pathreason.errors import OWN_WORDS, QueryError
 from napari_pathreason.files import atomic_text, plain_text
+from napari_pathreason.tasks import abstains
 from napari_pathreason.types import Query, TaskName
 
-Corners = tuple[float, float, float, float]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Corners = tuple[_Number, _Number, _Number, _Number]
+_Start = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+_Side = Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+Place = tuple[_Start, _Start, _Side, _Side]
+"""(x, y, w, h) in level-0 pixels."""
 Phrasing = Literal["trained", "held_out"]
 Files = str | tuple[tuple[str, ...], ...]
 """A file, or a grid of files: rows of equal tiles, composed when they are read.
@@ -22,6 +29,7 @@ A tile may be a crop, ``file#xywh=x,y,w,h`` (W3C media fragment, pixels of the f
 """
 CROP = "#xywh="
 """What stands between the file and the place of a crop."""
+_CROP = re.compile(r"\d{1,9},\d{1,9},[1-9]\d{0,8},[1-9]\d{0,8}")
 
 
 class Area(BaseModel):
@@ -29,8 +37,15 @@ class Area(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: str
+    label: Annotated[str, Field(pattern=r"\S")]
     corners: Corners
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Area:
+        x1, y1, x2, y2 = self.corners
+        if x1 >= x2 or y1 >= y2:
+            raise ValueError("corners must be x1, y1, x2, y2 with x1 below x2 and y1 below y2")
+        return self
 
 
 class Facts(BaseModel):
@@ -60,7 +75,7 @@ class SampleView(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    region: tuple[int, int, int, int]
+    region: Place
     caption: str = ""
 
     @model_validator(mode="before")
@@ -90,19 +105,46 @@ class Sample(BaseModel):
     choices: tuple[str, ...] = ()
     answer: str = ""
     boxes: tuple[Area, ...] = ()
-    region: tuple[int, int, int, int] | None = None
+    region: Place | None = None
     facts: Facts = Facts()
     source: str = "user"
     topic: str = ""
     phrasing: Phrasing = "trained"
     views: tuple[SampleView, ...] = ()
     group: str = ""
-    mpp: Annotated[float, Field(gt=0, lt=1000)] | None = None
+    mpp: Annotated[float, Field(strict=True, gt=0, lt=1000)] | None = None
 
     @model_validator(mode="after")
     def _has_a_frame(self) -> Sample:
         if self.views and self.task == "detection":
             raise ValueError("boxes need one picture; leave out views where the task is detection")
+        return self
+
+    @model_validator(mode="after")
+    def _names_pictures(self) -> Sample:
+        rows = self.image if isinstance(self.image, tuple) else ((self.image,),)
+        if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
+            raise ValueError("image must be a file, or rows of as many files each")
+        for name in (name for row in rows for name in row):
+            file, mark, crop = name.partition(CROP)
+            if not file or "\0" in file or (mark and not _CROP.fullmatch(crop)):
+                raise ValueError(f"image must be files, or crops of one as in a.png{CROP}0,0,64,64")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> Sample:
+        choices = self.choices
+        if len({*choices}) < len(choices) or not all(choice.strip() for choice in choices):
+            raise ValueError("choices must be different words")
+        if self.task == "detection":
+            other = next((box.label for box in self.boxes if box.label not in choices), None)
+            if choices and other is not None:
+                raise ValueError(f"a box of {other!r}, which is none of {', '.join(choices)}")
+            return self
+        if not self.question.strip():
+            raise ValueError("give a question")
+        if choices and self.answer not in ("", *choices) and not abstains(self.answer):
+            raise ValueError(f"the answer {self.answer!r} is none of {', '.join(choices)}")
         return self
 
     @property
@@ -163,13 +205,25 @@ def _parse(path: Path) -> Iterator[Sample]:
                 continue
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                values = json.loads(text)
+                values = json.loads(text, object_pairs_hook=_once)
                 if "\\u" in text:  # halves of a character, which no tokenizer takes
                     json.dumps(values, ensure_ascii=False).encode("utf-8")
-                yield Sample.model_validate(values)
+                sample = Sample.model_validate(values)
+                if sample.task != "detection" and not sample.answer.strip():
+                    raise ValueError("give the question's answer")
+                yield sample
             except (ValidationError, ValueError, RecursionError) as error:
                 reason = _reason(error)
                 raise QueryError(f"{path.name}, line {number}: not a sample ({reason})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a key that stands twice means nobody knows what."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return values
 
 
 def _reason(error: Exception) -> str:
