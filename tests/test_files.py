@@ -15,10 +15,12 @@ from napari_pathreason.files import (
     Journal,
     atomic_bytes,
     atomic_folder,
+    check_sum,
     former_folder,
     locked,
     remove_drafts,
     replace_folder,
+    with_checksum,
     write_json,
     write_text,
 )
@@ -271,3 +273,17 @@ def test_a_process_that_stopped_in_the_midst_of_a_line_is_not_waited_for(
             journal.append(b"two")
     journal.append(b"three")
     assert list(journal.lines()) == [b"one", b"three"]
+
+
+def test_a_checksum_tells_every_change_but_of_what_varies():
+    values = {"made": "today", "b": [1.5, {"seconds": {"read": 1}, "x": None}], "a": "µ"}
+    whole = json.loads(json.dumps(with_checksum(values)))
+    assert check_sum(whole) == values
+    later = {**values, "made": "tomorrow", "b": [1.5, {"seconds": {}, "x": None}]}
+    assert with_checksum(later)["checksum"] == whole["checksum"]
+    for other in ({"a": "m"}, {"b": [1.6]}, {"c": 1}, {"checksum": "0" * 16}):
+        with pytest.raises(ValueError, match="not as it was written"):
+            check_sum({**whole, **other})
+    for key in ("a", "checksum"):
+        with pytest.raises(ValueError, match="not as it was written"):
+            check_sum({name: value for name, value in whole.items() if name != key})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -421,6 +422,47 @@ def _sync(folder: Path) -> None:
 def former_folder(folder: Path) -> Path:
     """Where `replace_folder` moves the folder that stood there."""
     return folder.with_name(f"{folder.name}.old")
+
+
+CHECKSUM = "checksum"
+"""Key of what `with_checksum` adds."""
+VARYING = ("made", "seconds", "pixels_decoded")
+"""Keys of what is another one each time that the same is done; no checksum counts them."""
+
+
+def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for JSON with a checksum over all of them, by which `check_sum` knows them again.
+
+    It tells a byte that a disk has lost, or a figure that somebody has changed, from what was
+    written; it is no signature. Values of `VARYING` do not count, wherever they stand, so that
+    what is done again has the same one.
+    """
+    return {**values, CHECKSUM: _checksum(values)}
+
+
+def check_sum(values: dict[str, Any]) -> dict[str, Any]:
+    """What `with_checksum` was given, out of what was read back.
+
+    Raises
+    ------
+    ValueError
+        If it is not what was written.
+    """
+    rest = {key: value for key, value in values.items() if key != CHECKSUM}
+    if values.get(CHECKSUM) != _checksum(rest):
+        raise ValueError("not as it was written")
+    return rest
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    words = json.dumps(_lasting(values), sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lasting(one) for key, one in value.items() if key not in VARYING}
+    return [_lasting(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class Journal:

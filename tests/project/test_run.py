@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import threading
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_pathreason.project import (
     AnnotationAnswered,
     AnnotationFailed,
     ProjectEnded,
+    ProjectFolder,
     ProjectQuestion,
     ProjectStarted,
     folder_for,
@@ -326,3 +328,51 @@ def test_outlines_are_respected_and_objects_go_to_qupath(slides):
     with open_slide(slides / "a.png", 0.5) as slide:
         alone = ask(Job(slide, answers[0].result.request), Counting(), None)
     assert alone.detections == answers[0].result.detections
+
+
+@pytest.mark.parametrize("lost", ["header", "journal"])
+def test_no_answer_or_review_counts_for_another_question(slides, lost):
+    """Whether what says the question is gone, or the journal is that of another one."""
+    other = question(Query("detection", "", ("spot",)), effort="low")
+    folder = slides / "kept"
+    answers = _kept(run(slides, folder=folder))
+    ProjectFolder(folder).add_review(answers[0].key, "A", "right")
+    if lost == "header":
+        (folder / "project.json").unlink()
+    else:
+        run(slides, asked=other, folder=slides / "other")
+        (slides / "other/project.json").replace(folder / "project.json")
+    performer = Counting()
+    events = run(slides, performer, asked=other, folder=folder)
+    assert events[0].before == ()
+    assert performer.asked == 6
+    assert ProjectFolder(folder).reviews() == {}
+    assert {row["reviews"] for row in table_of(folder / "answers.csv")} == {""}
+
+
+def test_an_answer_that_is_not_as_it_was_written_is_asked_again(slides):
+    run(slides)
+    journal = slides / "slides-answers/answers.jsonl"
+    first, rest = journal.read_text().split("\n", 1)
+    values = json.loads(first)
+    values["result"]["detections"] = []
+    journal.write_text(json.dumps(values) + "\n" + rest)
+    performer = Counting()
+    events = run(slides, performer)
+    assert len(events[0].before) == 5
+    assert performer.asked == 1
+    assert table_of(slides / "slides-answers/answers.csv")[0]["findings"] == "1"
+
+
+def test_a_slide_that_was_replaced_with_its_size_and_time_is_asked_about_again(slides):
+    (slides / "slides.csv").write_text("slide\na.bmp\n")
+    Image.open(slides / "a.png").save(slides / "a.bmp")
+    before = (slides / "a.bmp").stat()
+    run(slides)
+    Image.new("RGB", (640, 480), PINK).save(slides / "a.bmp")
+    os.utime(slides / "a.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (slides / "a.bmp").stat().st_size == before.st_size
+    performer = Counting()
+    events = run(slides, performer)
+    assert events[0].before == ()
+    assert performer.asked == 2

@@ -207,3 +207,76 @@ def test_a_model_that_changes_while_it_is_loaded_is_refused(spots, tmp_path):
 
     with pytest.raises(ModelError, match="model has changed while it was loaded"):
         LoadSame(used, now, load)()
+
+
+def edit(path, change):
+    """Let a JSON, or the first line of a journal, say something else."""
+    first, end, rest = path.read_text().partition("\n" if path.suffix == ".jsonl" else "\0")
+    values = json.loads(first)
+    change(values)
+    path.write_text(json.dumps(values) + end + rest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line["tiles"][0].update(detections=[]),
+        lambda line: line["tiles"][0].update(answer="9 spot"),
+        lambda line: line["tiles"][0].update(index=line["tiles"][0]["index"] + 1),
+        lambda line: line["tiles"][0].update(reliability={"level": "reliable", "reasons": []}),
+        lambda line: line["tiles"].pop(),
+        lambda line: line.pop("checksum"),
+    ],
+)
+def test_an_answer_that_is_not_as_it_was_written_is_asked_again(run, spots, tmp_path, change):
+    run()
+    before = spots.files_of(tmp_path / "run")
+    journal = tmp_path / "run" / "tiles.jsonl"
+    group = len(json.loads(journal.read_text().splitlines()[0])["tiles"])
+    edit(journal, change)
+    finder = spots.finder()
+    assert isinstance(run(performer=finder)[-1], RunFinished)
+    assert len(finder.seen) == group
+    assert spots.files_of(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["tiles"].pop(),
+        lambda plan: plan["tiles"][0].update(tissue=0),
+        lambda plan: plan["tiles"][0]["region"].update(x=5),
+        lambda plan: plan.update(group=0),
+        lambda plan: plan.update(notes=["all is well"]),
+        lambda plan: plan["model"].update(name="another"),
+    ],
+)
+def test_a_plan_that_is_not_as_it_was_written_is_refused(run, tmp_path, change):
+    run()
+    edit(tmp_path / "run" / "plan.json", change)
+    (event,) = run()
+    assert isinstance(event, RunFailed)
+    assert "plan.json in the folder run is damaged; choose another folder" in event.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told.update(lesions=7),
+        lambda told: told.update(answer="none found"),
+        lambda told: told["reliability"].update(level="reliable"),
+        lambda told: told["model"].update(name="another"),
+        lambda told: told["slide"].update(name="another.svs"),
+        lambda told: told.pop("warnings"),
+    ],
+)
+def test_a_manifest_that_is_not_as_it_was_written_is_written_anew(run, spots, tmp_path, change):
+    run()
+    before = spots.files_of(tmp_path / "run")
+    edit(tmp_path / "run" / "manifest.json", change)
+    finder = spots.finder()
+    end = run(performer=finder)[-1]
+    assert isinstance(end, RunFinished)
+    assert not end.already
+    assert finder.seen == []
+    assert spots.files_of(tmp_path / "run") == before

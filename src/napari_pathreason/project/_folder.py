@@ -1,24 +1,26 @@
 """The folder of a project: what is asked, its answers as they come, and tables of them.
 
-``project.json`` says to what the answers belong, ``answers.jsonl`` has a line for each. Both are
-there from the first answer on; tables and GeoJSON are made of them whenever a run stops.
+``project.json`` says to what the answers belong, ``answers.jsonl`` has a line for each, which says
+so too. Both are there from the first answer on; tables and GeoJSON are made of them whenever a run
+stops.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_pathreason import exports, slide_run
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import Format, Journal, write_json
+from napari_pathreason.files import Format, Journal, check_sum, with_checksum
 from napari_pathreason.types import Request, Result
 
 from ._annotations import Annotation
@@ -27,7 +29,10 @@ from ._slides import ProjectSlide
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-FORMAT = Format("project", 1, oldest=1)
+T = TypeVar("T")
+FORMAT = Format("project", 2, oldest=2)
+"""Lines of version 1, which was not released, did not say to which question they belong, and knew a
+slide by its size and time alone."""
 HEADER, JOURNAL = "project.json", "answers.jsonl"
 TABLE, NUMBERS, AGREEMENT, OBJECTS = "answers.csv", "numbers.csv", "agreement.csv", "geojson"
 REVIEWS = "reviews"
@@ -53,6 +58,12 @@ class ProjectQuestion:
     model: str
     encoder: str = "exact"
     reading: str = ""
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all of it that may change an answer."""
+        words = json.dumps(self.settings, sort_keys=True)
+        return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
     def settings(self) -> dict[str, object]:
@@ -98,15 +109,22 @@ class ProjectAnswer:
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def key_of(slide: ProjectSlide, signature: str, annotation: Annotation) -> str:
+def key_of(slide: ProjectSlide, content: str, annotation: Annotation) -> str:
     """What tells an annotation of a project from any other.
 
-    A slide that was written to since has other ones, and so is asked about again.
+    A slide that was written to or replaced since has other ones, and so is asked about again.
+
+    Parameters
+    ----------
+    slide : ProjectSlide
+    content : str
+        What tells what the slide holds.
+    annotation : Annotation
     """
     region = annotation.region
     value = [
         slide.path.name,
-        signature,
+        content,
         [region.x, region.y, region.width, region.height],
         annotation.outline,
         annotation.name,
@@ -115,11 +133,26 @@ def key_of(slide: ProjectSlide, signature: str, annotation: Annotation) -> str:
 
 
 class ProjectFolder:
-    """Answers of a project on disk; the folder must be held by `files.locked` to add any."""
+    """Answers of a project on disk; the folder must be held by `files.locked` to add any.
+
+    Each line of answers and of reviews says to which question it belongs, so that those to another
+    one are never taken for this one's, whatever became of ``project.json``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._journal = Journal(folder / JOURNAL)
+        self._of = ""
+
+    @property
+    def of(self) -> str:
+        """What the question is called in each line; empty where none was begun."""
+        if not self._of and (first := self._header()) is not None:
+            self._of = first.question.identity
+        return self._of
+
+    def _header(self) -> _Header | None:
+        return slide_run.read_own(self.folder / HEADER, FORMAT, _headers())
 
     def check(self, question: ProjectQuestion) -> bool:
         """Whether a project was begun here; False where the folder is nobody's.
@@ -135,7 +168,7 @@ class ProjectFolder:
             raise QueryError(
                 f"the folder {self.folder.name} holds a slide run; choose another folder"
             )
-        first = slide_run.read_own(self.folder / HEADER, FORMAT, _headers())
+        first = self._header()
         if first is None:
             return False
         other = slide_run.differences(first.question.settings, question.settings)
@@ -148,23 +181,32 @@ class ProjectFolder:
 
     def begin(self, question: ProjectQuestion) -> None:
         """Say to what the answers belong."""
-        header = _Header(str(FORMAT), question)
-        write_json(self.folder / HEADER, _headers().dump_python(header, mode="json"))
+        slide_run.write_own(self.folder / HEADER, _headers(), _Header(str(FORMAT), question))
+        self._of = question.identity
 
     def answers(self) -> dict[str, ProjectAnswer]:
-        """All that were kept, by their keys; lines that cannot be read are asked again."""
-        found: dict[str, ProjectAnswer] = {}
-        for line in self._journal.lines():
-            try:
-                answer = _answers().validate_json(line)
-            except ValueError:
-                continue
-            found[answer.key] = answer
-        return found
+        """All that were kept of this question, by their keys.
+
+        Lines that are not as they were written are asked again.
+        """
+        return {one.key: one for one in self._lines(self._journal, _answers())}
+
+    def _lines(self, journal: Journal, kind: TypeAdapter[T]) -> Iterator[T]:
+        """What the whole lines of this question hold."""
+        of = self.of
+        for line in journal.lines():
+            with suppress(ValueError, TypeError, AttributeError):
+                values = json.loads(line)
+                if values.pop("of", "") == of != "":
+                    yield kind.validate_python(check_sum(values))
+
+    def _line(self, kind: TypeAdapter[T], value: T) -> bytes:
+        values = with_checksum(kind.dump_python(value, mode="json"))
+        return json.dumps({"of": self.of, **values}, ensure_ascii=False).encode()
 
     def add(self, answer: ProjectAnswer) -> None:
         """Keep an answer; it is on the disk when this returns."""
-        self._journal.append(_answers().dump_json(answer))
+        self._journal.append(self._line(_answers(), answer))
 
     def add_review(self, key: str, reader: str, review: exports.Review) -> None:
         """Keep what a reader says of an answer; each has a file, so that several may write at once.
@@ -176,18 +218,14 @@ class ProjectFolder:
         """
         name = hashlib.sha256(reader.encode("utf-8", "replace")).hexdigest()[:16]
         (self.folder / REVIEWS).mkdir(exist_ok=True)
-        line = _reviews().dump_json(_Reviewed(key, reader, review))
+        line = self._line(_reviews(), _Reviewed(key, reader, review))
         Journal(self.folder / REVIEWS / f"{name}.jsonl").append(line)
 
     def reviews(self) -> dict[str, dict[str, exports.Review]]:
         """What readers say of answers: key, then reader; what was taken back is left out."""
         found: dict[str, dict[str, exports.Review]] = {}
         for path in sorted((self.folder / REVIEWS).glob("*.jsonl")):
-            for line in Journal(path).lines():
-                try:
-                    one = _reviews().validate_json(line)
-                except ValueError:
-                    continue
+            for one in self._lines(Journal(path), _reviews()):
                 found.setdefault(one.key, {})[one.reader] = one.review
         return {
             key: {reader: review for reader, review in own.items() if review}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
 
-from napari_pathreason import engine, slide_run, slides
+from napari_pathreason import engine, exports, slide_run, slides
 from napari_pathreason.errors import (
     ExportError,
     PathreasonError,
@@ -27,6 +27,9 @@ MASK_SIDE = 1024
 """Pixels of the longer side of the mask that tells tissue from glass."""
 OF_ONE = (QueryError, RegionError, SlideError)
 """Errors that concern one annotation; any other ends the run, as the next would fare no better."""
+
+BLOCKS = 64
+"""Of 64 KiB, that tell slides of one size and time apart: a project may have hundreds of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +113,9 @@ def items_of(project: Project) -> tuple[list[ProjectItem], list[AnnotationFailed
         except ExportError as error:
             failed.append(AnnotationFailed(slide.name, "", str(error)))
             continue
-        signature = slides.signature_of(slide.path)
+        content = _content(slide.path, slides.signature_of(slide.path))
         for one in annotations:
-            item = ProjectItem(slide, one, key_of(slide, signature, one))
+            item = ProjectItem(slide, one, key_of(slide, content, one))
             items.setdefault(item.key, item)
     return list(items.values()), failed
 
@@ -220,13 +223,14 @@ class _Run:
         with opened:
             self._mask = _mask_of(opened)
             same = slide_run.SameSlide(opened)
+            content = _content(slide.path, opened.signature)
             for number, item in own:
                 if self._cancel.is_set():
                     return
                 yield AnnotationStarted(item, number, len(self._items))
                 models = self._load()
                 try:
-                    _check_key(item, opened)
+                    _check_key(item, opened, content)
                     answer = self._ask(item, opened, models)
                     same.check(surely=False)  # before it is kept as one about this slide
                 except OF_ONE as error:
@@ -279,9 +283,24 @@ class _Run:
         return replace(self.counts(), files=files, cancelled=self._cancel.is_set())
 
 
-def _check_key(item: ProjectItem, slide: slides.Slide) -> None:
+def _content(path: Path, signature: str) -> str:
+    """What changes with a slide's content, also where size and time are set back.
+
+    Parameters
+    ----------
+    path : Path
+    signature : str
+        See `slides.signature_of`.
+    """
+    try:
+        return f"{signature} {exports.fingerprint(path, BLOCKS)}"
+    except ExportError:
+        return signature  # why it cannot be read is said where it is opened
+
+
+def _check_key(item: ProjectItem, slide: slides.Slide, content: str) -> None:
     """Refuse to answer about a slide other than the one that an annotation's key was made of."""
-    if slide.path is None or item.key == key_of(item.slide, slide.signature, item.annotation):
+    if slide.path is None or item.key == key_of(item.slide, content, item.annotation):
         return
     raise SlideError(
         f"{item.slide.name} has changed since the project was read; run it again, and it is asked "

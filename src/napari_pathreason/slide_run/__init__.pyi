@@ -15,7 +15,12 @@ from ._files import (
     has_unreliable_class as has_unreliable_class,
     is_finished as is_finished,
 )
-from ._folder import holds_run as holds_run, read_own as read_own, read_plan as read_plan
+from ._folder import (
+    holds_run as holds_run,
+    read_own as read_own,
+    read_plan as read_plan,
+    write_own as write_own,
+)
 from ._identity import differences as differences, model_identity as model_identity
 from ._merge import Lesion as Lesion, lesions_of as lesions_of, merge as merge
 from ._outcome import Outcome as Outcome

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_pathreason import exports
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import atomic_bytes, atomic_text
+from napari_pathreason.files import atomic_bytes, atomic_text, check_sum, with_checksum
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.types import Detection, SlideInfo
 
@@ -111,6 +111,10 @@ def is_finished(folder: Path, run: str, unreliable_class: bool) -> bool:
         return False
     sums = values.get("sha256")
     if not isinstance(sums, dict) or values.get("format") != str(FORMAT):
+        return False
+    try:
+        check_sum(values)
+    except ValueError:
         return False
     names = _OF_CLASSES if CLASSES in sums else _OF_LESIONS
     return all(
@@ -261,7 +265,8 @@ def _write_manifest(folder: Path, outcome: Outcome, unreliable_class: bool) -> N
         },
     }
     with atomic_text(folder / MANIFEST) as file:
-        file.write(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        whole = with_checksum(json.loads(json.dumps(values)))  # as it is read back: no tuples
+        file.write(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _sha256(path: Path) -> str:

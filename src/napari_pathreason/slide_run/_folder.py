@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_pathreason.errors import ExportError
-from napari_pathreason.files import Format, write_json
+from napari_pathreason.files import Format, check_sum, with_checksum, write_json
 
 from ._journal import GroupJournal
 from ._plan import FORMAT, RunPlan
@@ -26,12 +26,17 @@ def write_plan(folder: Path, plan: RunPlan) -> None:
     values = _plans().dump_python(plan, mode="json")
     for topic in (values["model"]["metadata"] or {}).get("topics", ()):
         topic["words"].sort()  # a set has no order of its own, and equal plans are equal bytes
-    write_json(folder / PLAN, values, indent=None)
+    write_json(folder / PLAN, with_checksum(values), indent=None)
 
 
 def read_plan(folder: Path) -> RunPlan | None:
     """The plan of a folder, None where there is none; see `read_own`."""
     return read_own(folder / PLAN, FORMAT, _plans())
+
+
+def write_own(path: Path, adapter: TypeAdapter[T], value: T) -> None:
+    """Keep what `read_own` reads back; whole or not at all."""
+    write_json(path, with_checksum(adapter.dump_python(value, mode="json")))
 
 
 def read_own(path: Path, form: Format, adapter: TypeAdapter[T]) -> T | None:
@@ -47,13 +52,13 @@ def read_own(path: Path, form: Format, adapter: TypeAdapter[T]) -> T | None:
     Raises
     ------
     ExportError
-        If the file is damaged, or of a version that is not read; see `files.Format`.
+        If the file is not as it was written, or of a version that is not read; see `files.Format`.
     """
     remedy = "choose another folder, or delete this one to begin anew"
     try:
         values = json.loads(path.read_bytes())
         form.check(values["format"], f"what the folder {path.parent.name} holds", remedy)
-        return adapter.validate_python(values)
+        return adapter.validate_python(check_sum(values))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, LookupError) as error:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from napari_pathreason.files import Format, Journal
+from napari_pathreason.files import Format, Journal, check_sum, with_checksum
 
 from ._identity import AnswersKey
 
@@ -45,7 +45,6 @@ class GroupJournal(Generic[T]):
         self._journal = Journal(path)
         self._form, self._key, self._name = form, key, name
         self._where = f"{path.name} in the folder {path.parent.name}"
-        self._keys = TypeAdapter(AnswersKey)
         self._groups: TypeAdapter[tuple[T, ...]] = TypeAdapter(tuple[kind, ...])  # type: ignore[valid-type]
 
     def read(self) -> Iterator[tuple[T, ...]]:
@@ -68,8 +67,9 @@ class GroupJournal(Generic[T]):
         ExportError
             If the disk is full or gone.
         """
-        key, answers = self._keys.dump_json(self._key), self._groups.dump_json(tuple(group))
-        self._journal.append(b'{"key":%b,"%b":%b}' % (key, self._name.encode(), answers))
+        answers = self._groups.dump_python(tuple(group), mode="json")
+        line = with_checksum({"key": asdict(self._key), self._name: answers})
+        self._journal.append(json.dumps(line, separators=(",", ":")).encode())
 
     def _parsed(self, line: bytes) -> tuple[T, ...] | None:
         try:
@@ -77,6 +77,6 @@ class GroupJournal(Generic[T]):
             if values["key"] != asdict(self._key):
                 self._form.refuse_newer(values["key"]["format"], self._where)
                 return None
-            return self._groups.validate_python(values[self._name])
-        except (ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
+            return self._groups.validate_python(check_sum(values)[self._name])
+        except (ValueError, TypeError, LookupError):  # not as it was written; it is asked again
             return None

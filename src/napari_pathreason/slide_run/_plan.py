@@ -20,10 +20,11 @@ from ._record import TileRecord
 from ._settings import Override, RunSettings, apply_overrides
 from ._tiles import Tile, lay_tiles, tile_layout, tile_side
 
-FORMAT = Format("slide run", 5, oldest=5)
+FORMAT = Format("slide run", 6, oldest=6)
 """Version 1 assessed no tile; answers of version 2 did not say to which run they belong, those of
-version 3 knew a model by some of its weights alone, and runs of version 4 looked for lesions alone.
-None of them was released."""
+version 3 knew a model by some of its weights alone, runs of version 4 looked for lesions alone, and
+in one of version 5 nobody saw whether a figure was still the one that was written. None of them was
+released."""
 MOST_TILES = 1_000_000
 """Of a run: all of them are held in memory, and in one plan."""
 MOST_ZOOM = 32

@@ -22,11 +22,10 @@ from napari_pathreason.files import (
     locked,
     refuse_inside_slide,
     remove_drafts,
-    write_json,
 )
 from napari_pathreason.types import Encoder, Reading, Request, SlideInfo
 
-from ._folder import holds_run, read_own
+from ._folder import holds_run, read_own, write_own
 from ._identity import (
     AnswersKey,
     Sources,
@@ -42,8 +41,9 @@ from ._unchanged import SameSlide
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-FORMAT = Format("kept readings", 2, oldest=2)
-"""Version 1, which was not released, knew a model by some of its weights alone."""
+FORMAT = Format("kept readings", 3, oldest=3)
+"""Version 1 knew a model by some of its weights alone, and in version 2 nobody saw whether a
+reading was still the one that was written. Neither was released."""
 HEADER, READINGS = "request.json", "readings.jsonl"
 
 
@@ -142,7 +142,7 @@ def run_kept(
         with locked(folder):
             remove_drafts(folder)
             if not _check_same(folder, header):
-                write_json(folder / HEADER, _headers().dump_python(header, mode="json"))
+                write_own(folder / HEADER, _headers(), header)
             journal = GroupJournal(
                 folder / READINGS, FORMAT, header.key(performer.info.encoder), "readings", Reading
             )
