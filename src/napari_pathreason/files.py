@@ -261,6 +261,54 @@ def refuse_inside_slide(path: Path, slide: Path | None = None) -> None:
             )
 
 
+def refuse_overwriting(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Refuse to write over what a command reads, or two results into one file.
+
+    Parameters
+    ----------
+    written : iterable of Path
+        Files of results.
+    read : iterable of Path
+        Files; of a folder, such as a model's, those that lie in it count, but for pages of text.
+
+    Raises
+    ------
+    ExportError
+        Names the file.
+    """
+    results = [path for path in written if not _is_no_file(path)]
+    targets = [resolved(path) for path in results]
+    for place, (path, target) in enumerate(zip(results, targets, strict=True)):
+        if target in targets[:place]:
+            raise ExportError(
+                f"two results would be written to {name_of(path)}; give each a file of its own"
+            )
+    inputs = {resolved(file) for path in read for file in _files_of(path)}
+    for path, target in zip(results, targets, strict=True):
+        if target in inputs:
+            raise ExportError(
+                f"{name_of(path)} is read by this command, which would write over it; choose "
+                "another file"
+            )
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether a pipe or a device is there, which may take several results."""
+    with suppress(OSError):
+        return path.exists() and not path.is_file()
+    return False
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or those of a folder that are no pages; none where nothing can be told."""
+    try:
+        if path.is_dir():
+            return [one for one in path.iterdir() if one.suffix != ".md" and one.is_file()]
+    except OSError:
+        return []
+    return [path]
+
+
 def name_of(path: str | Path) -> str:
     """The name of a file as text that can be shown and written anywhere; see `own_name`.
 
@@ -428,6 +476,34 @@ CHECKSUM = "checksum"
 """Key of what `with_checksum` adds."""
 VARYING = ("made", "seconds", "pixels_decoded")
 """Keys of what is another one each time that the same is done; no checksum counts them."""
+
+
+@contextmanager
+def new_record(path: Path) -> Iterator[IO[str]]:
+    """Open a new text file, for lines that are to be there as soon as they are written.
+
+    What a file of that name held is gone. It is kept to this process until the block ends, where
+    the system can tell.
+
+    Raises
+    ------
+    ExportError
+        If another process writes it, or it cannot be written.
+    """
+    refuse_inside_slide(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = resolved(path).open("ab")
+    except OSError as error:
+        raise _unwritable(path, error, "choose another file") from error
+    with io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+        if not _take(raw.fileno()):
+            raise ExportError(
+                f"another process is writing {path.name}; wait for its end or choose another file"
+            )
+        with suppress(OSError):  # a pipe
+            raw.truncate(0)
+        yield file
 
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,3 +273,43 @@ def test_the_sample_slide_from_end_to_end(shell, loads, tmp_path):
     assert again.code == 0, again.err
     before = json.loads((tmp_path / "a.json").read_text())
     assert without_time(json.loads(again.out)) == without_time(before)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "h5ad"])
+def test_no_result_is_written_over_the_slide_or_another_one(shell, loads, picture, tmp_path, name):
+    picture = Path(picture)
+    before = picture.read_bytes()
+    link = tmp_path / "link"
+    link.symlink_to(picture)
+    for file in (picture, link):
+        done = shell("ask", picture, *FIND, "--mpp", 0.5, f"--{name}", file)
+        assert done.code == 2
+        assert f"{file.name} is read by this command, which would write over it" in done.err
+    other = "json" if name != "json" else "csv"
+    both = (f"--{name}", tmp_path / "both", f"--{other}", tmp_path / "both")
+    done = shell("ask", picture, *FIND, "--mpp", 0.5, *both)
+    assert "two results would be written to both; give each a file of its own" in done.err
+    assert picture.read_bytes() == before
+    assert not (tmp_path / "both").exists()
+    assert loads == []
+
+
+def test_no_result_is_written_over_what_says_what_to_ask(shell, loads, picture, tmp_path):
+    manifest = tmp_path / "run.json"
+    assert shell("ask", picture, *FIND, "--mpp", 0.5, "--manifest", manifest).code == 0
+    for words in (("--from", manifest), (picture, *FIND, "--regions", manifest)):
+        done = shell("ask", *words, "--json", manifest)
+        assert done.code == 2
+        assert "run.json is read by this command" in done.err
+    done = shell("ask", picture, *FIND, "--mpp", 0.5, "--keep", tmp_path / "kept")
+    asked = tmp_path / "kept" / "request.json"
+    before = asked.read_bytes()
+    again = ("--keep", tmp_path / "kept", "--transcript", asked)
+    done = shell("ask", picture, *FIND, "--mpp", 0.5, *again)
+    assert "request.json is read by this command" in done.err
+    assert asked.read_bytes() == before
+
+
+def test_results_may_go_to_one_device(shell, loads, picture):
+    files = ("--json", "/dev/null", "--csv", "/dev/null")
+    assert shell("ask", picture, *FIND, "--mpp", 0.5, *files).code == 0

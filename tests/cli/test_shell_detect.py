@@ -265,3 +265,16 @@ def test_lesions_without_a_reliable_answer_get_a_class_of_their_own(
     assert shell(*words, "--unreliable-class").code == 0
     assert [one.label for one in read_geojson(path)] == ["Unreliable", "Unreliable: spot"]
     assert len(trained) == 1
+
+
+@pytest.mark.parametrize("file", ["stained.png", "budgets.csv", "out/stained.png/plan.json"])
+def test_no_summary_is_written_over_what_is_read(shell, loads, stained, tmp_path, file):
+    (tmp_path / "budgets.csv").write_text("tile,budget\n0,16\n")
+    words = ("detect", stained, "-o", tmp_path / "out", *RUN)
+    assert shell(*words).code == 0
+    before = (tmp_path / file).read_bytes()
+    done = shell(*words, "--tiles", tmp_path / "budgets.csv", "--json", tmp_path / file)
+    assert done.code == 2
+    assert one_line(done.err)
+    assert "is read by this command, which would write over it" in done.err
+    assert (tmp_path / file).read_bytes() == before

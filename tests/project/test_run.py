@@ -376,3 +376,18 @@ def test_a_slide_that_was_replaced_with_its_size_and_time_is_asked_about_again(s
     events = run(slides, performer)
     assert events[0].before == ()
     assert performer.asked == 2
+
+
+def test_tables_are_not_written_over_the_list_or_annotations(slides):
+    (slides / "slides.csv").rename(slides / "numbers.csv")
+    project = read_project(slides / "numbers.csv")
+    loaded = LoadedModels(Counting(), Fixed64())
+    (end,) = run_project(project, question(), lambda: loaded, slides)
+    assert "numbers.csv is read by this command" in str(end.error)
+    (slides / "geojson").mkdir()
+    (slides / "a.geojson").rename(slides / "geojson/a.png.geojson")
+    (slides / "own.csv").write_text("slide,annotations\na.png,geojson/a.png.geojson\n")
+    project = read_project(slides / "own.csv")
+    (end,) = run_project(project, question(), lambda: loaded, slides)
+    assert "a.png.geojson is read by this command" in str(end.error)
+    assert len([*read_geojson(slides / "geojson/a.png.geojson")]) == 2

@@ -38,6 +38,7 @@ from ._options import (
     add_model,
     add_setting,
     add_slide,
+    check_results,
     check_writable,
     names_in,
     open_with,
@@ -200,8 +201,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             "question in the docks"
         )
     models.prepare_model(args.model, args.allow_host, args.boxes)
-    written = (*files.values(), args.figure, args.keep, args.json, args.show_views)
-    for file in written:
+    written = (*files.values(), args.figure, args.json, args.show_views)
+    read = (args.slide, *args.other_slide, args.from_, args.regions, args.views, args.model)
+    check_results(written, (*read, args.keep))
+    for file in (*written, args.keep):
         if file not in (None, "-"):
             refuse_inside_slide(Path(file), Path(args.slide))
     quiet_libraries()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from napari_pathreason import QueryError
-from napari_pathreason.files import plain_text, refuse_inside_slide
+from napari_pathreason.files import plain_text, refuse_inside_slide, refuse_overwriting
 from napari_pathreason.types import BoxSpace, Budget, Effort, Encoder, GenerationSettings, Precision
 
 if TYPE_CHECKING:
@@ -169,6 +170,20 @@ def check_writable(file: Path) -> None:
     if not file.absolute().parent.is_dir():
         raise QueryError(f"there is no folder {file.parent} to write to; make it first")
     refuse_inside_slide(file)
+
+
+def check_results(
+    written: Iterable[str | Path | None], read: Iterable[str | Path | None] = ()
+) -> None:
+    """Refuse results that would be written over what is read, or over each other.
+
+    Parameters
+    ----------
+    written, read : iterable of str, Path or None
+        As options have them: ``-`` and what is left out count for nothing; a model may be a name.
+    """
+    files = [[Path(file) for file in some if file not in (None, "-")] for some in (written, read)]
+    refuse_overwriting(*files)
 
 
 def write_json(file: str, value: object) -> None:

@@ -14,7 +14,7 @@ from napari_pathreason.files import refuse_inside_slide
 from napari_pathreason.geometry import Region
 from napari_pathreason.types import GenerationSettings, Query, Request
 
-from ._options import Options, check_writable, open_with, precision_of, settings_of
+from ._options import Options, check_results, check_writable, open_with, precision_of, settings_of
 from ._text import StatusLine, fetch_model, printable, quiet_libraries
 
 _OF_ONE_SLIDE = (
@@ -61,6 +61,7 @@ def run_project(args: argparse.Namespace) -> int:
     quiet_libraries()
     found = project.read_project(args.project)
     folder = args.answers or found.answers
+    check_results([args.h5ad], [*found.files, folder, args.model])
     for slide in found.slides:
         refuse_inside_slide(folder, slide.path)
     if found.without:

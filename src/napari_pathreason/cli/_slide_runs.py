@@ -22,6 +22,7 @@ from ._options import (
     add_model,
     add_setting,
     add_slide,
+    check_results,
     check_writable,
     names_in,
     open_with,
@@ -162,6 +163,8 @@ def run(args: argparse.Namespace) -> int:
         raise QueryError("--tiles is about the tiles of one slide; give one slide")
     if args.json not in (None, "-"):
         check_writable(Path(args.json))
+        own = [args.output / name for name in names]  # of a run begun before, plan and answers
+        check_results([args.json], [*args.slides, args.tiles, args.model, *own])
     for slide in args.slides:
         files.refuse_inside_slide(args.output, Path(slide))
     quiet_libraries()

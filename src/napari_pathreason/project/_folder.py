@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -231,6 +231,11 @@ class ProjectFolder:
             key: {reader: review for reader, review in own.items() if review}
             for key, own in found.items()
         }
+
+    def tables(self, slides: Iterable[ProjectSlide]) -> list[Path]:
+        """All that `write_tables` may write about slides."""
+        objects = [self.folder / OBJECTS / f"{slide.name}.geojson" for slide in slides]
+        return [*(self.folder / name for name in (TABLE, NUMBERS, AGREEMENT)), *objects]
 
     def write_tables(self, answers: Sequence[ProjectAnswer]) -> list[Path]:
         """Write the tables of answers, and a GeoJSON for each slide with answers as classes.

@@ -16,7 +16,7 @@ from napari_pathreason.errors import (
     RegionError,
     SlideError,
 )
-from napari_pathreason.files import locked, remove_drafts
+from napari_pathreason.files import locked, refuse_overwriting, remove_drafts
 from napari_pathreason.geometry import size_within
 
 from ._annotations import Annotation, annotations_of
@@ -155,6 +155,7 @@ def run_project(
     store = ProjectFolder(folder or project.answers)
     run = _Run(project, question, store, load, open_slide, cancel)
     try:
+        refuse_overwriting(store.tables(project.slides), project.files)
         with locked(store.folder):
             remove_drafts(store.folder)
             if not store.check(question):

@@ -60,11 +60,21 @@ class Project:
         Names of those that have none.
     answers : Path
         Folder in which answers are kept, unless another is chosen.
+    source : Path, optional
+        The list, or the folder, that it was read from.
     """
 
     slides: tuple[ProjectSlide, ...]
     without: tuple[str, ...]
     answers: Path
+    source: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The list, slides and annotations."""
+        own = [file for slide in self.slides for file in (slide.path, slide.annotations)]
+        listed = self.source if self.source is not None and self.source.is_file() else None
+        return [file for file in (listed, *own) if file is not None and not file.is_dir()]
 
 
 def read_project(path: str | Path) -> Project:
@@ -100,7 +110,7 @@ def read_project(path: str | Path) -> Project:
             "as slide.geojson beside slide.svs"
         )
     folder = path / f"pathreason{OWN}" if path.is_dir() else path.with_name(f"{path.stem}{OWN}")
-    return Project(slides, without, folder)
+    return Project(slides, without, folder, path)
 
 
 def _of_folder(folder: Path) -> Iterator[ProjectSlide]:

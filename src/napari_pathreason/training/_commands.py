@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import refuse_inside_slide, refuse_overwriting
 from napari_pathreason.types import BoxSpace, Encoder
 
 if TYPE_CHECKING:
@@ -417,6 +418,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         write_whole,
     )
 
+    options = vars(args)
+    named = (options.get(name) for name in ("known", "thresholds", "goals"))
+    _check_results(
+        (args.markdown, args.card, args.json, args.figure, options.get("items")),
+        (*_data_beside(args.data), args.model, *named, *options.get("earlier", ())),
+        args.groups and args.groups[0],
+    )
     _check_pages((args.markdown, args.card), FIGURES)
     prepare_model(args.model, args.allow_host, args.boxes)
     table = args.groups and (Path(args.groups[0]), args.groups[1])
@@ -471,6 +479,10 @@ def _reliability(args: argparse.Namespace) -> int:
         write_whole,
     )
 
+    _check_results(
+        (args.markdown, args.figure, args.items),
+        (*_data_beside(args.data), args.model, args.questions, *args.unlike),
+    )
     _check_pages((args.markdown,), RELIABILITY)
     plan = _filled(ReliabilityPlan, args, budget=parse_budget(args.budget))
     assessed = measure(plan)
@@ -513,6 +525,7 @@ def _convert(args: argparse.Namespace) -> int:
 def _summarise(args: argparse.Namespace) -> int:
     from .convert import draw_sheet, summarise
 
+    _check_results((args.sheet,), (args.folder,))
     print(summarise(args.folder).markdown)  # noqa: T201
     if args.sheet:
         if broken := draw_sheet(args.folder, args.sheet):
@@ -530,6 +543,31 @@ def _export(args: argparse.Namespace) -> int:
     for note in done.notes:
         print(f"note: {note}")  # noqa: T201
     return 0
+
+
+def _check_results(
+    written: Sequence[Path | str | None],
+    read: Sequence[Path | str | None],
+    *more: Path | str | None,
+) -> None:
+    """Refuse results that cannot be written, or would be in the place of something else.
+
+    Raises
+    ------
+    QueryError, ExportError
+        Names the file; see `files.refuse_overwriting`.
+    """
+    results = [Path(file) for file in written if file is not None]
+    for file in results:
+        if file.is_dir():
+            raise QueryError(f"{file.name} is a folder; give a file to write to")
+        refuse_inside_slide(file)
+    refuse_overwriting(results, [Path(file) for file in (*read, *more) if file is not None])
+
+
+def _data_beside(data: Path) -> list[Path]:
+    """A file of samples, and those of its other splits."""
+    return [data, *(data.with_name(f"{split}.jsonl") for split in ("train", "val", "test"))]
 
 
 def _check_pages(pages: Sequence[Path | None], what: str) -> None:

@@ -7,10 +7,18 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import new_record
 from napari_pathreason.models import FixedAllocator
-from napari_pathreason.training import add_evaluate_parser, add_train_parser, read_samples
+from napari_pathreason.training import (
+    Sample,
+    add_evaluate_parser,
+    add_train_parser,
+    read_samples,
+    write_samples,
+)
 from napari_pathreason.training.evaluation import EvaluationPlan, evaluate, pick
 from tests.support import make_tiny_checkpoint
 
@@ -272,3 +280,157 @@ def test_a_page_without_marks_is_refused_before_anything_is_asked(converted, tmp
     args = _parse("evaluate", "no model", "--data", "no data", "--card", str(page))
     with pytest.raises(QueryError, match="no marks"):
         args.run(args)
+
+
+@pytest.fixture
+def own_data(converted, tmp_path):
+    """Samples with pictures of their own, which a test may change."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    samples = []
+    for number, sample in enumerate(read_samples(converted / "val.jsonl")[:6]):
+        name = f"{number}.png"
+        Image.new("RGB", (64, 64), (40 * number, 90, 120)).save(folder / name)
+        samples.append(
+            Sample(image=name, task="vqa", question="Is it?", answer="yes", choices=("yes", "no"),
+                   source=sample.source)
+        )  # fmt: skip
+    write_samples(folder / "val.jsonl", samples)
+    return folder
+
+
+def swap_picture(folder):
+    other = folder / "other.png"
+    Image.new("RGB", (64, 64), (250, 20, 30)).save(other)
+    other.replace(folder / "1.png")
+
+
+def test_no_known_answer_is_of_another_picture(own_data, tmp_path, monkeypatch, always, capsys):
+    performer = always("<think></think><answer>yes</answer>")
+    first, again = tmp_path / "first.jsonl", tmp_path / "again.jsonl"
+    plan = _plan(
+        monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False, items=first
+    )
+    evaluate(plan)
+    asked = performer.asked
+    swap_picture(own_data)
+    capsys.readouterr()
+    evaluate(replace(plan, items=again, known=first))
+    assert performer.asked == asked + 1
+    said = capsys.readouterr().err
+    assert "first.jsonl: 2 of 12 kept answers are of another model or to other pictures" in said
+    changed = [
+        json.loads(line)["index"]
+        for line, former in zip(
+            again.read_text().splitlines(), first.read_text().splitlines(), strict=True
+        )
+        if json.loads(line)["of"] != json.loads(former)["of"]
+    ]
+    assert len(changed) == 2  # the model's and the constant one, of one question
+    assert len(set(changed)) == 1
+
+
+def test_no_known_answer_is_of_another_model(own_data, tmp_path, monkeypatch, always, capsys):
+    performer = always("<think></think><answer>yes</answer>")
+    first = tmp_path / "first.jsonl"
+    plan = _plan(
+        monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False, items=first
+    )
+    for name in ("a", "b"):
+        make_tiny_checkpoint(tmp_path / name)
+    (tmp_path / "b" / "generation_config.json").write_text('{"temperature": 0.5}')
+    evaluate(replace(plan, model=str(tmp_path / "a")))
+    asked = performer.asked
+    capsys.readouterr()
+    known = {"known": first, "items": None}
+    evaluate(replace(plan, model=str(tmp_path / "a"), **known))
+    assert (performer.asked, capsys.readouterr().err.count("kept answers")) == (asked, 0)
+    evaluate(replace(plan, model=str(tmp_path / "b"), **known))
+    assert performer.asked == 2 * asked
+    assert "6 of 12 kept answers are of another model" in capsys.readouterr().err
+
+
+def test_a_record_that_does_not_say_its_model_is_taken_with_a_word(
+    own_data, tmp_path, monkeypatch, always, capsys
+):
+    performer = always("<think></think><answer>yes</answer>")
+    first = tmp_path / "first.jsonl"
+    plan = _plan(
+        monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False, items=first
+    )
+    evaluate(plan)
+    asked = performer.asked
+    older = _changed(
+        first, tmp_path / "old.jsonl", lambda line: {k: v for k, v in line.items() if k != "of"}
+    )
+    capsys.readouterr()
+    evaluate(replace(plan, items=None, known=older))
+    assert performer.asked == asked
+    assert "12 of 12 kept answers do not say of which model and pictures" in capsys.readouterr().err
+
+
+def test_stages_about_other_pictures_are_refused(own_data, tmp_path, monkeypatch, always):
+    performer = always("<think></think><answer>yes</answer>")
+    plan = _plan(monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False)
+    report, file = evaluate(plan), tmp_path / "first.json"
+    file.write_text(report.json)
+    assert evaluate(replace(plan, earlier=(file,))).earlier
+    older = json.loads(report.json)
+    del older["about"]["pictures_sha256"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    notes = evaluate(replace(plan, earlier=(tmp_path / "older.json",))).notes
+    assert "older.json does not say which pictures it is of." in notes
+    swap_picture(own_data)
+    with pytest.raises(QueryError, match="about other pictures"):
+        evaluate(replace(plan, earlier=(file,)))
+
+
+def test_a_picture_that_is_replaced_while_it_is_evaluated_ends_it(
+    own_data, tmp_path, monkeypatch, always
+):
+    performer = always("<think></think><answer>yes</answer>")
+    plan = _plan(monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False)
+    load = SimpleNamespace(performer=performer, allocator=FixedAllocator())
+
+    def load_models(*_):
+        swap_picture(own_data)
+        return load
+
+    monkeypatch.setattr(
+        "napari_pathreason.training.evaluation._evaluation.load_models", load_models
+    )
+    with pytest.raises(QueryError, match="its input was changed: other pictures"):
+        evaluate(plan)
+
+
+def test_two_evaluations_do_not_write_one_record(own_data, tmp_path, monkeypatch, always):
+    performer = always("<think></think><answer>yes</answer>")
+    items = tmp_path / "items.jsonl"
+    items.write_text("of the former one\n")
+    plan = _plan(
+        monkeypatch, performer, own_data / "val.jsonl", (4,), None, blank=False, items=items
+    )
+    with new_record(tmp_path / "other.jsonl") as mine:
+        mine.write("mine\n")
+        mine.flush()
+        with pytest.raises(ExportError, match=r"another process is writing other\.jsonl"):
+            evaluate(replace(plan, items=tmp_path / "other.jsonl"))
+    assert (tmp_path / "other.jsonl").read_text() == "mine\n"
+    evaluate(plan)
+    assert len(items.read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize("option", ["--items", "--json", "--markdown", "--card", "--figure"])
+@pytest.mark.parametrize("file", ["val.jsonl", "train.jsonl", "model/config.json"])
+def test_no_result_is_written_over_what_is_read(own_data, tmp_path, option, file):
+    make_tiny_checkpoint(own_data / "model")
+    (own_data / "train.jsonl").write_bytes((own_data / "val.jsonl").read_bytes())
+    before = (own_data / file).read_bytes()
+    words = ("evaluate", str(own_data / "model"), "--data", str(own_data / "val.jsonl"))
+    args = _parse(*words, option, str(own_data / file))
+    with pytest.raises(ExportError, match="is read by this command"):
+        args.run(args)
+    args = _parse(*words, "--json", str(tmp_path / "a"), "--items", str(tmp_path / "a"))
+    with pytest.raises(ExportError, match="two results would be written to a"):
+        args.run(args)
+    assert (own_data / file).read_bytes() == before

@@ -7,14 +7,23 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from napari_pathreason.errors import QueryError
-from napari_pathreason.models import BUDGETS, find_checkpoint, is_address, load_models
-from napari_pathreason.training.run import fingerprint
+from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.models import (
+    BUDGETS,
+    checkpoint_sha256,
+    find_checkpoint,
+    is_address,
+    load_models,
+    resolve_address,
+    served_sha256,
+)
+from napari_pathreason.training.run import check_unchanged, data_identity
 from napari_pathreason.training.samples import CROP, Pictures, Sample, read_samples
 from napari_pathreason.types import Encoder
 
@@ -164,18 +173,21 @@ def evaluate(plan: EvaluationPlan) -> Report:
     PathreasonError
         If the data, the model or a library of the baseline is missing; names the remedy.
     """
+    identify = partial(_identity_of, plan)
+    of = identify()
     about: dict[str, Any] = {
         "per_topic": plan.per_topic,
         "seed": plan.seed,
         "split": plan.data.stem,
-        "data_sha256": fingerprint(plan.data.parent),
+        "data_sha256": of["data"],
+        "pictures_sha256": of["pictures"],
     }
     if plan.encoder != "exact":
         about["encoder"] = plan.encoder
     if plan.choose_thresholds:
         refuse_on_test(plan.data, "--choose-thresholds")
     thresholds = read_thresholds(plan.thresholds)
-    earlier, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
+    stages, goals = read_stages(plan.earlier, about), read_goals(plan.goals)
     asks_all = bool(set(plan.policies) - {"fixed"})  # every budget of the grid, then
     refuse_choice_on_test(goals, plan.data, BUDGETS if asks_all else plan.budgets)
     if plan.baseline:
@@ -187,13 +199,16 @@ def evaluate(plan: EvaluationPlan) -> Report:
     else:
         groups = own_groups(samples)
     pictures = Pictures(plan.data.parent)
+    pictures.hold(samples)
     models = load_models(plan.model, plan.device, plan.encoder)
+    check_unchanged(of, identify())  # what figures are of is what was read
     check_policies(plan.policies, models.allocator)
     token_px = models.performer.info.dims.token_px
-    scorer = Scorer(samples, pictures, token_px, plan.seed, groups)
+    fitted_on = " ".join(str(of[name]) for name in ("data", "pictures"))
+    scorer = Scorer(samples, pictures, token_px, plan.seed, groups, of["model"], fitted_on)
     known = read_known(plan.known, scorer)
-    if known.lacking:
-        tqdm.write(known.lacking, file=sys.stderr)
+    for line in known.lacking:
+        tqdm.write(line, file=sys.stderr)
     with open_record(plan.items) as file:
         items = list(record(constant_items(scorer), file))
         if plan.baseline:
@@ -248,18 +263,36 @@ def evaluate(plan: EvaluationPlan) -> Report:
         policies,
         outcomes(rows, goals),
         about,
-        earlier,
+        stages.rows,
         group_table(shown, run, plan.seed),
         plan.groups[1] if plan.groups else "group",
         (
             *models.performer.info.notes,
             *_notes(others, plan, grouped=any(groups)),
             *(() if begins or not plan.blank else (NOT_BEGUN,)),
+            *stages.notes,
             *provenance_notes(about, made, len(samples), rows),
         ),
         made,
         thresholds if plan.choose_thresholds else {},
     )
+
+
+def _identity_of(plan: EvaluationPlan) -> dict[str, str]:
+    """Data, pictures and model of an evaluation, by their content."""
+    splits = [plan.data.stem, *(["train"] if plan.baseline else [])]
+    return {**data_identity(plan.data.parent, splits), "model": _model_identity(plan)}
+
+
+def _model_identity(plan: EvaluationPlan) -> str:
+    """What tells all of a model that can change an answer; empty where there is no such model."""
+    if is_address(plan.model):
+        return served_sha256(resolve_address(plan.model))
+    try:
+        folder, name = find_checkpoint(plan.model)
+        return f"{checkpoint_sha256(folder, name, allocators=False)} {plan.encoder}"
+    except ModelError:  # said where it is loaded
+        return ""
 
 
 def _notes(left_out: Sequence[int | None], plan: EvaluationPlan, *, grouped: bool) -> Iterator[str]:

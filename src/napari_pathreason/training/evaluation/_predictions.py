@@ -8,6 +8,7 @@ and are never taken from it, since the rules by which they were given may have c
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 from collections import defaultdict
@@ -23,6 +24,7 @@ import numpy as np
 
 from napari_pathreason import tasks
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import new_record
 from napari_pathreason.training.samples import (
     Phrasing,
     Pictures,
@@ -74,6 +76,7 @@ class Prediction:
     of ``boxes`` in their order; ``probabilities`` are those of ``choices`` in theirs, before
     they are calibrated too; None where they are not known. ``other_order`` is the
     answer to the same question with its choices reversed; None where that was not asked.
+    ``of`` tells model and picture by their content (`Scorer.origin`); None in older records.
     """
 
     index: int
@@ -109,6 +112,7 @@ class Prediction:
     box_confidences: tuple[float, ...] | None = None
     probabilities: tuple[float, ...] | None = None
     other_order: str | None = None
+    of: str | None = None
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -131,6 +135,10 @@ class Scorer:
     groups : sequence of str
         What each question's picture shares with others (`Prediction.group`); empty where none is
         known.
+    model : str
+        What tells the model that answers by its content; empty where that is out of reach.
+    train : str
+        The same of what the baseline is fitted on.
     """
 
     def __init__(
@@ -140,7 +148,10 @@ class Scorer:
         token_px: int,
         seed: int = 0,
         groups: Sequence[str] = (),
+        model: str = "",
+        train: str = "",
     ) -> None:
+        self._model, self._train = model, train
         self.samples = samples
         self.pictures = pictures
         self.token_px = token_px
@@ -152,6 +163,12 @@ class Scorer:
     def _read(self, index: int) -> View:
         view = read_view(self.samples[index], self.pictures, SMALLEST, self.token_px)
         return replace(view, pixels=np.empty((0, 0, 3), np.uint8))
+
+    def origin(self, index: int, condition: Condition) -> str:
+        """What tells who answered a question, and before which picture, by their content."""
+        who = {"baseline": self._train, "constant": ""}.get(condition, self._model)
+        words = f"{who} {self.pictures.sha256(self.samples[index])}"
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     def target(self, index: int) -> tasks.Target:
         """The label of a question."""
@@ -199,6 +216,7 @@ class Scorer:
             choices=sample.choices,
             reply=answer.reply,
             boxes=answer.boxes,
+            of=self.origin(index, condition),
             **self._scores(index, condition, answer),
             **measured,
         )
@@ -309,10 +327,7 @@ def from_line(line: str) -> Prediction:
 
 def open_record(path: Path | None) -> AbstractContextManager[IO[str] | None]:
     """A new file for `record`; None without a path."""
-    if path is None:
-        return nullcontext()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8")
+    return nullcontext() if path is None else new_record(path)
 
 
 def record(items: Iterable[Prediction], file: IO[str] | None) -> Iterator[Prediction]:
@@ -328,12 +343,12 @@ def record(items: Iterable[Prediction], file: IO[str] | None) -> Iterator[Predic
 class Known:
     """Items of an earlier evaluation, parsed and scored anew.
 
-    ``lacking`` says in one line what items of the record lack and how many were left out for it;
-    empty where nothing is missing.
+    ``lacking`` says, a line each, which items of the record were left out, and why, and what those
+    that were taken do not say.
     """
 
     items: tuple[Prediction, ...] = ()
-    lacking: str = ""
+    lacking: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> list[Prediction]:
@@ -355,8 +370,8 @@ def read_known(file: Path | None, scorer: Scorer) -> Known:
     file : Path or None
         JSONL, packed where its name ends in ``.gz``.
     scorer : Scorer
-        Of what is asked now; the file must be of the same questions, and of the same model, which
-        it does not tell.
+        Of what is asked now; the file must be of the same questions. Answers of another model, or
+        to another picture, are left out.
 
     Raises
     ------
@@ -379,18 +394,32 @@ def read_known(file: Path | None, scorer: Scorer) -> Known:
             f"{file.name} is of other questions; evaluate with the same --data, --per-topic "
             "and --seed, or leave --known out"
         )
-    whole = [item for item in items if not item.lacks]
+    complete = [item for item in items if not item.lacks]
+    origins = [
+        None if i.of is None else i.of == scorer.origin(i.index, i.condition) for i in complete
+    ]
+    whole = [item for item, same in zip(complete, origins, strict=True) if same is not False]
     scored = {
         place: scorer.again(whole[place])  # all answers to a question at once: its labels are read
         for place in sorted(range(len(whole)), key=lambda place: whole[place].index)
     }
-    lacking = ""
+    lacking = []
     if parts := list(dict.fromkeys(part for item in items for part in item.lacks)):
-        lacking = (
-            f"{file.name}: {len(items) - len(whole):,} of {len(items):,} kept answers lack the "
+        lacking.append(
+            f"{file.name}: {len(items) - len(complete):,} of {len(items):,} kept answers lack the "
             f"{', '.join(parts)} and cannot be scored anew; they are asked for again"
         )
-    return Known(tuple(scored[place] for place in range(len(whole))), lacking)
+    if others := origins.count(False):
+        lacking.append(
+            f"{file.name}: {others:,} of {len(items):,} kept answers are of another model or to "
+            "other pictures; they are asked for again"
+        )
+    if unsaid := origins.count(None):
+        lacking.append(
+            f"{file.name}: {unsaid:,} of {len(items):,} kept answers do not say of which model and "
+            "pictures they are; they are taken for those of this one"
+        )
+    return Known(tuple(scored[place] for place in range(len(whole))), tuple(lacking))
 
 
 def _asks_the_same(item: Prediction, samples: Sequence[Sample]) -> bool:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from napari_pathreason import QueryError, Region, Reliability
 from napari_pathreason.engine import Job, Models, ask
+from napari_pathreason.files import atomic_bytes
 from napari_pathreason.models import load_models
 from napari_pathreason.slides import Slide, open_slide, slide_from_arrays, tissue_share
 from napari_pathreason.tasks import TASKS, abstains
@@ -392,4 +393,6 @@ def draw_curve(assessed: Sequence[Assessed], path: Path) -> None:
     axes.set(xlabel="coverage (dotted: called reliable)", ylabel="risk (1 - score)")
     axes.set_ylim(bottom=0)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_bytes(path) as out:
+        figure.savefig(out, dpi=120, format="png")

@@ -33,6 +33,7 @@ from ._ranking import THRESHOLD, Thresholds, box_figures, class_ranking, two_cho
 
 ALL = "all"
 OWN = 0.05
+_PICTURES = "pictures_sha256"
 """Share of the questions that must be shown another picture for a budget to be one of its own."""
 WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
 BANDS = (128, 256, 512)
@@ -155,7 +156,15 @@ def group_table(items: Sequence[Prediction], run: Run, seed: int = 0) -> list[Ro
     ]
 
 
-def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Rows of the stages of training before; ``notes`` say what is not known of them."""
+
+    rows: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
+
+
+def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> Stages:
     """Rows over all topics, of fixed budgets, out of files of ``evaluate --json``.
 
     Parameters
@@ -168,9 +177,9 @@ def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[st
     Raises
     ------
     QueryError
-        If a file is missing, is none of ours, or asked other questions.
+        If a file is missing, is none of ours, or asked other questions or about other pictures.
     """
-    rows = []
+    rows, notes = [], []
     for file in files:
         try:
             results = json.loads(file.read_text(encoding="utf-8"))
@@ -179,13 +188,16 @@ def read_stages(files: Sequence[Path], about: Mapping[str, Any]) -> list[dict[st
             raise QueryError(
                 f"{file.name} is no result of `pathreason evaluate --json`; make it anew"
             ) from None
+        if isinstance(questions, dict) and _PICTURES not in questions:
+            questions = {**questions, _PICTURES: about[_PICTURES]}
+            notes.append(f"{file.name} does not say which pictures it is of.")
         if questions != about:
             raise QueryError(
-                f"{file.name} asked other questions, or with another encoder; evaluate both with "
-                "the same --data, --per-topic, --seed and --encoder"
+                f"{file.name} asked other questions, about other pictures, or with another "
+                "encoder; evaluate both with the same --data, --per-topic, --seed and --encoder"
             )
         rows += [r for r in all_rows if r["topic"] == r["side"] == ALL and r["policy"] == "fixed"]
-    return rows
+    return Stages(rows, tuple(notes))
 
 
 def own_budgets(items: Sequence[Prediction]) -> tuple[list[int | None], list[int | None]]:

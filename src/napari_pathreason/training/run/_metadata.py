@@ -183,22 +183,24 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def data_identity(folder: Path) -> dict[str, str]:
+def data_identity(folder: Path, splits: Sequence[str] = ("train", "val")) -> dict[str, str]:
     """What a run learns from, by its content: hashes of the samples, and of their pictures.
 
     Parameters
     ----------
     folder : Path
-        Of ``train`` and ``val``.
+        Of the splits.
+    splits : sequence of str
+        Those that are read, as their files are called.
 
     Returns
     -------
     dict
         ``data``, see `fingerprint`; ``pictures``, over the names and the content of all files that
-        ``train`` and ``val`` name (`picture_sha256`). A file that is missing counts as such.
+        these splits name (`picture_sha256`). A file that is missing counts as such.
     """
     files: set[str] = set()
-    for split in ("train", "val"):
+    for split in splits:
         with suppress(OSError), (folder / f"{split}.jsonl").open("rb") as lines:
             for line in lines:
                 files.update(_files_in(line))
