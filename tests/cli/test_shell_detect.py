@@ -278,3 +278,17 @@ def test_no_summary_is_written_over_what_is_read(shell, loads, stained, tmp_path
     assert one_line(done.err)
     assert "is read by this command, which would write over it" in done.err
     assert (tmp_path / file).read_bytes() == before
+
+
+def test_a_name_cannot_make_a_line_of_its_own(shell, loads, stained, tmp_path):
+    odd = tmp_path / "a\npathreason: b\t.png"
+    stained.rename(odd)
+    bad = tmp_path / "c\nd.png"
+    bad.write_bytes(b"no picture")
+    done = shell("detect", odd, bad, "-o", tmp_path / "out", *RUN, "--skip-errors")
+    assert done.code == 2
+    assert done.out.startswith("a\ufffdpathreason: b\ufffd.png: ")
+    assert all(line.startswith(("a\ufffd", "  ")) for line in done.out.splitlines())
+    assert all(line.startswith("pathreason: ") for line in done.err.splitlines())
+    assert "1 of 2 slides failed: c\ufffdd.png" in done.err
+    assert (tmp_path / "out" / odd.name / "findings.csv").is_file()

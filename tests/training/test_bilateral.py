@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
+from napari_pathreason.errors import QueryError
 from napari_pathreason.models import BUDGETS, load_models
-from napari_pathreason.training import allocator, bilateral, performer, read_samples
+from napari_pathreason.training import (
+    Sample,
+    allocator,
+    bilateral,
+    performer,
+    read_samples,
+    write_samples,
+)
 from napari_pathreason.training.bilateral import learned_policy, train_bilateral
 from napari_pathreason.training.recipe import AllocatorRecipe, BilateralRecipe, GRPORecipe
 from napari_pathreason.training.samples import Pictures
@@ -161,3 +170,29 @@ def test_two_processes_train_one_model(
 def test_the_shell_knows_it(tmp_path, capsys):
     assert main(["train", "bilateral", "--recipe", str(tmp_path / "none.yaml")]) == 2
     assert "recipes/qwen3-vl-2b.yaml" in capsys.readouterr().err
+
+
+def test_an_allocator_looks_only_at_the_pictures_that_were_there(turns, tmp_path, monkeypatch):
+    """What was put in the place of one would choose the budget of the other."""
+    data = tmp_path / "data"
+    data.mkdir()
+    sample = Sample(
+        image="0.png", task="vqa", question="Is it?", answer="yes", choices=("yes", "no"),
+        source="made",
+    )  # fmt: skip
+    Image.new("RGB", (64, 64), (40, 90, 120)).save(data / "0.png")
+    for split in ("train", "val"):
+        write_samples(data / f"{split}.jsonl", [sample])
+    changed = turns.model_copy(update={"data": turns.data.model_copy(update={"folder": str(data)})})
+    start, policies = train_sft(changed), []
+
+    def train(recipe, policy):
+        policies.append(policy)
+        return shutil.copytree(start, Path(recipe.output) / "grpo/model")
+
+    monkeypatch.setattr(bilateral, "train_performer", train)
+    train_bilateral(changed)
+    Image.new("RGB", (64, 64), (250, 20, 30)).save(tmp_path / "other.png")
+    (tmp_path / "other.png").replace(data / "0.png")
+    with pytest.raises(QueryError, match=r"the picture 0\.png was changed while this run went on"):
+        policies[1](sample)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from napari_pathreason.cli import main
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.models import load_models, remember_model, remembered_models
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import convert
@@ -282,3 +282,25 @@ def test_one_command_goes_from_pictures_to_a_page(kidneys, own_home, blank_model
     assert {s.group for s in read_samples(out / "data/test.jsonl")} <= {f"p{n}" for n in range(8)}
     assert class_names(read_samples(out / "data/train.jsonl")) == sorted(CLASSES)
     assert main(words) == 0  # every stage is over
+
+
+def test_the_best_weights_are_those_that_scored_best(tmp_path):
+    file, weights = tmp_path / "best.json", tmp_path / "best"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(b"1")
+    best = BestWeights(file, "score", None)
+    assert best.is_better(10, 0.5)
+    best.write()
+    (weights / "model.safetensors").write_bytes(b"2")
+    assert not best.is_better(20, 0.4)
+    best.write()  # which does not take others for the best ones
+    with pytest.raises(ExportError, match="the weights in the folder best are not those"):
+        BestWeights(file, "score", None, step=20).take(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    (weights / "model.safetensors").write_bytes(b"1")
+    BestWeights(file, "score", None, step=20).take(tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == b"1"
+    for text in ("{", "[]", file.read_text().replace('"value": 0.5', '"value": 0.9')):
+        file.write_text(text)
+        with pytest.raises(ExportError, match=r"best\.json in the folder .* is damaged"):
+            BestWeights(file, "score", None, step=20)

@@ -208,19 +208,19 @@ class _Runs:
                 try:
                     end = self.one(name, slide)
                 except PathreasonError as error:
-                    shown = {"name": files.plain_text(name), "error": str(error)}
-                    summaries.append({**shown, "state": "failed"})
+                    shown = files.plain_text(name)
+                    summaries.append({"name": shown, "error": str(error), "state": "failed"})
                     # no other slide fares better with a model that does not answer
                     if not args.skip_errors or isinstance(error, ModelError):
                         raise
-                    failed.append(name)
+                    failed.append(shown)
                     progress.clear()
-                    print(printable(f"pathreason: {name}: {error}"), file=sys.stderr)
+                    print(printable(f"pathreason: {shown}: {error}"), file=sys.stderr)
                     continue
                 summaries.append(_summary(name, end))
                 progress.clear()
                 if args.json != "-":
-                    print(_line(name, end), flush=True)
+                    print(_line(files.plain_text(name), end), flush=True)
         finally:
             progress.clear()
             if args.json and summaries:
@@ -238,6 +238,7 @@ class _Runs:
         from napari_pathreason import slide_run
 
         args, progress = self.args, self.progress
+        shown = files.plain_text(name)
         boxes = doubted = 0
 
         def watch(event: slide_run.RunEvent) -> None:
@@ -247,16 +248,16 @@ class _Runs:
                 costs = estimate_costs(event.plan.settings.query, event.plan.model)
                 for lines in (*slide.notes, *event.plan.model.notes, *event.plan.notes, costs):
                     if lines:
-                        print(f"pathreason: {name}: {lines}", file=sys.stderr, flush=True)
+                        print(f"pathreason: {shown}: {lines}", file=sys.stderr, flush=True)
             elif isinstance(event, slide_run.TileDone):
                 boxes += len(event.record.detections)
                 doubted += event.record.reliability.level == "none"
             elif isinstance(event, slide_run.Progress):
                 found = f"{boxes:,} boxes" if self.settings.is_detection else ""
-                progress.show(f"{name}: {_bar(event, found, doubted)}")
+                progress.show(f"{shown}: {_bar(event, found, doubted)}")
 
         with open_with(path, args.slide_mpp, args) as slide:
-            progress.show(f"{name}: looking for tissue")
+            progress.show(f"{shown}: looking for tissue")
             answers: slide_run.Answers = slide_run.AnswersHere(slide, self.load)
             if args.scheduler:
                 load = slide_run.LoadModels(

@@ -16,7 +16,7 @@ from napari_pathreason.budgets import plan
 from napari_pathreason.engine import Allocator
 from napari_pathreason.models import BUDGETS, load_allocator, load_models, read_info
 from napari_pathreason.training.recipe import Recipe
-from napari_pathreason.training.samples import Pictures, Sample
+from napari_pathreason.training.samples import Pictures, Sample, read_samples
 
 from .allocator import train_allocator
 from .performer import train_performer
@@ -63,7 +63,10 @@ def _policy_of(folder: Path, turn: Recipe) -> BudgetPolicy:
     written = turn.allocator.form == "text"
     allocator = load_models(folder).allocator if written else load_allocator(folder)
     token_px = read_info(folder, folder.name).dims.token_px
-    return learned_policy(allocator, Pictures(Path(turn.data.folder)), token_px, turn.grpo.budgets)
+    data = Path(turn.data.folder)
+    pictures = Pictures(data)
+    pictures.hold(read_samples(data / "train.jsonl"))  # as the performer that learns by it does
+    return learned_policy(allocator, pictures, token_px, turn.grpo.budgets)
 
 
 def learned_policy(

@@ -177,6 +177,6 @@ def train_sft(recipe: Recipe) -> Path:
     if best is None:
         save("model")
     elif accelerator.is_main_process:
-        run.copy_checkpoint(out / "best", out / "model")
+        best.take(out / "model")
     accelerator.wait_for_everyone()
     return out / "model"

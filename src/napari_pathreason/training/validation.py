@@ -19,7 +19,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from napari_pathreason import models
-from napari_pathreason.files import write_json
+from napari_pathreason.errors import ExportError
+from napari_pathreason.exports import fingerprint
+from napari_pathreason.files import check_sum, with_checksum, write_json
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training import grpo
 from napari_pathreason.training.evaluation import (
@@ -31,6 +33,7 @@ from napari_pathreason.training.evaluation import (
     pick,
     recalls,
 )
+from napari_pathreason.training.run import copy_checkpoint
 from napari_pathreason.training.samples import (
     Pictures,
     Sample,
@@ -213,6 +216,11 @@ class BestWeights:
     of : mapping, optional
         Identity of the run (`run.identity_of`). What another one has left is no score of this run,
         nor are the weights: one that was killed before its first state has no other witness.
+
+    Raises
+    ------
+    ExportError
+        If the file is not as it was written.
     """
 
     def __init__(
@@ -229,34 +237,66 @@ class BestWeights:
         self._of = json.loads(json.dumps(dict(of or {})))
         self.step, self.value = 0, -np.inf
         self._scores: dict[int, float] = {}
+        self._weights, self._is_new = "", False
         if file.is_file():
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = self._read()
             if content["measure"] == measure and content.get("of") == self._of:
                 self.step, self.value = content["step"], content["value"]
                 self._scores = {int(s): v for s, v in content["scores"].items()}
+                self._weights = content["weights"]
         self._scores = {s: v for s, v in self._scores.items() if s <= step}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return check_sum(json.loads(self._file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ExportError(
+                f"{self._file.name} in the folder {self._file.parent.name} is damaged; choose "
+                "another output, or delete that folder to begin anew"
+            ) from error
+
+    def _found(self) -> str:
+        """What tells the weights that lie there by their content; empty where there are none."""
+        folder = self._file.with_suffix("")
+        return fingerprint(folder) if folder.is_dir() else ""
+
+    def take(self, target: Path) -> None:
+        """Copy the best weights, once all is learnt.
+
+        Raises
+        ------
+        ExportError
+            If they are not those that scored best.
+        """
+        if self._found() != self._weights:
+            raise ExportError(
+                f"the weights in the folder {self._file.stem} are not those that scored best; "
+                "choose another output, or delete that run to begin anew"
+            )
+        copy_checkpoint(self._file.with_suffix(""), target)
 
     def is_better(self, step: int, value: float) -> bool:
         """Take a score down; True if it is the best so far: then the weights are to be kept."""
         self._scores[step] = value
         if value <= self.value:
             return False
-        self.step, self.value = step, value
+        self.step, self.value, self._is_new = step, value, True
         return True
 
     def write(self) -> None:
         """Write the scores, once the weights of the best one are there; in the main process."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(
-            self._file,
-            {
-                "measure": self.measure,
-                "step": self.step,
-                "value": self.value,
-                "scores": {str(step): value for step, value in self._scores.items()},
-                "of": self._of,
-            },
-        )
+        if self._is_new:
+            self._weights, self._is_new = self._found(), False
+        values = {
+            "measure": self.measure,
+            "step": self.step,
+            "value": self.value,
+            "scores": {str(step): value for step, value in self._scores.items()},
+            "of": self._of,
+            "weights": self._weights,
+        }
+        write_json(self._file, with_checksum(values))
 
     @property
     def exhausted(self) -> bool:

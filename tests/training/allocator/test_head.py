@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from napari_pathreason.cli import main
-from napari_pathreason.errors import QueryError
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.models import (
     BUDGETS,
     EFFORTS,
@@ -127,6 +127,17 @@ def test_killed_while_its_last_curve_is_drawn_a_run_draws_it_again(
         train_allocator(begun)
     train_allocator(begun)
     assert drawn == [3, 6, 8, 8]
+
+
+def test_a_damaged_state_is_one_line(begun, monkeypatch, at_every_budget):
+    monkeypatch.setattr("napari_pathreason.training.allocator._tables.tabulate", at_every_budget)
+    train_allocator(begun)
+    state = Path(begun.output) / "allocator/checkpoint.pt"
+    whole = state.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"x" * len(whole)):
+        state.write_bytes(content)
+        with pytest.raises(ExportError, match=r"checkpoint\.pt in the folder allocator is damaged"):
+            train_allocator(begun)
 
 
 @pytest.mark.slow
@@ -288,6 +299,18 @@ def test_sizes_that_rungs_share_are_asked_once_and_a_cut_table_goes_on(begun, tm
     assert tabulate(samples, pictures, again, 32, file) == table
     assert again.asked == evaluator.asked[-2:]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_a_score_that_is_not_as_it_was_written_is_asked_again(begun, tmp_path):
+    data = Path(begun.data.folder)
+    samples, pictures = read_samples(data / "val.jsonl")[:3], Pictures(data)
+    file, evaluator = tmp_path / "scores.jsonl", CountingEvaluator()
+    table = tabulate(samples, pictures, evaluator, 32, file)
+    text = file.read_text()
+    file.write_text(text.replace('"score": 0.5', '"score": 0.9', 1))
+    again = CountingEvaluator()
+    assert tabulate(samples, pictures, again, 32, file) == table
+    assert again.asked == evaluator.asked[:1]
 
 
 def test_processes_ask_a_share_each_and_one_table_holds_all(begun, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate import Accelerator
 from PIL import Image, ImageOps
 
@@ -18,6 +19,7 @@ from napari_pathreason.training.recipe import LoraRecipe
 from napari_pathreason.training.run import (
     STEP,
     alone,
+    check_files,
     check_same_run,
     identity_of,
     join,
@@ -228,3 +230,102 @@ def test_torchrun_without_its_setting_is_refused_and_writes_nothing(recipe, tmp_
     assert told.returncode != 0
     assert "set ACCELERATE_USE_CPU=true" in told.stderr
     assert {path.name for path in Path(recipe.output).iterdir()} <= {".lock"}
+
+
+@pytest.fixture
+def two_states(of, tmp_path):
+    """A state of step 1, and one of step 2 of the same run, of the same kinds of files."""
+    folders = []
+    for step in (1, 2):
+        torch.manual_seed(step)
+        model = torch.nn.Linear(2, 2)
+        accelerator = Accelerator()
+        prepared = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), 0.1 * step))
+        assert prepared
+        out = tmp_path / f"step-{step}"
+        save_state(accelerator, out, step, of())
+        folders.append(last_checkpoint(out))
+    return folders
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin"])
+@pytest.mark.parametrize("what", ["missing", "cut", "of another state"])
+def test_a_state_is_taken_up_only_with_the_files_that_were_written_with_it(two_states, name, what):
+    state, other = two_states
+    assert check_files(state, Path("run")) == 1
+    file = state / name
+    if what == "missing":
+        file.unlink()
+    elif what == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        file.write_bytes((other / name).read_bytes())
+    with pytest.raises(ExportError, match=f"{name} of the state in the folder run is missing or"):
+        check_files(state, Path("run"))
+
+
+def test_the_step_of_a_state_is_that_of_its_files(two_states, of):
+    state, other = two_states
+    (state / "random_states_0.pkl").unlink()  # nothing that is drawn follows from it
+    assert check_files(state, Path("run")) == 1
+    values = json.loads((state / STEP).read_text())
+    (state / STEP).write_text(json.dumps({**values, "step": 2}))
+    with pytest.raises(ExportError, match="the state in the folder run is damaged"):
+        check_same_run(state, of(), Path("run"))
+    (state / STEP).write_bytes((other / STEP).read_bytes())
+    check_same_run(state, of(), Path("run"))
+    with pytest.raises(ExportError, match="of the state in the folder run is missing or"):
+        check_files(state, Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"WORLD_SIZE": "2"}, "accelerate sees 1, as nobody says RANK, MASTER_ADDR, MASTER_PORT; launch"),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, "accelerate sees 1, as nobody says MASTER_ADDR, MASTER_PORT; launch"),
+        ({"WORLD_SIZE": "x"}, "WORLD_SIZE is x, which is no number of processes"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is 0, which is no number of processes"),
+    ],
+)
+def test_half_a_launch_is_refused(recipe, monkeypatch, environment, told):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    began = []
+    with pytest.raises(QueryError, match=told):
+        alone(lambda recipe: began.append(recipe))(recipe)
+    assert began == []
+
+
+def test_a_rank_alone_does_not_let_two_runs_into_a_folder(recipe, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    began = []
+    with (
+        locked(Path(recipe.output)),
+        pytest.raises(ExportError, match="another process is at work in the folder run"),
+    ):
+        alone(lambda recipe: began.append(recipe))(recipe)
+    assert began == []
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("data", "the output data is the folder of the data"),
+        ("run/model", "the output model is the folder of the model to start from"),
+        ("run", "model.start is the folder that the run would write its own model to"),
+    ],
+)
+def test_a_run_writes_over_nothing_that_it_reads(recipe, tmp_path, output, told):
+    for name in ("data", "run/model"):
+        (tmp_path / name).mkdir(parents=True)
+    changed = recipe.model_copy(
+        update={
+            "output": str(tmp_path / output),
+            "data": recipe.data.model_copy(update={"folder": str(tmp_path / "data")}),
+            "model": recipe.model.model_copy(update={"start": str(tmp_path / "run/model")}),
+        }
+    )
+    began = []
+    with pytest.raises(QueryError, match=told):
+        alone(lambda recipe: began.append(recipe))(changed)
+    assert began == []

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from napari_pathreason.errors import ExportError
 from napari_pathreason.files import atomic_bytes, atomic_text, former_folder
 from napari_pathreason.training import run
 from napari_pathreason.training.recipe import Recipe
@@ -177,10 +179,26 @@ class NetLoop:
         with atomic_bytes(self._file) as file:
             torch.save(state, file)
 
+    def _read_state(self) -> dict[str, Any]:
+        """What `_save` wrote.
+
+        Raises
+        ------
+        ExportError
+            If it is damaged.
+        """
+        try:
+            return dict(torch.load(self._file, weights_only=True))
+        except (OSError, EOFError, RuntimeError, ValueError, TypeError, UnpicklingError) as error:
+            raise ExportError(
+                f"{self._file.name} in the folder {self._file.parent.name} is damaged; delete it "
+                "to begin anew"
+            ) from error
+
     def _resume(self) -> tuple[int, float, dict[str, torch.Tensor]]:
         """Step, best held-out reward, and the weights that it is of; 0 where another run was."""
         there = self._file.is_file()
-        state = torch.load(self._file, weights_only=True) if there else {}
+        state = self._read_state() if there else {}
         if state.get("of") != self._of:
             return 0, float("-inf"), self._net.state_dict()
         self._net.load_state_dict(state["net"])

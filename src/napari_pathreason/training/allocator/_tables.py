@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from napari_pathreason import models
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import Journal
+from napari_pathreason.files import Journal, check_sum, with_checksum
 from napari_pathreason.tasks import SCORING
 from napari_pathreason.training.evaluation import Evaluator, pick
 from napari_pathreason.training.recipe import Cost, Recipe
@@ -262,15 +262,16 @@ def _ask(
 
 
 def _line(key: Key, scored: Scored) -> bytes:
-    return json.dumps({"index": key[0], "size": key[1], **asdict(scored)}).encode()
+    line = with_checksum({"index": key[0], "size": key[1], **asdict(scored)})
+    return json.dumps(line).encode()
 
 
 def _scores_in(file: Path) -> dict[Key, Scored]:
     """What an earlier run wrote."""
     scores = {}
     for line in Journal(file).lines():
-        with suppress(ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
-            record = json.loads(line)
+        with suppress(ValueError, TypeError, LookupError, AttributeError):  # then it is asked again
+            record = check_sum(json.loads(line))
             at, (width, height) = record.pop("index"), record.pop("size")
             scores[at, (width, height)] = Scored(**record)
     return scores

@@ -37,7 +37,7 @@ from napari_pathreason.engine import (
     window_budgets,
 )
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import Journal
+from napari_pathreason.files import Journal, check_sum, with_checksum
 from napari_pathreason.geometry import Box, Region
 from napari_pathreason.tasks import TASKS, Target, as_trained, is_finding
 from napari_pathreason.training.samples import Pictures, Sample, region_target
@@ -272,11 +272,13 @@ def _answer(
     for reading in answer_views(job, sorted(due, key=lambda view: view.tokens), performer):
         line = _line(own, reading)
         question.readings[lost.pop(reading.view)] = _reading(line, reading.view)
-        lines.append(json.dumps(line).encode())
+        lines.append(json.dumps(with_checksum(line)).encode())
         if len(lines) >= TOGETHER:
             journal.append(*lines)
             lines = []
-    lines += [json.dumps({"key": _key(own, view), "lost": True}).encode() for view in lost]
+    for view in lost:
+        line = with_checksum({"key": _key(own, view), "lost": True})
+        lines.append(json.dumps(line).encode())
     if lines:
         journal.append(*lines)
 
@@ -320,7 +322,7 @@ def _answers_in(journal: Journal) -> dict[str, dict[str, Any]]:
     """What an earlier run wrote, by question, window and size."""
     answers = {}
     for line in journal.lines():
-        with suppress(ValueError, TypeError, LookupError):  # a damaged disk; it is asked again
-            record: dict[str, Any] = json.loads(line)
+        with suppress(ValueError, TypeError, LookupError, AttributeError):  # then it is asked again
+            record = check_sum(json.loads(line))
             answers[record["key"]] = record
     return answers

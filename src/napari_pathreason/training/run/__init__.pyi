@@ -11,6 +11,7 @@ from ._checkpoints import (
 )
 from ._identity import (
     STEP as STEP,
+    check_files as check_files,
     check_same_run as check_same_run,
     check_unchanged as check_unchanged,
     identity_of as identity_of,

@@ -5,7 +5,6 @@ Either is written whole or not at all. Under LoRA both hold adapters, not the fr
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ from napari_pathreason.training.model import EMBEDDINGS, LEARNING, copy_processo
 from napari_pathreason.training.recipe import Recipe
 from napari_pathreason.types import BoxSpace, Metadata
 
-from ._identity import FORMAT, STEP
+from ._identity import STEP, check_files, files_of_state, state_of
 from ._log import RunLog, start_log
 from ._processes import by_first
 
@@ -62,9 +61,18 @@ def save_state(accelerator: Accelerator, out: Path, step: int, of: Mapping[str, 
     accelerator.wait_for_everyone()
 
 
-def write_step(folder: Path, step: int, of: Mapping[str, Any]) -> None:
-    """Say beside a state how many steps are done, and to which run it belongs."""
-    write_json(folder / STEP, {"format": str(FORMAT), "step": step, "of": dict(of)})
+def write_step(folder: Path, step: int, of: Mapping[str, Any], *, alone: bool = True) -> None:
+    """Say beside a state how many steps are done, to which run it belongs, and which its files are.
+
+    Parameters
+    ----------
+    folder : Path
+    step : int
+    of : mapping
+    alone : bool
+        False where other processes may still write some of its files.
+    """
+    write_json(folder / STEP, state_of(step, of, files_of_state(folder) if alone else {}))
 
 
 def last_checkpoint(out: Path) -> Path | None:
@@ -81,6 +89,11 @@ def resume(
 
     ``of`` is the identity of the run; see `start_log`.
 
+    Raises
+    ------
+    ExportError
+        If the files of the checkpoint do not belong together.
+
     Returns
     -------
     tuple
@@ -88,8 +101,8 @@ def resume(
     """
     folder, step = last_checkpoint(out), 0
     if folder is not None:
+        step = check_files(folder, out)
         accelerator.load_state(str(folder))
-        step = int(json.loads((folder / STEP).read_text(encoding="utf-8"))["step"])
     if accelerator.is_main_process:  # two would replace one file at once
         if folder == out / "checkpoint":  # what was moved aside for it, by a process that died then
             shutil.rmtree(former_folder(folder), ignore_errors=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import ExportError, QueryError
-from napari_pathreason.files import Format
+from napari_pathreason.exports import fingerprint
+from napari_pathreason.files import Format, check_sum, with_checksum
 from napari_pathreason.models import (
     checkpoint_sha256,
     described_in,
@@ -21,8 +22,14 @@ from napari_pathreason.training.recipe import PolicyRecipe, Recipe, SFTRecipe, f
 
 from ._metadata import data_identity
 
-FORMAT = Format("training state", 2, oldest=2)
+FORMAT = Format("training state", 3, oldest=3)
+"""States of version 2, which was not released, did not say which files are theirs."""
 STEP = "step.json"
+_OF_PROCESSES = ("random_states_", "rng_state")
+"""How files begin that each process writes for itself; what is drawn does not follow from them."""
+_BLOCKS = 64
+"""Of 64 KiB, that tell one file of a state from another: a state may be of many gigabytes."""
+_REMEDY = "choose another output, or delete that folder to begin anew"
 _FREE = {
     *("stop_after", "checkpoint_every", "validate_every", "validate_samples", "start"),
     *("score_samples", "best", "patience"),
@@ -99,6 +106,69 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
+def state_of(step: int, of: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """What stands beside a state: steps done, to which run it belongs, and its files."""
+    values = {"format": str(FORMAT), "step": step, "of": dict(of), "files": dict(files)}
+    return with_checksum(json.loads(json.dumps(values)))
+
+
+def files_of_state(state: Path) -> dict[str, str]:
+    """Hashes of the files that a state consists of, by their names in its folder.
+
+    Raises
+    ------
+    ExportError
+        If one cannot be read.
+    """
+    return {
+        file.relative_to(state).as_posix(): fingerprint(file, _BLOCKS)
+        for file in sorted(state.rglob("*"))
+        if file.is_file() and file.name != STEP and not file.name.startswith(_OF_PROCESSES)
+    }
+
+
+def check_files(state: Path, out: Path) -> int:
+    """Refuse a state whose files are not those that were written together.
+
+    Parameters
+    ----------
+    state : Path
+        Folder of the state.
+    out : Path
+        Folder of the run.
+
+    Returns
+    -------
+    int
+        Steps done.
+
+    Raises
+    ------
+    ExportError
+        Names the first file that is missing or another one.
+    """
+    values = _read_state(state, out)
+    found = files_of_state(state)
+    for name, content in values["files"].items():
+        if found.get(name) != content:
+            raise ExportError(
+                f"{name} of the state in the folder {out.name} is missing or not the one that was "
+                f"written with it; {_REMEDY}"
+            )
+    return int(values["step"])
+
+
+def _read_state(state: Path, out: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((state / STEP).read_text(encoding="utf-8"))
+        FORMAT.check(values["format"], f"the state in the folder {out.name}", _REMEDY)
+        whole = check_sum(values)
+        dict(whole["of"]), dict(whole["files"]), int(whole["step"])
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ExportError(f"the state in the folder {out.name} is damaged; {_REMEDY}") from error
+    return whole
+
+
 def check_same_run(state: Path | None, of: Mapping[str, Any], out: Path) -> None:
     """Refuse to go on from the state of another run.
 
@@ -120,18 +190,12 @@ def check_same_run(state: Path | None, of: Mapping[str, Any], out: Path) -> None
     """
     if state is None:
         return
-    remedy = "choose another output, or delete that folder to begin anew"
-    try:
-        values = json.loads((state / STEP).read_text(encoding="utf-8"))
-        FORMAT.check(values["format"], f"the state in the folder {out.name}", remedy)
-        before = dict(values["of"])
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise ExportError(f"the state in the folder {out.name} is damaged; {remedy}") from error
+    before = dict(_read_state(state, out)["of"])
     other = list(_differences(before, json.loads(json.dumps(of))))
     if other:
         raise QueryError(
             f"the folder {out.name} holds a run with {', '.join(other)}; give the same again, "
-            f"{remedy}"
+            f"{_REMEDY}"
         )
 
 

@@ -15,13 +15,15 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
 from napari_pathreason.errors import QueryError
-from napari_pathreason.files import locked, resolved
+from napari_pathreason.files import locked, name_of, plain_text, resolved
 from napari_pathreason.training.recipe import Recipe
 
 from ._log import tracking
 
 PROCESS_TIMEOUT = timedelta(days=2)
 """That processes wait for the first one, as while it tabulates s(N); torch gives up in minutes."""
+_LAUNCHER = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher says to each process, beside how many there are."""
 Train = TypeVar("Train", bound=Callable[..., Path])
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
@@ -36,12 +38,15 @@ def alone(train: Train) -> Train:
     ------
     ExportError
         When it is called while another run holds the folder.
+    QueryError
+        If processes were half launched, or the folder is that of the data or of the start.
     """
 
     @wraps(train)
     def keeping(recipe: Recipe, *args: Any, **more: Any) -> Path:
         out = resolved(recipe.output)
-        first = os.environ.get("RANK", "0") == "0"
+        first = _launched() == 1 or os.environ["RANK"] == "0"
+        _check_places(recipe)
         if not first or out in _held.get():
             return train(recipe, *args, **more)
         with locked(out):
@@ -52,6 +57,53 @@ def alone(train: Train) -> Train:
                 _held.reset(before)
 
     return cast("Train", keeping)
+
+
+def _launched() -> int:
+    """How many processes were launched, as the environment says.
+
+    Raises
+    ------
+    QueryError
+        If it says so without the rest that a launcher says.
+    """
+    words = os.environ.get("WORLD_SIZE") or "1"
+    number = int(words) if words.isdecimal() else 0
+    missing = [name for name in _LAUNCHER if not os.environ.get(name)]
+    if number < 1:
+        raise QueryError(
+            f"WORLD_SIZE is {plain_text(words)[:20]}, which is no number of processes; launch with "
+            "accelerate or torchrun, or unset it"
+        )
+    if number > 1 and missing:
+        raise QueryError(
+            f"{number} processes were launched, but accelerate sees 1, as nobody says "
+            f"{', '.join(missing)}; launch with accelerate or torchrun, or unset WORLD_SIZE"
+        )
+    return number
+
+
+def _check_places(recipe: Recipe) -> None:
+    """Refuse an output among the files that a run is called by, or in the place of its start."""
+    out = resolved(recipe.output)
+    written = {
+        "model.start": (recipe.model.start, (out / "model", out / "best")),
+        "grpo.start": (recipe.grpo.start, (out / "grpo/model",)),
+    }
+    for key, (start, folders) in written.items():
+        if start is not None and Path(start).is_dir() and resolved(start) in folders:
+            raise QueryError(
+                f"{key} is the folder that the run would write its own model to; choose another "
+                "output"
+            )
+    starts = (recipe.model.start, recipe.grpo.start, recipe.allocator.start)
+    read = {"data": recipe.data.folder, **{"model to start from": one for one in starts if one}}
+    for what, folder in read.items():
+        if Path(folder).is_dir() and out == resolved(folder):
+            raise QueryError(
+                f"the output {name_of(recipe.output)} is the folder of the {what}; give the run a "
+                "folder of its own"
+            )
 
 
 def join(
@@ -97,7 +149,7 @@ def check_processes(number: int) -> None:
     QueryError
         Says how to launch them.
     """
-    launched = int(os.environ.get("WORLD_SIZE") or 1)
+    launched = _launched()
     if launched != number:
         raise QueryError(
             f"{launched} processes were launched, but accelerate sees {number}, so each would "

@@ -211,7 +211,7 @@ class Journal(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             self._log.draw(self._panels)  # first: behind the last state nothing goes on
-            run.write_step(folder, state.global_step, self._of)
+            run.write_step(folder, state.global_step, self._of, alone=args.world_size == 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Evaluates, saves and ends at the last step."""
@@ -243,6 +243,8 @@ def identify(
     of |= {"engine": "trl", f"trl.{stage}": getattr(recipe.trl, stage)}
     state = last_state(out)
     run.check_same_run(state, of, out)
+    if state is not None:
+        run.check_files(state, out)
     return of, state
 
 
