@@ -122,6 +122,7 @@ def walk(path: Path) -> Directories:
             ) from None
         found: dict[int, Directory] = {}
         cut = False
+        sizes: set[tuple[int, int]] = set()
         chains = [start]
         while chains:
             at, own = chains.pop(), set[int]()
@@ -141,6 +142,13 @@ def walk(path: Path) -> Directories:
                     directory, following = _directory(reader, at)
                     found[at] = directory
                     own.add(at)
+                    across, down = (directory.tags.get(code) for code in (WIDTH, HEIGHT))
+                    sizes.add((reader.first(across), reader.first(down)))
+                    if len(sizes) > limits.SIZES:
+                        raise SlideError(
+                            f"{path.name} has pages of more than {limits.SIZES:,} sizes; a slide "
+                            "has a few, save the picture that you want by itself"
+                        )
                     chains += reader.all(directory.tags.get(SUBS), limits.DIRECTORIES)
                 except EOFError:
                     cut = True
