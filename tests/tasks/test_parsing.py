@@ -1,6 +1,7 @@
 """Parsers are total: no text raises, whole text is read exactly, cut text is salvaged."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, strategies as st
@@ -185,3 +186,25 @@ def test_a_prompt_names_the_pixels_that_boxes_are_written_in():
     assert texts["resized"].startswith(texts["relative"])
     assert "pixels" in texts["resized"]
     assert "pixels" not in texts["relative"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>" + "</think><answer>" * 20_000,
+        "<think></think>" * 20_000,
+        "<answer>" * 40_000,
+        "yes " * 40_000,
+        "<answer>" + "not yes, but no. " * 20_000 + "</answer>",
+        "<think>a</think><answer>" + "(A) " * 30_000 + "</answer>",
+        '[{"bbox_2d":' * 20_000,
+        "3: 64, " * 20_000,
+    ],
+)
+@pytest.mark.parametrize("task", ["vqa", "subtyping", "detection"])
+def test_a_reply_without_end_is_parsed_at_once(task, text):
+    began = time.monotonic()
+    answer = TASKS[task].parse(text, Query(task, "Is there tumour?", ("yes", "no")))
+    assert time.monotonic() - began < 3
+    assert not answer.readable
+    assert not answer.well_formed

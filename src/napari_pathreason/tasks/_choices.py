@@ -96,7 +96,7 @@ def find_option(text: str, options: Sequence[str], question: str = "") -> str | 
         As it was printed for the reader of the choices.
     """
     named = whole_choice(text, options)
-    if named is not None:
+    if named is not None or len(text) > MOST_LETTERS:
         return named
     marks, names = _printed(tuple(options), question)
     reply = _LEAD.sub("", _unwrapped(text), count=1)
@@ -107,6 +107,9 @@ def find_option(text: str, options: Sequence[str], question: str = "") -> str | 
     return None if place is None else options[place]
 
 
+MOST_LETTERS = 8_000
+"""Of a reply that is looked through for a choice: a longer one rambles, and looking takes the
+square of its length."""
 _LEAD = re.compile(
     r"\s*(?:(?:the|my|final|correct|right|best)\s+)*(?:answer|option|choice)(?:\s+is)?\s*:?\s+",
     re.IGNORECASE,

@@ -25,12 +25,14 @@ def split_frame(text: str) -> tuple[str, str, bool]:
         follows ``</think>`` (or everything) counts as the answer. An answer without a rationale is
         whole: so writes a model that learnt answers alone.
     """
-    match = _FRAME.fullmatch(text)
-    if match and text.count("<answer>") == 1 and text.count("<think>") == 1:
-        return match[1].strip(), match[2].strip(), True
-    alone = _ANSWER_ALONE.fullmatch(text)
-    if alone and text.count("<answer>") == 1:
-        return "", alone[1].strip(), True
+    # counted first: of many frames each beginning would be tried with each end
+    if text.count("<answer>") == 1:
+        match = _FRAME.fullmatch(text) if text.count("<think>") == 1 else None
+        if match:
+            return match[1].strip(), match[2].strip(), True
+        alone = _ANSWER_ALONE.fullmatch(text)
+        if alone:
+            return "", alone[1].strip(), True
     rationale, closed, rest = text.partition("</think>")
     if not closed:
         rationale, rest = "", text
