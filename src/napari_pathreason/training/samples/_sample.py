@@ -131,22 +131,6 @@ class Sample(BaseModel):
                 raise ValueError(f"image must be files, or crops of one as in a.png{CROP}0,0,64,64")
         return self
 
-    @model_validator(mode="after")
-    def _has_an_answer(self) -> Sample:
-        choices = self.choices
-        if len({*choices}) < len(choices) or not all(choice.strip() for choice in choices):
-            raise ValueError("choices must be different words")
-        if self.task == "detection":
-            other = next((box.label for box in self.boxes if box.label not in choices), None)
-            if choices and other is not None:
-                raise ValueError(f"a box of {other!r}, which is none of {', '.join(choices)}")
-            return self
-        if not self.question.strip():
-            raise ValueError("give a question")
-        if choices and self.answer not in ("", *choices) and not abstains(self.answer):
-            raise ValueError(f"the answer {self.answer!r} is none of {', '.join(choices)}")
-        return self
-
     @property
     def captions(self) -> tuple[str, ...]:
         """Of the views, as `tasks` puts them into a prompt; none for one picture."""
@@ -209,12 +193,34 @@ def _parse(path: Path) -> Iterator[Sample]:
                 if "\\u" in text:  # halves of a character, which no tokenizer takes
                     json.dumps(values, ensure_ascii=False).encode("utf-8")
                 sample = Sample.model_validate(values)
-                if sample.task != "detection" and not sample.answer.strip():
-                    raise ValueError("give the question's answer")
+                _refuse_contradictions(sample)
                 yield sample
             except (ValidationError, ValueError, RecursionError) as error:
                 reason = _reason(error)
                 raise QueryError(f"{path.name}, line {number}: not a sample ({reason})") from None
+
+
+def _refuse_contradictions(sample: Sample) -> None:
+    """Refuse a question that has no answer, or one that is none of its choices.
+
+    Raises
+    ------
+    ValueError
+    """
+    choices = sample.choices
+    if len({*choices}) < len(choices) or not all(choice.strip() for choice in choices):
+        raise ValueError("choices must be different words")
+    if sample.task == "detection":
+        other = next((box.label for box in sample.boxes if box.label not in choices), None)
+        if choices and other is not None:
+            raise ValueError(f"a box of {other!r}, which is none of {', '.join(choices)}")
+        return
+    if not sample.question.strip():
+        raise ValueError("give a question")
+    if not sample.answer.strip():
+        raise ValueError("give the question's answer")
+    if choices and sample.answer not in choices and not abstains(sample.answer):
+        raise ValueError(f"the answer {sample.answer!r} is none of {', '.join(choices)}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
