@@ -25,6 +25,7 @@ from napari_pathreason.models import (
 )
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.types import GenerationSettings, Prompt, Query
+from tests.support.other_checkpoints import make_other_checkpoint
 
 SOURCE = Path(napari_pathreason.__file__).parent
 
@@ -445,3 +446,105 @@ def test_weights_that_were_packed_in_a_way_that_nobody_knows(copy):
     load_performer(copy, "cpu")  # plain all the same
     spoil(copy, "q_proj.weight", lambda weight: (weight * 10).to(torch.int8))
     assert "q_proj.weight as I8" in refusal(copy)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A checkpoint that transformers' own processor prepares and its `generate` answers for."""
+    return make_other_checkpoint(tmp_path_factory.mktemp("other") / "gemma3", "gemma3")
+
+
+@pytest.fixture
+def other(prepared, tmp_path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_beams", 4),
+        ("num_beams", 10**6),
+        ("repetition_penalty", 5.0),
+        ("no_repeat_ngram_size", 1),
+        ("suppress_tokens", [*range(200)]),
+        ("sequence_bias", [[[5], 10.0]]),
+        ("stop_strings", ["a"]),
+        ("guidance_scale", 3.0),
+        ("max_time", 1e-4),
+        ("penalty_alpha", 0.6),
+        ("forced_eos_token_id", 7),
+    ],
+)
+def test_how_its_author_would_sample_is_not_read(prepared, other, key, value):
+    change(other / "generation_config.json", **{key: value})
+    assert answer(other) == answer(prepared)
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "says"),
+    [
+        ("preprocessor_config.json", {"resample": 99}, "cannot be read"),
+        ("preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor"}, "be read"),
+        ("processor_config.json", {"image_seq_length": 10**9}, "must be from 0 to 10,000"),
+        ("processor_config.json", {"chat_template": "{{ 1 / 0 }}"}, "chat template of the model"),
+        ("processor_config.json", {"chat_template": 3}, "holds no chat template"),
+        ("config.json", {"mm_tokens_per_image": 15}, "make no sense"),
+        ("config.json", {"mm_tokens_per_image": 9}, "make no sense"),
+    ],
+)
+def test_files_of_a_processor_that_cannot_be(other, file, values, says):
+    change(other / file, **values)
+    with pytest.raises(ModelError, match=says) as caught:
+        answer(other)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_of_the_processors_own_file(prepared, other):
+    template = (other / "chat_template.jinja").read_text()
+    (other / "chat_template.jinja").unlink()
+    change(other / "processor_config.json", chat_template=template)
+    assert answer(other) == answer(prepared)
+
+
+def test_a_template_that_fails_at_a_question(copy):
+    path = copy / "chat_template.jinja"
+    refuses = "{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}"
+    path.write_text(path.read_text() + refuses)
+    with pytest.raises(ModelError, match="the model's chat template cannot be read") as caught:
+        answer(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_that_stands_in_two_files(copy):
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    halves = {"a.safetensors": {}, "b.safetensors": {}}
+    for number, (name, weight) in enumerate(weights.items()):
+        halves[["a.safetensors", "b.safetensors"][number % 2]][name] = weight
+    places = {name: file for file, half in halves.items() for name in half}
+    index = {"metadata": {}, "weight_map": places}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    for file, half in halves.items():
+        save_file(half, copy / file, {"format": "pt"})
+    load_performer(copy, "cpu")
+    twice = next(iter(halves["b.safetensors"]))
+    halves["a.safetensors"][twice] = halves["b.safetensors"][twice] + 1
+    save_file(halves["a.safetensors"], copy / "a.safetensors", {"format": "pt"})
+    assert f"{twice} of the model copy stands in a.safetensors and in b.safetensors" in (
+        refusal(copy)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("", "it"), ("a\nb", "a\ufffdb"), ("a\x1b[31m", "a\ufffd[31m"), ("x" * 10**6, "x" * 200)],
+)
+def test_a_name_is_shown_in_one_line(copy, name, shown):
+    (copy / "pathreason.json").write_text(json.dumps({"name": name}))
+    assert read_info(copy, "it").name == shown
+
+
+@pytest.mark.parametrize("key", ["labels", "tissues", "zoom_labels"])
+def test_a_label_without_end(copy, key):
+    (copy / "pathreason.json").write_text(json.dumps({"format_version": 1, key: ["x" * 10**6]}))
+    assert f"{key} in pathreason.json of the model copy must be a list of texts" in refusal(copy)

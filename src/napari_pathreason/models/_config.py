@@ -21,7 +21,7 @@ from napari_pathreason.types import (
 
 from ._box_spaces import box_space_of
 from ._dims import read_dims
-from ._limits import JSON, LAYERS, LEVELS, PIXELS, VOCABULARY, WIDTH
+from ._limits import JSON, LAYERS, LEVELS, NAME, PIXELS, VOCABULARY, WIDTH
 from ._metadata import METADATA, metadata_of
 from .families import Family, family_of
 from .server import SPACES
@@ -49,6 +49,8 @@ _COUNTS = {
     "temporal_patch_size",
 }
 """Keys of a preprocessor's file that hold whole numbers, or sides by their names."""
+_FEW = ("image_seq_length", "max_image_tiles", "max_patches", "max_soft_tokens")
+"""Of these, numbers of visual tokens or of tiles."""
 _MOST = {
     "patch": 1024,
     "merge": 1024,
@@ -118,7 +120,7 @@ def read_info(folder: Path, name: str, trained: Path | None = None) -> ModelInfo
                 )
     levels = _levels(family, config, preprocessor, name)
     return ModelInfo(
-        name=metadata_json.get("name", name),
+        name=plain_text(metadata_json.get("name", ""))[:NAME] or name,
         family=family.model_type,
         box_space=box_space,
         dims=dims,
@@ -245,7 +247,7 @@ def _check_preprocessor(values: dict[str, Any], where: str) -> None:
     for key in _COUNTS & values.keys():
         value = values[key]
         sides = value.values() if isinstance(value, dict) else (value,)
-        most = LEVELS if key in ("max_patches", "max_image_tiles") else PIXELS
+        most = LEVELS if key in _FEW else PIXELS
         if not all(one is None or (is_whole(one) and 1 <= one <= most) for one in sides):
             raise refuse(key, f"whole numbers of 1 to {most:,}")
     _refuse_reversed(values, where)

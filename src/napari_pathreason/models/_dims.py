@@ -124,7 +124,22 @@ def _of_qwen(config: Config) -> tuple[int, int]:
 def _of_gemma3(config: Config) -> tuple[int, int]:
     vision = config["vision_config"]
     patches = vision["image_size"] // vision["patch_size"]
-    return vision["patch_size"], patches // math.isqrt(config.get("mm_tokens_per_image", 256))
+    return vision["patch_size"], _merged(patches, config.get("mm_tokens_per_image", 256))
+
+
+def _merged(patches: int, tokens: int) -> int:
+    """Patches a side of one visual token, of patches a side and tokens of a square picture.
+
+    Raises
+    ------
+    ValueError
+        If so many tokens make no square, or as many patches another number of tokens.
+    """
+    side = math.isqrt(tokens)
+    merge = patches // side
+    if side**2 != tokens or (merge and patches // merge != side):
+        raise ValueError(tokens)
+    return merge
 
 
 def _of_gemma4(config: Config) -> tuple[int, int]:
@@ -134,7 +149,7 @@ def _of_gemma4(config: Config) -> tuple[int, int]:
 def _of_internvl(config: Config) -> tuple[int, int]:
     vision = config["vision_config"]
     size, patch = _side(vision["image_size"]), _side(vision["patch_size"])
-    return patch, (size // patch) // math.isqrt(config.get("image_seq_length", 256))
+    return patch, _merged(size // patch, config.get("image_seq_length", 256))
 
 
 def _of_idefics3(config: Config) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,7 +24,7 @@ from ._inputs import defuse, without_system
 from ._performer import Row
 from ._runtime import Interrupted, Interrupts, pass_errors
 from ._text import LogprobsReader, TextStream, text_of
-from ._tokenizer import panics_told
+from ._tokenizer import panics_told, render
 from .families import FAMILIES
 
 Step = list[SampledToken | None]
@@ -141,12 +142,15 @@ class GeneratePerformer:
         ------
         ValueError
             If the messages of one hold not one image part for each of its pictures.
+        ModelError
+            If the checkpoint's files make a processor that takes no picture.
         """
         from PIL import Image
 
         texts = [self._text(prompt) + begin for prompt in prompts]
         pictures = [[Image.fromarray(one) for one in prompt.pictures] for prompt in prompts]
-        with panics_told():
+        remedy = "ask with a smaller budget or close other programs"
+        with pass_errors(self._info.name, remedy), panics_told():
             return self._processor(
                 images=pictures,
                 text=texts,
@@ -171,10 +175,7 @@ class GeneratePerformer:
             )
         if not self._family.system:
             messages = without_system(messages)
-        text: str = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        return text
+        return render(self._tokenizer, messages)
 
     def _options(self, prompts: Sequence[types.Prompt]) -> dict[str, Any]:
         """What the processor is told, so that pictures have the tokens of their planned sizes."""
@@ -211,9 +212,11 @@ class GeneratePerformer:
             eos_token_id=stops,
             pad_token_id=stops[0],
         )
+        plain = copy(self._model)  # the same weights, without beams and penalties of its author's
+        plain.generation_config = GenerationConfig()
         try:
             with torch.inference_mode(), self._interrupts.by(run):
-                self._model.generate(
+                plain.generate(
                     **inputs.to(self._model.device, dtype=self._model.dtype),
                     generation_config=config,
                     logits_processor=[run],

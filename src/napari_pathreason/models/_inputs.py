@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from napari_pathreason.types import Messages, ModelDims, Prompt
 
-from ._tokenizer import check_count, panics_told
+from ._tokenizer import check_count, panics_told, render
 from .families import Normalisation
 
 IMAGE_PAD = "<|image_pad|>"
@@ -178,17 +178,12 @@ def prompt_ids(
     ValueError
         If there is no picture, or the messages or the template do not place each picture once.
     ModelError
-        If the tokenizer fails, or makes far more tokens of the text than it is long.
+        If the template or the tokenizer fails, or makes far more tokens of a text than it is long.
     """
     if not visual_tokens:
         raise ValueError("a prompt needs a picture; it has 0 pictures")
-    text = tokenizer.apply_chat_template(
-        with_counts(defuse(messages), visual_tokens),
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,  # the rationale that the question asks for is enough
-        visual_tokens=sum(visual_tokens),
-    )
+    counted = with_counts(defuse(messages), visual_tokens)
+    text = render(tokenizer, counted, visual_tokens=sum(visual_tokens))
     with panics_told():
         ids = check_count(tokenizer(text + begin, add_special_tokens=False)["input_ids"], text)
     pad = tokenizer.convert_tokens_to_ids(IMAGE_PAD)

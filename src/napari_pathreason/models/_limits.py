@@ -19,6 +19,10 @@ WIDTH = 1_000_000
 VOCABULARY = 10_000_000
 """Words of a tokenizer; 262,208 are the most known."""
 
+NAME, TEXT = 200, 10_000
+"""Characters of a model's name that are shown, and of a label or a question in what a checkpoint
+says of its training."""
+
 RANK = 4_096
 """Of an adapter: more than the width of most layers, where low rank has lost its meaning."""
 

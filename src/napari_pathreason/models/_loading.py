@@ -31,7 +31,7 @@ from ._runtime import (
     wait_passively,
 )
 from ._template import check_template
-from ._tokenizer import check_spelling, panics_told
+from ._tokenizer import check_spelling, panics_told, render
 from .families import CLIP, FAMILIES, Normalisation
 from .server import (
     allocator_folder,
@@ -279,7 +279,7 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
     """
     from transformers import AutoTokenizer
 
-    from ._inputs import IMAGE_PAD, prompt_ids
+    from ._inputs import IMAGE_PAD, prompt_ids, without_system
 
     _check_config(folder, info)
     try:
@@ -290,21 +290,30 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
             f"the tokenizer of the model {info.name} cannot be read; fetch the whole model"
         ) from error
     check_spelling(tokenizer, info.name)
-    if (folder / "chat_template.json").exists():
+    for file in ("chat_template.json", "processor_config.json"):
+        if not (folder / file).exists():
+            continue
         # older checkpoints keep the template that knows pictures beside the tokenizer's own
-        template = read_json(folder / "chat_template.json", info.name).get("chat_template")
+        template = read_json(folder / file, info.name).get("chat_template")
+        if template is None and file == "processor_config.json":
+            continue
         if not isinstance(template, str):
             raise ModelError(
-                f"chat_template.json of the model {info.name} holds no chat template; fetch the "
-                "whole model"
+                f"{file} of the model {info.name} holds no chat template; fetch the whole model"
             )
         tokenizer.chat_template = template
     check_template(tokenizer.chat_template, info.name)
-    if FAMILIES[info.family].loader == "generate":  # its processor checks the rest
-        if not tokenizer.chat_template:
-            raise ModelError(
-                f"the chat template of the model {info.name} is missing; fetch the whole model"
-            )
+    family = FAMILIES[info.family]
+    wrong = (
+        f"the chat template of the model {info.name} is missing or takes no picture; "
+        "fetch the whole model"
+    )
+    probe = _PROBE if family.system else without_system(_PROBE)
+    try:
+        render(tokenizer, probe, visual_tokens=1)
+    except ModelError as error:
+        raise ModelError(wrong) from error
+    if family.loader == "generate":  # its processor checks the rest
         return tokenizer
     pad = read_json(folder / "config.json", info.name).get("image_token_id")
     if pad is None or tokenizer.convert_tokens_to_ids(IMAGE_PAD) != pad:
@@ -315,11 +324,8 @@ def load_tokenizer(folder: Path, info: ModelInfo) -> Any:
         prompt_ids(tokenizer, _PROBE, [1])
     except ModelError as error:
         raise ModelError(f"the model {info.name}: {error}") from error
-    except Exception as error:  # a template is a program of the checkpoint's author
-        raise ModelError(
-            f"the chat template of the model {info.name} is missing or takes no picture; "
-            "fetch the whole model"
-        ) from error
+    except Exception as error:  # it places no picture, or a file made a tokenizer of another kind
+        raise ModelError(wrong) from error
     return tokenizer
 
 

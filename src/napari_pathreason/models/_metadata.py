@@ -15,6 +15,8 @@ from napari_pathreason.errors import ModelError
 from napari_pathreason.files import atomic_text
 from napari_pathreason.types import BoxSpace, Form, Metadata, Query, TaskName, Topic
 
+from ._limits import TEXT
+
 METADATA = "pathreason.json"
 """Optional file beside the weights that says what a checkpoint was trained on."""
 FORMAT_VERSION = 1
@@ -138,7 +140,7 @@ def _topic(value: Any, name: str) -> Topic:
 
 
 def _one_of(value: Any, allowed: tuple[str, ...] = ()) -> Any:
-    if not isinstance(value, str) or (allowed and value not in allowed):
+    if not isinstance(value, str) or len(value) > TEXT or (allowed and value not in allowed):
         raise TypeError
     return value
 

@@ -72,6 +72,7 @@ def load_weights(folder: Path, info: ModelInfo, dtype: Any, four_bits_on: Any = 
         options["attn_implementation"] = OWN_ATTENTION[0]
     shards = weight_files(folder, info.name)
     packs = any("quantization_config" in part for part in (config, config.get("text_config") or ()))
+    _refuse_twice(shards, info.name)
     if not packs:
         refuse_packed(shards, info.name)
     if four_bits_on is not None:
@@ -123,6 +124,23 @@ def _wishes(config: Mapping[str, Any]) -> Iterator[Any]:
             yield from value.values() if isinstance(value, dict) else (value,)
         elif isinstance(value, dict):
             yield from _wishes(value)
+
+
+def _refuse_twice(shards: Iterable[Path], name: str) -> None:
+    """Refuse a tensor that stands in two files: nobody knows which of them counts.
+
+    Raises
+    ------
+    ModelError
+    """
+    places: dict[str, str] = {}
+    for shard in shards:
+        for tensor in read_header(shard, name):
+            if (other := places.setdefault(tensor, shard.name)) != shard.name:
+                raise ModelError(
+                    f"{plain_text(tensor)} of the model {name} stands in {other} and in "
+                    f"{shard.name}; fetch the whole model into an empty folder"
+                )
 
 
 def refuse_packed(shards: Iterable[Path], name: str) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from napari_pathreason.errors import ModelError
 from napari_pathreason.types import ModelInfo
 
-from ._config import read_json
+from ._config import is_whole, read_json
+from ._limits import LEVELS
 from ._pretrained import from_pretrained
 from .families import FAMILIES, Family
 
@@ -70,6 +71,8 @@ def load_processor(
         pictures = from_pretrained(transformers.AutoImageProcessor, folder, backend="pil")
         kind = _of_pictures(getattr(transformers, family.processor), before)
         return kind(pictures, tokenizer, **_settings(folder, info, kind))
+    except ModelError:
+        raise
     except ImportError as error:
         raise ModelError(
             f"pictures of the family {family.name} cannot be prepared by this transformers "
@@ -86,6 +89,12 @@ def _settings(folder: Path, info: ModelInfo, kind: Any) -> dict[str, Any]:
     file = folder / PROCESSOR_FILES[1]
     values = read_json(file, info.name) if file.exists() else {}
     known = signature(kind.of).parameters.keys() - {*_PARTS, "chat_template"}
+    for name in known & values.keys():
+        if is_whole(values[name]) and not 0 <= values[name] <= LEVELS:
+            raise ModelError(
+                f"{name} in {file.name} of the model {info.name} must be from 0 to {LEVELS:,}; "
+                "fetch it again"
+            )
     return {name: value for name, value in values.items() if name in known and _plain(value)}
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from napari_pathreason.errors import ModelError, in_words
+from napari_pathreason.errors import ModelError, in_words, reading
+from napari_pathreason.types import Messages
 
 from ._limits import GROWTH
 
@@ -84,3 +85,31 @@ def panics_told() -> Iterator[None]:
         raise ModelError(
             f"the model's tokenizer fails at this text ({in_words(error)}); fetch the whole model"
         ) from error
+
+
+def render(tokenizer: Any, messages: Messages, **values: Any) -> str:
+    """What the chat template makes of messages, up to where the answer begins.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+        With the checkpoint's chat template.
+    messages : list of dict
+        Without texts that pose as control tokens.
+    **values
+        That the template may ask for.
+
+    Raises
+    ------
+    ModelError
+        If it fails: it is a program of the checkpoint's author.
+    """
+    with reading("the model's chat template", ModelError, "fetch the whole model"):
+        text: str = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,  # the rationale that the question asks for is enough
+            **values,
+        )
+        return text
