@@ -379,6 +379,33 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """As `locked`, for a folder that is there, and without a file of the lock in it.
+
+    The system that renames no open files (Windows) holds no folder either; there it does nothing.
+
+    Raises
+    ------
+    ExportError
+        If another process holds it.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows; or it is told where the folder is written to
+        yield
+        return
+    try:
+        if not _hold(handle):
+            raise ExportError(
+                f"another process is at work in the folder {name_of(folder)}; wait for its end or "
+                "choose another folder"
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text at once; see `atomic_text`."""
     with atomic_text(path) as file:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from napari_pathreason.cli import main
 from napari_pathreason.engine import Job, ask
-from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.errors import ExportError, ModelError, QueryError
+from napari_pathreason.files import writing_alone
 from napari_pathreason.models import CALIBRATION, load_models, load_performer
 from napari_pathreason.slides import slide_from_arrays
 from napari_pathreason.training import load_recipe
@@ -240,3 +241,11 @@ def test_slides_may_be_named_at_once_or_one_by_one(monkeypatch, words):
     monkeypatch.setattr("napari_pathreason.training.calibration.calibrate", plans.append)
     main(["calibrate", "embedded", "--data", "val.jsonl", "--train", "train.jsonl", *words])
     assert plans[0].unlike == (Path("a"), Path("b"))
+
+
+def test_two_processes_do_not_fit_one_model(converted, tmp_path):
+    folder = make_tiny_checkpoint(tmp_path / "model")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with writing_alone(folder), pytest.raises(ExportError, match="another process is at work"):
+        calibrate(plan(folder, converted))
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

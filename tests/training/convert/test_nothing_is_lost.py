@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ from PIL import Image
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import writing_alone
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import Options, convert
 from napari_pathreason.training.samples import write_samples
@@ -304,3 +307,58 @@ def test_pictures_are_dealt_among_the_splits_that_are_wanted(mine, run, splits):
     done = run(mine, splits=splits)
     assert {split for split in done.samples if done.samples[split]} == set(splits)
     assert len(done.all) == 24
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process of its own is killed")
+@pytest.mark.parametrize("moves", range(7))
+def test_killed_between_two_files_no_splits_of_two_conversions_lie_together(mine, tmp_path, moves):
+    """Else a picture to train on of one could be one to test on of the other."""
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    convert(mine, out)
+    convert(mine, fresh, Options(seed=7))
+    olds, news = ({s: (of / f"{s}.jsonl").read_bytes() for s in SPLITS} for of in (out, fresh))
+    assert all(olds[split] != news[split] for split in SPLITS)
+    child = os.fork()
+    if child == 0:
+        move, done = os.replace, []
+
+        def replace(first, second):
+            if {Path(first).suffix, Path(second).suffix} & {".former"} or (
+                Path(first).parent.name.startswith(".converting-")
+                and not Path(first).name.startswith(".")
+                and Path(second).parent == out
+            ):
+                done.append(second)
+                if len(done) > moves:
+                    os._exit(9)
+            return move(first, second)
+
+        os.replace = replace
+        convert(mine, out, Options(seed=7))
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (9 if moves < 6 else 0)
+    left = {s: (out / f"{s}.jsonl").read_bytes() for s in SPLITS if (out / f"{s}.jsonl").exists()}
+    assert any(all(of[split] == left[split] for split in left) for of in (olds, news))
+    convert(mine, out, Options(seed=7))
+    assert {s: (out / f"{s}.jsonl").read_bytes() for s in SPLITS} == news
+    assert not list(out.glob(".converting-*"))  # nor is anything left of the one that was killed
+
+
+def test_a_second_process_does_not_convert_into_the_same_folder(mine, tmp_path):
+    out = tmp_path / "out"
+    convert(mine, out)
+    before = (out / "train.jsonl").read_bytes()
+    with writing_alone(out), pytest.raises(ExportError, match="another process is at work"):
+        convert(mine, out, Options(seed=7))
+    assert (out / "train.jsonl").read_bytes() == before
+
+
+def test_what_is_no_file_of_samples_is_not_written_over(mine, tmp_path):
+    chats = tmp_path / "chats"
+    chats.mkdir()
+    (chats / "test.jsonl").write_text('{"messages": [], "images": []}\n')
+    with pytest.raises(QueryError, match=r"test\.jsonl in the folder chats holds no samples"):
+        convert(mine, chats)
+    assert [file.name for file in chats.iterdir()] == ["test.jsonl"]
+    assert (chats / "test.jsonl").read_text() == '{"messages": [], "images": []}\n'

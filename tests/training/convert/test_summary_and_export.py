@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -224,3 +225,19 @@ def test_the_file_for_ms_swift_rewards_what_is_exported(data, tmp_path, swift, m
         found = reward(right, trainer_state=None, **columns)
         assert found == pytest.approx([1.5] * len(right), abs=0.1)
         assert max(reward(["<answer>none of it</answer>"] * len(right), **columns)) == 0.0
+
+
+def test_an_export_never_goes_over_other_samples_and_names_what_is_left(data, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    before = (other / "train.jsonl").read_bytes()
+    with pytest.raises(QueryError, match="the folder other holds samples of this project"):
+        export_samples(data, other, ExportPlan())
+    assert (other / "train.jsonl").read_bytes() == before
+    out = tmp_path / "chats"
+    assert not export_samples(other, out, ExportPlan()).notes[1:]
+    (other / "test.jsonl").unlink()
+    notes = export_samples(other, out, ExportPlan()).notes
+    assert any(
+        "test.jsonl is of an earlier export: test has no samples any more" in n for n in notes
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from napari_pathreason import models
 from napari_pathreason.engine import Performer, calibration_values, generate_together
 from napari_pathreason.errors import ModelError, QueryError
+from napari_pathreason.files import writing_alone
 from napari_pathreason.models.server import ServerPerformer, keep_calibration, load_server
 from napari_pathreason.training.evaluation import pick, refuse_on_test, write_whole
 from napari_pathreason.training.recipe import Recipe
@@ -84,8 +85,8 @@ def calibrate(plan: CalibrationPlan) -> str:
     Raises
     ------
     PathreasonError
-        If the model is no folder and on no server, data is missing, or is of ``test``; names the
-        remedy.
+        If the model is no folder and on no server, data is missing, or is of ``test``, or another
+        process calibrates the model; names the remedy.
     """
     if plan.val is None and not plan.regions:
         raise QueryError("nothing to calibrate on; give --data, --regions or both")
@@ -96,11 +97,13 @@ def calibrate(plan: CalibrationPlan) -> str:
     if not on_server and plan.model != "embedded" and not Path(plan.model).is_dir():
         raise ModelError(f"{plan.model} is no folder; give embedded or the folder of the weights")
     lines = []
-    if plan.val is not None:
-        own = _calibrate_server if on_server else _calibrate_pictures
-        lines += own(plan, plan.val)
-    if plan.regions:
-        lines.append(_calibrate_regions(plan, on_server=on_server))
+    # two at once would leave what is fitted by one beside what is fitted by the other
+    with nullcontext() if on_server else writing_alone(models.find_checkpoint(plan.model)[0]):
+        if plan.val is not None:
+            own = _calibrate_server if on_server else _calibrate_pictures
+            lines += own(plan, plan.val)
+        if plan.regions:
+            lines.append(_calibrate_regions(plan, on_server=on_server))
     return "\n".join(lines)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import writing_alone
 from napari_pathreason.training.samples import SPLITS, Files, Sample, Split, write_samples
 
 from ._plan import UNREADABLE, ConversionPlan, LabelSource, plan_of
+from ._summary import holds_samples
 from .sets import BROKEN, NAMED_SO, Options, Store, kind_of
 
+DRAFT = ".converting-"
+"""How the name of a folder begins in which files are not whole yet."""
 NEEDED = {"train": "training", "val": "training", "test": "evaluate"}
 """Which step reads a split."""
 
@@ -81,11 +86,19 @@ def write_conversion(
     Raises
     ------
     QueryError
-        If a split that is wanted has no sample, or too many pictures of a plan cannot be read.
-        What lay in ``out`` before stays as it was.
+        If a split that is wanted has no sample, too many pictures of a plan cannot be read, or
+        ``out`` holds something else of that name. What lay in ``out`` before stays as it was.
+    ExportError
+        If ``out`` cannot be written to, or another process does.
     """
     out = out.resolve()
     wanted = wanted or tuple(s for s in SPLITS if any(s in plan.gives for plan in plans))
+    for split in SPLITS:
+        if holds_samples(out / f"{split}.jsonl") is False:
+            raise QueryError(
+                f"{split}.jsonl in the folder {out.name} holds no samples of this project, and "
+                "would be written over; choose another place with -o"
+            )
     with _beside(out) as folder:
         counts = {
             split: write_samples(
@@ -97,8 +110,18 @@ def write_conversion(
         for plan in plans:
             plan.left.refuse_damaged(UNREADABLE, plan.total, "download the set again")
         _refuse_empty(counts, wanted, plans)
-        for split in SPLITS:
-            os.replace(folder / f"{split}.jsonl", out / f"{split}.jsonl")
+        # a kill in between leaves splits of one conversion alone, never of both: a picture that one
+        # of them trains on may be one to test on of the other
+        try:
+            for split in SPLITS:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(out / f"{split}.jsonl", folder / f"{split}.former")
+            for split in reversed(SPLITS):
+                os.replace(folder / f"{split}.jsonl", out / f"{split}.jsonl")
+        except BaseException:
+            for former in folder.glob("*.former"):
+                os.replace(former, out / f"{former.stem}.jsonl")
+            raise
     notes = [
         f"{plan.kind}: {note}" if len(plans) > 1 else note
         for plan in plans
@@ -113,8 +136,11 @@ def _beside(out: Path) -> Iterator[Path]:
     new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".converting-", dir=out) as folder:
-            yield Path(folder)
+        with writing_alone(out):
+            for left in out.glob(f"{DRAFT}*"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with TemporaryDirectory(prefix=DRAFT, dir=out) as folder:
+                yield Path(folder)
     except OSError as error:
         raise ExportError(
             f"{out.name} cannot be written to ({error.strerror}); choose another place with -o"

@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from napari_pathreason.errors import ExportError, QueryError
-from napari_pathreason.files import atomic_text
+from napari_pathreason.files import atomic_text, writing_alone
 from napari_pathreason.tasks import TASKS
 from napari_pathreason.training.samples import (
     SPLITS,
@@ -37,7 +37,7 @@ from napari_pathreason.training.samples import (
 )
 from napari_pathreason.types import BoxSpace
 
-from ._summary import read_splits
+from ._summary import holds_samples, read_splits
 from .sets import LESION, Store, optional
 
 Form = Literal["messages", "huggingface"]
@@ -116,15 +116,28 @@ def export_samples(folder: Path, out: Path, plan: ExportPlan) -> Exported:
     if out == folder.resolve():
         raise QueryError("the samples lie there themselves; choose another folder with -o")
     parts = read_splits(folder)
+    for split in SPLITS:
+        if holds_samples(out / f"{split}.jsonl"):
+            raise QueryError(
+                f"the folder {out.name} holds samples of this project; choose another folder with "
+                "-o"
+            )
     pictures = Pictures(folder)
     counts: dict[Split, int] = {}
     notes = [f"{split} has no samples" for split in SPLITS if split not in parts]
+    notes += [
+        f"{file.name} is of an earlier export: {split} has no samples any more; delete it"
+        for split in SPLITS
+        for file in (out / f"{split}.jsonl", _parquet(out, split))
+        if split not in parts and file.exists()
+    ]
     write = _write_messages if plan.to == "messages" else _write_parquet
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for split, samples in parts.items():
-            random = Random(f"{plan.seed}-{split}")
-            counts[split] = write(out, split, _read_all(samples, pictures, plan, random), plan)
+        with writing_alone(out):
+            for split, samples in parts.items():
+                random = Random(f"{plan.seed}-{split}")
+                counts[split] = write(out, split, _read_all(samples, pictures, plan, random), plan)
     except OSError as error:
         raise ExportError(
             f"{out.name} cannot be written to ({error.strerror}); choose another place with -o"
@@ -218,10 +231,14 @@ def _instruction(sample: Sample, space: BoxSpace) -> str:
     return str(messages[-1]["content"][-1]["text"])
 
 
+def _parquet(out: Path, split: Split) -> Path:
+    return out / "data" / f"{HUB_SPLITS[split]}-00000.parquet"
+
+
 def _write_parquet(out: Path, split: Split, read: Iterable[_ReadSample], plan: ExportPlan) -> int:
     pyarrow = optional("pyarrow", "parquet files")
     parquet = optional("pyarrow.parquet", "parquet files")
-    path = out / "data" / f"{HUB_SPLITS[split]}-00000.parquet"
+    path = _parquet(out, split)
     path.parent.mkdir(exist_ok=True)
     draft, count = path.with_name(f".{path.name}.partial"), 0
     schema = _schema(pyarrow)

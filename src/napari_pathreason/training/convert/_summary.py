@@ -62,6 +62,22 @@ class Summary:
         return "\n\n".join([table(head, [*lines, *facts]), *warnings])
 
 
+def holds_samples(path: Path) -> bool | None:
+    """Whether the first line of a file is a sample; None where there is no line at all."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+    except OSError:
+        return None
+    if not first.strip():
+        return None
+    try:
+        Sample.model_validate_json(first)
+    except ValueError:
+        return False
+    return True
+
+
 def read_splits(folder: Path) -> dict[Split, list[Sample]]:
     """Samples of a folder of ``data convert`` by split; splits without any are left out.
 

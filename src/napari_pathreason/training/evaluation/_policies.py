@@ -261,5 +261,6 @@ def draw_pareto(rows: Sequence[Row], file: Path) -> None:
             panel.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
     panel.set(xscale="log", xlabel="FLOPs, share of native", ylabel="score")
     panel.legend()
+    file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_bytes(file) as out:
         figure.savefig(out, dpi=120, format="png")

@@ -97,9 +97,9 @@ def _check_places(recipe: Recipe) -> None:
                 "output"
             )
     starts = (recipe.model.start, recipe.grpo.start, recipe.allocator.start)
-    read = {"data": recipe.data.folder, **{"model to start from": one for one in starts if one}}
-    for what, folder in read.items():
-        if Path(folder).is_dir() and out == resolved(folder):
+    read = [("data", recipe.data.folder), *(("model to start from", start) for start in starts)]
+    for what, folder in read:
+        if folder is not None and Path(folder).is_dir() and out == resolved(folder):
             raise QueryError(
                 f"the output {name_of(recipe.output)} is the folder of the {what}; give the run a "
                 "folder of its own"
