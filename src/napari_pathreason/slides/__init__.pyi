@@ -1,6 +1,6 @@
 from ._arrays import ArraySource as ArraySource
 from ._background import Background as Background, background as background
-from ._colour import ChannelsError as ChannelsError
+from ._channels import ChannelsError as ChannelsError
 from ._display import display_levels as display_levels
 from ._ome import mpp_of_ome as mpp_of_ome
 from ._resample import choose_level as choose_level

@@ -1,13 +1,12 @@
 """What the numbers of a picture mean: decided from what a file says, or refused by its name.
 
-`Colours` turns decoded values into 8-bit RGB. It is made from the tags of a TIFF page (compression
-and photometric interpretation together), from the channels of OME metadata, or from the shape of an
-array, whose fourth channel is alpha only where its owner says so.
+`Colours` turns decoded values into 8-bit RGB. It is made from the tags of a TIFF page
+(`_page_colour`), from channels that the user chooses (`_channels`), or from the shape of an array,
+whose fourth channel is alpha only where its owner says so.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -15,8 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_pathreason.errors import SlideError
 
 Alpha = Literal["none", "straight", "premultiplied"]
 Kind = Literal["rgb", "grey", "palette", "channels"]
@@ -28,28 +25,7 @@ COLOURS: dict[str, Rgb] = {
     **{"yellow": (255, 255, 0), "orange": (255, 128, 0), "gray": (255, 255, 255)},
 }
 """Names of colours that a channel can be given; others are #rrggbb."""
-PLAIN = {"r", "g", "b", "red", "green", "blue", "rgb", ""}
-"""Names of channels that mean nothing but red, green and blue, or nothing at all."""
-REFUSED = {
-    4: "a transparency mask",
-    5: "printing inks (CMYK)",
-    8: "CIELAB colours",
-    9: "ICCLAB colours",
-    10: "ITULAB colours",
-    32803: "raw values of a colour filter array",
-    32844: "logarithmic brightness (LogL)",
-    32845: "logarithmic colours (LogLuv)",
-    34892: "linear raw values",
-}
-"""Photometric interpretations that are refused, by their number in TIFF."""
-JPEG = {7, 33007}
-"""Compressions whose decoder turns YCbCr into RGB by itself, where all three lie in one stream;
-33007 is what Aperio writes too."""
-WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
-SERVED = {WHITE_IS_ZERO, BLACK_IS_ZERO, IS_RGB, PALETTE, YCBCR}
-APERIO_YCBCR, APERIO_RGB = 33003, 33005
-"""JPEG 2000 as Aperio packs it: the compression says what the components are, no tag does."""
-JPEG_2000 = {34712, 33004, APERIO_YCBCR, APERIO_RGB}
+
 BITS = (8, 10, 12, 14, 16)
 """Bits of cameras whose values lie in more; the glass around bright tissue nearly fills them."""
 
@@ -381,265 +357,6 @@ class Look:
             is_dark = (grey < DARK).sum() > (grey > BRIGHT).sum()
             self._ground = 0 if is_dark and not is_even else 255
         return self._ground
-
-
-def colours_of_page(page: Any, name: str) -> Colours:
-    """Of a tifffile page of one plane; its channels lie in it.
-
-    Raises
-    ------
-    SlideError
-        If its colours are none that are read right, by their name.
-    """
-    photometric, compression = int(page.photometric), int(page.compression)
-    samples = int(page.samplesperpixel)
-    if photometric in REFUSED:
-        raise SlideError(f"{name} holds {REFUSED[photometric]}; save it as RGB")
-    if photometric not in SERVED:
-        raise SlideError(
-            f"{name} holds colours of a kind that is not known ({photometric}); save it as RGB"
-        )
-    dtype = np.dtype(page.dtype)
-    if dtype.kind not in "buif":
-        raise SlideError(f"{name} holds {dtype.name} values, which are no picture; save it as RGB")
-    extra = tuple(int(value) for value in page.extrasamples)
-    own = 3 if photometric in (IS_RGB, YCBCR) else 1
-    if samples < own:
-        raise SlideError(f"{name} calls itself RGB but has {samples} channels; save it as RGB")
-    alpha: Alpha = "none"
-    if samples > own and extra[:1] in ((1,), (2,)):
-        alpha = "premultiplied" if extra[0] == 1 else "straight"
-    bits = _bits_of(page, dtype)
-    if photometric == PALETTE:
-        return _palette(page, dtype, name)
-    if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
-        if samples - (alpha != "none") > 1:
-            raise Unnamed(samples, dtype, bits)
-        return Colours("grey", dtype, alpha, bits, inverted=photometric == WHITE_IS_ZERO)
-    notes: tuple[str, ...] = ()
-    if samples > own and alpha == "none":
-        notes = (f"only red, green and blue of {samples} channels were read",)
-    luma = None
-    if compression == APERIO_YCBCR:
-        luma = _luma(page)
-    elif photometric == YCBCR and (compression not in JPEG or int(page.planarconfig) == 2):
-        luma = _luma_unpacked(page, compression, name)
-    if luma is not None and dtype != np.uint8:
-        raise SlideError(f"{name} holds YCbCr colours of {dtype.name}; save it as RGB of 8 bits")
-    return Colours("rgb", dtype, alpha, bits, luma, notes=notes)
-
-
-class ChannelsError(SlideError):
-    """Channels have to be chosen; ``offer`` is a choice that can be shown until the user did."""
-
-    def __init__(self, message: str, offer: str) -> None:
-        super().__init__(message)
-        self.offer = offer
-
-
-class Unnamed(Exception):
-    """Several channels that are not red, green and blue by the file's own word."""
-
-    def __init__(self, count: int, dtype: np.dtype[Any], bits: int = 0) -> None:
-        super().__init__(count)
-        self.count, self.dtype, self.bits = count, dtype, bits
-
-
-def _bits_of(page: Any, dtype: np.dtype[Any]) -> int:
-    """Bits that a page says its values use, where they are fewer than those of their type."""
-    if dtype.kind != "u":
-        return 0
-    stated = page.bitspersample
-    bits = max(stated) if isinstance(stated, tuple) else int(stated)
-    if bits < 8 * dtype.itemsize:
-        # those of 565 are widened when they are unpacked
-        return 0 if isinstance(stated, tuple) and len({*stated}) > 1 else bits
-    if dtype == np.uint8:
-        return 0
-    most = page.tags.valueof("MaxSampleValue", 0)
-    most = max(most) if isinstance(most, tuple) else most
-    try:
-        top = int(most)
-    except (TypeError, ValueError):
-        return 0
-    return top.bit_length() if top > 255 and top + 1 == 1 << top.bit_length() else 0
-
-
-def _palette(page: Any, dtype: np.dtype[Any], name: str) -> Colours:
-    table = page.colormap
-    if table is None or dtype.kind not in "bu":  # two colours take one bit
-        raise SlideError(f"{name} names colours of a palette that it lacks; save it as RGB")
-    values = np.asarray(table)
-    if values.size and values.max() > 255:  # some writers put 8 bits where 16 belong
-        values = values >> 8
-    return Colours("palette", dtype, table=values.astype(np.uint8).T)
-
-
-def _luma(page: Any) -> tuple[float, float, float]:
-    """Shares of red, green and blue in Y: those of the tag, else of television, as JPEG's."""
-    value = page.tags.valueof("YCbCrCoefficients", None)
-    try:
-        parts = [value[i] / value[i + 1] for i in (0, 2, 4)]
-    except (TypeError, IndexError, ZeroDivisionError):
-        parts = []
-    if len(parts) == 3 and min(parts) > 0 and abs(sum(parts) - 1) < 0.01:
-        return parts[0], parts[1], parts[2]
-    return 0.299, 0.587, 0.114
-
-
-def _luma_unpacked(page: Any, compression: int, name: str) -> tuple[float, float, float] | None:
-    """Of YCbCr that no JPEG decoder turns into RGB; None where that of JPEG 2000 does."""
-    subsampling = page.tags.valueof("YCbCrSubSampling", (2, 2))
-    if compression in JPEG_2000:
-        return None if _turns_colours(page) else _luma(page)
-    if subsampling != (1, 1):
-        raise SlideError(
-            f"{name} holds YCbCr colours without JPEG or apart, at a lower resolution than "
-            "brightness; save it as RGB"
-        )
-    levels = page.tags.valueof("ReferenceBlackWhite", None)
-    if levels is not None:
-        try:
-            bounds = [levels[i] / levels[i + 1] for i in range(0, 12, 2)]
-        except (IndexError, TypeError, ZeroDivisionError):
-            bounds = []
-        if bounds and not np.allclose(bounds, (0, 255, 128, 255, 128, 255), atol=1.5):
-            raise SlideError(f"{name} holds YCbCr colours of a narrow range; save it as RGB")
-    return _luma(page)
-
-
-def _turns_colours(page: Any) -> bool:
-    """Whether JPEG 2000 of a page carries its own colour transform, which its decoder undoes."""
-    try:
-        offset = next(o for o, n in zip(page.dataoffsets, page.databytecounts, strict=True) if n)
-        handle = page.parent.filehandle
-        handle.seek(offset)
-        head = handle.read(512)
-    except (StopIteration, OSError, ValueError):
-        return False
-    at = head.find(b"\xff\x52")
-    return bool(at >= 0 and len(head) > at + 8 and head[at + 8] == 1)
-
-
-# Channels that are not red, green and blue
-
-
-def is_fluorescence(
-    names: Sequence[str], colours: Sequence[Rgb | None], wavelengths: Sequence[bool]
-) -> bool:
-    """Whether three channels are something else than red, green and blue, as far as is known."""
-    if any(wavelengths) or any(_plain(name) not in PLAIN for name in names):
-        return True
-    plain = [_plain(name)[:1] for name in names]
-    if all(plain) and plain != ["r", "g", "b"]:
-        return True
-    known = [colour for colour in colours if colour is not None and colour != (255, 255, 255)]
-    return bool(known) and known != [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-
-
-def _plain(name: str) -> str:
-    """A channel's name without what programs put around a number."""
-    word = name.strip().lower()
-    return "" if re.fullmatch(r"(ch|channel|c)?[ _:-]*\d+([ _:-]+\d+)*", word) else word
-
-
-def channels_named(
-    name: str,
-    names: Sequence[str],
-    dtype: Any,
-    wanted: str,
-    fluorescent: bool,
-    bits: int = 0,
-    colours: Sequence[Rgb | None] = (),
-) -> Colours:
-    """Colours of a picture of single channels, as the user chose them.
-
-    Parameters
-    ----------
-    name : str
-        Of the slide.
-    names : sequence of str
-        Of its channels, as many as there are; "" where it has none.
-    dtype : numpy dtype
-    wanted : str
-        ``"1=blue,DAPI=#00ffff"``: channels by number or name with their colours; ``"rgb"`` for the
-        first three as red, green and blue; empty where the user chose nothing.
-    fluorescent : bool
-        Whether something speaks against red, green and blue.
-    bits : int
-        That the values use of their type.
-    colours : sequence of (int, int, int) or None
-        Of the channels, as the file states them.
-
-    Raises
-    ------
-    ChannelsError
-        If channels have to be chosen.
-    SlideError
-        If those that were are not there.
-    """
-    count, kind = len(names), np.dtype(dtype)
-    if wanted.strip().lower() == "rgb":
-        if count < 3:
-            raise SlideError(f"{name} has {count} channels, too few for RGB; choose among them")
-        return Colours("rgb", kind, bits=bits, notes=("the first three channels were read as RGB",))
-    if wanted.strip():
-        return Colours("channels", kind, channels=_chosen(name, names, wanted))
-    if count == 1:
-        return Colours("grey", kind, bits=bits)
-    if count == 3 and not fluorescent:
-        if all(_plain(one) for one in names):
-            return Colours("rgb", kind, bits=bits)
-        listing = "three channels without names were read as red, green and blue"
-        return Colours("rgb", kind, bits=bits, notes=(listing,))
-    listing = ", ".join(f"{i} {one}".strip() for i, one in enumerate(names[:12], 1))
-    raise ChannelsError(
-        f"{name} has {count} channels ({listing}), not RGB; choose channels and colours, as in "
-        '--channels "1=blue,2=green" or Channels of the Ask dock; rgb takes the first three',
-        _offer(names, colours),
-    )
-
-
-SHOWN: tuple[Rgb, ...] = tuple(
-    COLOURS[name] for name in ("blue", "green", "red", "cyan", "magenta", "yellow")
-)
-"""Colours of channels that state none, the first where nuclei mostly are."""
-
-
-def _offer(names: Sequence[str], colours: Sequence[Rgb | None]) -> str:
-    """A choice of the first channels in their own colours, else in those of `SHOWN`."""
-    offered = []
-    for index, default in enumerate(SHOWN[: len(names)]):
-        own = colours[index] if index < len(colours) else None
-        colour = default if own is None or own == COLOURS["white"] else own
-        offered.append(str(Channel(index, names[index], colour)))
-    return ",".join(offered)
-
-
-def _chosen(name: str, names: Sequence[str], wanted: str) -> tuple[Channel, ...]:
-    lower = [one.strip().lower() for one in names]
-    chosen = []
-    for part in wanted.split(","):
-        which, _, colour = (word.strip().lower() for word in part.rpartition("="))
-        if not which:
-            which, colour = colour, "grey"
-        if which.isdigit() and 1 <= int(which) <= len(names):
-            index = int(which) - 1
-        elif which in lower:
-            index = lower.index(which)
-        else:
-            there = ", ".join(f"{i} {one}".strip() for i, one in enumerate(names[:12], 1))
-            raise SlideError(f"{name} has no channel {which!r}; it has {there}")
-        chosen.append(Channel(index, names[index], _rgb(colour)))
-    return tuple(chosen)
-
-
-def _rgb(text: str) -> Rgb:
-    if text in COLOURS:
-        return COLOURS[text]
-    if re.fullmatch(r"#[0-9a-f]{6}", text):
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-    raise SlideError(f"{text!r} is no colour; give {', '.join(list(COLOURS)[:3])} or #rrggbb")
 
 
 def with_bits(colours: Colours, bits: int) -> Colours:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ._colour import BLACK_IS_ZERO, IS_RGB, JPEG, WHITE_IS_ZERO, YCBCR
+from ._page_colour import BLACK_IS_ZERO, IS_RGB, JPEG, WHITE_IS_ZERO, YCBCR
 
 _END = b"\xff\xd9"
 _START = b"\xff\xd8"

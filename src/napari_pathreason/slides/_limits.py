@@ -7,8 +7,8 @@ what scanners write.
 from __future__ import annotations
 
 DIRECTORIES = 2_000
-"""Of a TIFF: pages and levels. Scanners write below 20, and a level of 100 channels has 100; of more
-a library takes seconds to find which belong together."""
+"""Of a TIFF: pages and levels. Scanners write below 20, and a level of 100 channels has 100; of
+more a library takes seconds to find which belong together."""
 
 SIZES = 200
 """Of pages of a TIFF, that differ: each is held against each, as they may be levels."""

@@ -23,15 +23,8 @@ from napari_pathreason.files import is_there
 from . import _limits as limits
 from ._agree import check_tiles
 from ._arrays import ArraySource
-from ._colour import (
-    Colours,
-    Rgb,
-    Unnamed,
-    channels_named,
-    colours_of_page,
-    is_fluorescence,
-    with_bits,
-)
+from ._channels import Unnamed, channels_named, is_fluorescence
+from ._colour import Colours, Rgb, with_bits
 from ._cut import is_cut
 from ._directories import Directories, walk
 from ._flat import HELP, LazyPicture, other_kind
@@ -39,6 +32,7 @@ from ._jpeg import strict_decoder
 from ._ome import Ome, OmeImage, parse_ome
 from ._openslide import OpenSlideSource
 from ._overlap import focal_planes, mpp_of_ventana, tiles_overlap
+from ._page_colour import colours_of_page
 from ._pyramid import (
     RIVAL,
     Picture,

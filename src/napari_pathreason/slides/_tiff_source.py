@@ -23,12 +23,13 @@ from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
 from ._cache import TileCache
-from ._colour import JPEG_2000, Colours, Look
+from ._colour import Colours, Look
 from ._cut import is_cut
 from ._declared import declared_size
 from ._files import CLOSED, PositionedFile, patient
 from ._jpeg import strict_decoder
 from ._left_out import EDGE, is_shown_coarser, scaled
+from ._page_colour import JPEG_2000
 from ._source import SAMPLE, Decoded, Window
 
 THREADS = min(8, os.cpu_count() or 1)  # that decode, the caller's own included

@@ -15,8 +15,9 @@ import numpy as np
 from napari_pathreason.errors import SlideError
 
 from . import _limits as limits
+from ._channels import channels_named, is_fluorescence
 from ._chunks import NativeChunks
-from ._colour import Colours, Rgb, channels_named, is_fluorescence
+from ._colour import Colours, Rgb
 from ._ome import parse_ome
 from ._pyramid import RIVAL, names_no_slide
 from ._scale import Mpp, number, um_of
