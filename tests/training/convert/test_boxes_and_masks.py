@@ -219,3 +219,31 @@ def test_what_belongs_together_stands_in_every_sample(tmp_path, run, save):
         "\n".join(rows).replace("patient", "note").replace(",mpp", ",size")
     )
     assert {(s.group, s.mpp) for s in run(tmp_path / "mine", out="c").all} == {("", None)}
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        {"bbox": [0, 0, float("inf"), 5]},
+        {"bbox": [0, 0, 1e308, 1e308]},
+        {"bbox": [10**400, 0, 1, 1]},
+        {"bbox": [float("nan"), 0, 1, 1]},
+        {"bbox": [9, 9, -5, -5]},
+        {"category_id": [1]},
+        {"category_id": {"a": 1}},
+        {"image_id": {"a": 1}},
+    ],
+)
+def test_coco_with_a_box_that_is_none(tmp_path, run, save, box):
+    whole = {"category_id": 1, "bbox": [4, 4, 20, 20]}
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(6)],
+        "annotations": [{"image_id": n, **whole, **(box if n == 0 else {})} for n in range(6)],
+        "categories": [{"id": 1, "name": "ce\ud800ll"}],
+    }
+    for n in range(6):
+        save(tmp_path / f"mine/{n}.png", (80, 64))
+    (tmp_path / "mine/a.json").write_text(json.dumps(content))
+    done = run(tmp_path / "mine")
+    assert _about(done, "0.png")[1] == set()
+    assert _about(done, "1.png")[1] == {("ce\ufffdll", (4, 4, 24, 24))}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_pathreason.errors import QueryError
+from napari_pathreason.files import plain_text
 from napari_pathreason.training.samples import Area, Split
 
 from ._labels import refuse_alike
@@ -96,7 +97,7 @@ def _read(source: Path, options: Options) -> PictureSet:
         raise QueryError(f"{source.name} holds no JSON with {', '.join(PARTS)}; export it again")
     contents = {path: _content(path) for path in files}
     spelled = [
-        (str(category.get("name", "")), path.name)
+        (_name(category), path.name)
         for path, content in contents.items()
         for category in content["categories"]
         if isinstance(category, dict)
@@ -116,7 +117,7 @@ def _read(source: Path, options: Options) -> PictureSet:
                 continue
             beside = path.parent / name
             file = beside if beside.is_file() and options.images is None else pictures.find(name)
-            found.append((file, name, boxes.pop(image.get("id"), []), split))
+            found.append((file, name, boxes.pop(_id(image.get("id")), []), split))
         left.add(NO_PICTURE, path.name, sum(map(len, boxes.values())))
         for name in sorted(pictures.doubtful):
             left.add(DOUBTFUL, Path(name).name)
@@ -147,7 +148,7 @@ def _read(source: Path, options: Options) -> PictureSet:
 def _boxes(content: dict[str, Any], file: str, left: LeftOut) -> dict[Any, list[Area]]:
     """Boxes by the id of their picture."""
     names = {
-        category.get("id"): str(category.get("name", "")).strip().replace("_", " ")
+        _id(category.get("id")): _name(category).replace("_", " ")
         for category in content["categories"]
         if isinstance(category, dict)
     }
@@ -160,12 +161,12 @@ def _boxes(content: dict[str, Any], file: str, left: LeftOut) -> dict[Any, list[
         if area is None:
             left.add(NO_BOX, file)
         else:
-            boxes[item.get("image_id")].append(area)
+            boxes[_id(item.get("image_id"))].append(area)
     return boxes
 
 
 def _area(item: Any, names: dict[Any, str]) -> Area | None:
-    if not isinstance(item, dict) or not names.get(item.get("category_id")):
+    if not isinstance(item, dict) or not (label := names.get(_id(item.get("category_id")))):
         return None
     sides, outlines = item.get("bbox"), item.get("segmentation")
     try:
@@ -178,9 +179,18 @@ def _area(item: Any, names: dict[Any, str]) -> Area | None:
             corners = min(xs), min(ys), max(xs), max(ys)
         else:
             return None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return Area(label=names[item["category_id"]], corners=corners)
+    return Area(label=label, corners=corners)
+
+
+def _name(category: dict[str, Any]) -> str:
+    return plain_text(str(category.get("name", "")).strip())
+
+
+def _id(value: Any) -> Any:
+    """An id, of which numbers and words are some; None for anything else."""
+    return value if isinstance(value, int | float | str) else None
 
 
 KIND: Kind = Kind("coco", "a JSON of images, annotations and categories, pictures", _matches, _read)

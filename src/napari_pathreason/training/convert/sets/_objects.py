@@ -69,7 +69,7 @@ class AskObjects:
     def __call__(self, draw: Draw) -> Iterator[Sample]:
         """Boxes of all classes together, then number and presence of each."""
         found = self.read()
-        areas = [a for a in found if a.corners[2] > a.corners[0] and a.corners[3] > a.corners[1]]
+        areas = [area for area in found if area.has_place]
         self.left.add(NO_AREA, self.file.name, len(found) - len(areas))
         areas.sort(key=lambda area: area.corners[1::-1])
         few = len(areas) <= MOST_BOXES
