@@ -11,11 +11,12 @@ from PIL import Image
 
 from napari_pathreason.cli import main
 from napari_pathreason.errors import ExportError, QueryError
+from napari_pathreason.files import locked
 from napari_pathreason.models import load_models, remember_model, remembered_models
 from napari_pathreason.training import read_samples
 from napari_pathreason.training.convert import convert
 from napari_pathreason.training.evaluation import Prediction
-from napari_pathreason.training.lab import RECIPE, lab_recipe
+from napari_pathreason.training.lab import RECIPE, lab_recipe, train_lab
 from napari_pathreason.training.recipe import Recipe, load_recipe
 from napari_pathreason.training.sft import train_sft
 from napari_pathreason.training.validation import BestWeights, figures_of
@@ -304,3 +305,70 @@ def test_the_best_weights_are_those_that_scored_best(tmp_path):
         file.write_text(text)
         with pytest.raises(ExportError, match=r"best\.json in the folder .* is damaged"):
             BestWeights(file, "score", None, step=20)
+
+
+@pytest.fixture
+def labelled_folder(tmp_path):
+    """Two classes of twelve pictures."""
+    for name in ("benign", "malignant"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(12):
+            colour = (10 * number, 90 if name == "benign" else 180, 120)
+            Image.new("RGB", (64, 64), colour).save(tmp_path / "mine" / name / f"{number}.png")
+    return tmp_path / "mine"
+
+
+class Converted(Exception):
+    """Where a run ends that is about its samples alone."""
+
+
+@pytest.fixture
+def convert_alone(labelled_folder, tmp_path, monkeypatch):
+    """Run the lab up to its training; the samples that it would train on."""
+
+    def stop(recipe):
+        raise Converted
+
+    monkeypatch.setattr("napari_pathreason.training.lab._lab.train_sft", stop)
+    out = tmp_path / "run"
+
+    def run(source=labelled_folder, question="what?"):
+        with pytest.raises(Converted):
+            train_lab(source, lab_recipe(out), question)
+        return {file.name: file.read_bytes() for file in (out / "data").glob("*.jsonl")}
+
+    return run
+
+
+@pytest.mark.parametrize("change", ["folder", "picture", "added", "question"])
+def test_samples_of_other_pictures_are_not_taken_for_these(
+    convert_alone, labelled_folder, tmp_path, change
+):
+    first = convert_alone()
+    assert convert_alone() == first
+    source, question = labelled_folder, "what?"
+    if change == "folder":
+        source = tmp_path / "others"
+        shutil.copytree(labelled_folder / "benign", source / "a")
+        shutil.copytree(labelled_folder / "malignant", source / "b")
+    elif change == "question":
+        question = "which?"
+    else:
+        name = "0.png" if change == "picture" else "12.png"
+        Image.new("RGB", (64, 64), (250, 20, 30)).save(labelled_folder / "benign" / name)
+    with pytest.raises(QueryError, match="begun with other labelled pictures or another question"):
+        train_lab(source, lab_recipe(tmp_path / "run"), question)
+    assert {f.name: f.read_bytes() for f in (tmp_path / "run/data").glob("*.jsonl")} == first
+    (tmp_path / "run" / "lab.json").unlink()
+    if change == "question":  # where nobody knows of what they are they are made anew
+        assert convert_alone(source, question) != first
+
+
+def test_one_lab_at_a_time_and_a_damaged_book_is_one_line(convert_alone, labelled_folder, tmp_path):
+    convert_alone()
+    recipe = lab_recipe(tmp_path / "run")
+    with locked(tmp_path / "run"), pytest.raises(ExportError, match="another process is at work"):
+        train_lab(labelled_folder, recipe, "what?")
+    (tmp_path / "run" / "lab.json").write_text("{")
+    with pytest.raises(ExportError, match=r"lab\.json in the folder run is damaged; delete it"):
+        train_lab(labelled_folder, recipe, "what?")

@@ -123,3 +123,13 @@ def test_an_unknown_tracker_is_refused(recipe, tmp_path, capsys):
         main(["train", "sft", "--recipe", str(path), "--log-with", "mlflow"])
     assert main(["train", "sft", "--recipe", str(path), "--set", "log_with=mlflow"]) != 0
     assert "recipe.yaml: log_with: " in capsys.readouterr().err
+
+
+def test_lines_of_a_log_that_say_no_step_are_left_out(tmp_path):
+    record = {"step": 1, "loss": 0.5}
+    odd = ['{"loss": 1}', "[1]", "5", '{"step": "a"}', "{", json.dumps(record)]
+    (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in odd))
+    log = RunLog(tmp_path)
+    assert log.records() == [record]
+    log.begin(1)
+    assert (tmp_path / "log.jsonl").read_text() == json.dumps(record) + "\n"

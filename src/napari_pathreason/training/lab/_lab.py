@@ -6,15 +6,17 @@ chosen on ``val``; ``test`` is measured at the end.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_pathreason.errors import ExportError, QueryError
 from napari_pathreason.files import write_json
 from napari_pathreason.models import (
     ALLOCATOR_FILES,
@@ -35,8 +37,8 @@ from napari_pathreason.training.evaluation import (
 )
 from napari_pathreason.training.performer import train_performer
 from napari_pathreason.training.recipe import Recipe, load_recipe
-from napari_pathreason.training.run import copy_checkpoint
-from napari_pathreason.training.samples import read_samples
+from napari_pathreason.training.run import alone, copy_checkpoint
+from napari_pathreason.training.samples import picture_sha256, read_samples
 from napari_pathreason.training.sft import train_sft
 
 from ._page import AUTO, NOTES, Decision, Stage, write_page
@@ -89,8 +91,14 @@ def train_lab(source: Path, recipe: Recipe, question: str = "", command: str = "
     Raises
     ------
     PathreasonError
-        Whatever the stages raise; what was done before stays.
+        Whatever the stages raise, or if the folder was begun with other labelled pictures, or
+        another process is at work there; what was done before stays.
     """
+    return _train(recipe, source, question, command)
+
+
+@alone
+def _train(recipe: Recipe, source: Path, question: str, command: str) -> Path:
     wait_passively()
     out = Path(recipe.output)
     if recipe.model.start is not None:
@@ -140,11 +148,38 @@ class _Book:
         self._file = file
         self._content: dict[str, Any] = {"seconds": {}}
         if file.is_file():
-            self._content |= json.loads(file.read_text(encoding="utf-8"))
+            try:
+                self._content |= json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError, TypeError) as error:
+                raise ExportError(
+                    f"{file.name} in the folder {file.parent.name} is damaged; delete it, and run "
+                    "again"
+                ) from error
 
     @property
     def seconds(self) -> dict[str, float]:
         return dict(self._content["seconds"])
+
+    def check_source(self, of: Mapping[str, str]) -> bool:
+        """Whether samples were made here of the same; False where it is not known of what.
+
+        Raises
+        ------
+        QueryError
+            If they were made of something else.
+        """
+        before = self._content.get("source")
+        if before is not None and before != of:
+            raise QueryError(
+                f"the folder {self._file.parent.name} was begun with other labelled pictures or "
+                "another question; give the same again, or choose another folder with -o"
+            )
+        return before is not None
+
+    def begin(self, of: Mapping[str, str]) -> None:
+        """Say of what samples are made."""
+        self._content["source"] = dict(of)
+        self.write()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -171,7 +206,12 @@ def _samples(source: Path, out: Path, question: str, book: _Book) -> Path:
         If a split that training needs is missing.
     """
     data = source if (source / "train.jsonl").is_file() else out / "data"
-    if not (data / "train.jsonl").is_file():
+    of = {"pictures": "", "question": ""}
+    if data != source:
+        of = {"pictures": _labelled_sha256(source, out), "question": question}
+    known = book.check_source(of)
+    if data != source and not (known and (data / "train.jsonl").is_file()):
+        book.begin(of)
         with book.timed("conversion"):
             done = convert(source, data, Options(question=question))
             write_whole(out / NOTES, "".join(f"{note}\n" for note in done.notes))
@@ -181,6 +221,18 @@ def _samples(source: Path, out: Path, question: str, book: _Book) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         draw_sheet(data, out / "contact_sheet.png")
     return data
+
+
+def _labelled_sha256(source: Path, out: Path) -> str:
+    """SHA-256 over names and content of labelled pictures, but for what lies in ``out``."""
+    place, own = source.resolve(), out.resolve()
+    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        if own not in file.parents:
+            name = "" if file == place else file.relative_to(place).as_posix()
+            digest.update(f"{json.dumps(name)} {picture_sha256(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _with_scale(recipe: Recipe, data: Path) -> Recipe:

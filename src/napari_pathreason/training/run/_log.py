@@ -109,7 +109,9 @@ class RunLog:
         records = []
         for line in self._journal.lines():
             with suppress(ValueError):
-                records.append(json.loads(line))
+                record = json.loads(line)
+                if isinstance(record, dict) and isinstance(record.get("step"), int):
+                    records.append(record)
         return records
 
     def draw(self, panels: Mapping[str, str]) -> None:
