@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 OWN_WORDS = 80
 """Characters of a library's own words that are passed on; more help nobody."""
+LINE = 2_000
+"""Characters of an error's line; what is cut there is a value of a file that it quotes."""
+STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Characters that move a terminal's cursor, turn the order of letters, or are none at all."""
 
 
 class PathreasonError(Exception):
-    """Base of all errors that are shown to users as one line, without a traceback."""
+    """Base of all errors that are shown to users as one line, without a traceback.
+
+    One line it is whatever it quotes: values of a file may hold line ends, codes that steer a
+    terminal, or millions of letters.
+
+    Parameters
+    ----------
+    message : str
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = STEERING.sub("\N{REPLACEMENT CHARACTER}", str(message))
+        if len(line) > LINE:
+            line = f"{line[: LINE // 2]} ... {line[-LINE // 4 :]}"
+        super().__init__(line)
 
 
 class SlideError(PathreasonError):

@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import stat
 import sys
@@ -26,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from napari_pathreason.errors import ExportError
+from napari_pathreason.errors import STEERING, ExportError
 
 DRAFT = ".pathreason-"
 """How the name of a file begins until it is whole."""
@@ -39,10 +38,6 @@ _BEHIND = 0x7FFF_FFFE
 """Place of a byte that journals do not reach."""
 _RENAMES_CLOSED = os.name == "nt"
 """Whether the system renames no file that is open."""
-STEERING = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""Characters that move a terminal's cursor, turn the order of letters, or are none at all."""
 _OF_ZARR = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 """What tells that a folder is of a Zarr store, and so part of a slide."""
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from napari_pathreason.files import STEERING
+from napari_pathreason.errors import STEERING
 
 _UP = "\x1b[A"
 """By which progress bars go back to their line; let through where nothing else is written."""
