@@ -200,10 +200,10 @@ def test_which_of_two_pictures_is_dark_is_learnt_and_swapping_them_changes_the_a
 
 
 @pytest.mark.slow
-def test_rewards_are_of_the_views(learnt, two_windows):
+def test_rewards_are_of_the_views(learnt, two_windows, blank_model):
     """What was learnt is right in the rollouts too."""
     settings = GRPORecipe.model_validate(GRPO | {"max_completion_length": 48, "lr": 1e-6})
-    recipe = _recipe(two_windows, learnt, learnt).model_copy(update={"grpo": settings})
+    recipe = _recipe(two_windows, blank_model, learnt).model_copy(update={"grpo": settings})
     folder = train_performer(recipe)
     *_, last = map(json.loads, (folder.parent / "log.jsonl").read_text().splitlines())
     assert last["val_score"] == 1.0
