@@ -912,7 +912,10 @@ def test_half_a_jpeg_of_twelve_bits_is_damage(tmp_path: Path):
     options = {"photometric": "rgb", "tile": (128, 128), "metadata": None, "bitspersample": 12}
     deep = RGB.astype("u2") * 16
     arguments = {"bitspersample": 12, "level": 95}
-    tifffile.imwrite(path, deep, compression="jpeg", compressionargs=arguments, **options)
+    try:
+        tifffile.imwrite(path, deep, compression="jpeg", compressionargs=arguments, **options)
+    except ValueError:
+        pytest.skip("this imagecodecs writes no JPEG of twelve bits")
     at, count = segment(path, 5)
     patch(path, at + count // 2, bytes(count - count // 2))
     with open_slide(path) as slide:
