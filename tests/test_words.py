@@ -38,19 +38,35 @@ def parts_of(name: str) -> list[str]:
     return re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+[0-9]*(?![a-z])", name)
 
 
+def in_name(name: str, words: list[Word]) -> list[tuple[str, Word]]:
+    """Parts of an identifier that should not stand there, each with the word that it is."""
+    whole, parts = [name.strip("_")], parts_of(name)
+    return [
+        (part, word)
+        for word in words
+        if "names" in word.where
+        for part in (whole if word.where == "whole names" else parts)
+        if word.pattern.fullmatch(part)
+    ]
+
+
 def found_in(text: str, words: list[Word]) -> list[str]:
     """``line: what (better)`` for each word that should not stand there."""
-    found = []
+    found, known = [], {name: [] for name in FOREIGN}
+    in_text = [
+        (re.compile(rf"(?i)\b{word.pattern.pattern}\b"), word)
+        for word in words
+        if "text" in word.where
+    ]
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        for word in words:
-            hits: list[str] = []
-            if token.type == tokenize.NAME and token.string not in FOREIGN:
-                whole = word.where == "whole names"
-                parts = [token.string.strip("_")] if whole else parts_of(token.string)
-                hits = [p for p in parts if "names" in word.where and word.pattern.fullmatch(p)]
-            elif token.type in TEXT and "text" in word.where:
-                hits = re.findall(rf"(?i)\b{word.pattern.pattern}\b", token.string)
-            found += [f"{token.start[0]}: {hit} ({word.better})" for hit in hits]
+        hits: list[tuple[str, Word]] = []
+        if token.type == tokenize.NAME:
+            if token.string not in known:  # most of them come again and again
+                known[token.string] = in_name(token.string, words)
+            hits = known[token.string]
+        elif token.type in TEXT:
+            hits = [(hit, word) for out, word in in_text for hit in out.findall(token.string)]
+        found += [f"{token.start[0]}: {hit} ({word.better})" for hit, word in hits]
     return found
 
 
