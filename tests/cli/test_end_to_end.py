@@ -31,7 +31,11 @@ def pathreason(*words):
     )
 
 
-@pytest.mark.parametrize("checkpoint", ["qwen3_vl", "qwen2_5_vl"], indirect=True)
+@pytest.mark.parametrize(
+    "checkpoint",
+    ["qwen3_vl", pytest.param("qwen2_5_vl", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_one_question_through_the_shell(checkpoint, tmp_path):
     figure = tmp_path / "answer.png"
     done = pathreason(

@@ -48,6 +48,7 @@ def test_what_answers_do_not_need_is_not_imported(plain):
     assert there == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     [
