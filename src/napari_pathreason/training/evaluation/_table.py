@@ -32,8 +32,8 @@ from ._predictions import Condition, Prediction
 from ._ranking import THRESHOLD, Thresholds, box_figures, class_ranking, two_choice_figures
 
 ALL = "all"
-OWN = 0.05
 _PICTURES = "pictures_sha256"
+OWN = 0.05
 """Share of the questions that must be shown another picture for a budget to be one of its own."""
 WITH_INTERVAL = {"score", "confirmed", *TOLERANCES, "f1", "empty_right"}
 BANDS = (128, 256, 512)
