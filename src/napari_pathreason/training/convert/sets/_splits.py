@@ -261,16 +261,19 @@ def _held_out(
 ) -> list[str]:
     """Groups for one split: of each label of more than ``least`` groups one, then ``share`` in all.
 
-    A group that is the last of a label is taken only if there is no other.
+    A group that is the last of a label is taken only if there is no other. What fills up leaves
+    ``least`` groups of each label of which there were more, for the splits that come after.
     """
     left = Counter(label for group in order for label in labels.get(group, ()))
     due = {label for label, number in left.items() if number > least}
+    reserve = {label: least if label in due else 1 for label in left}
     chosen: dict[str, None] = {}
     for fills_up in (False, True):
         for group in order:
             own = labels.get(group, set())
             wanted = len(chosen) < share if fills_up else bool(own & due)
-            if group not in chosen and wanted and all(left[label] > 1 for label in own):
+            spares = all(left[label] > (reserve[label] if fills_up else 1) for label in own)
+            if group not in chosen and wanted and spares:
                 chosen[group] = None
                 left.subtract(own)
                 due -= own
